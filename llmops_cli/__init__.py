@@ -1,0 +1,3 @@
+"""The release gate for prompts."""
+
+__version__ = "0.1.0"

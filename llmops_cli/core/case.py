@@ -1,0 +1,91 @@
+"""What is asked and what is expected: cases, the scorers that judge them, and evalsets.
+
+The *facts* of a case are what a score may depend on. Its id, tags, group and `critical` are how
+people organise cases: they steer the verdict and are in no key, so changing them runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.errors import Location
+from llmops_cli.core.prompt import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerSpec:
+    """One line under `scorers:`; `label` names its metric and is unique within a case.
+
+    `options` may hold Jinja templates over the facts (`"{{ expected }}"`). Threshold, negation
+    and `advisory` decide about a raw value later, so they are not part of the scorer's key.
+    """
+
+    kind: str
+    label: str
+    options: Mapping[str, Json] = field(default_factory=dict)
+    minimum: float | None = None
+    maximum: float | None = None
+    negate: bool = False
+    advisory: bool = False
+    where: Location | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One input with what is expected of the answer."""
+
+    id: str
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    expected: Json = None
+    contexts: tuple[str, ...] = ()
+    """Passages the answer must rest on, for RAG scorers."""
+    messages: tuple[Message, ...] = ()
+    """Earlier turns of the conversation, put before the prompt's last user turn."""
+    scorers: tuple[ScorerSpec, ...] = ()
+    """Added to the evalset's, for this case only."""
+    tags: tuple[str, ...] = ()
+    critical: bool = False
+    group: str | None = None
+    """Cases of one group stand or fall together and count as one cluster."""
+    known_failing: str | None = None
+    """Why it fails today: shown, outside floors and criticals."""
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    where: Location | None = field(default=None, compare=False)
+
+    @cached_property
+    def facts(self) -> str:
+        """The digest of what a score may depend on."""
+        return digest(
+            "llmops/facts/v1",
+            {
+                "inputs": dict(self.inputs),
+                "expected": self.expected,
+                "contexts": list(self.contexts),
+                "messages": [each.plain() for each in self.messages],
+                "metadata": dict(self.metadata),
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evalset:
+    """A named set of cases that gates one or more prompts."""
+
+    name: str
+    prompts: tuple[str, ...]
+    cases: Sequence[Case]
+    scorers: tuple[ScorerSpec, ...] = ()
+    repeats: int = 1
+    """Gate draws per case."""
+    gate: Mapping[str, Json] = field(default_factory=dict)
+    """The part of the policy that this evalset overrides, as validated plain data."""
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """Cases that went on purpose: id to why."""
+    path: str = ""
+
+    def due(self, case: Case) -> tuple[ScorerSpec, ...]:
+        """Every scorer that owes `case` a score."""
+        return self.scorers + case.scorers

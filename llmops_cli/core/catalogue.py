@@ -1,0 +1,86 @@
+"""What scorers and providers there are, as data: names, options, and where their code lives.
+
+The catalogue is all that loading, planning, `schema` and the reference pages need, so that none
+of them imports a vendor. `registry` holds the built-in rows and adds entry points and project
+code; the code itself is loaded when a score or a call is really made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_cli.core.row import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a scorer or provider: a Python type that pydantic understands."""
+
+    type: Any
+    help: str
+    required: bool = False
+    template: bool = True
+    """Whether strings in it are Jinja templates over the facts of a case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerKind:
+    """A row of the scorer table."""
+
+    name: str
+    target: str
+    """`module:attribute` of a `core.ports.Scorer`."""
+    summary: str
+    revision: int = 1
+    """Raised whenever the same input may give another value: part of every score's key."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    shorthand: str | None = None
+    """The option that `{name: value}` sets; None: it takes no bare value."""
+    unit: Unit = "pass"
+    minimum: float | None = None
+    """Default threshold on the raw value; a `pass` scorer passes at 1."""
+    maximum: float | None = None
+    files: tuple[str, ...] = ()
+    """Options that name project files, whose bytes are part of the key."""
+    library: str | None = None
+    """Distribution whose version is part of the key."""
+    extra: str | None = None
+    """The extra that installs `library`, where the core does not."""
+    judged: bool = False
+    asks: tuple[str, ...] = ()
+    """Roles it asks models in: `judge`, `embedding`."""
+    live: bool = False
+    """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
+    code: bool = False
+    """It runs project code and needs trust."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderKind:
+    """A row of the provider table."""
+
+    name: str
+    target: str
+    """`module:attribute` of a `core.ports.OpenProvider`."""
+    summary: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    deterministic: bool = False
+    """The same request always gets the same answer: one baseline draw is enough."""
+    offline: bool = False
+    """It needs neither network nor key."""
+    volatile: bool = False
+    """Its answers live for one run unless the model declares an identity."""
+    code: bool = False
+    api_key_env: str | None = None
+    """Where the key is looked for unless the model says otherwise."""
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Every scorer and provider that this installation and project know."""
+
+    scorers: Mapping[str, ScorerKind]
+    providers: Mapping[str, ProviderKind]

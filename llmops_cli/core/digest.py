@@ -1,0 +1,120 @@
+"""A digest names a value by its content: `sha256:…` over canonical JSON with a schema name.
+
+Canonical JSON is RFC 8785 (JCS): sorted keys, no white space, numbers as ECMAScript writes them.
+Two programs that hold the same value name it alike, on every platform. The encoder is the
+standard library's, in C, wherever it writes the very same bytes; the few values that it writes
+differently take a slow road. The `rfc8785` package is the oracle in the tests (record 0002).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+SAFE_INTEGER = 2**53 - 1
+
+
+class NotCanonical(ValueError):
+    """What JSON cannot carry: NaN, infinity, a lone surrogate, a huge integer, an object."""
+
+
+def canonical(value: Json) -> bytes:
+    """The RFC 8785 bytes of `value`.
+
+    Raises `NotCanonical` for what has no canonical form.
+    """
+    try:
+        if _same_in_both(value):
+            text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        else:
+            text = "".join(_written(value))
+        return text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotCanonical(str(error)) from error
+
+
+def digest(schema: str, value: Json) -> str:
+    """`sha256:` + 64 hex digits over the canonical JSON of `{"schema": …, "value": …}`."""
+    return "sha256:" + hashlib.sha256(canonical({"schema": schema, "value": value})).hexdigest()
+
+
+def digest_bytes(content: bytes) -> str:
+    """`sha256:` + 64 hex digits over raw bytes: for files that are named by their content."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def short(full: str) -> str:
+    """The first 12 hex digits: for people, never for comparing."""
+    return full.removeprefix("sha256:")[:12]
+
+
+def _same_in_both(value: Json) -> bool:
+    """Whether the standard encoder writes `value` as RFC 8785 wants it."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is dict:
+        assert isinstance(value, dict)
+        return all(
+            type(key) is str and key.isascii() and _same_in_both(each)  # type: ignore[redundant-expr]
+            for key, each in value.items()
+        )
+    if kind is list or kind is tuple:
+        assert isinstance(value, (list, tuple))
+        return all(map(_same_in_both, value))
+    if kind is int:
+        return -SAFE_INTEGER <= value <= SAFE_INTEGER  # type: ignore[operator]
+    if kind is float:
+        assert isinstance(value, float)
+        return 1e-4 <= abs(value) < 1e15 and not value.is_integer()
+    return False
+
+
+def _written(value: Json) -> Iterator[str]:
+    if value is None or isinstance(value, (bool, str)):
+        yield json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, int):
+        if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
+            raise NotCanonical(f"the integer {value} is beyond what JSON numbers carry exactly")
+        yield str(int(value))
+    elif isinstance(value, float):
+        yield _ecmascript(value)
+    elif isinstance(value, Mapping):
+        yield "{"
+        for position, key in enumerate(sorted(value, key=_utf16)):
+            yield "," if position else ""
+            yield json.dumps(key, ensure_ascii=False) + ":"
+            yield from _written(value[key])
+        yield "}"
+    elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        yield "["
+        for position, each in enumerate(value):
+            yield "," if position else ""
+            yield from _written(each)
+        yield "]"
+    else:
+        raise NotCanonical(f"a {type(value).__name__} has no canonical form")
+
+
+def _utf16(key: object) -> bytes:
+    if not isinstance(key, str):
+        raise NotCanonical(f"the key {key!r} is not a string")
+    return key.encode("utf-16-be")
+
+
+def _ecmascript(number: float) -> str:
+    """A double as ECMAScript's Number::toString writes it (ECMA-262 §6.1.6.1.20)."""
+    if not math.isfinite(number):
+        raise NotCanonical(f"{number} is not a number that JSON knows")
+    if number == 0:
+        return "0"
+    if 1e-6 <= abs(number) < 1e21:
+        return f"{Decimal(repr(number)):f}".removesuffix(".0")
+    mantissa, exponent = repr(number).split("e")
+    return f"{mantissa}e{int(exponent):+d}"

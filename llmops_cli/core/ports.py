@@ -1,0 +1,108 @@
+"""The holes in the wall: what a provider, a scorer and a store of results must be able to do.
+
+No base classes: anything that fits is one. Failures are returned, not raised; an exception that
+leaves one of these is a bug, and the engine or the scoring loop treats it as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.result import Completion, Failure, Outcome, Purpose, Score, Unscored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a provider may see of its surroundings: nothing else is read from the process."""
+
+    root: Path
+    """The project's folder; paths in options are relative to it and stay inside."""
+    environ: Mapping[str, str]
+
+
+class Provider(Protocol):
+    """Makes one attempt at one call. Retries, deadlines and limits are the engine's."""
+
+    async def complete(self, request: Request) -> Completion | Failure:
+        """The answer with usage, served model and finish reason, or what went wrong."""
+        ...
+
+
+class OpenProvider(Protocol):
+    """What a provider's registry row points at."""
+
+    def __call__(self, model: Model, world: World) -> AbstractAsyncContextManager[Provider]:
+        """Clients are made on entering and closed on leaving.
+
+        Raises `Refused` on entering where the model's configuration can never work: no key, an
+        option that is not one, a parameter that the API refuses.
+        """
+        ...
+
+
+class Identifies(Protocol):
+    """A provider whose answers are named by their own digest (`replay`)."""
+
+    def identity(self, case: str, request: Request) -> str | None:
+        """What answers `case`; None where nothing does."""
+        ...
+
+
+class Ask(Protocol):
+    """How a judged scorer reaches a model: keyed, cached, limited and budgeted like any call."""
+
+    async def __call__(self, request: Request) -> Outcome: ...
+
+
+class Scorer(Protocol):
+    """What a scorer's registry row points at.
+
+    `options` are those of its `ScorerSpec`, templates rendered, as keyword arguments. May return
+    an awaitable. Judged scorers take `ask` as well.
+    """
+
+    def __call__(
+        self, case: Case, completion: Completion, **options: Any
+    ) -> Score | Unscored | Awaitable[Score | Unscored]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrawKey:
+    """Names one completion in a store."""
+
+    request: str
+    purpose: Purpose
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreKey:
+    """Names one score in a store: digests of the scorer, the facts and the output."""
+
+    scorer: str
+    facts: str
+    output: str
+
+
+class Results(Protocol):
+    """Completions and scores by key. What was put is there after a crash."""
+
+    def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
+        """Those of `keys` that are held. `latency` is None on each: it was not called just now."""
+        ...
+
+    def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
+
+    def put_completion(self, key: DrawKey, completion: Completion) -> None: ...
+
+    def put_score(self, key: ScoreKey, score: Score) -> None: ...
+
+
+Progress = Callable[[int, int], None]
+"""Called with (done, planned) calls."""

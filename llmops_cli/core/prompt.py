@@ -1,0 +1,191 @@
+"""What reaches a model: prompts as people write them, the models that answer, and requests.
+
+A `Prompt` and a resolved `Model` make a `Target`; a target and a case make a `Request`. Each is
+named by a digest of what can change an answer and of nothing else (DESIGN §4): not the alias of
+the model, its URL, its keys or its limits, and not the prompt's name, description or comments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from llmops_cli.core.digest import Json, digest
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn: text, or parts as the SDKs take them (`{"type": "text", …}`, `image_url`)."""
+
+    role: Role
+    content: str | tuple[Mapping[str, Json], ...]
+
+    def plain(self) -> dict[str, Json]:
+        """`{"role": …, "content": …}`, as digests and wire formats want it."""
+        content = self.content if isinstance(self.content, str) else list(self.content)
+        return {"role": self.role, "content": content}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A named template with declared inputs: one file under `prompts/`, parsed and validated."""
+
+    name: str
+    description: str = ""
+    model: str
+    """A name from llmops.yaml or `provider/model`."""
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    """snake_case names as the wire has them: `max_tokens`, `temperature`, …"""
+    inputs: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Input name to its JSON-Schema subset. Key `required: false` makes one optional."""
+    messages: tuple[Message, ...]
+    """Templates: `content` is Jinja source, rendered on its own per message."""
+    response_format: ResponseFormat | None = None
+    json_schema: Mapping[str, Json] | None = None
+    tools: tuple[Mapping[str, Json], ...] = ()
+    includes: Mapping[str, str] = field(default_factory=dict)
+    """Text of each included file, by its path under `prompts/`."""
+    path: str = ""
+    """Where it stands in the project: for messages to people, never part of a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """US dollars per million tokens. `cached_input` defaults to `input`."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How a model may be called: concurrency, rates per minute, seconds per call, retries."""
+
+    max_concurrency: int = 16
+    rpm: int | None = None
+    tpm: int | None = None
+    timeout: float = 120.0
+    """Seconds for one call in all, its retries included in none of them."""
+    retries: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model resolved from `llmops.yaml` or `provider/model`."""
+
+    name: str
+    """The alias in llmops.yaml, or `provider/model`: for people."""
+    provider: str
+    model: str
+    """The provider's own name for it."""
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    """Defaults under the prompt's own parameters."""
+    extra_body: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    """What only this provider understands: `file` and `by` of replay, `request` of http, …"""
+    identity: str | None = None
+    """Digest of the code or records behind a target that is not named by its model."""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    price: Price | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A prompt bound to the model that answers it: what a version freezes."""
+
+    prompt: Prompt
+    model: Model
+
+    @cached_property
+    def parameters(self) -> dict[str, Json]:
+        """The model's defaults, overridden by the prompt's own."""
+        return {**self.model.parameters, **self.prompt.parameters}
+
+    @cached_property
+    def digest(self) -> str:
+        prompt = self.prompt
+        return digest(
+            "llmops/target/v1",
+            {
+                **_model_key(self.model, self.parameters),
+                "messages": [each.plain() for each in prompt.messages],
+                "includes": dict(prompt.includes),
+                "inputs": {name: dict(schema) for name, schema in prompt.inputs.items()},
+                **_shape_key(prompt.response_format, prompt.json_schema, prompt.tools),
+            },
+        )
+
+    def request(self, messages: tuple[Message, ...], *, identity: str | None = None) -> Request:
+        """The request for rendered `messages`; `identity` overrides the model's (replay)."""
+        return Request(
+            provider=self.model.provider,
+            model=self.model.model,
+            identity=identity or self.model.identity,
+            parameters=self.parameters,
+            extra_body=self.model.extra_body,
+            messages=messages,
+            response_format=self.prompt.response_format,
+            json_schema=self.prompt.json_schema,
+            tools=self.prompt.tools,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One rendered question to one model: everything the provider sends, and its key."""
+
+    provider: str
+    model: str
+    identity: str | None = None
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    extra_body: Mapping[str, Json] = field(default_factory=dict)
+    messages: tuple[Message, ...]
+    response_format: ResponseFormat | None = None
+    json_schema: Mapping[str, Json] | None = None
+    tools: tuple[Mapping[str, Json], ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(
+            "llmops/request/v1",
+            {
+                "provider": self.provider,
+                "model": self.model,
+                "identity": self.identity,
+                "parameters": dict(self.parameters),
+                "extra_body": dict(self.extra_body),
+                "messages": [each.plain() for each in self.messages],
+                **_shape_key(self.response_format, self.json_schema, self.tools),
+            },
+        )
+
+
+def _model_key(model: Model, parameters: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        "provider": model.provider,
+        "model": model.model,
+        "identity": model.identity,
+        "parameters": dict(parameters),
+        "extra_body": dict(model.extra_body),
+    }
+
+
+def _shape_key(
+    response_format: ResponseFormat | None,
+    json_schema: Mapping[str, Json] | None,
+    tools: tuple[Mapping[str, Json], ...],
+) -> dict[str, Json]:
+    return {
+        "response_format": response_format,
+        "json_schema": None if json_schema is None else dict(json_schema),
+        "tools": [dict(tool) for tool in tools],
+    }

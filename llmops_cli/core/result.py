@@ -1,0 +1,139 @@
+"""What a call gave, or what went wrong, and what a scorer made of it.
+
+Every planned draw ends as exactly one of `Completion` and `Failure`; every due scorer answers
+with exactly one of `Score` and `Unscored`. Nothing here is ever NaN, absent or an exception:
+what was not measured says so, and says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from llmops_cli.core.digest import Json, digest
+
+Purpose: TypeAlias = Literal["gate", "baseline", "confirm", "judge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the API counted them. `cached_input` are those of `input` served from a cache."""
+
+    input: int
+    output: int
+    cached_input: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool the model asked for; `arguments` parsed from JSON, or the raw text if it is none."""
+
+    name: str
+    arguments: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What a call gave. A content filter or a cut-off answer is one too, by its finish reason."""
+
+    text: str | None
+    """None: the answer is known by its digest only (evidence without outputs)."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+    """`stop`, `length`, `content_filter`, `tool_calls` or the vendor's own word."""
+    contexts: tuple[str, ...] = ()
+    """Passages that an application retrieved for this answer."""
+    ids: tuple[str, ...] = ()
+    """Ids of what it retrieved, best first."""
+    usage: Usage | None = None
+    cost: float | None = None
+    """US dollars; None where the price or the usage is not known."""
+    latency: float | None = None
+    """Seconds of the successful attempt. None on anything that was not called just now."""
+    served_model: str | None = None
+    fingerprint: str | None = None
+    attempts: int = 1
+    at: str | None = None
+    """UTC time of the answer, ISO 8601."""
+    known_digest: str | None = None
+    """The output digest where `text` is None."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the answer itself, not the call: equal answers share their scores."""
+        if self.text is None:
+            assert self.known_digest is not None
+            return self.known_digest
+        return digest(
+            "llmops/output/v1",
+            {
+                "text": self.text,
+                "tool_calls": [[each.name, each.arguments] for each in self.tool_calls],
+                "finish_reason": self.finish_reason,
+                "contexts": list(self.contexts),
+                "ids": list(self.ids),
+            },
+        )
+
+
+class FailureKind(Enum):
+    """Where a call went wrong; one clear message per kind (render, docs/reliability)."""
+
+    AUTHENTICATION = "authentication"
+    NOT_FOUND = "not_found"
+    BAD_REQUEST = "bad_request"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    SERVER = "server"
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    BAD_ANSWER = "bad_answer"
+    TOO_LARGE = "too_large"
+    NO_RECORD = "no_record"
+    BUDGET = "budget"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong with one draw, and whether asking again may help."""
+
+    kind: FailureKind
+    message: str
+    status: int | None = None
+    attempts: int = 1
+    retryable: bool = False
+    retry_after: float | None = None
+    """Seconds the server asked us to wait."""
+
+
+Outcome: TypeAlias = Completion | Failure
+
+
+class NotAScore(ValueError):
+    """NaN or infinity offered as a score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A scorer's raw value; pass or fail is decided later, from the threshold."""
+
+    value: float
+    reason: str = ""
+    """Why, in the scorer's words: shown, never parsed."""
+    detail: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise NotAScore(f"{self.value} is not a score")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unscored:
+    """A due score that could not be given: never a pass and never a 0."""
+
+    why: str
