@@ -62,7 +62,7 @@ def _same_in_both(value: Json) -> bool:
     if kind is dict:
         assert isinstance(value, dict)
         return all(
-            type(key) is str and key.isascii() and _same_in_both(each)  # type: ignore[redundant-expr]
+            type(key) is str and key.isascii() and _same_in_both(each)
             for key, each in value.items()
         )
     if kind is list or kind is tuple:
@@ -92,7 +92,7 @@ def _written(value: Json) -> Iterator[str]:
             yield json.dumps(key, ensure_ascii=False) + ":"
             yield from _written(value[key])
         yield "}"
-    elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+    elif isinstance(value, (list, tuple)):
         yield "["
         for position, each in enumerate(value):
             yield "," if position else ""

@@ -1,0 +1,176 @@
+"""What a finished run tells: the value that every renderer turns into text.
+
+Pure data, in the order in which people need it: the verdict and why, what flipped, the figures,
+what it cost, what to do next. Texts in it are model output, hostile until a renderer has made
+them safe for its own sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.verdict import Verdict
+
+Change: TypeAlias = Literal[
+    "critical", "lost", "gained", "failing", "unmeasured", "added", "removed", "known_passing"
+]
+"""Why a case is shown. `failing`: fails in both arms, or fails with no baseline to compare with;
+`known_passing`: marked known_failing, and passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownScore:
+    """One score of a shown draw."""
+
+    label: str
+    value: float | None
+    """Raw; None: unscored."""
+    passed: bool | None
+    reason: str = ""
+    """The scorer's words, or why it is unscored."""
+    advisory: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownDraw:
+    """One arm's answer to a shown case (its first draw that explains why the case is shown)."""
+
+    text: str | None
+    """None: the draw failed, or its text is not held here."""
+    failure: str | None = None
+    """What went wrong, in one sentence."""
+    finish_reason: str | None = None
+    tool_calls: Json = None
+    scores: tuple[ShownScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCase:
+    """A case worth a reader's time."""
+
+    case: str
+    change: Change
+    inputs: Mapping[str, Json]
+    expected: Json
+    candidate: ShownDraw | None
+    baseline: ShownDraw | None
+    candidate_passed: float | None = None
+    """Share of its gate draws that passed; None: none was measured."""
+    baseline_passed: float | None = None
+    tags: tuple[str, ...] = ()
+    critical: bool = False
+    known_failing: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """What one arm was and what it took to measure it."""
+
+    name: str
+    """`support@working`, `support@v3`."""
+    target: str
+    """Digest."""
+    model: str
+    """`provider/model`, resolved."""
+    planned: int
+    """Draws."""
+    measured: int
+    called: int
+    """Draws made in this run; the other measured ones were reused."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Failed draws by kind."""
+    unscored: int = 0
+    """Draws with a completion that some due gating scorer could not score."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """US dollars over all its draws; None where a price or a usage is not known."""
+    latency_p50: float | None = None
+    """Seconds, over this run's own calls."""
+    latency_p95: float | None = None
+    served_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSummary:
+    """One metric over the evalset: means on [0, 1], higher is better, over measured draws."""
+
+    label: str
+    gated: bool
+    candidate: float | None
+    baseline: float | None
+    candidate_n: int
+    """Cases measured."""
+    baseline_n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSummary:
+    """The `pass` metric over the cases with one tag."""
+
+    tag: str
+    cases: int
+    lost: int
+    gained: int
+    candidate: float
+    baseline: float
+    p_adjusted: float
+    """One-sided p of a loss, Benjamini–Hochberg over the tags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalsetReport:
+    """One prompt on one evalset."""
+
+    evalset: str
+    cases: int
+    repeats: int
+    candidate: ArmSummary
+    baseline: ArmSummary | None
+    metrics: tuple[MetricSummary, ...]
+    slices: tuple[SliceSummary, ...] = ()
+    shown: tuple[ShownCase, ...] = ()
+    """Worst first: critical, lost, unmeasured, failing, removed, added, gained."""
+    hidden: int = 0
+    """Cases that would be shown too, were there room."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: partial run, edited cases, uncalibrated judge, unpooled …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptReport:
+    """One prompt's verdict over its evalsets."""
+
+    prompt: str
+    candidate: str
+    """`support@working`."""
+    baseline: str | None
+    """`support@v3`, with the environment that runs it: `support@v3 (production)`."""
+    verdict: Verdict
+    evalsets: tuple[EvalsetReport, ...]
+    next_steps: tuple[str, ...] = ()
+    """Commands and sentences, most useful first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A finished (or cut short) `eval`, `measure`, `compare` or `promote`."""
+
+    prompts: tuple[PromptReport, ...]
+    exit_code: ExitCode
+    calls: int
+    """Model calls made in this run."""
+    reused: int
+    """Draws answered by evidence or the store."""
+    cost: float | None
+    """US dollars spent in this run; None: some of it is unpriced."""
+    partial: str | None = None
+    """Why this run is partial (filter, sample): shown, never evidence."""
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    llmops: str = ""
+    """Version of llmops."""
