@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -41,7 +41,22 @@ def canonical(value: Json) -> bytes:
 
 def digest(schema: str, value: Json) -> str:
     """`sha256:` + 64 hex digits over the canonical JSON of `{"schema": …, "value": …}`."""
-    return "sha256:" + hashlib.sha256(canonical({"schema": schema, "value": value})).hexdigest()
+    return digest_canonical(schema, canonical(value))
+
+
+def digest_canonical(schema: str, value: bytes) -> str:
+    """`digest` of a value whose canonical bytes are known: canonical JSON is compositional."""
+    return digest_bytes(canonical_object({"schema": canonical(schema), "value": value}))
+
+
+def canonical_object(fields: Mapping[str, bytes]) -> bytes:
+    """The canonical bytes of an object with ASCII keys whose values are canonical already."""
+    return b"{%b}" % b",".join(b'"%b":%b' % (key.encode(), fields[key]) for key in sorted(fields))
+
+
+def canonical_array(items: Iterable[bytes]) -> bytes:
+    """The canonical bytes of an array whose items are canonical already."""
+    return b"[%b]" % b",".join(items)
 
 
 def digest_bytes(content: bytes) -> str:

@@ -12,18 +12,30 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.digest import (
+    Json,
+    canonical,
+    canonical_array,
+    canonical_object,
+    digest,
+    digest_canonical,
+)
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Message:
     """One turn: text, or parts as the SDKs take them (`{"type": "text", …}`, `image_url`)."""
 
     role: Role
     content: str | tuple[Mapping[str, Json], ...]
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """Its canonical JSON: written once for turns that many requests share."""
+        return canonical(self.plain())
 
     def plain(self) -> dict[str, Json]:
         """`{"role": …, "content": …}`, as digests and wire formats want it."""
@@ -155,18 +167,17 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        return digest(
-            "llmops/request/v1",
-            {
-                "provider": self.provider,
-                "model": self.model,
-                "identity": self.identity,
-                "parameters": dict(self.parameters),
-                "extra_body": dict(self.extra_body),
-                "messages": [each.plain() for each in self.messages],
-                **_shape_key(self.response_format, self.json_schema, self.tools),
-            },
-        )
+        key: dict[str, Json] = {
+            "provider": self.provider,
+            "model": self.model,
+            "identity": self.identity,
+            "parameters": dict(self.parameters),
+            "extra_body": dict(self.extra_body),
+            **_shape_key(self.response_format, self.json_schema, self.tools),
+        }
+        fields = {name: canonical(value) for name, value in key.items()}
+        fields["messages"] = canonical_array(each.canonical for each in self.messages)
+        return digest_canonical("llmops/request/v1", canonical_object(fields))
 
 
 def _model_key(model: Model, parameters: Mapping[str, Json]) -> dict[str, Json]:
