@@ -1,0 +1,88 @@
+"""Writing files wholly or not at all, with secrets taken out: the one writer of every artefact.
+
+The content goes to a temporary sibling, is forced to disk and renamed over the name; then the
+folder is forced to disk too. Whoever reads the name sees the old content or the new, after a
+kill and after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from llmops_cli.core.errors import Unmeasured
+
+Redact: TypeAlias = Callable[[str], str]
+
+
+class AlreadyThere(Exception):
+    """Another process wrote this name first."""
+
+
+def write_text(path: Path, text: str, *, redact: Redact) -> None:
+    """Write `redact(text)` as UTF-8 to `path`; folders are made. Lone surrogates become `?`."""
+    write_bytes(path, redact(text).encode("utf-8", errors="replace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, replacing what is there. Raises `Unmeasured` if the disk refuses.
+
+    For what is compressed or otherwise no text; its texts were redacted before.
+    """
+    _written(path, content, place=os.replace)
+
+
+def create_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, which must not exist: of two writers one wins.
+
+    Raises `AlreadyThere` for the other, `Unmeasured` if the disk refuses.
+    """
+    try:
+        _written(path, content, place=os.link)
+    except FileExistsError as error:
+        raise AlreadyThere(str(path)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in `folder` to disk, where the platform can."""
+    with suppress(OSError):  # Windows cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def disk_trouble(path: Path, error: OSError) -> Unmeasured:
+    """What to say when the disk refuses `path`."""
+    return Unmeasured(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="free disk space or check the folder's permissions, then run the same command again",
+    )
+
+
+def _written(path: Path, content: bytes, *, place: Callable[[Path, Path], None]) -> None:
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        place(temporary, path)
+        sync_folder(path.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise disk_trouble(path, error) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()

@@ -1,0 +1,140 @@
+"""Completions, failures and scores as plain JSON and back, for every file and table of results.
+
+Only what differs from the default is written, so a record stays small and an old one stays
+readable when a field is added. Reading is strict: an unknown or misshapen field is a
+`BadRecord`, never a guess. `latency` is written as it was measured and read as None where the
+reader did not just make the call; that is the reader's choice, not this module's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.result import (
+    Completion,
+    Failure,
+    FailureKind,
+    NotAScore,
+    Score,
+    ToolCall,
+    Usage,
+)
+
+
+class BadRecord(ValueError):
+    """A stored record that is not what this version writes."""
+
+
+def to_bytes(record: Mapping[str, Json]) -> bytes:
+    """Compact ASCII JSON with sorted keys: a lone surrogate or a NUL in a text survives it."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_bytes(content: bytes) -> dict[str, Any]:
+    """The record in `content`. Raises `BadRecord` where it is no JSON object."""
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"not JSON: {error}") from error
+    if type(record) is not dict:
+        raise BadRecord(f"a {type(record).__name__} where an object belongs")
+    return record
+
+
+def checksum(key: Iterable[bytes | str | int], value: bytes) -> bytes:
+    """16 bytes over a row's key and value: a flipped bit in either does not match."""
+    state = hashlib.blake2b(repr(tuple(key)).encode(), digest_size=16)
+    state.update(value)
+    return state.digest()
+
+
+def completion_record(completion: Completion) -> dict[str, Json]:
+    """`completion` as plain JSON, defaults left out."""
+    record = _beside_defaults(completion, _COMPLETION_DEFAULTS)
+    record["text"] = completion.text
+    if completion.tool_calls:
+        record["tool_calls"] = [[each.name, each.arguments] for each in completion.tool_calls]
+    if completion.usage is not None:
+        usage = completion.usage
+        record["usage"] = [usage.input, usage.output, usage.cached_input]
+    return record
+
+
+def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completion:
+    """The completion in `record`; its latency is kept only if `live`."""
+    try:
+        values = dict(record)
+        if "tool_calls" in values:
+            values["tool_calls"] = tuple(
+                ToolCall(name=name, arguments=arguments) for name, arguments in values["tool_calls"]
+            )
+        if "usage" in values:
+            given, made, cached = values["usage"]
+            values["usage"] = Usage(input=given, output=made, cached_input=cached)
+        for name in ("contexts", "ids"):
+            if name in values:
+                values[name] = tuple(values[name])
+        if not live:
+            values.pop("latency", None)
+        completion = Completion(**values)
+    except (TypeError, ValueError) as error:
+        raise BadRecord(f"not a completion: {error}") from error
+    if completion.text is None and completion.known_digest is None:
+        raise BadRecord("a completion with neither text nor digest")
+    return completion
+
+
+def failure_record(failure: Failure) -> dict[str, Json]:
+    """`failure` as plain JSON, defaults left out."""
+    record = _beside_defaults(failure, _FAILURE_DEFAULTS)
+    return {**record, "kind": failure.kind.value, "message": failure.message}
+
+
+def failure_of(record: Mapping[str, Any]) -> Failure:
+    """The failure in `record`."""
+    try:
+        return Failure(**{**record, "kind": FailureKind(record["kind"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not a failure: {error}") from error
+
+
+def score_record(score: Score) -> dict[str, Json]:
+    """`score` as plain JSON, defaults left out."""
+    record: dict[str, Json] = {"value": score.value}
+    if score.reason:
+        record["reason"] = score.reason
+    if score.detail:
+        record["detail"] = dict(score.detail)
+    return record
+
+
+def score_of(record: Mapping[str, Any]) -> Score:
+    """The score in `record`. A value that is no finite number is a `BadRecord`."""
+    try:
+        if type(record["value"]) not in (int, float):
+            raise BadRecord(f"{record['value']!r} is not a score")
+        return Score(**record)
+    except (KeyError, TypeError, NotAScore) as error:
+        raise BadRecord(f"not a score: {error}") from error
+
+
+def _beside_defaults(value: Completion | Failure, defaults: Mapping[str, Any]) -> dict[str, Json]:
+    record: dict[str, Json] = {}
+    for name, default in defaults.items():
+        given = getattr(value, name)
+        if given != default:
+            record[name] = list(given) if isinstance(given, tuple) else given
+    return record
+
+
+def _defaults(kind: type[Any], beside: frozenset[str]) -> Mapping[str, Any]:
+    return {each.name: each.default for each in fields(kind) if each.name not in beside}
+
+
+_COMPLETION_DEFAULTS = _defaults(Completion, frozenset({"text", "tool_calls", "usage"}))
+_FAILURE_DEFAULTS = _defaults(Failure, frozenset({"kind", "message"}))
