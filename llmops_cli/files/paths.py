@@ -1,0 +1,87 @@
+"""Where project files come from: one small port, and paths that never leave the project.
+
+A `Source` answers for a folder on disk (`Folder`) or for a git revision. Every path that a person
+writes goes through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then
+refuses links that lead out, devices, and files beyond a size (FAULTS S4).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+MAX_FILE = 5_000_000
+MAX_CASES = 2_000_000_000
+
+
+class Unreadable(Exception):
+    """A project file that is not there, or that must not be read: says which and why."""
+
+
+class Source(Protocol):
+    """The project's files by path relative to its root, with `/` between folders."""
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        """The file's bytes. Raises `Unreadable`: missing, outside, no file, over `limit` bytes."""
+        ...
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Every file under `folder`, sorted; none if there is no such folder."""
+        ...
+
+
+def within(path: str, *, folder: str = "") -> str:
+    """`path` as written in a file that stands in `folder`, relative to the project's root.
+
+    Raises `Unreadable` for a path that could lead out of the project.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or "\0" in path:
+        raise Unreadable(f"{path!r} names no file")
+    if "\\" in path or ":" in path or path.startswith(("/", "~")) or ".." in parts:
+        raise Unreadable(f"{path!r} could leave the project: use a path below it, with '/'")
+    return str(PurePosixPath(folder, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The project's files as they stand on disk."""
+
+    root: Path
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        root = self.root.resolve()
+        full = (root / within(path)).resolve()
+        if not full.is_relative_to(root):
+            raise Unreadable(f"{path!r} is a link that leaves the project")
+        try:
+            # Not blocking, so that a named pipe cannot hang us; not following, so that a link
+            # put here since `resolve` cannot lead elsewhere.
+            handle = os.open(full, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _NONBLOCKING)
+        except FileNotFoundError:
+            raise Unreadable(f"there is no file {path!r}") from None
+        except OSError as error:
+            raise Unreadable(f"{path!r} cannot be read: {error.strerror}") from None
+        with os.fdopen(handle, "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise Unreadable(f"{path!r} is not a file")
+            if about.st_size > limit:
+                raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
+            return file.read()
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        return tuple(sorted(self._walk(within(folder))))
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        for place, folders, names in os.walk(self.root / folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = Path(place).relative_to(self.root).as_posix()
+            yield from (f"{below}/{name}" for name in names if not name.startswith("."))
+
+
+_NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -1,0 +1,223 @@
+"""Renders a prompt's messages for a case, and a scorer's options over the facts of a case.
+
+Each `content` is rendered on its own and never parsed again for roles, so nothing in an input can
+open a turn of its own. Text without template marks is not rendered at all: a prompt with hundreds
+of few-shot turns costs as much as its one turn that changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from jinja2 import Undefined, nodes
+
+from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
+from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.files.sandbox import RENDERING, BadTemplate, Sandbox, is_template
+
+FACTS = ("inputs", "expected", "contexts", "metadata")
+"""Names that scorers' templates may use beside the inputs' own; they win where both exist."""
+
+Values: TypeAlias = dict[str, Any]
+Render: TypeAlias = Callable[[Values], Any]
+
+NAME = re.compile(r"\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}")
+CONSTANTS = frozenset({"true", "false", "none", "True", "False", "None", "not", "self", "loop"})
+
+
+class Templates:
+    """A prompt's messages, compiled once and rendered for many cases."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._sandbox = Sandbox(prompt.includes)
+        self._turns = list(prompt.messages)
+        self._changing = [
+            (position, _compiled(self._sandbox, message.content, native=False))
+            for position, message in enumerate(prompt.messages)
+            if _changes(message.content)
+        ]
+        self._defaults: Values = {
+            name: schema.get("default")
+            for name, schema in prompt.inputs.items()
+            if "default" in schema or schema.get("required") is False
+        }
+        users = [at for at, message in enumerate(prompt.messages) if message.role == "user"]
+        self._history_at = users[-1] if users else len(self._turns)
+
+    def messages(self, case: Case) -> tuple[Message, ...]:
+        """The turns to send: the prompt's, with the case's earlier turns before its last user turn.
+
+        An optional input that the case leaves out is null, or its declared default. Raises
+        `InvalidFiles`, naming prompt, turn and case, for whatever a template cannot do.
+        """
+        values = {**self._defaults, **case.inputs}
+        values.setdefault("inputs", values.copy())
+        turns = self._turns.copy()
+        for position, render in self._changing:
+            role = turns[position].role
+            try:
+                content = render(values)
+            except BadTemplate as error:
+                raise self._cannot(error, position, case, values) from error
+            turns[position] = Message(role=role, content=content)
+        if case.messages:
+            turns[self._history_at : self._history_at] = case.messages
+        return tuple(turns)
+
+    def _cannot(
+        self, error: BadTemplate, position: int, case: Case, values: Values
+    ) -> InvalidFiles:
+        where = f"message {position + 1} ({self._turns[position].role}) for the case {case.id!r}"
+        unknown = re.match(r"'(\w+)' is undefined", error.message)
+        hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
+        place = Location(path=self._prompt.path)
+        return InvalidFiles([Problem(where=place, message=f"{where}: {error.message}", hint=hint)])
+
+
+class Options:
+    """A scorer's options, compiled once; a string that is one expression keeps its value's type."""
+
+    def __init__(self, spec: ScorerSpec, kind: ScorerKind | None = None) -> None:
+        self._spec = spec
+        sandbox = Sandbox()
+        fixed = (
+            {name for name, option in kind.options.items() if not option.template}
+            if kind
+            else set[str]()
+        )
+        self._plain: Values = {}
+        self._changing: list[tuple[str, Render]] = []
+        for name, value in spec.options.items():
+            if name not in fixed and _changes(value):
+                self._changing.append((name, _compiled(sandbox, value, native=True)))
+            else:
+                self._plain[name] = value
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """The options that differ from case to case."""
+        return tuple(name for name, _ in self._changing)
+
+    def render(self, case: Case) -> dict[str, Any]:
+        """The options for one case. Raises `InvalidFiles` where a template cannot be rendered."""
+        if not self._changing:
+            return self._plain.copy()
+        values = facts(case)
+        rendered = self._plain.copy()
+        for name, render in self._changing:
+            try:
+                rendered[name] = render(values)
+            except BadTemplate as error:
+                raise self._cannot(error, name, case, values) from error
+        return rendered
+
+    def _cannot(self, error: BadTemplate, name: str, case: Case, values: Values) -> InvalidFiles:
+        where = case.where or self._spec.where or Location(path="")
+        message = f"case {case.id!r}: {self._spec.label}.{name}: {error.message}"
+        unknown = re.match(r"'(\w+)' is undefined", error.message)
+        hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
+        return InvalidFiles([Problem(where=where, message=message, hint=hint)])
+
+
+def facts(case: Case) -> Values:
+    """What a scorer's templates may read."""
+    inputs = dict(case.inputs)
+    return {
+        **inputs,
+        "inputs": inputs,
+        "expected": case.expected,
+        "contexts": list(case.contexts),
+        "metadata": dict(case.metadata),
+    }
+
+
+def strings(value: Any) -> list[str]:
+    """Every text in a plain value, keys left out: where templates may stand."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for each in value.values() for text in strings(each)]
+    if isinstance(value, (list, tuple)):
+        return [text for each in value for text in strings(each)]
+    return []
+
+
+def _changes(value: Any) -> bool:
+    return any(map(is_template, strings(value)))
+
+
+def _compiled(sandbox: Sandbox, value: Any, *, native: bool) -> Render:
+    """A function from values to `value` with every template in it rendered."""
+    if isinstance(value, str):
+        if not is_template(value):
+            return lambda _: value
+        return (native and _expression(sandbox, value)) or _text(sandbox, value)
+    if isinstance(value, Mapping):
+        fields = {key: _compiled(sandbox, each, native=native) for key, each in value.items()}
+        return lambda values: {key: render(values) for key, render in fields.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_compiled(sandbox, each, native=native) for each in value]
+        made = type(value)
+        return lambda values: made(render(values) for render in items)
+    return lambda _: value
+
+
+def _text(sandbox: Sandbox, source: str) -> Render:
+    sandbox.examine(source)
+    template = sandbox.from_string(source)
+    return lambda values: sandbox.write(template, values)
+
+
+def _expression(sandbox: Sandbox, source: str) -> Render | None:
+    """The value itself of a source that is exactly one `{{ expression }}`; None if it is not."""
+    text = source.strip()
+    if (name := NAME.fullmatch(text)) and name[1] not in CONSTANTS:
+        return _looked_up(name[1])
+    body = sandbox.parse(text).body
+    if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
+        return None
+    if isinstance(body[0].nodes[0], nodes.TemplateData):
+        return None
+    sandbox.examine(text)
+    inner = text[2:-2].removeprefix("-").removesuffix("-")
+    compute = sandbox.compile_expression(inner, undefined_to_none=False)
+
+    def value(values: Values) -> Json:
+        try:
+            result = compute(values)
+        except RENDERING as error:
+            raise BadTemplate(str(error)) from error
+        if isinstance(result, Undefined):
+            raise BadTemplate(f"{inner.strip()} is undefined")
+        return _present(result, inner.strip())
+
+    return value
+
+
+def _looked_up(path: str) -> Render:
+    """`a.b` without a template engine: by far the most common expression."""
+    first, *rest = path.split(".")
+
+    def value(values: Values) -> Json:
+        if first not in values:
+            raise BadTemplate(f"'{first}' is undefined")
+        found = values[first]
+        for step in rest:
+            if not isinstance(found, Mapping) or step not in found:
+                raise BadTemplate(f"'{path}' is undefined: there is no '{step}'")
+            found = found[step]
+        return _present(found, path)
+
+    return value
+
+
+def _present(value: Any, what: str) -> Any:
+    if value is None:
+        raise BadTemplate(f"the case has no value for '{what}'")
+    return value

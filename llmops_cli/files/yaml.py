@@ -1,0 +1,192 @@
+"""Reads YAML as plain data that knows its lines, and refuses what makes YAML dangerous.
+
+Stricter than the format: duplicate keys, anchors and aliases, tags and several documents are
+errors; nesting and size are capped; keys are always text. Plain scalars follow the YAML 1.2 core
+schema, so `no`, `12:30:45` and dates are text; numbers with leading zeros are text as well, since
+`012` is a code that someone wants to keep (FAULTS S3).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import yaml
+
+from llmops_cli.core.digest import SAFE_INTEGER, Json
+from llmops_cli.core.errors import InvalidFiles, Location, Problem
+
+Place: TypeAlias = tuple[str | int, ...]
+"""The way to a value: keys and positions from the root."""
+
+MAX_BYTES = 5_000_000
+MAX_DEPTH = 50
+
+NULL = frozenset({"", "~", "null", "Null", "NULL"})
+TRUE = frozenset({"true", "True", "TRUE"})
+FALSE = frozenset({"false", "False", "FALSE"})
+INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: plain data, and the line of every value in it."""
+
+    path: str
+    data: Json
+    lines: Mapping[Place, int]
+    text_lines: Mapping[Place, int]
+    """First line of the text itself, for block scalars (`|`, `>`)."""
+
+    def where(self, *place: str | int) -> Location:
+        """The line of the value at `place`, or of the nearest thing around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return Location(path=self.path, line=self.lines.get(place, 1))
+
+    def inside(self, place: Place, line: int) -> Location:
+        """The file's line of the `line`-th line (1-based) of the text at `place`."""
+        first = self.text_lines.get(place) or self.where(*place).line or 1
+        return Location(path=self.path, line=first + line - 1)
+
+
+def decode(content: bytes, path: str) -> str:
+    """UTF-8 text without a byte order mark.
+
+    Raises `InvalidFiles` with the line of the first byte that is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _invalid(path, line, "not UTF-8 text", "save the file as UTF-8") from None
+
+
+def load_yaml(content: bytes, path: str) -> Document:
+    """Parse one YAML document.
+
+    Raises `InvalidFiles` with every duplicate key, tag and alias, or with the first syntax error.
+    """
+    if len(content) > MAX_BYTES:
+        raise _invalid(path, None, f"larger than {MAX_BYTES // 1_000_000} MB", "use JSONL for cases")
+    text = decode(content, path)
+    reader = _Reader(path, yaml.parse(text, Loader=yaml.CSafeLoader))
+    try:
+        data = reader.document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        said = " ".join(filter(None, (error.context, error.problem)))
+        raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}") from None
+    except yaml.YAMLError as error:
+        raise _invalid(path, None, f"not YAML: {error}") from None
+    if reader.problems:
+        raise InvalidFiles(reader.problems)
+    return Document(path, data, reader.lines, reader.text_lines)
+
+
+def _invalid(path: str, line: int | None, message: str, hint: str | None = None) -> InvalidFiles:
+    where = Location(path=path, line=line)
+    return InvalidFiles([Problem(where=where, message=message, hint=hint)])
+
+
+class _Reader:
+    """Builds plain data from the parser's events, so that nothing is expanded or constructed."""
+
+    def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
+        self._path = path
+        self._events = events
+        self.problems: list[Problem] = []
+        self.lines: dict[Place, int] = {}
+        self.text_lines: dict[Place, int] = {}
+
+    def document(self) -> Json:
+        data: Json = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._wrong(event, "a second document in one file", "write two files")
+            elif isinstance(event, yaml.NodeEvent):
+                data = self._value(event, ())
+        return data
+
+    def _value(self, event: yaml.Event, place: Place) -> Json:
+        self.lines.setdefault(place, event.start_mark.line + 1)
+        if isinstance(event, yaml.AliasEvent):
+            self._wrong(event, f"the alias '*{event.anchor}'", "write the value out")
+            return None
+        self._plain(event)
+        if isinstance(event, yaml.ScalarEvent):
+            if event.style in ("|", ">"):
+                self.text_lines[place] = event.start_mark.line + 2
+            return self._scalar(event)
+        if len(place) >= MAX_DEPTH:
+            raise _invalid(self._path, event.start_mark.line + 1, "nested too deeply")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(place)
+        return self._mapping(place)
+
+    def _sequence(self, place: Place) -> list[Json]:
+        items: list[Json] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*place, len(items))))
+        return items
+
+    def _mapping(self, place: Place) -> dict[str, Json]:
+        items: dict[str, Json] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _invalid(self._path, event.start_mark.line + 1, "a key that is not text")
+            self._plain(event)
+            key = event.value
+            line = event.start_mark.line + 1
+            if key in items:
+                first = self.lines[(*place, key)]
+                self._wrong(event, f"the key '{key}' is here twice", f"first on line {first}")
+            self.lines.setdefault((*place, key), line)
+            items[key] = self._value(next(self._events), (*place, key))
+        return items
+
+    def _plain(self, event: yaml.Event) -> None:
+        if event.anchor is not None:
+            self._wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
+        if event.tag is not None:
+            self._wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Json:
+        text: str = event.value
+        if event.style not in (None, "") or not event.implicit[0]:
+            return text
+        if text in NULL:
+            return None
+        if text in TRUE or text in FALSE:
+            return text in TRUE
+        if NOT_FINITE.fullmatch(text):
+            self._wrong(event, f"{text} is not a number that can be compared", "quote text")
+            return None
+        if FLOAT.fullmatch(text) or OCTAL_OR_HEX.fullmatch(text):
+            return self._number(event, text)
+        return text
+
+    def _number(self, event: yaml.Event, text: str) -> int | float | None:
+        if OCTAL_OR_HEX.fullmatch(text):
+            number: int | float = int(text, 0)
+        elif INTEGER.fullmatch(text) and len(text) <= 20:
+            number = int(text)
+        else:
+            number = float(text)
+        if not math.isfinite(number) or abs(number) > SAFE_INTEGER and isinstance(number, int):
+            self._wrong(event, f"{text[:40]} is too large for an exact number", "quote it")
+            return None
+        return number
+
+    def _wrong(self, event: yaml.Event, message: str, hint: str) -> None:
+        where = Location(path=self._path, line=event.start_mark.line + 1)
+        self.problems.append(Problem(where=where, message=message, hint=hint))
