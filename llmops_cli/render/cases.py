@@ -1,0 +1,160 @@
+"""Shows one case on the console: what was asked and expected, the answers before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from llmops_cli.core.report import Change, ShownCase, ShownDraw
+from llmops_cli.render.pen import Pen
+from llmops_cli.render.phrases import CHANGES, MEANINGS, answer, percent, plain, score
+from llmops_cli.render.safe import clip
+
+SIDE_BY_SIDE = 100
+"""Columns from which the answers stand beside each other."""
+
+_COLOURS: dict[Change, str] = {
+    "critical": "bold red",
+    "lost": "bold red",
+    "gained": "bold green",
+    "failing": "red",
+    "unmeasured": "bold magenta",
+    "added": "cyan",
+    "removed": "cyan",
+    "known_passing": "green",
+}
+_INDENT = 6
+
+
+def case_block(pen: Pen, shown: ShownCase, *, verbose: bool) -> Iterator[RenderableType]:
+    """The case's heading and, indented below it, what happened to it."""
+    yield _heading(pen, shown)
+    facts = _grid()
+    for name, value in shown.inputs.items():
+        facts.add_row(pen.line(name, "dim"), _value(pen, plain(value), verbose=verbose))
+    if shown.expected is not None:
+        facts.add_row(
+            pen.line("expected", "dim"), _value(pen, plain(shown.expected), verbose=verbose)
+        )
+    if shown.known_failing is not None:
+        facts.add_row(pen.line("known to fail", "dim"), pen.line(shown.known_failing))
+    if pen.width >= SIDE_BY_SIDE and shown.baseline is not None and shown.candidate is not None:
+        yield Padding(facts, (0, 0, 0, _INDENT))
+        yield Padding(_beside(pen, shown, verbose=verbose), (0, 0, 0, _INDENT))
+        return
+    for name, draw, passed in _sides(shown):
+        said = _value(pen, answer(draw), verbose=verbose)
+        scores = _scores(pen, draw, passed, verbose=verbose)
+        facts.add_row(_side(pen, name, passed), Group(said, *scores))
+    yield Padding(facts, (0, 0, 0, _INDENT))
+
+
+def _heading(pen: Pen, shown: ShownCase) -> Text:
+    parts: list[str | tuple[str, str]] = [
+        "  ",
+        (CHANGES[shown.change], _COLOURS[shown.change]),
+        "  ",
+        (clip(shown.case, characters=200).text, "bold"),
+    ]
+    if shown.critical and shown.change != "critical":
+        parts.append(("  critical", "bold red"))
+    parts += [(f"  #{clip(tag, characters=60).text}", "dim") for tag in shown.tags]
+    parts.append((f"  {MEANINGS[shown.change]}", "dim"))
+    return pen.joined(*parts)
+
+
+def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownDraw | None, float | None]]:
+    """(name, draw, share that passed) of each arm that has something to tell."""
+    if shown.baseline is not None:
+        yield "before", shown.baseline, shown.baseline_passed
+    if shown.candidate is not None:
+        name = "answer" if shown.baseline is None else "after"
+        yield name, shown.candidate, shown.candidate_passed
+
+
+def _side(pen: Pen, name: str, passed: float | None) -> Text:
+    """`before ✓`, `after ✗ 33.3 % of draws`."""
+    if passed is None:
+        return pen.joined((name, "dim"), (" ?", "magenta"))
+    mark = (" ✓", "green") if passed >= 0.5 else (" ✗", "red")
+    share = "" if passed in {0, 1} else f" {percent(passed)}"
+    return pen.joined((name, "dim"), mark, (share, "dim"))
+
+
+def _beside(pen: Pen, shown: ShownCase, *, verbose: bool) -> Table:
+    grid = Table.grid(padding=(0, 3, 0, 0), expand=True)
+    sides = list(_sides(shown))
+    for _ in sides:
+        grid.add_column(ratio=1, overflow="fold")
+    grid.add_row(*(_side(pen, name, passed) for name, _, passed in sides))
+    grid.add_row(*(_quoted(pen, answer(draw), verbose=verbose) for _, draw, _ in sides))
+    grid.add_row(
+        *(Group(*_scores(pen, draw, passed, verbose=verbose)) for _, draw, passed in sides)
+    )
+    return grid
+
+
+def _scores(
+    pen: Pen, draw: ShownDraw | None, passed: float | None, *, verbose: bool
+) -> list[RenderableType]:
+    """The scores that explain the outcome: of a passing answer none, unless all are asked for."""
+    telling = [
+        each
+        for each in (draw.scores if draw else ())
+        if verbose or (passed != 1 and each.passed is not True and not each.advisory)
+    ]
+    lines = []
+    for each in telling:
+        style = "magenta" if each.passed is None else "green" if each.passed else "red"
+        lines.append(pen.line(clip(score(each), characters=400 if verbose else 200).text, style))
+    return list(lines)
+
+
+def _value(pen: Pen, text: str, *, verbose: bool) -> RenderableType:
+    """A short text as it is; one of several lines with a gutter."""
+    return (
+        _quoted(pen, text, verbose=verbose)
+        if "\n" in text.strip("\n")
+        else _clipped(pen, text.strip("\n"), verbose=verbose)
+    )
+
+
+def _quoted(pen: Pen, text: str, *, verbose: bool) -> RenderableType:
+    return Quote(_clipped(pen, text, verbose=verbose), gutter="│ " if pen.unicode else "| ")
+
+
+def _clipped(pen: Pen, text: str, *, verbose: bool) -> Text:
+    cut = clip(text, characters=4_000 if verbose else 600, lines=60 if verbose else 8)
+    block = pen.block(cut.text)
+    if cut.remark:
+        block.append_text(pen.line(f" … {cut.remark}", "dim italic"))
+    return block
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(max_width=24, overflow="fold")
+    grid.add_column(overflow="fold")
+    return grid
+
+
+class Quote:
+    """A text behind a gutter on every line, so that none of its lines begins one of the log's."""
+
+    def __init__(self, text: Text, *, gutter: str) -> None:
+        self._text = text
+        self._gutter = gutter
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The wrapped lines, each behind the gutter."""
+        inner = options.update(width=max(options.max_width - len(self._gutter), 1))
+        for line in console.render_lines(self._text, inner, pad=False):
+            yield Segment(self._gutter, Style(dim=True))
+            yield from line
+            yield Segment.line()

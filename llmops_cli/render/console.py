@@ -1,0 +1,216 @@
+"""Shows a report on a terminal or in a CI log: the verdict and why, the evidence, what to do next.
+
+Every line answers the reader's next question: may it go out, compared with what, how sure is
+that, which cases changed and how, what did it cost, what now. It reads without colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report, SliceSummary
+from llmops_cli.core.verdict import Decision, Finding, Verdict
+from llmops_cli.render import phrases
+from llmops_cli.render.cases import case_block
+from llmops_cli.render.interval import interval
+from llmops_cli.render.pen import COLOURS, Pen, Sheet
+
+_PICTURE = 64
+_CASES = 10
+_CASES_VERBOSE = 100
+_SLICES = 5
+_ALARMING = 0.05
+
+
+def console_report(
+    report: Report, *, verbose: bool = False, width: int | None = None
+) -> RenderableType:
+    """The whole report; at most `width` columns, by default as wide as the console.
+
+    `verbose` shows more cases, longer answers, every score, and passing prompts in full.
+    """
+    return Sheet(partial(_report, report, verbose), width=width)
+
+
+def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]:  # noqa: FBT001 - bound by name in `console_report`
+    prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
+    for warning in phrases.warnings(report):
+        yield pen.line(warning, "bold yellow")
+    yield _headlines(pen, prompts)
+    detailed = [
+        each
+        for each in prompts
+        if verbose or len(prompts) == 1 or each.verdict.decision is not Decision.PASS
+    ]
+    for prompt in detailed:
+        yield from _prompt(pen, prompt, verbose=verbose, titled=len(prompts) > 1)
+    if len(detailed) < len(prompts):
+        yield Text()
+        rest = phrases.plural(len(prompts) - len(detailed), "passing prompt")
+        yield pen.line(f"{rest} in detail: --verbose", "dim")
+    yield Text()
+    yield _footer(pen, report, prompts)
+
+
+def _headlines(pen: Pen, prompts: list[PromptReport]) -> RenderableType:
+    if not prompts:
+        return pen.line("Nothing was measured.", "bold magenta")
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=32, overflow="fold")
+    grid.add_column(overflow="fold")
+    for each in prompts:
+        verdict = each.verdict
+        grid.add_row(
+            pen.line(verdict.decision.value, COLOURS[verdict.decision]),
+            pen.line(each.prompt, "bold"),
+            pen.line(verdict.why),
+        )
+        if phrases.leniency(verdict):
+            grid.add_row("", "", pen.line(phrases.leniency(verdict), "yellow"))
+    return grid
+
+
+def _prompt(
+    pen: Pen, prompt: PromptReport, *, verbose: bool, titled: bool
+) -> Iterator[RenderableType]:
+    yield Text()
+    if titled:
+        colour = COLOURS[prompt.verdict.decision]
+        yield pen.joined((prompt.prompt, "bold"), "  ", (prompt.verdict.decision.value, colour))
+    baseline = prompt.baseline or "nothing: there is no baseline"
+    yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (baseline, "bold"))
+    for evalset in prompt.evalsets:
+        yield from _measured(pen, evalset, verbose=verbose)
+    yield Text()
+    yield _findings(pen, prompt.verdict, verbose=verbose)
+    for evalset in prompt.evalsets:
+        yield from _figures(pen, evalset, verbose=verbose)
+        yield from _cases(pen, evalset, verbose=verbose)
+
+
+def _measured(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+    models = evalset.candidate.model
+    if evalset.baseline is not None and evalset.baseline.model != models:
+        models = f"{evalset.baseline.model} → {models}"
+    yield pen.line(f"{evalset.evalset}: {phrases.size(evalset)} · {models}", "dim")
+    for arm in (evalset.candidate, evalset.baseline):
+        if arm is None:
+            continue
+        trouble = phrases.measured(arm)
+        if trouble:
+            yield pen.line(f"{arm.name}: {trouble}", "magenta")
+        if verbose:
+            yield pen.line(f"{arm.name}: {phrases.effort(arm)}", "dim")
+
+
+def _findings(pen: Pen, verdict: Verdict, *, verbose: bool) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=28, overflow="fold")
+    grid.add_column(overflow="fold")
+    for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
+        grid.add_row(
+            pen.line(f"  {each.decision.value}", COLOURS[each.decision]),
+            pen.line(phrases.rule(each)),
+            Group(*_finding(pen, verdict, each, verbose=verbose)),
+        )
+    return grid
+
+
+def _finding(
+    pen: Pen, verdict: Verdict, finding: Finding, *, verbose: bool
+) -> Iterator[RenderableType]:
+    """The sentence, unless the verdict has said it already, and the interval that it rests on."""
+    estimate = finding.estimate
+    pictured = (
+        estimate is not None and estimate.identical < estimate.n and (verbose or finding.quality)
+    )
+    if not pictured or finding.why not in verdict.why:
+        yield pen.line(finding.why)
+    if estimate is not None and pictured:
+        for line in interval(estimate, width=min(_PICTURE, pen.width - 32), strokes=pen.strokes):
+            yield Text(line, style=COLOURS[finding.decision].removeprefix("bold "), no_wrap=True)
+        words = phrases.reading(finding, estimate)
+        if words:
+            yield pen.line(words, "dim")
+
+
+def _figures(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+    telling = [each for each in evalset.metrics if verbose or len(evalset.metrics) > 1]
+    if telling:
+        yield Text()
+        yield _metrics(pen, evalset.evalset, telling)
+    losing = [each for each in evalset.slices if verbose or each.p_adjusted <= _ALARMING]
+    if losing:
+        yield Text()
+        yield _slices(pen, losing if verbose else losing[:_SLICES])
+
+
+def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableType:
+    grid = _figures_table(pen, f"  {title}", "before", "after", "")
+    for each in metrics:
+        grid.add_row(
+            pen.line(f"  {each.label}"),
+            pen.line(phrases.percent(each.baseline)),
+            pen.line(phrases.percent(each.candidate)),
+            pen.line("" if each.gated else "advisory", "dim"),
+        )
+    return grid
+
+
+def _slices(pen: Pen, slices: list[SliceSummary]) -> RenderableType:
+    grid = _figures_table(pen, "  by tag", "before", "after", "")
+    for each in slices:
+        alarming = "red" if each.p_adjusted <= _ALARMING else "dim"
+        grid.add_row(
+            pen.line(f"  #{each.tag}"),
+            pen.line(phrases.percent(each.baseline)),
+            pen.line(phrases.percent(each.candidate)),
+            pen.line(f"{each.lost} lost, {each.gained} gained of {each.cases}", alarming),
+        )
+    return grid
+
+
+def _figures_table(pen: Pen, *headers: str) -> Table:
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for place, header in enumerate(headers):
+        grid.add_column(
+            pen.line(header), justify="right" if place in {1, 2} else "left", overflow="fold"
+        )
+    return grid
+
+
+def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+    shown = evalset.shown[: _CASES_VERBOSE if verbose else _CASES]
+    if not shown:
+        return
+    every = len(evalset.shown) + evalset.hidden
+    title = f"{evalset.evalset}: {phrases.counted([each.change for each in evalset.shown])}"
+    yield Text()
+    yield pen.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
+    for each in shown:
+        yield Text()
+        yield from case_block(pen, each, verbose=verbose)
+    if len(shown) < every:
+        more = "" if verbose else f"; --verbose shows {_CASES_VERBOSE}, --json all that are kept"
+        yield Text()
+        yield pen.line(f"  {every - len(shown):,} more not shown{more}", "dim")
+
+
+def _footer(pen: Pen, report: Report, prompts: list[PromptReport]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(pen.line("spent", "dim"), pen.line(phrases.spending(report), "dim"))
+    for note in phrases.notes(report):
+        grid.add_row(pen.line("note", "yellow"), pen.line(note))
+    for step in phrases.next_steps(prompts):
+        grid.add_row(pen.line("next", "bold cyan"), pen.line(step, "bold"))
+    return Padding(grid, 0)

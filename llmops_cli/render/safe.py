@@ -1,0 +1,137 @@
+r"""Makes text that anyone may have written harmless for the place where it is shown, and visible.
+
+A model's answer may hold escape sequences, workflow commands, markup, mentions and characters
+that reorder a line. Nothing is dropped silently: what a sink cannot take is written as an escape
+such as `\x1b` or `\u202e`, and what was cut is counted. One function per sink:
+
+- `terminal`, `terminal_line`: a terminal or a CI log. GitHub's runner obeys `::command::` at the
+  start of a line and `##[command]` anywhere in it; a backslash breaks both.
+- `markdown_code`, `markdown_span`, `markdown_inline`: a job summary or a comment on GitHub.
+- `xml`: text and attributes of an XML 1.0 document; the writer escapes `<`, `&` and quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"  # invisible "tag" letters
+    "\ud800-\udfff"  # lone surrogates
+    "\ufffe\uffff]"
+)
+"""What a reader cannot see, a terminal obeys or XML forbids: controls, marks that reorder text."""
+
+_ANY_BREAK = re.compile(r"[\t\n]")
+_WORKFLOW_LINE = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
+_BACKTICKS = re.compile(r"`+")
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~]")
+_MARKDOWN_START = re.compile(r"^(\s*)([-+#>=]|\d+(?=[.)]))")
+_LINKED = re.compile(r"@|#(?=\d)|(?i:\bGH(?=-\d))|(?i:\b(?:https?|ftp|mailto):)|(?i:\bwww(?=\.))")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "<span>$</span>"}
+_HTML_CHARACTER = re.compile(r"[&<>$]")
+_ZERO_WIDTH_SPACE = "\u200b"
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """A text cut to fit: what is left, and how many characters and lines are not shown."""
+
+    text: str
+    characters: int = 0
+    lines: int = 0
+
+    @property
+    def remark(self) -> str:
+        """`3 lines more`, or nothing where nothing was cut."""
+        if self.lines:
+            return f"{self.lines:,} line{'s' if self.lines != 1 else ''} more"
+        if self.characters:
+            return f"{self.characters:,} character{'s' if self.characters != 1 else ''} more"
+        return ""
+
+
+def clip(text: str, *, characters: int, lines: int | None = None) -> Clipped:
+    """`text` cut to at most so many characters and lines, with the count of what was cut."""
+    kept = text[:characters]
+    if lines is not None:
+        kept = "\n".join(kept.split("\n", lines)[:lines])
+    cut = text[len(kept) :]
+    return Clipped(kept, characters=len(cut), lines=cut.count("\n"))
+
+
+def visible(text: str) -> str:
+    """`text` with every invisible or obeyed character but tab and newline written as an escape."""
+    return _INVISIBLE.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def terminal(text: str) -> str:
+    """Several lines for a terminal or a CI log."""
+    return _WORKFLOW_LINE.sub(r"\1\::", visible(text)).replace("##[", "##\\[")
+
+
+def terminal_line(text: str) -> str:
+    """One line for a terminal or a CI log: newlines and tabs are written as escapes too."""
+    return terminal(_ANY_BREAK.sub(_escape, text.replace("\r\n", "\n")))
+
+
+def markdown_code(text: str, *, language: str = "") -> str:
+    """A fenced block whose fence is longer than any run of backticks within."""
+    longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{visible(text)}\n{fence}"
+
+
+def markdown_span(text: str) -> str:
+    """An inline code span, good in table cells too: nothing in it is markup, mention or link."""
+    line = terminal_line(text)
+    longest = max((len(run) for run in _BACKTICKS.findall(line)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if not line.strip(" ") or "`" in (line[0], line[-1]) else ""
+    return f"{fence}{space}{line}{space}{fence}".replace("|", "\\|")
+
+
+def markdown_inline(text: str) -> str:
+    """Prose in one line, good in table cells and HTML: no markup, mention, reference or link."""
+    line = terminal_line(text)
+    line = _MARKDOWN.sub(lambda found: "\\" + found[0], line)
+    line = _MARKDOWN_START.sub(_unlisted, line)
+    line = _LINKED.sub(lambda found: found[0] + _ZERO_WIDTH_SPACE, line)
+    return _HTML_CHARACTER.sub(lambda found: _HTML[found[0]], line)
+
+
+def html_inline(text: str) -> str:
+    """Prose inside an HTML tag of a Markdown page, such as `<summary>`."""
+    line = _LINKED.sub(lambda found: found[0] + _ZERO_WIDTH_SPACE, terminal_line(text))
+    return line.translate(_HTML_ENTITIES)
+
+
+_HTML_ENTITIES = {ord(each): f"&#{ord(each)};" for each in "&<>\"'`*_[]|~$\\"}
+
+
+def xml(text: str) -> str:
+    """Text for an XML 1.0 document: characters that it forbids, and invisible ones, as escapes."""
+    return visible(text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    match found[0]:
+        case "\n":
+            return r"\n"
+        case "\t":
+            return r"\t"
+        case "\r":
+            return r"\r"
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _unlisted(found: re.Match[str]) -> str:
+    """A list, heading or quote mark at the start of a line, made text."""
+    if found[2] == ">":
+        return found[0]  # becomes an entity
+    return f"{found[1]}\\{found[2]}" if not found[2].isdigit() else f"{found[1]}{found[2]}\u200b"
