@@ -1,0 +1,96 @@
+"""Takes secrets out of everything that enters and everything that leaves.
+
+A secret is the value of an environment variable that is named as one, or that a model or header
+of the project refers to. It is looked for as it stands and in the forms in which it travels:
+URL-encoded, base64 and JSON-escaped; a value of several lines also line by line. Text without
+secrets costs a substring search per form and is returned as it came.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus
+
+from llmops_cli.core.digest import Json
+
+MASK = "[redacted]"
+SHORTEST = 6
+"""Characters. Anything shorter would blank out ordinary words and prove nothing."""
+
+_NAMED_AS_SECRET = re.compile(
+    r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PAT|CREDENTIALS?|AUTH)"
+    r"(?:_|$)",
+    re.IGNORECASE,
+)
+
+
+class Redactor:
+    """Replaces every known form of every known secret by `[redacted]`."""
+
+    __slots__ = ("_forms",)
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """`secrets`: the values themselves; those under `SHORTEST` characters are passed over."""
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], names: Iterable[str] = ()) -> Redactor:
+        """The secrets of `environ`: every variable of `names`, and those named as secrets."""
+        listed = frozenset(names)
+        return cls(
+            value
+            for name, value in environ.items()
+            if name in listed or _NAMED_AS_SECRET.search(name)
+        )
+
+    def __call__(self, text: str) -> str:
+        """`text` without secrets; the very same object where there are none."""
+        for form in self._forms:  # longest first: a form may contain another
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def plain(self, value: Json) -> Json:
+        """JSON with every string in it redacted, keys too."""
+        if not self._forms:
+            return value
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, Mapping):
+            return {self(key): self.plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.plain(each) for each in value]
+        return value
+
+
+def _forms(secret: str) -> Iterator[str]:
+    whole = secret.strip()
+    for piece in {whole, *(line.strip() for line in whole.splitlines())}:
+        if len(piece) < SHORTEST:
+            continue
+        yield piece
+        yield quote(piece, safe="")
+        yield quote_plus(piece)
+        yield json.dumps(piece)[1:-1]
+        yield json.dumps(piece, ensure_ascii=False)[1:-1]
+        yield from _base64(piece.encode("utf-8", "surrogateescape"))
+
+
+def _base64(raw: bytes) -> Iterator[str]:
+    """The characters that stand for `raw` wherever it begins within a longer base64 text.
+
+    Three alignments; the first and last characters also carry bits of the neighbours and are
+    left off.
+    """
+    for offset in range(3):
+        padded = b"\0" * offset + raw
+        start = -(-offset * 8 // 6)
+        stop = len(padded) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            form = encode(padded).decode("ascii")[start:stop]
+            if len(form) >= SHORTEST:
+                yield form

@@ -1,0 +1,116 @@
+"""What a run may spend: reserved before a call, settled after it.
+
+A call starts only if everything spent, everything reserved and its own ceiling fit under the
+cap; while others are on the wire it waits for them to settle instead of giving up. So a cap is
+overshot by no more than what single calls exceed their ceiling by. What may have been billed
+although no answer arrived stays reserved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from llmops_cli.core.prompt import Request
+from llmops_cli.core.result import Usage
+
+ASSUMED_OUTPUT = 1024
+"""Output tokens reserved for a request that names no maximum."""
+_MAXIMA = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Caps on a run; None: no cap. Calls count every request sent, retries included."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    """Input and output together."""
+    cost: float | None = None
+    """US dollars."""
+    seconds: float | None = None
+    """Since the engine was opened."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a ceiling of tokens is needed before a call."""
+        return self.tokens is not None or self.cost is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the budget: what one call may take, or what it took."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+    def __sub__(self, other: Share) -> Share:
+        return Share(self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost)
+
+
+class Ledger:
+    """The running account of one budget."""
+
+    __slots__ = ("_budget", "_closed", "_moved", "_pending", "_reserved", "_spent", "_started")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._started = anyio.current_time()
+        self._spent = Share()
+        self._reserved = Share()
+        self._pending = 0
+        self._moved = anyio.Event()
+        self._closed = False
+
+    async def reserve(self, share: Share) -> str | None:
+        """Take `share`, or say which cap forbids it. Waits while open reservations may fall."""
+        while (cap := self._exceeded(share)) is not None:
+            if self._pending == 0 or self._closed or cap.startswith("the time"):
+                return cap
+            await self._moved.wait()
+        self._reserved += share
+        self._pending += 1
+        return None
+
+    def settle(self, reserved: Share, spent: Share) -> None:
+        """Give back `reserved`; `spent` is what it came to."""
+        self._reserved -= reserved
+        self._spent += spent
+        self._pending -= 1
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    def close(self) -> None:
+        """Nobody waits for money any more."""
+        self._closed = True
+        self._moved.set()
+
+    def _exceeded(self, share: Share) -> str | None:
+        budget, total = self._budget, self._spent + self._reserved + share
+        if budget.calls is not None and total.calls > budget.calls:
+            return f"the budget of {budget.calls:,} calls is used up"
+        if budget.tokens is not None and total.tokens > budget.tokens:
+            return f"the budget of {budget.tokens:,} tokens does not cover another call"
+        if budget.cost is not None and total.cost > budget.cost:
+            return f"the budget of ${budget.cost:,.2f} does not cover another call"
+        if budget.seconds is not None:
+            elapsed = anyio.current_time() - self._started
+            if elapsed >= budget.seconds:
+                return f"the time allowed, {budget.seconds:g} s, is over"
+        return None
+
+
+def ceiling(request: Request) -> Usage:
+    """The most a request is expected to use: its text at three characters a token, its maximum."""
+    characters = sum(
+        len(message.content) if isinstance(message.content, str) else len(str(message.content))
+        for message in request.messages
+    )
+    named = (request.parameters.get(name) for name in _MAXIMA)
+    output = next((each for each in named if isinstance(each, int)), ASSUMED_OUTPUT)
+    return Usage(input=characters // 3 + 4 * len(request.messages) + 8, output=output)

@@ -1,0 +1,186 @@
+"""The engine: one way to ask any model, and the only one.
+
+`Engine.ask` always ends in exactly one outcome. Limits, retries, deadlines and the early stop
+are per model (`lane`); the budget and the counters are the run's. Everything that enters is
+redacted here. Providers are opened at a model's first call, in a task of their own that also
+closes them, and live until the engine is left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import anyio
+from anyio.abc import TaskStatus
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import Provider
+from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall
+from llmops_cli.engine.budget import Budget, Ledger
+from llmops_cli.engine.lane import Lane, Shared
+from llmops_cli.engine.prices import tariff
+
+OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
+"""Opens the provider of a model; the registry's `OpenProvider` with the world bound."""
+
+CLOSING = 5.0
+"""Seconds a provider gets to close its connections or stop its server."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Spent:
+    """What the run has used so far, by what the providers reported."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    """US dollars of the priced calls."""
+    unpriced: int = 0
+    """Answers whose price or usage is not known: with any, `cost` is not the whole cost."""
+
+
+class Engine:
+    """Asks models within their limits and within the budget. Use as `async with Engine(…)`."""
+
+    def __init__(
+        self,
+        *,
+        providers: OpenModel,
+        budget: Budget | None = None,
+        redact: Redactor | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`jitter`: a number in [0, 1), drawn anew for every wait."""
+        self._providers = providers
+        self._budget = budget or Budget()
+        self._redact = redact or Redactor()
+        self._jitter = jitter
+        self._lanes: dict[str, Lane | Refused] = {}
+        self._why: str | None = None
+        self.calls = 0
+        """Calls that were sent at least once, answered or not."""
+        self.attempts = 0
+        """Requests sent, retries included."""
+        self.spent = Spent()
+
+    async def __aenter__(self) -> Self:
+        self._closing = anyio.Event()
+        self._opening = anyio.Lock()
+        self._ledger = Ledger(self._budget)
+        self._shared = Shared(
+            ledger=self._ledger,
+            counts_tokens=self._budget.counts_tokens,
+            jitter=self._jitter,
+            sent=self._sent,
+        )
+        self._keepers = anyio.create_task_group()
+        await self._keepers.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        self._closing.set()
+        return await self._keepers.__aexit__(kind, error, trace)
+
+    async def ask(self, model: Model, request: Request) -> Outcome:
+        """The outcome of one call of `model`; never an exception for what the model did.
+
+        Raises `Refused` where the model's configuration can never work, at its first call.
+        """
+        if self._why is not None:
+            message = f"{model.name}: {self._why}"
+            return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
+        lane = self._lanes.get(model.name)
+        if not isinstance(lane, Lane):
+            lane = await self._open(model)
+        outcome = await lane.call(request)
+        if outcome.attempts:
+            self.calls += 1
+        if isinstance(outcome, Failure):
+            return replace(outcome, message=self._redact(outcome.message))
+        self._account(outcome)
+        return self._entered(outcome)
+
+    def interrupt(self, why: str = "interrupted") -> None:
+        """Start no further call: what waits ends as NOT_ATTEMPTED, what runs may finish."""
+        self._why = self._why or why
+        self._ledger.close()
+        for lane in self._lanes.values():
+            if isinstance(lane, Lane):
+                lane.stop(why)
+
+    async def _open(self, model: Model) -> Lane:
+        async with self._opening:
+            lane = self._lanes.get(model.name)
+            if lane is None:
+                lane = await self._opened(model)
+                self._lanes[model.name] = lane
+        if isinstance(lane, Refused):
+            raise lane
+        return lane
+
+    async def _opened(self, model: Model) -> Lane | Refused:
+        price = tariff(model)
+        if price is None and self._budget.cost is not None:
+            return Refused(
+                f"no price is known for {model.name} ({model.provider}/{model.model}), "
+                "so a budget in dollars cannot hold",
+                hint="give it a `price: {input: …, output: …}` in llmops.yaml, "
+                "or cap calls or tokens instead",
+            )
+        try:
+            provider = await self._keepers.start(self._keep, model)
+        except Refused as refusal:
+            return refusal
+        lane = Lane(model, provider, tariff=price, shared=self._shared)
+        if self._why is not None:
+            lane.stop(self._why)
+        return lane
+
+    async def _keep(self, model: Model, *, task_status: TaskStatus[Provider]) -> None:
+        """Hold `model`'s provider open; closing is not cut short by a cancelled run."""
+        with anyio.CancelScope() as scope:
+            async with self._providers(model) as provider:
+                scope.shield = True
+                task_status.started(provider)
+                await self._closing.wait()
+                scope.deadline = anyio.current_time() + CLOSING
+
+    def _sent(self) -> None:
+        self.attempts += 1
+
+    def _account(self, completion: Completion) -> None:
+        if completion.usage is not None:
+            self.spent.input_tokens += completion.usage.input
+            self.spent.output_tokens += completion.usage.output
+        if completion.cost is None:
+            self.spent.unpriced += 1
+        else:
+            self.spent.cost += completion.cost
+
+    def _entered(self, completion: Completion) -> Completion:
+        """`completion` as the rest of the program may see it: dated, and without secrets."""
+        redact = self._redact
+        at = completion.at or datetime.now(UTC).isoformat(timespec="milliseconds")
+        return replace(
+            completion,
+            at=at,
+            text=None if completion.text is None else redact(completion.text),
+            tool_calls=tuple(
+                ToolCall(name=redact(each.name), arguments=redact.plain(each.arguments))
+                for each in completion.tool_calls
+            ),
+            contexts=tuple(map(redact, completion.contexts)),
+        )

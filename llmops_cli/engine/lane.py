@@ -1,0 +1,188 @@
+"""One model's road: everything that stands between a request and its provider.
+
+An attempt holds a slot only while it is on the wire. Waiting for a retry gives the slot back; a
+model that says when to come back is left alone until then by every call, not only by the one
+that was told. Once a lane is stopped, what has not started says so and what runs may finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import anyio
+
+from llmops_cli.core.ports import Provider
+from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Usage
+from llmops_cli.engine.budget import Ledger, Share, ceiling
+from llmops_cli.engine.circuit import Circuit
+from llmops_cli.engine.limits import Pace, Slots
+from llmops_cli.engine.prices import Tariff
+from llmops_cli.engine.retry import PATIENCE, Patience
+
+_MAYBE_BILLED = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE})
+_PUSHED_BACK = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the lanes of one engine have in common."""
+
+    ledger: Ledger
+    counts_tokens: bool
+    jitter: Callable[[], float]
+    sent: Callable[[], None]
+    """Called once for every request that is sent."""
+
+
+class Lane:
+    """Calls to one model. Made where the loop runs; `provider` is open as long as it is used."""
+
+    def __init__(
+        self, model: Model, provider: Provider, *, tariff: Tariff | None, shared: Shared
+    ) -> None:
+        limits = model.limits
+        self.model = model
+        self._provider = provider
+        self._tariff = tariff
+        self._shared = shared
+        self._timeout = limits.timeout
+        self._slots = Slots(limits.max_concurrency)
+        self._requests = Pace(limits.rpm) if limits.rpm else None
+        self._tokens = Pace(limits.tpm) if limits.tpm else None
+        self._circuit = Circuit()
+        self._held_until = 0.0
+        self._stopped = anyio.Event()
+        self._why: str | None = None
+        self._recorded = hasattr(provider, "identity")
+
+    def stop(self, why: str) -> None:
+        """Start nothing more; everyone who waits is told `why`."""
+        if self._why is None:
+            self._why = why
+            self._stopped.set()
+            self._slots.open()
+
+    async def call(self, request: Request) -> Outcome:
+        """One call: attempts until one is answered or patience ends."""
+        patience = Patience(self.model.limits.retries, self._shared.jitter)
+        attempts, failure = 0, None
+        while True:
+            outcome = await self._attempt(request)
+            if outcome is None:
+                return self._unfinished(failure, attempts)
+            if isinstance(outcome, Failure) and outcome.kind is FailureKind.BUDGET:
+                return outcome if failure is None else replace(failure, attempts=attempts)
+            attempts += 1
+            if isinstance(outcome, Completion):
+                return outcome if attempts == 1 else replace(outcome, attempts=attempts)
+            failure = outcome
+            wait = patience.wait(failure)
+            if wait is None:
+                self._ended(failure)
+                return replace(failure, attempts=attempts)
+            await self._sleep(wait)
+
+    def _unfinished(self, failure: Failure | None, attempts: int) -> Failure:
+        """What a call is that the lane's stop kept from its (next) attempt."""
+        if failure is not None and self._circuit.cause is not None:
+            return replace(failure, attempts=attempts)
+        why = f"{self.model.name}: {self._why}"
+        return Failure(kind=FailureKind.NOT_ATTEMPTED, message=why, attempts=attempts)
+
+    async def _attempt(self, request: Request) -> Outcome | None:
+        """One attempt; None: the lane is stopped, nothing was sent."""
+        async with self._slots:
+            usage = ceiling(request) if self._shared.counts_tokens or self._tokens else None
+            await self._turn(usage)
+            if self._stopped.is_set():
+                return None
+            share = self._share(usage)
+            refused = await self._shared.ledger.reserve(share)
+            if refused is not None:
+                return Failure(kind=FailureKind.BUDGET, message=refused, attempts=0)
+            if self._stopped.is_set():
+                self._shared.ledger.settle(share, Share())
+                return None
+            episode = self._slots.episode
+            self._shared.sent()
+            outcome = await self._within_deadline(request)
+            self._settle(outcome, share, usage)
+            self._learn(outcome, episode)
+            return outcome
+
+    async def _within_deadline(self, request: Request) -> Outcome:
+        started = anyio.current_time()
+        with anyio.move_on_after(self._timeout):
+            outcome = await self._provider.complete(request)
+            if isinstance(outcome, Failure):
+                return outcome
+            latency = None if self._recorded else anyio.current_time() - started
+            cost = outcome.cost
+            if cost is None and self._tariff is not None and outcome.usage is not None:
+                cost = self._tariff(outcome.usage)
+            return replace(outcome, latency=latency, cost=cost)
+        return Failure(
+            kind=FailureKind.TIMEOUT,
+            message=f"no whole answer within {self._timeout:g} s",
+            retryable=True,
+        )
+
+    async def _turn(self, usage: Usage | None) -> None:
+        """Wait until the model may be asked again and the rates per minute allow it."""
+        while (held := self._held_until - anyio.current_time()) > 0 and not self._stopped.is_set():
+            await self._sleep(held)
+        waits = [
+            pace.reserve(units)
+            for pace, units in (
+                (self._requests, 1),
+                (self._tokens, usage.input + usage.output if usage else 0),
+            )
+            if pace is not None
+        ]
+        if any(waits):
+            await self._sleep(max(waits))
+
+    def _share(self, usage: Usage | None) -> Share:
+        if usage is None:
+            return Share(calls=1)
+        cost = self._tariff(usage) if self._tariff is not None else 0.0
+        return Share(calls=1, tokens=usage.input + usage.output, cost=cost)
+
+    def _settle(self, outcome: Outcome, share: Share, ceiled: Usage | None) -> None:
+        if isinstance(outcome, Failure):
+            spent = share if outcome.kind in _MAYBE_BILLED else Share(calls=1)
+        elif outcome.usage is None:
+            spent = share
+        else:
+            tokens = outcome.usage.input + outcome.usage.output
+            spent = Share(calls=1, tokens=tokens, cost=outcome.cost or 0.0)
+        self._shared.ledger.settle(share, spent)
+        if self._tokens is not None and ceiled is not None:
+            self._tokens.settle(spent.tokens - share.tokens)
+
+    def _learn(self, outcome: Outcome, episode: int) -> None:
+        self._circuit.attempted(outcome)
+        if isinstance(outcome, Completion):
+            self._slots.answered()
+        elif outcome.kind in _PUSHED_BACK:
+            self._slots.pushed_back(episode)
+            asked = outcome.retry_after
+            if asked is not None and asked <= PATIENCE:
+                until = anyio.current_time() + asked
+                self._held_until = max(self._held_until, until)
+        self._stop_if_open()
+
+    def _ended(self, failure: Failure) -> None:
+        self._circuit.failed(failure)
+        self._stop_if_open()
+
+    def _stop_if_open(self) -> None:
+        if self._circuit.cause is not None:
+            self.stop(self._circuit.cause)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait `seconds`, or until the lane is stopped."""
+        with anyio.move_on_after(seconds):
+            await self._stopped.wait()
