@@ -1,0 +1,299 @@
+"""What git keeps of a release: versions, the evidence for them, and the events that move them.
+
+A version freezes a target. Evidence is measured draws and the verdict they gave under a policy,
+as an in-toto Statement (test-result/v0.1). Events form one chain per environment and prompt; the
+last one that moves the pointer says what runs. Each value names itself by a digest over its own
+content, so that an edit of one byte is seen without git and without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.policy import Policy
+from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.core.row import Arm, Draw, Metric, Row
+from llmops_cli.core.verdict import Decision, Verdict
+
+Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+SUBJECT = "subject"
+"""The arm of the version that the evidence is about."""
+BASELINE = "baseline"
+"""The arm of what the environment ran then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Who made something, when (UTC, ISO 8601) and from which git commit, where there is one."""
+
+    by: str
+    at: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """An immutable released prompt: a number for a target digest, with all that rebuilds it."""
+
+    name: str
+    number: int
+    target: str
+    """Digest of the target."""
+    prompt: Prompt
+    model: Model
+    """Without headers, limits and prices: those belong to whoever calls it."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each source file, by its path under `prompts/`."""
+    created: Provenance
+
+    @property
+    def address(self) -> str:
+        """`support@v3`."""
+        return f"{self.name}@v{self.number}"
+
+    @cached_property
+    def digest(self) -> str:
+        return digest("llmops/version/v1", to_plain(self))
+
+    def frozen_target(self) -> Target:
+        """The target exactly as released; its digest is `target`."""
+        return Target(prompt=self.prompt, model=self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRef:
+    """A version as events cite it."""
+
+    number: int
+    digest: str
+    """Of the version, and through it of the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One link of the chain of an environment and a prompt. Its order is seq, never the clock."""
+
+    seq: int
+    environment: str
+    prompt: str
+    action: Action
+    from_version: VersionRef | None
+    to_version: VersionRef | None
+    """None: a quarantine, which moves nothing."""
+    previous: str | None
+    """Digest of the event before in this chain; None: the first."""
+    evidence: tuple[str, ...] = ()
+    """Digests."""
+    baseline_evidence: tuple[str, ...] = ()
+    """Digests of the evidence whose baseline draws decided, where `evidence` held none."""
+    came_from: str | None = None
+    """Digest of the event in the environment that had to run it before (`after:`)."""
+    decision: Decision | None = None
+    """What the evidence said under this environment's policy; None: nothing was decided."""
+    policy: Policy | None = None
+    """The policy that decided, where it is not the one that the evidence embeds."""
+    initial: bool = False
+    accept_inconclusive: bool = False
+    reason: str | None = None
+    actor: str
+    run_url: str | None = None
+    """The CI run."""
+    at: str
+    """UTC, ISO 8601: for people."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest("llmops/event/v1", to_plain(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmFacts:
+    """Which target an arm of the evidence is."""
+
+    version: int | None
+    target: str
+    """Digest."""
+    model: str
+    """`provider/model`."""
+    served_models: tuple[str, ...] = ()
+    oldest: str | None = None
+    """UTC time of the oldest draw; None: unknown."""
+    newest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalsetFacts:
+    """One evalset of the evidence: what was measured, and how it was judged."""
+
+    evalset: str
+    digest: str
+    """Over ids, facts and due scorers of its cases."""
+    cases: int
+    policy: Policy
+    metrics: tuple[Metric, ...]
+    retired: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What `measure` found, before it is written as a statement."""
+
+    name: str
+    number: int
+    environment: str
+    llmops: str
+    arms: Mapping[str, ArmFacts]
+    """`subject`, `baseline`, and anchors as `anchor:v1`."""
+    evalsets: tuple[EvalsetFacts, ...]
+    verdict: Verdict
+    counts: Mapping[str, int] = field(default_factory=dict)
+    calibrations: Mapping[str, Json] = field(default_factory=dict)
+    made: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRef:
+    """A file beside the statement, by its name and the digest of its bytes."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A measurement with its rows and texts: what a promotion cites."""
+
+    measurement: Measurement
+    cases: FileRef
+    texts: FileRef | None = None
+
+    @property
+    def subject(self) -> ArmFacts:
+        return self.measurement.arms[SUBJECT]
+
+    @cached_property
+    def digest(self) -> str:
+        return digest("llmops/evidence/v1", self.statement())
+
+    def statement(self) -> dict[str, Json]:
+        """The in-toto Statement: readable by any tool that knows test-result/v0.1."""
+        found = self.measurement
+        results = {Decision.PASS: "PASSED", Decision.FAIL: "FAILED"}
+        files = [self.cases, *([self.texts] if self.texts else [])]
+        return {
+            "_type": STATEMENT,
+            "subject": [
+                {
+                    "name": f"{found.name}@v{found.number}",
+                    "digest": _in_toto(found.arms[SUBJECT].target),
+                }
+            ],
+            "predicateType": PREDICATE,
+            "predicate": {
+                "result": results.get(found.verdict.decision, "WARNED"),
+                "configuration": [
+                    {"name": f"evalset:{each.evalset}", "digest": _in_toto(each.digest)}
+                    for each in found.evalsets
+                ]
+                + [{"name": each.name, "digest": _in_toto(each.digest)} for each in files],
+                "llmops": {
+                    "measurement": to_plain(found),
+                    "cases": to_plain(self.cases),
+                    "texts": to_plain(self.texts),
+                },
+            },
+        }
+
+    @classmethod
+    def of(cls, statement: Mapping[str, Any]) -> Evidence:
+        """The evidence in `statement`. Raises `Misshapen`."""
+        try:
+            ours = statement["predicate"]["llmops"]
+            evidence = cls(
+                measurement=from_plain(Measurement, ours["measurement"], "measurement"),
+                cases=from_plain(FileRef, ours["cases"], "cases"),
+                texts=None
+                if ours["texts"] is None
+                else from_plain(FileRef, ours["texts"], "texts"),
+            )
+            consistent = SUBJECT in evidence.measurement.arms and evidence.statement() == statement
+        except (KeyError, TypeError) as error:
+            raise Misshapen(f"not evidence: {error}") from error
+        if not consistent:
+            raise Misshapen("the statement contradicts the measurement inside it")
+        return evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """The draws of one purpose: how many were planned, and what became of each."""
+
+    planned: int
+    made: tuple[Draw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmDraws:
+    """One arm on one case. Gate and baseline draws are never the same draws (GATE §3)."""
+
+    request: str
+    gate: Draws | None = None
+    baseline: Draws | None = None
+    confirm: Draws | None = None
+
+    def as_candidate(self, facts: str) -> Arm | None:
+        """This arm where it wants to replace another: its gate draws. None: it has none."""
+        return None if self.gate is None else self._arm(facts, self.gate)
+
+    def as_baseline(self, facts: str) -> Arm | None:
+        """This arm where another wants to replace it: its baseline draws. None: it has none."""
+        return None if self.baseline is None else self._arm(facts, self.baseline)
+
+    def _arm(self, facts: str, draws: Draws) -> Arm:
+        return Arm(
+            request=self.request,
+            facts=facts,
+            planned=draws.planned,
+            draws=draws.made,
+            confirm=self.confirm.made if self.confirm else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    """One case of the evidence, over all its arms. An arm that lacks the case is not in `arms`."""
+
+    evalset: str
+    case: str
+    facts: str
+    tags: tuple[str, ...] = ()
+    critical: bool = False
+    group: str | None = None
+    known_failing: str | None = None
+    arms: Mapping[str, ArmDraws] = field(default_factory=dict)
+
+    def against(self, baseline: EvidenceRow | None, arm: str = BASELINE) -> Row:
+        """What the gate reads: this row's subject against `arm` of `baseline`."""
+        ours = self.arms.get(SUBJECT)
+        theirs = baseline.arms.get(arm) if baseline is not None else None
+        return Row(
+            case=self.case,
+            candidate=ours.as_candidate(self.facts) if ours else None,
+            baseline=theirs.as_baseline(baseline.facts) if theirs and baseline else None,
+            tags=self.tags,
+            critical=self.critical,
+            group=self.group,
+            known_failing=self.known_failing,
+        )
+
+
+def _in_toto(full: str) -> dict[str, Json]:
+    return {"sha256": full.removeprefix("sha256:")}
