@@ -1,0 +1,244 @@
+"""Reads what stands under `scorers:` into scorer specs, checked against the catalogue.
+
+Three forms: `name` · `{name: value}` · `{name: {options}}`, each also as `{not: …}`. A mapping
+is always options. Every scorer takes `name` (its label), `min`, `max` and `advisory`. What is
+checked here, before any call: names, options and their types, templates and the names in them,
+files, and that a scorer that gates can fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from llmops_cli.core.case import ScorerSpec
+from llmops_cli.core.catalogue import Catalogue, ScorerKind
+from llmops_cli.core.errors import Location, suggestion
+from llmops_cli.files.explain import Where, nearest
+from llmops_cli.files.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.files.problems import Problems
+from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
+from llmops_cli.files.template import FACTS, strings
+
+COMMON = ("name", "min", "max", "advisory")
+"""Options that every scorer takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line under `scorers:` with its form taken apart."""
+
+    kind: ScorerKind
+    options: dict[str, Any]
+    negate: bool
+    where: Location
+
+
+class ScorerReader:
+    """Reads scorer lists of one project; types and files are looked at once each."""
+
+    def __init__(self, catalogue: Catalogue, source: Source, problems: Problems) -> None:
+        self._kinds = catalogue.scorers
+        self._source = source
+        self._problems = problems
+        self._sandbox = Sandbox()
+        self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
+        self._files: dict[str, str | None] = {}
+
+    def read(
+        self, entries: Sequence[Any], where: Where, *, names: AbstractSet[str], taken: set[str]
+    ) -> tuple[ScorerSpec, ...]:
+        """The specs of `entries`; what is wrong with them is noted, and those are left out.
+
+        `where` gives the line of the entry at a position (and of what is in it), `names` are the
+        inputs that templates may use, `taken` the labels in use already; new ones are added to it.
+        """
+        found = [
+            entry
+            for position, written in enumerate(entries)
+            if (entry := self._entry(written, where(position)))
+        ]
+        self._reserve(found, taken)
+        return tuple(
+            spec for each in found if (spec := self._spec(each, names, taken)) is not None
+        )
+
+    def fits(self, spec: ScorerSpec, name: str, value: Any) -> str | None:
+        """What is wrong with a rendered option, in words; None if it fits its type."""
+        return self._mismatch(self._kinds[spec.kind], name, value)
+
+    def _entry(self, written: Any, where: Location) -> _Entry | None:
+        negate = False
+        while isinstance(written, Mapping) and set(written) == {"not"}:
+            negate, written = not negate, written["not"]
+        if isinstance(written, str):
+            name, value = written, {}
+        elif isinstance(written, Mapping) and len(written) == 1:
+            ((name, value),) = written.items()
+        else:
+            hint = "write `name`, `name: value` or `name: {options}`, one scorer per '-'"
+            self._problems.add(where, "not a scorer", hint)
+            return None
+        kind = self._kinds.get(name)
+        if kind is None:
+            hint = suggestion(name, sorted(self._kinds))
+            self._problems.add(where, f"unknown scorer '{name}'", hint)
+            return None
+        if isinstance(value, Mapping):
+            return _Entry(kind, dict(value), negate, where)
+        if kind.shorthand is None:
+            known = ", ".join(kind.options) or "none"
+            self._problems.add(where, f"'{name}' takes no bare value", f"its options: {known}")
+            return None
+        return _Entry(kind, {kind.shorthand: value}, negate, where)
+
+    def _reserve(self, entries: Sequence[_Entry], taken: set[str]) -> None:
+        """Labels that people chose come first, so that made-up ones give way to them."""
+        for entry in entries:
+            label = entry.options.get("name")
+            if label is None:
+                continue
+            if not isinstance(label, str) or not label.strip() or label == "pass":
+                why = "'pass' is all gating scorers together" if label == "pass" else "text"
+                self._problems.add(entry.where, f"'name' cannot be {label!r}", why)
+            elif label in taken:
+                message = f"two scorers are named '{label}'"
+                self._problems.add(entry.where, message, "each name is a metric of its own")
+            else:
+                taken.add(label)
+
+    def _spec(
+        self, entry: _Entry, names: AbstractSet[str], taken: set[str]
+    ) -> ScorerSpec | None:
+        before = len(self._problems)
+        kind = entry.kind
+        options = {key: value for key, value in entry.options.items() if key not in COMMON}
+        self._check_options(entry, options, names)
+        minimum, maximum = self._thresholds(entry)
+        advisory = entry.options.get("advisory", False)
+        if not isinstance(advisory, bool):
+            self._problems.add(entry.where, f"'{kind.name}.advisory' must be true or false")
+        elif not advisory and minimum is None and maximum is None:
+            hint = "give `min` or `max`, or `advisory: true` to show it only"
+            self._problems.add(entry.where, f"'{kind.name}' gates but can never fail", hint)
+        label = entry.options.get("name") or _free(kind.name, entry.negate, taken)
+        if len(self._problems) > before:
+            return None
+        return ScorerSpec(
+            kind=kind.name,
+            label=label,
+            options=options,
+            minimum=minimum,
+            maximum=maximum,
+            negate=entry.negate,
+            advisory=advisory,
+            where=entry.where,
+        )
+
+    def _thresholds(self, entry: _Entry) -> tuple[float | None, float | None]:
+        """What is given; or what the scorer's kind says; or 1, where the score is pass or fail."""
+        given: dict[str, float | None] = {"min": None, "max": None}
+        for name in given:
+            value = entry.options.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                given[name] = float(value)
+            elif value is not None:
+                message = f"'{entry.kind.name}.{name}' must be a number"
+                self._problems.add(entry.where, message)
+        low, high = given["min"], given["max"]
+        if low is not None and high is not None and low > high:
+            self._problems.add(entry.where, f"min {low:g} is above max {high:g}: nothing passes")
+        if low is None and high is None:
+            low, high = entry.kind.minimum, entry.kind.maximum
+            if low is None and high is None and entry.kind.unit == "pass":
+                low = 1.0
+        return low, high
+
+    def _check_options(
+        self, entry: _Entry, options: Mapping[str, Any], names: AbstractSet[str]
+    ) -> None:
+        kind, where = entry.kind, entry.where
+        for name in options:
+            if name not in kind.options:
+                known = [*kind.options, *COMMON]
+                message = f"'{kind.name}' has no option '{name}'"
+                self._problems.add(where, message, nearest(name, known))
+        for name, option in kind.options.items():
+            if name not in options:
+                if option.required:
+                    self._problems.add(where, f"'{kind.name}' needs '{name}'", option.help)
+                continue
+            value = options[name]
+            if option.template and any(map(is_template, strings(value))):
+                self._check_template(entry, name, value, names)
+            elif (why := self._mismatch(kind, name, value)) is not None:
+                self._problems.add(where, f"'{kind.name}.{name}': {why}", option.help)
+            elif name in kind.files and isinstance(value, str):
+                self._check_file(entry, value)
+
+    def _check_template(
+        self, entry: _Entry, name: str, value: Any, names: AbstractSet[str]
+    ) -> None:
+        known = {*names, *FACTS}
+        for text in filter(is_template, strings(value)):
+            try:
+                wanted = self._sandbox.examine(text).names
+            except BadTemplate as error:
+                message = f"'{entry.kind.name}.{name}': {error.message}"
+                self._problems.add(entry.where, message, error.hint)
+                continue
+            for unknown in sorted(set(wanted) - known):
+                message = f"'{entry.kind.name}.{name}' uses '{unknown}', which no case has"
+                self._problems.add(entry.where, message, suggestion(unknown, sorted(known)))
+
+    def _mismatch(self, kind: ScorerKind, name: str, value: Any) -> str | None:
+        key = (kind.name, name)
+        if key not in self._types:
+            self._types[key] = TypeAdapter(kind.options[name].type)
+        try:
+            # As JSON, where a list may become a tuple but text never becomes a number.
+            self._types[key].validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            said = dict.fromkeys(each["msg"] for each in error.errors(include_url=False))
+            return "; or ".join(each[:1].lower() + each[1:] for each in said)
+        return None
+
+    def _check_file(self, entry: _Entry, written: str) -> None:
+        """The file is in the project; for code, `path/to/file.py:function`."""
+        path, colon, function = written.partition(".py:")
+        if entry.kind.code:
+            if not colon or not function.isidentifier():
+                hint = "write path/to/file.py:function"
+                self._problems.add(entry.where, f"{written!r} names no function", hint)
+                return
+            path += ".py"
+        else:
+            path = written
+        if path not in self._files:
+            try:
+                self._source.read(path, limit=MAX_FILE)
+                self._files[path] = None
+            except Unreadable as error:
+                self._files[path] = str(error)
+        if (why := self._files[path]) is not None:
+            self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
+
+
+def _free(kind: str, negate: bool, taken: set[str]) -> str:  # noqa: FBT001 - a word of the domain
+    """`contains`, `not-contains`, `contains-2` …: the first that is free, and now taken."""
+    label = next(each for each in _labels(f"not-{kind}" if negate else kind) if each not in taken)
+    taken.add(label)
+    return label
+
+
+def _labels(base: str) -> Iterator[str]:
+    yield base
+    number = 2
+    while True:
+        yield f"{base}-{number}"
+        number += 1
