@@ -72,6 +72,8 @@ class ProviderKind:
     """It needs neither network nor key."""
     volatile: bool = False
     """Its answers live for one run unless the model declares an identity."""
+    identity: str | None = None
+    """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
     code: bool = False
     api_key_env: str | None = None
     """Where the key is looked for unless the model says otherwise."""

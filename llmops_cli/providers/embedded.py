@@ -1,0 +1,156 @@
+"""A small deterministic model without key or network: it looks its answer up in the prompt.
+
+It is a retrieval model over its own context window, not a language model. Where the prompt holds
+few-shot turns, the answer is the assistant turn behind the most similar user turn; otherwise it is
+the sentence of the prompt that is most similar to the last user turn. So it reads the prompt, and
+better examples make better answers, which is what first steps, tests and demos need of a model.
+
+Invariants: the same messages get the same answer on every machine; ties go to the turn or sentence
+that stands first; parameters, tools and response formats are not understood and change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from itertools import pairwise
+from typing import TypeAlias
+
+from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Usage
+
+REVISION = "embedded-bm25-1"
+"""Raised whenever the same messages may get another answer: part of every request's key."""
+
+REMEMBERED = 16
+"""Contexts kept indexed: few-shot turns are the same for every case of an evalset."""
+
+_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_BULLETS = " \t-*•"
+
+Turn: TypeAlias = tuple[str, str]
+"""Role and text."""
+
+
+@asynccontextmanager
+async def open_embedded(model: Model, world: World) -> AsyncIterator[Provider]:
+    """Nothing to connect to: there is no client, and no configuration can be wrong."""
+    del model, world
+    yield Embedded()
+
+
+class Embedded:
+    """Answers requests from their own messages. Tokens are words; a call costs nothing."""
+
+    def __init__(self) -> None:
+        self._recall = lru_cache(maxsize=REMEMBERED)(Memory)
+
+    async def complete(self, request: Request) -> Completion:
+        turns = tuple((each.role, _text(each)) for each in request.messages)
+        context, question = _divided(turns)
+        answer = self._recall(context).answer(question)
+        return Completion(
+            text=answer,
+            finish_reason="stop",
+            usage=Usage(
+                input=sum(len(text.split()) for _, text in turns), output=len(answer.split())
+            ),
+            cost=0.0,
+            served_model=REVISION,
+        )
+
+
+class Memory:
+    """The turns before a question, indexed by what may be similar to it."""
+
+    def __init__(self, context: tuple[Turn, ...]) -> None:
+        shots = [
+            (asked, answered)
+            for (asker, asked), (answerer, answered) in pairwise(context)
+            if (asker, answerer) == ("user", "assistant")
+        ]
+        sentences = [each for _, text in context for each in _sentences(text)]
+        self._answers = [answered for _, answered in shots] or sentences
+        self._index = Bm25([asked for asked, _ in shots] or sentences)
+
+    def answer(self, question: str) -> str:
+        """The answer behind the text most similar to `question`; "" where nothing is remembered."""
+        return self._answers[self._index.nearest(question)] if self._answers else ""
+
+
+class Bm25:
+    """The similarity of a question to each of some texts: Okapi BM25 over lower-case words.
+
+    Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: BM25 and Beyond",
+    eq. 3.15, with the never negative idf log(1 + (N − n + ½) / (n + ½)) that Lucene uses. Weights
+    are computed once per text, so that a question only adds them up. Why not a library:
+    docs/decisions/0006-embedded-similarity.md.
+    """
+
+    K1 = 1.5
+    B = 0.75
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        counts = [Counter(_words(text)) for text in texts]
+        lengths = [each.total() for each in counts]
+        mean_length = sum(lengths) / max(len(texts), 1) or 1.0
+        held_by = Counter(word for each in counts for word in each)
+        self._size = len(texts)
+        self._weights: dict[str, list[tuple[int, float]]] = {word: [] for word in held_by}
+        for position, (count, length) in enumerate(zip(counts, lengths, strict=True)):
+            damping = self.K1 * (1 - self.B + self.B * length / mean_length)
+            for word, times in count.items():
+                rarity = math.log(1 + (self._size - held_by[word] + 0.5) / (held_by[word] + 0.5))
+                weight = rarity * times * (self.K1 + 1) / (times + damping)
+                self._weights[word].append((position, weight))
+
+    def scores(self, question: str) -> list[float]:
+        """One number per text, in their order; 0 where no word is shared."""
+        totals = [0.0] * self._size
+        for word in _words(question):
+            for position, weight in self._weights.get(word, ()):
+                totals[position] += weight
+        return totals
+
+    def nearest(self, question: str) -> int:
+        """The position of the most similar text, the first of equals."""
+        totals = self.scores(question)
+        return totals.index(max(totals))
+
+
+def _divided(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], str]:
+    """What is looked through and what is looked for.
+
+    A prompt of one message has no turns before its question: its last sentence asks, the ones
+    before it are the material.
+    """
+    users = [position for position, (role, _) in enumerate(turns) if role == "user"]
+    last = users[-1] if users else len(turns) - 1
+    context, (role, question) = turns[:last], turns[last]
+    if context:
+        return context, question
+    *material, asked = _sentences(question) or [question]
+    return tuple((role, each) for each in material), asked
+
+
+def _text(message: Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    parts = (part.get("text") for part in message.content)
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _sentences(text: str) -> list[str]:
+    """Sentences and lines, list bullets taken off."""
+    pieces = (piece.strip(_BULLETS) for piece in _SENTENCE_END.split(text))
+    return [piece for piece in pieces if piece]
