@@ -65,6 +65,8 @@ class Finding:
     decision: Decision
     why: str
     """One sentence with the figures that decided."""
+    evalset: str | None = None
+    """The evalset it looked at."""
     metric: str | None = None
     slice: str | None = None
     """The tag whose cases were looked at; None: all."""

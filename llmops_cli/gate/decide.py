@@ -1,0 +1,154 @@
+"""From comparisons to verdicts: every rule gives a finding, the worst finding decides.
+
+FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
+INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
+
+Whether or not the policy lists them, draws that were never made and error shares above the
+default are INCOMPLETE: leaving a rule out of a policy never turns the unmeasured into a pass.
+Regressions are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together:
+those of one prompt over all its evalsets, and in `decide_all` those of all prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from llmops_cli.core.policy import (
+    Anchor,
+    Cost,
+    Coverage,
+    Critical,
+    Errors,
+    Floor,
+    Latency,
+    NoWorse,
+    OnInconclusive,
+    Regressed,
+    Rule,
+    Tokens,
+)
+from llmops_cli.core.verdict import Decision, Finding, Verdict
+from llmops_cli.gate import rules, spending
+from llmops_cli.gate.family import holm
+from llmops_cli.gate.noninferiority import Measured, judge, measure
+from llmops_cli.gate.trial import Trial
+
+__all__ = ["Trial", "decide", "decide_all"]
+
+STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
+
+
+def decide(trials: Sequence[Trial]) -> Verdict:
+    """The verdict on one prompt over all its evalsets.
+
+    Raises `UnknownName` where a rule names a metric that no scorer gives.
+    """
+    return decide_all({"": trials})[""]
+
+
+def decide_all(prompts: Mapping[str, Sequence[Trial]]) -> Mapping[str, Verdict]:
+    """The verdicts on several prompts, regressions adjusted over all of them together."""
+    measured = {
+        prompt: [finding for trial in trials for finding in _findings(trial)]
+        for prompt, trials in prompts.items()
+    }
+    together = _adjusted([each for found in measured.values() for each in found])
+    family = len(together)
+    verdicts = {}
+    for prompt, found in measured.items():
+        alone = _adjusted(found)
+        findings = tuple(
+            judge(each, together=together[id(each)], alone=alone[id(each)], family=family)
+            if isinstance(each, Measured)
+            else each
+            for each in found
+        )
+        verdicts[prompt] = _verdict(findings, prompts[prompt])
+    return verdicts
+
+
+def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
+    """Holm-adjusted p of each tested comparison, by its identity."""
+    tested = [each for each in found if isinstance(each, Measured)]
+    adjusted = holm([each.estimate.p_regression for each in tested])
+    return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
+
+
+def _findings(trial: Trial) -> list[Finding | Measured]:
+    """One per rule, in the policy's order, then what is incomplete without being asked for."""
+    found = [_apply(rule, trial) for rule in trial.policy.rules]
+    listed = {type(rule) for rule in trial.policy.rules}
+    unasked: list[Finding | None] = []
+    if Errors not in listed:
+        unasked.append(rules.errors(Errors(), trial))
+    if Coverage not in listed:
+        unasked.append(rules.everything_made(trial))
+    found += [each for each in unasked if each and each.decision is Decision.INCOMPLETE]
+    return found
+
+
+def _apply(rule: Rule, trial: Trial) -> Finding | Measured:
+    match rule:
+        case NoWorse() | Anchor():
+            return measure(rule, trial)
+        case Critical():
+            return rules.critical(rule, trial)
+        case Floor():
+            return rules.floor(rule, trial)
+        case Regressed():
+            return rules.regressed(rule, trial)
+        case Errors():
+            return rules.errors(rule, trial)
+        case Coverage():
+            return rules.coverage(rule, trial)
+        case Cost():
+            return spending.cost(rule, trial)
+        case Tokens():
+            return spending.tokens(rule, trial)
+        case Latency():
+            return spending.latency(rule, trial)
+
+
+def _verdict(findings: tuple[Finding, ...], trials: Sequence[Trial]) -> Verdict:
+    decision = next(
+        (each for each in Decision if any(found.decision is each for found in findings)),
+        Decision.INCONCLUSIVE,
+    )
+    deciding = [found for found in findings if found.decision is decision]
+    if decision is Decision.PASS:
+        deciding = [found for found in deciding if found.quality]
+    if deciding:
+        why = _why(deciding, several=len(trials) > 1)
+    else:
+        decision, why = Decision.INCONCLUSIVE, "no rule of the policy speaks about quality"
+    partial = sorted({trial.partial for trial in trials if trial.partial})
+    if partial:
+        why += f" (partial: {', '.join(partial)})"
+    return Verdict(
+        decision=decision,
+        why=why,
+        findings=findings,
+        on_inconclusive=_strictest([trial.policy.on_inconclusive for trial in trials]),
+    )
+
+
+def _strictest(asked: Sequence[OnInconclusive]) -> OnInconclusive:
+    return next((each for each in STRICTEST_FIRST if each in asked), "warn")
+
+
+def _why(deciding: Sequence[Finding], *, several: bool) -> str:
+    """The sentence of the first deciding rule, and the names of the others."""
+    first, *others = (_named(found, several=several) for found in deciding)
+    also = f"; also {', '.join(others)}" if others else ""
+    return f"{first}: {deciding[0].why}{also}"
+
+
+def _named(found: Finding, *, several: bool) -> str:
+    parts = [found.rule]
+    if found.metric not in (None, "pass"):
+        parts.append(str(found.metric))
+    if found.slice:
+        parts.append(f"[{found.slice}]")
+    if several:
+        parts.append(f"on {found.evalset}")
+    return " ".join(parts)

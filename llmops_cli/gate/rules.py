@@ -1,0 +1,243 @@
+"""The rules about quality and completeness that are no paired test: one function, one finding.
+
+`no_worse` and `anchor` are in `noninferiority`, `cost`, `tokens` and `latency` in `spending`.
+Where a decision hangs on draws that were not measured it is INCOMPLETE, never a guess.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
+from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Side
+from llmops_cli.gate.groups import FEWEST_GROUPS, Clusters, reference
+from llmops_cli.gate.score_test import sample, upper_end
+from llmops_cli.gate.trial import Trial
+from llmops_cli.gate.wording import cases, counted, listed, percent
+
+EQUAL = 1e-12
+"""Rounding that does not put a mean under a floor."""
+
+
+def critical(_rule: Critical, trial: Trial) -> Finding:
+    """No case marked critical may fail; `gate.critical` says what failing is."""
+    comparison = trial.comparison
+    failed = comparison.critical_failed_cases()
+    unknown = comparison.named(comparison.critical >= CriticalState.UNMEASURED)
+    total = int((comparison.critical != CriticalState.NOT_CRITICAL).sum())
+    if failed:
+        decision, at_fault = Decision.FAIL, failed
+        why = f"{len(failed)} of {counted(total, 'critical case')} failed: {listed(failed)}"
+    elif unknown:
+        decision, at_fault = Decision.INCOMPLETE, unknown
+        why = (
+            f"{len(unknown)} of {counted(total, 'critical case')} not measured or not "
+            f"confirmed: {listed(unknown)}"
+        )
+    else:
+        decision, at_fault = Decision.PASS, ()
+        why = f"{counted(total, 'critical case')}, none failed" if total else "no critical case"
+    return Finding(
+        rule="critical",
+        decision=decision,
+        why=why,
+        evalset=trial.evalset,
+        quality=total > 0,
+        cases=at_fault,
+        figures={"critical": total, "failed": len(failed), "unmeasured": len(unknown)},
+    )
+
+
+def floor(rule: Floor, trial: Trial) -> Finding:
+    """The metric's mean is at least `minimum`; by `bound`, only a proven shortfall fails."""
+    comparison = trial.comparison
+    scores = comparison.metric(rule.metric)
+    mask = comparison.candidate.present & scores.due & comparison.tagged(rule.tag)
+    mask &= ~comparison.known_failing
+    n = int(mask.sum())
+    found = Finding(
+        rule="floor",
+        decision=Decision.INCONCLUSIVE,
+        why=f"no case owes {rule.metric} a value",
+        evalset=trial.evalset,
+        metric=rule.metric,
+        slice=rule.tag,
+    )
+    if n == 0:
+        return found
+    wanted = comparison.candidate.wanted
+    worst = scores.candidate.filled(wanted, 0.0)[mask]
+    best = scores.candidate.filled(wanted, 1.0)[mask]
+    low, high = float(worst.mean()), float(best.mean())
+    gaps = int(np.maximum(wanted - scores.candidate.measured, 0)[mask].sum())
+    said = percent(low) if gaps == 0 else f"{percent(low)} to {percent(high)}"
+    why = f"mean {rule.metric} {said} of {cases(n)}, floor {percent(rule.minimum)}"
+    if gaps:
+        why += f" ({counted(gaps, 'unmeasured draw')} at worst and at best)"
+    below = high < rule.minimum - EQUAL
+    if low >= rule.minimum - EQUAL:
+        decision = Decision.PASS
+    elif not below:
+        decision = Decision.INCOMPLETE
+    elif rule.by == "mean":
+        decision = Decision.FAIL
+    else:
+        decision, bound = _floor_by_bound(rule, trial, best, mask)
+        why += f"; {bound}"
+    return Finding(
+        rule="floor",
+        decision=decision,
+        why=why,
+        evalset=trial.evalset,
+        metric=rule.metric,
+        slice=rule.tag,
+        quality=True,
+        figures={"n": n, "worst": low, "best": high, "minimum": rule.minimum, "unmeasured": gaps},
+    )
+
+
+def _floor_by_bound(
+    rule: Floor, trial: Trial, best: np.ndarray[tuple[int, ...], np.dtype[np.float64]], mask: Flags
+) -> tuple[Decision, str]:
+    """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
+    clusters = Clusters.of(trial.comparison.group[mask]) if trial.comparison.grouped else None
+    if clusters is not None and clusters.count < FEWEST_GROUPS:
+        return Decision.INCONCLUSIVE, f"{counted(clusters.count, 'group')} prove nothing"
+    critical_value = reference(best, clusters).critical(trial.spent.alpha)
+    upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
+    if upper < rule.minimum:
+        return Decision.FAIL, f"upper bound {percent(upper)}"
+    return Decision.INCONCLUSIVE, f"only the mean is under it, the upper bound is {percent(upper)}"
+
+
+def regressed(rule: Regressed, trial: Trial) -> Finding:
+    """At most `maximum` of the cases that passed on the baseline fail now."""
+    comparison = trial.comparison
+    found = Finding(
+        rule="regressed",
+        decision=Decision.INCONCLUSIVE,
+        why="no baseline: there is nothing to compare with",
+        evalset=trial.evalset,
+        metric=PASS_METRIC,
+    )
+    if not comparison.has_baseline:
+        return found
+    scores = comparison.metric(PASS_METRIC)
+    mask = comparison.paired & scores.due
+    moved = mask & ~comparison.identical
+    wanted, wanted_before = comparison.candidate.wanted, comparison.baseline.wanted
+    passed_at_least = mask & (scores.baseline.filled(wanted_before, 0.0) >= 0.5)
+    passed_at_most = mask & (scores.baseline.filled(wanted_before, 1.0) >= 0.5)
+    surely = moved & passed_at_least & (scores.candidate.filled(wanted, 1.0) < 0.5)
+    perhaps = moved & passed_at_most & (scores.candidate.filled(wanted, 0.0) < 0.5)
+    least = int(surely.sum()) / max(1, int(passed_at_most.sum()))
+    most = int(perhaps.sum()) / max(1, int((passed_at_least | perhaps).sum()))
+    if least > rule.maximum + EQUAL:
+        decision = Decision.FAIL
+    else:
+        decision = Decision.PASS if most <= rule.maximum + EQUAL else Decision.INCOMPLETE
+    share = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
+    return Finding(
+        rule="regressed",
+        decision=decision,
+        why=f"{share} of {cases(int(passed_at_most.sum()))} that passed on the baseline fail now, "
+        f"at most {percent(rule.maximum)} may",
+        evalset=trial.evalset,
+        metric=PASS_METRIC,
+        cases=comparison.named(surely),
+        figures={"least": least, "most": most, "maximum": rule.maximum},
+    )
+
+
+def errors(rule: Errors, trial: Trial) -> Finding:
+    """At most `maximum` of an arm's draws failed or went unscored."""
+    arms = {"candidate": trial.comparison.candidate, "baseline": trial.comparison.baseline}
+    shares = {name: _without_result(side) for name, side in arms.items() if side.planned}
+    over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
+    shown = over or list(shares)
+    limit = percent(rule.maximum)
+    why = "; ".join(_errors_of(name, arms[name]) for name in shown) or "no draw was planned"
+    return Finding(
+        rule="errors",
+        decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
+        why=f"{why}; at most {limit} may",
+        evalset=trial.evalset,
+        figures={**shares, "maximum": rule.maximum},
+    )
+
+
+def _without_result(side: Side) -> float:
+    return (side.failed + side.unscored) / side.planned
+
+
+def _errors_of(name: str, side: Side) -> str:
+    lost = side.failed + side.unscored
+    draws = counted(side.planned, f"{name} draw")
+    if not lost:
+        return f"none of {draws} failed or went unscored"
+    causes = [f"{n} {kind}" for kind, n in side.failures.items()]
+    causes += [f"{side.unscored} unscored"] if side.unscored else []
+    share = percent(_without_result(side))
+    return f"{lost} of {draws} ({share}) failed or went unscored: {', '.join(causes)}"
+
+
+def coverage(_rule: Coverage, trial: Trial) -> Finding:
+    """No case of the baseline is gone unretired; every planned draw was made."""
+    comparison = trial.comparison
+    removed = () if trial.partial else comparison.removed_cases()
+    gone = tuple(case for case in removed if case not in trial.retired)
+    unmade = _unmade(trial)
+    total = int(comparison.candidate.present.sum())
+    if gone:
+        decision = Decision.FAIL
+        why = f"{cases(len(gone))} of the baseline gone without being retired: {listed(gone)}"
+    elif unmade:
+        decision, why = Decision.INCOMPLETE, unmade
+    else:
+        decision = Decision.PASS
+        why = f"all draws of {cases(total)} were made"
+    told = {
+        "added": len(comparison.added_cases()),
+        "edited since the baseline": len(comparison.edited_cases()),
+        "retired": len(removed) - len(gone),
+    }
+    apart = [f"{n} {what}" for what, n in told.items() if n]
+    if apart:
+        why += f"; counted apart: {', '.join(apart)}"
+    return Finding(
+        rule="coverage",
+        decision=decision,
+        why=why,
+        evalset=trial.evalset,
+        cases=gone,
+        figures={
+            "cases": total,
+            "added": told["added"],
+            "edited": told["edited since the baseline"],
+            "removed": len(gone),
+            "retired": told["retired"],
+            "missing": comparison.candidate.missing + comparison.baseline.missing,
+        },
+    )
+
+
+def everything_made(trial: Trial) -> Finding | None:
+    """What `coverage` says of draws that were never made, for a policy without that rule."""
+    unmade = _unmade(trial)
+    if unmade is None:
+        return None
+    return Finding(rule="coverage", decision=Decision.INCOMPLETE, why=unmade, evalset=trial.evalset)
+
+
+def _unmade(trial: Trial) -> str | None:
+    """Which planned draws are missing, in words; None: none is, and something was planned."""
+    comparison = trial.comparison
+    if not comparison.candidate.present.any():
+        return "no case was planned"
+    missing = {
+        "candidate": comparison.candidate.missing,
+        "baseline": comparison.baseline.missing,
+    }
+    said = [f"{counted(n, f'planned {arm} draw')} missing" for arm, n in missing.items() if n]
+    return ", ".join(said) or None
