@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.core.prompt import Model, Prompt
 from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Decision, Verdict
 
@@ -62,10 +62,6 @@ class Version:
     @cached_property
     def digest(self) -> str:
         return digest("llmops/version/v1", to_plain(self))
-
-    def frozen_target(self) -> Target:
-        """The target exactly as released; its digest is `target`."""
-        return Target(prompt=self.prompt, model=self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

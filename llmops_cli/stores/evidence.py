@@ -1,0 +1,201 @@
+"""Evidence on disk: a statement, one line per case, the texts, and ten lines for a reviewer.
+
+    .llmops/evidence/support@v3/4c1f….json             in-toto Statement, written last
+                                4c1f….cases.jsonl      one row per case, in evalset order
+                                4c1f….texts.jsonl.gz   answers by output digest (`outputs: commit`)
+                                4c1f….summary.md
+
+The statement holds the digests of the two others: a file that was touched is not read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from llmops_cli.core.digest import digest_bytes, short
+from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.core.plain import Misshapen, to_plain
+from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.release import Draws, Evidence, EvidenceRow, FileRef, Measurement
+from llmops_cli.core.result import Completion, Purpose, Score, Usage
+from llmops_cli.core.row import Draw, Metric
+from llmops_cli.stores.atomic import Redact, write_bytes
+from llmops_cli.stores.records import (
+    BadRecord,
+    completion_of,
+    completion_record,
+    from_bytes,
+    to_bytes,
+)
+from llmops_cli.stores.rows import row_line, row_of
+
+_OF_THE_ANSWER = ("text", "tool_calls", "finish_reason", "contexts", "ids")
+_BORN = "1970-01-01T00:00:00+00:00"
+
+
+def write_evidence(
+    folder: Path,
+    measurement: Measurement,
+    rows: Iterable[EvidenceRow],
+    texts: Iterable[Completion] | None,
+    *,
+    summary: str,
+    redact: Redact,
+) -> Evidence:
+    """Write a measurement and what it rests on into `folder`; the statement comes last.
+
+    `texts` are the answers that the rows name, in any order; None keeps digests only.
+    """
+    lines = redact("".join(row_line(row).decode() for row in rows)).encode()
+    packed = None if texts is None else _packed(texts, redact)
+    name = short(digest_bytes(to_bytes({"measurement": to_plain(measurement)}) + lines))
+    evidence = Evidence(
+        measurement=measurement,
+        cases=FileRef(name=f"{name}.cases.jsonl", digest=digest_bytes(lines)),
+        texts=None
+        if packed is None
+        else FileRef(name=f"{name}.texts.jsonl.gz", digest=digest_bytes(packed)),
+    )
+    statement = json.dumps(evidence.statement(), indent=2, sort_keys=True, ensure_ascii=True)
+    if evidence.texts is not None and packed is not None:
+        write_bytes(folder / evidence.texts.name, packed)
+    write_bytes(folder / evidence.cases.name, lines)
+    write_bytes(folder / f"{name}.summary.md", redact(summary).encode(errors="replace"))
+    write_bytes(folder / f"{name}.json", redact(statement).encode() + b"\n")
+    return read_evidence(folder / f"{name}.json")
+
+
+def read_evidence(path: Path) -> Evidence:
+    """The evidence whose statement is at `path`. Raises `IntegrityBroken`."""
+    try:
+        return Evidence.of(from_bytes(path.read_bytes()))
+    except (OSError, BadRecord, Misshapen) as error:
+        raise _broken(path, str(error)) from error
+
+
+def read_rows(folder: Path, evidence: Evidence) -> Iterator[EvidenceRow]:
+    """The rows of `evidence`, one at a time, after its file was found whole."""
+    path = folder / evidence.cases.name
+    _check(path, evidence.cases)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield row_of(line)
+            except BadRecord as error:
+                raise _broken(path, f"line {number}: {error}") from error
+
+
+def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
+    """The answers that `evidence` holds, by output digest; usage, cost and time are the rows'."""
+    if evidence.texts is None:
+        return {}
+    path = folder / evidence.texts.name
+    _check(path, evidence.texts)
+    found = {}
+    try:
+        with gzip.open(path) as lines:
+            for line in lines:
+                record = from_bytes(line)
+                name = record.pop("digest")
+                completion = completion_of(record)
+                if completion.digest == name:  # a redacted text is no longer its digest's
+                    found[name] = completion
+    except (OSError, EOFError, KeyError, BadRecord) as error:
+        raise _broken(path, str(error)) from error
+    return found
+
+
+def held(
+    folder: Path, evidence: Evidence
+) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+    """Every completion and score of `evidence`, keyed for a results store.
+
+    A draw is as old as the oldest of its arm, so that age limits err on the careful side.
+    """
+    texts = read_texts(folder, evidence)
+    metrics = {
+        each.evalset: {metric.label: metric for metric in each.metrics}
+        for each in evidence.measurement.evalsets
+    }
+    completions: dict[DrawKey, Completion] = {}
+    scores: dict[ScoreKey, Score] = {}
+    for row in read_rows(folder, evidence):
+        for role, arm in row.arms.items():
+            at = evidence.measurement.arms[role].oldest or _BORN
+            for purpose, draws in _purposes(arm.gate, arm.baseline, arm.confirm):
+                for n, draw in enumerate(draws.made):
+                    if draw.output is None:
+                        continue
+                    completion = _completion(draw, draw.output, texts.get(draw.output), at)
+                    completions[DrawKey(arm.request, purpose, n)] = completion
+                    scores.update(_scores(row, draw, draw.output, metrics[row.evalset]))
+    return list(completions.items()), list(scores.items())
+
+
+def _purposes(
+    gate: Draws | None, baseline: Draws | None, confirm: Draws | None
+) -> Iterator[tuple[Purpose, Draws]]:
+    if gate is not None:
+        yield "gate", gate
+    if baseline is not None:
+        yield "baseline", baseline
+    if confirm is not None:
+        yield "confirm", confirm
+
+
+def _completion(draw: Draw, output: str, text: Completion | None, at: str) -> Completion:
+    known = text or Completion(text=None, known_digest=output)
+    both_told = draw.input_tokens is not None and draw.output_tokens is not None
+    return replace(
+        known,
+        finish_reason=draw.finish_reason or "stop",
+        usage=Usage(input=draw.input_tokens or 0, output=draw.output_tokens or 0)
+        if both_told
+        else None,
+        cost=draw.cost,
+        served_model=draw.served_model,
+        at=at,
+    )
+
+
+def _scores(
+    row: EvidenceRow, draw: Draw, output: str, metrics: dict[str, Metric]
+) -> Iterator[tuple[ScoreKey, Score]]:
+    for label, value in draw.scores.items():
+        if value is not None:
+            yield ScoreKey(metrics[label].scorer, row.facts, output), Score(value=value)
+
+
+def _packed(texts: Iterable[Completion], redact: Redact) -> bytes:
+    lines = {}
+    for completion in texts:
+        if completion.text is None:
+            continue
+        record = completion_record(completion)
+        kept = {name: record[name] for name in _OF_THE_ANSWER if name in record}
+        line = redact(to_bytes({"digest": completion.digest, **kept}).decode())
+        lines[completion.digest] = line
+    plain = "".join(f"{lines[name]}\n" for name in sorted(lines)).encode()
+    return gzip.compress(plain, compresslevel=9, mtime=0)
+
+
+def _check(path: Path, expected: FileRef) -> None:
+    try:
+        with path.open("rb") as file:
+            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise _broken(path, error.strerror or str(error)) from error
+    if found != expected.digest:
+        raise _broken(path, "its content is not what was measured")
+
+
+def _broken(path: Path, why: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        f"{path}: {why}",
+        hint="restore it from git (git checkout -- FILE), or measure the version again",
+    )

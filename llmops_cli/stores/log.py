@@ -1,0 +1,122 @@
+"""The event chains: one folder per environment and prompt, one numbered file per event.
+
+`log/production/support/000007.json`. Files named by sequence number merge cleanly for different
+prompts and conflict for the same one: git is the lock. Each event holds the digest of the one
+before, so an event that was edited, or removed from the middle, is seen by reading alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmops_cli.core.errors import IntegrityBroken, Refused
+from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.release import Event
+from llmops_cli.stores.atomic import AlreadyThere, create_bytes
+from llmops_cli.stores.records import BadRecord, from_bytes
+
+_MOVES = frozenset({"promote", "rollback", "override"})
+_PATTERN = "[0-9]" * 6 + ".json"
+
+
+def read_chain(folder: Path) -> tuple[Event, ...]:
+    """The events in `folder`, in order; none where there is no folder.
+
+    Raises `IntegrityBroken` that names the file where the chain breaks.
+    """
+    events: list[Event] = []
+    for path in sorted(folder.glob(_PATTERN)):
+        event = _read(path)
+        expected = events[-1].digest if events else None
+        if path.name != _file_name(len(events) + 1) or event.seq != len(events) + 1:
+            raise _broken(path, f"event {len(events) + 1} is missing before it")
+        if event.previous != expected:
+            raise _broken(path, "it does not follow from the event before it")
+        events.append(event)
+    return tuple(events)
+
+
+def append(folder: Path, event: Event) -> Path:
+    """Write `event` as the next of the chain in `folder`: of two writers one wins.
+
+    Raises `Refused` for the other, with nothing written.
+    """
+    path = folder / _file_name(event.seq)
+    content = json.dumps({**_plain(event), "digest": event.digest}, indent=2, ensure_ascii=True)
+    try:
+        create_bytes(path, content.encode() + b"\n")
+    except AlreadyThere as error:
+        raise Refused(
+            f"{event.prompt} was moved in {event.environment} by someone else meanwhile",
+            hint="llmops status shows what runs now; then run the same command again",
+        ) from error
+    return path
+
+
+def pointer(events: Sequence[Event]) -> Event | None:
+    """The event that says what runs: the last one that moved the pointer."""
+    return next((each for each in reversed(events) if each.action in _MOVES), None)
+
+
+def quarantined(events: Sequence[Event]) -> frozenset[int]:
+    """Numbers of the versions that may not be promoted; an override lifts a quarantine."""
+    found: set[int] = set()
+    for event in events:
+        if event.action in {"rollback", "quarantine"} and event.from_version is not None:
+            found.add(event.from_version.number)
+        if event.action == "override" and event.to_version is not None:
+            found.discard(event.to_version.number)
+    return frozenset(found)
+
+
+def before(events: Sequence[Event], steps: int) -> Event | None:
+    """The event that put the `steps`-th distinct version before the current one there."""
+    moves = [each for each in events if each.action in _MOVES and each.to_version is not None]
+    if not moves or steps == 0:
+        return moves[-1] if moves else None
+    seen = dict.fromkeys(_number(each) for each in reversed(moves))
+    numbers = list(seen)
+    if steps >= len(numbers):
+        return None
+    return next(each for each in reversed(moves) if _number(each) == numbers[steps])
+
+
+def chains(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every prompt with a chain under `folder` (an environment's), and the chain's folder."""
+    for first in sorted(folder.rglob(_file_name(1))):
+        yield first.parent.relative_to(folder).as_posix(), first.parent
+
+
+def _number(event: Event) -> int:
+    assert event.to_version is not None
+    return event.to_version.number
+
+
+def _plain(event: Event) -> dict[str, object]:
+    plain = to_plain(event)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _read(path: Path) -> Event:
+    try:
+        record = from_bytes(path.read_bytes())
+        stated = record.pop("digest", None)
+        event = from_plain(Event, record)
+    except (OSError, BadRecord, Misshapen) as error:
+        raise _broken(path, str(error)) from error
+    if event.digest != stated:
+        raise _broken(path, "its content is not what was written")
+    return event
+
+
+def _file_name(seq: int) -> str:
+    return f"{seq:06}.json"
+
+
+def _broken(path: Path, why: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        f"{path}: {why}", hint="restore it from git: git log --stat -- shows who touched it"
+    )

@@ -1,0 +1,314 @@
+"""The registry in git: every version, its evidence, and what each environment runs.
+
+Reads and writes `.llmops/` (DESIGN §5) and nothing else: no network, no git. Whatever is read is
+checked against the digest that names it. Whatever is written is there wholly or not at all, and
+nothing that is there is ever changed: a second writer of the same name is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from llmops_cli.core.digest import digest_bytes
+from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
+from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.prompt import Target
+from llmops_cli.core.release import Event, Evidence, EvidenceRow, Measurement, Version
+from llmops_cli.core.result import Completion, Score
+from llmops_cli.stores import evidence as evidence_files
+from llmops_cli.stores import log
+from llmops_cli.stores.atomic import (
+    Redact,
+    disk_trouble,
+    sync_folder,
+    write_bytes,
+)
+from llmops_cli.stores.records import BadRecord, from_bytes
+
+FOLDER = ".llmops"
+_ATTRIBUTES = """\
+# written by llmops: what digests name must not be rewritten by a checkout
+* -text
+evidence/**/*.cases.jsonl linguist-generated
+evidence/**/*.gz binary linguist-generated
+"""
+_IGNORED = "store/\n.new-*\n"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+_SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
+
+
+def target_of(version: Version) -> Target:
+    """The target exactly as it was released, from the snapshot alone."""
+    return Target(prompt=version.prompt, model=version.model)
+
+
+class Registry:
+    """The registry under `root`, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+
+    # versions
+
+    def names(self) -> tuple[str, ...]:
+        """Every prompt that was ever released."""
+        return tuple(sorted({name for name, _ in self._version_folders()}))
+
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """The versions of `name`, oldest number first."""
+        return tuple(self.version(name, number) for number in self._numbers(name))
+
+    def version(self, name: str, number: int) -> Version:
+        """`name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
+        numbers = self._numbers(name)
+        if number not in numbers:
+            raise UnknownName("version", f"{name}@v{number}", [f"{name}@v{n}" for n in numbers])
+        return _read_version(self._version_folder(name, number), name, number)
+
+    def sources(self, version: Version) -> Mapping[str, bytes]:
+        """The source files of `version` as they were written, by path under `prompts/`."""
+        folder = self._version_folder(version.name, version.number) / "files"
+        return {path: (folder / path).read_bytes() for path in version.files}
+
+    def add_version(self, version: Version, sources: Mapping[str, bytes]) -> None:
+        """Write a new version. Raises `Refused` where the number is taken."""
+        self._lay_foundation()
+        final = self._version_folder(version.name, version.number)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
+        except OSError as error:
+            raise disk_trouble(final, error) from error
+        try:
+            for path, content in sources.items():
+                write_bytes(new / "files" / path, content)
+            record = {**_plain(version), "digest": version.digest}
+            text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+            write_bytes(new / "version.json", text.encode() + b"\n")
+            new.chmod(0o755)
+            _take_name(new, final, version)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    # events
+
+    def history(self, environment: str, name: str) -> tuple[Event, ...]:
+        """Every event of `name` in `environment`, oldest first; the chain is checked."""
+        return log.read_chain(self._chain(environment, name))
+
+    def pointer(self, environment: str, name: str) -> Event | None:
+        """The event that says what `environment` runs; None: it does not run `name`."""
+        return log.pointer(self.history(environment, name))
+
+    def running(self, environment: str) -> tuple[str, ...]:
+        """The prompts that `environment` runs."""
+        folder = self.folder / "log" / _checked("environment", environment)
+        return tuple(name for name, chain in log.chains(folder) if log.read_chain(chain))
+
+    def quarantined(self, name: str) -> frozenset[int]:
+        """Versions of `name` that an environment has put under quarantine."""
+        logs = self.folder / "log"
+        environments = [each.name for each in logs.iterdir()] if logs.is_dir() else []
+        found = (log.quarantined(self.history(each, name)) for each in environments)
+        return frozenset().union(*found)
+
+    def append(self, event: Event) -> Path:
+        """Write `event` as the next of its chain and return its file.
+
+        Raises `Refused` where another one was quicker, `IntegrityBroken` where it does not
+        follow from the last one.
+        """
+        chain = self.history(event.environment, event.prompt)
+        if event.seq > len(chain) + 1 or (
+            event.seq == len(chain) + 1 and event.previous != (chain[-1].digest if chain else None)
+        ):
+            raise IntegrityBroken(f"event {event.seq} does not follow from {len(chain)} before it")
+        self._lay_foundation()
+        return log.append(self._chain(event.environment, event.prompt), event)
+
+    # evidence
+
+    def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:
+        """Everything measured about a version, newest last."""
+        folder = self._evidence_folder(name, number)
+        found = [evidence_files.read_evidence(path) for path in sorted(folder.glob("*.json"))]
+        return tuple(sorted(found, key=lambda each: (each.measurement.made.at, each.digest)))
+
+    def evidence_rows(self, evidence: Evidence) -> Iterator[EvidenceRow]:
+        """The rows of `evidence`, streamed."""
+        return evidence_files.read_rows(self._folder_of(evidence), evidence)
+
+    def evidence_texts(self, evidence: Evidence) -> Mapping[str, Completion]:
+        """The answers of `evidence` by output digest; none where only digests were committed."""
+        return evidence_files.read_texts(self._folder_of(evidence), evidence)
+
+    def evidence_held(
+        self, evidence: Evidence
+    ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+        """What `evidence` offers a results store: `store.ingest(evidence.digest, *held)`."""
+        return evidence_files.held(self._folder_of(evidence), evidence)
+
+    def has_rows(self, evidence: Evidence) -> bool:
+        """Whether its rows are still here: `gc` drops those that nothing cites."""
+        return (self._folder_of(evidence) / evidence.cases.name).exists()
+
+    def write_evidence(
+        self,
+        measurement: Measurement,
+        rows: Iterable[EvidenceRow],
+        texts: Iterable[Completion] | None,
+        *,
+        summary: str,
+        redact: Redact,
+    ) -> Evidence:
+        """Write a measurement of a version; `texts` None keeps digests only."""
+        self._lay_foundation()
+        folder = self._evidence_folder(measurement.name, measurement.number)
+        return evidence_files.write_evidence(
+            folder, measurement, rows, texts, summary=summary, redact=redact
+        )
+
+    # addressing
+
+    def resolve(self, name: str, selector: str) -> int:
+        """The number of the version that `name@selector` means.
+
+        `v3`, an environment, `production~1` (the distinct version before), `sha256:…` (a target
+        digest or the beginning of one) and `latest`. Raises `UnknownName` or `Refused`.
+        """
+        numbers = self._numbers(name)
+        if selector == "latest" and numbers:
+            return numbers[-1]
+        if selector.startswith("sha256:"):
+            return self._by_target(name, selector)
+        match = _SELECTOR.fullmatch(selector)
+        if match is None:
+            raise Refused(
+                f"{name}@{selector}: not a version",
+                hint="v3, an environment, production~1, sha256:…, latest or working",
+            )
+        if match["number"] is not None:
+            return self.version(name, int(match["number"])).number
+        return self._in_environment(name, match["name"], int(match["back"] or 0))
+
+    def _by_target(self, name: str, prefix: str) -> int:
+        found = [each.number for each in self.versions(name) if each.target.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Refused(f"{name}@{prefix} is the beginning of {len(found)} versions' digests")
+        raise UnknownName(
+            "version", f"{name}@{prefix}", [each.target for each in self.versions(name)]
+        )
+
+    def _in_environment(self, name: str, environment: str, back: int) -> int:
+        event = log.before(self.history(environment, name), back)
+        if event is not None and event.to_version is not None:
+            return event.to_version.number
+        if self.pointer(environment, name) is not None:
+            raise Refused(f"{environment} has not run {back + 1} distinct versions of {name}")
+        logs = self.folder / "log"
+        known = [each.name for each in logs.iterdir()] if logs.is_dir() else []
+        if environment not in known:
+            raise UnknownName("version", f"{name}@{environment}", [*known, "latest"])
+        raise Refused(
+            f"{environment} does not run {name}",
+            hint=f"llmops promote {name}@vN --to {environment} --initial -m WHY",
+        )
+
+    # places
+
+    def _numbers(self, name: str) -> list[int]:
+        return sorted(number for each, number in self._version_folders(name) if each == name)
+
+    def _version_folders(self, name: str | None = None) -> Iterator[tuple[str, int]]:
+        folder = self.folder / "versions"
+        pattern = (
+            "**/*@v*/version.json"
+            if name is None
+            else f"{_checked('prompt', name)}@v*/version.json"
+        )
+        for path in folder.glob(pattern):
+            address = path.parent.relative_to(folder).as_posix()
+            stem, _, number = address.rpartition("@v")
+            if number.isdecimal():
+                yield stem, int(number)
+
+    def _version_folder(self, name: str, number: int) -> Path:
+        return self.folder / "versions" / f"{_checked('prompt', name)}@v{number}"
+
+    def _evidence_folder(self, name: str, number: int) -> Path:
+        return self.folder / "evidence" / f"{_checked('prompt', name)}@v{number}"
+
+    def _folder_of(self, evidence: Evidence) -> Path:
+        return self._evidence_folder(evidence.measurement.name, evidence.measurement.number)
+
+    def _chain(self, environment: str, name: str) -> Path:
+        log_of = self.folder / "log" / _checked("environment", environment)
+        return log_of / _checked("prompt", name)
+
+    def _lay_foundation(self) -> None:
+        """What makes git treat the folder right, written once."""
+        for name, content in ((".gitattributes", _ATTRIBUTES), (".gitignore", _IGNORED)):
+            if not (self.folder / name).exists():
+                write_bytes(self.folder / name, content.encode())
+
+
+def _read_version(folder: Path, name: str, number: int) -> Version:
+    path = folder / "version.json"
+    try:
+        record = from_bytes(path.read_bytes())
+        stated = record.pop("digest", None)
+        version = from_plain(Version, record)
+    except (OSError, BadRecord, Misshapen) as error:
+        raise _broken(path, str(error)) from error
+    if (version.name, version.number) != (name, number):
+        raise _broken(path, f"it says it is {version.address}")
+    if version.digest != stated or target_of(version).digest != version.target:
+        raise _broken(path, "its content is not what was released")
+    for each, expected in version.files.items():
+        source = folder / "files" / each
+        if not source.is_file() or digest_bytes(source.read_bytes()) != expected:
+            raise _broken(source, "its content is not what was released")
+    return version
+
+
+def _take_name(new: Path, final: Path, version: Version) -> None:
+    try:
+        os.rename(new, final)  # noqa: PTH104 - Path.rename would replace an empty folder silently
+        sync_folder(final.parent)
+    except OSError as error:
+        if final.exists():
+            raise Refused(
+                f"{version.address} was released by someone else meanwhile",
+                hint=f"run llmops release {version.name} again: it takes the next number",
+            ) from error
+        raise disk_trouble(final, error) from error
+
+
+def _plain(version: Version) -> dict[str, object]:
+    plain = to_plain(version)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _checked(what: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            f"{name!r} is not a name of a {what}",
+            hint="lower case letters, digits, '.', '_' and '-'; '/' for folders",
+        )
+    return name
+
+
+def _broken(path: Path, why: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        f"{path}: {why}", hint="restore it from git: a version is never edited, release a new one"
+    )
