@@ -9,23 +9,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report, SliceSummary
-from llmops_cli.core.verdict import Decision, Finding, Verdict
+from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.render import phrases
 from llmops_cli.render.cases import case_block
-from llmops_cli.render.interval import interval
+from llmops_cli.render.interval import Strokes, interval
 from llmops_cli.render.pen import COLOURS, Pen, Sheet
 
-_PICTURE = 64
+_PICTURE = 60
 _CASES = 10
 _CASES_VERBOSE = 100
 _SLICES = 5
 _ALARMING = 0.05
+
+
+class Picture:
+    """The interval of an estimate, as wide as there is room."""
+
+    def __init__(self, estimate: Estimate, *, style: str, strokes: Strokes) -> None:
+        self._estimate = estimate
+        self._style = style
+        self._strokes = strokes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Two lines that never wrap."""
+        width = min(options.max_width, _PICTURE)
+        for line in interval(self._estimate, width=width, strokes=self._strokes):
+            yield Text(line, style=self._style, no_wrap=True)
 
 
 def console_report(
@@ -82,12 +97,11 @@ def _prompt(
 ) -> Iterator[RenderableType]:
     yield Text()
     if titled:
-        colour = COLOURS[prompt.verdict.decision]
-        yield pen.joined((prompt.prompt, "bold"), "  ", (prompt.verdict.decision.value, colour))
+        yield _rule(pen, prompt.prompt, prompt.verdict.decision)
     baseline = prompt.baseline or "nothing: there is no baseline"
     yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (baseline, "bold"))
     for evalset in prompt.evalsets:
-        yield from _measured(pen, evalset, verbose=verbose)
+        yield from _measured(pen, evalset, prompt.verdict, verbose=verbose)
     yield Text()
     yield _findings(pen, prompt.verdict, verbose=verbose)
     for evalset in prompt.evalsets:
@@ -95,7 +109,19 @@ def _prompt(
         yield from _cases(pen, evalset, verbose=verbose)
 
 
-def _measured(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+def _rule(pen: Pen, name: str, decision: Decision) -> Text:
+    """A prompt's name and verdict in a line across the page."""
+    dash = "─" if pen.unicode else "-"
+    title = pen.joined(
+        (dash * 2, "dim"), " ", (name, "bold"), "  ", (decision.value, COLOURS[decision]), " "
+    )
+    return title.append(dash * max(pen.width - title.cell_len, 2), style="dim")
+
+
+def _measured(
+    pen: Pen, evalset: EvalsetReport, verdict: Verdict, *, verbose: bool
+) -> Iterator[RenderableType]:
+    told = any(each.decision is Decision.INCOMPLETE for each in verdict.findings)
     models = evalset.candidate.model
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
@@ -104,7 +130,7 @@ def _measured(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Re
         if arm is None:
             continue
         trouble = phrases.measured(arm)
-        if trouble:
+        if trouble and (verbose or not told):
             yield pen.line(f"{arm.name}: {trouble}", "magenta")
         if verbose:
             yield pen.line(f"{arm.name}: {phrases.effort(arm)}", "dim")
@@ -132,11 +158,13 @@ def _finding(
     pictured = (
         estimate is not None and estimate.identical < estimate.n and (verbose or finding.quality)
     )
-    if not pictured or finding.why not in verdict.why:
+    if finding.why not in verdict.why:
         yield pen.line(finding.why)
+    elif not pictured:
+        yield pen.line("as said above", "dim")
     if estimate is not None and pictured:
-        for line in interval(estimate, width=min(_PICTURE, pen.width - 32), strokes=pen.strokes):
-            yield Text(line, style=COLOURS[finding.decision].removeprefix("bold "), no_wrap=True)
+        colour = COLOURS[finding.decision].removeprefix("bold ")
+        yield Picture(estimate, style=colour, strokes=pen.strokes)
         words = phrases.reading(finding, estimate)
         if words:
             yield pen.line(words, "dim")
@@ -199,9 +227,10 @@ def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Rende
         yield Text()
         yield from case_block(pen, each, verbose=verbose)
     if len(shown) < every:
-        more = "" if verbose else f"; --verbose shows {_CASES_VERBOSE}, --json all that are kept"
+        room = len(evalset.shown) > len(shown) and not verbose
+        more = f" (--verbose: up to {_CASES_VERBOSE})" if room else ""
         yield Text()
-        yield pen.line(f"  {every - len(shown):,} more not shown{more}", "dim")
+        yield pen.line(f"  and {every - len(shown):,} more{more}", "dim")
 
 
 def _footer(pen: Pen, report: Report, prompts: list[PromptReport]) -> RenderableType:

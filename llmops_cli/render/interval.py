@@ -9,6 +9,7 @@ that decide: right of the margin is a pass, left of 0 is a loss.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from llmops_cli.core.verdict import Estimate
@@ -23,6 +24,7 @@ class Strokes:
     right: str
     line: str
     mark: str
+    post: str
     point: str
     to_left: str
     to_right: str
@@ -30,43 +32,79 @@ class Strokes:
 
 
 UNICODE = Strokes(
-    left="├", right="┤", line="─", mark="┼", point="●", to_left="─┘", to_right="└─", minus="−"
+    left="├",
+    right="┤",
+    line="─",
+    mark="┼",
+    post="│",
+    point="●",
+    to_left="─┘",
+    to_right="└─",
+    minus="−",
 )
 ASCII = Strokes(
-    left="[", right="]", line="=", mark="|", point="*", to_left="-'", to_right="'-", minus="-"
+    left="[",
+    right="]",
+    line="=",
+    mark="|",
+    post="|",
+    point="*",
+    to_left="-'",
+    to_right="'-",
+    minus="-",
 )
+
+
+_ZERO = " 0, as before"
+_NARROWEST = 8
 
 
 def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> tuple[str, str]:
-    """The interval and its captions, each at most `width` columns wide (at least 40)."""
+    """The interval and its captions, each at most `width` columns wide (40 at least)."""
     margin_label = f"margin {points(-estimate.margin)} "
-    zero_label = " 0, as before"
     lower, upper = points(estimate.lower), points(estimate.upper)
-    before = max(len(margin_label) + 1, len(lower) + 1)
-    room = max(width, 40) - before - max(len(zero_label) + 2, len(upper) + 2)
-    left = min(estimate.lower, -estimate.margin)
-    right = max(estimate.upper, 0.0, left + 1e-9)
+    left = min(estimate.lower, -estimate.margin, 0.0)
+    span = max(estimate.upper, 0.0) - left or 1.0
+    margin_at, zero_at = (-estimate.margin - left) / span, -left / span
+    room, before = _fit(
+        max(width, 40),
+        ends=(len(lower) + 1, len(upper) + 1),
+        margin=(margin_at, len(margin_label) + 1),
+        zero=(zero_at, len(_ZERO) + 2),
+    )
 
     def column(value: float) -> int:
-        return before + round((value - left) / (right - left) * (room - 1))
+        return before + round((value - left) / span * (room - 1))
 
     start, end = column(estimate.lower), column(estimate.upper)
     margin, zero = column(-estimate.margin), column(0.0)
-    if zero == margin:
-        zero += 1
+    zero += zero == margin
     bar = [" "] * (max(end, zero) + 1)
     bar[start : end + 1] = strokes.line * (end - start + 1)
     bar[start], bar[end] = strokes.left, strokes.right
     for place in (margin, zero):
-        bar[place] = strokes.mark if start <= place <= end else ("│" if strokes is UNICODE else "|")
+        bar[place] = strokes.mark if start <= place <= end else strokes.post
     bar[column(estimate.difference)] = strokes.point
-    upper_line = _labelled("".join(bar), start, lower, end, upper)
-    under = " " * (margin - len(margin_label) - 1) + margin_label + strokes.to_left
-    under += " " * (zero - len(under)) + strokes.to_right + zero_label
-    return (
-        upper_line.replace("−", strokes.minus).rstrip(),
-        under.replace("−", strokes.minus).rstrip(),
-    )
+    above = _labelled("".join(bar), start, lower, end, upper)
+    below = " " * (margin - len(margin_label) - 1) + margin_label + strokes.to_left
+    below += " " * (zero - len(below)) + strokes.to_right + _ZERO
+    return above.replace("−", strokes.minus), below.replace("−", strokes.minus)
+
+
+def _fit(
+    width: int, *, ends: tuple[int, int], margin: tuple[float, int], zero: tuple[float, int]
+) -> tuple[int, int]:
+    """The widest drawing that leaves room for its labels, and the columns before it.
+
+    `ends` are the widths of the figures beside it; `margin` and `zero` the places of the two
+    marks on [0, 1], with the width of the label to the left of the one and right of the other.
+    """
+    for room in range(width, _NARROWEST, -1):
+        before = max(ends[0], math.ceil(margin[1] - margin[0] * (room - 1)))
+        after = max(ends[1], math.ceil(zero[1] - (1 - zero[0]) * (room - 1)))
+        if before + room + after <= width:
+            return room, before
+    return _NARROWEST, max(ends[0], margin[1])
 
 
 def _labelled(bar: str, start: int, lower: str, end: int, upper: str) -> str:

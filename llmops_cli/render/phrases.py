@@ -120,11 +120,13 @@ def reading(finding: Finding, estimate: Estimate) -> str:
             return (
                 "All of the interval is below 0, but that may be chance among so many comparisons."
             )
-        case Decision.INCONCLUSIVE:
-            return (
-                f"The interval reaches below −{margin[1:]}, yet not all of it is below 0: "
-                f"{plural(estimate.cases_needed, 'case')} would tell."
+        case Decision.INCONCLUSIVE if estimate.lower <= -estimate.margin:
+            more = (
+                f"; about {plural(estimate.cases_needed, 'case')} would usually tell"
+                if estimate.cases_needed > estimate.n
+                else ""
             )
+            return f"The interval reaches below −{margin[1:]}, yet not all of it is below 0{more}."
         case _:
             return ""
 
@@ -153,7 +155,8 @@ def spending(report: Report) -> str:
     if report.calls == 0:
         parts = [f"no model calls: {plural(report.reused, 'stored answer')} reused"]
     else:
-        parts = [plural(report.calls, "model call"), f"{report.reused:,} reused"]
+        parts = [f"{plural(report.calls, 'model call')}, {money(report.cost)}"]
+        parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []
     counted = [
         (each.input_tokens, each.output_tokens)
         for each in arms(report)
@@ -161,9 +164,7 @@ def spending(report: Report) -> str:
     ]
     if any(given or made for given, made in counted):
         given, made = (sum(column) for column in zip(*counted, strict=True))
-        parts.append(f"{given:,} tokens in, {made:,} out")
-    if report.calls:
-        parts.append(money(report.cost))
+        parts.append(f"{given:,} tokens in and {made:,} out over all answers")
     return " · ".join(parts)
 
 

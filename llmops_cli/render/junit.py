@@ -1,0 +1,145 @@
+"""Writes a report as JUnit XML, the form that every CI server reads.
+
+A suite per prompt holds its verdict and findings; a suite per prompt and evalset holds the shown
+cases. What is green, yellow and red says what the gate said:
+
+- a finding or verdict that is FAIL is a `failure`; INCOMPLETE is an `error`; INCONCLUSIVE is
+  `skipped` where the policy only warns, and an `error` where it does not accept it;
+- a case is a `failure` where a failing finding names it, or where it was lost and the verdict is
+  FAIL; one that was not measured is an `error`; one that fails without deciding anything is
+  `skipped`, with the reason. Only what was measured and passes is green.
+
+At most 1,000 cases of a suite are written, worst first; its property `hidden` counts the rest.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
+from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.render import phrases
+from llmops_cli.render.safe import clip, terminal_line, xml
+
+_MESSAGE = 1_000
+_ANSWER = 4_000
+_CASES = 1_000
+Result = Failure | Error | Skipped
+
+
+def junit_report(report: Report) -> str:
+    """The report as an XML document in UTF-8, the same for equal reports."""
+    document = JUnitXml("llmops")
+    for prompt in report.prompts:
+        document.add_testsuite(_gate(prompt))
+        for evalset in prompt.evalsets:
+            document.add_testsuite(_evalset(prompt, evalset))
+    if not report.prompts:
+        unmeasured = _test("llmops", "run", _error("nothing was measured"))
+        document.add_testsuite(_suite("llmops", [unmeasured], {}))
+    for suite in document:  # totals on the root too would break Jenkins' schema
+        suite.update_statistics()
+    written = io.BytesIO()
+    document.write(written, pretty=True)
+    return written.getvalue().decode("utf-8")
+
+
+def _gate(prompt: PromptReport) -> TestSuite:
+    """The verdict of a prompt and each finding."""
+    verdict = prompt.verdict
+    where = f"llmops.{prompt.prompt}"
+    tests = [_test(where, "verdict", _decided(verdict, verdict.decision, verdict.why))]
+    tests += [
+        _test(where, phrases.rule(each), _decided(verdict, each.decision, each.why))
+        for each in verdict.findings
+    ]
+    arms = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
+    return _suite(prompt.prompt, tests, arms)
+
+
+def _decided(verdict: Verdict, decision: Decision, why: str) -> Result | None:
+    match decision:
+        case Decision.PASS:
+            return None
+        case Decision.FAIL:
+            return Failure(_attribute(why), "FAIL")
+        case Decision.INCONCLUSIVE if verdict.on_inconclusive == "warn":
+            return Skipped(_attribute(f"INCONCLUSIVE: {why}"), "INCONCLUSIVE")
+        case _:
+            return Error(_attribute(why), decision.value)
+
+
+def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
+    blamed = {
+        case
+        for finding in prompt.verdict.findings
+        if finding.decision is Decision.FAIL
+        for case in finding.cases
+    }
+    failed = prompt.verdict.decision is Decision.FAIL
+    where = f"llmops.{prompt.prompt}.{evalset.evalset}"
+    tests = []
+    for shown in evalset.shown[:_CASES]:
+        guilty = shown.case in blamed or (failed and shown.change in {"critical", "lost"})
+        test = _test(where, shown.case, _judged(shown, guilty=guilty))
+        test.system_out = xml(_account(shown))
+        tests.append(test)
+    hidden = len(evalset.shown) + evalset.hidden - len(tests)
+    counts = {"cases": evalset.cases, "shown": len(tests), "hidden": hidden}
+    return _suite(f"{prompt.prompt} on {evalset.evalset}", tests, counts)
+
+
+def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
+    """What one case shows in the CI server; None is green."""
+    change = shown.change
+    meaning = f"{change}: {phrases.MEANINGS[change]}"
+    if guilty:
+        return Failure(_attribute(meaning), change)
+    if change == "unmeasured" or (shown.candidate_passed is None and change != "removed"):
+        return _error(meaning)
+    if change == "removed" or (shown.candidate_passed or 0.0) < 0.5:
+        return Skipped(_attribute(f"{meaning}; it decides nothing alone"), change)
+    return None
+
+
+def _account(shown: ShownCase) -> str:
+    """What was asked, expected and answered, for whoever opens the case."""
+    parts = [(name, phrases.plain(value)) for name, value in shown.inputs.items()]
+    parts += [("expected", phrases.plain(shown.expected))] if shown.expected is not None else []
+    for when, draw in (("before", shown.baseline), ("after", shown.candidate)):
+        if draw is not None:
+            scores = [phrases.score(each) for each in draw.scores]
+            parts.append((when, "\n".join([phrases.answer(draw), *scores])))
+    return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
+
+
+def _clipped(text: str) -> str:
+    cut = clip(text, characters=_ANSWER)
+    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
+
+
+def _error(message: str) -> Error:
+    return Error(_attribute(message), "unmeasured")
+
+
+def _test(where: str, name: str, result: Result | None) -> TestCase:
+    test = TestCase(_attribute(name), _attribute(where))
+    if result is not None:
+        test.result = [result]
+    return test
+
+
+def _suite(name: str, tests: list[TestCase], about: Mapping[str, object]) -> TestSuite:
+    suite = TestSuite(_attribute(name))
+    for key, value in about.items():  # schemas want the properties before the tests
+        suite.add_property(key, _attribute(str(value)))
+    suite.add_testcases(tests)
+    return suite
+
+
+def _attribute(text: str) -> str:
+    """One line, at most `_MESSAGE` characters: XML turns a newline in an attribute to a blank."""
+    return xml(terminal_line(clip(text, characters=_MESSAGE).text))

@@ -1,0 +1,184 @@
+"""Writes a report as Markdown for GitHub: a job summary or a comment on a pull request.
+
+The verdicts stand first, then what to do next, then the evidence, worst first, with the answers
+folded away. The page never exceeds its limit in bytes: what has no room is counted, not lost in
+silence. Text from models and files stands in code, where nothing in it is markup or a mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
+from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.render import phrases
+from llmops_cli.render.interval import interval
+from llmops_cli.render.safe import (
+    clip,
+    html_inline,
+    markdown_code,
+    markdown_inline,
+    markdown_span,
+)
+
+_SIGNS = {
+    Decision.FAIL: "❌",
+    Decision.INCOMPLETE: "⛔",
+    Decision.INCONCLUSIVE: "❔",
+    Decision.PASS: "✅",
+}
+_SENTENCE = 2_000
+_NAME = 200
+_ANSWER = 3_000
+_PICTURE = 60
+_RESERVE = 400
+"""Bytes kept for the closing sentence that counts what had no room."""
+
+
+def markdown_report(report: Report, *, limit_bytes: int = 60_000) -> str:
+    """The report in at most `limit_bytes` bytes of UTF-8 (1,000 at least), worst first.
+
+    GitHub refuses a comment over 65,536 characters and drops a summary over 1 MiB.
+    """
+    prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
+    page = _Page(limit_bytes - _RESERVE)
+    heads = [_head(each) for each in prompts] or ["### ⛔ Nothing was measured."]
+    warnings = [f"> **{markdown_inline(each)}**" for each in phrases.warnings(report)]
+    sections = [*_closing(report, prompts), *(s for each in prompts for s in _evidence(each))]
+    unnamed = len(heads) - page.fill(heads)
+    untold = len(warnings) - page.fill(warnings) + len(sections) - page.fill(sections)
+    hidden = _cases(prompts) - page.fill(case for each in prompts for case in _blocks(each))
+    missing = {"verdict": unnamed, "section": untold, "changed case": hidden}
+    if any(missing.values()):
+        rest = ", ".join(phrases.plural(count, noun) for noun, count in missing.items() if count)
+        page.close(f"*Not shown here: {rest}.*")
+    return page.text
+
+
+class _Page:
+    """Blocks one under the other, as long as they fit."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._blocks: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self._blocks) + "\n"
+
+    def fill(self, blocks: Iterable[str]) -> int:
+        """Adds blocks until one does not fit; the number of those added."""
+        added = 0
+        for block in blocks:
+            size = len(block.encode()) + 2
+            if size > self._left:
+                break
+            self._left -= size
+            self._blocks.append(block)
+            added += 1
+        return added
+
+    def close(self, block: str) -> None:
+        """Adds the last words, for which room was kept."""
+        self._blocks.append(block)
+
+
+def _sentence(text: str) -> str:
+    cut = clip(text, characters=_SENTENCE)
+    return markdown_inline(cut.text + (f" … {cut.remark}" if cut.remark else ""))
+
+
+def _name(text: str) -> str:
+    return markdown_span(clip(text, characters=_NAME).text)
+
+
+def _head(prompt: PromptReport) -> str:
+    verdict = prompt.verdict
+    title = f"### {_SIGNS[verdict.decision]} {verdict.decision.value} · {_name(prompt.prompt)}"
+    lines = [title, "", _sentence(verdict.why)]
+    if phrases.leniency(verdict):
+        lines += ["", f"*{markdown_inline(phrases.leniency(verdict))}*"]
+    return "\n".join(lines)
+
+
+def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
+    """What to do next, what to know, what it cost."""
+    blocks = [f"**Next:** {_name(each)}" for each in phrases.next_steps(prompts)]
+    blocks += [f"**Note:** {_sentence(each)}" for each in phrases.notes(report)]
+    return [*blocks, markdown_inline(phrases.spending(report))]
+
+
+def _evidence(prompt: PromptReport) -> Iterator[str]:
+    baseline = _name(prompt.baseline) if prompt.baseline else "nothing: there is no baseline"
+    sizes = "; ".join(f"{_name(each.evalset)} {phrases.size(each)}" for each in prompt.evalsets)
+    yield f"#### {_name(prompt.candidate)} against {baseline}\n\n{sizes}"
+    yield _findings(prompt.verdict)
+    for each in prompt.evalsets:
+        if each.metrics:
+            yield _metrics(each)
+
+
+def _findings(verdict: Verdict) -> str:
+    rows = ["| | rule | figures |", "|---|---|---|"]
+    pictures = []
+    for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
+        rows.append(
+            f"| {_SIGNS[each.decision]} {each.decision.value} | {_name(phrases.rule(each))} "
+            f"| {_sentence(each.why)} |"
+        )
+        estimate = each.estimate
+        if estimate is not None and each.quality and estimate.identical < estimate.n:
+            drawn = "\n".join(interval(estimate, width=_PICTURE))
+            words = phrases.reading(each, estimate)
+            name = clip(phrases.rule(each), characters=_NAME).text
+            pictures.append(markdown_code(f"{name}\n{drawn}\n{words}".rstrip()))
+    return "\n\n".join(["\n".join(rows), *pictures])
+
+
+def _metrics(evalset: EvalsetReport) -> str:
+    rows = [f"| {_name(evalset.evalset)} | before | after | |", "|---|--:|--:|---|"]
+    rows += [
+        f"| {_name(each.label)} | {phrases.percent(each.baseline)} "
+        f"| {phrases.percent(each.candidate)} | {'' if each.gated else 'advisory'} |"
+        for each in evalset.metrics
+    ]
+    return "\n".join(rows)
+
+
+def _cases(prompts: Sequence[PromptReport]) -> int:
+    """Every case worth showing, those that the report itself leaves out included."""
+    return sum(len(each.shown) + each.hidden for prompt in prompts for each in prompt.evalsets)
+
+
+def _blocks(prompt: PromptReport) -> Iterator[str]:
+    for evalset in prompt.evalsets:
+        for shown in evalset.shown:
+            yield _case(shown)
+
+
+def _case(shown: ShownCase) -> str:
+    """A case folded away: its name and change to be read, its texts on demand."""
+    name = html_inline(clip(shown.case, characters=_NAME).text)
+    critical = " · critical" if shown.critical and shown.change != "critical" else ""
+    summary = f"<b>{phrases.CHANGES[shown.change]}</b> <code>{name}</code>{critical}"
+    lines = [
+        f"<details><summary>{summary} · {phrases.MEANINGS[shown.change]}</summary>",
+        "",
+    ]
+    for label, text in _texts(shown):
+        cut = clip(text, characters=_ANSWER)
+        remark = f" *… {cut.remark}*" if cut.remark else ""
+        lines += [f"**{markdown_inline(label)}**{remark}", markdown_code(cut.text), ""]
+    return "\n".join([*lines, "</details>"])
+
+
+def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
+    for name, value in shown.inputs.items():
+        yield clip(name, characters=_NAME).text, phrases.plain(value)
+    if shown.expected is not None:
+        yield "expected", phrases.plain(shown.expected)
+    for when, draw in (("before", shown.baseline), ("after", shown.candidate)):
+        if draw is None:
+            continue
+        scores = [clip(phrases.score(each), characters=500).text for each in draw.scores]
+        yield when, "\n".join([clip(phrases.answer(draw), characters=_ANSWER).text, "", *scores])

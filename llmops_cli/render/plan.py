@@ -1,0 +1,70 @@
+"""Shows what a run would need, hold and call, before a cent is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from llmops_cli.core.plan import ArmPlan, Plan, PromptPlan
+from llmops_cli.render import phrases
+from llmops_cli.render.pen import Pen, Sheet
+
+
+def console_plan(plan: Plan) -> RenderableType:
+    """The plan of a dry run: per prompt and evalset the arms, then the sum."""
+    return Sheet(partial(_plan, plan))
+
+
+def cost_sentence(plan: Plan) -> str:
+    """`300 calls, at most about $0.12`; says so where a price is not known."""
+    if not plan.calls:
+        return "no call is needed: everything is held"
+    price = "price unknown" if plan.cost is None else f"at most about {phrases.money(plan.cost)}"
+    return f"{phrases.plural(plan.calls, 'call')}, {price}"
+
+
+def _plan(plan: Plan, pen: Pen) -> Iterator[RenderableType]:
+    for prompt in plan.prompts:
+        yield from _prompt(pen, prompt)
+        yield Text()
+    yield pen.joined(("would call  ", "dim"), (cost_sentence(plan), "bold"))
+    for note in plan.notes:
+        yield pen.joined(("note  ", "yellow"), note)
+
+
+def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
+    against = prompt.baseline or "nothing: there is no baseline"
+    yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (against, "bold"))
+    for evalset in prompt.evalsets:
+        draws = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
+        yield pen.line(f"{evalset.evalset}: {phrases.plural(evalset.cases, 'case')}{draws}")
+        yield _arms(pen, evalset.arms)
+        if evalset.scores:
+            scores = phrases.plural(evalset.scores, "stored answer")
+            yield pen.line(f"  {scores} to score again, without a call", "dim")
+        yield pen.line(f"  {evalset.shows}", "dim")
+    for note in prompt.notes:
+        yield pen.joined(("note  ", "yellow"), note)
+
+
+def _arms(pen: Pen, arms: tuple[ArmPlan, ...]) -> RenderableType:
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for place, header in enumerate(("  arm", "model", "needs", "held", "calls", "cost")):
+        grid.add_column(header, justify="right" if 2 <= place <= 5 else "left", overflow="fold")
+    for arm in arms:
+        grid.add_row(
+            pen.line(f"  {arm.role}"),
+            pen.line(arm.model),
+            f"{arm.planned:,}",
+            f"{arm.held:,}",
+            f"{arm.calls:,}",
+            pen.line(phrases.money(arm.cost) if arm.calls else ""),
+        )
+        if arm.unanswerable:
+            lacking = phrases.plural(arm.unanswerable, "draw")
+            grid.add_row(pen.line(f"  {lacking} that nothing can answer", "magenta"))
+    return grid

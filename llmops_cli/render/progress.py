@@ -1,0 +1,207 @@
+"""Shows how far a long run is: a live bar on a terminal, sparse plain lines in a CI log.
+
+Nothing is shown for a run that needs no call or ends within a second. Lines in a log come every
+tenth of the way and whenever half a minute has passed without one, so that a slow provider is
+not mistaken for a hang. A heartbeat thread keeps both alive while no call returns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from llmops_cli.render.phrases import money
+from llmops_cli.render.safe import terminal_line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """When something is shown: seconds, and the share of the way between two lines."""
+
+    quiet: float = 1.0
+    """Nothing before."""
+    line: float = 30.0
+    """A line in a log at least so often."""
+    step: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far the run is, `elapsed` seconds after its first update."""
+
+    done: int = 0
+    planned: int = 0
+    failed: int = 0
+    spent: float | None = None
+    elapsed: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Calls per second."""
+        return self.done / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds; None while there is nothing to tell it from."""
+        return (self.planned - self.done) / self.rate if self.rate > 0 else None
+
+    @property
+    def sentence(self) -> str:
+        """`3 failed · 41.2/s · 6 s left · $0.0123`: all but the count."""
+        parts = [f"{self.failed:,} failed"] if self.failed else []
+        if self.rate:
+            parts.append(f"{self.rate:.1f}/s")
+        if self.remaining is not None and self.done < self.planned:
+            parts.append(f"{_duration(self.remaining)} left")
+        if self.spent:
+            parts.append(money(self.spent))
+        return " · ".join(parts)
+
+
+class RunProgress:
+    """A context manager; `update` as often as you like, from one thread."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        label: str = "calls",
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
+        self._label = terminal_line(label)
+        self._pace = pace or Pace()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._began: float | None = None
+        self._told_at = 0.0
+        self._told_done = 0
+        self._state = State()
+        self._live: _Live | None = None
+
+    def __enter__(self) -> Self:
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._heart.join()
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, done: int, planned: int) -> None:
+        """`core.ports.Progress`."""
+        self.update(done, planned)
+
+    def update(
+        self, done: int, planned: int, *, failed: int = 0, spent: float | None = None
+    ) -> None:
+        """`done` of `planned` calls have ended, `failed` of them badly; `spent` in US dollars."""
+        with self._lock:
+            now = self._clock()
+            if self._began is None:
+                self._began = self._told_at = now
+            self._state = State(
+                done=done,
+                planned=planned,
+                failed=failed,
+                spent=spent,
+                elapsed=now - self._began,
+            )
+            self._show(now)
+
+    def _beat(self) -> None:
+        while not self._over.wait(min(self._pace.quiet, self._pace.line) / 4):
+            with self._lock:
+                self._show(self._clock())
+
+    def _show(self, now: float) -> None:
+        """Shows what is due; the lock is held."""
+        if self._began is None or not self._state.planned:
+            return
+        if now - self._began < self._pace.quiet:
+            return
+        if not self._console.is_terminal:
+            self._line(now)
+            return
+        if self._live is None and self._state.done < self._state.planned:
+            self._live = _Live(self._console, self._label, started=now - self._began)
+        if self._live is not None:
+            self._live.show(self._state)
+
+    def _line(self, now: float) -> None:
+        state = self._state
+        step = state.done - self._told_done >= self._pace.step * state.planned
+        ended = state.done == state.planned and self._told_done < state.planned
+        late = now - self._told_at >= self._pace.line and state.done < state.planned
+        if not (step or ended or late):
+            return
+        self._told_at, self._told_done = now, state.done
+        share = 100 * state.done // state.planned
+        tail = f" · {state.sentence}" if state.sentence else ""
+        line = f"{self._label} {state.done:,} of {state.planned:,} ({share} %){tail}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class _Live:
+    """The bar on a terminal; it goes when the run is over."""
+
+    def __init__(self, console: Console, label: str, *, started: float) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            _Sentence(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task(label, total=None, sentence="")
+        self._progress.tasks[0].start_time = self._progress.get_time() - started
+        self._progress.start()
+
+    def show(self, state: State) -> None:
+        self._progress.update(
+            self._task, completed=state.done, total=state.planned, sentence=state.sentence
+        )
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class _Sentence(ProgressColumn):
+    """What `State.sentence` says, as text and never as markup."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["sentence"]), style="dim")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,618 @@
+"""Finished reports with realistic figures, one per thing that a reader may meet.
+
+They are values that the gate could have made: the figures of each estimate agree with each other
+and with the sentences. Renderers are judged by them; other tests may borrow them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.report import (
+    ArmSummary,
+    Change,
+    EvalsetReport,
+    MetricSummary,
+    PromptReport,
+    Report,
+    ShownCase,
+    ShownDraw,
+    ShownScore,
+    SliceSummary,
+)
+from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
+
+HOSTILE: Mapping[str, str] = {
+    "escape": "\x1b[31mred\x1b[0m \x1b]8;;https://evil.example\x07link\x1b]8;;\x07",
+    "controls": "NUL \x00 BEL \x07 DEL \x7f C1 \x9b31m CR \rgone",
+    "bidi": "access \u202egnp.exe\u202c and \u2066isolated\u2069",
+    "invisible": "zero\u200bwidth\ufeff tag\U000e0041",
+    "surrogate": "lone \ud800 surrogate",
+    "rich": "[/b] [bold red]loud[/] [link=https://evil.example]x[/link]",
+    "workflow": "::error file=app.py::owned\n  ::add-mask::a\n##[error]owned [x]##[add-mask]b",
+    "markdown": "# title\n| a | b |\n![img](https://evil.example/x.png) [l](javascript:alert(1))",
+    "html": "</script></details><img src=x onerror=alert(1)> ]]> <!-- & -->",
+    "mentions": "@team please see #123, GH-7 and https://evil.example www.evil.example",
+    "formula": '=cmd|"/C calc"!A0',
+    "backticks": "`" * 10_000,
+    "fences": "```\n</details>\n~~~\n````",
+    "long": "A" * 1_000_000,
+}
+"""What a model or a file may hold to trouble whoever shows it."""
+
+
+def estimate(**changes: Any) -> Estimate:
+    """The figures of a change that lost 24 and gained 6 of 308 cases; −5.8 points."""
+    figures: dict[str, Any] = {
+        "n": 308,
+        "lost": 24,
+        "gained": 6,
+        "identical": 0,
+        "baseline_mean": 0.8312,
+        "candidate_mean": 0.7727,
+        "difference": -0.0584,
+        "lower": -0.0893,
+        "upper": -0.0309,
+        "margin": 0.05,
+        "smallest_margin": 0.0893,
+        "cases_needed": 240,
+        "p_regression": 0.0005,
+        "p_adjusted": 0.0005,
+    }
+    return Estimate(**(figures | changes))
+
+
+LOSS = estimate()
+UNDECIDED = estimate(
+    n=40,
+    lost=1,
+    gained=1,
+    baseline_mean=0.9,
+    candidate_mean=0.875,
+    difference=-0.025,
+    lower=-0.0914,
+    upper=0.0412,
+    smallest_margin=0.0914,
+    cases_needed=188,
+    p_regression=0.26,
+    p_adjusted=0.26,
+)
+FINE = estimate(
+    n=308,
+    lost=4,
+    gained=7,
+    baseline_mean=0.8312,
+    candidate_mean=0.8409,
+    difference=0.0097,
+    lower=-0.0098,
+    upper=0.0301,
+    smallest_margin=0.0098,
+    cases_needed=118,
+    p_regression=0.82,
+    p_adjusted=0.82,
+)
+
+
+def told(figures: Estimate) -> str:
+    """The gate's sentence about an estimate."""
+
+    def points(share: float) -> str:
+        return f"{100 * share:+.1f}".replace("-", "−")
+
+    return (
+        f"{figures.lost} lost, {figures.gained} gained of {figures.n}; "
+        f"mean {points(figures.difference)} points, "
+        f"90 % interval [{points(figures.lower)}, {points(figures.upper)}]; "
+        f"a loss up to {-100 * figures.lower:.1f} points is not excluded "
+        f"(margin {100 * figures.margin:.1f})"
+    )
+
+
+def no_worse(decision: Decision, figures: Estimate) -> Finding:
+    return Finding(
+        rule="no_worse",
+        decision=decision,
+        why=told(figures),
+        metric="pass",
+        quality=True,
+        estimate=figures,
+        figures={"margin": figures.margin, "lower": figures.lower},
+    )
+
+
+CRITICAL_FINE = Finding(
+    rule="critical", decision=Decision.PASS, why="none of 12 critical cases fails", quality=True
+)
+ERRORS_FINE = Finding(
+    rule="errors", decision=Decision.PASS, why="0 of 308 draws failed or went unscored"
+)
+COVERAGE_FINE = Finding(
+    rule="coverage", decision=Decision.PASS, why="all 308 planned draws are measured"
+)
+
+
+def verdict(decision: Decision, why: str, *findings: Finding) -> Verdict:
+    return Verdict(decision=decision, why=why, findings=findings)
+
+
+def arm(name: str, **changes: Any) -> ArmSummary:
+    figures: dict[str, Any] = {
+        "name": name,
+        "target": "sha256:" + ("4f" if "working" in name else "9a") * 32,
+        "model": "openai/gpt-4.1-mini",
+        "planned": 308,
+        "measured": 308,
+        "called": 308 if "working" in name else 0,
+        "input_tokens": 412_104,
+        "output_tokens": 1_204,
+        "cost": 0.1668,
+        "latency_p50": 0.41 if "working" in name else None,
+        "latency_p95": 0.92 if "working" in name else None,
+        "served_models": ("gpt-4.1-mini-2025-04-14",),
+    }
+    return ArmSummary(**(figures | changes))
+
+
+def metric(label: str, before: float | None, after: float | None, **more: Any) -> MetricSummary:
+    return MetricSummary(
+        **{
+            "label": label,
+            "gated": label == "pass",
+            "candidate": after,
+            "baseline": before,
+            "candidate_n": 308,
+            "baseline_n": 0 if before is None else 308,
+            **more,
+        }
+    )
+
+
+def drawn(text: str, label: str, *, right: bool, expected: str = "") -> ShownDraw:
+    """An answer with the score of a `label` scorer."""
+    reason = "" if right else f"the answer is {text!r}, not {expected!r}"
+    score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
+    return ShownDraw(text=text, finish_reason="stop", scores=(score,))
+
+
+def intent(case: str, change: Change, message: str, expected: str, *answers: str) -> ShownCase:
+    """A Banking77 case with its answer before and after."""
+    before, after = answers
+    return ShownCase(
+        case=case,
+        change=change,
+        inputs={"message": message},
+        expected=expected,
+        baseline=drawn(before, "label", right=before == expected, expected=expected),
+        candidate=drawn(after, "label", right=after == expected, expected=expected),
+        baseline_passed=float(before == expected),
+        candidate_passed=float(after == expected),
+        tags=(expected.split("_", maxsplit=1)[0],),
+    )
+
+
+FLIPPED = (
+    replace(
+        intent(
+            "b77-0211",
+            "critical",
+            "Someone has my card details and is spending my money!",
+            "compromised_card",
+            "compromised_card",
+            "card_payment_not_recognised",
+        ),
+        critical=True,
+        tags=("card", "fraud"),
+    ),
+    intent(
+        "b77-0001",
+        "lost",
+        "I still have not received my new card, I ordered over a week ago.",
+        "card_arrival",
+        "card_arrival",
+        "card_delivery_estimate",
+    ),
+    intent(
+        "b77-0087",
+        "lost",
+        "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that there "
+        "are no fees within the first three withdrawals of a month, and this was my second.",
+        "cash_withdrawal_charge",
+        "cash_withdrawal_charge",
+        "wrong_exchange_rate_for_cash_withdrawal",
+    ),
+    intent(
+        "b77-0164",
+        "gained",
+        "Can I choose when my card comes?",
+        "card_delivery_estimate",
+        "card_arrival",
+        "card_delivery_estimate",
+    ),
+)
+
+
+def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
+    parts: dict[str, Any] = {
+        "evalset": name,
+        "cases": 308,
+        "repeats": 1,
+        "candidate": arm("intent@working"),
+        "baseline": arm("intent@v3"),
+        "metrics": (metric("pass", 0.8312, 0.7727),),
+    }
+    return EvalsetReport(**(parts | changes))
+
+
+def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) -> PromptReport:
+    parts: dict[str, Any] = {
+        "prompt": "intent",
+        "candidate": "intent@working",
+        "baseline": "intent@v3 (production)",
+        "verdict": decided,
+        "evalsets": evalsets,
+    }
+    return PromptReport(**(parts | changes))
+
+
+def report(*prompts: PromptReport, **changes: Any) -> Report:
+    worst = max((int(each.verdict.exit_code) for each in prompts), default=3)
+    parts: dict[str, Any] = {
+        "prompts": prompts,
+        "exit_code": ExitCode(worst),
+        "calls": 308,
+        "reused": 308,
+        "cost": 0.1668,
+        "llmops": "0.1.0",
+    }
+    return Report(**(parts | changes))
+
+
+def passing() -> Report:
+    decided = verdict(
+        Decision.PASS,
+        "no worse than intent@v3: a loss of more than 1.0 points is excluded (margin 5.0)",
+        CRITICAL_FINE,
+        no_worse(Decision.PASS, FINE),
+        ERRORS_FINE,
+        COVERAGE_FINE,
+    )
+    evalset = banking(
+        metrics=(metric("pass", 0.8312, 0.8409),), shown=(FLIPPED[1], FLIPPED[3]), hidden=9
+    )
+    return report(
+        intent_report(
+            decided,
+            evalset,
+            next_steps=("llmops release intent", "llmops promote intent@v4 --to production"),
+        )
+    )
+
+
+def failing() -> Report:
+    finding = no_worse(Decision.FAIL, LOSS)
+    critical = Finding(
+        rule="critical",
+        decision=Decision.FAIL,
+        why="1 of 12 critical cases fails: b77-0211",
+        quality=True,
+        cases=("b77-0211",),
+    )
+    evalset = banking(
+        metrics=(
+            metric("pass", 0.8312, 0.7727),
+            metric("label", 0.8312, 0.7727, gated=True),
+            metric("length", 1.0, 0.9968, gated=False),
+        ),
+        slices=(
+            SliceSummary(
+                tag="card",
+                cases=96,
+                lost=17,
+                gained=2,
+                candidate=0.7083,
+                baseline=0.8646,
+                p_adjusted=0.003,
+            ),
+            SliceSummary(
+                tag="cash",
+                cases=41,
+                lost=2,
+                gained=1,
+                candidate=0.7805,
+                baseline=0.8049,
+                p_adjusted=0.61,
+            ),
+        ),
+        shown=FLIPPED,
+        hidden=27,
+    )
+    decided = verdict(
+        Decision.FAIL,
+        f"critical: {critical.why}; no_worse: {finding.why}",
+        critical,
+        finding,
+        ERRORS_FINE,
+        COVERAGE_FINE,
+    )
+    return report(
+        intent_report(
+            decided,
+            evalset,
+            next_steps=("llmops eval intent --case b77-0211 --verbose", "llmops diff intent@v3"),
+        )
+    )
+
+
+def inconclusive() -> Report:
+    decided = verdict(
+        Decision.INCONCLUSIVE,
+        f"no_worse: {told(UNDECIDED)}",
+        CRITICAL_FINE,
+        no_worse(Decision.INCONCLUSIVE, UNDECIDED),
+        ERRORS_FINE,
+        COVERAGE_FINE,
+    )
+    evalset = banking(
+        "support",
+        cases=40,
+        repeats=3,
+        candidate=arm("support@working", planned=120, measured=120, called=120),
+        baseline=arm("support@v3", planned=120, measured=120),
+        metrics=(metric("pass", 0.9, 0.875),),
+        shown=(support_case(),),
+        hidden=1,
+        notes=("judge anthropic/claude-haiku-4-5 is not calibrated",),
+    )
+    return report(
+        intent_report(
+            decided,
+            evalset,
+            prompt="support",
+            candidate="support@working",
+            baseline="support@v3 (production)",
+            next_steps=("add cases: 188 would tell, there are 40",),
+        ),
+        calls=120,
+        reused=120,
+    )
+
+
+def support_case() -> ShownCase:
+    """Answers of several lines, a judge that speaks, and draws that disagree."""
+    judge = ShownScore(
+        label="tone",
+        value=0.0,
+        passed=False,
+        reason="The answer blames the customer for the delay instead of offering help.",
+    )
+    return ShownCase(
+        case="refund/late-delivery",
+        change="lost",
+        inputs={
+            "question": "My parcel is two weeks late. Can I have my money back?",
+            "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
+        },
+        expected={"refund": True, "days": 14},
+        baseline=ShownDraw(
+            text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
+            "Shall I start the refund for you?",
+            finish_reason="stop",
+            scores=(
+                ShownScore(label="contains", value=1.0, passed=True),
+                replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
+            ),
+        ),
+        candidate=ShownDraw(
+            text="You should have read our terms.\n\nParcels may be late in December, "
+            "and a refund takes 14 days.",
+            finish_reason="stop",
+            scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
+        ),
+        baseline_passed=1.0,
+        candidate_passed=1 / 3,
+        tags=("refund", "angry-customer"),
+    )
+
+
+def incomplete() -> Report:
+    """A model that answered 401 to everything; the run stopped early."""
+    errors = Finding(
+        rule="errors",
+        decision=Decision.INCOMPLETE,
+        why="308 of 308 draws of intent@working failed (limit 2.0 %): 3 × authentication, "
+        "305 × not attempted",
+    )
+    coverage = Finding(
+        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned draws are missing"
+    )
+    failed = ShownCase(
+        case="b77-0001",
+        change="unmeasured",
+        inputs={"message": "I still have not received my new card, I ordered over a week ago."},
+        expected="card_arrival",
+        baseline=drawn("card_arrival", "label", right=True),
+        candidate=ShownDraw(
+            text=None,
+            failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)",
+        ),
+        baseline_passed=1.0,
+        tags=("card",),
+    )
+    evalset = banking(
+        candidate=arm(
+            "intent@working",
+            measured=0,
+            called=3,
+            failures={"authentication": 3, "not_attempted": 305},
+            input_tokens=0,
+            output_tokens=0,
+            cost=0.0,
+            latency_p50=None,
+            latency_p95=None,
+            served_models=(),
+        ),
+        metrics=(metric("pass", 0.8312, None, candidate_n=0),),
+        shown=(failed,),
+        hidden=307,
+    )
+    decided = verdict(Decision.INCOMPLETE, f"errors: {errors.why}", errors, coverage)
+    return report(
+        intent_report(
+            decided,
+            evalset,
+            next_steps=("set OPENAI_API_KEY to a valid key, then run again: llmops eval intent",),
+        ),
+        calls=3,
+        cost=0.0,
+    )
+
+
+def no_baseline() -> Report:
+    finding = Finding(
+        rule="no_worse",
+        decision=Decision.INCONCLUSIVE,
+        why="no baseline: nothing runs in production yet",
+        metric="pass",
+        quality=True,
+    )
+    decided = verdict(
+        Decision.INCONCLUSIVE, f"no_worse: {finding.why}", CRITICAL_FINE, finding, ERRORS_FINE
+    )
+    wrong = replace(FLIPPED[1], change="failing", baseline=None, baseline_passed=None)
+    evalset = banking(
+        baseline=None,
+        metrics=(metric("pass", None, 0.7727),),
+        shown=(wrong,),
+        hidden=69,
+    )
+    return report(
+        intent_report(
+            decided,
+            evalset,
+            baseline=None,
+            next_steps=("llmops promote intent@v1 --to production --initial -m WHY",),
+        ),
+        reused=0,
+    )
+
+
+def several() -> Report:
+    """A failing prompt, an undecided one and one that did not change."""
+    same = Finding(
+        rule="no_worse",
+        decision=Decision.PASS,
+        why="the same requests as halueval@v1: nothing changed",
+        metric="pass",
+        quality=True,
+        estimate=estimate(
+            n=300,
+            lost=0,
+            gained=0,
+            identical=300,
+            baseline_mean=0.62,
+            candidate_mean=0.62,
+            difference=0.0,
+            lower=0.0,
+            upper=0.0,
+            smallest_margin=0.0,
+            cases_needed=52,
+            p_regression=1.0,
+            p_adjusted=1.0,
+        ),
+    )
+    unchanged = intent_report(
+        verdict(Decision.PASS, same.why, same, CRITICAL_FINE),
+        banking("halueval-qa", cases=300, metrics=(metric("pass", 0.62, 0.62),)),
+        prompt="halueval",
+        candidate="halueval@working",
+        baseline="halueval@v1 (production)",
+    )
+    return report(
+        unchanged,
+        *inconclusive().prompts,
+        *failing().prompts,
+        calls=428,
+        reused=1_028,
+        cost=None,
+        notes=("policy: llmops.yaml at main",),
+    )
+
+
+def interrupted() -> Report:
+    evalset = banking(
+        candidate=arm(
+            "intent@working",
+            measured=142,
+            called=142,
+            failures={"not_attempted": 166},
+            input_tokens=189_882,
+            output_tokens=556,
+            cost=0.0769,
+        ),
+        metrics=(metric("pass", 0.8312, 0.8310, candidate_n=142),),
+    )
+    coverage = Finding(
+        rule="coverage",
+        decision=Decision.INCOMPLETE,
+        why="166 of 308 planned draws are missing",
+    )
+    return report(
+        intent_report(
+            verdict(Decision.INCOMPLETE, f"coverage: {coverage.why}", coverage),
+            evalset,
+            next_steps=("llmops eval intent: goes on where this run stopped",),
+        ),
+        calls=142,
+        cost=0.0769,
+        interrupted=True,
+        exit_code=ExitCode.INTERRUPTED,
+        partial="--tag card",
+    )
+
+
+def hostile() -> Report:
+    """Every place that a stranger's text can reach holds every hostile text."""
+    shown = tuple(
+        ShownCase(
+            case=f"{name} {text[:300]}",
+            change="lost",
+            inputs={text[:40]: text},
+            expected=text,
+            baseline=drawn(text, text[:40], right=True),
+            candidate=ShownDraw(
+                text=text,
+                finish_reason=text[:60],
+                tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],
+                scores=(ShownScore(label=text[:40], value=0.0, passed=False, reason=text),),
+            ),
+            baseline_passed=1.0,
+            candidate_passed=0.0,
+            tags=(text[:60],),
+        )
+        for name, text in HOSTILE.items()
+    )
+    every = " ".join(text[:60] for text in HOSTILE.values())
+    finding = replace(no_worse(Decision.FAIL, LOSS), why=every, metric=every[:60], slice=every[:60])
+    prompt = intent_report(
+        verdict(Decision.FAIL, every, finding),
+        banking(every[:200], shown=shown, notes=(every,), metrics=(metric(every[:80], 1, 0),)),
+        prompt=every[:200],
+        candidate=every[:200],
+        baseline=every[:200],
+        next_steps=(every,),
+    )
+    return report(prompt, notes=(every,), partial=every[:200])
+
+
+def enormous(cases: int = 10_000) -> Report:
+    """So many flipped cases, each with a long answer, that no sink can show them all."""
+    long = FLIPPED[1]
+    assert long.candidate is not None
+    answer = replace(long.candidate, text="word " * 400)
+    shown = tuple(replace(long, case=f"b77-{n:05d}", candidate=answer) for n in range(cases))
+    (prompt,) = failing().prompts
+    (evalset,) = prompt.evalsets
+    return report(replace(prompt, evalsets=(replace(evalset, shown=shown, hidden=90_000),)))
