@@ -41,8 +41,13 @@ from llmops_cli.gate.critical import critical_state
 NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
 
 
-def compare(rows: Iterable[Row], metrics: Sequence[Metric]) -> Comparison:
+def compare(
+    rows: Iterable[Row], metrics: Sequence[Metric], *, same_target: bool = False
+) -> Comparison:
     """Both arms of an evalset as columns, in one pass over `rows`.
+
+    `same_target` says that both arms are one target at two times, whose answers are to be
+    compared (the watch for silent model drift): then equal requests are no identity.
 
     Raises `Refused` where a case comes twice or a metric is called `pass`, `UnknownName` where
     a draw names a scorer that `metrics` does not.
@@ -52,6 +57,7 @@ def compare(rows: Iterable[Row], metrics: Sequence[Metric]) -> Comparison:
         raise Refused(f"a scorer may not be labelled {PASS_METRIC!r}: that is the verdict of all")
     columns = _Columns(
         metrics={metric.label: metric for metric in metrics},
+        same_target=same_target,
         candidate=_ArmColumns.of(len(metrics)),
         baseline=_ArmColumns.of(len(metrics)),
         due=[bytearray() for _ in range(len(metrics) + 1)],
@@ -209,6 +215,7 @@ class _Columns:
     """Both arms while they are being read."""
 
     metrics: Mapping[str, Metric]
+    same_target: bool
     candidate: _ArmColumns
     baseline: _ArmColumns
     due: list[bytearray]
@@ -225,12 +232,10 @@ class _Columns:
         at = len(self.cases)
         if self.cases.setdefault(row.case, at) != at:
             raise Refused(f"the case {row.case!r} comes twice in one comparison")
-        candidate, baseline = row.candidate, row.baseline
-        both = candidate is not None and baseline is not None
-        edited = both and candidate.facts != baseline.facts  # type: ignore[union-attr]  # both
-        same = both and not edited and candidate.request == baseline.request  # type: ignore[union-attr]  # both
-        named = self.candidate.add(candidate, table, counted=True)
-        named |= self.baseline.add(baseline, table, counted=both and not edited)
+        edited, same = _edited(row), not self.same_target and _identical(row)
+        compared = row.candidate is not None and row.baseline is not None and not edited
+        named = self.candidate.add(row.candidate, table, counted=True)
+        named |= self.baseline.add(row.baseline, table, counted=compared)
         for bit, column in enumerate(self.due):
             column.append(not named or named >> bit & 1)  # nothing named: everything is owed
         self.edited.append(edited)
@@ -274,6 +279,18 @@ class _Columns:
             critical=np.frombuffer(self.critical, dtype=np.int8),
             known_failing=_flags(self.known_failing),
         )
+
+
+def _edited(row: Row) -> bool:
+    if row.candidate is None or row.baseline is None:
+        return False
+    return row.candidate.facts != row.baseline.facts
+
+
+def _identical(row: Row) -> bool:
+    if row.candidate is None or row.baseline is None or _edited(row):
+        return False
+    return row.candidate.request == row.baseline.request
 
 
 def _floats(column: array[float]) -> Floats:

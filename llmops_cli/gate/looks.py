@@ -17,7 +17,7 @@ import numpy as np
 
 from llmops_cli.core.policy import NoWorse, Policy
 from llmops_cli.gate.comparison import Comparison, Counts, Flags
-from llmops_cli.gate.groups import reference
+from llmops_cli.gate.groups import FEWEST_GROUPS, reference
 from llmops_cli.gate.pairs import Pairs, pairs
 from llmops_cli.gate.score_test import sample, z
 
@@ -71,12 +71,17 @@ def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | A
 def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int) -> bool:
     """Whether the observed mean, with the variance of the next look, would pass or regress."""
     compared = pairs(comparison, rule.metric, rule.tag)
-    if compared is None or compared.all_identical:
+    if compared is None or not len(compared.observed):
+        return False
+    if compared.all_identical:
         return True
+    groups = compared.clusters_of_observed
+    if groups is not None and groups.count < FEWEST_GROUPS:
+        return False
     scale = _variance_left(comparison, compared, DRAWS[look])
     mean = compared.observed.mean()
     projected = mean + np.sqrt(scale) * (compared.observed - mean)
-    judge = reference(compared.observed, compared.clusters_of_observed)
+    judge = reference(compared.observed, groups)
     margin = policy.margin if rule.margin is None else rule.margin
     tolerance = policy.tolerance if rule.tolerance is None else rule.tolerance
     seen = sample(projected)
