@@ -54,13 +54,12 @@ class Embedded:
     async def complete(self, request: Request) -> Completion:
         turns = tuple((each.role, _text(each)) for each in request.messages)
         context, question = _divided(turns)
-        answer = self._recall(context).answer(question)
+        memory = self._recall(context)
+        answer = memory.answer(question)
         return Completion(
             text=answer,
             finish_reason="stop",
-            usage=Usage(
-                input=sum(len(text.split()) for _, text in turns), output=len(answer.split())
-            ),
+            usage=Usage(input=memory.length + len(question.split()), output=len(answer.split())),
             cost=0.0,
             served_model=REVISION,
         )
@@ -76,6 +75,7 @@ class Memory:
             if (asker, answerer) == ("user", "assistant")
         ]
         sentences = [each for _, text in context for each in _sentences(text)]
+        self.length = sum(len(text.split()) for _, text in context)
         self._answers = [answered for _, answered in shots] or sentences
         self._index = Bm25([asked for asked, _ in shots] or sentences)
 

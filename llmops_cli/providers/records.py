@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.result import Completion, ToolCall, Usage
@@ -52,12 +51,14 @@ def at_path(record: Json, path: str) -> Json:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One recorded answer: its text and what is recorded beside it."""
 
     said: Mapping[str, Json]
     """`text`, and those of `_BESIDE` that the record has."""
+    identity: str
+    """The digest of all that is said."""
 
     @classmethod
     def in_record(cls, record: Mapping[str, Json], field: str) -> Answer | None:
@@ -74,17 +75,13 @@ class Answer:
         holder = at_path(record, ".".join(holders)) if holders else record
         assert isinstance(holder, Mapping)
         beside = {name: holder[name] for name in _BESIDE if holder.get(name) is not None}
-        answer = cls({"text": carried(text), **beside})
-        answer.completion()
-        return answer
-
-    @cached_property
-    def identity(self) -> str:
-        """Names the answer by all that is recorded of it. Raises `Malformed`."""
+        said: dict[str, Json] = {"text": carried(text), **beside}
         try:
-            return digest("llmops/record/v1", self.said)
+            answer = cls(said=said, identity=digest("llmops/record/v1", said))
         except NotCanonical as error:
             raise Malformed(str(error)) from error
+        answer.completion()
+        return answer
 
     def completion(self) -> Completion:
         """The answer as a call would have given it. Raises `Malformed`."""
