@@ -24,7 +24,7 @@ Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
-SUBJECT = "subject"
+CANDIDATE = "candidate"
 """The arm of the version that the evidence is about."""
 BASELINE = "baseline"
 """The arm of what the environment ran then."""
@@ -94,8 +94,8 @@ class Event:
     """Digest of the event in the environment that had to run it before (`after:`)."""
     decision: Decision | None = None
     """What the evidence said under this environment's policy; None: nothing was decided."""
-    policy: Policy | None = None
-    """The policy that decided, where it is not the one that the evidence embeds."""
+    judged_by: tuple[EvalsetFacts, ...] = ()
+    """The policies and thresholds that decided."""
     initial: bool = False
     accept_inconclusive: bool = False
     reason: str | None = None
@@ -123,6 +123,8 @@ class ArmFacts:
     oldest: str | None = None
     """UTC time of the oldest draw; None: unknown."""
     newest: str | None = None
+    deterministic: bool = False
+    """Its provider gives the same request the same answer, so its draws never age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,8 @@ class EvalsetFacts:
     policy: Policy
     metrics: tuple[Metric, ...]
     retired: Mapping[str, str] = field(default_factory=dict)
+    look: int = 1
+    """Which look it was under `on_inconclusive: rerun`: error rates are spent over the looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +151,7 @@ class Measurement:
     environment: str
     llmops: str
     arms: Mapping[str, ArmFacts]
-    """`subject`, `baseline`, and anchors as `anchor:v1`."""
+    """By role: `candidate`, `baseline`, and anchors as `anchor v1`."""
     evalsets: tuple[EvalsetFacts, ...]
     verdict: Verdict
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -172,8 +176,8 @@ class Evidence:
     texts: FileRef | None = None
 
     @property
-    def subject(self) -> ArmFacts:
-        return self.measurement.arms[SUBJECT]
+    def candidate(self) -> ArmFacts:
+        return self.measurement.arms[CANDIDATE]
 
     @cached_property
     def digest(self) -> str:
@@ -189,7 +193,7 @@ class Evidence:
             "subject": [
                 {
                     "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.arms[SUBJECT].target),
+                    "digest": _in_toto(found.arms[CANDIDATE].target),
                 }
             ],
             "predicateType": PREDICATE,
@@ -220,7 +224,7 @@ class Evidence:
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
             )
-            consistent = SUBJECT in evidence.measurement.arms and evidence.statement() == statement
+            consistent = CANDIDATE in evidence.measurement.arms and evidence.statement() == statement
         except (KeyError, TypeError) as error:
             raise Misshapen(f"not evidence: {error}") from error
         if not consistent:
@@ -276,14 +280,21 @@ class EvidenceRow:
     known_failing: str | None = None
     arms: Mapping[str, ArmDraws] = field(default_factory=dict)
 
-    def against(self, baseline: EvidenceRow | None, arm: str = BASELINE) -> Row:
-        """What the gate reads: this row's subject against `arm` of `baseline`."""
-        ours = self.arms.get(SUBJECT)
-        theirs = baseline.arms.get(arm) if baseline is not None else None
+    def against(self, other: EvidenceRow | None, role: str = BASELINE) -> Row:
+        """What the gate reads: this row's candidate beside the arm `role` of `other`.
+
+        Where both make the same request, one answer serves both.
+        """
+        ours, theirs = self.arms.get(CANDIDATE), other.arms.get(role) if other else None
+        candidate = ours.as_candidate(self.facts) if ours else None
+        baseline = theirs.as_baseline(other.facts) if theirs and other else None
+        same = candidate and baseline and candidate.request == baseline.request
+        if same and baseline and not baseline.draws:
+            baseline = candidate
         return Row(
             case=self.case,
-            candidate=ours.as_candidate(self.facts) if ours else None,
-            baseline=theirs.as_baseline(baseline.facts) if theirs and baseline else None,
+            candidate=candidate,
+            baseline=baseline,
             tags=self.tags,
             critical=self.critical,
             group=self.group,

@@ -5,8 +5,9 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
 - A completion is on disk when `put_completion` returns: it survives kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
   written in groups: with the next completion, after 500 of them, before a read and on closing.
-- The first completion under a key stays. Only one that is known by its digest alone gives way to
-  one with a text.
+- Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
+  process), the later answer takes the key and the earlier one stays as a further draw. Only a
+  completion that is known by its digest alone gives way to one with a text.
 - Every row carries a checksum over its key and value. A damaged row is a miss: it is set aside
   and told in `notes`, never served. A damaged file is moved beside itself and a new one begun.
 - Several processes may use one store; a store of a newer llmops is refused, an older migrated.
@@ -48,7 +49,7 @@ _GET_COMPLETION = (
 )
 _DROP_COMPLETION = "DELETE FROM completions WHERE request = ? AND purpose = ? AND n = ?"
 _FROM_ORIGIN = (
-    "SELECT n, value, checksum FROM completions WHERE request = ? AND purpose = ? AND origin = ?"
+    "SELECT n FROM completions WHERE request = ? AND purpose = ? AND origin = ? ORDER BY n"
 )
 _NEXT_N = "SELECT coalesce(max(n) + 1, 0) FROM completions WHERE request = ? AND purpose = ?"
 _PUT_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
@@ -138,8 +139,18 @@ class ResultsStore:
 
     def put_completion(self, key: DrawKey, completion: Completion) -> None:
         """Keep `completion`; on return it is on disk."""
+
+        def put() -> None:
+            earlier = self._held(_draw_columns(key))
+            if earlier is None or earlier.text is None or not _is_later(completion, earlier):
+                self._db.execute(_PUT_COMPLETION, row)
+                return
+            self._db.execute(_DROP_COMPLETION, _draw_columns(key))
+            self._db.execute(_PUT_COMPLETION, row)
+            self._add_draw(key, earlier)
+
         row = _completion_row(key, completion)
-        self._write(lambda: self._db.execute(_PUT_COMPLETION, row))
+        self._write(put)
 
     def put_score(self, key: ScoreKey, score: Score) -> None:
         """Keep `score`; it is on disk with the next group."""
@@ -185,17 +196,31 @@ class ResultsStore:
     def _pool(self, key: DrawKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""
         request, purpose, n = _draw_columns(key)
-        for held_n, value, check in self._db.execute(_FROM_ORIGIN, (request, purpose, n)):
-            intact = check == checksum((request, purpose, held_n), value)
-            if intact and completion_of(from_bytes(value)).digest == completion.digest:
-                held = DrawKey(key.request, key.purpose, held_n)
-                self._db.execute(_PUT_COMPLETION, _completion_row(held, completion, key.n))
+        same_origin = self._db.execute(_FROM_ORIGIN, (request, purpose, n)).fetchall()
+        for (held_n,) in same_origin:
+            held = self._held((request, purpose, held_n))
+            if held is not None and held.digest == completion.digest:
+                place = DrawKey(key.request, key.purpose, held_n)
+                self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
                 return
-        free = self._db.execute(_GET_COMPLETION, (request, purpose, n)).fetchone() is None
-        if not free:
-            (n,) = self._db.execute(_NEXT_N, (request, purpose)).fetchone()
-        place = DrawKey(key.request, key.purpose, int(n))
-        self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
+        if self._held((request, purpose, n)) is None:
+            self._db.execute(_PUT_COMPLETION, _completion_row(key, completion))
+        else:
+            self._add_draw(key, completion)
+
+    def _add_draw(self, key: DrawKey, completion: Completion) -> None:
+        """Put `completion` as a further draw of the request of `key`."""
+        request, purpose, origin = _draw_columns(key)
+        (n,) = self._db.execute(_NEXT_N, (request, purpose)).fetchone()
+        place = DrawKey(key.request, key.purpose, n)
+        self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
+
+    def _held(self, columns: _Columns) -> Completion | None:
+        """The completion at `columns`, inside a writing transaction; a damaged one is put away."""
+        damaged: list[_Damaged] = []
+        value = self._intact(_GET_COMPLETION, _DROP_COMPLETION, columns, damaged)
+        self._quarantine(damaged)
+        return None if value is None else completion_of(from_bytes(value))
 
     def _intact(
         self, get: str, drop: str, columns: _Columns, damaged: list[_Damaged]
@@ -222,11 +247,11 @@ class ResultsStore:
 
         found = self._guarded(once)
         if damaged:
-            self._damaged_rows += len(damaged)
             self._write(lambda: self._quarantine(damaged))
         return found
 
     def _quarantine(self, damaged: list[_Damaged]) -> None:
+        self._damaged_rows += len(damaged)
         for drop, columns, value in damaged:
             self._db.execute(
                 "INSERT INTO quarantine VALUES (?, ?, ?)", (drop, repr(columns), value)
@@ -305,6 +330,10 @@ class ResultsStore:
             hint="free disk space or check the folder's permissions, then run the same command: "
             "what was stored is not measured again",
         )
+
+
+def _is_later(one: Completion, other: Completion) -> bool:
+    return (one.at or "") > (other.at or "")
 
 
 def _blob(digest: str) -> bytes:
