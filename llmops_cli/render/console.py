@@ -20,11 +20,13 @@ from llmops_cli.render import phrases
 from llmops_cli.render.cases import case_block
 from llmops_cli.render.interval import Strokes, interval
 from llmops_cli.render.pen import COLOURS, Pen, Sheet
+from llmops_cli.render.safe import clip
 
 _PICTURE = 60
 _CASES = 10
 _CASES_VERBOSE = 100
 _SLICES = 5
+_SENTENCE = 2_000
 _ALARMING = 0.05
 
 
@@ -85,7 +87,7 @@ def _headlines(pen: Pen, prompts: list[PromptReport]) -> RenderableType:
         grid.add_row(
             pen.line(verdict.decision.value, COLOURS[verdict.decision]),
             pen.line(each.prompt, "bold"),
-            pen.line(verdict.why),
+            pen.line(_sentence(verdict.why)),
         )
         if phrases.leniency(verdict):
             grid.add_row("", "", pen.line(phrases.leniency(verdict), "yellow"))
@@ -107,6 +109,11 @@ def _prompt(
     for evalset in prompt.evalsets:
         yield from _figures(pen, evalset, verbose=verbose)
         yield from _cases(pen, evalset, verbose=verbose)
+
+
+def _sentence(text: str) -> str:
+    cut = clip(text, characters=_SENTENCE)
+    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
 
 
 def _rule(pen: Pen, name: str, decision: Decision) -> Text:
@@ -159,7 +166,7 @@ def _finding(
         estimate is not None and estimate.identical < estimate.n and (verbose or finding.quality)
     )
     if finding.why not in verdict.why:
-        yield pen.line(finding.why)
+        yield pen.line(_sentence(finding.why))
     elif not pictured:
         yield pen.line("as said above", "dim")
     if estimate is not None and pictured:

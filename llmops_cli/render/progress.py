@@ -113,9 +113,9 @@ class RunProgress:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, done: int, planned: int) -> None:
+    def __call__(self, done: int, planned: int, failed: int) -> None:
         """`core.ports.Progress`."""
-        self.update(done, planned)
+        self.update(done, planned, failed=failed)
 
     def update(
         self, done: int, planned: int, *, failed: int = 0, spent: float | None = None

@@ -23,7 +23,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
         grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for place, header in enumerate(headers):
             column = [row[place] for row in cells if row[place] is not None]
-            numbers = bool(column) and all(isinstance(each, (int, float)) for each in column)
+            numbers = bool(column) and all(_is_number(each) for each in column)
             justify = "right" if numbers else "left"
             grid.add_column(pen.line(header), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a Literal that mypy widens
         for row in cells:
@@ -31,6 +31,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
         yield grid
 
     return Sheet(draw)
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
 def _written(cell: Cell) -> str:

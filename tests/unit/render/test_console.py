@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console, RenderableType
+
+from llmops_cli.core.report import Report
+from llmops_cli.render.console import console_report
+from llmops_cli.render.tables import table
+from tests import reports
+
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printed(renderable: RenderableType, *, width: int = 80, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    Console(file=file, width=width, no_color=True).print(renderable)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (reports.passing, "PASS"),
+        (reports.failing, "FAIL"),
+        (reports.inconclusive, "INCONCLUSIVE"),
+        (reports.incomplete, "INCOMPLETE"),
+    ],
+)
+def test_the_verdict_is_the_first_word_and_the_next_step_the_last_line(
+    make: Callable[[], Report], word: str
+) -> None:
+    lines = printed(console_report(make())).splitlines()
+    assert lines[0].split()[0] == word
+    assert lines[-1].split()[0] == "next"
+
+
+def test_the_worst_prompt_comes_first_and_passing_ones_are_brief() -> None:
+    text = printed(console_report(reports.several()))
+    words = [line.split()[0] for line in text.splitlines() if re.match(r"[A-Z]{4,} ", line)]
+    assert words == ["FAIL", "INCONCLUSIVE", "PASS"]
+    assert "halueval@working" not in text
+    assert "halueval@working" in printed(console_report(reports.several(), verbose=True))
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 99, 100, 200])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_hostile_text_reaches_no_terminal_and_no_runner(width: int, verbose: bool) -> None:
+    text = printed(console_report(reports.hostile(), verbose=verbose), width=width)
+    assert OBEYED.search(text) is None
+    lines = text.split("\n")
+    assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line] == []
+    assert max(map(len, lines)) <= width + 1
+
+
+def test_a_workflow_command_that_wrapping_moves_to_a_line_start_is_broken() -> None:
+    report = reports.report(replace(reports.failing().prompts[0], candidate="x" * 40 + "::error::"))
+    text = printed(console_report(report), width=40)
+    assert "\n\\::error::" in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_every_console_can_be_written_to(encoding: str) -> None:
+    text = printed(console_report(reports.hostile()), encoding=encoding)
+    assert "FAIL" in text
+
+
+def test_markup_in_data_is_text() -> None:
+    report = replace(reports.passing(), notes=("[bold]x[/bold] [/b]",))
+    assert "[bold]x[/bold] [/b]" in printed(console_report(report))
+
+
+def test_the_answers_stand_side_by_side_where_there_is_room() -> None:
+    wide = printed(console_report(reports.inconclusive()), width=100)
+    narrow = printed(console_report(reports.inconclusive()), width=99)
+    both = re.compile("Sorry for the wait!.*You should have read")
+    assert both.search(wide)
+    assert not both.search(narrow)
+
+
+def test_ten_cases_are_shown_and_the_rest_is_counted() -> None:
+    text = printed(console_report(reports.enormous()))
+    assert len(re.findall(r"^  LOST", text, flags=re.MULTILINE)) == 10
+    assert "and 99,990 more (--verbose: up to 100)" in text
+    assert len(text) < 20_000
+
+
+def test_an_interrupted_run_says_so_first() -> None:
+    lines = printed(console_report(reports.interrupted())).splitlines()
+    assert lines[0] == "Interrupted: this is what was measured until then."
+
+
+def test_a_report_without_prompts_says_that_nothing_was_measured() -> None:
+    assert printed(console_report(reports.report())).startswith("Nothing was measured.")
+
+
+def test_colour_is_used_where_the_terminal_has_it_and_never_needed() -> None:
+    file = io.StringIO()
+    Console(file=file, width=80, force_terminal=True, color_system="standard").print(
+        console_report(reports.failing())
+    )
+    coloured = file.getvalue()
+    assert coloured.startswith("\x1b[1;31mFAIL\x1b[0m")
+    plain = re.sub("\x1b\\[[0-9;]*m", "", coloured)
+    assert plain == printed(console_report(reports.failing()))
+
+
+def test_a_table_aligns_numbers_and_escapes_text() -> None:
+    rows = [("intent", 1_204, None, True), ("[/b]\x1b", 7, "x\ny", False)]
+    assert printed(table(("prompt", "calls", "note", "ok"), rows)) == (
+        "prompt    calls  note  ok\nintent    1,204        yes\n[/b]\\x1b      7  x\\ny  no\n"
+    )

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from llmops_cli.core.report import Report
+from llmops_cli.core.verdict import Decision
+from llmops_cli.render.junit import junit_report
+from tests import reports
+
+JENKINS = {
+    "testsuites": ({"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "skipped", "time"},
+        {"properties", "testcase"},
+    ),
+    "properties": (set(), {"property"}),
+    "property": ({"name", "value"}, set()),
+    "testcase": (
+        {"name", "classname", "time"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+    ),
+    **dict.fromkeys(("skipped", "error", "failure"), ({"type", "message"}, set[str]())),
+    "system-out": (set(), set()),
+}
+"""What Jenkins' junit-10.xsd allows of what we write: attributes and children of each element."""
+
+
+def parsed(report: Report) -> ET.Element:
+    return ET.fromstring(junit_report(report))  # noqa: S314 - our own output
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    """`suite/test` to failure, error, skipped or green."""
+    found = {}
+    for suite in parsed(report):
+        for test in suite.iter("testcase"):
+            marks = [each.tag for each in test if each.tag in {"failure", "error", "skipped"}]
+            found[f"{suite.get('name')}/{test.get('name')}"] = (marks or ["green"])[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(reports.passing, reports.failing, reports.inconclusive, reports.incomplete),
+        *(reports.no_baseline, reports.several, reports.interrupted, reports.hostile),
+        reports.report,
+    ],
+)
+def test_jenkins_accepts_every_report(make: Callable[[], Report]) -> None:
+    root = parsed(make())
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        attributes, children = JENKINS[element.tag]
+        assert set(element.keys()) <= attributes
+        assert {each.tag for each in element} <= children
+        if element.tag == "testsuite":
+            assert {"name", "tests", "failures", "errors"} <= set(element.keys())
+
+
+def test_a_failing_verdict_blames_its_findings_and_the_lost_cases() -> None:
+    assert outcomes(reports.failing()) == {
+        "intent/verdict": "failure",
+        "intent/critical": "failure",
+        "intent/no_worse pass": "failure",
+        "intent/errors": "green",
+        "intent/coverage": "green",
+        "intent on banking77/b77-0211": "failure",
+        "intent on banking77/b77-0001": "failure",
+        "intent on banking77/b77-0087": "failure",
+        "intent on banking77/b77-0164": "green",
+    }
+
+
+def test_a_lost_case_within_a_pass_is_neither_green_nor_red() -> None:
+    found = outcomes(reports.passing())
+    assert found["intent/verdict"] == "green"
+    assert found["intent on banking77/b77-0001"] == "skipped"
+
+
+def test_what_was_not_measured_is_an_error() -> None:
+    assert set(outcomes(reports.incomplete()).values()) == {"error"}
+
+
+def test_a_run_that_measured_nothing_is_an_error() -> None:
+    assert outcomes(reports.report()) == {"llmops/run": "error"}
+
+
+@pytest.mark.parametrize(("policy", "shown"), [("warn", "skipped"), ("fail", "error")])
+def test_an_undecided_gate_is_never_green(policy: str, shown: str) -> None:
+    (prompt,) = reports.inconclusive().prompts
+    verdict = replace(prompt.verdict, on_inconclusive=policy)  # type: ignore[arg-type]  # parametrised
+    found = outcomes(reports.report(replace(prompt, verdict=verdict)))
+    assert found["support/verdict"] == shown
+    assert found["support/no_worse pass"] == shown
+
+
+def test_a_case_that_a_failing_finding_names_is_a_failure_whatever_its_change() -> None:
+    (prompt,) = reports.no_baseline().prompts
+    guilty = replace(prompt.verdict.findings[0], decision=Decision.FAIL, cases=("b77-0001",))
+    verdict = replace(prompt.verdict, decision=Decision.FAIL, findings=(guilty,))
+    found = outcomes(reports.report(replace(prompt, verdict=verdict)))
+    assert found["intent on banking77/b77-0001"] == "failure"
+
+
+def test_a_hundred_thousand_cases_become_a_thousand_and_a_count() -> None:
+    suites = parsed(reports.enormous())
+    (suite,) = (each for each in suites if "banking77" in str(each.get("name")))
+    about = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    assert about == {"cases": "308", "shown": "1000", "hidden": "99000"}
+    assert len(list(suite.iter("testcase"))) == 1_000

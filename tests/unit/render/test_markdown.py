@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from llmops_cli.render.markdown import markdown_report
+from tests import reports
+
+
+def outside_code(page: str) -> str:
+    """The page without fenced blocks and code spans: all that Markdown reads as markup."""
+    page = re.sub(r"^(`{3,})\n.*?\n\1$", "", page, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", page)
+
+
+def test_the_worst_verdict_is_the_first_line() -> None:
+    page = markdown_report(reports.several())
+    assert page.split("\n")[0] == "### ❌ FAIL · `intent`"
+    titles = re.findall(r"^### (.*)$", page, flags=re.MULTILINE)
+    assert titles == ["❌ FAIL · `intent`", "❔ INCONCLUSIVE · `support`", "✅ PASS · `halueval`"]
+
+
+@pytest.mark.parametrize("limit", [1_000, 5_000, 60_000])
+def test_the_page_keeps_its_limit_and_counts_what_it_cut(limit: int) -> None:
+    page = markdown_report(reports.enormous(), limit_bytes=limit)
+    assert len(page.encode()) <= limit
+    shown = page.count("<details>")
+    assert f"{100_000 - shown:,} changed cases" in page.split("\n")[-2]
+
+
+def test_as_many_cases_are_shown_as_there_is_room_for() -> None:
+    page = markdown_report(reports.enormous(), limit_bytes=60_000)
+    assert len(page.encode()) > 55_000
+
+
+def test_hundreds_of_prompts_keep_the_limit_too() -> None:
+    (prompt,) = reports.failing().prompts
+    many = [replace(prompt, prompt=f"intent-{n}") for n in range(500)]
+    page = markdown_report(reports.report(*many))
+    assert len(page.encode()) <= 60_000
+    named = len(re.findall(r"^### ", page, flags=re.MULTILINE))
+    assert f"Not shown here: {500 - named} verdicts" in page
+
+
+def test_models_can_neither_mark_up_nor_mention_nor_link() -> None:
+    prose = outside_code(markdown_report(reports.hostile()))
+    assert "@team" not in prose
+    assert "#123" not in prose
+    assert "GH-7" not in prose
+    assert "https://" not in prose
+    assert re.search(r"(?<!\\)!?\[", prose) is None
+    assert set(re.findall(r"<(/?\w+)", prose)) == {
+        *(
+            "details",
+            "/details",
+            "summary",
+            "/summary",
+            "b",
+            "/b",
+            "code",
+            "/code",
+            "span",
+            "/span",
+        ),
+    }
+
+
+def test_every_fold_that_is_opened_is_closed() -> None:
+    prose = outside_code(markdown_report(reports.hostile()))
+    assert prose.count("<details>") == prose.count("</details>") > 3
+
+
+def test_a_report_without_prompts_says_that_nothing_was_measured() -> None:
+    assert markdown_report(reports.report()).startswith("### ⛔ Nothing was measured.")
+
+
+def test_a_partial_run_says_so() -> None:
+    assert "> **Partial run (--tag card): shown, never evidence.**" in markdown_report(
+        reports.interrupted()
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import io
+import re
+import time
+
+from rich.console import Console
+
+from llmops_cli.render.progress import Pace, RunProgress, State
+
+AT_ONCE = Pace(quiet=0.0, line=1_000.0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def log() -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=80), file
+
+
+def test_a_log_gets_a_line_for_every_tenth_of_the_way() -> None:
+    console, file = log()
+    clock = Clock()
+    with RunProgress(console, clock=clock) as progress:
+        for done in range(1_001):
+            clock.now += 0.01
+            progress.update(done, 1_000, failed=done // 300, spent=done / 10_000)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "calls 100 of 1,000 (10 %) · 100.0/s · 9 s left · $0.0100"
+    assert lines[-1] == "calls 1,000 of 1,000 (100 %) · 3 failed · 100.0/s · $0.1000"
+
+
+def test_a_run_of_less_than_a_second_shows_nothing() -> None:
+    console, file = log()
+    clock = Clock()
+    with RunProgress(console, clock=clock) as progress:
+        for done in range(101):
+            clock.now += 0.005
+            progress(done, 100)
+    assert file.getvalue() == ""
+
+
+def test_a_run_that_needs_no_call_shows_nothing() -> None:
+    console, file = log()
+    with RunProgress(console, pace=AT_ONCE) as progress:
+        progress.update(0, 0)
+    assert file.getvalue() == ""
+
+
+def test_a_slow_provider_is_not_mistaken_for_a_hang() -> None:
+    console, file = log()
+    with RunProgress(console, pace=Pace(quiet=0.0, line=0.05)) as progress:
+        progress.update(0, 100)
+        deadline = time.monotonic() + 5
+        while file.getvalue().count("\n") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert file.getvalue().splitlines()[:2] == ["calls 0 of 100 (0 %)"] * 2
+
+
+def test_a_terminal_gets_a_bar_that_goes_when_the_run_is_over() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=100, force_terminal=True, color_system=None)
+    with RunProgress(console, label="[b]calls", pace=AT_ONCE) as progress:
+        progress.update(0, 10)
+        progress.update(5, 10, failed=1, spent=0.25)
+    text = file.getvalue()
+    assert "[b]calls" in text
+    assert re.search(r"5/10 .*1 failed", text)
+    assert "$0.2500" in text
+    assert text.rstrip().endswith("\x1b[2K")
+
+
+def test_the_rest_of_the_time_is_told_from_the_rate() -> None:
+    assert State(done=50, planned=200, elapsed=60.0).sentence == "0.8/s · 3 min 00 s left"
+    assert State(planned=200, elapsed=60.0).sentence == ""
