@@ -1,0 +1,148 @@
+"""Turns rows into cases, each checked against the prompt's inputs and against its scorers.
+
+A case without an id is named by its evalset and a digest of what is asked (inputs and earlier
+turns), so that editing `expected` keeps the name, and with it the history. What a scorer's
+template makes of a case is computed here once, so that nothing undefined is found after a paid
+call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.digest import Json, digest, short
+from llmops_cli.core.errors import InvalidFiles, Location
+from llmops_cli.files.explain import validated
+from llmops_cli.files.inputs import Schemas, is_required, mismatch
+from llmops_cli.files.problems import Problems
+from llmops_cli.files.prompts import message_of
+from llmops_cli.files.rows import Row
+from llmops_cli.files.schema import WrittenCase
+from llmops_cli.files.scorers import ScorerReader
+from llmops_cli.files.template import Options
+from llmops_cli.core.errors import suggestion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectations:
+    """What the cases of one evalset have to fit."""
+
+    evalset: str
+    schemas: Sequence[Schemas]
+    """The declared inputs of each prompt that the evalset gates."""
+    scorers: tuple[ScorerSpec, ...]
+    retired: Mapping[str, str]
+
+
+class CaseReader:
+    """Reads the cases of one evalset."""
+
+    def __init__(
+        self,
+        expectations: Expectations,
+        kinds: Mapping[str, ScorerKind],
+        reader: ScorerReader,
+        problems: Problems,
+    ) -> None:
+        self._wanted = expectations
+        self._kinds = kinds
+        self._reader = reader
+        self._problems = problems
+        self._names = frozenset(name for each in expectations.schemas for name in each)
+        self._templated = self._compiled(expectations.scorers)
+        self._gated = any(not spec.advisory for spec in expectations.scorers)
+        self._labels = {spec.label for spec in expectations.scorers}
+        self._seen: dict[str, Location] = {}
+
+    def read(self, rows: Iterable[Row]) -> tuple[Case, ...]:
+        """The cases of `rows`; what is wrong with any is noted, with its line."""
+        cases: list[Case] = []
+        for where, row in rows:
+            written = validated(WrittenCase, row, where, self._problems)
+            if written is not None:
+                cases.append(self._case(written, where))
+        return tuple(cases)
+
+    def _case(self, written: WrittenCase, where: Any) -> Case:
+        line: Location = where()
+        scorers = self._scorers_of(written, where)
+        case = Case(
+            id=written.id or self._named(written),
+            inputs=written.inputs,
+            expected=written.expected,
+            contexts=tuple(written.contexts),
+            messages=tuple(map(message_of, written.messages)),
+            scorers=scorers,
+            tags=tuple(written.tags),
+            critical=written.critical,
+            group=written.group,
+            known_failing=written.known_failing,
+            metadata=written.metadata,
+            where=line,
+        )
+        self._check_id(case, line, given=written.id is not None)
+        self._check_inputs(case, line)
+        self._check_scorers(case, line)
+        return case
+
+    def _named(self, written: WrittenCase) -> str:
+        asked: Json = {
+            "inputs": written.inputs,
+            "messages": [message_of(each).plain() for each in written.messages],
+        }
+        return f"{self._wanted.evalset}-{short(digest('llmops/case-id/v1', asked))}"
+
+    def _scorers_of(self, written: WrittenCase, where: Any) -> tuple[ScorerSpec, ...]:
+        if not written.scorers:
+            return ()
+        return self._reader.read(
+            written.scorers,
+            lambda *place: where("scorers", *place),
+            names=self._names,
+            taken=self._labels.copy(),
+        )
+
+    def _check_id(self, case: Case, line: Location, *, given: bool) -> None:
+        first = self._seen.setdefault(case.id, line)
+        if first is not line:
+            what = f"the id '{case.id}' is" if given else "the same inputs are"
+            hint = f"first at {first}" + ("" if given else "; give both an `id`")
+            self._problems.add(line, f"{what} here twice", hint)
+        if case.id in self._wanted.retired:
+            self._problems.add(line, f"the case '{case.id}' is retired and still here")
+
+    def _check_inputs(self, case: Case, line: Location) -> None:
+        for name in case.inputs:
+            if name not in self._names:
+                message = f"the input '{name}' is not declared by the prompt"
+                self._problems.add(line, message, suggestion(name, sorted(self._names)))
+        for schemas in self._wanted.schemas:
+            for name, schema in schemas.items():
+                if name not in case.inputs:
+                    if is_required(schema):
+                        self._problems.add(line, f"the input '{name}' is missing")
+                elif (why := mismatch(case.inputs[name], schema)) is not None:
+                    self._problems.add(line, f"the input '{name}' {why}")
+
+    def _check_scorers(self, case: Case, line: Location) -> None:
+        asserts = self._gated or any(not spec.advisory for spec in case.scorers)
+        if not asserts and not (self._wanted.scorers and not case.scorers):
+            hint = "add a scorer to it or to its evalset"
+            self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
+        for spec, options in (*self._templated, *self._compiled(case.scorers)):
+            try:
+                rendered = options.render(case)
+            except InvalidFiles as error:
+                self._problems.take(*error.problems)
+                continue
+            for name in options.changing:
+                if (why := self._reader.fits(spec, name, rendered[name])) is not None:
+                    self._problems.add(line, f"'{spec.label}.{name}' of this case: {why}")
+
+    def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
+        compiled = ((spec, Options(spec, self._kinds[spec.kind])) for spec in scorers)
+        return [(spec, options) for spec, options in compiled if options.changing]

@@ -1,0 +1,194 @@
+"""Reads `evalsets/<name>.yaml` (and prompt files that carry their own tests) into evalsets.
+
+First the header: prompts, scorers, gate, and where the cases are. The cases are read when they
+are asked for, so that looking at one prompt does not load a million cases of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmops_cli.core.case import Evalset, ScorerSpec
+from llmops_cli.core.catalogue import Catalogue
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Location, suggestion
+from llmops_cli.core.prompt import Prompt
+from llmops_cli.files import github
+from llmops_cli.files.cases import CaseReader, Expectations
+from llmops_cli.files.explain import Where, validated
+from llmops_cli.files.gates import read_gate
+from llmops_cli.files.paths import Source, Unreadable, within
+from llmops_cli.files.problems import Problems
+from llmops_cli.files.rows import Row, rows_of
+from llmops_cli.files.schema import NAME, WrittenEvalset, WrittenPrompt
+from llmops_cli.files.scorers import ScorerReader
+from llmops_cli.files.yaml import Document
+
+FOLDER = "evalsets"
+ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """An evalset without its cases."""
+
+    name: str
+    path: str
+    prompts: tuple[str, ...]
+    scorers: tuple[ScorerSpec, ...]
+    repeats: int
+    gate: Mapping[str, Json]
+    retired: Mapping[str, str]
+    table: str | None
+    """The file of cases, from the project's root; None where the cases stand in `rows`."""
+    rows: Sequence[Any]
+    where: Where
+    """The line of an inline case, and of what is in it."""
+    cases_at: Location
+
+
+class EvalsetReader:
+    """Reads the evalsets of one project, whose prompts are known."""
+
+    def __init__(
+        self,
+        prompts: Mapping[str, Prompt],
+        catalogue: Catalogue,
+        source: Source,
+        problems: Problems,
+    ) -> None:
+        self._prompts = prompts
+        self._catalogue = catalogue
+        self._source = source
+        self._problems = problems
+        self._scorers = ScorerReader(catalogue, source, problems)
+
+    def header(self, document: Document) -> Header | None:
+        """The evalset of a file; None if there is too much wrong to go on."""
+        where = document.where
+        written = validated(WrittenEvalset, document.data, where, self._problems)
+        if written is None:
+            return None
+        name = self._name(document)
+        wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
+        prompts = self._known(wanted if wanted is not None else [name], document)
+        inline = not isinstance(written.cases, str)
+        data: Any = document.data
+        return Header(
+            name=name,
+            path=document.path,
+            prompts=prompts,
+            scorers=self._specs(written.scorers, lambda *at: where("scorers", *at), prompts),
+            repeats=written.repeats,
+            gate=read_gate(written.gate, where, self._problems, "gate"),
+            retired=written.retired,
+            table=None if inline else self._table(str(written.cases), document),
+            rows=data["cases"] if inline else (),
+            where=lambda *at: where("cases", *at),
+            cases_at=where("cases"),
+        )
+
+    def own_header(
+        self, prompt: Prompt, written: WrittenPrompt, document: Document
+    ) -> Header | None:
+        """The evalset that a GitHub prompt file carries; None where it carries none."""
+        if not github.is_own_evalset(written):
+            return None
+        where = document.where
+        before = len(self._problems)
+        entries = github.scorer_entries(written, document, self._catalogue, self._problems)
+        if not entries and len(self._problems) == before:
+            hint = "add `evaluators`, or an evalset with scorers"
+            self._problems.add(where("testData"), "testData without evaluators asserts nothing", hint)
+        positions = [position for position, _ in entries]
+        return Header(
+            name=prompt.name,
+            path=document.path,
+            prompts=(prompt.name,),
+            scorers=self._specs(
+                [entry for _, entry in entries],
+                lambda position, *at: where("evaluators", positions[position], *at),
+                (prompt.name,),
+            ),
+            repeats=1,
+            gate={},
+            retired={},
+            table=None,
+            rows=github.case_rows(prompt, written),
+            where=lambda *at: where("testData", *at),
+            cases_at=where("testData"),
+        )
+
+    def evalset(self, header: Header) -> Evalset:
+        """The evalset with its cases, each of them checked; what is wrong is noted."""
+        before = len(self._problems)
+        schemas = [self._prompts[name].inputs for name in header.prompts]
+        expectations = Expectations(
+            evalset=header.name, schemas=schemas, scorers=header.scorers, retired=header.retired
+        )
+        reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
+        cases = reader.read(self._rows(header, schemas))
+        if not cases and len(self._problems) == before:
+            self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
+        return Evalset(
+            name=header.name,
+            prompts=header.prompts,
+            cases=cases,
+            scorers=header.scorers,
+            repeats=header.repeats,
+            gate=header.gate,
+            retired=header.retired,
+            path=header.path,
+        )
+
+    def _rows(self, header: Header, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+        if header.table is None:
+            for position, row in enumerate(header.rows):
+                yield _at(header.where, position), row
+            return
+        merged = {name: schema for each in schemas for name, schema in each.items()}
+        try:
+            yield from rows_of(header.table, self._source, merged, self._problems)
+        except Unreadable as error:
+            self._problems.add(header.cases_at, str(error))
+
+    def _name(self, document: Document) -> str:
+        name = document.path.removeprefix(f"{FOLDER}/").rpartition(".")[0]
+        if not re.fullmatch(NAME, name):
+            hint = "rename the file: lower case, '/' for folders"
+            self._problems.add(document.where(), f"{name!r} cannot name an evalset", hint)
+        return name
+
+    def _known(self, wanted: Sequence[str], document: Document) -> tuple[str, ...]:
+        for name in wanted:
+            if name not in self._prompts:
+                hint = suggestion(name, sorted(self._prompts)) or "no prompt could be read"
+                self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
+        if not wanted:
+            self._problems.add(document.where("prompt"), "an evalset that gates no prompt")
+        return tuple(dict.fromkeys(name for name in wanted if name in self._prompts))
+
+    def _specs(
+        self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
+    ) -> tuple[ScorerSpec, ...]:
+        names = {name for each in prompts for name in self._prompts[each].inputs}
+        return self._scorers.read(entries, where, names=names, taken=set())
+
+    def _table(self, written: str, document: Document) -> str:
+        try:
+            return within(written, folder=document.path.rpartition("/")[0])
+        except Unreadable as error:
+            self._problems.add(document.where("cases"), str(error))
+            return ""
+
+
+def moved(header: Header, prompts: Sequence[str]) -> Header:
+    """The same evalset for other prompts."""
+    return replace(header, prompts=tuple(prompts))
+
+
+def _at(where: Where, position: int) -> Where:
+    return lambda *place: where(position, *place)

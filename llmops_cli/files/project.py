@@ -1,0 +1,267 @@
+"""Loads a project: `llmops.yaml`, every prompt and every evalset's header, or all problems at once.
+
+A `Project` is an immutable value of what people wrote; cases are read when an evalset is asked
+for. Nothing here looks at the network, the environment or git: files come through a `Source`, so
+the same loading works for a folder and for a git revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmops_cli.core.case import Evalset
+from llmops_cli.core.catalogue import Catalogue
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
+from llmops_cli.core.policy import Environment
+from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.files import evalsets as evalset_files
+from llmops_cli.files import models as model_files
+from llmops_cli.files import prompts as prompt_files
+from llmops_cli.files.evalsets import EvalsetReader, Header
+from llmops_cli.files.explain import validated
+from llmops_cli.files.gates import read_gate
+from llmops_cli.files.paths import MAX_FILE, Folder, Source, Unreadable
+from llmops_cli.files.problems import Problems
+from llmops_cli.files.prompts import PromptReader
+from llmops_cli.files.sandbox import Sandbox
+from llmops_cli.files.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
+from llmops_cli.files.yaml import Document, load_yaml
+
+PROJECT_FILE = "llmops.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What people wrote, validated."""
+
+    root: Path
+    models: Mapping[str, Model]
+    environments: tuple[Environment, ...]
+    """In promotion order; the last is the default baseline."""
+    gate: Mapping[str, Json]
+    """The project's patch of the policy, the weakest."""
+    prompts: Mapping[str, Prompt]
+    evalsets: Mapping[str, Header]
+    outputs: Literal["commit", "none"]
+    """Whether evidence keeps the answers' texts."""
+    trust: tuple[str, ...]
+    """Project files, or globs of them, whose code may run."""
+    catalogue: Catalogue
+    source: Source
+
+    def resolve_model(self, name: str) -> Model:
+        """The model an alias or `provider/model` means. Raises `UnknownName`."""
+        return model_files.resolve(name, self.models, self.catalogue)
+
+    def target(self, prompt: Prompt) -> Target:
+        """The prompt bound to the model it asks for."""
+        return Target(prompt=prompt, model=self.resolve_model(prompt.model))
+
+    def evalsets_of(self, prompt: str) -> tuple[str, ...]:
+        """Names of the evalsets that gate `prompt`."""
+        return tuple(name for name, each in self.evalsets.items() if prompt in each.prompts)
+
+    def evalset(self, name: str) -> Evalset:
+        """The evalset with its cases. Raises `InvalidFiles` with every problem in them."""
+        return self.load([name])[0]
+
+    def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
+        """Several evalsets with their cases; every problem in any of them at once."""
+        problems = Problems()
+        reader = EvalsetReader(self.prompts, self.catalogue, self.source, problems)
+        loaded = tuple(reader.evalset(self._header(name)) for name in names)
+        problems.refuse()
+        return loaded
+
+    def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
+        """This project's policy patch for an evalset of that name; empty if it has none."""
+        header = self.evalsets.get(evalset.name)
+        return {} if header is None else header.gate
+
+    def _header(self, name: str) -> Header:
+        if name not in self.evalsets:
+            raise UnknownName("evalset", name, self.evalsets)
+        return self.evalsets[name]
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`."""
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return folder
+    raise Refused(
+        f"no {PROJECT_FILE} in {start} or above it", hint="llmops init writes one to start from"
+    )
+
+
+def load_project(root: Path, catalogue: Catalogue, *, source: Source | None = None) -> Project:
+    """Everything but the cases. Raises `InvalidFiles` with every problem at once."""
+    problems = Problems()
+    project = _Loading(root, catalogue, source or Folder(root), problems).project()
+    problems.refuse()
+    return project
+
+
+def check_project(
+    root: Path, catalogue: Catalogue, *, source: Source | None = None
+) -> tuple[Project, tuple[Evalset, ...]]:
+    """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
+    problems = Problems()
+    project = _Loading(root, catalogue, source or Folder(root), problems).project()
+    reader = EvalsetReader(project.prompts, catalogue, project.source, problems)
+    loaded = tuple(map(reader.evalset, project.evalsets.values()))
+    problems.refuse()
+    return project, loaded
+
+
+class _Loading:
+    """One pass over a project's files; parts that cannot be read are noted and left out."""
+
+    def __init__(
+        self, root: Path, catalogue: Catalogue, source: Source, problems: Problems
+    ) -> None:
+        self._root = root
+        self._catalogue = catalogue
+        self._source = source
+        self._problems = problems
+        self._sandbox = Sandbox()
+
+    def project(self) -> Project:
+        document = self._document(PROJECT_FILE) or Document(PROJECT_FILE, {}, {}, {})
+        data = {} if document.data is None else document.data
+        written = validated(WrittenProject, data, document.where, self._problems)
+        written = written or WrittenProject()
+        reader = model_files.ModelReader(self._catalogue, self._source, document, self._problems)
+        models = reader.read(written.models)
+        read = self._prompts()
+        prompts = {name: prompt for name, (prompt, _, _) in read.items()}
+        self._check_models(read, models)
+        return Project(
+            root=self._root,
+            models=models,
+            environments=tuple(self._environments(written, document)),
+            gate=read_gate(written.gate, document.where, self._problems, "gate"),
+            prompts=prompts,
+            evalsets=self._evalsets(read, prompts),
+            outputs=written.evidence.outputs,
+            trust=tuple(written.trust),
+            catalogue=self._catalogue,
+            source=self._source,
+        )
+
+    def _document(self, path: str) -> Document | None:
+        try:
+            return load_yaml(self._source.read(path, limit=MAX_FILE), path)
+        except Unreadable as error:
+            self._problems.add(Location(path=path), str(error))
+        except InvalidFiles as error:
+            self._problems.take(*error.problems)
+        return None
+
+    def _prompts(self) -> dict[str, tuple[Prompt, WrittenPrompt, Document]]:
+        read: dict[str, tuple[Prompt, WrittenPrompt, Document]] = {}
+        for path in self._source.files(prompt_files.FOLDER):
+            if not path.endswith(prompt_files.ENDINGS):
+                if path.endswith((".yml", ".yaml")):
+                    message = "not loaded: a prompt's file ends in .prompt.yml"
+                    self._problems.add(Location(path=path), message)
+                continue
+            document = self._document(path)
+            if document is None:
+                continue
+            found = PromptReader(document, self._sandbox, self._source, self._problems).read()
+            if found is None:
+                continue
+            prompt, written = found
+            if prompt.name in read:
+                other = read[prompt.name][0].path
+                message = f"a second prompt named '{prompt.name}'"
+                self._problems.add(document.where("name"), message, f"the first is {other}")
+            else:
+                read[prompt.name] = (prompt, written, document)
+        return read
+
+    def _check_models(
+        self,
+        read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
+        models: Mapping[str, Model],
+    ) -> None:
+        for prompt, _, document in read.values():
+            try:
+                model_files.resolve(prompt.model, models, self._catalogue)
+            except UnknownName as error:
+                self._problems.add(document.where("model"), error.message, error.hint)
+
+    def _environments(
+        self, written: WrittenProject, document: Document
+    ) -> Iterable[Environment]:
+        if isinstance(written.environments, list):
+            before: str | None = None
+            for position, name in enumerate(written.environments):
+                if name in written.environments[:position]:
+                    where = document.where("environments", position)
+                    self._problems.add(where, f"the environment '{name}' is here twice")
+                yield Environment(name=name, after=before)
+                before = name
+            return
+        names = list(written.environments)
+        for position, (name, each) in enumerate(written.environments.items()):
+            details = each or WrittenEnvironment()
+            if details.after is not None and details.after not in names[:position]:
+                where = document.where("environments", name, "after")
+                message = f"'{details.after}' is no environment before '{name}'"
+                self._problems.add(where, message, f"in order: {', '.join(names)}")
+            yield Environment(
+                name=name,
+                after=details.after,
+                accept=details.accept,
+                gate=read_gate(
+                    details.gate, document.where, self._problems, "environments", name, "gate"
+                ),
+                destinations=tuple(details.destinations),
+            )
+
+    def _evalsets(
+        self,
+        read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
+        prompts: Mapping[str, Prompt],
+    ) -> dict[str, Header]:
+        reader = EvalsetReader(prompts, self._catalogue, self._source, self._problems)
+        own = (reader.own_header(*each) for each in read.values())
+        found: dict[str, Header] = {}
+        for header in (*own, *self._headers(reader)):
+            if header is None:
+                continue
+            if header.name in found:
+                message = f"a second evalset named '{header.name}'"
+                hint = f"the first is {found[header.name].path}"
+                self._problems.add(Location(path=header.path), message, hint)
+            else:
+                found[header.name] = header
+        return found
+
+    def _headers(self, reader: EvalsetReader) -> Iterable[Header | None]:
+        """Headers of the files in `evalsets/`; a file that is a list holds another one's cases."""
+        tables: list[str] = []
+        named: set[str | None] = set()
+        for path in self._source.files(evalset_files.FOLDER):
+            if not path.endswith(evalset_files.ENDINGS):
+                continue
+            document = self._document(path)
+            if document is None:
+                continue
+            if isinstance(document.data, list):
+                tables.append(path)
+                continue
+            header = reader.header(document)
+            if header is not None:
+                named.add(header.table)
+            yield header
+        for path in tables:
+            if path not in named:
+                self._problems.add(Location(path=path), "a list of cases that no evalset names")
