@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.row import Unit
 
 
@@ -37,7 +38,14 @@ class ScorerKind:
     """Raised whenever the same input may give another value: part of every score's key."""
     options: Mapping[str, Option] = field(default_factory=dict)
     shorthand: str | None = None
-    """The option that `{name: value}` sets; None: it takes no bare value."""
+    """The option that `{name: value}` sets, or `min` or `max` for a threshold; None: it takes no
+    bare value."""
+    expects: str | None = None
+    """The option that falls back on the case's `expected`: one of the two must be there."""
+    instead: tuple[str, ...] = ()
+    """Options that make the one named by `expects` needless."""
+    check: str | None = None
+    """`module:attribute` of a `core.ports.CheckOptions`, asked before any call."""
     unit: Unit = "pass"
     minimum: float | None = None
     """Default threshold on the raw value; a `pass` scorer passes at 1."""
@@ -55,6 +63,29 @@ class ScorerKind:
     """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
     code: bool = False
     """It runs project code and needs trust."""
+    opens: bool = False
+    """`target` is a `core.ports.OpenScorer`: it reads project files or keeps a process for the
+    length of a run."""
+
+    def lacks(self, spec: ScorerSpec, case: Case | None = None) -> str | None:
+        """What `spec` leaves out that no default fills, for `case` or for any; None: nothing.
+
+        Seen before any call: a score that can never be given, or a threshold that is not there
+        and would let everything pass.
+        """
+        if self.unit not in ("pass", "fraction") and not _has_threshold(self, spec):
+            return f"{self.name} measures {self.unit} and passes nothing without `min` or `max`"
+        if case is None or self.expects is None or case.expected is not None:
+            return None
+        if not any(name in spec.options for name in (self.expects, *self.instead)):
+            return f"{self.name} has no `{self.expects}`, and case {case.id!r} no `expected`"
+        return None
+
+
+def _has_threshold(kind: ScorerKind, spec: ScorerSpec) -> bool:
+    return any(
+        each is not None for each in (spec.minimum, spec.maximum, kind.minimum, kind.maximum)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

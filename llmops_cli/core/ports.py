@@ -72,6 +72,20 @@ class Scorer(Protocol):
     ) -> Score | Unscored | Awaitable[Score | Unscored]: ...
 
 
+class OpenScorer(Protocol):
+    """What the registry row of a scorer with `opens` points at: made once, closed with the run."""
+
+    def __call__(self, world: World) -> AbstractAsyncContextManager[Scorer]: ...
+
+
+class CheckOptions(Protocol):
+    """Looks at rendered options before any call is made."""
+
+    def __call__(self, options: Mapping[str, Any], world: World) -> str | None:
+        """What is wrong with them, in one sentence; None: nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DrawKey:
     """Names one completion in a store."""
@@ -99,10 +113,14 @@ class Results(Protocol):
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
-    def put_completion(self, key: DrawKey, completion: Completion) -> None: ...
+    def put_completion(
+        self, key: DrawKey, completion: Completion, *, renew: bool = False
+    ) -> None:
+        """The first under a key stays, unless `renew` says that it is too old to count."""
+        ...
 
     def put_score(self, key: ScoreKey, score: Score) -> None: ...
 
 
-Progress = Callable[[int, int], None]
-"""Called with (done, planned) calls."""
+Progress = Callable[[int, int, int], None]
+"""Called with (done, planned, failed) calls."""

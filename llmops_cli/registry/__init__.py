@@ -1,1 +1,30 @@
-"""Names to code."""
+"""Names to code: what scorers and providers there are, and the one place that loads them.
+
+Reading the catalogue imports no scorer, provider or vendor. The code behind a row is imported by
+`load` when a score or a call is really due; what is missing there is said before any call.
+"""
+
+from llmops_cli.registry.catalogue import catalogue
+from llmops_cli.registry.keys import scorer_digest, volatile
+from llmops_cli.registry.loading import (
+    load,
+    load_scorer,
+    open_provider,
+    open_scorer,
+    wrong_options,
+)
+from llmops_cli.registry.providers import PROVIDERS
+from llmops_cli.registry.scorers import SCORERS
+
+__all__ = [
+    "PROVIDERS",
+    "SCORERS",
+    "catalogue",
+    "load",
+    "load_scorer",
+    "open_provider",
+    "open_scorer",
+    "scorer_digest",
+    "volatile",
+    "wrong_options",
+]

@@ -1,0 +1,66 @@
+"""Regular expressions over hostile text: the `regex` scorer, and searching with a deadline.
+
+A pattern that backtracks without end would hang the run, and no pattern can be proven harmless.
+The `regex` package speaks the syntax of Python's `re` and stops at a deadline: what could not be
+decided in time is Unscored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import regex
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import World
+from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.reading import answer, quoted, verdict
+
+DEADLINE = 1.0
+"""Seconds for one search. A sound pattern reads a megabyte in milliseconds."""
+
+TOO_SLOW = Unscored(
+    why=f"the pattern found no end within {DEADLINE:g} s: it backtracks on this answer"
+)
+
+
+def regex_scorer(
+    _case: Case,
+    completion: Completion,
+    *,
+    pattern: str,
+    whole: bool = False,
+    ignore_case: bool = False,
+    multiline: bool = False,
+    dotall: bool = False,
+) -> Score | Unscored:
+    """1 where `pattern` is found in the answer, or matches all of it."""
+    given = answer(completion.text)
+    flags = (
+        regex.IGNORECASE * ignore_case | regex.MULTILINE * multiline | regex.DOTALL * dotall
+    )
+    search = regex.fullmatch if whole else regex.search
+    try:
+        found = search(pattern, given, flags, timeout=DEADLINE)
+    except TimeoutError:
+        return TOO_SLOW
+    except regex.error as error:
+        return Unscored(why=f"{quoted(pattern)} is not a regular expression: {error}")
+    if found is None:
+        return verdict(False, f"{quoted(pattern)} is not in the answer {quoted(given)}")
+    return verdict(True, f"{quoted(pattern)} matches {quoted(found[0])}")
+
+
+def check(options: Mapping[str, Any], _world: World) -> str | None:
+    """Whether the pattern compiles."""
+    return malformed(options["pattern"])
+
+
+def malformed(pattern: str) -> str | None:
+    """Why `pattern` is not a regular expression; None: it is one."""
+    try:
+        regex.compile(pattern)
+    except regex.error as error:
+        return f"{quoted(pattern)} is not a regular expression: {error}"
+    return None
