@@ -24,7 +24,7 @@ Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
-CANDIDATE = "candidate"
+SUBJECT = "subject"
 """The arm of the version that the evidence is about."""
 BASELINE = "baseline"
 """The arm of what the environment ran then."""
@@ -151,7 +151,7 @@ class Measurement:
     environment: str
     llmops: str
     arms: Mapping[str, ArmFacts]
-    """By role: `candidate`, `baseline`, and anchors as `anchor v1`."""
+    """By role: `subject`, `baseline`, and anchors as `anchor:v1`."""
     evalsets: tuple[EvalsetFacts, ...]
     verdict: Verdict
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -176,8 +176,8 @@ class Evidence:
     texts: FileRef | None = None
 
     @property
-    def candidate(self) -> ArmFacts:
-        return self.measurement.arms[CANDIDATE]
+    def subject(self) -> ArmFacts:
+        return self.measurement.arms[SUBJECT]
 
     @cached_property
     def digest(self) -> str:
@@ -193,7 +193,7 @@ class Evidence:
             "subject": [
                 {
                     "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.arms[CANDIDATE].target),
+                    "digest": _in_toto(found.arms[SUBJECT].target),
                 }
             ],
             "predicateType": PREDICATE,
@@ -224,7 +224,7 @@ class Evidence:
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
             )
-            consistent = CANDIDATE in evidence.measurement.arms and evidence.statement() == statement
+            consistent = SUBJECT in evidence.measurement.arms and evidence.statement() == statement
         except (KeyError, TypeError) as error:
             raise Misshapen(f"not evidence: {error}") from error
         if not consistent:
@@ -281,11 +281,11 @@ class EvidenceRow:
     arms: Mapping[str, ArmDraws] = field(default_factory=dict)
 
     def against(self, other: EvidenceRow | None, role: str = BASELINE) -> Row:
-        """What the gate reads: this row's candidate beside the arm `role` of `other`.
+        """What the gate reads: this row's subject beside the arm `role` of `other`.
 
         Where both make the same request, one answer serves both.
         """
-        ours, theirs = self.arms.get(CANDIDATE), other.arms.get(role) if other else None
+        ours, theirs = self.arms.get(SUBJECT), other.arms.get(role) if other else None
         candidate = ours.as_candidate(self.facts) if ours else None
         baseline = theirs.as_baseline(other.facts) if theirs and other else None
         same = candidate and baseline and candidate.request == baseline.request
