@@ -87,10 +87,9 @@ class Memory:
 class Bm25:
     """The similarity of a question to each of some texts: Okapi BM25 over lower-case words.
 
-    Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: BM25 and Beyond",
-    eq. 3.15, with the never negative idf log(1 + (N − n + ½) / (n + ½)) that Lucene uses. Weights
-    are computed once per text, so that a question only adds them up. Why not a library:
-    docs/decisions/0006-embedded-similarity.md.
+    Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: BM25 and Beyond", with
+    Lucene's never negative idf, log(1 + (N − n + ½) / (n + ½)). Weights are computed once per
+    text, so that a question only adds them up. Why this is no library: docs/decisions/0006.
     """
 
     K1 = 1.5
@@ -107,7 +106,7 @@ class Bm25:
             damping = self.K1 * (1 - self.B + self.B * length / mean_length)
             for word, times in count.items():
                 rarity = math.log(1 + (self._size - held_by[word] + 0.5) / (held_by[word] + 0.5))
-                weight = rarity * times * (self.K1 + 1) / (times + damping)
+                weight = rarity * times / (times + damping)
                 self._weights[word].append((position, weight))
 
     def scores(self, question: str) -> list[float]:
