@@ -54,6 +54,14 @@ class Identifies(Protocol):
         ...
 
 
+class Checks(Protocol):
+    """A provider that knows before a call that a request can never be answered."""
+
+    def check(self, request: Request) -> None:
+        """Raises `Refused`, with a hint, for a parameter or format that the API does not take."""
+        ...
+
+
 class Ask(Protocol):
     """How a judged scorer reaches a model: keyed, cached, limited and budgeted like any call."""
 
@@ -113,9 +121,7 @@ class Results(Protocol):
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
-    def put_completion(
-        self, key: DrawKey, completion: Completion, *, renew: bool = False
-    ) -> None:
+    def put_completion(self, key: DrawKey, completion: Completion, *, renew: bool = False) -> None:
         """The first under a key stays, unless `renew` says that it is too old to count."""
         ...
 

@@ -56,6 +56,7 @@ class Lane:
         self._stopped = anyio.Event()
         self._why: str | None = None
         self._recorded = hasattr(provider, "identity")
+        self._check: Callable[[Request], None] | None = getattr(provider, "check", None)
 
     def stop(self, why: str) -> None:
         """Start nothing more; everyone who waits is told `why`."""
@@ -65,7 +66,12 @@ class Lane:
             self._slots.open()
 
     async def call(self, request: Request) -> Outcome:
-        """One call: attempts until one is answered or patience ends."""
+        """One call: attempts until one is answered or patience ends.
+
+        Raises `Refused` for a request that the provider knows it can never send.
+        """
+        if self._check is not None:
+            self._check(request)
         patience = Patience(self.model.limits.retries, self._shared.jitter)
         attempts, failure = 0, None
         while True:

@@ -7,12 +7,11 @@ not before: a run on the embedded model, a local server or stored answers never 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
+from llmops_cli.core.place import own_machine
 from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.result import Usage
 
@@ -30,7 +29,7 @@ def tariff(model: Model) -> Tariff | None:
         return _linear(model.price)
     if model.provider in FREE:
         return _nothing
-    if model.provider not in VENDORS or (model.base_url and _private(model.base_url)):
+    if model.provider not in VENDORS or (model.base_url and own_machine(model.base_url)):
         return None
     return _from_tables(model)
 
@@ -81,12 +80,3 @@ def _from_tables(model: Model) -> Tariff | None:
             cached_input=None if cached is None else float(cached),
         )
     )
-
-
-def _private(url: str) -> bool:
-    """Whether `url` is a machine of one's own, which no price list knows."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))

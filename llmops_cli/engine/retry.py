@@ -1,4 +1,4 @@
-"""When to ask again: what servers say about waiting, and how long a call is patient.
+"""When to ask again: how often and how long a call is patient.
 
 A wait is never shorter than what the server asked for, and always carries jitter, so that calls
 that failed together do not come back together (Brooker, "Exponential Backoff And Jitter", 2015).
@@ -6,11 +6,7 @@ that failed together do not come back together (Brooker, "Exponential Backoff An
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 
 from llmops_cli.core.result import Failure, FailureKind
 
@@ -18,78 +14,6 @@ PATIENCE = 300.0
 """Seconds one call waits, in all, for a rate limit to clear."""
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_EPOCH = 1_000_000_000
-"""A bare number this large is a point in time, not a wait."""
-_RESETS = (
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-    ("ratelimit-remaining", "ratelimit-reset"),
-)
-
-
-def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds that a response asks to wait; None where it does not say, or says nonsense.
-
-    `headers`: a mapping that finds lower-case names. `Retry-After` rules; without it the longest
-    wait among the reset headers whose limit is used up (or of unknown rest).
-    """
-    now = now or datetime.now(UTC)
-    milliseconds = headers.get("retry-after-ms")
-    if milliseconds is not None and _NUMBER.fullmatch(milliseconds.strip()):
-        return float(milliseconds) / 1000
-    said = headers.get("retry-after")
-    if said is not None:
-        wait = parse_wait(said, now=now)
-        if wait is not None:
-            return wait
-    waits = [
-        wait
-        for remaining, reset in _RESETS
-        if (value := headers.get(reset)) is not None
-        and _used_up(headers.get(remaining))
-        and (wait := parse_wait(value, now=now)) is not None
-    ]
-    return max(waits, default=None)
-
-
-def parse_wait(text: str, *, now: datetime) -> float | None:
-    """Seconds from any form in which servers write a wait; None for what is none.
-
-    Seconds (`7`, `1.5`), durations (`1m30s`, `250ms`), an HTTP date (RFC 9110 §5.6.7), an ISO 8601
-    time, seconds since 1970. A negative number is ignored; a time that has passed is 0.
-    """
-    text = text.strip()
-    if _NUMBER.fullmatch(text):
-        seconds = float(text)
-        return max(0.0, seconds - now.timestamp()) if seconds >= _EPOCH else seconds
-    if _DURATION.fullmatch(text):
-        return math.fsum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text))
-    moment = _moment(text)
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
-
-
-def _moment(text: str) -> datetime | None:
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            moment = parse(text)
-        except (ValueError, OverflowError):
-            continue
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return None
-
-
-def _used_up(remaining: str | None) -> bool:
-    return remaining is None or remaining.strip() in {"", "0"}
 
 
 class Patience:

@@ -1,0 +1,148 @@
+"""Chat completions of OpenAI and of every server that speaks like it.
+
+The SDK decides the endpoint, the headers and which parameters there are; the call itself goes
+over `wire`. A `base_url` on a machine of one's own needs no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from openai import AsyncOpenAI
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
+from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusable
+
+BASE_URL = "https://api.openai.com/v1"
+OURS = frozenset({"model", "messages", "tools", "response_format", "stream", "stream_options", "n"})
+"""What the prompt or the engine decides; a parameter of that name would contradict it."""
+KNOWN = frozenset(CompletionCreateParamsNonStreaming.__annotations__) - OURS
+
+
+class OpenAI:
+    """One model behind `/chat/completions`."""
+
+    __slots__ = ("_name", "_wire")
+
+    def __init__(self, name: str, wire: Wire) -> None:
+        self._name = name
+        self._wire = wire
+
+    def check(self, request: Request) -> None:
+        """Raises `Refused` for parameters that the API does not have."""
+        known_parameters(self._name, request.parameters, KNOWN, vendor="openai")
+
+    async def complete(self, request: Request) -> Completion | Failure:
+        """One attempt at one call."""
+        answer = await self._wire.post(body(request))
+        return answer if isinstance(answer, Failure) else completion(answer)
+
+
+@asynccontextmanager
+async def open_openai(model: Model, world: World) -> AsyncIterator[OpenAI]:
+    """A client of `model`. Raises `Refused` where its configuration can never work."""
+    known_parameters(model.name, model.parameters, KNOWN, vendor="openai")
+    url, headers = _endpoint(model, world)
+    async with open_wire(url, headers, world.environ) as wire:
+        yield OpenAI(model.name, wire)
+
+
+def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+    """Where the SDK would post to, and with which headers."""
+    given = access(model, world, key_env="OPENAI_API_KEY")
+    sdk = AsyncOpenAI(
+        api_key=given.key,
+        base_url=given.base_url or BASE_URL,
+        organization=world.environ.get("OPENAI_ORG_ID"),
+        project=world.environ.get("OPENAI_PROJECT_ID"),
+        default_headers=given.headers,
+        max_retries=0,
+    )
+    named = {**sdk.auth_headers, **sdk.default_headers}
+    headers = {name: value for name, value in named.items() if isinstance(value, str)}
+    return str(sdk.base_url) + "chat/completions", headers
+
+
+def body(request: Request) -> dict[str, Any]:
+    """The JSON that asks for `request`."""
+    sent: dict[str, Any] = {
+        "model": request.model,
+        "messages": [message.plain() for message in request.messages],
+        **request.parameters,
+    }
+    if request.tools:
+        sent["tools"] = list(request.tools)
+    match request.response_format:
+        case "json_schema":
+            sent["response_format"] = {
+                "type": "json_schema",
+                "json_schema": _named_schema(request.json_schema or {}),
+            }
+        case "json_object" | "text" as kind:
+            sent["response_format"] = {"type": kind}
+        case None:
+            pass
+    return {**sent, **request.extra_body}
+
+
+def _named_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """GitHub's and OpenAI's form has a name and `schema` inside; a bare schema gets them."""
+    if isinstance(schema.get("schema"), Mapping):
+        return {"name": "answer", "strict": True, **schema}
+    return {"name": "answer", "strict": True, "schema": dict(schema)}
+
+
+def completion(answer: Mapping[str, Any]) -> Completion | Failure:
+    """The first choice of an answer, or why there is none."""
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        return unusable("it has no choices")
+    finish = choice.get("finish_reason")
+    if not isinstance(finish, str) or not finish:
+        return unusable("it has no finish_reason")
+    refusal, content = message.get("refusal"), message.get("content")
+    refused = isinstance(refusal, str) and bool(refusal)
+    text = refusal if refused else content
+    if text is not None and not isinstance(text, str):
+        return unusable(f"its content is a {type(text).__name__}")
+    try:
+        calls = tuple(
+            ToolCall(
+                name=str(call["function"]["name"]),
+                arguments=arguments(call["function"].get("arguments")),
+            )
+            for call in message.get("tool_calls") or ()
+        )
+    except (KeyError, TypeError, AttributeError):
+        return unusable("its tool calls are not those of the API")
+    return Completion(
+        text=text or "",
+        tool_calls=calls,
+        finish_reason="refusal" if refused and finish == "stop" else finish,
+        usage=_usage(answer.get("usage")),
+        served_model=_text(answer.get("model")),
+        fingerprint=_text(answer.get("system_fingerprint")),
+    )
+
+
+def _usage(reported: object) -> Usage | None:
+    if not isinstance(reported, Mapping):
+        return None
+    into, out = count(reported.get("prompt_tokens")), count(reported.get("completion_tokens"))
+    if into is None or out is None:
+        return None
+    details = reported.get("prompt_tokens_details")
+    cached = count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+    return Usage(input=into, output=out, cached_input=min(cached or 0, into))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

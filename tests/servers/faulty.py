@@ -1,0 +1,582 @@
+"""A model server on a real socket that does what a script says, request by request.
+
+It speaks OpenAI chat completions (`…/chat/completions`), embeddings and model lists, and
+Anthropic messages (`…/messages`). A script is a sequence of behaviours, one per request in order
+of arrival; when it is used up, `then` rules (by default: answer). Three ways to use it:
+
+    async with serve(status(429, retry_after="1"), answer()) as server: ...   # in this loop
+    with FaultServer(status(401), then=status(401)) as server: ...            # in a thread
+    python -m tests.servers.faulty --port 8099 --delay 0.05 --script "429*3,hang,answer"
+
+The answer to a prompt is its last user turn, unless `reply` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import json
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any, Self, TypeAlias, cast
+
+Behaviour: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
+Reply: TypeAlias = Callable[[Mapping[str, Any]], str]
+
+
+CHUNKED = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def echo(body: Mapping[str, Any]) -> str:
+    """The last user turn, as text."""
+    for message in reversed(body.get("messages", [])):
+        if message["role"] == "user":
+            content = message["content"]
+            if isinstance(content, str):
+                return content
+            return "".join(part.get("text", "") for part in content)
+    return str(body.get("input", ""))
+
+
+class Exchange:
+    """One request and the means to answer it badly."""
+
+    def __init__(self, server: Server, connection: _Connection, head: bytes, raw: bytes) -> None:
+        self.server = server
+        self._connection = connection
+        self._head = head
+        self.raw = raw
+
+    @cached_property
+    def path(self) -> str:
+        return self._head.split(b" ", 2)[1].decode()
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        lines = self._head.decode("latin-1").split("\r\n")[1:]
+        return {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines if line)
+        }
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", json.loads(self.raw)) if self.raw else {}
+
+    def write(self, data: bytes) -> None:
+        self._connection.transport.write(data)
+
+    def send(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        length: int | None = None,
+    ) -> None:
+        """A whole response; `length` lies about the body's."""
+        extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n"
+            f"content-length: {len(body) if length is None else length}\r\n{extra}\r\n".encode()
+            + body
+        )
+
+    async def drained(self) -> None:
+        """Wait until the client has taken what was written."""
+        await self._connection.writable.wait()
+
+    async def closed(self) -> None:
+        """Wait until the client has hung up."""
+        await self._connection.lost.wait()
+
+    @property
+    def gone(self) -> bool:
+        return self._connection.transport.is_closing()
+
+    def close(self) -> None:
+        self._connection.transport.close()
+
+    def reset(self) -> None:
+        """RST instead of FIN: the client sees its connection reset."""
+        raw = self._connection.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.transport.abort()
+
+    def answer(self, **changes: Any) -> bytes:
+        """A good answer as JSON; `changes` override top-level keys."""
+        text = self.server.reply(self.body)
+        if self.path.endswith("/messages"):
+            good = _message(self.body, text)
+        elif self.path.endswith("/embeddings"):
+            good = _embeddings(self.body)
+        elif self.path.endswith("/models"):
+            good = {"object": "list", "data": [{"id": "tiny", "object": "model"}]}
+        else:
+            good = _chat(self.body, text)
+        return json.dumps({**good, **changes}).encode()
+
+
+def _chat(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": f"{body.get('model', 'tiny')}-0001",
+        "system_fingerprint": "fp_1",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 12,
+            "completion_tokens": 5,
+            "total_tokens": 17,
+            "prompt_tokens_details": {"cached_tokens": 4},
+        },
+    }
+
+
+def _message(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": f"{body.get('model', 'tiny')}-0001",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 8, "output_tokens": 5, "cache_read_input_tokens": 4},
+    }
+
+
+def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
+    asked = body.get("input", "")
+    texts = [asked] if isinstance(asked, str) else asked
+    return {
+        "object": "list",
+        "model": body.get("model", "tiny"),
+        "data": [
+            {"object": "embedding", "index": i, "embedding": [float(len(each)), 1.0]}
+            for i, each in enumerate(texts)
+        ],
+        "usage": {"prompt_tokens": 3, "total_tokens": 3},
+    }
+
+
+# Behaviours ---------------------------------------------------------------------------------
+
+
+def answer(*, delay: float = 0.0, **changes: Any) -> Behaviour:
+    """A good answer after `delay` seconds; `changes` override its top-level keys."""
+
+    async def behave(exchange: Exchange) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        exchange.send(exchange.answer(**changes))
+
+    return behave
+
+
+def status(
+    code: int, *, message: str = "no", body: bytes | None = None, **headers: str
+) -> Behaviour:
+    """An error status; header names with `_` for `-`."""
+
+    async def behave(exchange: Exchange) -> None:
+        error = {"error": {"message": message, "type": "test", "code": None}}
+        exchange.send(
+            json.dumps(error).encode() if body is None else body,
+            status=code,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    return behave
+
+
+def raw_body(body: bytes, *, kind: str = "application/json", **headers: str) -> Behaviour:
+    """200 with exactly these bytes."""
+
+    async def behave(exchange: Exchange) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        exchange.send(body, kind=kind, headers=named)
+
+    return behave
+
+
+def error_object(kind: str = "server_error", message: str = "upstream is overloaded") -> Behaviour:
+    """200 whose body is an error."""
+    return raw_body(json.dumps({"error": {"message": message, "type": kind}}).encode())
+
+
+def html() -> Behaviour:
+    """200 with a login page."""
+    return raw_body(b"<!DOCTYPE html><html><h1>Please log in</h1></html>", kind="text/html")
+
+
+def truncated() -> Behaviour:
+    """200 with the right length and half the JSON."""
+
+    async def behave(exchange: Exchange) -> None:
+        whole = exchange.answer()
+        exchange.send(whole[: len(whole) // 2])
+
+    return behave
+
+
+def bad_utf8() -> Behaviour:
+    """200 with bytes in the text that are no UTF-8."""
+
+    async def behave(exchange: Exchange) -> None:
+        whole = exchange.answer(model="@@")
+        exchange.send(whole.replace(b"@@", b"\xff\xfe\x80"))
+
+    return behave
+
+
+def marked() -> Behaviour:
+    """200 with a byte order mark before the JSON."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.send(b"\xef\xbb\xbf" + exchange.answer())
+
+    return behave
+
+
+def hang() -> Behaviour:
+    """Takes the request and says nothing."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.closed()
+
+    return behave
+
+
+def drip(every: float = 0.1) -> Behaviour:
+    """A good answer, one byte at a time."""
+
+    async def behave(exchange: Exchange) -> None:
+        whole = exchange.answer()
+        head = f"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {len(whole)}"
+        exchange.write(head.encode() + b"\r\n\r\n")
+        for position in range(len(whole)):
+            if exchange.gone:
+                return
+            exchange.write(whole[position : position + 1])
+            await asyncio.sleep(every)
+
+    return behave
+
+
+def reset(where: str = "body") -> Behaviour:
+    """RST before the headers, amid the `headers` or amid the `body`."""
+
+    async def behave(exchange: Exchange) -> None:
+        if where == "headers":
+            exchange.write(b"HTTP/1.1 200 X\r\ncontent-ty")
+        elif where == "body":
+            whole = exchange.answer()
+            exchange.send(whole[:20], length=len(whole))
+        await asyncio.sleep(0.02)
+        exchange.reset()
+
+    return behave
+
+
+def short() -> Behaviour:
+    """Closes after less than Content-Length promised."""
+
+    async def behave(exchange: Exchange) -> None:
+        whole = exchange.answer()
+        exchange.send(whole[:-10], length=len(whole))
+        exchange.close()
+
+    return behave
+
+
+def cut_chunked() -> Behaviour:
+    """Closes a chunked answer before its last chunk."""
+
+    async def behave(exchange: Exchange) -> None:
+        part = exchange.answer()[:30]
+        exchange.write(CHUNKED + f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        exchange.close()
+
+    return behave
+
+
+def gzip_bomb(megabytes: int = 300) -> Behaviour:
+    """A small gzip body that unpacks to `megabytes`."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = b" " * 1_000_000
+    packed = b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush()
+    return raw_body(packed, content_encoding="gzip")
+
+
+def gzipped() -> Behaviour:
+    """A good answer, gzip-encoded."""
+
+    async def behave(exchange: Exchange) -> None:
+        packed = gzip.compress(exchange.answer())
+        exchange.send(packed, headers={"content-encoding": "gzip"})
+
+    return behave
+
+
+def endless() -> Behaviour:
+    """A chunked body that never ends."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.write(CHUNKED)
+        chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+        while not exchange.gone:
+            exchange.write(chunk)
+            await exchange.drained()
+            await asyncio.sleep(0)
+
+    return behave
+
+
+def redirect(location: str) -> Behaviour:
+    """302 to somewhere else."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.send(b"", status=302, headers={"location": location})
+
+    return behave
+
+
+def stale(*, delay: float = 0.0) -> Behaviour:
+    """A good answer on a connection that is then closed without a word."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.send(exchange.answer())
+        await asyncio.sleep(delay)
+        exchange.close()
+
+    return behave
+
+
+# The server ---------------------------------------------------------------------------------
+
+
+class _Connection(asyncio.Protocol):
+    """Reads requests one after the other and hands each to the server."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._buffer = b""
+        self._busy = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._server.connections += 1
+        self._server.open.add(self.transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.open.discard(self.transport)
+        self.writable.set()
+        self.lost.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._buffer[:end]
+        length = _content_length(head)
+        if len(self._buffer) < end + 4 + length:
+            return
+        raw = self._buffer[end + 4 : end + 4 + length]
+        self._buffer = self._buffer[end + 4 + length :]
+        self._busy = True
+        task = asyncio.get_running_loop().create_task(
+            self._server.handle(Exchange(self._server, self, head, raw))
+        )
+        self._server.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._server.tasks.discard(task)
+        self._busy = False
+        if not self.transport.is_closing():
+            self._next()
+
+
+def _content_length(head: bytes) -> int:
+    lower = head.lower()
+    at = lower.find(b"content-length:")
+    if at < 0:
+        return 0
+    return int(lower[at + 15 : (lower + b"\r\n").find(b"\r\n", at)])
+
+
+class Server:
+    """Counts what reaches it. `url` is an OpenAI base URL; Anthropic's is `root`."""
+
+    def __init__(
+        self, script: tuple[Behaviour, ...], *, then: Behaviour | None, reply: Reply = echo
+    ) -> None:
+        self._script = list(reversed(script))
+        self._then = then or answer()
+        self.reply = reply
+        self.requests = 0
+        self.connections = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.arrivals: list[float] = []
+        """Loop time of every request."""
+        self.last: Exchange | None = None
+        self.port = 0
+        self.open: set[asyncio.Transport] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/v1"
+
+    async def handle(self, exchange: Exchange) -> None:
+        self.requests += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.arrivals.append(asyncio.get_running_loop().time())
+        self.last = exchange
+        behave = self._script.pop() if self._script else self._then
+        try:
+            await behave(exchange)
+        finally:
+            self.in_flight -= 1
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[Self]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", port, backlog=2048
+        )
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in tuple(self.tasks):
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            for transport in tuple(self.open):
+                transport.abort()
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def serve(
+    *script: Behaviour, then: Behaviour | None = None, reply: Reply = echo
+) -> AsyncIterator[Server]:
+    """A server in this event loop."""
+    async with Server(script, then=then, reply=reply).listening() as server:
+        yield server
+
+
+class FaultServer:
+    """The same server in a thread of its own: for tests that run llmops as a process."""
+
+    def __init__(
+        self,
+        *script: Behaviour,
+        then: Behaviour | None = None,
+        reply: Reply = echo,
+        port: int = 0,
+    ) -> None:
+        self._server = Server(script, then=then, reply=reply)
+        self._port = port
+        self._up = threading.Event()
+
+    def __enter__(self) -> Server:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self._thread.start()
+        self._up.wait(10)
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._down.set)
+        self._thread.join(10)
+
+    async def _main(self) -> None:
+        self._loop, self._down = asyncio.get_running_loop(), asyncio.Event()
+        async with self._server.listening(self._port):
+            self._up.set()
+            await self._down.wait()
+
+
+# The command line ---------------------------------------------------------------------------
+
+WORDS: Mapping[str, Callable[[], Behaviour]] = {
+    "answer": answer,
+    "hang": hang,
+    "drip": drip,
+    "reset": reset,
+    "short": short,
+    "cut": cut_chunked,
+    "truncated": truncated,
+    "error": error_object,
+    "html": html,
+    "utf8": bad_utf8,
+    "bomb": gzip_bomb,
+    "endless": endless,
+    "stale": stale,
+}
+
+
+def parse_script(text: str) -> tuple[Behaviour, ...]:
+    """`"401,429*3,hang,answer"`: words of `WORDS` and statuses, each with an optional count."""
+    script: list[Behaviour] = []
+    for item in filter(None, (each.strip() for each in text.split(","))):
+        word, _, count = item.partition("*")
+        behaviour = status(int(word)) if word.isdigit() else WORDS[word]()
+        script.extend([behaviour] * int(count or 1))
+    return tuple(script)
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    then = parse_script(arguments.then)[0] if arguments.then else answer(delay=arguments.delay)
+    server = Server(parse_script(arguments.script), then=then)
+    async with server.listening(arguments.port):
+        print(server.url, flush=True)  # noqa: T201 - whoever started it waits for this line
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--script", default="")
+    parser.add_argument("--then", default="")
+    asyncio.run(_main(parser.parse_args()))
