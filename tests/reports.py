@@ -24,6 +24,7 @@ from llmops_cli.core.report import (
     SliceSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
+from llmops_cli.gate import wording
 
 HOSTILE: Mapping[str, str] = {
     "escape": "\x1b[31mred\x1b[0m \x1b]8;;https://evil.example\x07link\x1b]8;;\x07",
@@ -54,10 +55,10 @@ def estimate(**changes: Any) -> Estimate:
         "baseline_mean": 0.8312,
         "candidate_mean": 0.7727,
         "difference": -0.0584,
-        "lower": -0.0893,
-        "upper": -0.0309,
+        "lower": -0.089,
+        "upper": -0.031,
         "margin": 0.05,
-        "smallest_margin": 0.0893,
+        "smallest_margin": 0.089,
         "cases_needed": 240,
         "p_regression": 0.0005,
         "p_adjusted": 0.0005,
@@ -73,9 +74,9 @@ UNDECIDED = estimate(
     baseline_mean=0.9,
     candidate_mean=0.875,
     difference=-0.025,
-    lower=-0.0914,
-    upper=0.0412,
-    smallest_margin=0.0914,
+    lower=-0.091,
+    upper=0.041,
+    smallest_margin=0.091,
     cases_needed=188,
     p_regression=0.26,
     p_adjusted=0.26,
@@ -87,35 +88,35 @@ FINE = estimate(
     baseline_mean=0.8312,
     candidate_mean=0.8409,
     difference=0.0097,
-    lower=-0.0098,
-    upper=0.0301,
-    smallest_margin=0.0098,
+    lower=-0.01,
+    upper=0.03,
+    smallest_margin=0.01,
     cases_needed=118,
     p_regression=0.82,
     p_adjusted=0.82,
 )
 
 
-def told(figures: Estimate) -> str:
+def told(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
-
-    def points(share: float) -> str:
-        return f"{100 * share:+.1f}".replace("-", "−")
-
+    still = "still " if figures.smallest_margin < figures.margin else ""
     return (
         f"{figures.lost} lost, {figures.gained} gained of {figures.n}; "
-        f"mean {points(figures.difference)} points, "
-        f"90 % interval [{points(figures.lower)}, {points(figures.upper)}]; "
-        f"a loss up to {-100 * figures.lower:.1f} points is not excluded "
-        f"(margin {100 * figures.margin:.1f})"
+        f"mean {wording.points(figures.difference)} points, "
+        f"90 % interval {wording.interval(figures.lower, figures.upper)}; "
+        f"a loss up to {wording.points_up(-figures.lower)} points is not excluded "
+        f"(margin {100 * figures.margin:.1f}); "
+        f"a margin of {wording.percent_up(figures.smallest_margin)} would {still}pass; "
+        f"80 % power takes {wording.cases(figures.cases_needed)}{more}"
     )
 
 
 def no_worse(decision: Decision, figures: Estimate) -> Finding:
+    worse = "; worse than intent@v3 beyond chance (p = 0.0005)"
     return Finding(
         rule="no_worse",
         decision=decision,
-        why=told(figures),
+        why=told(figures, more=worse if decision is Decision.FAIL else ""),
         metric="pass",
         quality=True,
         estimate=figures,
@@ -273,7 +274,7 @@ def report(*prompts: PromptReport, **changes: Any) -> Report:
 def passing() -> Report:
     decided = verdict(
         Decision.PASS,
-        "no worse than intent@v3: a loss of more than 1.0 points is excluded (margin 5.0)",
+        f"critical: {CRITICAL_FINE.why}; also no_worse",
         CRITICAL_FINE,
         no_worse(Decision.PASS, FINE),
         ERRORS_FINE,
@@ -331,7 +332,7 @@ def failing() -> Report:
     )
     decided = verdict(
         Decision.FAIL,
-        f"critical: {critical.why}; no_worse: {finding.why}",
+        f"critical: {critical.why}; also no_worse",
         critical,
         finding,
         ERRORS_FINE,

@@ -105,7 +105,7 @@ def _prompt(
     for evalset in prompt.evalsets:
         yield from _measured(pen, evalset, prompt.verdict, verbose=verbose)
     yield Text()
-    yield _findings(pen, prompt.verdict, verbose=verbose)
+    yield _findings(pen, prompt, verbose=verbose)
     for evalset in prompt.evalsets:
         yield from _figures(pen, evalset, verbose=verbose)
         yield from _cases(pen, evalset, verbose=verbose)
@@ -143,7 +143,8 @@ def _measured(
             yield pen.line(f"{arm.name}: {phrases.effort(arm)}", "dim")
 
 
-def _findings(pen: Pen, verdict: Verdict, *, verbose: bool) -> RenderableType:
+def _findings(pen: Pen, prompt: PromptReport, *, verbose: bool) -> RenderableType:
+    verdict, several = prompt.verdict, len(prompt.evalsets) > 1
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=28, overflow="fold")
@@ -151,7 +152,7 @@ def _findings(pen: Pen, verdict: Verdict, *, verbose: bool) -> RenderableType:
     for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
         grid.add_row(
             pen.line(f"  {each.decision.value}", COLOURS[each.decision]),
-            pen.line(phrases.rule(each)),
+            pen.line(phrases.rule(each, several=several)),
             Group(*_finding(pen, verdict, each, verbose=verbose)),
         )
     return grid

@@ -52,8 +52,11 @@ def _gate(prompt: PromptReport) -> TestSuite:
     verdict = prompt.verdict
     where = f"llmops.{prompt.prompt}"
     tests = [_test(where, "verdict", _decided(verdict, verdict.decision, verdict.why))]
+    several = len(prompt.evalsets) > 1
     tests += [
-        _test(where, phrases.rule(each), _decided(verdict, each.decision, each.why))
+        _test(
+            where, phrases.rule(each, several=several), _decided(verdict, each.decision, each.why)
+        )
         for each in verdict.findings
     ]
     arms = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}

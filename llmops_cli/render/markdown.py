@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.verdict import Decision
 from llmops_cli.render import phrases
 from llmops_cli.render.interval import interval
 from llmops_cli.render.safe import (
@@ -112,26 +112,28 @@ def _evidence(prompt: PromptReport) -> Iterator[str]:
     baseline = _name(prompt.baseline) if prompt.baseline else "nothing: there is no baseline"
     sizes = "; ".join(f"{_name(each.evalset)} {phrases.size(each)}" for each in prompt.evalsets)
     yield f"#### {_name(prompt.candidate)} against {baseline}\n\n{sizes}"
-    yield _findings(prompt.verdict)
+    yield _findings(prompt)
     for each in prompt.evalsets:
         if each.metrics:
             yield _metrics(each)
 
 
-def _findings(verdict: Verdict) -> str:
+def _findings(prompt: PromptReport) -> str:
+    verdict, several = prompt.verdict, len(prompt.evalsets) > 1
     rows = ["| | rule | figures |", "|---|---|---|"]
     pictures = []
     for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
+        name = phrases.rule(each, several=several)
         rows.append(
-            f"| {_SIGNS[each.decision]} {each.decision.value} | {_name(phrases.rule(each))} "
+            f"| {_SIGNS[each.decision]} {each.decision.value} | {_name(name)} "
             f"| {_sentence(each.why)} |"
         )
         estimate = each.estimate
         if estimate is not None and each.quality and estimate.identical < estimate.n:
             drawn = "\n".join(interval(estimate, width=_PICTURE))
             words = phrases.reading(each, estimate)
-            name = clip(phrases.rule(each), characters=_NAME).text
-            pictures.append(markdown_code(f"{name}\n{drawn}\n{words}".rstrip()))
+            title = clip(name, characters=_NAME).text
+            pictures.append(markdown_code(f"{title}\n{drawn}\n{words}".rstrip()))
     return "\n\n".join(["\n".join(rows), *pictures])
 
 

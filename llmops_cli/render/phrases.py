@@ -20,6 +20,8 @@ from llmops_cli.core.report import (
     ShownScore,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
+from llmops_cli.gate import wording
+from llmops_cli.gate.wording import points
 
 CHANGES: Mapping[Change, str] = {
     "critical": "CRITICAL",
@@ -55,13 +57,7 @@ def plural(count: int, noun: str) -> str:
 
 def percent(share: float | None) -> str:
     """A share as `83.1 %`; a dash where nothing was measured."""
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def points(difference: float) -> str:
-    """A difference of shares as signed points: `−2.5`."""
-    text = f"{100 * difference:+.1f}"
-    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")
+    return "–" if share is None else wording.percent(share)
 
 
 def money(dollars: float | None) -> str:
@@ -102,18 +98,20 @@ def score(given: ShownScore) -> str:
     return f"{given.label} {value}{advisory}{reason}"
 
 
-def rule(finding: Finding) -> str:
-    """`no_worse`, `no_worse tone`, `floor pass #billing`: which measurement this is."""
+def rule(finding: Finding, *, several: bool = False) -> str:
+    """`no_worse pass`, `floor pass #billing`: which measurement; of which of several evalsets."""
     parts = [finding.rule, finding.metric, f"#{finding.slice}" if finding.slice else None]
+    if several and finding.evalset:
+        parts.append(f"on {finding.evalset}")
     return " ".join(each for each in parts if each)
 
 
 def reading(finding: Finding, estimate: Estimate) -> str:
     """What the picture of an interval shows, in words."""
-    margin = points(estimate.margin)
+    margin = points(-estimate.margin)
     match finding.decision:
         case Decision.PASS if estimate.lower > -estimate.margin:
-            return f"All of the interval is above −{margin[1:]}: a loss of the margin is excluded."
+            return f"All of the interval is above {margin}: a loss of the margin is excluded."
         case Decision.FAIL if estimate.upper < 0:
             return "All of the interval is below 0: this is a loss, not chance."
         case Decision.INCONCLUSIVE if estimate.upper < 0:
@@ -126,7 +124,7 @@ def reading(finding: Finding, estimate: Estimate) -> str:
                 if estimate.cases_needed > estimate.n
                 else ""
             )
-            return f"The interval reaches below −{margin[1:]}, yet not all of it is below 0{more}."
+            return f"The interval reaches below {margin}, yet not all of it is below 0{more}."
         case _:
             return ""
 

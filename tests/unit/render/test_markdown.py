@@ -37,11 +37,11 @@ def test_as_many_cases_are_shown_as_there_is_room_for() -> None:
 
 def test_hundreds_of_prompts_keep_the_limit_too() -> None:
     (prompt,) = reports.failing().prompts
-    many = [replace(prompt, prompt=f"intent-{n}") for n in range(500)]
+    many = [replace(prompt, prompt=f"intent-{n}") for n in range(2_000)]
     page = markdown_report(reports.report(*many))
     assert len(page.encode()) <= 60_000
     named = len(re.findall(r"^### ", page, flags=re.MULTILINE))
-    assert f"Not shown here: {500 - named} verdicts" in page
+    assert f"Not shown here: {2_000 - named:,} verdicts" in page
 
 
 def test_models_can_neither_mark_up_nor_mention_nor_link() -> None:

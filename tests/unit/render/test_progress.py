@@ -43,7 +43,7 @@ def test_a_run_of_less_than_a_second_shows_nothing() -> None:
     with RunProgress(console, clock=clock) as progress:
         for done in range(101):
             clock.now += 0.005
-            progress(done, 100)
+            progress(done, 100, 0)
     assert file.getvalue() == ""
 
 
