@@ -1,0 +1,99 @@
+"""Where every prompt stands: what each environment runs, since when, by whom, on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmops_cli.core.prompt import Target
+from llmops_cli.core.release import Event, Version
+from llmops_cli.core.verdict import Decision
+from llmops_cli.stores.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One prompt in one environment."""
+
+    environment: str
+    version: int | None
+    """None: it does not run there."""
+    since: str | None = None
+    """UTC, ISO 8601."""
+    by: str | None = None
+    decision: Decision | None = None
+    """What the evidence said; None: nothing was decided (override, rollback)."""
+    remarks: tuple[str, ...] = ()
+    """What stays loud: override, accepted inconclusive, first promotion, rollback, quarantine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptStatus:
+    """One prompt over all environments."""
+
+    prompt: str
+    latest: int | None
+    """The newest version; None: never released."""
+    working: int | None
+    """The version that the working copy equals; None: it is ahead of all, or gone."""
+    gone: bool
+    """It is not in the working copy any more."""
+    quarantined: tuple[int, ...]
+    standings: tuple[Standing, ...]
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the working copy holds what was never released."""
+        return not self.gone and self.working is None
+
+
+def status(
+    registry: Registry, environments: Sequence[str], working: Mapping[str, Target]
+) -> tuple[PromptStatus, ...]:
+    """Every prompt that was released or stands in the working copy, by name.
+
+    `working` are the targets of the working copy by prompt. Raises `IntegrityBroken`.
+    """
+    names = sorted({*registry.names(), *working})
+    return tuple(_status(registry, environments, name, working.get(name)) for name in names)
+
+
+def _status(
+    registry: Registry, environments: Sequence[str], name: str, target: Target | None
+) -> PromptStatus:
+    versions = registry.versions(name)
+    quarantined = registry.quarantined(name)
+    return PromptStatus(
+        prompt=name,
+        latest=versions[-1].number if versions else None,
+        working=None if target is None else _equal_to(target, versions),
+        gone=target is None,
+        quarantined=tuple(sorted(quarantined)),
+        standings=tuple(
+            _standing(each, registry.pointer(each, name), quarantined) for each in environments
+        ),
+    )
+
+
+def _equal_to(target: Target, versions: Sequence[Version]) -> int | None:
+    return next((each.number for each in versions if each.target == target.digest), None)
+
+
+def _standing(environment: str, event: Event | None, quarantined: frozenset[int]) -> Standing:
+    if event is None or event.to_version is None:
+        return Standing(environment=environment, version=None)
+    remarks = {
+        "override": event.action == "override",
+        "rolled back": event.action == "rollback",
+        "inconclusive, accepted": event.accept_inconclusive,
+        "first promotion": event.initial,
+        "quarantined": event.to_version.number in quarantined,
+    }
+    return Standing(
+        environment=environment,
+        version=event.to_version.number,
+        since=event.at,
+        by=event.actor,
+        decision=event.decision,
+        remarks=tuple(remark for remark, holds in remarks.items() if holds),
+    )
