@@ -11,8 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -23,8 +22,9 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Provider
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Budget, Ledger
+from llmops_cli.engine.entry import entered, failed
 from llmops_cli.engine.lane import Lane, Shared
 from llmops_cli.engine.prices import tariff
 
@@ -109,9 +109,9 @@ class Engine:
         if outcome.attempts:
             self.calls += 1
         if isinstance(outcome, Failure):
-            return replace(outcome, message=self._redact(outcome.message))
+            return failed(outcome, self._redact)
         self._account(outcome)
-        return self._entered(outcome)
+        return entered(outcome, self._redact)
 
     def interrupt(self, why: str = "interrupted") -> None:
         """Start no further call: what waits ends as NOT_ATTEMPTED, what runs may finish."""
@@ -169,18 +169,3 @@ class Engine:
             self.spent.unpriced += 1
         else:
             self.spent.cost += completion.cost
-
-    def _entered(self, completion: Completion) -> Completion:
-        """`completion` as the rest of the program may see it: dated, and without secrets."""
-        redact = self._redact
-        at = completion.at or datetime.now(UTC).isoformat(timespec="milliseconds")
-        return replace(
-            completion,
-            at=at,
-            text=None if completion.text is None else redact(completion.text),
-            tool_calls=tuple(
-                ToolCall(name=redact(each.name), arguments=redact.plain(each.arguments))
-                for each in completion.tool_calls
-            ),
-            contexts=tuple(map(redact, completion.contexts)),
-        )

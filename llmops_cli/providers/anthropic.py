@@ -1,0 +1,190 @@
+"""Claude, through the messages API: system turns apart, tools and schemas in its own shape.
+
+The SDK decides the endpoint, the API version and which parameters there are; it has no
+`temperature`, `top_p` or `top_k` any more, so a deterministic Claude is never assumed. The call
+itself goes over `wire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anthropic import AsyncAnthropic
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
+from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.wire import Wire, count, open_wire, unusable
+
+BASE_URL = "https://api.anthropic.com"
+MAX_TOKENS = 4096
+"""The API demands a maximum; this one holds where the prompt names none."""
+OURS = frozenset({"model", "messages", "system", "tools", "stream"})
+"""What the prompt or the engine decides; a parameter of that name would contradict it."""
+SAME = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
+"""OpenAI's name for a parameter to the one it has here."""
+KNOWN = (frozenset(MessageCreateParamsNonStreaming.__annotations__) | SAME.keys()) - OURS
+SAMPLING = frozenset({"temperature", "top_p", "top_k", "seed"})
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+"""Why it stopped, in the words of `Completion`; others stay as they are."""
+CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+
+
+class Anthropic:
+    """One Claude model behind `/v1/messages`."""
+
+    __slots__ = ("_name", "_wire")
+
+    def __init__(self, name: str, wire: Wire) -> None:
+        self._name = name
+        self._wire = wire
+
+    def check(self, request: Request) -> None:
+        """Raises `Refused` for parameters and formats that the API does not have."""
+        _check_parameters(self._name, request.parameters)
+        if request.response_format == "json_object":
+            raise Refused(
+                f"{self._name}: anthropic has no response format json_object",
+                hint="give the shape of the answer: `responseFormat: json_schema`",
+            )
+
+    async def complete(self, request: Request) -> Completion | Failure:
+        """One attempt at one call."""
+        answer = await self._wire.post(body(request))
+        return answer if isinstance(answer, Failure) else completion(answer)
+
+
+@asynccontextmanager
+async def open_anthropic(model: Model, world: World) -> AsyncIterator[Anthropic]:
+    """A client of `model`. Raises `Refused` where its configuration can never work."""
+    _check_parameters(model.name, model.parameters)
+    url, headers = _endpoint(model, world)
+    async with open_wire(url, headers, world.environ) as wire:
+        yield Anthropic(model.name, wire)
+
+
+def _check_parameters(name: str, parameters: Mapping[str, Json]) -> None:
+    for sampling in sorted(SAMPLING & parameters.keys()):
+        raise Refused(
+            f"{name}: anthropic takes no {sampling!r} any more",
+            hint=f"remove {sampling} from its modelParameters; repeats measure the spread",
+        )
+    known_parameters(name, parameters, KNOWN, vendor="anthropic")
+
+
+def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+    """Where the SDK would post to, and with which headers."""
+    given = access(model, world, key_env="ANTHROPIC_API_KEY")
+    base = (given.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
+    sdk = AsyncAnthropic(
+        api_key=given.key, base_url=base, default_headers=given.headers, max_retries=0
+    )
+    named = {**sdk.auth_headers, **sdk.default_headers}
+    headers = {name: value for name, value in named.items() if isinstance(value, str)}
+    return f"{base}/v1/messages", headers
+
+
+def body(request: Request) -> dict[str, Any]:
+    """The JSON that asks for `request`."""
+    named = {SAME.get(name, name): value for name, value in request.parameters.items()}
+    sent: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, **named}
+    if isinstance(sent.get("stop_sequences"), str):
+        sent["stop_sequences"] = [sent["stop_sequences"]]
+    if isinstance(choice := sent.get("tool_choice"), str):
+        sent["tool_choice"] = {"type": CHOICES.get(choice, choice)}
+    system = [each for each in request.messages if each.role in {"system", "developer"}]
+    if system:
+        sent["system"] = [block for each in system for block in _blocks(each)]
+    sent["messages"] = [
+        {
+            "role": "assistant" if each.role == "assistant" else "user",
+            "content": each.content if isinstance(each.content, str) else _blocks(each),
+        }
+        for each in request.messages
+        if each not in system
+    ]
+    if request.tools:
+        sent["tools"] = [_tool(each) for each in request.tools]
+    if request.response_format == "json_schema":
+        schema = request.json_schema or {}
+        inner = schema.get("schema")
+        form = {"type": "json_schema", "schema": inner if isinstance(inner, Mapping) else schema}
+        sent["output_config"] = {**sent.get("output_config", {}), "format": form}
+    return {**sent, **request.extra_body}
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}]
+    return [_block(part) for part in message.content]
+
+
+def _block(part: Mapping[str, Json]) -> dict[str, Any]:
+    """A part in OpenAI's shape as a content block; one that is a block already stays."""
+    image = part.get("image_url")
+    if part.get("type") != "image_url" or image is None:
+        return dict(part)
+    url = str(image["url"] if isinstance(image, Mapping) else image)
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    kind, _, data = url.removeprefix("data:").partition(";base64,")
+    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+
+def _tool(tool: Mapping[str, Json]) -> dict[str, Any]:
+    """A tool in OpenAI's shape as Claude wants it; one in Claude's own shape stays."""
+    function = tool.get("function")
+    if not isinstance(function, Mapping):
+        return dict(tool)
+    named = {key: function[key] for key in ("name", "description", "strict") if key in function}
+    return {**named, "input_schema": function.get("parameters") or {"type": "object"}}
+
+
+def completion(answer: Mapping[str, Any]) -> Completion | Failure:
+    """An answer's text, tools and usage, or why it is none."""
+    content, finish = answer.get("content"), answer.get("stop_reason")
+    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+        return unusable("it has no content")
+    if not isinstance(finish, str) or not finish:
+        return unusable("it has no stop_reason")
+    served = answer.get("model")
+    return Completion(
+        text=_text(content),
+        tool_calls=tuple(
+            ToolCall(name=str(each.get("name")), arguments=each.get("input"))
+            for each in content
+            if each.get("type") == "tool_use"
+        ),
+        finish_reason=FINISH.get(finish, finish),
+        usage=_usage(answer.get("usage")),
+        served_model=served if isinstance(served, str) else None,
+    )
+
+
+def _text(content: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(str(each.get("text", "")) for each in content if each.get("type") == "text")
+
+
+def _usage(reported: object) -> Usage | None:
+    """Cached tokens stand beside `input_tokens` here, and within `input` with us."""
+    if not isinstance(reported, Mapping):
+        return None
+    fresh, out = count(reported.get("input_tokens")), count(reported.get("output_tokens"))
+    if fresh is None or out is None:
+        return None
+    read = count(reported.get("cache_read_input_tokens")) or 0
+    written = count(reported.get("cache_creation_input_tokens")) or 0
+    return Usage(input=fresh + read + written, output=out, cached_input=read)
