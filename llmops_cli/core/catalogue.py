@@ -103,6 +103,8 @@ class ProviderKind:
     """It needs neither network nor key."""
     volatile: bool = False
     """Its answers live for one run unless the model declares an identity."""
+    records: str | None = None
+    """`module:attribute` of a `core.ports.OpenRecords`, where answers are named one by one."""
     identity: str | None = None
     """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
     code: bool = False

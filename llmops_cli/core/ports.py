@@ -7,7 +7,7 @@ leaves one of these is a bug, and the engine or the scoring loop treats it as on
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,12 @@ class Identifies(Protocol):
     def identity(self, case: str, request: Request) -> str | None:
         """What answers `case`; None where nothing does."""
         ...
+
+
+class OpenRecords(Protocol):
+    """What `ProviderKind.records` points at; raises `Refused` for files that cannot be read."""
+
+    def __call__(self, model: Model, root: Path) -> AbstractContextManager[Identifies]: ...
 
 
 class Checks(Protocol):
@@ -121,8 +127,8 @@ class Results(Protocol):
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
-    def put_completion(self, key: DrawKey, completion: Completion, *, renew: bool = False) -> None:
-        """The first under a key stays, unless `renew` says that it is too old to count."""
+    def put_completion(self, key: DrawKey, completion: Completion) -> None:
+        """A later answer takes the key; the earlier one stays as a further draw."""
         ...
 
     def put_score(self, key: ScoreKey, score: Score) -> None: ...

@@ -10,6 +10,7 @@ from llmops_cli.registry.loading import (
     load,
     load_scorer,
     open_provider,
+    open_records,
     open_scorer,
     wrong_options,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "load",
     "load_scorer",
     "open_provider",
+    "open_records",
     "open_scorer",
     "scorer_digest",
     "volatile",

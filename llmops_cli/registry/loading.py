@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from llmops_cli.core.catalogue import ProviderKind, ScorerKind
 from llmops_cli.core.errors import MissingExtra, Refused
-from llmops_cli.core.ports import CheckOptions, OpenProvider, OpenScorer, Scorer, World
+from llmops_cli.core.ports import CheckOptions, OpenProvider, OpenRecords, OpenScorer, Scorer, World
 
 
 def load(target: str) -> object:
@@ -42,6 +42,12 @@ def open_scorer(kind: ScorerKind, world: World) -> AbstractAsyncContextManager[S
 def open_provider(kind: ProviderKind) -> OpenProvider:
     """What makes a provider of this kind."""
     return cast(OpenProvider, _code("provider", kind, kind.target))
+
+
+def open_records(kind: ProviderKind) -> OpenRecords:
+    """What opens the records of a provider whose answers are named one by one."""
+    assert kind.records is not None
+    return cast(OpenRecords, _code("provider", kind, kind.records))
 
 
 def wrong_options(kind: ScorerKind, options: Mapping[str, Any], world: World) -> str | None:

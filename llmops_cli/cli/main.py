@@ -1,0 +1,135 @@
+"""The command line: where exceptions become exit codes, in one place.
+
+`main` is the program. It runs the Typer app without click's own error handling, because that
+answers 1 to an abort and to a closed pipe, and 1 is a word that only a verdict may say
+(DESIGN §6). Command modules are light: each command imports what it needs in its own body, so
+that `llmops --help` imports no more than typer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import click
+import typer
+
+from llmops_cli import __version__
+from llmops_cli.cli import ledger, measuring, project, reading
+from llmops_cli.core.errors import ExitCode, LlmopsError
+
+HELP = """The release gate for LLM prompts.
+
+Measures a prompt change against what production runs today, case by case, and says PASS, FAIL,
+INCOMPLETE or INCONCLUSIVE. What passes is promoted with its evidence.
+
+Exit codes: 0 passed or done, 1 the gate said FAIL, 2 you can fix it, 3 something was not
+measured, 4 inconclusive where that is not accepted, 70 a bug in llmops, 130 interrupted.
+"""
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+app = typer.Typer(
+    name="llmops",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"llmops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    project_folder: Path = typer.Option(
+        Path(), "--project", "-C", metavar="DIR", help="Run as if started in DIR."
+    ),
+    _wants_version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    context.obj = project_folder
+
+
+measuring.register(app)
+ledger.register(app)
+reading.register(app)
+project.register(app)
+
+
+def main() -> None:
+    """Run llmops and leave with the exit code that DESIGN §6 gives."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of `llmops *arguments`; everything it says is printed."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`| head`): what is left to print must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        answer = typer.main.get_command(app).main(
+            arguments, prog_name="llmops", standalone_mode=False
+        )
+    except click.exceptions.Abort:
+        return _say("interrupted", code=ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return ExitCode.REFUSED
+    except LlmopsError as error:
+        return _say(error.message, hint=error.hint, code=error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted", code=ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno not in DISK:
+            return _bug(error)
+        where = f" ({error.filename})" if error.filename else ""
+        return _say(f"{error.strerror}{where}", code=ExitCode.INCOMPLETE)
+    except Exception as error:  # noqa: BLE001 - the last stop: a bug is told as one, never as 1
+        return _bug(error)
+    return int(answer or 0)
+
+
+def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
+    from llmops_cli.render.safe import terminal
+
+    print(f"llmops: {terminal(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {terminal(hint)}", file=sys.stderr)
+    return code
+
+
+def _bug(error: BaseException) -> int:
+    """Writes what an issue needs into a log, and says where it is."""
+    from llmops_cli.cli.buglog import write_bug_log
+
+    path = write_bug_log("".join(traceback.format_exception(error)), sys.argv)
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    hint = f"the log to paste into an issue: {path}" if path else "no log could be written"
+    return _say(f"a bug in llmops: {what}", hint=hint, code=ExitCode.BUG)
+
+
+if hasattr(signal, "SIGPIPE"):  # pragma: no branch - every platform but Windows
+    # Python turns SIGPIPE into BrokenPipeError already; nothing else may be set by a parent.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)

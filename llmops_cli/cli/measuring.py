@@ -1,0 +1,133 @@
+"""`eval`, `compare` and `measure`: the commands that may call models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SELECT = "What to measure"
+COMPARE = "What to compare with"
+RUN = "How to run"
+OUTPUT = "Output"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands to the program."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    context: typer.Context,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROMPT]...",
+            help="name, name@version, a glob over names, or an environment; default: all",
+        ),
+    ] = None,
+    evalset: Annotated[
+        list[str] | None, typer.Option(help="Only this evalset. May be given again.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only cases with this tag (a partial run).")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only this case, or a glob (a partial run).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Answer the candidate with this model instead.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="A random sample of cases (a partial run).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+    environment: Annotated[
+        str | None,
+        typer.Option("--env", help="Compare with what this environment runs; default: the last."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this instead: name@version.")
+    ] = None,
+    require_baseline: Annotated[
+        bool, typer.Option("--require-baseline", help="Refuse to run without a baseline.")
+    ] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Read policy and trust list at this git revision."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Draw anew instead of reusing what is held.")
+    ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Stop before making more calls.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=0, help="Stop before using more tokens.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Start no call after this time.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the run file (.jsonl, .jsonl.gz).")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
+    ] = False,
+) -> int:
+    """Measure prompts against what production runs today, and decide.
+
+    Only what is missing is called. Exit 0: passed. 1: worse than the baseline. 3: something was
+    not measured. 4: inconclusive, with --strict or where the policy says so.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.flows import evaluate as flow
+    from llmops_cli.flows.contest import Selection
+
+    wishes = flow.Wishes(
+        selection=Selection(
+            prompts=prompts or (),
+            evalsets=evalset or (),
+            tags=tag or (),
+            cases=case or (),
+            model=model,
+            sample=sample,
+            seed=seed,
+            environment=environment,
+            baseline=baseline,
+        ),
+        base=base,
+        require_baseline=require_baseline,
+        offline=offline,
+        fresh=fresh,
+        dry_run=dry_run,
+        budget=Budget(calls=max_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds),
+        out=out,
+    )
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    with output.progress() as progress:
+        done = flow.evaluate(context.obj, wishes, progress=progress)
+    if done.report is None:
+        output.plan(done.plan)
+        return 0
+    output.report(done.report)
+    return output.exit_code(done.report, strict=strict)

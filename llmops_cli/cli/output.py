@@ -1,0 +1,104 @@
+"""Where a command's values leave the program: standard output, files, a progress line.
+
+Standard output carries the answer alone, so that `--json` can be piped; what happens meanwhile
+goes to standard error. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.plan import Plan
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.report import Report
+from llmops_cli.core.verdict import Decision
+from llmops_cli.render.console import console_report
+from llmops_cli.render.machine import as_json, json_report, table_json
+from llmops_cli.render.markdown import markdown_report
+from llmops_cli.render.plan import console_plan
+from llmops_cli.render.progress import RunProgress
+from llmops_cli.render.tables import Cell, table
+from llmops_cli.stores.atomic import write_text
+
+CI_WIDTH = 100
+"""Columns where standard output is no terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How one command was asked to say what it says."""
+
+    as_json: bool = False
+    junit: Path | None = None
+    markdown: Path | None = None
+    verbose: bool = False
+
+    def progress(self) -> RunProgress:
+        """A progress line on standard error."""
+        return RunProgress(Console(stderr=True, highlight=False))
+
+    def report(self, report: Report) -> None:
+        """Prints the report and writes the files that were asked for."""
+        if self.as_json:
+            self._text(json_report(report))
+        else:
+            self._render(console_report(report, verbose=self.verbose))
+        if self.markdown is not None:
+            self._file(self.markdown, markdown_report(report))
+        if self.junit is not None:
+            from llmops_cli.render.junit import junit_report
+
+            self._file(self.junit, junit_report(report))
+
+    def plan(self, plan: Plan) -> None:
+        """Prints what a run would do."""
+        if self.as_json:
+            self._text(table_json([as_json(plan)]))
+        else:
+            self._render(console_plan(plan))
+
+    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Prints a table, or as JSON one object per row."""
+        if self.as_json:
+            keys = [header.replace(" ", "_") for header in headers]
+            self._text(table_json([dict(zip(keys, row, strict=True)) for row in rows]))
+        else:
+            self._render(table(headers, rows))
+
+    def objects(self, values: Iterable[Mapping[str, Json]]) -> None:
+        """Prints values as JSON."""
+        self._text(table_json(values))
+
+    def say(self, line: str) -> None:
+        """Prints one line of the answer; nothing where JSON is asked for."""
+        if not self.as_json:
+            self._text(line + "\n")
+
+    def exit_code(self, report: Report, *, strict: bool) -> int:
+        """What the process answers for `report`; `strict` accepts no INCONCLUSIVE."""
+        undecided = any(each.verdict.decision is Decision.INCONCLUSIVE for each in report.prompts)
+        if strict and undecided and report.exit_code is ExitCode.DONE:
+            return ExitCode.INCONCLUSIVE
+        return report.exit_code
+
+    def _render(self, renderable: RenderableType) -> None:
+        width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", CI_WIDTH))
+        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        with console.capture() as capture:
+            console.print(renderable)
+        self._text(capture.get())
+
+    def _text(self, text: str) -> None:
+        redact = Redactor.of(os.environ)
+        sys.stdout.write(redact(text))
+
+    def _file(self, path: Path, text: str) -> None:
+        write_text(path, text, redact=Redactor.of(os.environ))

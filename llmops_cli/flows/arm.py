@@ -1,0 +1,113 @@
+"""One target on one evalset's cases: which draws a verdict needs of it, and what became of each.
+
+An arm is columns, not objects: the digest of every case's request, the draws that are missing,
+and what this run could not measure. Everything measured lives in the store, by key, so that a
+run killed at any moment goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple, Protocol, TypeVar
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import DrawKey, Identifies, Results
+from llmops_cli.core.prompt import Message, Request, Target
+from llmops_cli.core.result import Completion, Failure, FailureKind, Purpose, Score
+
+CHUNK = 500
+"""Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
+
+T = TypeVar("T")
+
+
+class Renders(Protocol):
+    """A prompt's compiled templates."""
+
+    def messages(self, case: Case) -> tuple[Message, ...]: ...
+
+
+class DrawAt(NamedTuple):
+    """A draw of an arm: position of its case in the evalset, and its number."""
+
+    case: int
+    n: int
+
+
+@dataclass(kw_only=True)
+class Arm:
+    """A target, the draws that are wanted of it, and the state of each.
+
+    `not_before`: completions older than this UTC time (ISO 8601) do not count as held.
+    """
+
+    name: str
+    role: str
+    target: Target
+    templates: Renders
+    results: Results
+    purpose: Purpose
+    repeats: int
+    records: Identifies | None = None
+    not_before: str | None = None
+    renewed: bool = False
+    """Whether it was drawn anew in this run, because another model had answered it."""
+    requests: list[str] = field(default_factory=list)
+    """Request digest per case."""
+    wanted: list[int] = field(default_factory=list)
+    """Draws per case."""
+    missing: list[DrawAt] = field(default_factory=list)
+    """Draws to make."""
+    shared: list[DrawAt] = field(default_factory=list)
+    """Draws that an equal request, here or in another arm, makes for this one too."""
+    rescore: list[DrawAt] = field(default_factory=list)
+    """Draws whose completion is held and some score is not."""
+    failures: dict[DrawAt, Failure] = field(default_factory=dict)
+    unscored: dict[DrawAt, dict[str, str]] = field(default_factory=dict)
+    """Why, by scorer label, for draws of this run that a scorer could not score."""
+    live: dict[DrawAt, Completion] = field(default_factory=dict)
+    """Draws of this very run, without their texts: latency and live scores need them."""
+    passing_scores: dict[DrawAt, dict[str, Score]] = field(default_factory=dict)
+    """Scores that are not stored, by scorer label: they live for this run."""
+    called: int = 0
+
+    def request(self, case: Case) -> Request:
+        """The request that `case` makes; raises what the template raises."""
+        request = self.target.request(self.templates.messages(case))
+        if self.records is None:
+            return request
+        found = self.records.identity(case.id, request)
+        return self.target.request(request.messages, identity=found or f"no record of {case.id}")
+
+    def key(self, at: DrawAt) -> DrawKey:
+        """The store's key of a draw."""
+        return DrawKey(self.requests[at.case], self.purpose, at.n)
+
+    def draws(self, positions: Sequence[int]) -> list[DrawAt]:
+        """Every wanted draw of the cases at `positions`."""
+        return [DrawAt(case, n) for case in positions for n in range(self.wanted[case])]
+
+    def counts(self, completion: Completion) -> bool:
+        """Whether a stored completion is young enough to be used."""
+        return self.not_before is None or (completion.at or "") >= self.not_before
+
+    def unanswerable(self, case: Case, position: int) -> bool:
+        """Records a failure for each draw that a replayed file has no answer to."""
+        if self.records is None or self.records.identity(case.id, self.request(case)) is not None:
+            return False
+        failure = Failure(
+            kind=FailureKind.NO_RECORD,
+            message=f"no recorded answer for case {case.id!r} in {self.target.model.name}",
+        )
+        for n in range(self.wanted[position]):
+            self.failures[DrawAt(position, n)] = failure
+        return True
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """`items` in lists of at most `size`."""
+    stream = iter(items)
+    while part := list(islice(stream, size)):
+        yield part

@@ -1,0 +1,215 @@
+"""The gate's run: plan, execute what is missing, compare, decide.
+
+    pairings ─► plan ──► execute ──► compare ──► decide
+                   ▲                                │
+                   └── a further look (rerun), or ◄─┘
+                       a baseline that must be drawn anew
+
+Planning renders every case and asks the store; only what is missing is executed. `Run` is what
+reports, run files and evidence are made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import anyio
+
+from llmops_cli.core.ports import Progress
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.engine.budget import Budget
+from llmops_cli.engine.call import Engine
+from llmops_cli.flows.contest import Contest
+from llmops_cli.flows.execute import Work, execute
+from llmops_cli.flows.pairing import Pairing
+from llmops_cli.flows.scoring import Desk
+from llmops_cli.flows.workspace import Workspace
+from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.decide import Trial, decide_all
+from llmops_cli.gate.looks import NextLook, next_look
+from llmops_cli.registry import open_scorer
+
+DRAIN = 5.0
+"""Seconds that running calls get after the first Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run, as opposed to what (`contest.Selection`)."""
+
+    offline: bool = False
+    budget: Budget | None = None
+    partial: str | None = None
+    now: str
+    """Start of the run, UTC, ISO 8601: a baseline drawn anew is younger than this."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Contests, what was measured for them, and the gate's answer."""
+
+    pairings: Sequence[Pairing]
+    comparisons: dict[int, Comparison] = field(default_factory=dict)
+    """By position of the pairing."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By the name of the candidate's prompt."""
+    calls: int = 0
+    cost: float | None = 0.0
+    partial: str | None = None
+    """Why only some cases were selected."""
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def reused(self) -> int:
+        """Draws that evidence or the store answered."""
+        return sum(
+            sum(arm.wanted) - len(arm.missing) - len(arm.failures.keys() - set(arm.missing))
+            for each in self.pairings
+            for arm in each.arms
+        )
+
+    def of(self, contest: Contest) -> list[tuple[Pairing, Comparison]]:
+        """The evalsets of one contest, with their columns."""
+        return [
+            (each, self.comparisons[at])
+            for at, each in enumerate(self.pairings)
+            if each.contest is contest
+        ]
+
+
+def conduct(
+    workspace: Workspace,
+    pairings: Sequence[Pairing],
+    options: Options,
+    *,
+    progress: Progress,
+) -> Run:
+    """Measures what is missing and decides. They are planned already.
+
+    Only a run that calls something starts an event loop.
+    """
+    run = Run(pairings=pairings, partial=options.partial)
+    _measure(workspace, run, options, progress)
+    _decide(run)
+    for again in (_renew_changed_baselines, _look_further):
+        while not (run.interrupted or options.offline) and again(run, options.now):
+            _measure(workspace, run, options, progress)
+            _decide(run)
+    return run
+
+
+def _measure(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
+    if options.offline:
+        for each in run.pairings:
+            for arm in each.arms:
+                if not workspace.provider(arm.target.model).offline:
+                    each.stay_offline(arm)
+    works = [each.work() for each in run.pairings]
+    if any(work.todo for work in works):
+        asyncio.run(_execute(workspace, run, options, progress))
+
+
+async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
+    works = [each.work() for each in run.pairings]
+    engine = Engine(
+        providers=workspace.open_provider,
+        budget=options.budget,
+        redact=Redactor.of(workspace.environ),
+    )
+    async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
+        group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
+        desk = await _desk(workspace, works, stack)
+        await execute(works, engine, desk=desk, progress=progress)
+        group.cancel_scope.cancel()
+    run.calls += engine.calls
+    spent = engine.spent
+    run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
+
+
+async def _desk(workspace: Workspace, works: Sequence[Work], stack: AsyncExitStack) -> Desk:
+    kinds = {kind.name: kind for work in works for kind in work.scorers.kinds}
+    code = {
+        name: await stack.enter_async_context(open_scorer(kind, workspace.world))
+        for name, kind in kinds.items()
+    }
+    return Desk(code=code)
+
+
+async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) -> None:
+    """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            if run.interrupted:
+                scope.cancel()
+                return
+            run.interrupted = True
+            engine.interrupt()
+            scope.deadline = anyio.current_time() + DRAIN
+
+
+def _decide(run: Run) -> None:
+    run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
+    by_prompt: dict[str, list[Trial]] = {}
+    for at, each in enumerate(run.pairings):
+        by_prompt.setdefault(each.contest.candidate.name, []).append(_trial(each, run, at))
+    run.verdicts = decide_all(by_prompt)
+
+
+def _trial(each: Pairing, run: Run, at: int) -> Trial:
+    anchors = {version: each.comparison(f"anchor {version}") for version in each.contest.anchors}
+    return Trial(
+        evalset=each.round.evalset.name,
+        comparison=run.comparisons[at],
+        policy=each.round.policy,
+        retired=each.round.evalset.retired,
+        anchors=anchors,
+        partial=run.partial,
+        look=each.look,
+    )
+
+
+def _renew_changed_baselines(run: Run, now: str) -> bool:
+    """Plans the baseline anew where another model answered it under the same name."""
+    renewed = False
+    for at, each in enumerate(run.pairings):
+        baseline, compared = each.others.get("baseline"), run.comparisons[at]
+        if baseline is None or each.contest.watch or baseline.renewed:
+            continue
+        asked = {(arm.target.model.provider, arm.target.model.model) for arm in each.arms[:2]}
+        ours, theirs = compared.candidate.served_models, compared.baseline.served_models
+        if len(asked) == 1 and ours and theirs and set(ours) != set(theirs):
+            baseline.not_before, baseline.renewed = now, True
+            run.notes.append(
+                f"{each.round.evalset.name}: {' and '.join(theirs)} answered the baseline and "
+                f"{' and '.join(ours)} the candidate under one model name: "
+                "the baseline was drawn anew"
+            )
+            each.plan(set())
+            renewed = True
+    return renewed
+
+
+def _look_further(run: Run, _: str) -> bool:
+    """Plans more draws where the policy asks for a rerun and a further look can decide."""
+    further = False
+    for at, each in enumerate(run.pairings):
+        verdict = run.verdicts[each.contest.candidate.name]
+        if verdict.decision is not Decision.INCONCLUSIVE:
+            continue
+        if each.round.policy.on_inconclusive != "rerun":
+            continue
+        answer = next_look(run.comparisons[at], each.round.policy, each.look)
+        run.notes.append(f"{each.round.evalset.name}: {answer.why}")
+        if isinstance(answer, NextLook):
+            each.look = answer.look
+            for arm in each.arms:
+                arm.repeats = max(arm.repeats, answer.draws)
+            each.plan(set())
+            further = True
+    return further

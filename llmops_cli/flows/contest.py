@@ -1,0 +1,219 @@
+"""Who meets whom: the candidate of each selected prompt, its baseline, cases and policy.
+
+A contest is one prompt's candidate against what an environment runs now (or against any other
+version), over every selected evalset that gates the prompt. Contests are values; planning and
+measuring come after.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from llmops_cli.core.case import Case, Evalset
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.policy import Anchor, Environment, Policy
+from llmops_cli.core.prompt import Model
+from llmops_cli.files.policy import policy_of
+from llmops_cli.files.project import Project
+from llmops_cli.flows.workspace import Contender, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a person asked to have measured; empty means everything."""
+
+    prompts: Sequence[str] = ()
+    """`name`, `name@selector`, a glob over names, or an environment."""
+    evalsets: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    cases: Sequence[str] = ()
+    model: str | None = None
+    """Replaces the candidate's model."""
+    sample: int | None = None
+    seed: int = 0
+    environment: str | None = None
+    """Whose version is the baseline; None: the last of llmops.yaml."""
+    baseline: str | None = None
+    """`name[@selector]` to compare with instead."""
+
+    @property
+    def partial(self) -> str | None:
+        """Why a run of this selection is no evidence."""
+        if self.tags:
+            return f"only cases tagged {', '.join(self.tags)}"
+        if self.cases:
+            return f"only {len(self.cases)} named case{'s' if len(self.cases) != 1 else ''}"
+        if self.sample is not None:
+            return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One evalset of a contest, with the cases that were selected."""
+
+    evalset: Evalset
+    cases: Sequence[Case]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """A candidate against its baseline."""
+
+    prompt: str
+    candidate: Contender
+    baseline: Contender | None
+    environment: str
+    rounds: tuple[Round, ...]
+    anchors: Mapping[str, Contender] = field(default_factory=dict)
+    watch: bool = False
+    """The candidate is what runs already: its fresh draws against its own evidence."""
+    against_environment: bool = True
+    """Whether the baseline is what `environment` runs, and not one that was named."""
+    notes: tuple[str, ...] = ()
+
+
+def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
+    """Every contest that `selection` asks for, in order of the prompts' names.
+
+    Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
+    """
+    environment = environment_of(workspace.project, selection.environment)
+    found = [
+        contest
+        for address in _addresses(workspace, selection)
+        if (contest := _contest(workspace, selection, address, environment)) is not None
+    ]
+    if not found:
+        raise Refused(
+            "nothing to measure: no evalset gates what was selected",
+            hint="an evalset names its prompt by its file name or by `prompt:`",
+        )
+    if not any(each.cases for contest in found for each in contest.rounds):
+        raise Refused("no case matches the filter", hint="see `llmops check` for ids and tags")
+    return found
+
+
+def environment_of(project: Project, name: str | None) -> Environment:
+    """The environment called `name`, or the last in promotion order."""
+    if name is None:
+        return project.environments[-1]
+    for environment in project.environments:
+        if environment.name == name:
+            return environment
+    raise UnknownName("environment", name, [each.name for each in project.environments])
+
+
+def _addresses(workspace: Workspace, selection: Selection) -> list[str]:
+    project = workspace.project
+    environments = {each.name for each in project.environments}
+    if not selection.prompts:
+        return sorted(name for name in project.prompts if project.evalsets_of(name))
+    chosen: dict[str, None] = {}
+    for wish in selection.prompts:
+        name, at, selector = wish.partition("@")
+        if wish in environments:
+            running = (f"{each}@{wish}" for each in workspace.registry.running(wish))
+            chosen.update(dict.fromkeys(running))
+            continue
+        matches = [each for each in sorted(project.prompts) if fnmatchcase(each, name)]
+        if not matches:
+            raise UnknownName("prompt", name, [*project.prompts, *environments])
+        chosen.update(dict.fromkeys(each + at + selector for each in matches))
+    if not chosen:
+        raise Refused(
+            f"nothing runs in {', '.join(selection.prompts)} yet",
+            hint="llmops release NAME, llmops measure NAME@v1, llmops promote NAME@v1 --initial",
+        )
+    return list(chosen)
+
+
+def _contest(
+    workspace: Workspace,
+    selection: Selection,
+    address: str,
+    environment: Environment,
+) -> Contest | None:
+    name, _, selector = address.partition("@")
+    candidate = workspace.contender(name, selector or "working")
+    if selection.model is not None:
+        candidate = _with_model(candidate, workspace.project.resolve_model(selection.model))
+    names = workspace.project.evalsets_of(name)
+    wanted = [each for each in names if not selection.evalsets or each in selection.evalsets]
+    if selection.evalsets and not wanted:
+        _check_evalsets(selection.evalsets, workspace.project)
+        return None
+    if not wanted:
+        return None
+    rounds = tuple(
+        _round(each, selection, environment, workspace.rules)
+        for each in workspace.project.load(wanted)
+    )
+    baseline, notes = _baseline(workspace, selection, name, environment)
+    anchors = {
+        rule.version: workspace.contender(name, rule.version)
+        for each in rounds
+        for rule in each.policy.rules
+        if isinstance(rule, Anchor)
+    }
+    return Contest(
+        prompt=name,
+        candidate=candidate,
+        baseline=baseline,
+        environment=environment.name,
+        rounds=rounds,
+        anchors=anchors,
+        watch=selector in {each.name for each in workspace.project.environments}
+        and selection.baseline is None
+        and baseline is not None
+        and baseline.target.digest == candidate.target.digest,
+        against_environment=selection.baseline is None,
+        notes=notes,
+    )
+
+
+def _baseline(
+    workspace: Workspace, selection: Selection, name: str, environment: Environment
+) -> tuple[Contender | None, tuple[str, ...]]:
+    if selection.baseline is not None:
+        other, _, selector = selection.baseline.partition("@")
+        return workspace.contender(other or name, selector or "working"), ()
+    running = workspace.registry.pointer(environment.name, name)
+    if running is None:
+        note = f"no baseline: {environment.name} does not run {name} yet"
+        return None, (note,)
+    return workspace.contender(name, environment.name), ()
+
+
+def _round(
+    evalset: Evalset, selection: Selection, environment: Environment, rules: Project
+) -> Round:
+    judged_by = rules.gate_of(evalset)
+    ours = next((each for each in rules.environments if each.name == environment.name), None)
+    policy = policy_of(rules.gate, judged_by, ours.gate if ours else {})
+    cases: Sequence[Case] = evalset.cases
+    if selection.cases:
+        cases = [case for case in cases if any(fnmatchcase(case.id, w) for w in selection.cases)]
+    if selection.tags:
+        cases = [case for case in cases if set(case.tags) & set(selection.tags)]
+    if selection.sample is not None and selection.sample < len(cases):
+        generator = random.Random(selection.seed)  # noqa: S311 - a sample, not a secret
+        kept = sorted(generator.sample(range(len(cases)), selection.sample))
+        cases = [cases[position] for position in kept]
+    return Round(evalset=evalset, cases=cases, policy=policy)
+
+
+def _with_model(side: Contender, model: Model) -> Contender:
+    return replace(
+        side, name=f"{side.name} on {model.name}", target=replace(side.target, model=model)
+    )
+
+
+def _check_evalsets(wanted: Sequence[str], project: Project) -> None:
+    for each in wanted:
+        if each not in project.evalsets:
+            raise UnknownName("evalset", each, sorted(project.evalsets))

@@ -1,0 +1,93 @@
+"""`llmops eval`, whole: open the project, choose, plan, conduct, report.
+
+Also the public `evaluate` of notebooks and tests: everything it needs is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.plan import Plan
+from llmops_cli.core.ports import Progress
+from llmops_cli.core.report import Report
+from llmops_cli.engine.budget import Budget
+from llmops_cli.flows.conduct import Options, Run, conduct
+from llmops_cli.flows.contest import Contest, Selection, contests
+from llmops_cli.flows.pairing import Depth, plan
+from llmops_cli.flows.pricing import plan_of
+from llmops_cli.flows.reporting import report
+from llmops_cli.flows.workspace import Workspace, open_workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """Everything that a person can ask of a run."""
+
+    selection: Selection = field(default_factory=Selection)
+    base: str | None = None
+    """Git revision at which policy and trust list are read."""
+    require_baseline: bool = False
+    offline: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    budget: Budget | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What a run would need and, unless it was a dry run, what came of it."""
+
+    plan: Plan
+    report: Report | None
+    run: Run | None = None
+
+
+def evaluate(
+    start: Path,
+    wishes: Wishes,
+    *,
+    progress: Progress,
+    environ: Mapping[str, str] | None = None,
+) -> Evaluated:
+    """Measures what `wishes` select in the project around `start`, and decides.
+
+    Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
+    disk or git get in the way. What goes wrong in a call is in the report.
+    """
+    with open_workspace(start, environ=environ, base=wishes.base) as workspace:
+        return _evaluate(workspace, wishes, progress)
+
+
+def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evaluated:
+    found = contests(workspace, wishes.selection)
+    if wishes.require_baseline:
+        _demand_baselines(found)
+    now = datetime.now(UTC)
+    depth = Depth(now=now, fresh=wishes.fresh)
+    planned = plan(workspace, found, depth)
+    needs = plan_of(workspace, planned)
+    if wishes.dry_run:
+        return Evaluated(plan=needs, report=None)
+    options = Options(
+        offline=wishes.offline,
+        budget=wishes.budget,
+        partial=wishes.selection.partial,
+        now=now.isoformat(),
+    )
+    run = conduct(workspace, planned, options, progress=progress)
+    run.notes.extend(workspace.notes())
+    return Evaluated(plan=needs, report=report(run), run=run)
+
+
+def _demand_baselines(found: list[Contest]) -> None:
+    without = [contest.prompt for contest in found if contest.baseline is None]
+    if without:
+        raise Refused(
+            f"no baseline for {', '.join(without)}, and --require-baseline asks for one",
+            hint=f"llmops release {without[0]}, measure {without[0]}@v1, then promote it --initial",
+        )

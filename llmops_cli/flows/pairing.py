@@ -1,0 +1,171 @@
+"""One evalset of a contest, from its plan to the columns that the gate compares.
+
+The candidate's draws are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
+apart from the ones that let it pass (GATE §3, the winner's curse). Where both arms make the same
+request, the baseline needs no draw: the same question has one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from llmops_cli.core import row
+from llmops_cli.core.ports import DrawKey
+from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.core.row import Row
+from llmops_cli.files.template import Templates
+from llmops_cli.flows.arm import Arm
+from llmops_cli.flows.contest import Contest, Round
+from llmops_cli.flows.execute import Work
+from llmops_cli.flows.planning import address, plan_arm
+from llmops_cli.flows.rows import rows
+from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.workspace import Contender, Workspace
+from llmops_cli.gate.compare import compare
+from llmops_cli.gate.comparison import Comparison
+
+BASELINE_REPEATS = 3
+OFFLINE = Failure(
+    kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is held"
+)
+
+
+@dataclass(kw_only=True)
+class Pairing:
+    """One evalset's arms, candidate first, and what is left to do for them."""
+
+    contest: Contest
+    round: Round
+    scorers: Scorers
+    candidate: Arm
+    others: dict[str, Arm]
+    """By role: `baseline`, and `anchor v3` for each anchor of the policy."""
+    removed: tuple[str, ...] = ()
+    """Cases of the baseline's evidence that this evalset no longer has."""
+    own_baseline: Arm | None = None
+    """The candidate's own baseline draws, made where evidence for a version is measured: then
+    every arm draws every case, so that the evidence stands on its own."""
+    look: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def arms(self) -> list[Arm]:
+        """All of them."""
+        own = [self.own_baseline] if self.own_baseline else []
+        return [self.candidate, *own, *self.others.values()]
+
+    def plan(self, asked: set[DrawKey]) -> None:
+        """Finds what is missing beyond what is `asked` already; nothing is called."""
+        for arm in self.arms:
+            if not arm.requests:
+                address(arm, self.round.cases)
+            plan_arm(
+                arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
+            )
+
+    def work(self) -> Work:
+        """What is left to do."""
+        return Work(cases=self.round.cases, scorers=self.scorers, arms=self.arms)
+
+    def stay_offline(self, arm: Arm) -> None:
+        """Gives up every missing draw of `arm`: without a network they cannot be made."""
+        arm.failures.update(dict.fromkeys(arm.missing + arm.shared, OFFLINE))
+        arm.missing, arm.shared = [], []
+
+    def rows(self, role: str = "baseline") -> Iterator[Row]:
+        """One row per case: the candidate beside the arm called `role`, if there is one."""
+        other = self.others.get(role)
+        yield from rows(self.round.cases, self.candidate, other, self.scorers)
+        if role == "baseline":
+            yield from (gone(case) for case in self.removed)
+
+    def comparison(self, role: str = "baseline") -> Comparison:
+        """The candidate against the arm called `role`, as columns."""
+        return compare(self.rows(role), self.scorers.metrics)
+
+    def _alike(self, arm: Arm) -> frozenset[int]:
+        if arm is self.candidate or self.contest.watch or self.own_baseline:
+            return frozenset()
+        pairs = zip(arm.requests, self.candidate.requests, strict=True)
+        return frozenset(at for at, (theirs, ours) in enumerate(pairs) if theirs == ours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much to draw: `fresh` takes nothing held, `own_baseline` is for evidence."""
+
+    now: datetime
+    fresh: bool = False
+    own_baseline: bool = False
+
+
+def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairing]:
+    """The contest's evalsets, ready to be planned."""
+    return [_pairing(workspace, contest, each, depth) for each in contest.rounds]
+
+
+def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> list[Pairing]:
+    """The evalsets of all contests, planned: a request that several make is made once."""
+    planned = [each for contest in contests for each in pairings(workspace, contest, depth)]
+    asked: set[DrawKey] = set()
+    for pairing in planned:
+        pairing.plan(asked)
+    return planned
+
+
+def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
+    start = depth.now.isoformat() if depth.fresh else None
+    candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
+    candidate.not_before = start
+    others: dict[str, Arm] = {}
+    named = {f"anchor {version}": each for version, each in contest.anchors.items()}
+    if contest.baseline is not None:
+        named = {"baseline": contest.baseline, **named}
+    for role, contender in named.items():
+        arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
+        steady = workspace.provider(contender.target.model).deterministic
+        oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
+        arm.not_before = start if not contest.watch else None
+        if arm.not_before is None and not steady:
+            arm.not_before = oldest.isoformat()
+        others[role] = arm
+    own = None
+    if depth.own_baseline:
+        repeats = _repeats(workspace, contest.candidate, this)
+        own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
+        own.not_before = start
+    return Pairing(
+        contest=contest,
+        round=this,
+        scorers=Scorers(workspace.catalogue, this.evalset, workspace.read),
+        candidate=candidate,
+        others=others,
+        own_baseline=own,
+    )
+
+
+def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:
+    """Baseline draws per case: one answer stands for all where it is always the same."""
+    steady = workspace.provider(contender.target.model).deterministic
+    return this.policy.baseline_repeats or (1 if steady else BASELINE_REPEATS)
+
+
+def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int) -> Arm:
+    model = contender.target.model
+    return Arm(
+        name=contender.name,
+        role=role,
+        target=contender.target,
+        templates=Templates(contender.target.prompt),
+        results=workspace.results_of(model),
+        records=workspace.records(model),
+        purpose="gate" if role == "candidate" else "baseline",
+        repeats=repeats,
+    )
+
+
+def gone(case: str) -> Row:
+    """The row of a case that the baseline was measured on and the evalset no longer has."""
+    return Row(case=case, candidate=None, baseline=row.Arm(request="", facts="", planned=0))

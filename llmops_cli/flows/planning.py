@@ -1,0 +1,53 @@
+"""What a verdict needs of an arm, minus what evidence and the store already hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import DrawKey
+from llmops_cli.flows.arm import Arm, chunks
+from llmops_cli.flows.scoring import Scorers, missing_scores
+
+
+def address(arm: Arm, cases: Sequence[Case]) -> None:
+    """Fills `arm.requests`: what cannot be rendered is known here, before any call."""
+    arm.requests = [arm.request(case).digest for case in cases]
+
+
+def plan_arm(
+    arm: Arm,
+    cases: Sequence[Case],
+    *,
+    scorers: Scorers,
+    asked: set[DrawKey],
+    skip: frozenset[int] = frozenset(),
+) -> None:
+    """Sorts the wanted draws of `arm` into held, missing, shared and to score again.
+
+    `asked` are the draws that the run makes already: equal requests are made once. Cases at the
+    positions in `skip` want no draws: both arms make the same request. A completion known only
+    by its digest whose scores are not all held is drawn anew: texts and scores of one case are
+    never mixed from different answers.
+    """
+    arm.wanted = [0 if at in skip else arm.repeats for at in range(len(cases))]
+    arm.missing, arm.shared, arm.rescore = [], [], []
+    for positions in chunks(range(len(cases))):
+        wanted = arm.draws(
+            [at for at in positions if arm.wanted[at] and not arm.unanswerable(cases[at], at)]
+        )
+        held = arm.results.completions(map(arm.key, wanted))
+        usable = [
+            (at, completion)
+            for at in wanted
+            if (completion := held.get(arm.key(at))) is not None and arm.counts(completion)
+        ]
+        pairs = [(cases[at.case], completion) for at, completion in usable]
+        lacking = {usable[position] for position in missing_scores(arm.results, pairs, scorers)}
+        arm.rescore += [at for at, completion in lacking if completion.text is not None]
+        fine = {at for at, completion in usable if completion.text is not None}
+        fine |= {each[0] for each in usable if each not in lacking}
+        for at in wanted:
+            if at not in fine:
+                (arm.shared if arm.key(at) in asked else arm.missing).append(at)
+                asked.add(arm.key(at))

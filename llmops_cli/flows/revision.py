@@ -1,0 +1,75 @@
+"""The project's files at another git revision, and who is at work: git, loaded when it is asked.
+
+GitPython takes a tenth of a second to import, and most commands need no git.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.files.paths import Source, Unreadable
+from llmops_cli.registry import load
+
+
+class Revision(Protocol):
+    """The files of a commit."""
+
+    def read(self, path: str) -> bytes | None: ...
+
+    def files(self, folder: str) -> tuple[str, ...]: ...
+
+
+class Checkout(Protocol):
+    """A git work tree, as far as flows need it."""
+
+    def head(self) -> str | None: ...
+
+    def dirty(self, *paths: str) -> bool: ...
+
+    def actor(self) -> str | None: ...
+
+    def at(self, revision: str) -> Revision: ...
+
+
+class OpenGit(Protocol):
+    """Opens the work tree around a folder; None where there is none."""
+
+    def __call__(self, root: Path) -> Checkout | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtRevision:
+    """A `files.paths.Source` over a commit."""
+
+    revision: Revision
+    name: str
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        content = self.revision.read(path)
+        if content is None:
+            raise Unreadable(f"there is no file {path!r} at {self.name}")
+        if len(content) > limit:
+            raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
+        return content
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        return self.revision.files(folder)
+
+
+def open_git(root: Path) -> Checkout | None:
+    """The git work tree around `root`; None without git or outside a repository."""
+    return cast("OpenGit", load("llmops_cli.stores.git:open_git"))(root)
+
+
+def at_revision(root: Path, name: str) -> Source:
+    """The project's files at the git revision `name`. Raises `Refused` where it is not here."""
+    checkout = open_git(root)
+    if checkout is None:
+        raise Refused(
+            f"--base {name} needs git, and {root} is no git checkout",
+            hint="in CI, check the repository out; or leave --base away",
+        )
+    return AtRevision(checkout.at(name), name)

@@ -1,0 +1,133 @@
+"""What the store holds of two arms, read back as one row per case for the gate.
+
+Rows are made chunk by chunk and handed on at once. A draw that was planned and is not there is a
+failure with its cause; a case whose request is the same in both arms shares the candidate's
+draws, because the same question has one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+from llmops_cli.core import row
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import ScoreKey
+from llmops_cli.core.result import Completion, Failure, FailureKind, Score
+from llmops_cli.flows.arm import Arm, DrawAt, chunks
+from llmops_cli.flows.scoring import Bound, Scorers, unscored_reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredDraw:
+    """One draw as it was found: its outcome, and the score of every scorer that gave one."""
+
+    outcome: Completion | Failure
+    scores: Mapping[str, Score]
+
+
+def measured(
+    arm: Arm, cases: Sequence[Case], positions: Sequence[int], scorers: Scorers
+) -> Iterator[list[MeasuredDraw]]:
+    """For each of `positions`, its wanted draws in order."""
+    found = arm.results.completions(map(arm.key, arm.draws(positions)))
+    keys = [
+        key
+        for at in arm.draws(positions)
+        if (completion := found.get(arm.key(at))) is not None
+        for key in scorers.keys(cases[at.case], completion.digest)
+    ]
+    scores = arm.results.scores(keys)
+    for position in positions:
+        yield [
+            _measured(arm, at, found.get(arm.key(at)), scorers.due(cases[position]), scores, cases)
+            for at in arm.draws([position])
+        ]
+
+
+def arm_rows(arm: Arm, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.Arm]:
+    """What `arm` did on each case, in evalset order."""
+    for positions in chunks(range(len(cases))):
+        found = measured(arm, cases, positions, scorers)
+        for position, draws in zip(positions, found, strict=True):
+            yield _arm(arm, position, cases[position], draws, scorers)
+
+
+def rows(
+    cases: Sequence[Case], candidate: Arm, baseline: Arm | None, scorers: Scorers
+) -> Iterator[row.Row]:
+    """One row per case, in evalset order."""
+    ours = arm_rows(candidate, cases, scorers)
+    theirs = repeat(None) if baseline is None else arm_rows(baseline, cases, scorers)
+    for case, mine, other in zip(cases, ours, theirs, strict=False):
+        alike = other is not None and not other.planned and other.request == mine.request
+        yield row.Row(
+            case=case.id,
+            candidate=mine,
+            baseline=mine if alike else other,
+            tags=case.tags,
+            critical=case.critical,
+            group=case.group,
+            known_failing=case.known_failing,
+        )
+
+
+def _arm(
+    arm: Arm, position: int, case: Case, draws: list[MeasuredDraw], scorers: Scorers
+) -> row.Arm:
+    return row.Arm(
+        request=arm.requests[position],
+        facts=case.facts,
+        planned=arm.wanted[position],
+        draws=tuple(
+            _draw(arm, DrawAt(position, n), draw, scorers.due(case)) for n, draw in enumerate(draws)
+        ),
+    )
+
+
+def _draw(arm: Arm, at: DrawAt, draw: MeasuredDraw, due: tuple[Bound, ...]) -> row.Draw:
+    outcome = draw.outcome
+    if isinstance(outcome, Failure):
+        return row.Draw(failure=outcome, scores={bound.label: None for bound in due})
+    live = arm.live.get(at)
+    usage = outcome.usage
+    return row.Draw(
+        output=outcome.digest,
+        scores={
+            bound.label: found.value if (found := draw.scores.get(bound.label)) else None
+            for bound in due
+        },
+        unscored={
+            bound.label: unscored_reason(arm, at, bound)
+            for bound in due
+            if bound.label not in draw.scores
+        },
+        finish_reason=outcome.finish_reason,
+        cost=outcome.cost,
+        input_tokens=usage.input if usage else None,
+        output_tokens=usage.output if usage else None,
+        latency=live.latency if live else None,
+        served_model=outcome.served_model,
+    )
+
+
+def _measured(
+    arm: Arm,
+    at: DrawAt,
+    found: Completion | None,
+    due: tuple[Bound, ...],
+    scores: Mapping[ScoreKey, Score],
+    cases: Sequence[Case],
+) -> MeasuredDraw:
+    if found is None or not arm.counts(found):
+        failure = arm.failures.get(at) or Failure(
+            kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made"
+        )
+        return MeasuredDraw(outcome=failure, scores={})
+    given = dict(arm.passing_scores.get(at, {}))
+    for bound in due:
+        score = scores.get(bound.key(cases[at.case], found.digest)) if bound.kept else None
+        if score is not None:
+            given[bound.label] = score
+    return MeasuredDraw(outcome=found, scores=given)

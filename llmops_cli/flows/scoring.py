@@ -1,0 +1,164 @@
+"""Which scorers owe a case a score, and giving the scores that are missing.
+
+Scorers are bound once per evalset: the catalogue's row, the digest that is half of every score's
+key, and the metric that reads the raw values. The code behind them is opened (`Desk`) when a
+score is missing, so that a run that reuses everything imports none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from llmops_cli.core.case import Case, Evalset, ScorerSpec
+from llmops_cli.core.catalogue import Catalogue, ScorerKind
+from llmops_cli.core.digest import digest
+from llmops_cli.core.ports import Ask, Results, ScoreKey, Scorer
+from llmops_cli.core.result import Completion, Unscored
+from llmops_cli.core.row import Metric
+from llmops_cli.files.template import Options
+from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.registry import scorer_digest, volatile
+from llmops_cli.scorers.scoring import score
+
+
+@dataclass(kw_only=True)
+class Bound:
+    """One scorer spec, bound to the row of the catalogue that carries it out."""
+
+    spec: ScorerSpec
+    kind: ScorerKind
+    digest: str
+    label: str
+    options: Options
+    kept: bool
+    """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
+
+    def key(self, case: Case, output: str) -> ScoreKey:
+        """The store's key of this scorer's score of `output` on `case`."""
+        return ScoreKey(self.digest, case.facts, output)
+
+    def metric(self, digests: Iterable[str]) -> Metric:
+        """How its raw values are read; `digests` are those of all scorers under its label."""
+        several = sorted(set(digests))
+        return Metric(
+            label=self.label,
+            scorer=several[0] if len(several) == 1 else digest("llmops/scorers/v1", several),
+            unit=self.kind.unit,
+            minimum=_first(self.spec.minimum, self.kind.minimum),
+            maximum=_first(self.spec.maximum, self.kind.maximum),
+            negate=self.spec.negate,
+            advisory=self.spec.advisory,
+            judged=self.kind.judged,
+        )
+
+
+class Scorers:
+    """The scorers of one evalset, those of single cases included."""
+
+    def __init__(
+        self, catalogue: Catalogue, evalset: Evalset, read: Callable[[str], bytes]
+    ) -> None:
+        self._catalogue = catalogue
+        self._read = read
+        self._shared = tuple(self._bind(spec) for spec in evalset.scorers)
+        self._own = {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
+        self.metrics: Sequence[Metric] = self._metrics()
+
+    @property
+    def kinds(self) -> tuple[ScorerKind, ...]:
+        """Every kind of scorer in use, once."""
+        bound = (*self._shared, *(each for own in self._own.values() for each in own))
+        return tuple({each.kind.name: each.kind for each in bound}.values())
+
+    def due(self, case: Case) -> tuple[Bound, ...]:
+        """Every scorer that owes `case` a score."""
+        return self._shared + self._own.get(case.id, ())
+
+    def keys(self, case: Case, output: str) -> list[ScoreKey]:
+        """The store's keys of every score due on `output`."""
+        return [bound.key(case, output) for bound in self.due(case) if bound.kept]
+
+    def _bind(self, spec: ScorerSpec, label: str | None = None) -> Bound:
+        kind = self._catalogue.scorers[spec.kind]
+        return Bound(
+            spec=spec,
+            kind=kind,
+            digest=scorer_digest(kind, spec, self._read),
+            label=label or spec.label,
+            options=Options(spec, kind),
+            kept=not kind.live and not volatile(kind, spec),
+        )
+
+    def _bind_own(self, case: Case) -> tuple[Bound, ...]:
+        taken = {bound.label for bound in self._shared}
+        return tuple(
+            self._bind(spec, f"{spec.label} (case)" if spec.label in taken else spec.label)
+            for spec in case.scorers
+        )
+
+    def _metrics(self) -> list[Metric]:
+        by_label: dict[str, list[Bound]] = {}
+        for bound in (*self._shared, *(each for own in self._own.values() for each in own)):
+            by_label.setdefault(bound.label, []).append(bound)
+        return [bounds[0].metric(each.digest for each in bounds) for bounds in by_label.values()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What scoring needs while a run goes on: the code of each kind of scorer, opened."""
+
+    code: Mapping[str, Scorer]
+    ask: Ask | None = None
+
+
+async def score_draw(
+    arm: Arm, at: DrawAt, case: Case, completion: Completion, *, scorers: Scorers, desk: Desk
+) -> None:
+    """Gives every due score of one completion that is not held."""
+    held = arm.results.scores(scorers.keys(case, completion.digest))
+    for bound in scorers.due(case):
+        key = bound.key(case, completion.digest)
+        if key in held or (bound.kind.live and completion.latency is None):
+            continue
+        given = await score(
+            desk.code[bound.kind.name],
+            bound.options.render(case),
+            case=case,
+            completion=completion,
+            ask=desk.ask if bound.kind.judged else None,
+        )
+        if isinstance(given, Unscored):
+            arm.unscored.setdefault(at, {})[bound.label] = given.why
+        elif bound.kept:
+            arm.results.put_score(key, given)
+        else:
+            arm.passing_scores.setdefault(at, {})[bound.label] = given
+
+
+def unscored_reason(arm: Arm, at: DrawAt, bound: Bound) -> str:
+    """Why a due score is not there."""
+    reasons: Mapping[str, str] = arm.unscored.get(at, {})
+    if bound.label in reasons:
+        return reasons[bound.label]
+    if bound.kind.live:
+        return "this answer was not called just now, so it has no latency; --fresh draws anew"
+    return "not scored in this run"
+
+
+def missing_scores(
+    results: Results, wanted: Sequence[tuple[Case, Completion]], scorers: Scorers
+) -> list[int]:
+    """Positions in `wanted` where a due score is not held, and can be given without a call."""
+    keys = [scorers.keys(case, completion.digest) for case, completion in wanted]
+    held = results.scores([key for each in keys for key in each])
+    return [
+        at
+        for at, (case, _) in enumerate(wanted)
+        if any(key not in held for key in keys[at])
+        or any(not bound.kept and not bound.kind.live for bound in scorers.due(case))
+    ]
+
+
+def _first(mine: float | None, default: float | None) -> float | None:
+    return default if mine is None else mine

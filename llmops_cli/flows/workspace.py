@@ -1,0 +1,160 @@
+"""An opened project: its files, its registry, its store and what this installation can do.
+
+The one place where the rooms below are put together. Everything a flow touches comes from here,
+so that a flow never asks the process for anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmops_cli.core.catalogue import Catalogue, ProviderKind
+from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.ports import Identifies, Provider, World
+from llmops_cli.core.prompt import Model, Target
+from llmops_cli.files.paths import MAX_FILE
+from llmops_cli.files.project import Project, find_root, load_project
+from llmops_cli.flows.revision import at_revision, open_git
+from llmops_cli.registry import catalogue, open_provider, open_records
+from llmops_cli.stores.registry import Registry, target_of
+from llmops_cli.stores.results import ResultsStore, open_results
+
+STORE = Path(".llmops") / "store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A target with the name people know it by: `support@working`, `support@v3`."""
+
+    name: str
+    target: Target
+    version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A project as one command sees it."""
+
+    root: Path
+    project: Project
+    rules: Project
+    """Whose policy and trust count: this project's, or what it was at the base revision."""
+    registry: Registry
+    results: ResultsStore
+    volatile: ResultsStore
+    """Answers that live for one run: replayed ones, and code without an identity."""
+    environ: Mapping[str, str]
+    stack: ExitStack
+    """Closes what the command opened."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What this installation can do."""
+        return self.project.catalogue
+
+    @property
+    def world(self) -> World:
+        """What providers and scorers may see."""
+        return World(root=self.root, environ=self.environ)
+
+    def read(self, path: str) -> bytes:
+        """A project file that a scorer names."""
+        return self.project.source.read(path, limit=MAX_FILE)
+
+    def actor(self) -> str:
+        """Who is at work, for provenance: as git would sign, or the user's name."""
+        checkout = open_git(self.root)
+        known = checkout.actor() if checkout else None
+        return known or self.environ.get("USER") or self.environ.get("USERNAME") or "unknown"
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a run must know about the store."""
+        return self.results.notes
+
+    def provider(self, model: Model) -> ProviderKind:
+        """The catalogue's row for the provider of `model`."""
+        return self.catalogue.providers[model.provider]
+
+    def open_provider(self, model: Model) -> AbstractAsyncContextManager[Provider]:
+        """The provider of `model`, ready to be entered; its code is loaded here."""
+        return open_provider(self.provider(model))(model, self.world)
+
+    def records(self, model: Model) -> Identifies | None:
+        """Where the answers of `model` are named by their own digest; None where they are not."""
+        kind = self.provider(model)
+        if kind.records is None:
+            return None
+        return self.stack.enter_context(open_records(kind)(model, self.root))
+
+    def results_of(self, model: Model) -> ResultsStore:
+        """Where the answers of `model` are kept."""
+        lives_on = not self.provider(model).volatile or model.identity is not None
+        return self.results if lives_on else self.volatile
+
+    def contender(self, name: str, selector: str) -> Contender:
+        """The target that `name@selector` means (DESIGN §3, addressing)."""
+        if selector == "working":
+            if name not in self.project.prompts:
+                raise UnknownName("prompt", name, sorted(self.project.prompts))
+            prompt = self.project.prompts[name]
+            return Contender(name=f"{name}@working", target=self.project.target(prompt))
+        number = self.registry.resolve(name, selector)
+        target = target_of(self.registry.version(name, number))
+        return Contender(name=f"{name}@v{number}", target=self._connected(target), version=number)
+
+    def _connected(self, target: Target) -> Target:
+        """A snapshot's target with today's way to reach its model: URL, key, limits, price."""
+        frozen = target.model
+        same = [
+            model
+            for model in self.project.models.values()
+            if (model.provider, model.model) == (frozen.provider, frozen.model)
+        ]
+        if not same:
+            return target
+        today = next((model for model in same if model.name == frozen.name), same[0])
+        reached = replace(
+            frozen,
+            base_url=today.base_url,
+            api_key_env=today.api_key_env,
+            headers=today.headers,
+            limits=today.limits,
+            price=today.price,
+        )
+        return replace(target, model=reached)
+
+    def reuse_evidence(self, name: str, number: int) -> None:
+        """Puts into the store what the committed evidence of a version holds, once."""
+        for evidence in self.registry.evidence(name, number):
+            if self.registry.has_rows(evidence) and not self.results.has_taken(evidence.digest):
+                self.results.ingest(evidence.digest, *self.registry.evidence_held(evidence))
+
+
+@contextmanager
+def open_workspace(
+    start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
+) -> Iterator[Workspace]:
+    """The project around `start`, its files validated: raises `InvalidFiles` for all problems.
+
+    `base` names the git revision whose policy and trust list count.
+    """
+    root = find_root(start)
+    known = catalogue()
+    project = load_project(root, known)
+    rules = project if base is None else load_project(root, known, source=at_revision(root, base))
+    with ExitStack() as stack:
+        results = stack.enter_context(open_results(root / STORE))
+        yield Workspace(
+            root=root,
+            project=project,
+            rules=rules,
+            registry=Registry(root),
+            results=results,
+            volatile=stack.enter_context(open_results(None)),
+            environ=os.environ if environ is None else environ,
+            stack=stack,
+        )
