@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Policy
 from llmops_cli.gate.wording import cases, percent_up
 
@@ -16,7 +17,12 @@ POWER = 0.80
 
 
 def zero_loss_minimum(margin: float, beta: float) -> int:
-    """Cases below which nothing can PASS at `margin`, even with no case lost."""
+    """Cases below which nothing can PASS at `margin`, even with no case lost.
+
+    Raises `Refused` unless 0 < margin < 1: no number of cases shows a margin of nothing.
+    """
+    if not 0.0 < margin < 1.0:
+        raise Refused(f"a margin lies between 0 and 1, exclusive; {margin:g} does not")
     q = NormalDist().inv_cdf(1.0 - beta)
     return max(1, math.floor(q * q * (1.0 - margin) / margin) + 1)
 
@@ -32,7 +38,7 @@ def cases_needed(variance: float, margin: float, beta: float) -> int:
     normal = NormalDist()
     total = normal.inv_cdf(1.0 - beta) + normal.inv_cdf(POWER)
     return max(
-        math.ceil(total * total * variance / (margin * margin)), zero_loss_minimum(margin, beta)
+        zero_loss_minimum(margin, beta), math.ceil(total * total * variance / (margin * margin))
     )
 
 

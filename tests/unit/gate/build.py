@@ -1,0 +1,78 @@
+"""Rows in few words: which draws passed in which arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from llmops_cli.core.policy import Policy
+from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.core.row import Arm, Draw, Metric, Row
+from llmops_cli.core.verdict import Finding, Verdict
+from llmops_cli.gate.compare import compare
+from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.decide import Trial, decide
+
+Outcome: TypeAlias = float | bool | Draw | None
+"""A raw value of the scorer `exact`; None: unscored; or a whole draw."""
+
+EXACT = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
+SIMILARITY = Metric(label="similarity", scorer="sha256:similarity", unit="fraction", minimum=0.5)
+TONE = Metric(label="tone", scorer="sha256:tone", minimum=1.0, judged=True)
+STYLE = Metric(label="style", scorer="sha256:style", minimum=1.0, advisory=True)
+METRICS = (EXACT, SIMILARITY, TONE, STYLE)
+
+
+def draw(value: float | bool | None, *, label: str = "exact") -> Draw:
+    score = None if value is None else float(value)
+    return Draw(output="sha256:o", scores={label: score})
+
+
+def failed(kind: FailureKind = FailureKind.TIMEOUT) -> Draw:
+    return Draw(failure=Failure(kind=kind, message="it went wrong"), scores={"exact": None})
+
+
+def arm(
+    *outcomes: Outcome, request: str = "r", facts: str = "f", planned: int | None = None
+) -> Arm:
+    draws = tuple(each if isinstance(each, Draw) else draw(each) for each in outcomes)
+    wanted = len(draws) if planned is None else planned
+    return Arm(request=request, facts=facts, planned=wanted, draws=draws)
+
+
+def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | None) -> Row:
+    """A case whose request differs between the arms."""
+    return Row(
+        case=case,
+        candidate=arm(*candidate, request="new"),
+        baseline=None if baseline is None else arm(*baseline, request="old"),
+    )
+
+
+def rows(lost: int, gained: int, n: int, *, failing: int = 0) -> list[Row]:
+    """n cases with one draw per arm: lost, gained, failing in both arms, the others passing."""
+    outcomes = [(0, 1)] * lost + [(1, 0)] * gained + [(0, 0)] * failing
+    outcomes += [(1, 1)] * (n - len(outcomes))
+    return [row(f"c{at}", [now], [before]) for at, (now, before) in enumerate(outcomes)]
+
+
+def grouped(given: Iterable[Row], size: int) -> list[Row]:
+    return [replace(each, group=f"g{at // size}") for at, each in enumerate(given)]
+
+
+def compared(given: Iterable[Row]) -> Comparison:
+    return compare(given, METRICS)
+
+
+def trial(given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support") -> Trial:
+    return Trial(evalset=evalset, comparison=compared(given), policy=policy or Policy())
+
+
+def verdict(given: Iterable[Row], policy: Policy | None = None) -> Verdict:
+    return decide([trial(given, policy)])
+
+
+def finding(decided: Verdict, rule: str) -> Finding:
+    (found,) = (each for each in decided.findings if each.rule == rule)
+    return found

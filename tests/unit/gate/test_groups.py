@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from llmops_cli.gate.groups import (
+    NORMAL,
+    Clusters,
+    Reference,
+    cluster_variance,
+    design_effect,
+    reference,
+)
+
+
+def clusters(*labels: int) -> Clusters:
+    return Clusters.of(np.array(labels, dtype=np.int32))
+
+
+def test_cases_that_copy_each_other_count_once() -> None:
+    d = np.repeat(np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0]), 4)
+    together = clusters(*np.repeat(np.arange(10), 4))
+    assert design_effect(d, together) == pytest.approx(4 * 10 / 9)
+
+
+def test_groups_never_make_the_evidence_stronger() -> None:
+    d = np.array([1.0, -1.0] * 10)
+    assert design_effect(d, clusters(*np.repeat(np.arange(10), 2))) == 1.0
+
+
+def test_without_variance_there_is_no_design_effect() -> None:
+    assert design_effect(np.zeros(4), clusters(0, 0, 1, 1)) == 1.0
+
+
+def test_a_single_group_tells_nothing_about_variance() -> None:
+    assert cluster_variance(np.array([0.0, 1.0]), clusters(7, 7)) == math.inf
+
+
+def test_without_groups_the_reference_is_normal() -> None:
+    assert reference(np.array([0.0, 1.0]), None) is NORMAL
+    assert NORMAL.critical(0.05) == pytest.approx(1.6448536269514722)
+    assert NORMAL.below(-1.6448536269514722) == pytest.approx(0.05)
+
+
+def test_with_groups_the_reference_is_a_stretched_t() -> None:
+    d = np.repeat(np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0]), 4)
+    together = clusters(*np.repeat(np.arange(10), 4))
+    judged_by = reference(d, together)
+    assert judged_by == Reference(degrees=9, scale=math.sqrt(design_effect(d, together)))
+    assert judged_by.critical(0.05) == pytest.approx(1.8331129 * math.sqrt(40 / 9), rel=1e-6)
+    assert judged_by.below(-judged_by.critical(0.05)) == pytest.approx(0.05)

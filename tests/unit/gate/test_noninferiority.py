@@ -1,0 +1,238 @@
+"""`no_worse` and `anchor`: what they decide and the sentence they say it in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.policy import Anchor, NoWorse, Policy
+from llmops_cli.core.row import Draw, Row
+from llmops_cli.core.verdict import Decision, Estimate, Finding
+from llmops_cli.gate.decide import decide
+from tests.unit.gate.build import (
+    arm,
+    compared,
+    draw,
+    failed,
+    finding,
+    grouped,
+    row,
+    rows,
+    trial,
+    verdict,
+)
+
+ONLY = Policy(rules=[NoWorse()])
+
+
+def found(given: list[Row], policy: Policy = ONLY) -> Finding:
+    return finding(verdict(given, policy), "no_worse")
+
+
+def estimate(given: list[Row], policy: Policy = ONLY) -> Estimate:
+    measured = found(given, policy).estimate
+    assert measured is not None
+    return measured
+
+
+def test_what_cannot_be_told_is_said_with_all_figures_in_order() -> None:
+    said = found(rows(lost=1, gained=1, n=40))
+    assert said.decision is Decision.INCONCLUSIVE
+    assert said.why == (
+        "1 lost, 1 gained of 40; mean 0.0 points, 90 % interval [−8.9, +8.9]; "
+        "a loss up to 8.9 points is not excluded (margin 5.0); a margin of 8.9 % would pass; "
+        "80 % power takes 124 cases"
+    )
+
+
+def test_a_pass_says_how_much_room_it_had() -> None:
+    said = found(rows(lost=1, gained=1, n=300))
+    assert said.decision is Decision.PASS
+    assert said.quality
+    assert said.why == (
+        "1 lost, 1 gained of 300; mean 0.0 points, 90 % interval [−1.3, +1.3]; "
+        "a loss up to 1.3 points is not excluded (margin 5.0); a margin of 1.3 % would still pass; "
+        "80 % power takes 52 cases"
+    )
+
+
+def test_a_regression_names_its_p_and_the_lost_cases() -> None:
+    said = found(rows(lost=5, gained=0, n=30))
+    assert said.decision is Decision.FAIL
+    assert said.cases == ("c0", "c1", "c2", "c3", "c4")
+    assert said.why.endswith("; worse than the baseline beyond chance (p = 0.0098)")
+
+
+def test_a_clear_gain_excludes_every_loss() -> None:
+    said = found(rows(lost=0, gained=30, n=100))
+    assert "every loss is excluded (margin 5.0); any margin would pass" in said.why
+
+
+def test_the_estimate_holds_the_figures_of_the_sentence() -> None:
+    measured = estimate(rows(lost=3, gained=1, n=100, failing=10))
+    assert (measured.n, measured.lost, measured.gained) == (100, 3, 1)
+    assert measured.baseline_mean == pytest.approx(0.89)
+    assert measured.candidate_mean == pytest.approx(0.87)
+    assert measured.difference == pytest.approx(-0.02)
+    assert measured.smallest_margin == -measured.lower
+    assert measured.p_adjusted == measured.p_regression
+
+
+def test_the_margin_that_would_pass_does_pass() -> None:
+    given = rows(lost=4, gained=1, n=60)
+    smallest = estimate(given).smallest_margin
+    assert found(given, replace(ONLY, margin=smallest + 1e-6)).decision is Decision.PASS
+    assert found(given, replace(ONLY, margin=smallest - 1e-6)).decision is not Decision.PASS
+
+
+def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
+    given = rows(lost=12, gained=0, n=100)
+    assert found(given).decision is Decision.FAIL
+    tolerant = Policy(rules=[NoWorse(tolerance=0.1)])
+    assert found(given, tolerant).decision is Decision.INCONCLUSIVE
+
+
+def test_draws_are_averaged_before_cases_are_counted() -> None:
+    given = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
+    measured = estimate(given)
+    assert (measured.lost, measured.n) == (0, 100)
+    assert measured.difference == pytest.approx(-1 / 3)
+
+
+def test_no_baseline_is_no_verdict() -> None:
+    said = found([row("a", [1], None)])
+    assert (said.decision, said.why, said.quality) == (
+        Decision.INCONCLUSIVE,
+        "no baseline: there is nothing to compare with",
+        False,
+    )
+
+
+def test_without_a_case_in_both_arms_nothing_is_compared() -> None:
+    edited = Row(case="a", candidate=arm(1, facts="new"), baseline=arm(1, facts="old"))
+    said = found([edited])
+    assert said.decision is Decision.INCONCLUSIVE
+    assert said.why == "no case owes pass in both arms on the same facts"
+
+
+def test_identical_requests_pass_by_identity_however_few() -> None:
+    same = [Row(case="a", candidate=arm(0), baseline=arm(1))]
+    said = found(same)
+    assert (said.decision, said.quality) == (Decision.PASS, True)
+    assert said.why == "by identity: 1 request is the same as on the baseline"
+
+
+def test_an_identical_case_among_others_counts_as_no_difference() -> None:
+    same = Row(case="same", candidate=arm(0), baseline=arm(1))
+    measured = estimate([*rows(lost=0, gained=0, n=59), same])
+    assert (measured.identical, measured.lost, measured.difference) == (1, 0, 0.0)
+    assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
+
+
+def test_unmeasured_draws_are_taken_at_worst_for_a_pass_and_at_best_for_a_regression() -> None:
+    whole = rows(lost=0, gained=0, n=100)
+    broken = [row(f"b{at}", [failed()], [1]) for at in range(4)]
+    measured = estimate([*whole[4:], *broken])
+    as_lost = estimate(rows(lost=4, gained=0, n=100))
+    as_held = estimate(whole)
+    assert measured.lower == as_lost.lower
+    assert (measured.upper, measured.p_regression) == (as_held.upper, as_held.p_regression)
+    assert (measured.unmeasured, measured.lost, measured.n) == (4, 0, 100)
+    assert measured.difference == 0.0
+
+
+def test_unmeasured_baseline_draws_are_filled_too() -> None:
+    missing = [row(f"b{at}", [0], [failed()]) for at in range(4)]
+    measured = estimate([*rows(lost=0, gained=0, n=96), *missing])
+    assert measured.lower == estimate(rows(lost=4, gained=0, n=100)).lower
+    assert measured.unmeasured == 4
+
+
+def test_a_comparison_in_which_nothing_was_measured_is_incomplete() -> None:
+    said = found([row("a", [failed()], [1]), row("b", [failed()], [1])])
+    assert (said.decision, said.why) == (
+        Decision.INCOMPLETE,
+        "none of 2 cases was measured in both arms",
+    )
+
+
+def test_groups_widen_the_interval() -> None:
+    given = rows(lost=6, gained=0, n=200)
+    alone, together = estimate(given), estimate(grouped(given, 6))
+    assert (alone.groups, alone.design_effect) == (None, None)
+    assert (together.groups, together.design_effect) == (34, pytest.approx(6.17, abs=0.05))
+    assert together.lower < alone.lower
+    assert found(given).decision is Decision.FAIL
+    assert found(grouped(given, 6)).decision is Decision.INCONCLUSIVE
+
+
+def test_fewer_than_ten_groups_decide_nothing() -> None:
+    said = found(grouped(rows(lost=0, gained=0, n=900), 100))
+    assert said.decision is Decision.INCONCLUSIVE
+    assert said.why == (
+        "0 lost, 0 gained of 900, in only 9 groups: fewer than 10 tell nothing reliable"
+    )
+
+
+def test_a_declared_slice_is_decided_on_its_own_cases() -> None:
+    other = [replace(each, case=f"x{each.case}") for each in rows(lost=0, gained=0, n=100)]
+    given = [*other, *(replace(each, tags=("refund",)) for each in rows(lost=5, gained=0, n=30))]
+    policy = Policy(rules=[NoWorse(tag="refund")])
+    said = found(given, policy)
+    assert (said.slice, said.decision) == ("refund", Decision.FAIL)
+    assert said.estimate is not None
+    assert said.estimate.n == 30
+
+
+def test_a_tag_that_no_compared_case_has_is_said() -> None:
+    said = found(rows(lost=0, gained=0, n=60), Policy(rules=[NoWorse(tag="none")]))
+    assert said.why == "no case with the tag none owes pass in both arms on the same facts"
+
+
+def test_another_metric_is_compared_by_its_own_values() -> None:
+    def case(at: int) -> Row:
+        now = [draw(0.6, label="similarity")]
+        return row(f"c{at}", now, [draw(0.9, label="similarity")])
+
+    said = found([case(at) for at in range(80)], Policy(rules=[NoWorse(metric="similarity")]))
+    assert (said.metric, said.decision) == ("similarity", Decision.FAIL)
+    assert said.estimate is not None
+    assert said.estimate.difference == pytest.approx(-0.3)
+
+
+def test_a_metric_that_no_scorer_gives_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownName, match="unknown metric 'similarty'") as caught:
+        verdict(rows(lost=0, gained=0, n=2), Policy(rules=[NoWorse(metric="similarty")]))
+    assert caught.value.hint == "did you mean 'similarity'?"
+
+
+def test_an_anchor_is_compared_with_its_own_version() -> None:
+    policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
+    steady = trial(rows(lost=0, gained=0, n=100), policy)
+    anchored = replace(steady, anchors={"v1": compared(rows(lost=20, gained=0, n=100))})
+    decided = decide([anchored])
+    assert decided.decision is Decision.FAIL
+    assert finding(decided, "no_worse").decision is Decision.PASS
+    assert "worse than the anchor v1 beyond chance" in finding(decided, "anchor").why
+
+
+def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
+    decided = verdict(rows(lost=0, gained=0, n=100), Policy(rules=[Anchor(version="v1")]))
+    assert (decided.decision, finding(decided, "anchor").why) == (
+        Decision.INCOMPLETE,
+        "not measured against the anchor v1",
+    )
+
+
+def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
+    advisory = row("x", [Draw(output="o", scores={"style": 1.0})], [1])
+    only_style = Row(
+        case="y",
+        candidate=arm(draw(True, label="style"), request="new"),
+        baseline=arm(draw(True, label="style"), request="old"),
+    )
+    measured = estimate([*rows(lost=0, gained=0, n=60), only_style])
+    assert measured.n == 60
+    assert estimate([*rows(lost=0, gained=0, n=60), advisory]).unmeasured == 1
