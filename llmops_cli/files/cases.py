@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
 from llmops_cli.core.digest import Json, digest, short
-from llmops_cli.core.errors import InvalidFiles, Location
-from llmops_cli.files.explain import validated
+from llmops_cli.core.errors import InvalidFiles, Location, suggestion
+from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.inputs import Schemas, is_required, mismatch
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.prompts import message_of
@@ -24,7 +23,9 @@ from llmops_cli.files.rows import Row
 from llmops_cli.files.schema import WrittenCase
 from llmops_cli.files.scorers import ScorerReader
 from llmops_cli.files.template import Options
-from llmops_cli.core.errors import suggestion
+
+NOTHING: Mapping[str, Json] = {}
+"""One empty mapping for all cases without metadata: there may be a million of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Expectations:
     schemas: Sequence[Schemas]
     """The declared inputs of each prompt that the evalset gates."""
     scorers: tuple[ScorerSpec, ...]
+    complete: bool
+    """Whether every scorer of the evalset could be read: only then can a case lack one."""
     retired: Mapping[str, str]
 
 
@@ -54,6 +57,9 @@ class CaseReader:
         self._problems = problems
         self._names = frozenset(name for each in expectations.schemas for name in each)
         self._templated = self._compiled(expectations.scorers)
+        self._expecting = [
+            spec for spec in expectations.scorers if kinds[spec.kind].expects is not None
+        ]
         self._gated = any(not spec.advisory for spec in expectations.scorers)
         self._labels = {spec.label for spec in expectations.scorers}
         self._seen: dict[str, Location] = {}
@@ -67,7 +73,7 @@ class CaseReader:
                 cases.append(self._case(written, where))
         return tuple(cases)
 
-    def _case(self, written: WrittenCase, where: Any) -> Case:
+    def _case(self, written: WrittenCase, where: Where) -> Case:
         line: Location = where()
         scorers = self._scorers_of(written, where)
         case = Case(
@@ -81,7 +87,7 @@ class CaseReader:
             critical=written.critical,
             group=written.group,
             known_failing=written.known_failing,
-            metadata=written.metadata,
+            metadata=written.metadata or NOTHING,
             where=line,
         )
         self._check_id(case, line, given=written.id is not None)
@@ -96,7 +102,7 @@ class CaseReader:
         }
         return f"{self._wanted.evalset}-{short(digest('llmops/case-id/v1', asked))}"
 
-    def _scorers_of(self, written: WrittenCase, where: Any) -> tuple[ScorerSpec, ...]:
+    def _scorers_of(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
         if not written.scorers:
             return ()
         return self._reader.read(
@@ -130,18 +136,21 @@ class CaseReader:
 
     def _check_scorers(self, case: Case, line: Location) -> None:
         asserts = self._gated or any(not spec.advisory for spec in case.scorers)
-        if not asserts and not (self._wanted.scorers and not case.scorers):
+        if self._wanted.complete and not asserts and not self._wanted.scorers:
             hint = "add a scorer to it or to its evalset"
             self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
-        for spec, options in (*self._templated, *self._compiled(case.scorers)):
+        own = self._compiled(case.scorers) if case.scorers else ()
+        for spec, options in (*self._templated, *own):
             try:
                 rendered = options.render(case)
             except InvalidFiles as error:
                 self._problems.take(*error.problems)
                 continue
-            for name in options.changing:
-                if (why := self._reader.fits(spec, name, rendered[name])) is not None:
-                    self._problems.add(line, f"'{spec.label}.{name}' of this case: {why}")
+            for why in self._reader.wrong(spec, rendered):
+                self._problems.add(line, f"'{spec.label}' of this case: {why}")
+        for spec in (*self._expecting, *case.scorers):
+            if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
+                self._problems.add(line, lacking, "give the case an `expected`")
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         compiled = ((spec, Options(spec, self._kinds[spec.kind])) for spec in scorers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from llmops_cli.core.case import Evalset, ScorerSpec
@@ -24,7 +24,7 @@ from llmops_cli.files.paths import Source, Unreadable, within
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.rows import Row, rows_of
 from llmops_cli.files.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.files.scorers import ScorerReader
+from llmops_cli.files.scorers import Check, ScorerReader
 from llmops_cli.files.yaml import Document
 
 FOLDER = "evalsets"
@@ -39,6 +39,8 @@ class Header:
     path: str
     prompts: tuple[str, ...]
     scorers: tuple[ScorerSpec, ...]
+    complete: bool
+    """Whether all its scorers could be read."""
     repeats: int
     gate: Mapping[str, Json]
     retired: Mapping[str, str]
@@ -59,12 +61,13 @@ class EvalsetReader:
         catalogue: Catalogue,
         source: Source,
         problems: Problems,
+        check: Check | None = None,
     ) -> None:
         self._prompts = prompts
         self._catalogue = catalogue
         self._source = source
         self._problems = problems
-        self._scorers = ScorerReader(catalogue, source, problems)
+        self._scorers = ScorerReader(catalogue, source, problems, check)
 
     def header(self, document: Document) -> Header | None:
         """The evalset of a file; None if there is too much wrong to go on."""
@@ -76,12 +79,14 @@ class EvalsetReader:
         wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
         prompts = self._known(wanted if wanted is not None else [name], document)
         inline = not isinstance(written.cases, str)
+        scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
         data: Any = document.data
         return Header(
             name=name,
             path=document.path,
             prompts=prompts,
-            scorers=self._specs(written.scorers, lambda *at: where("scorers", *at), prompts),
+            scorers=scorers,
+            complete=len(scorers) == len(written.scorers),
             repeats=written.repeats,
             gate=read_gate(written.gate, where, self._problems, "gate"),
             retired=written.retired,
@@ -102,17 +107,21 @@ class EvalsetReader:
         entries = github.scorer_entries(written, document, self._catalogue, self._problems)
         if not entries and len(self._problems) == before:
             hint = "add `evaluators`, or an evalset with scorers"
-            self._problems.add(where("testData"), "testData without evaluators asserts nothing", hint)
+            self._problems.add(
+                where("testData"), "testData without evaluators asserts nothing", hint
+            )
         positions = [position for position, _ in entries]
+        scorers = self._specs(
+            [entry for _, entry in entries],
+            lambda position, *at: where("evaluators", positions[position], *at),
+            (prompt.name,),
+        )
         return Header(
             name=prompt.name,
             path=document.path,
             prompts=(prompt.name,),
-            scorers=self._specs(
-                [entry for _, entry in entries],
-                lambda position, *at: where("evaluators", positions[position], *at),
-                (prompt.name,),
-            ),
+            scorers=scorers,
+            complete=len(self._problems) == before,
             repeats=1,
             gate={},
             retired={},
@@ -127,7 +136,11 @@ class EvalsetReader:
         before = len(self._problems)
         schemas = [self._prompts[name].inputs for name in header.prompts]
         expectations = Expectations(
-            evalset=header.name, schemas=schemas, scorers=header.scorers, retired=header.retired
+            evalset=header.name,
+            schemas=schemas,
+            scorers=header.scorers,
+            complete=header.complete,
+            retired=header.retired,
         )
         reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
         cases = reader.read(self._rows(header, schemas))
@@ -183,11 +196,6 @@ class EvalsetReader:
         except Unreadable as error:
             self._problems.add(document.where("cases"), str(error))
             return ""
-
-
-def moved(header: Header, prompts: Sequence[str]) -> Header:
-    """The same evalset for other prompts."""
-    return replace(header, prompts=tuple(prompts))
 
 
 def _at(where: Where, position: int) -> Where:

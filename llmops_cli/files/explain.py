@@ -64,7 +64,7 @@ def validated(
     except ValidationError as error:
         for each in error.errors(include_url=False, include_input=True, include_context=True):
             place = tuple(_written(data, each["loc"]))
-            message, hint = _said(shape, place, dict(each))
+            message, hint = _said(shape, place, at, dict(each))
             problems.add(where(*at, *place), message, hint)
     return None
 
@@ -95,10 +95,13 @@ def _written(data: Any, loc: tuple[str | int, ...]) -> Iterator[str | int]:
 
 
 def _said(
-    shape: type[BaseModel], place: tuple[str | int, ...], error: dict[str, Any]
+    shape: type[BaseModel],
+    place: tuple[str | int, ...],
+    at: tuple[str | int, ...],
+    error: dict[str, Any],
 ) -> tuple[str, str | None]:
     kind = error["type"]
-    name = ".".join(map(str, place)) or "the file"
+    name = ".".join(map(str, (*at, *place))) or "the file"
     if kind == "extra_forbidden":
         known = _keys(shape, place[:-1])
         return f"unknown key '{place[-1]}'", nearest(str(place[-1]), known)

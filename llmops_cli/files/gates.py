@@ -11,9 +11,7 @@ from llmops_cli.files.problems import Problems
 from llmops_cli.files.schema import RULE_OPTIONS, Gate
 
 
-def read_gate(
-    gate: Gate, where: Where, problems: Problems, *at: str | int
-) -> dict[str, Any]:
+def read_gate(gate: Gate, where: Where, problems: Problems, *at: str | int) -> dict[str, Any]:
     """The keys that the patch sets, as plain data; `at` is where the patch stands in its file."""
     patch = gate.model_dump(exclude_unset=True, exclude_none=True)
     if "rules" in patch:
@@ -32,7 +30,9 @@ def _rule(
     if isinstance(written, dict) and len(written) == 1:
         (name,) = written
     if not isinstance(name, str):
-        problems.add(where(*place), "not a rule", "write `name`, `name: value` or `name: {options}`")
+        problems.add(
+            where(*place), "not a rule", "write `name`, `name: value` or `name: {options}`"
+        )
         return None
     if name not in RULE_OPTIONS:
         problems.add(where(*place), f"unknown rule '{name}'", suggestion(name, list(RULE_OPTIONS)))

@@ -3,12 +3,12 @@
 The file runs unchanged. `string` evaluators become our text scorers with GitHub's rules: `equals`
 compares whole, the others ignore case. `llm` evaluators and the `uses: github/…` ones ask a model
 for a verdict; they are read where the installation has the judged scorers, and are an error where
-it has not, since an evaluator that is left out silently would be a gate left open.
+it has not, since an evaluator that is left out silently would be a gate left open. The exception
+is `github/similarity`, which is then measured by edit distance.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,10 +16,11 @@ from llmops_cli.core.catalogue import Catalogue
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.files.problems import Problems
-from llmops_cli.files.sandbox import is_template
 from llmops_cli.files.schema import Evaluator, StringEvaluator, WrittenPrompt
 from llmops_cli.files.yaml import Document
 
+SIMILAR = 0.25
+"""GitHub's evaluators pass above one star of five, which is 0.25 on their scale from 0 to 1."""
 BUILT_IN = ("similarity", "relevance", "coherence", "fluency", "groundedness")
 
 
@@ -97,17 +98,13 @@ def _string(
     if not conditions:
         raise NotRunnable(f"the evaluator '{name}' asks for nothing")
     for position, (condition, text) in enumerate(conditions.items()):
-        label = name if position == 0 else f"{name} ({condition})"
-        if condition == "ends_with":
-            if is_template(text):
-                raise NotRunnable(
-                    f"the evaluator '{name}' ends with a template", "use a `regex` scorer"
-                )
-            yield {"regex": {"pattern": rf"(?is){re.escape(text)}\s*\Z", "name": label}}
-            continue
         kind = catalogue.scorers["exact" if condition == "equals" else condition]
-        options: dict[str, Any] = {kind.shorthand or "value": text, "name": label}
-        if condition != "equals" and "ignore_case" in kind.options:
+        assert kind.shorthand is not None
+        options: dict[str, Any] = {
+            kind.shorthand: text,
+            "name": name if position == 0 else f"{name} ({condition})",
+        }
+        if condition != "equals":
             options["ignore_case"] = True
         yield {kind.name: options}
 
@@ -119,7 +116,8 @@ def _built_in(evaluator: Evaluator, catalogue: Catalogue) -> dict[str, Any]:
         known = [f"github/{each}" for each in BUILT_IN]
         raise NotRunnable(f"unknown evaluator '{uses}'", suggestion(uses, known))
     if name == "similarity" and "choice" not in catalogue.scorers:
-        return {"similarity": {"value": "{{ expected }}", "name": evaluator.name}}
+        options = {"value": "{{ expected }}", "min": SIMILAR, "name": evaluator.name}
+        return {"similarity": options}
     return _judged(evaluator.name, catalogue, built_in=name)
 
 

@@ -7,7 +7,7 @@ written there (`schema.InputSchema`). `required` is true unless an input says fa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from llmops_cli.core.digest import Json
@@ -23,21 +23,6 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-
-
-def mismatches(
-    values: Mapping[str, Any], schemas: Schemas
-) -> Iterator[tuple[str, str, str | None]]:
-    """Input, what is wrong with it, and a hint, for everything in `values` that does not fit."""
-    for name in values:
-        if name not in schemas:
-            yield name, "is not declared by the prompt", suggestion(name, sorted(schemas))
-    for name, schema in schemas.items():
-        if name not in values:
-            if is_required(schema):
-                yield name, "is missing", suggestion(name, [each for each in values])
-        elif (why := mismatch(values[name], schema)) is not None:
-            yield name, why, None
 
 
 def is_required(schema: Mapping[str, Json]) -> bool:

@@ -59,7 +59,9 @@ class ModelReader:
         if shape is None:
             return None
         if shape.model is None and not kind.offline:
-            self._problems.add(where(*place), f"'{alias}' lacks `model`", f"{kind.name}'s name for it")
+            self._problems.add(
+                where(*place), f"'{alias}' lacks `model`", f"{kind.name}'s name for it"
+            )
         self._check_headers(shape, *place)
         return _model_of(alias, shape, kind, written, self._identity(shape.identity, *place))
 

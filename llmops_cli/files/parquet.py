@@ -7,19 +7,18 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
+from pyarrow.parquet import ParquetFile
 
 BATCH = 10_000
 
 
 def read(content: bytes) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Column names, and rows of plain values. Raises `ValueError` if the bytes are no Parquet."""
-    file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+    file = ParquetFile(io.BytesIO(content))
     return list(file.schema_arrow.names), _rows(file)
 
 
-def _rows(file: pyarrow.parquet.ParquetFile) -> Iterator[tuple[Any, ...]]:
+def _rows(file: ParquetFile) -> Iterator[tuple[Any, ...]]:
     for batch in file.iter_batches(batch_size=BATCH):
         columns = [column.to_pylist() for column in batch.columns]
         for row in zip(*columns, strict=True):

@@ -29,6 +29,7 @@ from llmops_cli.files.problems import Problems
 from llmops_cli.files.prompts import PromptReader
 from llmops_cli.files.sandbox import Sandbox
 from llmops_cli.files.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
+from llmops_cli.files.scorers import Check
 from llmops_cli.files.yaml import Document, load_yaml
 
 PROJECT_FILE = "llmops.yaml"
@@ -52,6 +53,7 @@ class Project:
     """Project files, or globs of them, whose code may run."""
     catalogue: Catalogue
     source: Source
+    check: Check | None = None
 
     def resolve_model(self, name: str) -> Model:
         """The model an alias or `provider/model` means. Raises `UnknownName`."""
@@ -72,7 +74,7 @@ class Project:
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
         """Several evalsets with their cases; every problem in any of them at once."""
         problems = Problems()
-        reader = EvalsetReader(self.prompts, self.catalogue, self.source, problems)
+        reader = EvalsetReader(self.prompts, self.catalogue, self.source, problems, self.check)
         loaded = tuple(reader.evalset(self._header(name)) for name in names)
         problems.refuse()
         return loaded
@@ -99,21 +101,26 @@ def find_root(start: Path) -> Path:
     )
 
 
-def load_project(root: Path, catalogue: Catalogue, *, source: Source | None = None) -> Project:
-    """Everything but the cases. Raises `InvalidFiles` with every problem at once."""
+def load_project(
+    root: Path, catalogue: Catalogue, *, source: Source | None = None, check: Check | None = None
+) -> Project:
+    """Everything but the cases. Raises `InvalidFiles` with every problem at once.
+
+    `check` asks the scorers' own code about their options (`registry.wrong_options`).
+    """
     problems = Problems()
-    project = _Loading(root, catalogue, source or Folder(root), problems).project()
+    project = _Loading(root, catalogue, source or Folder(root), problems, check).project()
     problems.refuse()
     return project
 
 
 def check_project(
-    root: Path, catalogue: Catalogue, *, source: Source | None = None
+    root: Path, catalogue: Catalogue, *, source: Source | None = None, check: Check | None = None
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    project = _Loading(root, catalogue, source or Folder(root), problems).project()
-    reader = EvalsetReader(project.prompts, catalogue, project.source, problems)
+    project = _Loading(root, catalogue, source or Folder(root), problems, check).project()
+    reader = EvalsetReader(project.prompts, catalogue, project.source, problems, check)
     loaded = tuple(map(reader.evalset, project.evalsets.values()))
     problems.refuse()
     return project, loaded
@@ -123,9 +130,15 @@ class _Loading:
     """One pass over a project's files; parts that cannot be read are noted and left out."""
 
     def __init__(
-        self, root: Path, catalogue: Catalogue, source: Source, problems: Problems
+        self,
+        root: Path,
+        catalogue: Catalogue,
+        source: Source,
+        problems: Problems,
+        check: Check | None,
     ) -> None:
         self._root = root
+        self._check = check
         self._catalogue = catalogue
         self._source = source
         self._problems = problems
@@ -152,6 +165,7 @@ class _Loading:
             trust=tuple(written.trust),
             catalogue=self._catalogue,
             source=self._source,
+            check=self._check,
         )
 
     def _document(self, path: str) -> Document | None:
@@ -197,9 +211,7 @@ class _Loading:
             except UnknownName as error:
                 self._problems.add(document.where("model"), error.message, error.hint)
 
-    def _environments(
-        self, written: WrittenProject, document: Document
-    ) -> Iterable[Environment]:
+    def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
         if isinstance(written.environments, list):
             before: str | None = None
             for position, name in enumerate(written.environments):
@@ -231,7 +243,7 @@ class _Loading:
         read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
         prompts: Mapping[str, Prompt],
     ) -> dict[str, Header]:
-        reader = EvalsetReader(prompts, self._catalogue, self._source, self._problems)
+        reader = EvalsetReader(prompts, self._catalogue, self._source, self._problems, self._check)
         own = (reader.own_header(*each) for each in read.values())
         found: dict[str, Header] = {}
         for header in (*own, *self._headers(reader)):

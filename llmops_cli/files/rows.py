@@ -36,9 +36,7 @@ IN_CELLS = frozenset({"id", "expected", "contexts", "tags", "critical", "group",
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".yaml", ".yml", ".parquet")
 
 
-def rows_of(
-    path: str, source: Source, schemas: Schemas, problems: Problems
-) -> Iterator[Row]:
+def rows_of(path: str, source: Source, schemas: Schemas, problems: Problems) -> Iterator[Row]:
     """The rows of a table file with the line of each. Raises `Unreadable` if it cannot be read."""
     if path.endswith((".jsonl", ".ndjson")):
         yield from _jsonl(source.read(path, limit=MAX_CASES), path, problems)
@@ -200,9 +198,7 @@ def _field(name: str, text: str) -> Any:
     return text
 
 
-def _parquet(
-    content: bytes, path: str, schemas: Schemas, problems: Problems
-) -> Iterator[Row]:
+def _parquet(content: bytes, path: str, schemas: Schemas, problems: Problems) -> Iterator[Row]:
     try:
         parquet = importlib.import_module("llmops_cli.files.parquet")
     except ImportError:

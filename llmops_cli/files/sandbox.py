@@ -14,8 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateRuntimeError, TemplateSyntaxError, Undefined, meta, nodes
-from jinja2.defaults import DEFAULT_FILTERS
+from jinja2 import (
+    StrictUndefined,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    Undefined,
+    meta,
+    nodes,
+)
+from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.loaders import DictLoader
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -30,15 +37,21 @@ MAX_INCLUDES = 5
 
 MARKERS = ("{{", "{%", "{#")
 FILTERS = (
-    "abs batch capitalize count dictsort first float groupby int items last length list lower "
-    "map max min reject rejectattr reverse round select selectattr slice sort string sum title "
-    "trim truncate unique upper urlencode wordcount"
-).split()
-METHODS = frozenset(
-    "capitalize casefold count endswith find get index isalpha isdigit isnumeric isspace items "
-    "keys lower lstrip partition removeprefix removesuffix rpartition rsplit rstrip split "
-    "splitlines startswith strip title upper values cycle".split()
+    *("abs", "batch", "capitalize", "count", "dictsort", "first", "float", "groupby", "int"),
+    *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr"),
+    *("reverse", "round", "select", "selectattr", "slice", "sort", "string", "sum", "title"),
+    *("trim", "truncate", "unique", "upper", "urlencode", "wordcount"),
 )
+"""Jinja's own filters that the language keeps; `default`, `join` … are ours."""
+METHODS = frozenset(
+    (
+        *("capitalize", "casefold", "count", "endswith", "find", "get", "index", "isalpha"),
+        *("isdigit", "isnumeric", "isspace", "items", "keys", "lower", "lstrip", "partition"),
+        *("removeprefix", "removesuffix", "rpartition", "rsplit", "rstrip", "split"),
+        *("splitlines", "startswith", "strip", "title", "upper", "values", "cycle"),
+    )
+)
+"""Methods of texts, lists and mappings (and `loop.cycle`) that never make more than they got."""
 REFUSED: Mapping[type[nodes.Node], str] = {
     nodes.Macro: "macro",
     nodes.CallBlock: "call",
@@ -86,10 +99,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             finalize=_printable,
             keep_trailing_newline=True,
             optimized=False,  # constants are computed when rendering, under the same limits
-            autoescape=False,  # noqa: S701 - prompts are text, not HTML
+            autoescape=False,  # prompts are text, not HTML
         )
         self.globals.clear()
-        self.filters = {name: _bounded(DEFAULT_FILTERS[name]) for name in FILTERS} | {
+        self.filters = {name: _bounded(JINJA_FILTERS[name]) for name in FILTERS} | {
             "default": _default,
             "d": _default,
             "indent": _indent,

@@ -156,7 +156,7 @@ class WrittenPrompt(Written):
     json_schema: str | dict[str, Any] | None = Field(
         default=None, alias="jsonSchema", description="A JSON Schema, or its JSON text"
     )
-    tools: list[Tool] = []
+    tools: list[Tool] = Field(default_factory=list)
     test_data: list[dict[str, Any]] | None = Field(default=None, alias="testData")
     evaluators: list[Evaluator] | None = None
 
@@ -167,16 +167,18 @@ class WrittenCase(Written):
     id: Annotated[Text | None, BeforeValidator(_text)] = Field(
         default=None, description="Default: the evalset's name and a digest of the inputs"
     )
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, Any] = Field(default_factory=dict)
     expected: Any = None
-    contexts: list[str] = Field(default=[], description="Passages, for RAG scorers")
-    messages: list[WrittenMessage] = Field(default=[], description="Earlier turns")
-    scorers: list[Any] = Field(default=[], description="Added to the evalset's, for this case")
-    tags: list[Text] = []
+    contexts: list[str] = Field(default_factory=list, description="Passages, for RAG scorers")
+    messages: list[WrittenMessage] = Field(default_factory=list, description="Earlier turns")
+    scorers: list[Any] = Field(
+        default_factory=list, description="Added to the evalset's, for this case"
+    )
+    tags: list[Text] = Field(default_factory=list)
     critical: bool = False
     group: Text | None = Field(default=None, description="Cases that stand or fall together")
     known_failing: Text | None = Field(default=None, description="Why it fails today")
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 class NoWorse(Written):
@@ -261,9 +263,9 @@ class WrittenEvalset(Written):
         Discriminator(_shape),
     ] = Field(description="A JSONL, CSV, YAML or Parquet file beside this one, or the cases")
     repeats: Positive = Field(default=1, description="Gate draws per case")
-    scorers: list[Any] = []
+    scorers: list[Any] = Field(default_factory=list)
     gate: Gate = Field(default_factory=Gate)
-    retired: dict[str, Text] = Field(default={}, description="Cases that went: id to why")
+    retired: dict[str, Text] = Field(default_factory=dict, description="Cases that went: id to why")
 
 
 class WrittenPrice(Written):
@@ -290,8 +292,10 @@ class WrittenModel(Written):
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         default=None, description="Name of the environment variable that holds the key"
     )
-    headers: dict[str, str] = Field(default={}, description="`env:NAME` reads the environment")
-    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="`env:NAME` reads the environment"
+    )
+    extra_body: dict[str, Any] = Field(default_factory=dict)
     max_concurrency: Positive = 16
     rpm: Positive | None = Field(default=None, description="Requests per minute")
     tpm: Positive | None = Field(default=None, description="Tokens per minute")
@@ -308,7 +312,7 @@ class WrittenEnvironment(Written):
     after: Name | None = Field(default=None, description="Must run there first")
     accept: Literal["inconclusive", "pass"] = "inconclusive"
     gate: Gate = Field(default_factory=Gate)
-    destinations: list[Text] = []
+    destinations: list[Text] = Field(default_factory=list)
 
 
 class Evidence(Written):
@@ -326,4 +330,6 @@ class WrittenProject(Written):
     ] = Field(default=["production"], description="In promotion order")
     gate: Gate = Field(default_factory=Gate)
     evidence: Evidence = Field(default_factory=Evidence)
-    trust: list[Text] = Field(default=[], description="Project files (globs) whose code may run")
+    trust: list[Text] = Field(
+        default_factory=list, description="Project files (globs) whose code may run"
+    )

@@ -9,10 +9,10 @@ files, and that a scorer that gates can fail.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,7 +26,7 @@ from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
 from llmops_cli.files.template import FACTS, strings
 
 COMMON = ("name", "min", "max", "advisory")
-"""Options that every scorer takes."""
+"""Options that every scorer takes; where a kind has one of that name, its own is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,34 @@ class _Entry:
     negate: bool
     where: Location
 
+    def common(self, name: str, default: Any = None) -> Any:
+        """An option that every scorer takes."""
+        return default if name in self.kind.options else self.options.get(name, default)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options of the scorer itself."""
+        return {
+            name: value
+            for name, value in self.options.items()
+            if name in self.kind.options or name not in COMMON
+        }
+
+
+Check: TypeAlias = Callable[[ScorerKind, Mapping[str, Any]], str | None]
+"""What the scorer's own code finds wrong with rendered options, beyond their types."""
+
 
 class ScorerReader:
     """Reads scorer lists of one project; types and files are looked at once each."""
 
-    def __init__(self, catalogue: Catalogue, source: Source, problems: Problems) -> None:
+    def __init__(
+        self, catalogue: Catalogue, source: Source, problems: Problems, check: Check | None = None
+    ) -> None:
         self._kinds = catalogue.scorers
         self._source = source
         self._problems = problems
+        self._check = check
         self._sandbox = Sandbox()
         self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
         self._files: dict[str, str | None] = {}
@@ -61,32 +81,42 @@ class ScorerReader:
         found = [
             entry
             for position, written in enumerate(entries)
-            if (entry := self._entry(written, where(position)))
+            if (entry := self._entry(written, where(position))) is not None
         ]
         self._reserve(found, taken)
-        return tuple(
-            spec for each in found if (spec := self._spec(each, names, taken)) is not None
-        )
+        return tuple(spec for each in found if (spec := self._spec(each, names, taken)) is not None)
 
-    def fits(self, spec: ScorerSpec, name: str, value: Any) -> str | None:
-        """What is wrong with a rendered option, in words; None if it fits its type."""
-        return self._mismatch(self._kinds[spec.kind], name, value)
+    def wrong(self, spec: ScorerSpec, rendered: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong with options that a case has filled in."""
+        kind = self._kinds[spec.kind]
+        before = [
+            f"'{name}': {why}"
+            for name, value in rendered.items()
+            if (why := self._mismatch(kind, name, value)) is not None
+        ]
+        yield from before
+        if not before and self._check is not None and kind.check is not None:
+            said = self._check(kind, rendered)
+            if said is not None:
+                yield said
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
         negate = False
         while isinstance(written, Mapping) and set(written) == {"not"}:
             negate, written = not negate, written["not"]
+        name: Any = None
+        value: Any = {}
         if isinstance(written, str):
-            name, value = written, {}
+            name = written
         elif isinstance(written, Mapping) and len(written) == 1:
             ((name, value),) = written.items()
-        else:
+        if not isinstance(name, str):
             hint = "write `name`, `name: value` or `name: {options}`, one scorer per '-'"
             self._problems.add(where, "not a scorer", hint)
             return None
         kind = self._kinds.get(name)
         if kind is None:
-            hint = suggestion(name, sorted(self._kinds))
+            hint = suggestion(name, sorted(self._kinds)) or "there are no scorers"
             self._problems.add(where, f"unknown scorer '{name}'", hint)
             return None
         if isinstance(value, Mapping):
@@ -100,7 +130,7 @@ class ScorerReader:
     def _reserve(self, entries: Sequence[_Entry], taken: set[str]) -> None:
         """Labels that people chose come first, so that made-up ones give way to them."""
         for entry in entries:
-            label = entry.options.get("name")
+            label = entry.common("name")
             if label is None:
                 continue
             if not isinstance(label, str) or not label.strip() or label == "pass":
@@ -112,39 +142,49 @@ class ScorerReader:
             else:
                 taken.add(label)
 
-    def _spec(
-        self, entry: _Entry, names: AbstractSet[str], taken: set[str]
-    ) -> ScorerSpec | None:
+    def _spec(self, entry: _Entry, names: AbstractSet[str], taken: set[str]) -> ScorerSpec | None:
         before = len(self._problems)
         kind = entry.kind
-        options = {key: value for key, value in entry.options.items() if key not in COMMON}
-        self._check_options(entry, options, names)
+        self._check_options(entry, names)
         minimum, maximum = self._thresholds(entry)
-        advisory = entry.options.get("advisory", False)
+        advisory = entry.common("advisory", default=False)
         if not isinstance(advisory, bool):
             self._problems.add(entry.where, f"'{kind.name}.advisory' must be true or false")
-        elif not advisory and minimum is None and maximum is None:
-            hint = "give `min` or `max`, or `advisory: true` to show it only"
-            self._problems.add(entry.where, f"'{kind.name}' gates but can never fail", hint)
-        label = entry.options.get("name") or _free(kind.name, entry.negate, taken)
+        label = entry.common("name") or _free(kind.name, taken, negate=entry.negate)
         if len(self._problems) > before:
             return None
-        return ScorerSpec(
+        spec = ScorerSpec(
             kind=kind.name,
             label=label,
-            options=options,
+            options=entry.own,
             minimum=minimum,
             maximum=maximum,
             negate=entry.negate,
             advisory=advisory,
             where=entry.where,
         )
+        self._check_whole(spec, kind, entry.where)
+        return spec if len(self._problems) == before else None
+
+    def _check_whole(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
+        lacking = kind.lacks(spec)
+        if lacking is None and not spec.advisory and spec.minimum is None and spec.maximum is None:
+            lacking = f"'{kind.name}' gates but can never fail"
+        if lacking is not None:
+            self._problems.add(where, lacking, "give `min` or `max`")
+        templated = any(
+            kind.options[name].template and any(map(is_template, strings(value)))
+            for name, value in spec.options.items()
+        )
+        if not templated:
+            for why in self.wrong(spec, spec.options):
+                self._problems.add(where, f"'{kind.name}': {why}")
 
     def _thresholds(self, entry: _Entry) -> tuple[float | None, float | None]:
-        """What is given; or what the scorer's kind says; or 1, where the score is pass or fail."""
+        """What is given; where nothing is, what the scorer's kind says."""
         given: dict[str, float | None] = {"min": None, "max": None}
         for name in given:
-            value = entry.options.get(name)
+            value = entry.common(name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 given[name] = float(value)
             elif value is not None:
@@ -154,15 +194,11 @@ class ScorerReader:
         if low is not None and high is not None and low > high:
             self._problems.add(entry.where, f"min {low:g} is above max {high:g}: nothing passes")
         if low is None and high is None:
-            low, high = entry.kind.minimum, entry.kind.maximum
-            if low is None and high is None and entry.kind.unit == "pass":
-                low = 1.0
+            return entry.kind.minimum, entry.kind.maximum
         return low, high
 
-    def _check_options(
-        self, entry: _Entry, options: Mapping[str, Any], names: AbstractSet[str]
-    ) -> None:
-        kind, where = entry.kind, entry.where
+    def _check_options(self, entry: _Entry, names: AbstractSet[str]) -> None:
+        kind, where, options = entry.kind, entry.where, entry.own
         for name in options:
             if name not in kind.options:
                 known = [*kind.options, *COMMON]
@@ -178,8 +214,9 @@ class ScorerReader:
                 self._check_template(entry, name, value, names)
             elif (why := self._mismatch(kind, name, value)) is not None:
                 self._problems.add(where, f"'{kind.name}.{name}': {why}", option.help)
-            elif name in kind.files and isinstance(value, str):
-                self._check_file(entry, value)
+            elif name in kind.files:
+                for path in (value,) if isinstance(value, str) else value:
+                    self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
 
     def _check_template(
         self, entry: _Entry, name: str, value: Any, names: AbstractSet[str]
@@ -208,17 +245,16 @@ class ScorerReader:
             return "; or ".join(each[:1].lower() + each[1:] for each in said)
         return None
 
-    def _check_file(self, entry: _Entry, written: str) -> None:
-        """The file is in the project; for code, `path/to/file.py:function`."""
-        path, colon, function = written.partition(".py:")
-        if entry.kind.code:
-            if not colon or not function.isidentifier():
+    def _check_file(self, entry: _Entry, written: str, *, is_code: bool) -> None:
+        """The file is in the project; code is `path/to/file.py:function`."""
+        path = written
+        if is_code:
+            stem, ending, function = written.partition(".py:")
+            if not ending or not function.isidentifier():
                 hint = "write path/to/file.py:function"
                 self._problems.add(entry.where, f"{written!r} names no function", hint)
                 return
-            path += ".py"
-        else:
-            path = written
+            path = f"{stem}.py"
         if path not in self._files:
             try:
                 self._source.read(path, limit=MAX_FILE)
@@ -229,7 +265,7 @@ class ScorerReader:
             self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
 
 
-def _free(kind: str, negate: bool, taken: set[str]) -> str:  # noqa: FBT001 - a word of the domain
+def _free(kind: str, taken: set[str], *, negate: bool) -> str:
     """`contains`, `not-contains`, `contains-2` …: the first that is free, and now taken."""
     label = next(each for each in _labels(f"not-{kind}" if negate else kind) if each not in taken)
     taken.add(label)

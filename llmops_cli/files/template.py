@@ -15,7 +15,6 @@ from jinja2 import Undefined, nodes
 
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
-from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.files.sandbox import RENDERING, BadTemplate, Sandbox, is_template
@@ -98,11 +97,8 @@ class Options:
                 self._changing.append((name, _compiled(sandbox, value, native=True)))
             else:
                 self._plain[name] = value
-
-    @property
-    def changing(self) -> tuple[str, ...]:
+        self.changing = tuple(name for name, _ in self._changing)
         """The options that differ from case to case."""
-        return tuple(name for name, _ in self._changing)
 
     def render(self, case: Case) -> dict[str, Any]:
         """The options for one case. Raises `InvalidFiles` where a template cannot be rendered."""
@@ -188,7 +184,7 @@ def _expression(sandbox: Sandbox, source: str) -> Render | None:
     inner = text[2:-2].removeprefix("-").removesuffix("-")
     compute = sandbox.compile_expression(inner, undefined_to_none=False)
 
-    def value(values: Values) -> Json:
+    def value(values: Values) -> Any:
         try:
             result = compute(values)
         except RENDERING as error:
@@ -204,7 +200,7 @@ def _looked_up(path: str) -> Render:
     """`a.b` without a template engine: by far the most common expression."""
     first, *rest = path.split(".")
 
-    def value(values: Values) -> Json:
+    def value(values: Values) -> Any:
         if first not in values:
             raise BadTemplate(f"'{first}' is undefined")
         found = values[first]

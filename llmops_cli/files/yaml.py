@@ -74,7 +74,9 @@ def load_yaml(content: bytes, path: str) -> Document:
     Raises `InvalidFiles` with every duplicate key, tag and alias, or with the first syntax error.
     """
     if len(content) > MAX_BYTES:
-        raise _invalid(path, None, f"larger than {MAX_BYTES // 1_000_000} MB", "use JSONL for cases")
+        raise _invalid(
+            path, None, f"larger than {MAX_BYTES // 1_000_000} MB", "use JSONL for cases"
+        )
     text = decode(content, path)
     reader = _Reader(path, yaml.parse(text, Loader=yaml.CSafeLoader))
     try:
@@ -88,6 +90,11 @@ def load_yaml(content: bytes, path: str) -> Document:
     if reader.problems:
         raise InvalidFiles(reader.problems)
     return Document(path, data, reader.lines, reader.text_lines)
+
+
+def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None  # the parser marks every event
+    return event.start_mark.line + 1
 
 
 def _invalid(path: str, line: int | None, message: str, hint: str | None = None) -> InvalidFiles:
@@ -118,17 +125,19 @@ class _Reader:
         return data
 
     def _value(self, event: yaml.Event, place: Place) -> Json:
-        self.lines.setdefault(place, event.start_mark.line + 1)
+        self.lines.setdefault(place, _line(event))
         if isinstance(event, yaml.AliasEvent):
             self._wrong(event, f"the alias '*{event.anchor}'", "write the value out")
             return None
-        self._plain(event)
         if isinstance(event, yaml.ScalarEvent):
+            self._plain(event)
             if event.style in ("|", ">"):
-                self.text_lines[place] = event.start_mark.line + 2
+                self.text_lines[place] = _line(event) + 1
             return self._scalar(event)
+        assert isinstance(event, yaml.CollectionStartEvent)
+        self._plain(event)
         if len(place) >= MAX_DEPTH:
-            raise _invalid(self._path, event.start_mark.line + 1, "nested too deeply")
+            raise _invalid(self._path, _line(event), "nested too deeply")
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(place)
         return self._mapping(place)
@@ -143,10 +152,10 @@ class _Reader:
         items: dict[str, Json] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise _invalid(self._path, event.start_mark.line + 1, "a key that is not text")
+                raise _invalid(self._path, _line(event), "a key that is not text")
             self._plain(event)
             key = event.value
-            line = event.start_mark.line + 1
+            line = _line(event)
             if key in items:
                 first = self.lines[(*place, key)]
                 self._wrong(event, f"the key '{key}' is here twice", f"first on line {first}")
@@ -154,7 +163,7 @@ class _Reader:
             items[key] = self._value(next(self._events), (*place, key))
         return items
 
-    def _plain(self, event: yaml.Event) -> None:
+    def _plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor is not None:
             self._wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
         if event.tag is not None:
@@ -182,11 +191,11 @@ class _Reader:
             number = int(text)
         else:
             number = float(text)
-        if not math.isfinite(number) or abs(number) > SAFE_INTEGER and isinstance(number, int):
+        if not math.isfinite(number) or (isinstance(number, int) and abs(number) > SAFE_INTEGER):
             self._wrong(event, f"{text[:40]} is too large for an exact number", "quote it")
             return None
         return number
 
     def _wrong(self, event: yaml.Event, message: str, hint: str) -> None:
-        where = Location(path=self._path, line=event.start_mark.line + 1)
+        where = Location(path=self._path, line=_line(event))
         self.problems.append(Problem(where=where, message=message, hint=hint))
