@@ -1,0 +1,131 @@
+"""What every provider owes the engine, whichever vendor is behind it.
+
+Offline providers are asked here; those that need a server are held to the same promises where
+their server stands (tests/unit/providers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from llmops_cli.core.catalogue import ProviderKind
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Outcome
+from llmops_cli.registry.loading import open_provider
+from llmops_cli.registry.providers import PROVIDERS
+
+OFFLINE = [kind for kind in PROVIDERS.values() if kind.offline]
+
+OPTIONS: dict[str, dict[str, Any]] = {"replay": {"file": "answers.jsonl"}}
+"""What a model of a provider needs to answer the question below."""
+
+offline = pytest.mark.parametrize("kind", OFFLINE, ids=lambda kind: str(kind.name))
+every = pytest.mark.parametrize("kind", PROVIDERS.values(), ids=lambda kind: str(kind.name))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    record = {"id": "case", "text": "Paris", "usage": {"input": 9, "output": 1}, "cost": 0.0}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return World(root=tmp_path, environ={})
+
+
+def model_of(kind: ProviderKind) -> Model:
+    return Model(
+        name="it", provider=kind.name, model="it", options=OPTIONS.get(kind.name, {}),
+        identity=kind.identity,
+    )  # fmt: skip
+
+
+def question(model: Model) -> Request:
+    return Request(
+        provider=model.provider,
+        model=model.model,
+        identity=model.identity,
+        messages=(
+            Message(role="user", content="Capital of France?"),
+            Message(role="assistant", content="Paris"),
+            Message(role="user", content="What is the capital of France?"),
+        ),
+    )
+
+
+async def answers(kind: ProviderKind, world: World, times: int = 1) -> list[Outcome]:
+    model = model_of(kind)
+    async with open_provider(kind)(model, world) as provider:
+        request = question(model)
+        if (identity := getattr(provider, "identity", None)) is not None:
+            request = replace(request, identity=identity("case", request))
+        return list(await asyncio.gather(*(provider.complete(request) for _ in range(times))))
+
+
+@every
+def test_the_row_says_what_it_is(kind: ProviderKind) -> None:
+    assert PROVIDERS[kind.name] is kind
+    assert kind.summary.endswith(".")
+    assert all(option.help for option in kind.options.values())
+
+
+@offline
+def test_an_answer_is_a_completion_with_usage_and_cost_and_no_latency(
+    kind: ProviderKind, world: World
+) -> None:
+    (answer,) = asyncio.run(answers(kind, world))
+    assert isinstance(answer, Completion)
+    assert answer.text == "Paris"
+    assert answer.finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.cost == 0.0
+    assert answer.latency is None
+
+
+@offline
+def test_a_deterministic_provider_answers_the_same_at_once_and_again(
+    kind: ProviderKind, world: World
+) -> None:
+    assert kind.deterministic
+    first, again = (asyncio.run(answers(kind, world, times=5)) for _ in range(2))
+    assert first == again == [first[0]] * 5
+
+
+@offline
+def test_an_offline_provider_opens_no_socket(
+    kind: ProviderKind, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def watched() -> list[Outcome]:
+        monkeypatch.setattr(socket.socket, "connect", _refuse)
+        return await answers(kind, world)
+
+    assert isinstance(asyncio.run(watched())[0], Completion)
+
+
+def test_reading_the_table_of_providers_imports_no_vendor() -> None:
+    code = (
+        "import sys, llmops_cli.registry.providers;"
+        "print([name for name in ('openai', 'anthropic', 'aiohttp', 'httpx2', 'bm25s', 'numpy',"
+        " 'sqlite3') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+@offline
+def test_what_opens_a_provider_takes_a_model_and_a_world(kind: ProviderKind) -> None:
+    opens: Callable[..., Any] = open_provider(kind)
+    assert list(inspect.signature(opens).parameters) == ["model", "world"]
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise AssertionError("an offline provider reached for the network")
