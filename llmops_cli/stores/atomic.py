@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from llmops_cli.core.errors import Unmeasured
 
@@ -33,7 +33,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     For what is compressed or otherwise no text; its texts were redacted before.
     """
-    _written(path, content, place=os.replace)
+    write_stream(path, lambda file: file.write(content))
+
+
+def write_stream(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """As `write_bytes`, with content that `fill` writes piece by piece."""
+    _written(path, fill, place=os.replace)
 
 
 def create_bytes(path: Path, content: bytes) -> None:
@@ -42,7 +47,7 @@ def create_bytes(path: Path, content: bytes) -> None:
     Raises `AlreadyThere` for the other, `Unmeasured` if the disk refuses.
     """
     try:
-        _written(path, content, place=os.link)
+        _written(path, lambda file: file.write(content), place=os.link)
     except FileExistsError as error:
         raise AlreadyThere(str(path)) from error
 
@@ -65,14 +70,16 @@ def disk_trouble(path: Path, error: OSError) -> Unmeasured:
     )
 
 
-def _written(path: Path, content: bytes, *, place: Callable[[Path, Path], None]) -> None:
+def _written(
+    path: Path, fill: Callable[[BinaryIO], object], *, place: Callable[[Path, Path], None]
+) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llmops_cli.core.errors import Refused, Unmeasured
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
-import git  # noqa: E402 - its import reads the line above
+import git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -188,6 +188,11 @@ class ResultsStore:
 
         return self._write(take)
 
+    def has_taken(self, source: str) -> bool:
+        """Whether `source` was ingested before."""
+        row = "SELECT 1 FROM ingested WHERE source = ?"
+        return self._read(lambda _: self._db.execute(row, (_blob(source),)).fetchone() is not None)
+
     def close(self) -> None:
         """Release the file. What waits is lost unless flushed: `open_results` flushes."""
         with suppress(sqlite3.Error):

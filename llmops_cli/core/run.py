@@ -1,0 +1,88 @@
+"""The portable form of a run, as values: what was planned, and every answer, score and failure.
+
+A run file is a `Manifest` and a stream of entries. Verdict and report follow from them alone: the
+cases say which draws were wanted and which scorers were due, the other entries what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.core.result import Completion, Failure, Purpose, Score
+
+FORMAT = "llmops/run/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunArm:
+    """One target of a run on one evalset."""
+
+    name: str
+    """`support@working`, `support@v3`."""
+    target: str
+    """Digest."""
+    model: str
+    """`provider/model`."""
+    purpose: Purpose
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvalset:
+    """One prompt on one evalset: who met whom, judged how."""
+
+    prompt: str
+    environment: str
+    facts: EvalsetFacts
+    arms: Mapping[str, RunArm]
+    """By role: `candidate`, `baseline`, `anchor v1`."""
+    partial: str | None = None
+    """Why only some cases were selected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a run was: two runs merge only where this is equal for each evalset they share."""
+
+    llmops: str
+    evalsets: tuple[RunEvalset, ...]
+    format: str = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedArm:
+    """The draws of one arm that one case wants."""
+
+    request: str
+    planned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCase:
+    """One case of a run, with what a report shows of it."""
+
+    prompt: str
+    evalset: str
+    position: int
+    """In the evalset."""
+    case: str
+    facts: str
+    inputs: Mapping[str, Json]
+    expected: Json = None
+    tags: tuple[str, ...] = ()
+    critical: bool = False
+    group: str | None = None
+    known_failing: str | None = None
+    due: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each scorer that owes it a score, by label."""
+    arms: Mapping[str, PlannedArm]
+
+
+Entry: TypeAlias = (
+    "RunCase | tuple[DrawKey, Completion] | tuple[DrawKey, Failure] | tuple[ScoreKey, Score]"
+)
