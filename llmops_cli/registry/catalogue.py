@@ -29,8 +29,15 @@ SCORER_GROUP = "llmops.scorers"
 PROVIDER_GROUP = "llmops.providers"
 
 BROKEN = (
-    ImportError, AttributeError, SyntaxError, NameError, TypeError, ValueError, LookupError,
-    OSError, RuntimeError,
+    ImportError,
+    AttributeError,
+    SyntaxError,
+    NameError,
+    TypeError,
+    ValueError,
+    LookupError,
+    OSError,
+    RuntimeError,
 )
 """What importing somebody's module may raise."""
 

@@ -61,7 +61,7 @@ def _by_content(value: Json, read: ReadFile) -> Json:
 
 def _version(kind: ScorerKind) -> str:
     """The version of the scorer's library; importlib.metadata alone would cost 30 ms at start."""
-    version = cast(Callable[[str], str], load("importlib.metadata:version"))
+    version = cast("Callable[[str], str]", load("importlib.metadata:version"))
     assert kind.library is not None
     try:
         return version(kind.library)

@@ -29,25 +29,25 @@ def load(target: str) -> object:
 def load_scorer(kind: ScorerKind) -> Scorer:
     """The function behind a scorer that needs nothing opened (`not kind.opens`)."""
     assert not kind.opens
-    return cast(Scorer, _code("scorer", kind, kind.target))
+    return cast("Scorer", _code("scorer", kind, kind.target))
 
 
 def open_scorer(kind: ScorerKind, world: World) -> AbstractAsyncContextManager[Scorer]:
     """Any scorer, for the length of a run: what it keeps open is closed on leaving."""
     if kind.opens:
-        return cast(OpenScorer, _code("scorer", kind, kind.target))(world)
+        return cast("OpenScorer", _code("scorer", kind, kind.target))(world)
     return _nothing_to_open(load_scorer(kind))
 
 
 def open_provider(kind: ProviderKind) -> OpenProvider:
     """What makes a provider of this kind."""
-    return cast(OpenProvider, _code("provider", kind, kind.target))
+    return cast("OpenProvider", _code("provider", kind, kind.target))
 
 
 def open_records(kind: ProviderKind) -> OpenRecords:
     """What opens the records of a provider whose answers are named one by one."""
     assert kind.records is not None
-    return cast(OpenRecords, _code("provider", kind, kind.records))
+    return cast("OpenRecords", _code("provider", kind, kind.records))
 
 
 def wrong_options(kind: ScorerKind, options: Mapping[str, Any], world: World) -> str | None:
@@ -57,7 +57,7 @@ def wrong_options(kind: ScorerKind, options: Mapping[str, Any], world: World) ->
     """
     if kind.check is None:
         return None
-    return cast(CheckOptions, _code("scorer", kind, kind.check))(options, world)
+    return cast("CheckOptions", _code("scorer", kind, kind.check))(options, world)
 
 
 @asynccontextmanager

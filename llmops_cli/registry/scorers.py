@@ -137,8 +137,11 @@ _NUMBER = ScorerKind(
             template=False,
         ),
         "after": Option(type=str, help="read only what follows the last occurrence of this text"),
-        "pattern": Option(type=str, help="read only what this regular expression (or its first "
-                          "group) matches, at its last match"),
+        "pattern": Option(
+            type=str,
+            help="read only what this regular expression (or its first "
+            "group) matches, at its last match",
+        ),
         "decimal": Option(
             type=Literal[".", ","], help="the decimal mark (default .)", template=False
         ),
@@ -158,9 +161,7 @@ _STRUCTURED = (
                 type=bool, help="accept JSON in a code fence (default true)", template=False
             ),
             "equals": Option(type=Any, help="the JSON value that it must equal"),
-            "expected": Option(
-                type=bool, help="it must equal the case's expected", template=False
-            ),
+            "expected": Option(type=bool, help="it must equal the case's expected", template=False),
         },
         shorthand="equals",
     ),
@@ -297,13 +298,9 @@ _OWN = ScorerKind(
     check="llmops_cli.scorers.python:check",
     summary="A function of the project, run in a process of its own.",
     options={
-        "call": Option(
-            type=str, help="path/to/file.py:function", required=True, template=False
-        ),
+        "call": Option(type=str, help="path/to/file.py:function", required=True, template=False),
         "arguments": Option(type=dict[str, Any], help="further keyword arguments of the function"),
-        "timeout": Option(
-            type=float, help="seconds for one call (default 30)", template=False
-        ),
+        "timeout": Option(type=float, help="seconds for one call (default 30)", template=False),
         "identity": Option(
             type=int | list[str],
             help="what else it depends on: project files, or a revision raised by hand; without "

@@ -7,9 +7,10 @@ part of the number: 50% is 50. Comparison is exact in decimals: 18.01 is within 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import regex
 
@@ -18,10 +19,12 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
-from llmops_cli.scorers.reading import answer, quoted, verdict
+from llmops_cli.scorers.reading import answer, quoted, right, wrong
 
 DIGITS = 400
 """A longer row of digits is not a number that anyone expects."""
+
+Found: TypeAlias = "regex.Match[str]"
 
 
 def _numbers(mark: str, comma: str) -> regex.Pattern[str]:
@@ -48,7 +51,7 @@ READ: Mapping[str, regex.Pattern[str]] = {".": _numbers(r"\.", ","), ",": _numbe
 """By decimal mark."""
 
 
-def number(
+def number(  # noqa: PLR0913 - one keyword for each option of the scorer
     case: Case,
     completion: Completion,
     *,
@@ -68,21 +71,22 @@ def number(
     wanted = expected_number(case.expected if value is None else value, decimal)
     if wanted is None:
         return Unscored(why="no number is expected: give `value`, or a case with a number")
+    given = answer(completion.text)
     try:
-        text = _part(answer(completion.text), after, pattern)
+        text = _part(given, after, pattern)
     except TimeoutError:
         return TOO_SLOW
     if text is None:
-        place = quoted(after if pattern is None else pattern)  # type: ignore[arg-type]  # one is there
-        return verdict(False, f"expected {_shown(wanted)}; nothing in the answer matches {place}")
+        place = quoted(pattern or after or "")
+        return wrong(f"expected {_shown(wanted)}; {place} is not in {quoted(given)}")
     found = number_in(text, take=take, decimal=decimal)
     if found is None:
-        return verdict(False, f"expected {_shown(wanted)}; no number in {quoted(text.strip())}")
+        return wrong(f"expected {_shown(wanted)}; no number in {quoted(text.strip())}")
     room = max(Decimal(str(tolerance)), Decimal(str(relative)) * abs(wanted))
     if abs(found - wanted) <= room:
-        return verdict(True, f"the answer's number is {_shown(found)}")
+        return right(f"the answer's number is {_shown(found)}")
     within = f" within {_shown(room)}" if room else ""
-    return verdict(False, f"expected {_shown(wanted)}{within}; the number is {_shown(found)}")
+    return wrong(f"expected {_shown(wanted)}{within}; the number is {_shown(found)}")
 
 
 def expected_number(value: Json, decimal: str = ".") -> Decimal | None:
@@ -102,18 +106,16 @@ def number_in(
     text: str, *, take: Literal["first", "last"] = "last", decimal: str = "."
 ) -> Decimal | None:
     """The first or last number in `text`; None where there is none."""
-    found = None
-    for found in READ[decimal].finditer(text):
-        if take == "first":
-            break
+    read = READ[decimal]
+    found = read.search(text) if take == "first" else _last(read.finditer(text))
     return None if found is None else _decimal(found)
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:
     """Whether the value is a number, the tolerances are none below 0, and the pattern compiles."""
-    if "value" in options:
-        if expected_number(options["value"], options.get("decimal", ".")) is None:
-            return f"{quoted(str(options['value']))} is not a number"
+    value, decimal = options.get("value"), options.get("decimal", ".")
+    if value is not None and expected_number(value, decimal) is None:
+        return f"{quoted(str(value))} is not a number"
     if min(options.get("tolerance", 0), options.get("relative", 0)) < 0:
         return "a tolerance is not below 0"
     if "after" in options and "pattern" in options:
@@ -128,12 +130,16 @@ def _part(text: str, after: str | None, pattern: str | None) -> str | None:
         return text if marker else None
     if pattern is None:
         return text
-    found = None
-    for found in regex.finditer(pattern, text, timeout=DEADLINE):
-        pass
+    found = _last(regex.finditer(pattern, text, timeout=DEADLINE))
     if found is None:
         return None
     return found[1] or "" if found.re.groups else found[0]
+
+
+def _last(found: Iterable[Found]) -> Found | None:
+    """The last of any number of matches, one held at a time."""
+    newest = deque(found, maxlen=1)
+    return newest[0] if newest else None
 
 
 def _decimal(found: regex.Match[str]) -> Decimal | None:

@@ -15,7 +15,7 @@ import regex
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.reading import answer, quoted, verdict
+from llmops_cli.scorers.reading import answer, quoted, right, wrong
 
 DEADLINE = 1.0
 """Seconds for one search. A sound pattern reads a megabyte in milliseconds."""
@@ -37,9 +37,7 @@ def regex_scorer(
 ) -> Score | Unscored:
     """1 where `pattern` is found in the answer, or matches all of it."""
     given = answer(completion.text)
-    flags = (
-        regex.IGNORECASE * ignore_case | regex.MULTILINE * multiline | regex.DOTALL * dotall
-    )
+    flags = regex.IGNORECASE * ignore_case | regex.MULTILINE * multiline | regex.DOTALL * dotall
     search = regex.fullmatch if whole else regex.search
     try:
         found = search(pattern, given, flags, timeout=DEADLINE)
@@ -48,8 +46,8 @@ def regex_scorer(
     except regex.error as error:
         return Unscored(why=f"{quoted(pattern)} is not a regular expression: {error}")
     if found is None:
-        return verdict(False, f"{quoted(pattern)} is not in the answer {quoted(given)}")
-    return verdict(True, f"{quoted(pattern)} matches {quoted(found[0])}")
+        return wrong(f"{quoted(pattern)} is not in the answer {quoted(given)}")
+    return right(f"{quoted(pattern)} matches {quoted(found[0])}")
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:

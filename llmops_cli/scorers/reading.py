@@ -80,9 +80,14 @@ def answer(text: str | None) -> str:
     return text
 
 
-def verdict(right: bool, reason: str) -> Score:  # noqa: FBT001 - a scorer's whole answer is this boolean
-    """The score of a scorer that knows right and wrong only."""
-    return Score(value=1.0 if right else 0.0, reason=reason)
+def right(reason: str) -> Score:
+    """The score of an answer that is as it should be."""
+    return Score(value=1.0, reason=reason)
+
+
+def wrong(reason: str) -> Score:
+    """The score of an answer that is not as it should be."""
+    return Score(value=0.0, reason=reason)
 
 
 def quoted(text: str, limit: int = QUOTED) -> str:

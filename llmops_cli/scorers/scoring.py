@@ -34,7 +34,7 @@ async def score(
         return Unscored(why="the text of this answer is not held here")
     extra = {} if ask is None else {"ask": ask}
     try:
-        given = scorer(case, completion, **options, **extra)
+        given: object = scorer(case, completion, **options, **extra)
         if isawaitable(given):
             given = await given
     except LlmopsError:

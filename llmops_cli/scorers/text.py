@@ -17,7 +17,8 @@ from llmops_cli.scorers.reading import (
     folded,
     quoted,
     quoted_any,
-    verdict,
+    right,
+    wrong,
 )
 
 EMPTY = Unscored(why="the expected text is empty, and so in every answer")
@@ -39,8 +40,8 @@ def exact(
     seen = folded(given.strip() if strip else given, **ignoring)
     for each in wanted:
         if seen == folded(each.strip() if strip else each, **ignoring):
-            return verdict(True, f"the answer is {quoted(each)}")
-    return verdict(False, f"expected {quoted_any(wanted)}; the answer is {quoted(given)}")
+            return right(f"the answer is {quoted(each)}")
+    return wrong(f"expected {quoted_any(wanted)}; the answer is {quoted(given)}")
 
 
 def contains(
@@ -60,9 +61,9 @@ def contains(
             return EMPTY
         if part not in seen:
             reason = f"expected to contain {quoted(each)}; the answer is {quoted(given)}"
-            return verdict(False, reason)
+            return wrong(reason)
     if all and value is None:
-        return verdict(True, f"the answer contains each of the {len(all)} texts")
+        return right(f"the answer contains each of the {len(all)} texts")
     wanted = expected_texts(value, case)
     return _any_of(wanted, given, seen.__contains__, "contain", ignoring)
 
@@ -116,5 +117,5 @@ def _any_of(
         if not part:
             return EMPTY
         if has(part):
-            return verdict(True, f"the answer does {does} {quoted(each)}")
-    return verdict(False, f"expected to {does} {quoted_any(wanted)}; the answer is {quoted(given)}")
+            return right(f"the answer does {does} {quoted(each)}")
+    return wrong(f"expected to {does} {quoted_any(wanted)}; the answer is {quoted(given)}")

@@ -1,0 +1,135 @@
+"""Whether code that a project names may run here: a pure decision, made before any is loaded.
+
+Config is data; python scorers and targets and commands are code. They run only where a trust list
+names them, and the caller reads that list at the base revision, so that a pull request cannot
+trust itself. In CI, where secrets and a foreign head meet, nothing of the project runs, trusted
+or not. What is not known for sure counts against running (FAULTS S5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from llmops_cli.core.digest import Json
+
+PRIVILEGED = frozenset(
+    {"pull_request_target", "workflow_run", "issue_comment", "pull_request_review_comment"}
+)
+"""GitHub events that run with the base repository's secrets, set off by anyone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiContext:
+    """What a CI system says about the change that it runs for."""
+
+    event: str
+    """`push`, `pull_request`, `pull_request_target`, `merge_request` …"""
+    proposed: bool
+    """It runs for a change that is not merged: its head may be anybody's."""
+    head: str | None = None
+    """The repository that the change comes from; None: not known."""
+    base: str | None = None
+    """The repository that it wants to go to."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the code may come from outside: a head not known to be ours is not ours."""
+        return self.proposed and (self.head is None or self.head != self.base)
+
+
+def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> CiContext | None:
+    """What CI this is, from its variables and GitHub's parsed event payload; None: no CI.
+
+    `event` is the content of the file at `GITHUB_EVENT_PATH`, None where it cannot be read.
+    """
+    if environ.get("GITHUB_ACTIONS") == "true":
+        return _github(environ, event or {})
+    if environ.get("GITLAB_CI") == "true":
+        return _gitlab(environ)
+    if environ.get("CI", "").lower() in ("", "0", "false"):
+        return None
+    return CiContext(event="unknown", proposed=False)
+
+
+def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:
+    """Why nothing at all may run here; None: it may.
+
+    A privileged event hands the base repository's secrets to whatever it runs, so it is refused
+    unless every answer is replayed, which needs no secret.
+    """
+    if ci is None or ci.event not in PRIVILEGED or replaying:
+        return None
+    return (
+        f"this job runs on `{ci.event}`, which hands secrets to a change that anyone may propose; "
+        "run on `pull_request`, or replay recorded answers"
+    )
+
+
+def may_run_code(
+    path: str, *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
+) -> str | None:
+    """Why the project file `path` may not run as code; None: it may.
+
+    `path` is relative to the project, with forward slashes. `trusted` are the globs of
+    `llmops.yaml` at the base revision: `*` stays within a folder, `**` crosses folders.
+    `secrets`: whether keys are within reach of this process.
+    """
+    if ci is not None and ci.event in PRIVILEGED:
+        return f"{path} is code, and code does not run on `{ci.event}`"
+    if ci is not None and ci.foreign and secrets:
+        whose = f"comes from {ci.head}" if ci.head else "comes from a repository that is not known"
+        return f"{path} is code of a change that {whose}, and there are secrets within its reach"
+    if not _plain(path):
+        return f"{path!r} is not a plain path inside the project"
+    if not any(matches(path, glob) for glob in trusted):
+        return f"{path} is code, and `trusted` in llmops.yaml at the base revision does not name it"
+    return None
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether `glob` names `path`, folder by folder; `**` stands for any number of folders."""
+    return _plain(glob) and _match(path.split("/"), glob.split("/"))
+
+
+def _match(parts: Sequence[str], globs: Sequence[str]) -> bool:
+    if not globs:
+        return not parts
+    if globs[0] == "**":
+        return any(_match(parts[at:], globs[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], globs[0]) and _match(parts[1:], globs[1:])
+
+
+def _plain(path: str) -> bool:
+    """Whether a path is relative and says where it leads: no `..`, no backslash, no drive."""
+    parts = path.split("/")
+    odd = any(part in ("", ".", "..") for part in parts) or "\\" in path
+    return not odd and not re.match(r"[A-Za-z]:", path)
+
+
+def _github(environ: Mapping[str, str], event: Mapping[str, Json]) -> CiContext:
+    name = environ.get("GITHUB_EVENT_NAME", "unknown")
+    proposed = name == "unknown" or name.startswith("pull_request") or name in PRIVILEGED
+    return CiContext(
+        event=name,
+        proposed=proposed,
+        head=_text(event, "pull_request", "head", "repo", "full_name"),
+        base=environ.get("GITHUB_REPOSITORY") or None,
+    )
+
+
+def _gitlab(environ: Mapping[str, str]) -> CiContext:
+    return CiContext(
+        event=environ.get("CI_PIPELINE_SOURCE", "unknown"),
+        proposed="CI_MERGE_REQUEST_IID" in environ,
+        head=environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH") or None,
+        base=environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or None,
+    )
+
+
+def _text(value: Json, *path: str) -> str | None:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) and value else None

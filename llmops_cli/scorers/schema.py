@@ -1,0 +1,133 @@
+"""The `json_schema` scorer: the answer is JSON that satisfies a JSON Schema.
+
+The draft is the schema's own `$schema`, 2020-12 by default. References to other documents are
+never fetched, and patterns are searched with a deadline, since the text is the model's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeAlias, cast
+
+import regex
+from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import Scorer, World
+from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
+from llmops_cli.scorers.project import project_file
+from llmops_cli.scorers.reading import answer, quoted, right, wrong
+from llmops_cli.scorers.structured import NotJson, parsed
+
+Schema: TypeAlias = str | Mapping[str, Any]
+"""The path of a project file, or the schema itself."""
+
+
+class Descends(Protocol):
+    """What a keyword's function gets: jsonschema's own protocol leaves `descend` out."""
+
+    def descend(
+        self, instance: Json, schema: Json, *, path: str, schema_path: str
+    ) -> Iterator[ValidationError]: ...
+
+
+@asynccontextmanager
+async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
+    """The scorer; each schema is read and compiled once."""
+    compiled: dict[str, Validator] = {}
+
+    def json_schema(
+        _case: Case, completion: Completion, *, schema: Schema, fence: bool = True
+    ) -> Score | Unscored:
+        name = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
+        if name not in compiled:
+            compiled[name] = validator(schema, world)
+        return _judged(compiled[name], completion, fence=fence)
+
+    yield cast("Scorer", json_schema)  # its options have names and types
+
+
+def check(options: Mapping[str, Any], world: World) -> str | None:
+    """Whether the schema is there and is one."""
+    try:
+        validator(options["schema"], world)
+    except Refused as error:
+        return error.message
+    return None
+
+
+def validator(schema: Schema, world: World) -> Validator:
+    """What validates against `schema`, a mapping or the path of a project file.
+
+    Raises `Refused`.
+    """
+    if isinstance(schema, str):
+        where, document = schema, _read(schema, world)
+    else:
+        where, document = "the schema", dict(schema)
+    kind = validator_for(document, default=Draft202012Validator)
+    try:
+        kind.check_schema(document)
+    except SchemaError as error:
+        raise Refused(f"{where} is not a JSON Schema: {error.message}") from error
+    patient = extend(kind, PATIENT)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
+    return cast("Validator", patient(document, registry=Registry()))
+
+
+def _read(path: str, world: World) -> dict[str, Any]:
+    try:
+        document = json.loads(project_file(world, path).read_text("utf-8-sig"))
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Refused(f"{path} is not a JSON Schema: it holds no object")
+    return document
+
+
+def _judged(schema: Validator, completion: Completion, *, fence: bool) -> Score | Unscored:
+    try:
+        given = parsed(answer(completion.text), fence=fence)
+    except NotJson as error:
+        return wrong(str(error))
+    try:
+        problem = next(schema.iter_errors(given), None)
+    except TimeoutError:
+        return TOO_SLOW
+    except RecursionError:
+        return wrong("the answer is nested too deeply")
+    except Unresolvable as error:
+        return Unscored(why=f"the schema refers to {quoted(error.ref)}, which is not in it")
+    if problem is None:
+        return right("the answer satisfies the schema")
+    return wrong(f"at {quoted(problem.json_path)}: {quoted(problem.message, 200)}")
+
+
+def _pattern(
+    _schema: Validator, pattern: str, instance: Json, _whole: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not regex.search(pattern, instance, timeout=DEADLINE):
+        yield ValidationError(f"{quoted(instance)} does not match {quoted(pattern)}")
+
+
+def _pattern_properties(
+    schema: Descends, patterns: Mapping[str, Json], instance: Json, _whole: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if not isinstance(instance, Mapping):
+        return
+    for pattern, inner in patterns.items():
+        for name, value in instance.items():
+            if regex.search(pattern, name, timeout=DEADLINE):
+                yield from schema.descend(value, inner, path=name, schema_path=pattern)
+
+
+PATIENT = {"pattern": _pattern, "patternProperties": _pattern_properties}
+"""The keywords that search a text of the model's with a pattern."""
