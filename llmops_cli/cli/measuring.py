@@ -16,6 +16,7 @@ OUTPUT = "Output"
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
     app.command("eval")(evaluate)
+    app.command()(measure)
 
 
 def evaluate(
@@ -131,3 +132,49 @@ def evaluate(
         return 0
     output.report(done.report)
     return output.exit_code(done.report, strict=strict)
+
+
+def measure(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="ENV", help="Measure against what runs there; default: the last."),
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Stop before making more calls.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
+    ] = False,
+) -> int:
+    """Make the evidence of a version: draw what is missing, decide, and write it down.
+
+    Evidence is written whatever the verdict, unless something was not measured (exit 3).
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.flows import measure as flow
+    from llmops_cli.flows.workspace import open_workspace
+
+    output = Output(as_json=as_json, verbose=verbose)
+    name, _, selector = version.partition("@")
+    with open_workspace(context.obj) as workspace, output.progress() as progress:
+        done = flow.measure(
+            workspace,
+            name,
+            flow.number_of(workspace, name, selector),
+            environment=to,
+            budget=Budget(calls=max_calls, cost=max_cost),
+            progress=progress,
+        )
+    output.report(done.report)
+    if done.evidence is None:
+        output.say("no evidence was written: something was not measured")
+    else:
+        output.say(f"evidence  {done.evidence.digest}")
+    return done.report.exit_code

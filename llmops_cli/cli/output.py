@@ -20,6 +20,7 @@ from llmops_cli.core.plan import Plan
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.core.verdict import Decision
+from llmops_cli.flows.promote import Promotion
 from llmops_cli.render.console import console_report
 from llmops_cli.render.machine import as_json, json_report, table_json
 from llmops_cli.render.markdown import markdown_report
@@ -72,6 +73,20 @@ class Output:
             self._text(table_json([dict(zip(keys, row, strict=True)) for row in rows]))
         else:
             self._render(table(headers, rows))
+
+    def promotion(self, address: str, done: Promotion) -> None:
+        """Says whether an environment was moved, and why or why not."""
+        if self.as_json:
+            self._text(table_json([as_json(done)]))
+            return
+        event = done.event
+        if event is not None and done.exit_code == ExitCode.DONE:
+            self._text(f"{event.environment} runs {address}  (event {event.seq})\n")
+        else:
+            self._text(f"not promoted: {address}\n")
+        self._text(f"  {done.why}\n")
+        if done.hint:
+            self._text(f"next  {done.hint}\n")
 
     def objects(self, values: Iterable[Mapping[str, Json]]) -> None:
         """Prints values as JSON."""

@@ -35,10 +35,11 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.conduct import Options, Run, conduct
-from llmops_cli.flows.contest import Selection, contests
+from llmops_cli.flows.contest import Round, Selection, contests
 from llmops_cli.flows.pairing import Depth, Pairing, plan
 from llmops_cli.flows.reporting import report
 from llmops_cli.flows.rows import arm_rows
+from llmops_cli.flows.scoring import Scorers
 from llmops_cli.flows.workspace import Workspace
 
 
@@ -84,7 +85,9 @@ def _write(workspace: Workspace, run: Run, name: str, number: int, now: datetime
         environment=first.contest.environment,
         llmops=__version__,
         arms=_arms(run.pairings),
-        evalsets=tuple(_evalset(each) for each in run.pairings),
+        evalsets=tuple(
+            evalset_facts(each.round, each.scorers, look=each.look) for each in run.pairings
+        ),
         verdict=verdict,
         counts={"calls": run.calls, "reused": run.reused},
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
@@ -144,20 +147,19 @@ def _texts(pairings: Sequence[Pairing]) -> Iterator[Completion]:
             yield from _completions(arm)
 
 
-def _evalset(pairing: Pairing) -> EvalsetFacts:
-    due = [
-        [case.id, case.facts, [bound.digest for bound in pairing.scorers.due(case)]]
-        for case in pairing.round.cases
+def evalset_facts(this: Round, scorers: Scorers, *, look: int = 1) -> EvalsetFacts:
+    """What is asked of a prompt by one evalset: cases, scorers and policy."""
+    due: list[Json] = [
+        [case.id, case.facts, [bound.digest for bound in scorers.due(case)]] for case in this.cases
     ]
-    content: list[Json] = [list(each) for each in due]
-    evalset = pairing.round.evalset
     return EvalsetFacts(
-        evalset=evalset.name,
-        digest=digest("llmops/evalset/v1", content),
-        cases=len(pairing.round.cases),
-        policy=pairing.round.policy,
-        metrics=tuple(pairing.scorers.metrics),
-        retired=evalset.retired,
+        evalset=this.evalset.name,
+        digest=digest("llmops/evalset/v1", due),
+        cases=len(this.cases),
+        policy=this.policy,
+        metrics=tuple(scorers.metrics),
+        retired=this.evalset.retired,
+        look=look,
     )
 
 

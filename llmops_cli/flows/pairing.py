@@ -143,7 +143,18 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         candidate=candidate,
         others=others,
         own_baseline=own,
+        removed=_removed(workspace, contest, this),
     )
+
+
+def _removed(workspace: Workspace, contest: Contest, this: Round) -> tuple[str, ...]:
+    """Cases that the baseline's evidence has and the evalset has not."""
+    baseline = contest.baseline
+    if baseline is None or baseline.version is None:
+        return ()
+    here = {case.id for case in this.evalset.cases}
+    before = workspace.evidenced_cases(contest.prompt, baseline.version, this.evalset.name)
+    return tuple(case for case in before if case not in here)
 
 
 def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:

@@ -103,6 +103,7 @@ class Workspace:
             prompt = self.project.prompts[name]
             return Contender(name=f"{name}@working", target=self.project.target(prompt))
         number = self.registry.resolve(name, selector)
+        self._reuse_evidence(name, number)
         target = target_of(self.registry.version(name, number))
         return Contender(name=f"{name}@v{number}", target=self._connected(target), version=number)
 
@@ -127,7 +128,15 @@ class Workspace:
         )
         return replace(target, model=reached)
 
-    def reuse_evidence(self, name: str, number: int) -> None:
+    def evidenced_cases(self, name: str, number: int, evalset: str) -> tuple[str, ...]:
+        """Ids of the cases that the newest evidence of a version has for `evalset`."""
+        for evidence in reversed(self.registry.evidence(name, number)):
+            if self.registry.has_rows(evidence):
+                rows = self.registry.evidence_rows(evidence)
+                return tuple(row.case for row in rows if row.evalset == evalset)
+        return ()
+
+    def _reuse_evidence(self, name: str, number: int) -> None:
         """Puts into the store what the committed evidence of a version holds, once."""
         for evidence in self.registry.evidence(name, number):
             if self.registry.has_rows(evidence) and not self.results.has_taken(evidence.digest):
