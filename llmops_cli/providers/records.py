@@ -80,7 +80,8 @@ class Answer:
             answer = cls(said=said, identity=digest("llmops/record/v1", said))
         except NotCanonical as error:
             raise Malformed(str(error)) from error
-        answer.completion()
+        if beside:
+            answer.completion()
         return answer
 
     def completion(self) -> Completion:
@@ -120,6 +121,8 @@ class Answer:
 
 def carried(text: str) -> str:
     """`text` with lone surrogates, which no digest and no file can carry, shown as U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -106,13 +106,12 @@ class Recorded:
         self._index.execute("CREATE INDEX by_identity ON record (identity)")
 
     def _add(self, line: bytes, number: int, start: int) -> None:
-        where = Location(path=self._layout.file, line=number)
         try:
             record = parsed(line.removeprefix(_BYTE_ORDER_MARK))
             key = self._layout.key(record)
             answer = Answer.in_record(record, self._layout.field)
         except Malformed as error:
-            raise Refused(f"{where}: {error}") from error
+            raise Refused(f"{self._at(number)}: {error}") from error
         if answer is None:
             return
         try:
@@ -125,9 +124,12 @@ class Recorded:
                 "SELECT line FROM record WHERE key = ?", (key,)
             ).fetchone()
             raise Refused(
-                f"{where}: a second record for the same {self._layout.by} as line {first}",
+                f"{self._at(number)}: a second record for the same {self._layout.by} as line {first}",
                 hint="keep one record of each: which of two answers is meant cannot be known",
             ) from error
+
+    def _at(self, number: int) -> Location:
+        return Location(path=self._layout.file, line=number)
 
     def _start(self, identity: str | None) -> int | None:
         found = self._index.execute(
