@@ -124,7 +124,7 @@ class Recorded:
                 "SELECT line FROM record WHERE key = ?", (key,)
             ).fetchone()
             raise Refused(
-                f"{self._at(number)}: a second record for the same {self._layout.by} as line {first}",
+                f"{self._at(number)}: a second record for the {self._layout.by} of line {first}",
                 hint="keep one record of each: which of two answers is meant cannot be known",
             ) from error
 

@@ -149,7 +149,7 @@ def test_another_answer_has_another_identity(tmp_path: Path) -> None:
         ('{"id": "b", "text": "4', "answers.jsonl:2: not JSON"),
         ('["b", "42"]', "answers.jsonl:2: not a JSON object"),
         ('{"text": "42"}', "answers.jsonl:2: no id that finds this record"),
-        ('{"id": "a", "text": "43"}', "answers.jsonl:2: a second record for the same case"),
+        ('{"id": "a", "text": "43"}', "answers.jsonl:2: a second record for the case of line 1"),
         ('{"id": "b", "text": 42}', "answers.jsonl:2: text is not a text"),
         ('{"id": "b", "text": "", "cost": NaN}', "answers.jsonl:2: "),
         ('{"id": "b", "text": "", "cost": -1}', "answers.jsonl:2: cost is not an amount"),
