@@ -251,7 +251,7 @@ def _read(message: Message) -> Score | Unscored:
         return Unscored(why=f"the function returned {quoted(str(value))}, which is no score")
     if not (math.isfinite(value) and 0 <= value <= 1):
         return Unscored(why=f"the function returned {value}; a score is from 0 to 1")
-    return Score(value=float(value), reason=reason[:1000])
+    return Score(value=float(value), reason=reason[:1000] or f"the function returned {value}")
 
 
 def _assigned(tree: ast.Module, name: str) -> bool:

@@ -1,0 +1,232 @@
+"""Every registered scorer keeps the same promises, whoever wrote it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import World
+from llmops_cli.core.result import Completion, Score, ToolCall, Unscored, Usage
+from llmops_cli.core.row import Metric
+from llmops_cli.registry import (
+    SCORERS,
+    catalogue,
+    load,
+    open_scorer,
+    scorer_digest,
+    volatile,
+    wrong_options,
+)
+from llmops_cli.scorers.scoring import score
+from tests.hostile import HOSTILE
+
+OPTIONS: Mapping[str, Mapping[str, Json]] = {
+    "regex": {"pattern": "yes|42"},
+    "json_schema": {"schema": "reply.json"},
+    "python": {"call": "own.py:says_yes"},
+}
+"""What a scorer cannot do without; the others live on the case's `expected`."""
+
+ANOTHER: Mapping[str, Json] = {
+    "value": "no",
+    "pattern": "no",
+    "max": 1,
+    "schema": "strict.json",
+    "call": "own.py:says_no",
+    "equals": {"a": 1},
+    "name": "search",
+}
+"""Another value of a scorer's shorthand option."""
+
+EXPECTED: Mapping[str, Json] = {"number": 42, "tool_call": {"name": "search"}}
+
+OWN = """
+def says_yes(text, case):
+    return "yes" in text
+
+def says_no(text, case):
+    return "no" in text
+"""
+
+Given = Mapping[str, tuple[Score | Unscored, float]]
+
+every_scorer = pytest.mark.parametrize(
+    "kind", catalogue().scorers.values(), ids=lambda kind: kind.name
+)
+
+
+def a_world(root: Path) -> World:
+    (root / "reply.json").write_text('{"type": "object"}')
+    (root / "strict.json").write_text('{"type": "object", "required": ["a"]}')
+    (root / "own.py").write_text(OWN)
+    return World(root=root, environ={"PATH": "/usr/bin:/bin"})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return a_world(tmp_path)
+
+
+def a_case(kind: ScorerKind) -> Case:
+    return Case(id="one", inputs={"q": "?"}, expected=EXPECTED.get(kind.name, "yes 42"))
+
+
+def a_spec(kind: ScorerKind, **changed: Any) -> ScorerSpec:
+    return ScorerSpec(
+        kind=kind.name, label=kind.name, options=OPTIONS.get(kind.name, {}), **changed
+    )
+
+
+def an_answer(text: str) -> Completion:
+    return Completion(
+        text=text,
+        tool_calls=(ToolCall(name="search", arguments={"q": "x"}),),
+        usage=Usage(input=10, output=5),
+        cost=0.001,
+        latency=0.5,
+    )
+
+
+def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Unscored, float]]:
+    """Each text's score, and the seconds that it took."""
+
+    async def run() -> list[tuple[Score | Unscored, float]]:
+        given = []
+        async with open_scorer(kind, world) as scorer:
+            for text in texts:
+                started = time.perf_counter()
+                options = OPTIONS.get(kind.name, {})
+                one = await score(scorer, options, case=a_case(kind), completion=an_answer(text))
+                given.append((one, time.perf_counter() - started))
+        return given
+
+    return asyncio.run(run())
+
+
+def digest_of(kind: ScorerKind, spec: ScorerSpec, world: World) -> str:
+    return scorer_digest(kind, spec, lambda path: (world.root / path).read_bytes())
+
+
+@every_scorer
+def test_a_usual_answer_gets_a_score(kind: ScorerKind, world: World) -> None:
+    ((given, _),) = scored(kind, world, "yes 42")
+    assert isinstance(given, Score)
+
+
+@every_scorer
+def test_the_same_answer_gets_the_same_score(kind: ScorerKind, world: World) -> None:
+    text = "yes 42, and some more words"
+    (one, _), (other, _) = scored(kind, world, text, text)
+    ((fresh, _),) = scored(kind, world, text)
+    assert one == other == fresh
+
+
+@pytest.fixture(scope="module", params=catalogue().scorers.values(), ids=lambda kind: kind.name)
+def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """What one scorer makes of each hostile text, and the seconds that it took."""
+    around = a_world(tmp_path_factory.mktemp("hostile"))
+    _warm, *given = scored(request.param, around, "warm", *HOSTILE.values())
+    return dict(zip(HOSTILE, given, strict=True))
+
+
+def test_hostile_text_is_scored_or_said_to_be_unscored(hostile: Given) -> None:
+    for name, (given, _) in hostile.items():
+        assert isinstance(given, Score) or "raised" not in given.why, (name, given)
+
+
+def test_a_reason_is_short_printable_and_on_one_line(hostile: Given) -> None:
+    for name, (given, _) in hostile.items():
+        reason = given.reason if isinstance(given, Score) else given.why
+        assert reason, name
+        assert reason.isprintable(), (name, reason)
+        assert len(reason) < 1500, name
+
+
+def test_hostile_text_is_scored_within_a_second(hostile: Given) -> None:
+    slow = {name: seconds for name, (_, seconds) in hostile.items() if seconds >= 1}
+    assert slow == {}
+
+
+@every_scorer
+def test_the_digest_is_stable_and_ignores_what_decides_later(
+    kind: ScorerKind, world: World
+) -> None:
+    plain = digest_of(kind, a_spec(kind), world)
+    decided = replace(a_spec(kind), label="x", minimum=0.3, maximum=0.9, negate=True, advisory=True)
+    assert digest_of(kind, decided, world) == plain
+
+
+@every_scorer
+def test_the_digest_follows_options_revision_and_name(kind: ScorerKind, world: World) -> None:
+    plain = digest_of(kind, a_spec(kind), world)
+    assert digest_of(replace(kind, revision=kind.revision + 1), a_spec(kind), world) != plain
+    assert digest_of(replace(kind, name="other"), a_spec(kind), world) != plain
+    if kind.options:
+        option = kind.shorthand if kind.shorthand in kind.options else next(iter(kind.options))
+        changed = {**OPTIONS.get(kind.name, {}), option: ANOTHER.get(option, "other")}
+        assert digest_of(kind, replace(a_spec(kind), options=changed), world) != plain
+
+
+@every_scorer
+def test_its_needed_options_are_enough_and_right(kind: ScorerKind, world: World) -> None:
+    assert wrong_options(kind, OPTIONS.get(kind.name, {}), world) is None
+    needed = {name for name, option in kind.options.items() if option.required}
+    assert needed == set(OPTIONS.get(kind.name, {}))
+
+
+@every_scorer
+def test_a_score_that_can_never_be_given_is_seen_before_any_call(kind: ScorerKind) -> None:
+    without = Case(id="bare")
+    spec = a_spec(kind, maximum=1.0)
+    assert (kind.lacks(spec, without) is not None) == (kind.expects is not None)
+    assert kind.lacks(spec, a_case(kind)) is None
+
+
+@every_scorer
+def test_nothing_passes_for_want_of_a_threshold(kind: ScorerKind) -> None:
+    thresholds = (kind.minimum, kind.maximum)
+    assert any(each is not None for each in thresholds) or kind.lacks(a_spec(kind)) is not None
+
+
+@every_scorer
+def test_the_worst_value_of_a_bounded_scorer_fails(kind: ScorerKind) -> None:
+    if kind.unit not in ("pass", "fraction"):
+        return
+    metric = Metric(
+        label="x", scorer="s", unit=kind.unit, minimum=kind.minimum, maximum=kind.maximum
+    )
+    assert (metric.passes(0.0), metric.passes(1.0)) == (False, True)
+
+
+@every_scorer
+def test_it_is_documented(kind: ScorerKind) -> None:
+    assert kind.summary.endswith(".")
+    for name, option in kind.options.items():
+        assert option.help, name
+    assert kind.shorthand is None or kind.shorthand in {*kind.options, "min", "max"}
+    assert kind.expects is None or kind.expects in kind.options
+    assert set(kind.files) <= kind.options.keys()
+
+
+@every_scorer
+def test_its_library_is_said_and_its_code_is_there(kind: ScorerKind) -> None:
+    assert callable(load(kind.target))
+    assert kind.check is None or callable(load(kind.check))
+    assert kind.extra is None or kind.library is not None
+
+
+def test_only_project_code_without_identity_is_volatile() -> None:
+    volatile_kinds = {name for name, kind in SCORERS.items() if volatile(kind, a_spec(kind))}
+    assert volatile_kinds == {"python"}
+    own = SCORERS["python"]
+    assert not volatile(own, replace(a_spec(own), options={"call": "own.py:f", "identity": 1}))
