@@ -90,9 +90,12 @@ class Engine:
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         self._closing.set()
-        return await self._keepers.__aexit__(kind, error, trace)
+        if kind is not None:
+            self._keepers.cancel_scope.cancel()  # ends what is still opening; the rest is shielded
+        # The keepers did not cause `error`: it leaves as it is, not in their group.
+        await self._keepers.__aexit__(None, None, None)
 
     async def ask(self, model: Model, request: Request) -> Outcome:
         """The outcome of one call of `model`; never an exception for what the model did.
@@ -128,7 +131,7 @@ class Engine:
                 lane = await self._opened(model)
                 self._lanes[model.name] = lane
         if isinstance(lane, Refused):
-            raise lane
+            raise lane.with_traceback(None)
         return lane
 
     async def _opened(self, model: Model) -> Lane | Refused:

@@ -53,11 +53,11 @@ def whole(text: str) -> str:
 
 
 def _called(call: ToolCall, redact: Redactor) -> ToolCall:
-    arguments = redact.plain(_whole(call.arguments))
     try:
+        arguments = redact.plain(_whole(call.arguments))
         canonical(arguments)
-    except NotCanonical:
-        arguments = json.dumps(arguments)
+    except (NotCanonical, RecursionError):
+        arguments = _clean(json.dumps(call.arguments), redact)
     return ToolCall(name=_clean(call.name, redact), arguments=arguments)
 
 

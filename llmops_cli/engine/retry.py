@@ -12,6 +12,8 @@ from llmops_cli.core.result import Failure, FailureKind
 
 PATIENCE = 300.0
 """Seconds one call waits, in all, for a rate limit to clear."""
+MOST_TRIES = 50
+"""Attempts at one call, whatever failed and however short the waits were."""
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 
@@ -44,7 +46,7 @@ class Patience:
             if tries > allowed or sum(self._counted()) > self._retries:
                 return None
         wait = self._next(failure.retry_after, tries)
-        if self._waited + wait > PATIENCE:
+        if self._waited + wait > PATIENCE or sum(self._tries.values()) >= MOST_TRIES:
             return None
         self._waited += wait
         return wait
