@@ -67,6 +67,8 @@ class EvalsetReader:
         self._catalogue = catalogue
         self._source = source
         self._problems = problems
+        self.unreadable: frozenset[str] = frozenset()
+        """Prompts that are there and could not be read."""
         self._scorers = ScorerReader(catalogue, source, problems, check)
 
     def header(self, document: Document) -> Header | None:
@@ -77,7 +79,10 @@ class EvalsetReader:
             return None
         name = self._name(document)
         wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
-        prompts = self._known(wanted if wanted is not None else [name], document)
+        wanted = [name] if wanted is None else wanted
+        if not self.unreadable.isdisjoint(wanted):
+            return None  # what is wrong with the prompt is said already
+        prompts = self._known(wanted, document)
         inline = not isinstance(written.cases, str)
         scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
         data: Any = document.data

@@ -17,6 +17,12 @@ from typing import Protocol
 MAX_FILE = 5_000_000
 MAX_CASES = 2_000_000_000
 
+FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+"""Not following, so that a link put here since `resolve` cannot lead elsewhere; not blocking, so
+that a named pipe cannot hang us."""
+
 
 class Unreadable(Exception):
     """A project file that is not there, or that must not be read: says which and why."""
@@ -59,19 +65,18 @@ class Folder:
         if not full.is_relative_to(root):
             raise Unreadable(f"{path!r} is a link that leaves the project")
         try:
-            # Not blocking, so that a named pipe cannot hang us; not following, so that a link
-            # put here since `resolve` cannot lead elsewhere.
-            handle = os.open(full, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _NONBLOCKING)
+            handle = os.open(full, FLAGS)
         except FileNotFoundError:
             raise Unreadable(f"there is no file {path!r}") from None
         except OSError as error:
             raise Unreadable(f"{path!r} cannot be read: {error.strerror}") from None
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(handle)
+            raise Unreadable(f"{path!r} is not a file")
         with os.fdopen(handle, "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise Unreadable(f"{path!r} is not a file")
             if about.st_size > limit:
-                raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
+                raise Unreadable(f"{path!r} is larger than {_size(limit)}")
             return file.read()
 
     def files(self, folder: str) -> tuple[str, ...]:
@@ -84,4 +89,5 @@ class Folder:
             yield from (f"{below}/{name}" for name in names if not name.startswith("."))
 
 
-_NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+def _size(limit: int) -> str:
+    return f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit} bytes"

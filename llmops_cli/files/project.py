@@ -7,7 +7,7 @@ the same loading works for a folder and for a git revision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -143,6 +143,8 @@ class _Loading:
         self._source = source
         self._problems = problems
         self._sandbox = Sandbox()
+        self._unreadable: set[str] = set()
+        """Prompts that are there and could not be read: their evalsets cannot be judged."""
 
     def project(self) -> Project:
         document = self._document(PROJECT_FILE) or Document(PROJECT_FILE, {}, {}, {})
@@ -153,7 +155,7 @@ class _Loading:
         models = reader.read(written.models)
         read = self._prompts()
         prompts = {name: prompt for name, (prompt, _, _) in read.items()}
-        self._check_models(read, models)
+        self._check_models(read, models, written.models)
         return Project(
             root=self._root,
             models=models,
@@ -186,10 +188,11 @@ class _Loading:
                     self._problems.add(Location(path=path), message)
                 continue
             document = self._document(path)
-            if document is None:
-                continue
-            found = PromptReader(document, self._sandbox, self._source, self._problems).read()
-            if found is None:
+            found = document and PromptReader(
+                document, self._sandbox, self._source, self._problems
+            ).read()
+            if document is None or found is None:
+                self._unreadable.add(prompt_files.name_of(path))
                 continue
             prompt, written = found
             if prompt.name in read:
@@ -204,12 +207,14 @@ class _Loading:
         self,
         read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
         models: Mapping[str, Model],
+        written: Container[str],
     ) -> None:
         for prompt, _, document in read.values():
             try:
                 model_files.resolve(prompt.model, models, self._catalogue)
             except UnknownName as error:
-                self._problems.add(document.where("model"), error.message, error.hint)
+                if prompt.model not in written:  # else what is wrong with it is said already
+                    self._problems.add(document.where("model"), error.message, error.hint)
 
     def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
         if isinstance(written.environments, list):

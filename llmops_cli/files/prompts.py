@@ -65,9 +65,7 @@ class PromptReader:
         return prompt, written
 
     def _name(self, written: WrittenPrompt) -> str:
-        stem = self._document.path.removeprefix(f"{FOLDER}/")
-        for ending in ENDINGS:
-            stem = stem.removesuffix(ending)
+        stem = name_of(self._document.path)
         if written.name is not None and re.fullmatch(NAME, written.name):
             return written.name
         if not re.fullmatch(NAME, stem):
@@ -167,6 +165,14 @@ class PromptReader:
         else:
             where = self._document.inside(place, error.line)
         self._problems.add(where, message, error.hint)
+
+
+def name_of(path: str) -> str:
+    """The name that a prompt has by its path."""
+    name = path.removeprefix(f"{FOLDER}/")
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    return name
 
 
 def message_of(written: WrittenMessage) -> Message:

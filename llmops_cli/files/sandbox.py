@@ -217,7 +217,10 @@ def _number(value: Any) -> bool:
 
 
 def _weight(value: Any) -> int:
-    """How much text or how many items a value holds, counted no further than the cap."""
+    """How much text or how many items a value holds, counted no further than the cap.
+
+    Raises for what is not plain data: undefined names in a list, functions.
+    """
     total = 0
     waiting = [value]
     while waiting and total <= MAX_OUTPUT:
@@ -230,8 +233,12 @@ def _weight(value: Any) -> int:
         elif isinstance(each, (list, tuple)):
             total += len(each)
             waiting.extend(each)
-        else:
+        elif each is None or _number(each):
             total += 1
+        elif not isinstance(each, Undefined):
+            raise TemplateRuntimeError(f"a {type(each).__name__} is no plain data")
+        else:
+            str(each)  # raises, naming what is not there
     return total
 
 

@@ -187,8 +187,8 @@ class _Reader:
     def _number(self, event: yaml.Event, text: str) -> int | float | None:
         if OCTAL_OR_HEX.fullmatch(text):
             number: int | float = int(text, 0)
-        elif INTEGER.fullmatch(text) and len(text) <= 20:
-            number = int(text)
+        elif INTEGER.fullmatch(text):
+            number = int(text) if len(text) <= 20 else math.inf
         else:
             number = float(text)
         if not math.isfinite(number) or (isinstance(number, int) and abs(number) > SAFE_INTEGER):
