@@ -195,10 +195,9 @@ def test_a_chatty_system_message_makes_the_question_answerer_worse(project: Proj
 def test_the_number_scorer_agrees_with_the_recorded_judgement_of_every_answer(
     gsm8k: Project, system: str, right: int
 ) -> None:
-    evalset = gsm8k.evalset("solve")
-    prompt = replace(gsm8k.prompts["solve"], model=system)
+    evalset = gsm8k.evalset("gsm8k")
     with Recorded(gsm8k.models[system], gsm8k.root) as model:
-        scored = passed(gsm8k, prompt, evalset, model)
+        scored = passed(gsm8k, gsm8k.prompts[system], evalset, model)
     judged = is_correct(system)
     assert scored.tolist() == [judged[case.id] for case in evalset.cases]
     assert scored.sum() == right
