@@ -27,7 +27,8 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, Tally
 from llmops_cli.gate.decide import Trial, decide
-from llmops_cli.gate.looks import DRAWS, NextLook, next_look
+from llmops_cli.gate.looks import NextLook, next_look
+from llmops_cli.gate.shares import DRAWS
 
 Passes = NDArray[np.int64]
 Chances = NDArray[np.float64]

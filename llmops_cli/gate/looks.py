@@ -1,30 +1,20 @@
-"""Further looks at the same cases: how much of the error rates each may spend, and when to look.
+"""Whether a further look at the same cases is worth its calls.
 
-Under `on_inconclusive: rerun` the gate may look three times, at 1, 3 and 5 draws per case. The
-looks share α and β as ½, ¼, ¼, so that all of them together keep the error rates; at the full
-rates each, PASS at a true loss of the margin would rise to 7.5–8.9 %.
-
-A further look is worth its calls only where its projected bound can decide. Draws shrink the
-noise within cases, not the one between them: where that is what is left, more cases help.
+It is where its projected bound can decide. Draws shrink the noise within cases, not the one
+between them: where that is what is left, only more cases help, and the answer says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
+import math
+from dataclasses import dataclass
 
 from llmops_cli.core.policy import NoWorse, Policy
 from llmops_cli.gate.comparison import Comparison, Counts, Flags
 from llmops_cli.gate.groups import FEWEST_GROUPS, reference
 from llmops_cli.gate.pairs import Pairs, pairs
-from llmops_cli.gate.score_test import sample, z
-
-DRAWS: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
-"""Draws per case and arm that a look wants."""
-SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
-"""The part of α and β that it may spend."""
+from llmops_cli.gate.shares import DRAWS, at_look
+from llmops_cli.gate.sizing import zero_loss_minimum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +31,6 @@ class AddCases:
     """No further look can decide."""
 
     why: str
-
-
-def at_look(policy: Policy, look: int) -> Policy:
-    """The policy with the error rates that one look may spend; as it is without `rerun`."""
-    if policy.on_inconclusive != "rerun":
-        return policy
-    share = SHARES[look]
-    return replace(policy, alpha=policy.alpha * share, beta=policy.beta * share)
 
 
 def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | AddCases:
@@ -69,7 +51,10 @@ def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | A
 
 
 def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int) -> bool:
-    """Whether the observed mean, with the variance of the next look, would pass or regress."""
+    """Whether the observed mean, with the variance of the next look, would pass or regress.
+
+    A normal bound: it is a forecast of whether calls are well spent, not a test.
+    """
     compared = pairs(comparison, rule.metric, rule.tag)
     if compared is None or not len(compared.observed):
         return False
@@ -78,16 +63,15 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     groups = compared.clusters_of_observed
     if groups is not None and groups.count < FEWEST_GROUPS:
         return False
-    scale = _variance_left(comparison, compared, DRAWS[look])
-    mean = compared.observed.mean()
-    projected = mean + np.sqrt(scale) * (compared.observed - mean)
+    left = _variance_left(comparison, compared, DRAWS[look])
+    mean = float(compared.observed.mean())
+    error = math.sqrt(float(compared.observed.var()) * left / len(compared.observed))
     judge = reference(compared.observed, groups)
     margin = policy.margin if rule.margin is None else rule.margin
     tolerance = policy.tolerance if rule.tolerance is None else rule.tolerance
-    seen = sample(projected)
-    return z(seen, -margin) > judge.critical(policy.beta) or (
-        z(seen, -tolerance) < -judge.critical(policy.alpha)
-    )
+    enough = compared.n >= zero_loss_minimum(margin, policy.beta)
+    passes = enough and mean - judge.critical(policy.beta) * error > -margin
+    return passes or mean + judge.critical(policy.alpha) * error < -tolerance
 
 
 def _variance_left(comparison: Comparison, compared: Pairs, draws: int) -> float:

@@ -6,11 +6,13 @@ Where a decision hangs on draws that were not measured it is INCOMPLETE, never a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.verdict import Decision, Finding
-from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Side
+from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Floats, Side
 from llmops_cli.gate.groups import FEWEST_GROUPS, Clusters, reference
 from llmops_cli.gate.score_test import sample, upper_end
 from llmops_cli.gate.trial import Trial
@@ -56,10 +58,11 @@ def floor(rule: Floor, trial: Trial) -> Finding:
     mask = comparison.candidate.present & scores.due & comparison.tagged(rule.tag)
     mask &= ~comparison.known_failing
     n = int(mask.sum())
+    which = f" with the tag {rule.tag}" if rule.tag else ""
     found = Finding(
         rule="floor",
         decision=Decision.INCONCLUSIVE,
-        why=f"no case owes {rule.metric} a value",
+        why=f"no case{which} owes {rule.metric} a value",
         evalset=trial.evalset,
         metric=rule.metric,
         slice=rule.tag,
@@ -85,21 +88,11 @@ def floor(rule: Floor, trial: Trial) -> Finding:
     else:
         decision, bound = _floor_by_bound(rule, trial, best, mask)
         why += f"; {bound}"
-    return Finding(
-        rule="floor",
-        decision=decision,
-        why=why,
-        evalset=trial.evalset,
-        metric=rule.metric,
-        slice=rule.tag,
-        quality=True,
-        figures={"n": n, "worst": low, "best": high, "minimum": rule.minimum, "unmeasured": gaps},
-    )
+    figures = {"n": n, "worst": low, "best": high, "minimum": rule.minimum, "unmeasured": gaps}
+    return replace(found, decision=decision, why=why, quality=True, figures=figures)
 
 
-def _floor_by_bound(
-    rule: Floor, trial: Trial, best: np.ndarray[tuple[int, ...], np.dtype[np.float64]], mask: Flags
-) -> tuple[Decision, str]:
+def _floor_by_bound(rule: Floor, trial: Trial, best: Floats, mask: Flags) -> tuple[Decision, str]:
     """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
     clusters = Clusters.of(trial.comparison.group[mask]) if trial.comparison.grouped else None
     if clusters is not None and clusters.count < FEWEST_GROUPS:
@@ -138,16 +131,13 @@ def regressed(rule: Regressed, trial: Trial) -> Finding:
     else:
         decision = Decision.PASS if most <= rule.maximum + EQUAL else Decision.INCOMPLETE
     share = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
-    return Finding(
-        rule="regressed",
-        decision=decision,
-        why=f"{share} of {cases(int(passed_at_most.sum()))} that passed on the baseline fail now, "
-        f"at most {percent(rule.maximum)} may",
-        evalset=trial.evalset,
-        metric=PASS_METRIC,
-        cases=comparison.named(surely),
-        figures={"least": least, "most": most, "maximum": rule.maximum},
+    why = (
+        f"{share} of {cases(int(passed_at_most.sum()))} that passed on the baseline fail now, "
+        f"at most {percent(rule.maximum)} may"
     )
+    figures = {"least": least, "most": most, "maximum": rule.maximum}
+    at_fault = comparison.named(surely)
+    return replace(found, decision=decision, why=why, cases=at_fault, figures=figures)
 
 
 def errors(rule: Errors, trial: Trial) -> Finding:

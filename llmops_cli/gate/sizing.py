@@ -10,7 +10,8 @@ import math
 from statistics import NormalDist
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.policy import NoWorse, Policy
+from llmops_cli.gate.shares import at_look
 from llmops_cli.gate.wording import cases, percent_up
 
 POWER = 0.80
@@ -43,12 +44,19 @@ def cases_needed(variance: float, margin: float, beta: float) -> int:
 
 
 def what_it_can_show(n: int, policy: Policy) -> str:
-    """One sentence on what `n` compared cases can show under the margin of `policy`."""
-    needed = zero_loss_minimum(policy.margin, policy.beta)
-    margin = percent_up(policy.margin)
+    """One sentence on what `n` compared cases can show under the margin of `policy`.
+
+    The strictest margin of its `no_worse` rules counts, at the error rates of a first look.
+    """
+    margins = [each.margin for each in policy.rules if isinstance(each, NoWorse)]
+    if not margins:
+        return f"the policy has no no_worse rule: {cases(n)} are judged by its other rules alone"
+    smallest = min(policy.margin if each is None else each for each in margins)
+    beta = at_look(policy, 1).beta
+    needed, margin = zero_loss_minimum(smallest, beta), percent_up(smallest)
     if n < 1:
         return f"no case to compare; a margin of {margin} needs at least {cases(needed)}"
-    best = percent_up(smallest_margin_shown(n, policy.beta))
+    best = percent_up(smallest_margin_shown(n, beta))
     if n < needed:
         return (
             f"{cases(n)} cannot show a margin of {margin} even if none is lost: "

@@ -107,12 +107,13 @@ def _growth(what: Literal["cost", "tokens"], margin: float, trial: Trial) -> Fin
         for side in (comparison.candidate, comparison.baseline)
     )
     if unknown:
-        why = f"the {what} of {counted(unknown, 'draw')} not known"
+        why = f"{counted(unknown, 'draw')} of unknown {what}"
         return replace(found, decision=Decision.INCOMPLETE, why=why)
     now, before, clusters = _spent(comparison, what)
     n = len(now)
     if n < 2 or (clusters is not None and clusters.count < FEWEST_GROUPS):
-        return replace(found, why=f"{cases(n)} measured in both arms are too few to decide on")
+        few = cases(n) if clusters is None else counted(clusters.count, "group")
+        return replace(found, why=f"{few} measured in both arms are too few to decide on")
     paid, paid_before = float(now.mean()), float(before.mean())
     growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
     decision = _decide_growth(now - (1 + margin) * before, clusters, trial)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from llmops_cli.core.policy import Policy
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.looks import at_look
+from llmops_cli.gate.shares import at_look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

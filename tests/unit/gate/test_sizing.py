@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.policy import NoWorse, Policy
+from llmops_cli.core.policy import Critical, NoWorse, Policy
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.sizing import (
     cases_needed,
@@ -51,6 +51,19 @@ def test_an_evalset_that_is_large_enough_is_told_what_it_can_exclude() -> None:
     assert what_it_can_show(300, Policy()) == (
         "300 cases can show a margin of 5 % (it takes at least 52); "
         "with none lost they exclude a loss above 0.9 %"
+    )
+
+
+def test_the_strictest_rule_and_the_first_look_are_what_counts() -> None:
+    strict = Policy(rules=[NoWorse(), NoWorse(metric="exact", margin=0.02)])
+    assert "a margin of 2 % even if none is lost: that takes 133" in what_it_can_show(60, strict)
+    rerun = Policy(on_inconclusive="rerun")
+    assert "it takes at least 73" in what_it_can_show(100, rerun)
+
+
+def test_a_policy_that_compares_nothing_makes_no_promise() -> None:
+    assert what_it_can_show(60, Policy(rules=[Critical()])) == (
+        "the policy has no no_worse rule: 60 cases are judged by its other rules alone"
     )
 
 

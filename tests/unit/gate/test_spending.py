@@ -1,0 +1,142 @@
+"""Cost, tokens and latency: proven above the limit, proven not above it, or neither."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from llmops_cli.core.policy import Cost, Latency, Tokens
+from llmops_cli.core.row import Draw, Row
+from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.gate import spending
+from llmops_cli.gate.spending import quantile_lower_bound, quantile_upper_bound
+from tests.unit.gate.build import arm, grouped, row, trial
+
+
+def paid(dollars: float | None, tokens: int | None = 10) -> Draw:
+    return Draw(
+        output="o", scores={"exact": 1.0}, cost=dollars, input_tokens=tokens, output_tokens=0
+    )
+
+
+def bills(now: Sequence[float], before: Sequence[float]) -> list[Row]:
+    pairs = zip(now, before, strict=True)
+    return [row(f"c{at}", [paid(new)], [paid(old)]) for at, (new, old) in enumerate(pairs)]
+
+
+def cost(given: list[Row], margin: float = 0.1) -> Finding:
+    return spending.cost(Cost(margin=margin), trial(given))
+
+
+def waited(seconds: Sequence[float], limit: float) -> Finding:
+    draws = [replace(paid(0.1), latency=each) for each in seconds]
+    given = [row(f"c{at}", [each], None) for at, each in enumerate(draws)]
+    return spending.latency(Latency(p95=limit), trial(given))
+
+
+def test_growth_is_decided_as_a_one_sided_t_test_would() -> None:
+    random = np.random.default_rng(2)
+    before = random.uniform(0.5, 1.5, 40)
+    decided = set()
+    for growth in np.linspace(0.9, 1.4, 26):
+        now = before * growth + random.normal(0, 0.2, 40)
+        excess = now - 1.1 * before
+        above = stats.ttest_1samp(excess, 0, alternative="greater").pvalue < 0.05
+        below = stats.ttest_1samp(excess, 0, alternative="less").pvalue < 0.05
+        expected = Decision.FAIL if above else Decision.PASS if below else Decision.INCONCLUSIVE
+        found = cost(bills(list(now), list(before)))
+        assert found.decision is expected
+        decided.add(found.decision)
+    assert decided == {Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE}
+
+
+def test_growth_is_told_in_dollars_and_percent() -> None:
+    said = cost(bills([0.002] * 5, [0.001] * 5))
+    assert (said.decision, said.quality) == (Decision.FAIL, False)
+    assert said.why == (
+        "$0.001000 → $0.002000 per draw over 5 cases (+100.0 %), growth above 10.0 % is proven"
+    )
+
+
+def test_without_variance_the_sign_decides_and_at_the_limit_is_within_it() -> None:
+    assert cost(bills([0.5] * 5, [0.5] * 5), margin=0.0).decision is Decision.PASS
+    assert cost(bills([0.6] * 5, [0.5] * 5), margin=0.2).decision is Decision.PASS
+    assert cost(bills([0.7] * 5, [0.5] * 5), margin=0.2).decision is Decision.FAIL
+
+
+def test_one_request_costs_the_same_in_both_arms() -> None:
+    same = [
+        Row(case=f"c{at}", candidate=arm(paid(0.9)), baseline=arm(paid(0.1))) for at in range(5)
+    ]
+    assert cost(same, margin=0.0).decision is Decision.PASS
+
+
+def test_a_draw_without_a_price_is_said_not_guessed() -> None:
+    said = cost([*bills([0.5] * 5, [0.5] * 5), row("x", [paid(None)], [paid(0.1)])])
+    assert (said.decision, said.why) == (Decision.INCOMPLETE, "1 draw of unknown cost")
+
+
+def test_tokens_are_input_and_output_together() -> None:
+    def told(output: int) -> Draw:
+        return replace(paid(0.1), output_tokens=output)
+
+    given = [row(f"c{at}", [told(20)], [told(5)]) for at in range(3)]
+    said = spending.tokens(Tokens(margin=0.5), trial(given))
+    assert said.why == (
+        "15.0 tokens → 30.0 tokens per draw over 3 cases (+100.0 %), growth above 50.0 % is proven"
+    )
+
+
+def test_grown_groups_prove_less_than_grown_cases() -> None:
+    now = [2.0] * 6 + [1.0] * 54
+    given = bills(now, [1.0] * 60)
+    assert cost(given, margin=0.0).decision is Decision.FAIL
+    assert cost(grouped(given, 6), margin=0.0).decision is Decision.INCONCLUSIVE
+
+
+def test_too_little_to_compare_is_inconclusive() -> None:
+    assert cost(bills([1.0], [1.0])).decision is Decision.INCONCLUSIVE
+    assert cost([row("a", [paid(1.0)], None)]).why == (
+        "no baseline: there is nothing to compare with"
+    )
+    few = grouped(bills([1.0] * 20, [1.0] * 20), 5)
+    assert cost(few).why == "4 groups measured in both arms are too few to decide on"
+
+
+def test_a_latency_under_the_limit_is_provable_from_59_calls() -> None:
+    assert waited([1.0] * 59, limit=2.0).decision is Decision.PASS
+    short = waited([1.0] * 58, limit=2.0)
+    assert short.decision is Decision.INCONCLUSIVE
+    assert short.why == (
+        "p95 1.00 s of 58 calls, limit 2 s: proven neither under nor above it; "
+        "under it is provable from 59 calls"
+    )
+
+
+def test_a_latency_above_the_limit_fails_as_soon_as_it_is_proven() -> None:
+    said = waited([1.0] * 15 + [5.0] * 5, limit=2.0)
+    assert said.decision is Decision.FAIL
+    assert said.why == "p95 5.00 s of 20 calls, limit 2 s: proven above it (at least 5.00 s)"
+
+
+def test_reused_answers_have_no_latency() -> None:
+    said = spending.latency(Latency(p95=2.0), trial([row("a", [paid(0.1)], None)]))
+    assert (said.decision, said.why) == (
+        Decision.INCONCLUSIVE,
+        "no call was made in this run: reused answers have no latency",
+    )
+
+
+@pytest.mark.parametrize("n", [1, 20, 59, 100, 400])
+def test_the_bounds_of_a_quantile_are_those_of_scipy_s_exact_test(n: int) -> None:
+    ordered = np.sort(np.random.default_rng(n).exponential(1, n))
+    above = stats.quantile_test(ordered, p=0.95, alternative="less").confidence_interval(0.95)
+    below = stats.quantile_test(ordered, p=0.95, alternative="greater").confidence_interval(0.95)
+    expected = [None if math.isnan(each) else each for each in (above.high, below.low)]
+    found = [quantile_upper_bound(ordered, 0.95, 0.05), quantile_lower_bound(ordered, 0.95, 0.05)]
+    assert found == expected
