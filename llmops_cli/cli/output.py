@@ -6,17 +6,20 @@ goes to standard error. Files are written whole or not at all.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.errors import ExitCode, UnknownName
 from llmops_cli.core.plan import Plan
+from llmops_cli.core.prompt import Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.core.verdict import Decision
@@ -26,6 +29,8 @@ from llmops_cli.render.machine import as_json, json_report, table_json
 from llmops_cli.render.markdown import markdown_report
 from llmops_cli.render.plan import console_plan
 from llmops_cli.render.progress import RunProgress
+from llmops_cli.render.report_schema import report_schema
+from llmops_cli.render.safe import terminal
 from llmops_cli.render.tables import Cell, table
 from llmops_cli.stores.atomic import write_text
 
@@ -87,6 +92,29 @@ class Output:
         self._text(f"  {done.why}\n")
         if done.hint:
             self._text(f"next  {done.hint}\n")
+
+    def request(self, request: Request) -> None:
+        """Prints what is sent to a model."""
+        if self.as_json:
+            self._text(table_json([as_json(request)]))
+            return
+        parameters = " ".join(f"{name}={value}" for name, value in request.parameters.items())
+        self._text(f"{request.provider}/{request.model}  {parameters}".rstrip() + "\n")
+        for message in request.messages:
+            content = message.content
+            text = content if isinstance(content, str) else json.dumps(as_json(content))
+            self._text(f"\n--- {message.role}\n{terminal(text)}\n")
+        self._text(f"\n{request.digest}\n")
+
+    def schema(self, schemas: Mapping[str, Mapping[str, Any]], name: str | None) -> None:
+        """Prints one schema, or the names there are."""
+        every = {**schemas, "report": report_schema()}
+        if name is None:
+            self._text("".join(f"{each}\n" for each in every))
+        elif name in every:
+            self._text(json.dumps(every[name], indent=2, ensure_ascii=False) + "\n")
+        else:
+            raise UnknownName("schema", name, every)
 
     def objects(self, values: Iterable[Mapping[str, Json]]) -> None:
         """Prints values as JSON."""

@@ -1,9 +1,134 @@
-"""`init`, `check` and `render`: the commands around the files a person writes."""
+"""`init`, `check`, `render`, `models` and `schema`: around the files that a person writes."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
+    app.command()(init)
+    app.command()(check)
+    app.command()(render)
+    app.command()(models)
+    app.command()(schema)
+
+
+def init(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Option(help="The model of the example: provider/model, or embedded.")
+    ] = "embedded",
+) -> None:
+    """Start a project here: llmops.yaml, a prompt, an evalset, and schemas for your editor.
+
+    Nothing that is there is touched.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.starting import start_project
+
+    written = start_project(context.obj, model)
+    output = Output()
+    for path in written:
+        output.say(f"wrote {path}")
+    output.say("next  llmops eval")
+
+
+def check(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Ignored: the whole project is checked."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Find every mistake in prompts, evalsets and llmops.yaml, without calling anything.
+
+    Every case is rendered and every scorer's options are looked at. Says what each evalset can
+    and cannot show. File names are taken so that pre-commit can pass them.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.checking import check_all
+
+    del files
+    found = check_all(context.obj)
+    output = Output(as_json=as_json)
+    output.rows(
+        ["prompt", "evalset", "cases", "what it can show"],
+        [(each.prompt, each.evalset, each.cases, each.shows) for each in found.evalsets],
+    )
+    for name in found.ungated:
+        output.say(f"note  no evalset gates {name}")
+    output.say(f"{found.prompts} prompts, {found.cases:,} cases: no problem found")
+
+
+def render(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
+    case: Annotated[
+        str | None, typer.Option(help="Render this case; default: the first of its evalsets.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input instead of a case."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the request as JSON.")] = False,
+) -> None:
+    """Show exactly what a prompt sends: messages, model and parameters. Calls nothing."""
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.rendering import rendered_request
+    from llmops_cli.flows.workspace import open_workspace
+
+    given = dict(_pair(each) for each in values or ())
+    with open_workspace(context.obj) as workspace:
+        request = rendered_request(workspace, prompt, case=case, values=given)
+    Output(as_json=as_json).request(request)
+
+
+def models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the models of llmops.yaml: what they are, what they need, and who uses them."""
+    import os
+
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.rendering import model_rows
+    from llmops_cli.flows.workspace import open_workspace
+
+    with open_workspace(context.obj) as workspace:
+        rows = model_rows(workspace.project, os.environ)
+    headers = ["name", "provider", "model", "where", "key", "price in/out", "used by"]
+    Output(as_json=as_json).rows(headers, rows)
+
+
+def schema(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="project, prompt, evalset, case or report; default: their names"),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write them where `init` points editors to.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of a file format, or write all of them for your editor."""
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.starting import all_schemas, write_schemas
+
+    output = Output(as_json=True)
+    if write:
+        for path in write_schemas(context.obj):
+            Output().say(f"wrote {path}")
+        return
+    output.schema(all_schemas(), name)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r}: write --input NAME=VALUE")
+    return name, value

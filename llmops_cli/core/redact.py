@@ -47,6 +47,10 @@ class Redactor:
             if name in listed or _NAMED_AS_SECRET.search(name)
         )
 
+    def __bool__(self) -> bool:
+        """Whether there is any secret to take out."""
+        return bool(self._forms)
+
     def __call__(self, text: str) -> str:
         """`text` without secrets; the very same object where there are none."""
         for form in self._forms:  # longest first: a form may contain another

@@ -85,7 +85,7 @@ def may_run_code(
     if not _plain(path):
         return f"{path!r} is not a plain path inside the project"
     if not any(matches(path, glob) for glob in trusted):
-        return f"{path} is code, and `trusted` in llmops.yaml at the base revision does not name it"
+        return f"{path} is code, and `trust` in llmops.yaml at the base revision does not name it"
     return None
 
 

@@ -22,6 +22,7 @@ from llmops_cli.flows.execute import Work
 from llmops_cli.flows.planning import address, plan_arm
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.vetting import vet_job, vet_scorers
 from llmops_cli.flows.workspace import Contender, Workspace
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
@@ -109,6 +110,17 @@ def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairi
 def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> list[Pairing]:
     """The evalsets of all contests, planned: a request that several make is made once."""
     planned = [each for contest in contests for each in pairings(workspace, contest, depth)]
+    models = [arm.target.model for pairing in planned for arm in pairing.arms]
+    replaying = all(workspace.provider(model).offline for model in models)
+    ci = vet_job(workspace.environ, replaying=replaying)
+    for pairing in planned:
+        vet_scorers(
+            pairing.scorers,
+            pairing.round.cases,
+            world=workspace.world,
+            trusted=workspace.rules.trust,
+            ci=ci,
+        )
     asked: set[DrawKey] = set()
     for pairing in planned:
         pairing.plan(asked)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.catalogue import Catalogue, ScorerKind
-from llmops_cli.core.digest import digest
+from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.ports import Ask, Results, ScoreKey, Scorer
 from llmops_cli.core.result import Completion, Unscored
 from llmops_cli.core.row import Metric
@@ -66,10 +66,24 @@ class Scorers:
         self.metrics: Sequence[Metric] = self._metrics()
 
     @property
+    def all(self) -> tuple[Bound, ...]:
+        """Every scorer, those of single cases included."""
+        return (*self._shared, *(each for own in self._own.values() for each in own))
+
+    @property
     def kinds(self) -> tuple[ScorerKind, ...]:
         """Every kind of scorer in use, once."""
-        bound = (*self._shared, *(each for own in self._own.values() for each in own))
-        return tuple({each.kind.name: each.kind for each in bound}.values())
+        return tuple({each.kind.name: each.kind for each in self.all}.values())
+
+    def code(self) -> list[tuple[str, str]]:
+        """Label and project file of every scorer that runs the project's own code."""
+        return [
+            (bound.label, str(path).partition(":")[0])
+            for bound in self.all
+            if bound.kind.code
+            for option in bound.kind.files
+            for path in _listed(bound.spec.options.get(option))
+        ]
 
     def due(self, case: Case) -> tuple[Bound, ...]:
         """Every scorer that owes `case` a score."""
@@ -99,7 +113,7 @@ class Scorers:
 
     def _metrics(self) -> list[Metric]:
         by_label: dict[str, list[Bound]] = {}
-        for bound in (*self._shared, *(each for own in self._own.values() for each in own)):
+        for bound in self.all:
             by_label.setdefault(bound.label, []).append(bound)
         return [bounds[0].metric(each.digest for each in bounds) for bounds in by_label.values()]
 
@@ -158,6 +172,11 @@ def missing_scores(
         if any(key not in held for key in keys[at])
         or any(not bound.kept and not bound.kind.live for bound in scorers.due(case))
     ]
+
+
+def _listed(value: Json) -> list[str]:
+    paths = value if isinstance(value, (list, tuple)) else [value]
+    return [path for path in paths if isinstance(path, str)]
 
 
 def _first(mine: float | None, default: float | None) -> float | None:

@@ -1,0 +1,87 @@
+"""`llmops check`: every mistake that can be found without calling anything, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_cli.core.case import Evalset
+from llmops_cli.core.errors import InvalidFiles, Problem
+from llmops_cli.core.ports import World
+from llmops_cli.files.paths import MAX_FILE
+from llmops_cli.files.policy import policy_of
+from llmops_cli.files.project import Project, check_project, find_root
+from llmops_cli.files.template import Templates
+from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.vetting import wrong_scorers
+from llmops_cli.gate.sizing import what_it_can_show
+from llmops_cli.registry import catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedEvalset:
+    """One prompt on one evalset, and what that can show."""
+
+    prompt: str
+    evalset: str
+    cases: int
+    shows: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A project without a known mistake."""
+
+    prompts: int
+    cases: int
+    evalsets: tuple[CheckedEvalset, ...]
+    ungated: tuple[str, ...]
+    """Prompts that no evalset gates."""
+
+
+def check_all(start: Path) -> Checked:
+    """Reads, validates and renders everything. Raises `InvalidFiles` with every problem."""
+    root = find_root(start)
+    project, evalsets = check_project(root, catalogue())
+    world = World(root=root, environ={})
+
+    def read(path: str) -> bytes:
+        return project.source.read(path, limit=MAX_FILE)
+
+    problems = [each for evalset in evalsets for each in _unrenderable(project, evalset)]
+    for evalset in evalsets:
+        scorers = Scorers(project.catalogue, evalset, read)
+        problems += wrong_scorers(scorers, evalset.cases, world)
+    if problems:
+        raise InvalidFiles(problems)
+    gated = {prompt for evalset in evalsets for prompt in evalset.prompts}
+    return Checked(
+        prompts=len(project.prompts),
+        cases=sum(len(evalset.cases) for evalset in evalsets),
+        evalsets=tuple(
+            CheckedEvalset(
+                prompt=prompt,
+                evalset=evalset.name,
+                cases=len(evalset.cases),
+                shows=what_it_can_show(
+                    len(evalset.cases),
+                    policy_of(project.gate, evalset.gate, project.environments[-1].gate),
+                ),
+            )
+            for evalset in evalsets
+            for prompt in evalset.prompts
+        ),
+        ungated=tuple(name for name in project.prompts if name not in gated),
+    )
+
+
+def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:
+    """Cases that a prompt's templates cannot take."""
+    for name in evalset.prompts:
+        templates = Templates(project.prompts[name])
+        for case in evalset.cases:
+            try:
+                templates.messages(case)
+            except InvalidFiles as error:
+                yield from error.problems

@@ -1,0 +1,98 @@
+"""Looking at a project without running it: the request of a case, the models it can reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.prompt import Model, Prompt, Request
+from llmops_cli.files.project import Project
+from llmops_cli.files.template import Templates
+from llmops_cli.flows.workspace import Workspace
+
+
+def rendered_request(
+    workspace: Workspace, address: str, *, case: str | None, values: Mapping[str, str]
+) -> Request:
+    """What `address` sends for a case of its evalsets, or for `values` given by hand."""
+    name, _, selector = address.partition("@")
+    contender = workspace.contender(name, selector or "working")
+    prompt = contender.target.prompt
+    chosen = _by_hand(prompt, values) if values else _case(workspace.project, name, case)
+    return contender.target.request(Templates(prompt).messages(chosen))
+
+
+def model_rows(
+    project: Project, environ: Mapping[str, str]
+) -> list[tuple[str, str, str, str, str, str, str]]:
+    """One row per model: name, provider, model, where, key, price, prompts that use it."""
+    users: dict[str, list[str]] = {name: [] for name in project.models}
+    direct: dict[str, Model] = {}
+    for prompt in project.prompts.values():
+        users.setdefault(prompt.model, []).append(prompt.name)
+        if prompt.model not in project.models:
+            direct[prompt.model] = project.resolve_model(prompt.model)
+    return [
+        (
+            name,
+            model.provider,
+            model.model,
+            model.base_url or "",
+            _key(model, project, environ),
+            _price(model),
+            ", ".join(users[name]),
+        )
+        for name, model in {**project.models, **direct}.items()
+    ]
+
+
+def _case(project: Project, name: str, wanted: str | None) -> Case:
+    evalsets = project.load(project.evalsets_of(name))
+    cases = [case for evalset in evalsets for case in evalset.cases]
+    if wanted is None and cases:
+        return cases[0]
+    for case in cases:
+        if case.id == wanted:
+            return case
+    if wanted is None:
+        raise Refused(f"no evalset has a case for {name}", hint="give inputs: --input NAME=VALUE")
+    raise UnknownName("case", wanted, [case.id for case in cases])
+
+
+def _by_hand(prompt: Prompt, values: Mapping[str, str]) -> Case:
+    """A case of typed inputs: text as it is, anything else read as JSON."""
+    inputs: dict[str, Json] = {}
+    for name, text in values.items():
+        if name not in prompt.inputs:
+            raise UnknownName("input", name, prompt.inputs)
+        if prompt.inputs[name].get("type", "string") == "string":
+            inputs[name] = text
+            continue
+        try:
+            inputs[name] = json.loads(text)
+        except ValueError as error:
+            raise Refused(f"--input {name}: not JSON: {error}") from error
+    missing = [
+        name
+        for name, schema in prompt.inputs.items()
+        if name not in inputs and schema.get("required", True) and "default" not in schema
+    ]
+    if missing:
+        raise Refused(f"the input {missing[0]!r} is missing", hint=f"--input {missing[0]}=VALUE")
+    return Case(id="by hand", inputs=inputs)
+
+
+def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
+    name = model.api_key_env or project.catalogue.providers[model.provider].api_key_env
+    if name is None:
+        return "none needed"
+    return f"{name} {'is set' if environ.get(name) else 'is not set'}"
+
+
+def _price(model: Model) -> str:
+    if model.price is None:
+        return ""
+    return f"${model.price.input:g} / ${model.price.output:g} per million"
