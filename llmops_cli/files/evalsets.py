@@ -74,7 +74,8 @@ class EvalsetReader:
     def header(self, document: Document) -> Header | None:
         """The evalset of a file; None if there is too much wrong to go on."""
         where = document.where
-        written = validated(WrittenEvalset, document.data, where, self._problems)
+        before = len(self._problems)
+        written = validated(WrittenEvalset, document.data, where, self._problems, salvage=True)
         if written is None:
             return None
         name = self._name(document)
@@ -91,7 +92,7 @@ class EvalsetReader:
             path=document.path,
             prompts=prompts,
             scorers=scorers,
-            complete=len(scorers) == len(written.scorers),
+            complete=len(self._problems) == before,
             repeats=written.repeats,
             gate=read_gate(written.gate, where, self._problems, "gate"),
             retired=written.retired,
@@ -183,7 +184,7 @@ class EvalsetReader:
     def _known(self, wanted: Sequence[str], document: Document) -> tuple[str, ...]:
         for name in wanted:
             if name not in self._prompts:
-                hint = suggestion(name, sorted(self._prompts)) or "no prompt could be read"
+                hint = suggestion(name, sorted({*self._prompts, *self.unreadable}))
                 self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
         if not wanted:
             self._problems.add(document.where("prompt"), "an evalset that gates no prompt")

@@ -53,20 +53,33 @@ KINDS: Mapping[str, str] = {
 
 
 def validated(
-    shape: type[Model], data: Any, where: Where, problems: Problems, *at: str | int
+    shape: type[Model],
+    data: Any,
+    where: Where,
+    problems: Problems,
+    *at: str | int,
+    salvage: bool = False,
 ) -> Model | None:
     """`data` as `shape`; None, with every problem noted, if it is not one.
 
-    `at` is where `data` stands in its file.
+    `at` is where `data` stands in its file. With `salvage`, the keys that are right are still
+    read, so that more can be checked: what is returned then is for looking at only.
     """
     try:
         return shape.model_validate(data)
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_input=True, include_context=True):
-            place = tuple(_written(data, each["loc"]))
-            message, hint = _said(shape, place, at, dict(each))
-            problems.add(where(*at, *place), message, hint)
-    return None
+        found = error.errors(include_url=False, include_input=True, include_context=True)
+    for each in found:
+        place = tuple(_written(data, each["loc"]))
+        message, hint = _said(shape, place, at, dict(each))
+        problems.add(where(*at, *place), message, hint)
+    if not salvage or not isinstance(data, Mapping):
+        return None
+    wrong = {each["loc"][0] for each in found if each["loc"]}
+    try:
+        return shape.model_validate({key: data[key] for key in data if key not in wrong})
+    except ValidationError:
+        return None
 
 
 def nearest(name: str, known: list[str]) -> str | None:

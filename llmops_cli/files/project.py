@@ -149,7 +149,7 @@ class _Loading:
     def project(self) -> Project:
         document = self._document(PROJECT_FILE) or Document(PROJECT_FILE, {}, {}, {})
         data = {} if document.data is None else document.data
-        written = validated(WrittenProject, data, document.where, self._problems)
+        written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()
         reader = model_files.ModelReader(self._catalogue, self._source, document, self._problems)
         models = reader.read(written.models)
@@ -188,9 +188,10 @@ class _Loading:
                     self._problems.add(Location(path=path), message)
                 continue
             document = self._document(path)
-            found = document and PromptReader(
-                document, self._sandbox, self._source, self._problems
-            ).read()
+            found = (
+                document
+                and PromptReader(document, self._sandbox, self._source, self._problems).read()
+            )
             if document is None or found is None:
                 self._unreadable.add(prompt_files.name_of(path))
                 continue

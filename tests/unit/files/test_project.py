@@ -47,6 +47,8 @@ def test_problems_of_all_files_come_at_once_in_file_and_line_order(project: Writ
     project.write("evalsets/support.yaml", "cases: support.jsonl\nasert: []\n")
     project.write("evalsets/other.yaml", "prompt: supprt\ncases: []\nrepeats: 0\n")
     assert project.problems() == [
+        "evalsets/other.yaml:1: unknown prompt 'supprt' (did you mean 'support'?)",
+        "evalsets/other.yaml:2: the evalset 'other' has no cases",
         "evalsets/other.yaml:3: 'repeats': input should be greater than or equal to 1",
         "evalsets/support.yaml:2: unknown key 'asert' (did you mean 'scorers'?)",
         "llmops.yaml:1: unknown key 'modles' (did you mean 'models'?)",
@@ -234,7 +236,9 @@ def test_loading_reads_no_cases_and_an_evalset_reads_its_own(project: Written) -
 
 
 def test_the_gate_of_an_evalset_that_a_project_does_not_have_is_empty(project: Written) -> None:
-    project.write("evalsets/support.yaml", "cases: support.jsonl\nscorers: [json]\ngate: {margin: 0.2}\n")
+    project.write(
+        "evalsets/support.yaml", "cases: support.jsonl\nscorers: [json]\ngate: {margin: 0.2}\n"
+    )
     loaded = project.load()
     evalset = loaded.evalset("support")
     assert loaded.gate_of(evalset) == {"margin": 0.2}

@@ -13,9 +13,7 @@ from llmops_cli.files.template import Options, Templates
 
 
 def prompt(*messages: Message, **more: Any) -> Prompt:
-    return Prompt(
-        name="p", model="m", messages=messages, path="prompts/p.prompt.yml", **more
-    )
+    return Prompt(name="p", model="m", messages=messages, path="prompts/p.prompt.yml", **more)
 
 
 def said(*contents: str, **inputs: Any) -> tuple[str, ...]:
@@ -149,7 +147,9 @@ def test_a_single_expression_keeps_its_type_and_text_is_text(written: Any, value
     assert options({"value": written}, CASE) == {"value": value}
 
 
-@pytest.mark.parametrize("written", ["{{ nothing }}", "{{ expected.a }}", "{{ none }}", "{{ q.x }}"])
+@pytest.mark.parametrize(
+    "written", ["{{ nothing }}", "{{ expected.a }}", "{{ none }}", "{{ q.x }}"]
+)
 def test_what_a_case_does_not_have_is_an_error_and_never_empty(written: str) -> None:
     with pytest.raises(InvalidFiles):
         options({"value": written}, CASE)

@@ -95,7 +95,9 @@ def test_numbers_that_cannot_be_compared_are_refused(number: str) -> None:
 
 
 def test_a_byte_that_is_not_utf_8_is_an_error_with_its_line() -> None:
-    assert refused(b"a: 1\nb: caf\xe9\n") == ["file.yaml:2: not UTF-8 text (save the file as UTF-8)"]
+    assert refused(b"a: 1\nb: caf\xe9\n") == [
+        "file.yaml:2: not UTF-8 text (save the file as UTF-8)"
+    ]
 
 
 def test_a_syntax_error_has_its_line() -> None:
