@@ -1,0 +1,229 @@
+"""Real llmops projects in a folder of their own, and the real program run in them as a process.
+
+    project = a_project(tmp_path, server.url, cases=20)
+    ran = project.run("eval", "--json")
+    assert ran.code == 0
+    assert ran.report["calls"] == 20
+
+The prompt sends a case's question as its user turn, and the test server answers with the last
+user turn: a case passes while its `expected` is its question (or the server replies otherwise).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+TIMEOUT = 60.0
+"""Seconds after which a program that hangs is a failed test."""
+
+PROMPT = """\
+model: {model}
+modelParameters: {{temperature: {temperature}}}
+inputs:
+  question: {{type: string}}
+messages:
+  - role: system
+    content: {system}
+  - role: user
+    content: "{user}"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A program that has ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def document(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report that `--json` printed."""
+        return cast("dict[str, Any]", self.document["report"])
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """The only prompt of the report."""
+        (prompt,) = self.report["prompts"]
+        return cast("dict[str, Any]", prompt)
+
+    @property
+    def evalset(self) -> dict[str, Any]:
+        """The only evalset of the report."""
+        (evalset,) = self.prompt["evalsets"]
+        return cast("dict[str, Any]", evalset)
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """The verdict on the only prompt."""
+        return cast("dict[str, Any]", self.prompt["verdict"])
+
+    @property
+    def decision(self) -> str:
+        """`PASS`, `FAIL`, `INCOMPLETE` or `INCONCLUSIVE`."""
+        return cast("str", self.verdict["decision"])
+
+    @property
+    def text(self) -> str:
+        """All it said, with every run of white space as one blank."""
+        return " ".join(f"{self.out} {self.err}".split())
+
+
+class Process:
+    """A program that runs."""
+
+    def __init__(self, arguments: list[str], folder: Path, env: Mapping[str, str]) -> None:
+        self._began = time.monotonic()
+        self._popen = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def send(self, which: signal.Signals) -> None:
+        self._popen.send_signal(which)
+
+    def ended(self, timeout: float = TIMEOUT) -> Ran:
+        """Wait for its end."""
+        try:
+            out, err = self._popen.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            out, err = self._popen.communicate()
+            message = f"still running after {timeout:g} s\n{out}\n{err}"
+            raise AssertionError(message) from None
+        seconds = time.monotonic() - self._began
+        return Ran(code=self._popen.returncode, out=out, err=err, seconds=seconds)
+
+
+@dataclass(kw_only=True)
+class Project:
+    """A project's folder and the ways to change it."""
+
+    root: Path
+    url: str = "http://127.0.0.1:9/v1"
+    name: str = "support"
+    model: dict[str, Any] = field(default_factory=dict)
+    """The model's settings beside provider, name and URL."""
+    models: dict[str, Any] = field(default_factory=dict)
+    """Further models, by alias."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Further keys of llmops.yaml."""
+
+    def write(self, path: str, text: str) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        return target
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text(encoding="utf-8")
+
+    def llmops_yaml(self, alias: str = "tiny") -> None:
+        """Writes llmops.yaml. JSON is YAML."""
+        model = {"provider": "openai", "model": "tiny", "base_url": self.url, **self.model}
+        self.write(
+            "llmops.yaml",
+            json.dumps({"models": {alias: model, **self.models}, **self.settings}, indent=2),
+        )
+
+    def prompt(
+        self,
+        *,
+        system: str = "Answer.",
+        user: str = "{{ question }}",
+        model: str = "tiny",
+        temperature: float = 0,
+    ) -> None:
+        text = PROMPT.format(
+            system=json.dumps(system), user=user, model=model, temperature=temperature
+        )
+        self.write(f"prompts/{self.name}.prompt.yml", text)
+
+    def cases(self, cases: Iterable[Mapping[str, Any]]) -> None:
+        rows = "".join(json.dumps(each) + "\n" for each in cases)
+        self.write(f"evalsets/{self.name}.jsonl", rows)
+
+    def evalset(self, *, scorers: list[Any] | None = None, **more: Any) -> None:
+        written = {
+            "prompt": self.name,
+            "cases": f"{self.name}.jsonl",
+            "scorers": [{"exact": "{{ expected }}"}] if scorers is None else scorers,
+            **more,
+        }
+        self.write(f"evalsets/{self.name}.yaml", json.dumps(written, indent=2))
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
+        """The program, running."""
+        command = [sys.executable, "-m", "llmops_cli", *arguments]
+        return Process(command, self.root, {**os.environ, **(env or {})})
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+    ) -> Ran:
+        """The program, run to its end."""
+        return self.start(*arguments, env=env).ended(timeout)
+
+    def eval(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+        """`llmops eval --json …`."""
+        return self.run("eval", "--json", *arguments, env=env)
+
+    def promote_first(self) -> None:
+        """Release the working prompt as v1, measure it, and let production run it."""
+        for arguments in (
+            ["release", self.name],
+            ["measure", f"{self.name}@v1"],
+            ["promote", f"{self.name}@v1", "--initial", "-m", "the first"],
+        ):
+            ran = self.run(*arguments)
+            assert ran.code == 0, f"{arguments}: {ran.text}"
+
+
+def some_cases(count: int) -> list[dict[str, Any]]:
+    """Cases that pass where the question is echoed."""
+    return [
+        {"id": f"c{at:03}", "inputs": {"question": f"say {at}"}, "expected": f"say {at}"}
+        for at in range(count)
+    ]
+
+
+def a_project(
+    root: Path, url: str | None = None, *, cases: int = 20, **settings: Any
+) -> Project:
+    """A prompt on an evalset of `cases` cases, answered by the server at `url`.
+
+    `settings` are keys of the model in llmops.yaml (`retries=0`).
+    """
+    project = Project(root=root, model=settings)
+    if url is not None:
+        project.url = url
+    project.llmops_yaml()
+    project.prompt()
+    project.cases(some_cases(cases))
+    project.evalset()
+    return project
