@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,7 @@ def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
                 completion = completion_of(record)
                 if completion.digest == name:  # a redacted text is no longer its digest's
                     found[name] = completion
-    except (OSError, EOFError, KeyError, BadRecord) as error:
+    except (OSError, EOFError, zlib.error, KeyError, BadRecord) as error:
         raise _broken(path, str(error)) from error
     return found
 

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.result import Completion, Score
+from llmops_cli.core.result import Completion, Purpose, Score
 from llmops_cli.stores.database import NotWritable, is_damaged, move_aside, opened, prepared
 from llmops_cli.stores.records import (
     BadRecord,
@@ -187,6 +187,22 @@ class ResultsStore:
             return True
 
         return self._write(take)
+
+    def further(
+        self, requests: Iterable[str], purpose: Purpose, *, beyond: int
+    ) -> Mapping[str, tuple[int, ...]]:
+        """The numbers, from `beyond` on, of the draws that are held of each of `requests`."""
+        query = "SELECT n FROM completions WHERE request = ? AND purpose = ? AND n >= ? ORDER BY n"
+
+        def read(_: list[_Damaged]) -> dict[str, tuple[int, ...]]:
+            found = {}
+            for request in requests:
+                rows = self._db.execute(query, (_blob(request), purpose, beyond)).fetchall()
+                if rows:
+                    found[request] = tuple(n for (n,) in rows)
+            return found
+
+        return self._read(read)
 
     def has_taken(self, source: str) -> bool:
         """Whether `source` was ingested before."""

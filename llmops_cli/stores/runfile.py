@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -121,10 +122,7 @@ class RunFile:
 
 def open_run(path: Path) -> RunFile:
     """The run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
-    try:
-        kind, value = next(_lines(path))
-    except StopIteration:
-        raise _broken(path, 1, "the file is empty") from None
+    kind, value = next(_lines(path))
     if kind != "manifest":
         raise _broken(path, 1, "it does not begin with a manifest")
     if value.get("format") != FORMAT:
@@ -241,7 +239,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield kind, value
     except FileNotFoundError:
         raise Refused(f"there is no run file {path}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Refused(f"{path} cannot be read: {error}") from error
     if not ended:
         raise _broken(path, count + 2, "the file was cut off")

@@ -1,0 +1,205 @@
+"""Versions, evidence and events for tests, made the way the flows make them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llmops_cli.core.digest import digest
+from llmops_cli.core.policy import Policy
+from llmops_cli.core.prompt import Message, Model, Prompt, Target
+from llmops_cli.core.release import (
+    BASELINE,
+    SUBJECT,
+    ArmDraws,
+    ArmFacts,
+    Draws,
+    EvalsetFacts,
+    Event,
+    Evidence,
+    EvidenceRow,
+    Measurement,
+    Provenance,
+    Version,
+    VersionRef,
+)
+from llmops_cli.core.result import Completion
+from llmops_cli.core.row import Draw, Metric
+from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.flows.release import release
+from llmops_cli.stores.registry import Registry
+from tests.unit.stores.values import named, plain
+
+NOON = "2026-11-01T12:00:00+00:00"
+ADA = Provenance(by="Ada Tester <ada@example.org>", at=NOON, commit="a" * 40)
+CONTAINS = Metric(label="contains", scorer=named("contains"))
+
+
+def target(text: str = "Answer.", *, name: str = "support", model: str = "tiny") -> Target:
+    prompt = Prompt(
+        name=name,
+        model="fast",
+        parameters={"temperature": 0, "max_tokens": 30},
+        inputs={"question": {"type": "string"}},
+        messages=(
+            Message(role="system", content=text),
+            Message(role="user", content=({"type": "text", "text": "{{ question }}"},)),
+        ),
+        json_schema={"type": "object", "maximum": 0.1},
+        includes={"parts/tone.txt": "Be kind. ß"},
+        path=f"prompts/{name}.prompt.yml",
+    )
+    return Target(prompt=prompt, model=Model(name="fast", provider="openai", model=model))
+
+
+def released(root: Path, text: str = "Answer.", *, name: str = "support") -> Version:
+    sources = {
+        f"{name}.prompt.yml": f"messages: {text}\r\n".encode(),
+        "parts/tone.txt": b"Be kind.",
+    }
+    return release(Registry(root), target(text, name=name), sources, ADA, redact=plain).version
+
+
+def facts(
+    *, policy: Policy | None = None, cases: int = 60, edited: str = "", evalset: str = "support"
+) -> EvalsetFacts:
+    return EvalsetFacts(
+        evalset=evalset,
+        digest=digest("llmops/evalset/v1", [cases, edited]),
+        cases=cases,
+        policy=policy or Policy(margin=0.1),
+        metrics=(CONTAINS,),
+    )
+
+
+def draws(case: int, scores: Sequence[float], *, of: str) -> Draws:
+    made = tuple(
+        Draw(
+            output=completion(of, case, score).digest,
+            scores={"contains": score},
+            finish_reason="stop",
+            cost=0.001,
+            input_tokens=10,
+            output_tokens=2,
+            served_model="tiny-1",
+        )
+        for score in scores
+    )
+    return Draws(planned=len(scores), made=made)
+
+
+def completion(of: str, case: int, score: float) -> Completion:
+    return Completion(text=f"{of} on {case}: {score}")
+
+
+def arm(case: int, text: str, *, gate: float | None, baseline: float) -> ArmDraws:
+    return ArmDraws(
+        request=named((text, case)),
+        gate=None if gate is None else draws(case, [gate], of=text),
+        baseline=draws(case, [baseline], of=f"{text} again"),
+    )
+
+
+def rows(
+    candidate: str, baseline: str | None, *, wrong: int = 0, cases: int = 60, edited: str = ""
+) -> list[EvidenceRow]:
+    """`cases` cases; the candidate fails the first `wrong` of them, the baseline none."""
+    found = []
+    for case in range(cases):
+        score = 0.0 if case < wrong else 1.0
+        arms = {SUBJECT: arm(case, candidate, gate=score, baseline=score)}
+        if baseline is not None:
+            arms[BASELINE] = arm(case, baseline, gate=None, baseline=1.0)
+        found.append(
+            EvidenceRow(
+                evalset="support",
+                case=f"case-{case:03}",
+                facts=named(("facts", case, edited)),
+                tags=("refund",) if case % 2 else (),
+                arms=arms,
+            )
+        )
+    return found
+
+
+def measured(
+    root: Path,
+    version: Version,
+    against: Version | None,
+    *,
+    found: Sequence[EvidenceRow],
+    evalset: EvalsetFacts | None = None,
+    at: str = NOON,
+) -> Evidence:
+    """Evidence of `version`, written."""
+    arms: dict[str, ArmFacts] = {SUBJECT: arm_facts(version, at)}
+    if against is not None:
+        arms[BASELINE] = arm_facts(against, at)
+    measurement = Measurement(
+        name=version.name,
+        number=version.number,
+        environment="production",
+        llmops="0.1",
+        arms=arms,
+        evalsets=(evalset or facts(cases=len(found)),),
+        verdict=Verdict(decision=Decision.PASS, why="no worse", findings=()),
+        counts={"calls": 120},
+        made=Provenance(by=ADA.by, at=at),
+    )
+    return Registry(root).write_evidence(
+        measurement, found, texts_of(found), summary="# ten lines\n", redact=plain
+    )
+
+
+def arm_facts(version: Version, at: str = NOON) -> ArmFacts:
+    return ArmFacts(
+        version=version.number,
+        target=version.target,
+        model="openai/tiny",
+        served_models=("tiny-1",),
+        oldest=at,
+        newest=at,
+    )
+
+
+def texts_of(found: Sequence[EvidenceRow]) -> list[Completion]:
+    """The answers that `rows` made its draws from."""
+    known: dict[str, Completion] = {}
+    for case in range(len(found)):
+        for text in ("Answer.", "Answer well.", "Answer better."):
+            for of in (text, f"{text} again"):
+                for score in (0.0, 1.0):
+                    each = completion(of, case, score)
+                    known[each.digest] = each
+    named_there = {
+        draw.output
+        for row in found
+        for each in row.arms.values()
+        for made in (each.gate, each.baseline)
+        if made is not None
+        for draw in made.made
+    }
+    return [each for name, each in known.items() if name in named_there]
+
+
+def event(
+    version: Version,
+    *,
+    after: Event | None = None,
+    environment: str = "production",
+    changes: Mapping[str, object] | None = None,
+) -> Event:
+    """The promotion of `version` that follows `after`."""
+    values: dict[str, object] = {
+        "seq": after.seq + 1 if after else 1,
+        "environment": environment,
+        "prompt": version.name,
+        "action": "promote",
+        "from_version": after.to_version if after else None,
+        "to_version": VersionRef(number=version.number, digest=version.digest),
+        "previous": after.digest if after else None,
+        "actor": ADA.by,
+        "at": NOON,
+        **(changes or {}),
+    }
+    return Event(**values)  # type: ignore[arg-type]  # a test names fields by string

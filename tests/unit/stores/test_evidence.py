@@ -1,0 +1,150 @@
+"""What evidence holds is used again: nobody pays twice for what a colleague measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
+from llmops_cli.core.row import Draw
+from llmops_cli.stores.records import BadRecord
+from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.results import open_results
+from llmops_cli.stores.rows import row_line, row_of
+from tests.unit.releases import (
+    CONTAINS,
+    NOON,
+    completion,
+    measured,
+    released,
+    rows,
+    texts_of,
+)
+from tests.unit.stores.values import named
+
+
+def test_draws_and_scores_of_evidence_answer_for_calls(tmp_path: Path) -> None:
+    found = rows("Answer.", None, wrong=1, cases=3)
+    evidence = measured(tmp_path, released(tmp_path), None, found=found)
+    registry = Registry(tmp_path)
+    request = named(("Answer.", 0))
+    with open_results(None) as store:
+        assert store.ingest(evidence.digest, *registry.evidence_held(evidence))
+        keys = [DrawKey(request, purpose, 0) for purpose in ("gate", "baseline", "confirm")]
+        held = store.completions(keys)
+        assert list(held) == keys[:2]
+        assert held[keys[0]] == Completion(
+            text="Answer. on 0: 0.0",
+            usage=Usage(input=10, output=2),
+            cost=0.001,
+            served_model="tiny-1",
+            at=NOON,
+        )
+        key = ScoreKey(CONTAINS.scorer, found[0].facts, held[keys[0]].digest)
+        assert store.scores([key]) == {key: Score(value=0.0)}
+
+
+def test_without_texts_answers_are_known_by_their_digest_and_so_are_their_scores(
+    tmp_path: Path,
+) -> None:
+    found = rows("Answer.", None, cases=2)
+    version = released(tmp_path)
+    with_texts = measured(tmp_path, version, None, found=found)
+    registry = Registry(tmp_path)
+    evidence = registry.write_evidence(
+        replace(with_texts.measurement, llmops="0.2"), found, None, summary="", redact=str
+    )
+    key = DrawKey(named(("Answer.", 0)), "gate", 0)
+    with open_results(None) as store:
+        store.ingest(evidence.digest, *registry.evidence_held(evidence))
+        (held,) = store.completions([key]).values()
+        assert (held.text, held.digest) == (None, completion("Answer.", 0, 1.0).digest)
+        scores = ScoreKey(CONTAINS.scorer, found[0].facts, held.digest)
+        assert store.scores([scores]) == {scores: Score(value=1.0)}
+        store.ingest(with_texts.digest, *registry.evidence_held(with_texts))
+        assert store.completions([key])[key].text == "Answer. on 0: 1.0"
+
+
+def test_a_text_with_a_secret_loses_the_text_and_keeps_its_digest(tmp_path: Path) -> None:
+    found = rows("Answer.", None, cases=2)
+    evidence = measured(tmp_path, released(tmp_path), None, found=found)
+    registry = Registry(tmp_path)
+    redacted = registry.write_evidence(
+        replace(evidence.measurement, llmops="0.2"),
+        found,
+        texts_of(found),
+        summary="Answer. on 0: 1.0",
+        redact=lambda text: text.replace("Answer. on 0: 1.0", "***"),
+    )
+    kept = {each.text for each in registry.evidence_texts(redacted).values()}
+    assert "Answer. on 1: 1.0" in kept
+    assert not any("***" in str(text) or text == "Answer. on 0: 1.0" for text in kept)
+    for path in (tmp_path / ".llmops").rglob(f"{redacted.cases.name.partition('.')[0]}*"):
+        assert b"Answer. on 0: 1.0" not in path.read_bytes()
+
+
+def test_a_row_says_all_that_the_gate_reads() -> None:
+    broken = Failure(kind=FailureKind.TIMEOUT, message="120 s passed", attempts=6)
+    row = EvidenceRow(
+        evalset="support",
+        case="a/1 \ud800",
+        facts=named("facts"),
+        tags=("x", "y"),
+        critical=True,
+        group="g",
+        known_failing="a bug",
+        arms={
+            "subject": ArmDraws(
+                request=named("r"),
+                gate=Draws(
+                    planned=4,
+                    made=(
+                        Draw(output=named(1), scores={"a": 0.25, "b": None}, unscored={"b": "why"}),
+                        Draw(failure=broken, scores={"a": None, "b": None}),
+                        Draw(output=named(2), finish_reason="length", latency=0.5, cost=0.0),
+                    ),
+                ),
+                confirm=Draws(planned=2),
+            ),
+            "anchor:v1": ArmDraws(request=named("s"), baseline=Draws(planned=0)),
+        },
+    )
+    (back,) = (row_of(line) for line in row_line(row).splitlines())
+    made = row.arms["subject"].gate
+    assert made is not None
+    whole = [replace(each, scores={"a": None, "b": None, **each.scores}) for each in made.made]
+    gate = replace(made, made=tuple(whole))
+    subject = replace(row.arms["subject"], gate=gate)
+    assert back == replace(row, arms={**row.arms, "subject": subject})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[]",
+        b'{"evalset":"e"}',
+        b'{"evalset":"e","case":"c","facts":"f","arms":{"subject":{"request":"r","gates":{}}}}',
+        b'{"evalset":"e","case":"c","facts":"f","arms":{},"colour":"red"}',
+        b'{"evalset":"e","case":"c","facts":"f","arms":{"subject":{"request":"r",'
+        b'"gate":{"planned":1,"n":1,"cost":[1,2]}}}}',
+    ],
+)
+def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
+    with pytest.raises(BadRecord):
+        row_of(line)
+
+
+def test_rows_that_were_cleared_away_are_missed_and_said(tmp_path: Path) -> None:
+    found = rows("Answer.", None, cases=2)
+    evidence = measured(tmp_path, released(tmp_path), None, found=found)
+    registry = Registry(tmp_path)
+    (tmp_path / ".llmops/evidence/support@v1" / evidence.cases.name).unlink()
+    assert not registry.has_rows(evidence)
+    with pytest.raises(IntegrityBroken, match=evidence.cases.name):
+        list(registry.evidence_rows(evidence))

@@ -1,0 +1,142 @@
+"""What git is asked, on real repositories in every state that CI brings about."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmops_cli.core.errors import Refused, Unmeasured
+from llmops_cli.stores.git import demand_git, open_git
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def commit(folder: Path, **files: str) -> str:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_yaml", ".yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "work")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, llmops_yaml="gate: {}\n", prompts__a="one\r\n", other="x")
+    return folder
+
+
+def test_a_folder_outside_any_repository_has_no_git(tmp_path: Path) -> None:
+    assert open_git(tmp_path) is None
+    with pytest.raises(Refused, match="--base main needs git history"):
+        demand_git(tmp_path, purpose="--base main")
+
+
+def test_a_machine_without_git_works_on(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from llmops_cli.stores.git import open_git\n"
+        "print(open_git(Path(sys.argv[1])))"
+    )
+    environment = {
+        **os.environ,
+        "PATH": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+def test_a_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    checkout = demand_git(tmp_path, purpose="this")
+    assert checkout.head() is None
+
+
+def test_where_the_work_stands_and_who_works(repository: Path) -> None:
+    checkout = demand_git(repository, purpose="this")
+    assert checkout.head() == git(repository, "rev-parse", "HEAD")
+    assert checkout.actor() == "Ada Tester <ada@example.org>"
+    assert not checkout.dirty()
+    (repository / "prompts" / "b").write_text("new")
+    assert checkout.dirty()
+    assert checkout.dirty("prompts")
+    assert not checkout.dirty("llmops.yaml")
+
+
+def test_files_at_a_revision_are_those_bytes(repository: Path) -> None:
+    before = git(repository, "rev-parse", "HEAD")
+    commit(repository, prompts__a="two", prompts__deep__b="new")
+    (repository / "prompts" / "link").symlink_to("/etc/passwd")
+    commit(repository)
+    checkout = demand_git(repository, purpose="this")
+    old, new = checkout.at(before), checkout.at("main")
+    assert (old.read("prompts/a"), new.read("prompts/a")) == (b"one\r\n", b"two")
+    assert (old.files("prompts"), new.files("prompts")) == (
+        ("prompts/a",),
+        ("prompts/a", "prompts/deep/b"),
+    )
+    assert new.read("prompts/link") is None
+    assert new.read("nothing") is None
+
+
+def test_a_project_in_a_subfolder_sees_its_own_paths(repository: Path) -> None:
+    commit(repository, team__llmops_yaml="models: {}\n")
+    checkout = demand_git(repository / "team", purpose="this")
+    assert checkout.at("HEAD").read("llmops.yaml") == b"models: {}\n"
+    assert checkout.at("HEAD").files(".") == ("llmops.yaml",)
+
+
+def test_a_detached_head_is_a_head(repository: Path) -> None:
+    commit(repository, other="y")
+    git(repository, "checkout", "-q", "--detach", "HEAD~1")
+    checkout = demand_git(repository, purpose="this")
+    assert checkout.head() == git(repository, "rev-parse", "main~1")
+    assert checkout.at("main").read("other") == b"y"
+
+
+def test_a_revision_missing_in_a_shallow_clone_names_the_fetch_that_brings_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    commit(repository, other="y")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
+    checkout = demand_git(tmp_path / "shallow", purpose="this")
+    assert checkout.at("origin/main").read("other") == b"y"
+    with pytest.raises(Refused, match="git knows no revision") as refused:
+        checkout.at(first)
+    assert "fetch-depth: 0" in str(refused.value.hint)
+    assert f"git fetch --depth=1 origin {first}" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "--output=/tmp/x", "main:other", ""])
+def test_what_is_no_revision_is_refused(repository: Path, revision: str) -> None:
+    with pytest.raises(Refused, match="git knows no revision") as refused:
+        demand_git(repository, purpose="this").at(revision)
+    assert "git fetch origin" in str(refused.value.hint)
+
+
+def test_a_content_that_git_lost_is_said(repository: Path) -> None:
+    checkout = demand_git(repository, purpose="this")
+    blob = git(repository, "rev-parse", "HEAD:other")
+    (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(Unmeasured, match="git does not hold a file's content"):
+        checkout.at("HEAD").read("other")

@@ -1,0 +1,363 @@
+"""The results store keeps what was paid for, tells what it lost and never gives a wrong answer."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.errors import Refused, Unmeasured
+from llmops_cli.core.result import Completion, Score, ToolCall
+from llmops_cli.stores.results import FILE_NAME, open_results
+from tests.unit.stores.values import answer, draw_key, named, score_key
+
+
+def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path: Path) -> None:
+    full = Completion(
+        text="it is 21 °C",
+        tool_calls=(ToolCall(name="weather", arguments={"city": "Bonn"}),),
+        finish_reason="tool_calls",
+        contexts=("a passage",),
+        ids=("p1",),
+        latency=0.25,
+        fingerprint="fp",
+        attempts=2,
+    )
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), full)
+        store.put_score(score_key("q"), Score(value=0.5, reason="half", detail={"k": [1, None]}))
+    with open_results(tmp_path) as store:
+        assert store.completions([draw_key("q"), draw_key("other")]) == {
+            draw_key("q"): replace(full, latency=None)
+        }
+        assert store.scores([score_key("q"), score_key("other")]) == {
+            score_key("q"): Score(value=0.5, reason="half", detail={"k": [1, None]})
+        }
+        assert store.notes == ()
+
+
+def test_scores_can_be_read_before_they_are_written(tmp_path: Path) -> None:
+    with open_results(tmp_path) as store:
+        store.put_score(score_key("q"), Score(value=1))
+        assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800 alone", "nul \0 inside", "\x1b[31m", "𝔘 ß", "x" * 1_000_000]
+)
+def test_hostile_texts_come_back_as_they_were(tmp_path: Path, text: str) -> None:
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer(text))
+        store.put_score(score_key("q"), Score(value=1, reason=text))
+    with open_results(tmp_path) as store:
+        assert store.completions([draw_key("q")])[draw_key("q")].text == text
+        assert store.scores([score_key("q")])[score_key("q")].reason == text
+
+
+def test_a_private_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_results(None) as store:
+        store.put_completion(draw_key("q"), answer())
+        assert len(store.completions([draw_key("q")])) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_draw(
+    tmp_path: Path,
+) -> None:
+    earlier, later = answer("old", "2026-01-01T00:00:00"), answer("new", "2026-11-01T00:00:00")
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), earlier)
+        store.put_completion(draw_key("q"), later)
+        store.put_completion(draw_key("q"), earlier)
+        assert store.completions([draw_key("q", n) for n in range(3)]) == {
+            draw_key("q", 0): later,
+            draw_key("q", 1): earlier,
+        }
+
+
+def test_an_answer_known_by_its_digest_gives_way_to_one_with_a_text(tmp_path: Path) -> None:
+    known = Completion(text=None, known_digest=answer().digest)
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), known)
+        assert store.completions([draw_key("q")]) == {draw_key("q"): known}
+        store.put_completion(draw_key("q"), answer())
+        store.put_completion(draw_key("q"), known)
+        assert store.completions([draw_key("q"), draw_key("q", 1)]) == {draw_key("q"): answer()}
+
+
+def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
+    held = [(draw_key("q"), answer())], [(score_key("q"), Score(value=1.0))]
+    with open_results(tmp_path) as store:
+        assert [store.ingest(named("run"), *held), store.ingest(named("run"), *held)] == [
+            True,
+            False,
+        ]
+        assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
+
+
+def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_draws(
+    tmp_path: Path,
+) -> None:
+    with open_results(tmp_path) as store:
+        for run, texts in (("one", ["a", "b"]), ("two", ["a", "c"]), ("both", ["a", "b", "c"])):
+            origins = [0, 1] if run != "both" else [0, 1, 1]
+            draws = [(draw_key("q", n), answer(t)) for n, t in zip(origins, texts, strict=True)]
+            store.ingest(named(run), draws, [])
+        found = store.completions([draw_key("q", n) for n in range(9)])
+        assert [each.text for each in found.values()] == ["a", "b", "c"]
+
+
+def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path: Path) -> None:
+    with open_results(tmp_path) as store:
+        for question in range(3):
+            store.put_completion(draw_key(question), answer())
+        store.put_score(score_key("q"), Score(value=1))
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        wrong = b'{"text":"Paris"}'
+        database.execute("UPDATE completions SET value = ? WHERE rowid = 2", (wrong,))
+        database.execute("UPDATE scores SET value = replace(value, '1.0', '0.0')")
+        database.execute("UPDATE scores SET value = CAST(value AS BLOB)")
+    database.close()
+    with open_results(tmp_path) as store:
+        keys = [draw_key(question) for question in range(3)]
+        assert list(store.completions(keys)) == [keys[0], keys[2]]
+        assert "1 row of" in store.notes[0]
+        store.put_completion(keys[1], answer("again"))
+        assert store.completions(keys)[keys[1]].text == "again"
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
+    keys = [draw_key(question) for question in range(200)]
+    with open_results(tmp_path) as store:
+        store.ingest(named("run"), [(key, answer(f"to {key.request}")) for key in keys], [])
+    path = tmp_path / FILE_NAME
+    content = bytearray(path.read_bytes())
+    dice = random.Random(seed)
+    for _ in range(dice.choice([1, 20, 500])):
+        content[dice.randrange(len(content))] = dice.randrange(256)
+    path.write_bytes(content)
+    try:
+        with open_results(tmp_path) as store:
+            found = store.completions(keys)
+            assert all(each.text == f"to {key.request}" for key, each in found.items())
+            assert len(found) == len(keys) or store.notes or _is_quietly_missing(path)
+            store.put_completion(draw_key("later"), answer())
+            assert draw_key("later") in store.completions([draw_key("later")])
+    except Refused as error:
+        assert "newer llmops" in error.message  # the format number itself was hit
+
+
+def _is_quietly_missing(path: Path) -> bool:
+    """Whether the damage is in an index page, where a row cannot be found, only missed."""
+    with sqlite3.connect(path) as database:
+        (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
+    database.close()
+    return bool(verdict != "ok")
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to be looked at" * 9, b"\0" * 4096]
+)
+def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+        assert "moved to results.sqlite3.damaged-1" in store.notes[0]
+    assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == content
+
+
+def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch()
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+        assert store.notes == ()
+
+
+def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute("CREATE TABLE recipes (name)")
+    database.close()
+    with open_results(tmp_path) as store:
+        assert "damaged" in store.notes[0]
+    assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()
+
+
+def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute("PRAGMA user_version = 7")
+    database.close()
+    with pytest.raises(Refused, match="newer llmops") as refused, open_results(tmp_path):
+        pass
+    assert "upgrade llmops" in str(refused.value.hint)
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        assert database.execute("SELECT count(*) FROM completions").fetchone() == (1,)
+    database.close()
+
+
+def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
+    with open_results(tmp_path / ".llmops" / "store"):
+        pass
+    assert (tmp_path / ".llmops" / "store" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    with (
+        pytest.raises(Unmeasured, match="cannot make the results store"),
+        open_results(tmp_path / "store"),
+    ):
+        pass
+
+
+def test_a_store_that_cannot_be_written_serves_this_run_only(tmp_path: Path) -> None:
+    script = """
+        import os, sys
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with open_results(Path(sys.argv[1])) as store:
+            store.put_completion(draw_key("q"), answer())
+            print(len(store.completions([draw_key("q")])), *store.notes)
+    """
+    with open_results(tmp_path):
+        pass
+    for path in [tmp_path, *tmp_path.iterdir()]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for place in [tmp_path, *tmp_path.parents]:
+        if place.stat().st_mode & 0o005 != 0o005 and place != tmp_path:
+            place.chmod(place.stat().st_mode | 0o001)
+    done = _python(script, str(tmp_path))
+    tmp_path.chmod(0o755)
+    assert done.stdout.startswith("1 "), done.stderr
+    assert "cannot be written: results are kept for this run only" in done.stdout
+
+
+def test_a_disk_without_shared_memory_is_used_the_slow_way_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+
+    def without_shared_memory(path: Path, **options: Any) -> sqlite3.Connection:
+        return real(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", without_shared_memory)
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+        assert len(store.completions([draw_key("q")])) == 1
+        assert "no write-ahead logging" in store.notes[0]
+
+
+def test_a_durable_store_waits_for_the_disk(tmp_path: Path) -> None:
+    with open_results(tmp_path, durable=True) as store:
+        store.put_completion(draw_key("q"), answer())
+        assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    with open_results(tmp_path) as store:
+        assert store._db.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged(
+    tmp_path: Path,
+) -> None:
+    script = """
+        import resource, signal, sys
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        try:
+            with open_results(Path(sys.argv[1])) as store:
+                for n in range(10_000):
+                    store.put_completion(draw_key(n), answer("x" * 1000))
+                    print(n, flush=True)
+        except Unmeasured as trouble:
+            sys.exit(f"{trouble} | {trouble.hint}")
+    """
+    done = _python(script, str(tmp_path))
+    assert done.returncode == 1
+    assert f"cannot keep results in {tmp_path / FILE_NAME}" in done.stderr
+    assert "free disk space" in done.stderr
+    acknowledged = [draw_key(n) for n in map(int, done.stdout.split())]
+    assert acknowledged
+    with open_results(tmp_path) as store:
+        assert list(store.completions(acknowledged)) == acknowledged
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    script = """
+        import sys
+        start = int(sys.argv[2])
+        with open_results(Path(sys.argv[1])) as store:
+            for n in range(start, start + 1_000_000):
+                store.put_completion(draw_key(n), answer(f"answer {n}"))
+                store.put_score(score_key(n), Score(value=1))
+                sys.stdout.write(f"{n}\\n")
+                sys.stdout.flush()
+    """
+    dice = random.Random(28)
+    acknowledged: list[int] = []
+    for round_ in range(6):
+        writer = _start(script, str(tmp_path), str(round_ * 1_000_000))
+        assert writer.stdout is not None
+        for _ in range(dice.randrange(1, 400)):
+            acknowledged.append(int(writer.stdout.readline()))
+        writer.send_signal(signal.SIGKILL)
+        rest, _ = writer.communicate()
+        acknowledged += [
+            int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")
+        ]
+    with open_results(tmp_path) as store:
+        found = store.completions([draw_key(n) for n in acknowledged])
+        assert [each.text for each in found.values()] == [f"answer {n}" for n in acknowledged]
+        assert store.notes == ()
+
+
+def test_several_processes_share_one_store(tmp_path: Path) -> None:
+    script = """
+        import sys
+        with open_results(Path(sys.argv[1])) as store:
+            for n in range(300):
+                store.put_completion(draw_key(n), answer(f"answer {n}"))
+                store.put_score(score_key(n), Score(value=1))
+            print(len(store.completions([draw_key(n) for n in range(300)])), *store.notes)
+    """
+    writers = [_start(script, str(tmp_path)) for _ in range(4)]
+    said = [writer.communicate() for writer in writers]
+    assert said == [("300\n", "")] * 4
+    with open_results(tmp_path) as store:
+        assert len(store.scores([score_key(n) for n in range(300)])) == 300
+        assert store.completions([draw_key(n, 1) for n in range(300)]) == {}
+
+
+PRELUDE = """
+from pathlib import Path
+from llmops_cli.core.errors import Unmeasured
+from llmops_cli.core.result import Score
+from llmops_cli.stores.results import open_results
+from tests.unit.stores.values import answer, draw_key, score_key
+"""
+
+
+def _start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+def _python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = _start(script, *arguments)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,0 +1,195 @@
+"""A run file carries a run anywhere: whole or refused, and merged in any order."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llmops_cli.core.errors import IntegrityBroken, Refused
+from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.core.result import Failure, FailureKind, Score
+from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunEvalset
+from llmops_cli.stores.results import open_results
+from llmops_cli.stores.runfile import merge, open_run, write_run
+from tests.unit.releases import facts
+from tests.unit.stores.values import answer, draw_key, named, plain, score_key
+
+
+def manifest(*, partial: str | None = None, evalset: EvalsetFacts | None = None) -> Manifest:
+    arm = RunArm(name="support@working", target=named("t"), model="openai/tiny", purpose="gate")
+    one = RunEvalset(
+        prompt="support",
+        environment="production",
+        facts=evalset or facts(),
+        arms={"candidate": arm},
+        partial=partial,
+    )
+    return Manifest(llmops="0.1", evalsets=(one,))
+
+
+def case(position: int) -> RunCase:
+    return RunCase(
+        prompt="support",
+        evalset="support",
+        position=position,
+        case=f"case-{position}",
+        facts=named(position),
+        inputs={"question": "why \ud800 \0?"},
+        expected=[1, None, {"k": 0.5}],
+        tags=("a",),
+        due={"contains": named("contains")},
+        arms={"candidate": PlannedArm(request=named(position), planned=1)},
+    )
+
+
+TIMEOUT = Failure(kind=FailureKind.TIMEOUT, message="120 s passed")
+ENTRIES: list[Entry] = [
+    case(1),
+    case(0),
+    (draw_key(0), answer("hostile \0\x1b[31m \u2028")),
+    (draw_key(1), TIMEOUT),
+    (score_key(0), Score(value=1, reason="said so", detail={"at": 3})),
+]
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])
+def test_a_run_comes_back_sorted(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_run(path, manifest(), ENTRIES, redact=plain)
+    run = open_run(path)
+    assert run.manifest == manifest()
+    assert list(run.entries()) == [case(0), case(1), *ENTRIES[2:]]
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])
+def test_equal_runs_are_equal_bytes(tmp_path: Path, name: str) -> None:
+    contents = set()
+    for number, order in enumerate(itertools.permutations(ENTRIES[:4])):
+        path = tmp_path / str(number) / name
+        write_run(path, manifest(), [*order, ENTRIES[4], *order], redact=plain)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+def test_packed_or_not_a_run_has_one_digest(tmp_path: Path) -> None:
+    for name in ("run.jsonl", "run.jsonl.gz"):
+        write_run(tmp_path / name, manifest(), ENTRIES, redact=plain)
+    digests = {open_run(path).digest for path in tmp_path.iterdir()}
+    assert len(digests) == 1
+
+
+def test_a_draw_that_was_answered_in_one_shard_did_not_fail(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    write_run(path, manifest(), [(draw_key(1), TIMEOUT), (draw_key(1), answer())], redact=plain)
+    assert list(open_run(path).entries()) == [(draw_key(1), answer())]
+
+
+def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
+    shards = [
+        [case(0), (draw_key(0), answer("a"))],
+        [case(1), (draw_key(1), answer("b")), (draw_key(0), answer("a"))],
+        [case(0), (draw_key(0), answer("other")), (score_key("x"), Score(value=0.5))],
+    ]
+    paths = [tmp_path / f"{number}.jsonl" for number in range(3)]
+    for path, entries in zip(paths, shards, strict=True):
+        write_run(path, manifest(partial="a shard"), entries, redact=plain)
+    wholes = set()
+    for order in itertools.permutations(paths):
+        first = _merged(tmp_path / "first.jsonl", *order[:2])
+        wholes.add(_merged(tmp_path / "all.jsonl", first, order[2], order[0]).read_bytes())
+    assert len(wholes) == 1
+    with open_results(None) as store:
+        run = open_run(tmp_path / "all.jsonl")
+        store.ingest(run.digest, *run.held())
+        texts = [
+            each.text for each in store.completions([draw_key(0, n) for n in range(5)]).values()
+        ]
+        assert sorted(map(str, texts)) == ["a", "other"]
+
+
+def _merged(out: Path, *paths: Path) -> Path:
+    whole, entries = merge([open_run(path) for path in paths])
+    write_run(out, whole, entries, redact=plain)
+    return out
+
+
+def test_runs_of_different_things_do_not_merge(tmp_path: Path) -> None:
+    write_run(tmp_path / "a.jsonl", manifest(), [], redact=plain)
+    other = manifest(evalset=facts(edited="expected values"))
+    write_run(tmp_path / "b.jsonl", other, [], redact=plain)
+    with pytest.raises(Refused, match="are not parts of one run"):
+        merge([open_run(tmp_path / "a.jsonl"), open_run(tmp_path / "b.jsonl")])
+
+
+def test_a_secret_never_reaches_the_file_and_its_answer_is_known_by_digest(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    said = answer("the key is s3cret")
+    write_run(
+        path, manifest(), [(draw_key(0), said)], redact=lambda text: text.replace("s3cret", "***")
+    )
+    assert b"s3cret" not in path.read_bytes()
+    ((key, found),) = open_run(path).held()[0]
+    assert (key, found.text, found.digest) == (draw_key(0), None, said.digest)
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: content.rindex(b"\n", 0, -1) + 1]
+
+
+def _without_a_line(content: bytes) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(lines[:2] + lines[3:])
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (_cut, "cut off"),
+        (_without_a_line, "lines are missing"),
+        (lambda content: content + content.splitlines()[1] + b"\n", "too many"),
+        (lambda content: content.replace(b"said so", b"said no"), "not what was written"),
+        (lambda content: b"", "cut off"),
+        (lambda content: b"<html>\n", "not a line of a run file"),
+    ],
+)
+def test_a_harmed_run_file_is_refused(
+    tmp_path: Path, harm: Callable[[bytes], bytes], message: str
+) -> None:
+    path = tmp_path / "run.jsonl"
+    write_run(path, manifest(), ENTRIES, redact=plain)
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(IntegrityBroken, match=message):
+        list(open_run(path).entries())
+
+
+def test_every_cut_of_a_packed_run_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.gz"
+    write_run(path, manifest(), ENTRIES, redact=plain)
+    content = path.read_bytes()
+    for length in range(0, len(content), 29):
+        path.write_bytes(content[:length])
+        with pytest.raises(Refused):
+            list(open_run(path).entries())
+
+
+def test_a_run_of_another_llmops_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.gz"
+    write_run(path, replace(manifest(), format="llmops/run/v9"), [], redact=plain)
+    with pytest.raises(Refused, match="another llmops"):
+        open_run(path)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="there is no run file"):
+        open_run(tmp_path / "run.jsonl")
+
+
+def test_the_packed_file_is_plain_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.gz"
+    write_run(path, manifest(), ENTRIES, redact=plain)
+    assert len(gzip.decompress(path.read_bytes()).splitlines()) == len(ENTRIES) + 2
