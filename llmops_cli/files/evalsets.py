@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from llmops_cli.core.case import Evalset, ScorerSpec
-from llmops_cli.core.catalogue import Catalogue
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Location, suggestion
 from llmops_cli.core.prompt import Prompt
@@ -20,11 +20,11 @@ from llmops_cli.files import github
 from llmops_cli.files.cases import CaseReader, Expectations
 from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.gates import read_gate
-from llmops_cli.files.paths import Source, Unreadable, within
+from llmops_cli.files.paths import Unreadable, within
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.rows import Row, rows_of
 from llmops_cli.files.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.files.scorers import Check, ScorerReader
+from llmops_cli.files.scorers import ScorerReader, Surroundings
 from llmops_cli.files.yaml import Document
 
 FOLDER = "evalsets"
@@ -58,18 +58,18 @@ class EvalsetReader:
     def __init__(
         self,
         prompts: Mapping[str, Prompt],
-        catalogue: Catalogue,
-        source: Source,
+        surroundings: Surroundings,
         problems: Problems,
-        check: Check | None = None,
+        *,
+        unreadable: AbstractSet[str] = frozenset(),
     ) -> None:
+        """`unreadable` are prompts that are there and whose files are broken."""
         self._prompts = prompts
-        self._catalogue = catalogue
-        self._source = source
+        self._unreadable = unreadable
+        self._catalogue = surroundings.catalogue
+        self._source = surroundings.source
         self._problems = problems
-        self.unreadable: frozenset[str] = frozenset()
-        """Prompts that are there and could not be read."""
-        self._scorers = ScorerReader(catalogue, source, problems, check)
+        self._scorers = ScorerReader(surroundings, problems)
 
     def header(self, document: Document) -> Header | None:
         """The evalset of a file; None if there is too much wrong to go on."""
@@ -80,10 +80,10 @@ class EvalsetReader:
             return None
         name = self._name(document)
         wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
-        wanted = [name] if wanted is None else wanted
-        if not self.unreadable.isdisjoint(wanted):
-            return None  # what is wrong with the prompt is said already
+        wanted = [name] if wanted is None else list(dict.fromkeys(wanted))
         prompts = self._known(wanted, document)
+        if len(prompts) < len(wanted):
+            return None  # without its inputs, neither scorers nor cases can be judged
         inline = not isinstance(written.cases, str)
         scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
         data: Any = document.data
@@ -183,12 +183,12 @@ class EvalsetReader:
 
     def _known(self, wanted: Sequence[str], document: Document) -> tuple[str, ...]:
         for name in wanted:
-            if name not in self._prompts:
-                hint = suggestion(name, sorted({*self._prompts, *self.unreadable}))
+            if name not in self._prompts and name not in self._unreadable:
+                hint = suggestion(name, sorted({*self._prompts, *self._unreadable}))
                 self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
         if not wanted:
             self._problems.add(document.where("prompt"), "an evalset that gates no prompt")
-        return tuple(dict.fromkeys(name for name in wanted if name in self._prompts))
+        return tuple(name for name in wanted if name in self._prompts)
 
     def _specs(
         self, entries: Sequence[Any], where: Where, prompts: Sequence[str]

@@ -8,6 +8,7 @@ the same loading works for a folder and for a git revision.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from llmops_cli.files.problems import Problems
 from llmops_cli.files.prompts import PromptReader
 from llmops_cli.files.sandbox import Sandbox
 from llmops_cli.files.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
-from llmops_cli.files.scorers import Check
+from llmops_cli.files.scorers import Check, Surroundings
 from llmops_cli.files.yaml import Document, load_yaml
 
 PROJECT_FILE = "llmops.yaml"
@@ -51,13 +52,11 @@ class Project:
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
     """Project files, or globs of them, whose code may run."""
-    catalogue: Catalogue
-    source: Source
-    check: Check | None = None
+    surroundings: Surroundings
 
     def resolve_model(self, name: str) -> Model:
         """The model an alias or `provider/model` means. Raises `UnknownName`."""
-        return model_files.resolve(name, self.models, self.catalogue)
+        return model_files.resolve(name, self.models, self.surroundings.catalogue)
 
     def target(self, prompt: Prompt) -> Target:
         """The prompt bound to the model it asks for."""
@@ -74,7 +73,7 @@ class Project:
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
         """Several evalsets with their cases; every problem in any of them at once."""
         problems = Problems()
-        reader = EvalsetReader(self.prompts, self.catalogue, self.source, problems, self.check)
+        reader = EvalsetReader(self.prompts, self.surroundings, problems)
         loaded = tuple(reader.evalset(self._header(name)) for name in names)
         problems.refuse()
         return loaded
@@ -109,7 +108,8 @@ def load_project(
     `check` asks the scorers' own code about their options (`registry.wrong_options`).
     """
     problems = Problems()
-    project = _Loading(root, catalogue, source or Folder(root), problems, check).project()
+    surroundings = Surroundings(catalogue=catalogue, source=source or Folder(root), check=check)
+    project = _Loading(root, surroundings, problems).project()
     problems.refuse()
     return project
 
@@ -119,32 +119,33 @@ def check_project(
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    project = _Loading(root, catalogue, source or Folder(root), problems, check).project()
-    reader = EvalsetReader(project.prompts, catalogue, project.source, problems, check)
+    surroundings = Surroundings(catalogue=catalogue, source=source or Folder(root), check=check)
+    project = _Loading(root, surroundings, problems).project()
+    reader = EvalsetReader(project.prompts, surroundings, problems)
     loaded = tuple(map(reader.evalset, project.evalsets.values()))
     problems.refuse()
     return project, loaded
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A prompt with the file it came from."""
+
+    prompt: Prompt
+    written: WrittenPrompt
+    document: Document
+
+
 class _Loading:
     """One pass over a project's files; parts that cannot be read are noted and left out."""
 
-    def __init__(
-        self,
-        root: Path,
-        catalogue: Catalogue,
-        source: Source,
-        problems: Problems,
-        check: Check | None,
-    ) -> None:
+    def __init__(self, root: Path, surroundings: Surroundings, problems: Problems) -> None:
         self._root = root
-        self._check = check
-        self._catalogue = catalogue
-        self._source = source
+        self._surroundings = surroundings
+        self._catalogue = surroundings.catalogue
+        self._source = surroundings.source
         self._problems = problems
         self._sandbox = Sandbox()
-        self._unreadable: set[str] = set()
-        """Prompts that are there and could not be read: their evalsets cannot be judged."""
 
     def project(self) -> Project:
         document = self._document(PROJECT_FILE) or Document(PROJECT_FILE, {}, {}, {})
@@ -153,21 +154,18 @@ class _Loading:
         written = written or WrittenProject()
         reader = model_files.ModelReader(self._catalogue, self._source, document, self._problems)
         models = reader.read(written.models)
-        read = self._prompts()
-        prompts = {name: prompt for name, (prompt, _, _) in read.items()}
-        self._check_models(read, models, written.models)
+        read, unreadable = self._prompts()
+        self._check_models(read.values(), models, written.models)
         return Project(
             root=self._root,
             models=models,
             environments=tuple(self._environments(written, document)),
             gate=read_gate(written.gate, document.where, self._problems, "gate"),
-            prompts=prompts,
-            evalsets=self._evalsets(read, prompts),
+            prompts={name: each.prompt for name, each in read.items()},
+            evalsets=self._evalsets(read, unreadable),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
-            catalogue=self._catalogue,
-            source=self._source,
-            check=self._check,
+            surroundings=self._surroundings,
         )
 
     def _document(self, path: str) -> Document | None:
@@ -179,43 +177,43 @@ class _Loading:
             self._problems.take(*error.problems)
         return None
 
-    def _prompts(self) -> dict[str, tuple[Prompt, WrittenPrompt, Document]]:
-        read: dict[str, tuple[Prompt, WrittenPrompt, Document]] = {}
+    def _prompts(self) -> tuple[dict[str, _Read], set[str]]:
+        """Prompts by name, and the names of those whose files are broken."""
+        found: dict[str, _Read] = {}
+        broken: set[str] = set()
         for path in self._source.files(prompt_files.FOLDER):
             if not path.endswith(prompt_files.ENDINGS):
                 if path.endswith((".yml", ".yaml")):
                     message = "not loaded: a prompt's file ends in .prompt.yml"
                     self._problems.add(Location(path=path), message)
                 continue
-            document = self._document(path)
-            found = (
-                document
-                and PromptReader(document, self._sandbox, self._source, self._problems).read()
-            )
-            if document is None or found is None:
-                self._unreadable.add(prompt_files.name_of(path))
-                continue
-            prompt, written = found
-            if prompt.name in read:
-                other = read[prompt.name][0].path
-                message = f"a second prompt named '{prompt.name}'"
-                self._problems.add(document.where("name"), message, f"the first is {other}")
+            read = self._prompt(path)
+            if read is None:
+                broken.add(prompt_files.name_of(path))
+            elif read.prompt.name in found:
+                other = found[read.prompt.name].prompt.path
+                message = f"a second prompt named '{read.prompt.name}'"
+                self._problems.add(read.document.where("name"), message, f"the first is {other}")
             else:
-                read[prompt.name] = (prompt, written, document)
-        return read
+                found[read.prompt.name] = read
+        return found, broken
+
+    def _prompt(self, path: str) -> _Read | None:
+        document = self._document(path)
+        if document is None:
+            return None
+        read = PromptReader(document, self._sandbox, self._source, self._problems).read()
+        return None if read is None else _Read(*read, document)
 
     def _check_models(
-        self,
-        read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
-        models: Mapping[str, Model],
-        written: Container[str],
+        self, read: Iterable[_Read], models: Mapping[str, Model], written: Container[str]
     ) -> None:
-        for prompt, _, document in read.values():
+        for each in read:
             try:
-                model_files.resolve(prompt.model, models, self._catalogue)
+                model_files.resolve(each.prompt.model, models, self._catalogue)
             except UnknownName as error:
-                if prompt.model not in written:  # else what is wrong with it is said already
-                    self._problems.add(document.where("model"), error.message, error.hint)
+                if each.prompt.model not in written:  # else its own problem is noted already
+                    self._problems.add(each.document.where("model"), error.message, error.hint)
 
     def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
         if isinstance(written.environments, list):
@@ -245,12 +243,13 @@ class _Loading:
             )
 
     def _evalsets(
-        self,
-        read: Mapping[str, tuple[Prompt, WrittenPrompt, Document]],
-        prompts: Mapping[str, Prompt],
+        self, read: Mapping[str, _Read], unreadable: AbstractSet[str]
     ) -> dict[str, Header]:
-        reader = EvalsetReader(prompts, self._catalogue, self._source, self._problems, self._check)
-        own = (reader.own_header(*each) for each in read.values())
+        prompts = {name: each.prompt for name, each in read.items()}
+        reader = EvalsetReader(prompts, self._surroundings, self._problems, unreadable=unreadable)
+        own = (
+            reader.own_header(each.prompt, each.written, each.document) for each in read.values()
+        )
         found: dict[str, Header] = {}
         for header in (*own, *self._headers(reader)):
             if header is None:

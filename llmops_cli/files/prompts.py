@@ -87,9 +87,6 @@ class PromptReader:
         return {name: schema_of(each) for name, each in written.inputs.items()}
 
     def _check_default(self, schema: InputSchema, *place: str) -> None:
-        if isinstance(schema.required, list) and len(place) == 2:
-            message = "`required` of an input is true or false"
-            self._problems.add(self._document.where(*place, "required"), message)
         if "default" not in schema.model_fields_set:
             return
         if (why := mismatch(schema.default, schema_of(schema))) is not None:

@@ -56,16 +56,23 @@ Check: TypeAlias = Callable[[ScorerKind, Mapping[str, Any]], str | None]
 """What the scorer's own code finds wrong with rendered options, beyond their types."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What files are read with: what may be named in them, where others are, who else checks."""
+
+    catalogue: Catalogue
+    source: Source
+    check: Check | None = None
+
+
 class ScorerReader:
     """Reads scorer lists of one project; types and files are looked at once each."""
 
-    def __init__(
-        self, catalogue: Catalogue, source: Source, problems: Problems, check: Check | None = None
-    ) -> None:
-        self._kinds = catalogue.scorers
-        self._source = source
+    def __init__(self, surroundings: Surroundings, problems: Problems) -> None:
+        self._kinds = surroundings.catalogue.scorers
+        self._source = surroundings.source
+        self._check = surroundings.check
         self._problems = problems
-        self._check = check
         self._sandbox = Sandbox()
         self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
         self._files: dict[str, str | None] = {}

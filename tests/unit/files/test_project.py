@@ -48,7 +48,6 @@ def test_problems_of_all_files_come_at_once_in_file_and_line_order(project: Writ
     project.write("evalsets/other.yaml", "prompt: supprt\ncases: []\nrepeats: 0\n")
     assert project.problems() == [
         "evalsets/other.yaml:1: unknown prompt 'supprt' (did you mean 'support'?)",
-        "evalsets/other.yaml:2: the evalset 'other' has no cases",
         "evalsets/other.yaml:3: 'repeats': input should be greater than or equal to 1",
         "evalsets/support.yaml:2: unknown key 'asert' (did you mean 'scorers'?)",
         "llmops.yaml:1: unknown key 'modles' (did you mean 'models'?)",
