@@ -36,6 +36,7 @@ BROKEN = (
     TypeError,
     ValueError,
     LookupError,
+    ArithmeticError,
     OSError,
     RuntimeError,
 )

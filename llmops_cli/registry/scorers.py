@@ -191,9 +191,9 @@ _STRUCTURED = (
         target="llmops_cli.scorers.structured:tool_call",
         summary="The model asked for the expected tool, with the expected arguments.",
         options={
-            "name": Option(
+            "tool": Option(
                 type=str,
-                help="the tool; default: expected, a name or {name, arguments} or a list of them",
+                help="its name; default: expected, a name or {name, arguments} or a list of them",
             ),
             "arguments": Option(type=dict[str, Any], help="arguments that the call must have"),
             "match": Option(
@@ -202,8 +202,8 @@ _STRUCTURED = (
                 template=False,
             ),
         },
-        shorthand="name",
-        expects="name",
+        shorthand="tool",
+        expects="tool",
     ),
 )
 

@@ -51,7 +51,7 @@ def tool_call(
     case: Case,
     completion: Completion,
     *,
-    name: str | None = None,
+    tool: str | None = None,
     arguments: Mapping[str, Json] | None = None,
     match: Literal["subset", "exact"] = "subset",
 ) -> Score | Unscored:
@@ -59,12 +59,12 @@ def tool_call(
 
     `match: subset` asks for the named arguments only, `exact` for no others.
     """
-    if name is None:
+    if tool is None:
         wanted = _calls(case.expected)
         if wanted is None:
             return Unscored(why="what is expected names no tool: {name, arguments} or a list")
     else:
-        wanted = [ToolCall(name=name, arguments=arguments or {})]
+        wanted = [ToolCall(name=tool, arguments=arguments or {})]
     made = list(completion.tool_calls)
     for call in wanted:
         position = next((at for at, each in enumerate(made) if _is(each, call, match)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,7 +43,7 @@ ANOTHER: Mapping[str, Json] = {
     "schema": "strict.json",
     "call": "own.py:says_no",
     "equals": {"a": 1},
-    "name": "search",
+    "tool": "search",
 }
 """Another value of a scorer's shorthand option."""
 
@@ -172,7 +171,9 @@ def test_the_digest_follows_options_revision_and_name(kind: ScorerKind, world: W
     assert digest_of(replace(kind, revision=kind.revision + 1), a_spec(kind), world) != plain
     assert digest_of(replace(kind, name="other"), a_spec(kind), world) != plain
     if kind.options:
-        option = kind.shorthand if kind.shorthand in kind.options else next(iter(kind.options))
+        first = next(iter(kind.options))
+        option = kind.shorthand if kind.shorthand in kind.options else first
+        assert option is not None
         changed = {**OPTIONS.get(kind.name, {}), option: ANOTHER.get(option, "other")}
         assert digest_of(kind, replace(a_spec(kind), options=changed), world) != plain
 

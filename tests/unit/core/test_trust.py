@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.trust import CiContext, ci_context, matches, may_run, may_run_code
+
+OURS = "acme/bank"
+THEIRS = "mallory/bank"
+
+
+def a_pull_request(head: str | None) -> Mapping[str, Json]:
+    return {"pull_request": {"head": {"repo": head and {"full_name": head}}}}
+
+
+def github(event: str, head: str | None = None, *, payload: bool = True) -> CiContext | None:
+    return ci_context(
+        {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": event, "GITHUB_REPOSITORY": OURS},
+        a_pull_request(head) if payload else None,
+    )
+
+
+def gitlab(source: str | None, **more: str) -> CiContext | None:
+    merge = {
+        "CI_MERGE_REQUEST_IID": "7",
+        "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": source or "",
+        "CI_MERGE_REQUEST_PROJECT_PATH": OURS,
+        "CI_PIPELINE_SOURCE": "merge_request_event",
+    }
+    return ci_context({"GITLAB_CI": "true", **merge, **more}, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "ci", "secrets", "runs"),
+    [
+        ("a desk", None, True, True),
+        ("a push", github("push"), True, True),
+        ("a schedule", github("schedule"), True, True),
+        ("our own pull request", github("pull_request", OURS), True, True),
+        ("a fork, no secrets", github("pull_request", THEIRS), False, True),
+        ("a fork, secrets", github("pull_request", THEIRS), True, False),
+        ("a deleted fork", github("pull_request", None), True, False),
+        ("an unreadable event", github("pull_request", OURS, payload=False), True, False),
+        ("a review of a fork", github("pull_request_review", THEIRS), True, False),
+        ("pull_request_target, ours", github("pull_request_target", OURS), True, False),
+        ("pull_request_target, a fork", github("pull_request_target", THEIRS), False, False),
+        ("workflow_run", github("workflow_run"), True, False),
+        ("a comment", github("issue_comment"), True, False),
+        ("our own merge request", gitlab(OURS), True, True),
+        ("a merge request of a fork", gitlab(THEIRS), True, False),
+        ("a merge request from nowhere", gitlab(None), True, False),
+        ("another CI", ci_context({"CI": "true"}, None), True, True),
+        ("GitHub without an event", ci_context({"GITHUB_ACTIONS": "true"}, None), True, False),
+    ],
+)
+def test_trusted_code_runs_unless_secrets_meet_a_foreign_head(
+    where: str,
+    ci: CiContext | None,
+    secrets: bool,
+    runs: bool,
+) -> None:
+    why = may_run_code("scorers/own.py", trusted=["scorers/*.py"], ci=ci, secrets=secrets)
+    assert (why is None) == runs, (where, why)
+
+
+@pytest.mark.parametrize("ci", [None, github("push"), github("pull_request", OURS)])
+def test_code_that_nobody_trusts_runs_nowhere(ci: CiContext | None) -> None:
+    assert may_run_code("scorers/own.py", trusted=[], ci=ci, secrets=False) == (
+        "scorers/own.py is code, and `trust` in llmops.yaml at the base revision does not name it"
+    )
+
+
+def test_the_reason_names_the_foreign_repository() -> None:
+    ci = github("pull_request", THEIRS)
+    assert may_run_code("a.py", trusted=["a.py"], ci=ci, secrets=True) == (
+        "a.py is code of a change that comes from mallory/bank, and there are secrets within its "
+        "reach"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "replaying", "runs"),
+    [
+        ("push", False, True),
+        ("pull_request", False, True),
+        ("pull_request_target", False, False),
+        ("pull_request_target", True, True),
+        ("workflow_run", False, False),
+        ("workflow_run", True, True),
+    ],
+)
+def test_a_privileged_event_runs_only_what_is_replayed(
+    event: str, replaying: bool, runs: bool
+) -> None:
+    why = may_run(github(event, THEIRS), replaying=replaying)
+    assert (why is None) == runs
+    assert why is None or event in why
+
+
+def test_a_desk_runs_everything() -> None:
+    assert may_run(None, replaying=False) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "inside"),
+    [({}, False), ({"CI": "false"}, False), ({"CI": "0"}, False), ({"CI": "1"}, True)],
+)
+def test_ci_is_where_the_environment_says_so(environ: Mapping[str, str], inside: bool) -> None:
+    assert (ci_context(environ, None) is not None) == inside
+
+
+@pytest.mark.parametrize(
+    ("path", "glob", "named"),
+    [
+        ("own.py", "own.py", True),
+        ("scorers/own.py", "scorers/*.py", True),
+        ("scorers/deep/own.py", "scorers/*.py", False),
+        ("scorers/deep/own.py", "scorers/**", True),
+        ("scorers/deep/own.py", "**/*.py", True),
+        ("own.py", "**/*.py", True),
+        ("scorers", "scorers/**", True),
+        ("Scorers/own.py", "scorers/*.py", False),
+        ("scorers/own.py", "*", False),
+        ("own.py", "../**", False),
+        ("own.py", "", False),
+    ],
+)
+def test_a_glob_names_files_folder_by_folder(path: str, glob: str, named: bool) -> None:
+    assert matches(path, glob) == named
+
+
+@pytest.mark.parametrize("path", ["../own.py", "/own.py", "a//b.py", "./a.py", "a\\b.py", "C:/a"])
+def test_a_path_that_does_not_say_where_it_leads_is_no_code_to_run(path: str) -> None:
+    assert may_run_code(path, trusted=["**"], ci=None, secrets=False) == (
+        f"{path!r} is not a plain path inside the project"
+    )

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from llmops_cli.core.result import Usage
+from llmops_cli.scorers.measured import cost, latency, tokens
+from tests.unit.scorers.answers import expecting, said, value, why
+
+MEASURED = said("x", latency=0.5, cost=0.002, usage=Usage(input=10, output=5))
+
+
+def test_a_call_has_its_seconds_dollars_and_tokens() -> None:
+    assert value(latency(expecting(), MEASURED)) == 0.5
+    assert value(cost(expecting(), MEASURED)) == 0.002
+    assert value(tokens(expecting(), MEASURED)) == 15
+    assert value(tokens(expecting(), MEASURED, count="input")) == 10
+    assert value(tokens(expecting(), MEASURED, count="output")) == 5
+
+
+def test_a_reused_answer_has_no_latency() -> None:
+    assert why(latency(expecting(), said("x"))) == (
+        "this answer was not called just now: a reused answer has no latency; --fresh draws anew"
+    )
+
+
+def test_an_unpriced_call_has_no_cost_and_one_without_usage_no_tokens() -> None:
+    assert "no price" in why(cost(expecting(), said("x")))
+    assert why(tokens(expecting(), said("x"))) == "the provider reported no usage for this call"

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from llmops_cli.core.ports import World
+from llmops_cli.scorers.pattern import check, regex_scorer
+from tests.unit.scorers.answers import expecting, reason, said, value, why
+
+
+def test_a_pattern_is_found_anywhere_unless_the_whole_answer_is_meant() -> None:
+    assert value(regex_scorer(expecting(), said("order 42 sent"), pattern=r"\d+")) == 1
+    assert value(regex_scorer(expecting(), said("order 42 sent"), pattern=r"\d+", whole=True)) == 0
+
+
+def test_flags_change_what_is_found() -> None:
+    assert value(regex_scorer(expecting(), said("YES"), pattern="yes")) == 0
+    assert value(regex_scorer(expecting(), said("YES"), pattern="yes", ignore_case=True)) == 1
+    assert value(regex_scorer(expecting(), said("a\nb"), pattern="^b", multiline=True)) == 1
+    assert value(regex_scorer(expecting(), said("a\nb"), pattern="a.b", dotall=True)) == 1
+
+
+def test_a_reason_shows_what_matched() -> None:
+    assert reason(regex_scorer(expecting(), said("order 42"), pattern=r"\d+")) == (
+        "'\\\\d+' matches '42'"
+    )
+
+
+def test_a_pattern_that_backtracks_without_end_is_unscored_within_two_seconds() -> None:
+    started = time.monotonic()
+    given = regex_scorer(expecting(), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
+    assert "backtracks" in why(given)
+    assert time.monotonic() - started < 2
+
+
+def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path) -> None:
+    world = World(root=tmp_path, environ={})
+    assert check({"pattern": "ok"}, world) is None
+    assert str(check({"pattern": "(ok"}, world)).startswith("'(ok' is not a regular expression")
+
+
+def test_a_pattern_from_a_template_that_does_not_compile_is_unscored() -> None:
+    given = regex_scorer(expecting(), said("x"), pattern="(ok")
+    assert why(given).startswith("'(ok' is not a regular expression")

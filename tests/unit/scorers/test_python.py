@@ -1,0 +1,289 @@
+"""The `python` scorer against real functions in real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import World
+from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
+from llmops_cli.scorers.python import GIVE_UP, check, open_python
+from llmops_cli.scorers.scoring import score
+from tests.unit.scorers.answers import reason, said, value, why
+
+OWN = """
+import asyncio, os, sys, time
+from beside import GREETINGS
+
+def polite(text, case):
+    return any(word in text for word in GREETINGS)
+
+def text_only(text):
+    return text == "yes"
+
+async def later(text: str, case: dict) -> float:
+    await asyncio.sleep(0.01)
+    return 0.25
+
+def as_expected(text, case):
+    return text == case["expected"] and case["inputs"]["q"] == "?"
+
+def sees(text, case):
+    return ",".join(sorted(case))
+
+def called(text, case, answer):
+    return answer["tool_calls"][0]["name"] == "search"
+
+def at_most(text, case, limit=3):
+    return len(text) <= limit
+
+def explained(text, case):
+    return {"score": 0.5, "reason": "half of it"}
+
+def complaint(text, case):
+    return "no greeting"
+
+def environment(text, case):
+    return ",".join(sorted(os.environ)) or "nothing"
+
+def returns(text, case):
+    return eval(text, {"nan": float("nan"), "inf": float("inf")})
+
+def trouble(text, case):
+    if text == "raise":
+        raise ValueError("bad\\nsecond line")
+    if text == "exit":
+        sys.exit(3)
+    if text == "hard exit":
+        os._exit(4)
+    if text == "hang":
+        time.sleep(60)
+    if text == "fork":
+        os.fork()
+    if text == "print":
+        print("to the channel?", flush=True)
+        os.write(1, b"{}\\n")
+    if text == "read":
+        return sys.stdin.read() == ""
+    if text == "flood":
+        return "x" * 2_000_000
+    return True
+
+def process(text, case):
+    return {"score": 1, "reason": str(os.getpid())}
+
+def leaves_a_child(text, case):
+    import subprocess
+    child = subprocess.Popen(["sleep", "60"])
+    return {"score": 1, "reason": str(child.pid)}
+
+alias = polite
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "scorers"
+    folder.mkdir()
+    (folder / "own.py").write_text(OWN)
+    (folder / "beside.py").write_text('GREETINGS = ["Hello", "Dear"]\n')
+    (folder / "broken.py").write_text('raise RuntimeError("cannot be imported")\n')
+    return tmp_path
+
+
+CASE = Case(id="one", inputs={"q": "?"}, expected="yes", tags=("t",), critical=True)
+
+
+def each_of(
+    root: Path, function: str, *answers: str | Completion, **options: Any
+) -> list[Score | Unscored]:
+    """The scores of several answers, one after the other, by one opened scorer."""
+
+    async def run() -> list[Score | Unscored]:
+        environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
+        given = {"call": f"scorers/{function}", **options}
+        async with open_python(World(root=root, environ=environ)) as scorer:
+            return [
+                await score(
+                    scorer,
+                    given,
+                    case=CASE,
+                    completion=each if isinstance(each, Completion) else said(each),
+                )
+                for each in answers
+            ]
+
+    return asyncio.run(run())
+
+
+def test_a_function_says_true_or_false_and_imports_what_stands_beside_it(root: Path) -> None:
+    yes, no = each_of(root, "own.py:polite", "Hello!", "Hey")
+    assert (value(yes), value(no)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"), [("text_only", 1), ("later", 0.25), ("as_expected", 1), ("sees", 0)]
+)
+def test_a_function_takes_the_text_and_the_case_and_may_be_async(
+    function: str, expected: float, root: Path
+) -> None:
+    assert value(each_of(root, f"own.py:{function}", "yes")[0]) == expected
+
+
+def test_a_function_sees_the_facts_of_a_case_only(root: Path) -> None:
+    (given,) = each_of(root, "own.py:sees", "x")
+    assert reason(given) == "contexts,expected,inputs,messages,metadata"
+
+
+def test_a_third_parameter_named_answer_gets_what_came_with_the_text(root: Path) -> None:
+    calling = said("", tool_calls=(ToolCall(name="search", arguments={}),))
+    assert value(each_of(root, "own.py:called", calling)[0]) == 1
+
+
+def test_arguments_are_handed_on_by_name(root: Path) -> None:
+    assert value(each_of(root, "own.py:at_most", "four")[0]) == 0
+    assert value(each_of(root, "own.py:at_most", "four", arguments={"limit": 4})[0]) == 1
+
+
+def test_a_mapping_brings_score_and_reason_and_a_text_is_a_complaint(root: Path) -> None:
+    (half,) = each_of(root, "own.py:explained", "x")
+    (complaint,) = each_of(root, "own.py:complaint", "x")
+    assert (value(half), reason(half)) == (0.5, "half of it")
+    assert (value(complaint), reason(complaint)) == (0, "no greeting")
+
+
+@pytest.mark.parametrize(
+    "returned", ["None", "nan", "inf", "1.5", "-0.1", "[]", "''", "{'score': 1, 'x': 2}", "{1, 2}",
+                 "{'score': 'high'}", "object()"]
+)  # fmt: skip
+def test_what_is_no_score_is_unscored(returned: str, root: Path) -> None:
+    assert why(each_of(root, "own.py:returns", returned)[0])
+
+
+def test_the_process_sees_no_secret(root: Path) -> None:
+    (given,) = each_of(root, "own.py:environment", "x")
+    assert "OPENAI_API_KEY" not in reason(given)
+    assert "HOME" in reason(given)
+
+
+def test_one_process_answers_all_calls(root: Path) -> None:
+    one, other = each_of(root, "own.py:process", "a", "b")
+    assert reason(one) == reason(other)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said_why"),
+    [
+        ("raise", "the function raised 'ValueError: bad'"),
+        ("exit", "the function ended its process (exit code 3)"),
+        ("hard exit", "the function ended its process (exit code 4)"),
+        ("hang", "the function took more than 1 s and was stopped"),
+        ("flood", "the function returned more than 1,000,000 bytes"),
+    ],
+)
+def test_trouble_leaves_one_answer_unscored_and_the_others_go_on(
+    trouble: str, said_why: str, root: Path
+) -> None:
+    before, given, after = each_of(root, "own.py:trouble", "ok", trouble, "ok", timeout=1.0)
+    assert why(given) == said_why
+    assert (value(before), value(after)) == (1, 1)
+
+
+@pytest.mark.parametrize("trick", ["fork", "print", "read"])
+def test_forking_printing_and_reading_disturb_nothing(trick: str, root: Path) -> None:
+    given = each_of(root, "own.py:trouble", trick, "ok", trick, "ok", timeout=5.0)
+    assert [value(each) for each in given] == [1, 1, 1, 1]
+
+
+def test_what_the_function_started_ends_with_the_run(root: Path) -> None:
+    (given,) = each_of(root, "own.py:leaves_a_child", "x")
+    status = Path(f"/proc/{reason(given)}/status")
+    until = time.monotonic() + 5
+    while status.exists() and "zombie" not in status.read_text() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not status.exists() or "zombie" in status.read_text()
+
+
+def test_a_file_that_cannot_be_imported_is_told_once_and_not_tried_again(root: Path) -> None:
+    given = each_of(root, "broken.py:anything", *"abc")
+    assert {why(each) for each in given} == {
+        "the function cannot be loaded: 'RuntimeError: cannot be imported'"
+    }
+
+
+def test_a_function_that_always_dies_is_left_alone(root: Path) -> None:
+    given = each_of(root, "own.py:trouble", *["exit"] * (GIVE_UP + 1))
+    assert why(given[-1]).startswith(f"left alone after {GIVE_UP} failures in a row")
+
+
+def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
+    async def run() -> list[Score | Unscored]:
+        environ = {"PATH": os.environ["PATH"]}
+        async with open_python(World(root=root, environ=environ)) as scorer:
+            options = {"call": "scorers/own.py:polite"}
+            return await asyncio.gather(
+                *(
+                    score(scorer, options, case=CASE, completion=said(text))
+                    for text in ["Hello", "Hey"] * 20
+                )
+            )
+
+    assert [value(each) for each in asyncio.run(run())] == [1, 0] * 20
+
+
+def test_a_cancelled_call_leaves_no_process_and_no_stale_answer(root: Path) -> None:
+    async def run() -> Score | Unscored:
+        environ = {"PATH": os.environ["PATH"]}
+        options = {"call": "scorers/own.py:trouble"}
+        async with open_python(World(root=root, environ=environ)) as scorer:
+            hanging = asyncio.ensure_future(
+                score(scorer, options, case=CASE, completion=said("hang"))
+            )
+            await asyncio.sleep(0.3)
+            hanging.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await hanging
+            return await score(scorer, options, case=CASE, completion=said("ok"))
+
+    assert value(asyncio.run(run())) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        ("scorers/own.py:polite", None),
+        ("scorers/own.py:later", None),
+        ("scorers/own.py:alias", None),
+        ("scorers/own.py:GREETINGS", None),
+        ("scorers/own.py:impolite", "scorers/own.py has no function 'impolite'"),
+        ("scorers/own.py", "'scorers/own.py' does not name a function"),
+        ("scorers/absent.py:f", "scorers/absent.py is not a file of the project"),
+        ("../own.py:f", "../own.py is outside the project"),
+        ("scorers/syntax.py:f", "scorers/syntax.py:f is not Python: "),
+    ],
+)
+def test_a_function_that_is_not_there_is_seen_before_any_call(
+    call: str, wrong: str | None, root: Path
+) -> None:
+    (root / "scorers" / "syntax.py").write_text("def f(:\n")
+    found = check({"call": call}, World(root=root, environ={}))
+    assert found is None if wrong is None else str(found).startswith(wrong)
+
+
+def test_checking_a_function_runs_none_of_its_file(root: Path) -> None:
+    (root / "scorers" / "loud.py").write_text('open("ran", "w")\ndef f(text): return True\n')
+    assert check({"call": "scorers/loud.py:f"}, World(root=root, environ={})) is None
+    assert not (root / "ran").exists()
+
+
+def test_nothing_is_written_beside_the_project_s_code(root: Path) -> None:
+    each_of(root, "own.py:polite", "Hello")
+    assert sorted(each.name for each in (root / "scorers").iterdir()) == [
+        "beside.py", "broken.py", "own.py",
+    ]  # fmt: skip

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.errors import MissingExtra
+from llmops_cli.core.ports import Ask, Scorer
+from llmops_cli.core.result import Completion, Outcome, Score, Unscored
+from llmops_cli.scorers.scoring import score
+from tests.unit.scorers.answers import expecting, said, value, why
+
+
+def called(scorer: Callable[..., Any], completion: Completion, **more: Any) -> Score | Unscored:
+    given = score(cast("Scorer", scorer), {}, case=expecting(), completion=completion, **more)
+    return asyncio.run(given)
+
+
+def test_a_scorer_may_be_a_function_or_a_coroutine() -> None:
+    async def later(_case: Case, _completion: Completion) -> Score:
+        await asyncio.sleep(0)
+        return Score(value=0.5)
+
+    assert value(called(lambda *_: Score(value=1.0), said("x"))) == 1
+    assert value(called(later, said("x"))) == 0.5
+
+
+def test_a_scorer_that_raises_leaves_the_answer_unscored() -> None:
+    def careless(_case: Case, _completion: Completion) -> Score:
+        return Score(value=1 / 0)
+
+    assert why(called(careless, said("x"))) == (
+        "the scorer raised ZeroDivisionError: 'division by zero'"
+    )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_nan_and_infinity_are_no_scores(number: float) -> None:
+    given = called(lambda *_: Score(value=number), said("x"))
+    assert why(given) == f"the scorer raised NotAScore: '{number} is not a score'"
+
+
+@pytest.mark.parametrize("returned", [None, True, 0.5, "yes"])
+def test_anything_but_a_score_is_unscored(returned: object) -> None:
+    kind = type(returned).__name__
+    assert why(called(lambda *_: returned, said("x"))) == (
+        f"the scorer returned a {kind}, not a Score"
+    )
+
+
+def test_what_a_person_must_mend_is_not_swallowed() -> None:
+    def incomplete(_case: Case, _completion: Completion) -> Score:
+        raise MissingExtra("the scorer 'x'", extra="x")
+
+    with pytest.raises(MissingExtra):
+        called(incomplete, said("x"))
+
+
+def test_a_text_known_by_its_digest_only_is_never_scored() -> None:
+    known = Completion(text=None, known_digest="sha256:0")
+    assert why(called(lambda *_: Score(value=1.0), known)) == (
+        "the text of this answer is not held here"
+    )
+
+
+def test_a_judged_scorer_is_handed_a_way_to_ask() -> None:
+    async def ask(_request: Any) -> Outcome:
+        return said("4")
+
+    async def judged(_case: Case, _completion: Completion, *, ask: Ask) -> Score:
+        given = await ask(cast("Any", None))
+        assert isinstance(given, Completion)
+        return Score(value=float(given.text or 0))
+
+    assert value(called(judged, said("x"), ask=ask)) == 4
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def interrupted(_case: Case, _completion: Completion) -> Score:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        called(interrupted, said("x"))

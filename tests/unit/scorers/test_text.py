@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from llmops_cli.scorers.text import contains, ends_with, exact, length, starts_with
+from tests.unit.scorers.answers import expecting, reason, said, value, why
+
+
+def test_exact_takes_the_expected_of_the_case() -> None:
+    assert value(exact(expecting("yes"), said("yes"))) == 1
+    assert value(exact(expecting("yes"), said("no"))) == 0
+
+
+def test_a_value_goes_before_the_expected() -> None:
+    assert value(exact(expecting("yes"), said("no"), value="no")) == 1
+
+
+def test_a_list_means_any_of_its_texts() -> None:
+    assert value(exact(expecting(["yes", "sure"]), said("sure"))) == 1
+    assert value(starts_with(expecting(), said("sure thing"), value=["yes", "sure"])) == 1
+
+
+def test_white_space_at_both_ends_does_not_count_unless_asked() -> None:
+    assert value(exact(expecting("yes"), said(" yes\n"))) == 1
+    assert value(exact(expecting("yes"), said(" yes\n"), strip=False)) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "ignoring"),
+    [
+        ("YES, Sir", {"ignore_case": True}),
+        ("yes,  sir", {"ignore_space": True}),
+        ("yes sir!", {"ignore_punctuation": True}),
+    ],
+)
+def test_what_is_ignored_is_ignored_only_when_asked(given: str, ignoring: dict[str, bool]) -> None:
+    assert value(exact(expecting("yes, sir"), said(given))) == 0
+    assert value(exact(expecting("yes, sir"), said(given), **ignoring)) == 1
+
+
+def test_composed_and_decomposed_letters_are_the_same_text() -> None:
+    assert value(exact(expecting("caf\u00e9"), said("cafe\u0301"))) == 1
+
+
+def test_numbers_and_booleans_are_expected_as_they_are_written() -> None:
+    assert value(exact(expecting(42), said("42"))) == 1
+    assert value(exact(expecting(True), said("true"))) == 1
+
+
+def test_an_object_is_no_expected_text() -> None:
+    assert why(exact(expecting({"a": 1}), said("x"))) == (
+        "what is expected is neither a text nor a list of texts"
+    )
+
+
+def test_no_expectation_is_unscored() -> None:
+    assert why(exact(expecting(), said("x"))) == (
+        "nothing to compare with: case 'one' has no `expected`"
+    )
+
+
+def test_a_reason_says_what_was_expected_and_what_came() -> None:
+    assert reason(contains(expecting("refund"), said("your return"))) == (
+        "expected to contain 'refund'; the answer is 'your return'"
+    )
+
+
+def test_a_reason_quotes_the_start_of_a_long_answer() -> None:
+    assert reason(exact(expecting("a"), said("b" * 5000))) == (
+        f"expected 'a'; the answer is '{'b' * 120}' …"
+    )
+
+
+def test_contains_all_wants_every_text() -> None:
+    both = ["refund", "30 days"]
+    assert value(contains(expecting(), said("refund within 30 days"), all=both)) == 1
+    assert value(contains(expecting(), said("refund"), all=both)) == 0
+
+
+def test_contains_with_value_and_all_wants_both() -> None:
+    given = said("refund within 30 days")
+    assert value(contains(expecting(), given, value=["x", "within"], all=["refund"])) == 1
+    assert value(contains(expecting(), given, value="x", all=["refund"])) == 0
+
+
+@pytest.mark.parametrize("scorer", [contains, starts_with, ends_with])
+def test_an_empty_expectation_is_in_every_answer_and_so_measures_nothing(scorer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - three signatures
+    assert why(scorer(expecting(""), said("x"))) == (
+        "the expected text is empty, and so in every answer"
+    )
+
+
+def test_an_empty_answer_contains_nothing() -> None:
+    assert value(contains(expecting("x"), said(""))) == 0
+
+
+def test_starts_and_ends_look_at_their_end_only() -> None:
+    assert value(starts_with(expecting("yes"), said("  yes, no"))) == 1
+    assert value(starts_with(expecting("no"), said("yes, no"))) == 0
+    assert value(ends_with(expecting("no"), said("yes, no\n"))) == 1
+    assert value(ends_with(expecting("yes"), said("yes, no"))) == 0
+
+
+def test_length_counts_characters_without_the_white_space_around() -> None:
+    assert value(length(expecting(), said("  four\n"))) == 4
+
+
+@pytest.mark.parametrize("scorer", [exact, contains])
+def test_a_hundred_thousand_scores_take_about_a_second(scorer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - two signatures
+    case, answer = expecting("refund"), said("The refund is on its way.")
+    started = time.process_time()
+    for _ in range(20_000):
+        scorer(case, answer)
+    assert (time.process_time() - started) * 5 < 1.5
