@@ -14,8 +14,8 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import cast
 
-import click
 import typer
 
 from llmops_cli import __version__
@@ -30,6 +30,9 @@ INCOMPLETE or INCONCLUSIVE. What passes is promoted with its evidence.
 Exit codes: 0 passed or done, 1 the gate said FAIL, 2 you can fix it, 3 something was not
 measured, 4 inconclusive where that is not accepted, 70 a bug in llmops, 130 interrupted.
 """
+
+CLICK_ERROR = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+"""click's ClickException, wherever this typer has it: 0.28 brings its own copy of click."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -90,9 +93,9 @@ def _run(arguments: list[str]) -> int:
         answer = typer.main.get_command(app).main(
             arguments, prog_name="llmops", standalone_mode=False
         )
-    except click.exceptions.Abort:
+    except typer.Abort:
         return _say("interrupted", code=ExitCode.INTERRUPTED)
-    except click.ClickException as error:
+    except CLICK_ERROR as error:
         error.show(sys.stderr)
         return ExitCode.REFUSED
     except LlmopsError as error:

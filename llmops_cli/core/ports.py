@@ -125,6 +125,12 @@ class Results(Protocol):
         """Those of `keys` that are held. `latency` is None on each: it was not called just now."""
         ...
 
+    def further(
+        self, requests: Iterable[str], purpose: Purpose, *, beyond: int
+    ) -> Mapping[str, tuple[int, ...]]:
+        """The numbers, from `beyond` on, of the draws that are held of each of `requests`."""
+        ...
+
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
     def put_completion(self, key: DrawKey, completion: Completion) -> None:

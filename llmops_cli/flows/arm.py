@@ -52,12 +52,17 @@ class Arm:
     repeats: int
     records: Identifies | None = None
     not_before: str | None = None
+    pools: bool = True
+    """Whether further draws of the same request count too: a re-run adds draws, it never
+    replaces them (GATE §3). Not where the question is whether answers changed."""
+    fresh: bool = False
+    """Whether nothing held counts until it has been drawn anew."""
     renewed: bool = False
     """Whether it was drawn anew in this run, because another model had answered it."""
     requests: list[str] = field(default_factory=list)
     """Request digest per case."""
-    wanted: list[int] = field(default_factory=list)
-    """Draws per case."""
+    wanted: list[tuple[int, ...]] = field(default_factory=list)
+    """Numbers of the draws of each case."""
     missing: list[DrawAt] = field(default_factory=list)
     """Draws to make."""
     shared: list[DrawAt] = field(default_factory=list)
@@ -87,7 +92,7 @@ class Arm:
 
     def draws(self, positions: Sequence[int]) -> list[DrawAt]:
         """Every wanted draw of the cases at `positions`."""
-        return [DrawAt(case, n) for case in positions for n in range(self.wanted[case])]
+        return [DrawAt(case, n) for case in positions for n in self.wanted[case]]
 
     def counts(self, completion: Completion) -> bool:
         """Whether a stored completion is young enough to be used."""
@@ -101,9 +106,14 @@ class Arm:
             kind=FailureKind.NO_RECORD,
             message=f"no recorded answer for case {case.id!r} in {self.target.model.name}",
         )
-        for n in range(self.wanted[position]):
-            self.failures[DrawAt(position, n)] = failure
+        for at in self.draws([position]):
+            self.failures[at] = failure
         return True
+
+    @property
+    def planned(self) -> int:
+        """Draws in all."""
+        return sum(map(len, self.wanted))
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[list[T]]:

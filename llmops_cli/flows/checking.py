@@ -8,13 +8,10 @@ from pathlib import Path
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.errors import InvalidFiles, Problem
-from llmops_cli.core.ports import World
-from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project, check_project, find_root
 from llmops_cli.files.template import Templates
-from llmops_cli.flows.scoring import Scorers
-from llmops_cli.flows.vetting import wrong_scorers
+from llmops_cli.flows.workspace import options_check
 from llmops_cli.gate.sizing import what_it_can_show
 from llmops_cli.registry import catalogue
 
@@ -43,16 +40,8 @@ class Checked:
 def check_all(start: Path) -> Checked:
     """Reads, validates and renders everything. Raises `InvalidFiles` with every problem."""
     root = find_root(start)
-    project, evalsets = check_project(root, catalogue())
-    world = World(root=root, environ={})
-
-    def read(path: str) -> bytes:
-        return project.source.read(path, limit=MAX_FILE)
-
+    project, evalsets = check_project(root, catalogue(), check=options_check(root, environ={}))
     problems = [each for evalset in evalsets for each in _unrenderable(project, evalset)]
-    for evalset in evalsets:
-        scorers = Scorers(project.catalogue, evalset, read)
-        problems += wrong_scorers(scorers, evalset.cases, world)
     if problems:
         raise InvalidFiles(problems)
     gated = {prompt for evalset in evalsets for prompt in evalset.prompts}

@@ -43,6 +43,7 @@ class Options:
     """How to run, as opposed to what (`contest.Selection`)."""
 
     offline: bool = False
+    fresh: bool = False
     budget: Budget | None = None
     partial: str | None = None
     now: str
@@ -69,7 +70,7 @@ class Run:
     def reused(self) -> int:
         """Draws that evidence or the store answered."""
         return sum(
-            sum(arm.wanted) - len(arm.missing) - len(arm.failures.keys() - set(arm.missing))
+            arm.planned - arm.called - len(arm.failures)
             for each in self.pairings
             for arm in each.arms
         )
@@ -96,6 +97,9 @@ def conduct(
     """
     run = Run(pairings=pairings, partial=options.partial)
     _measure(workspace, run, options, progress)
+    if options.fresh and not run.interrupted:
+        _pool(run)
+        _measure(workspace, run, options, progress)
     _decide(run)
     for again in (_renew_changed_baselines, _look_further):
         while not (run.interrupted or options.offline) and again(run, options.now):
@@ -153,6 +157,15 @@ async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) ->
             scope.deadline = anyio.current_time() + DRAIN
 
 
+def _pool(run: Run) -> None:
+    """What was drawn anew joins what was held: a re-run never replaces (GATE §3)."""
+    for each in run.pairings:
+        for arm in each.arms:
+            if arm.pools:
+                arm.fresh, arm.not_before = False, None
+        each.plan(set())
+
+
 def _decide(run: Run) -> None:
     run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
     by_prompt: dict[str, list[Trial]] = {}
@@ -184,7 +197,7 @@ def _renew_changed_baselines(run: Run, now: str) -> bool:
         asked = {(arm.target.model.provider, arm.target.model.model) for arm in each.arms[:2]}
         ours, theirs = compared.candidate.served_models, compared.baseline.served_models
         if len(asked) == 1 and ours and theirs and set(ours) != set(theirs):
-            baseline.not_before, baseline.renewed = now, True
+            baseline.not_before, baseline.renewed, baseline.pools = now, True, False
             run.notes.append(
                 f"{each.round.evalset.name}: {' and '.join(theirs)} answered the baseline and "
                 f"{' and '.join(ours)} the candidate under one model name: "

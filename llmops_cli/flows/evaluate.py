@@ -75,6 +75,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
         return Evaluated(plan=needs, report=None)
     options = Options(
         offline=wishes.offline,
+        fresh=wishes.fresh,
         budget=wishes.budget,
         partial=wishes.selection.partial,
         now=now.isoformat(),

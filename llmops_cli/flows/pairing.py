@@ -114,13 +114,8 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
     replaying = all(workspace.provider(model).offline for model in models)
     ci = vet_job(workspace.environ, replaying=replaying)
     for pairing in planned:
-        vet_scorers(
-            pairing.scorers,
-            pairing.round.cases,
-            world=workspace.world,
-            trusted=workspace.rules.trust,
-            ci=ci,
-        )
+        trusted = workspace.rules.trust
+        vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
     asked: set[DrawKey] = set()
     for pairing in planned:
         pairing.plan(asked)
@@ -130,7 +125,8 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
 def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
     start = depth.now.isoformat() if depth.fresh else None
     candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
-    candidate.not_before = start
+    candidate.not_before, candidate.fresh = start, depth.fresh
+    candidate.pools = candidate.pools and not contest.watch
     others: dict[str, Arm] = {}
     named = {f"anchor {version}": each for version, each in contest.anchors.items()}
     if contest.baseline is not None:
@@ -140,6 +136,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         steady = workspace.provider(contender.target.model).deterministic
         oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
         arm.not_before = start if not contest.watch else None
+        arm.fresh = arm.not_before is not None
         if arm.not_before is None and not steady:
             arm.not_before = oldest.isoformat()
         others[role] = arm
@@ -147,7 +144,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
     if depth.own_baseline:
         repeats = _repeats(workspace, contest.candidate, this)
         own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
-        own.not_before = start
+        own.not_before, own.fresh = start, depth.fresh
     return Pairing(
         contest=contest,
         round=this,
@@ -186,6 +183,7 @@ def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int)
         records=workspace.records(model),
         purpose="gate" if role == "candidate" else "baseline",
         repeats=repeats,
+        pools=not workspace.provider(model).deterministic,
     )
 
 

@@ -30,7 +30,7 @@ def plan_arm(
     by its digest whose scores are not all held is drawn anew: texts and scores of one case are
     never mixed from different answers.
     """
-    arm.wanted = [0 if at in skip else arm.repeats for at in range(len(cases))]
+    _want(arm, len(cases), skip)
     arm.missing, arm.shared, arm.rescore = [], [], []
     for positions in chunks(range(len(cases))):
         wanted = arm.draws(
@@ -51,3 +51,29 @@ def plan_arm(
             if at not in fine:
                 (arm.shared if arm.key(at) in asked else arm.missing).append(at)
                 asked.add(arm.key(at))
+
+
+def _want(arm: Arm, cases: int, skip: frozenset[int]) -> None:
+    """The draws that are planned, and further ones of the same model that are held already."""
+    planned = tuple(range(arm.repeats))
+    arm.wanted = [() if at in skip else planned for at in range(cases)]
+    if not arm.pools or arm.fresh:
+        return
+    for positions in chunks([at for at in range(cases) if at not in skip]):
+        requests = [arm.requests[at] for at in positions]
+        held = arm.results.further(requests, arm.purpose, beyond=arm.repeats)
+        for at in positions:
+            further = held.get(arm.requests[at], ())
+            if further:
+                arm.wanted[at] = planned + _of_one_model(arm, arm.requests[at], further)
+
+
+def _of_one_model(arm: Arm, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of `further` that the model answered which answered last."""
+    keys = [DrawKey(request, arm.purpose, n) for n in (*range(arm.repeats), *further)]
+    held = arm.results.completions(keys)
+    if not held:
+        return ()
+    newest = max(held.values(), key=lambda each: each.at or "")
+    alike = (key.n for key, each in held.items() if each.served_model == newest.served_model)
+    return tuple(sorted(set(alike) & set(further)))

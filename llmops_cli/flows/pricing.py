@@ -48,7 +48,7 @@ def _evalset(workspace: Workspace, each: Pairing) -> EvalsetPlan:
 
 def _arm(workspace: Workspace, arm: Arm, each: Pairing) -> ArmPlan:
     model = arm.target.model
-    planned, calls = sum(arm.wanted), len(arm.missing)
+    planned, calls = arm.planned, len(arm.missing)
     return ArmPlan(
         name=arm.name,
         role=arm.role,

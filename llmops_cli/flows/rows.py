@@ -79,9 +79,10 @@ def _arm(
     return row.Arm(
         request=arm.requests[position],
         facts=case.facts,
-        planned=arm.wanted[position],
+        planned=len(draws),
         draws=tuple(
-            _draw(arm, DrawAt(position, n), draw, scorers.due(case)) for n, draw in enumerate(draws)
+            _draw(arm, at, draw, scorers.due(case))
+            for at, draw in zip(arm.draws([position]), draws, strict=True)
         ),
     )
 

@@ -1,26 +1,20 @@
-"""Everything that can be refused before a call: untrusted code, options that cannot work.
+"""Who may run code here: refused before anything is called or loaded.
 
-A scorer whose pattern does not compile must not be found out after the answers were paid for,
-and code of a pull request must not run because the pull request says so (FAULTS S5).
+Code of a pull request must not run because the pull request says so (FAULTS S5). The decision is
+`core.trust`'s; this module brings it what the job and the project say.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.errors import InvalidFiles, Location, Problem, Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.trust import CiContext, ci_context, may_run, may_run_code
-from llmops_cli.flows.scoring import Bound, Scorers
-from llmops_cli.registry import wrong_options
-
-SEEN = 20
-"""Problems of one scorer that are listed; more of them say nothing new."""
+from llmops_cli.flows.scoring import Scorers
 
 
 def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
@@ -33,15 +27,10 @@ def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
 
 
 def vet_scorers(
-    scorers: Scorers,
-    cases: Sequence[Case],
-    *,
-    world: World,
-    trusted: Sequence[str],
-    ci: CiContext | None,
+    scorers: Scorers, *, trusted: Sequence[str], ci: CiContext | None, environ: Mapping[str, str]
 ) -> None:
-    """Raises `Refused` for code that may not run, `InvalidFiles` for options that cannot work."""
-    secrets = bool(Redactor.of(world.environ))
+    """Raises `Refused` where one of `scorers` is code that may not run."""
+    secrets = bool(Redactor.of(environ))
     for kind, path in scorers.code():
         why = may_run_code(path, trusted=trusted, ci=ci, secrets=secrets)
         if why is not None:
@@ -49,36 +38,6 @@ def vet_scorers(
                 f"the scorer {kind!r} may not run: {why}",
                 hint=f"a maintainer lists it in llmops.yaml: `trust: [{path}]`",
             )
-    problems = wrong_scorers(scorers, cases, world)
-    if problems:
-        raise InvalidFiles(problems)
-
-
-def wrong_scorers(scorers: Scorers, cases: Sequence[Case], world: World) -> list[Problem]:
-    """Scorers whose options cannot work, for every case or for single ones."""
-    return [each for bound in scorers.all for each in _wrong(bound, cases, scorers, world)]
-
-
-def _wrong(
-    bound: Bound, cases: Sequence[Case], scorers: Scorers, world: World
-) -> Iterator[Problem]:
-    if bound.kind.check is None:
-        return
-    if not bound.options.changing:
-        why = wrong_options(bound.kind, bound.options.render(cases[0]), world) if cases else None
-        if why is not None:
-            where = bound.spec.where or Location(path="")
-            yield Problem(where=where, message=f"{bound.label}: {why}")
-        return
-    found = 0
-    for case in cases:
-        if bound not in scorers.due(case) or found >= SEEN:
-            continue
-        why = wrong_options(bound.kind, bound.options.render(case), world)
-        if why is not None:
-            found += 1
-            where = case.where or bound.spec.where or Location(path="")
-            yield Problem(where=where, message=f"case {case.id!r}: {bound.label}: {why}")
 
 
 def _event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:

@@ -18,8 +18,9 @@ from llmops_cli.core.ports import Identifies, Provider, World
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import Project, find_root, load_project
+from llmops_cli.files.scorers import Check
 from llmops_cli.flows.revision import at_revision, open_git
-from llmops_cli.registry import catalogue, open_provider, open_records
+from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
 
@@ -54,7 +55,7 @@ class Workspace:
     @property
     def catalogue(self) -> Catalogue:
         """What this installation can do."""
-        return self.project.catalogue
+        return self.project.surroundings.catalogue
 
     @property
     def world(self) -> World:
@@ -63,7 +64,7 @@ class Workspace:
 
     def read(self, path: str) -> bytes:
         """A project file that a scorer names."""
-        return self.project.source.read(path, limit=MAX_FILE)
+        return self.project.surroundings.source.read(path, limit=MAX_FILE)
 
     def actor(self) -> str:
         """Who is at work, for provenance: as git would sign, or the user's name."""
@@ -153,7 +154,8 @@ def open_workspace(
     """
     root = find_root(start)
     known = catalogue()
-    project = load_project(root, known)
+    environ = os.environ if environ is None else environ
+    project = load_project(root, known, check=options_check(root, environ))
     rules = project if base is None else load_project(root, known, source=at_revision(root, base))
     with ExitStack() as stack:
         results = stack.enter_context(open_results(root / STORE))
@@ -164,6 +166,12 @@ def open_workspace(
             registry=Registry(root),
             results=results,
             volatile=stack.enter_context(open_results(None)),
-            environ=os.environ if environ is None else environ,
+            environ=environ,
             stack=stack,
         )
+
+
+def options_check(root: Path, environ: Mapping[str, str]) -> Check:
+    """Asks the scorers' own code about their options: a pattern that does not compile, say."""
+    world = World(root=root, environ=environ)
+    return lambda kind, options: wrong_options(kind, options, world)
