@@ -32,7 +32,7 @@ from tests.unit.stores.values import named, plain
 
 NOON = "2026-11-01T12:00:00+00:00"
 ADA = Provenance(by="Ada Tester <ada@example.org>", at=NOON, commit="a" * 40)
-CONTAINS = Metric(label="contains", scorer=named("contains"))
+CONTAINS = Metric(label="contains", scorer=named("contains"), minimum=1.0)
 
 
 def target(text: str = "Answer.", *, name: str = "support", model: str = "tiny") -> Target:

@@ -147,15 +147,12 @@ def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) ->
     for _ in range(dice.choice([1, 20, 500])):
         content[dice.randrange(len(content))] = dice.randrange(256)
     path.write_bytes(content)
-    try:
-        with open_results(tmp_path) as store:
-            found = store.completions(keys)
-            assert all(each.text == f"to {key.request}" for key, each in found.items())
-            assert len(found) == len(keys) or store.notes or _is_quietly_missing(path)
-            store.put_completion(draw_key("later"), answer())
-            assert draw_key("later") in store.completions([draw_key("later")])
-    except Refused as error:
-        assert "newer llmops" in error.message  # the format number itself was hit
+    with open_results(tmp_path) as store:
+        found = store.completions(keys)
+        assert all(each.text == f"to {key.request}" for key, each in found.items())
+        assert len(found) == len(keys) or store.notes or _is_quietly_missing(path)
+        store.put_completion(draw_key("later"), answer())
+        assert draw_key("later") in store.completions([draw_key("later")])
 
 
 def _is_quietly_missing(path: Path) -> bool:
@@ -250,7 +247,8 @@ def test_a_disk_without_shared_memory_is_used_the_slow_way_and_told(
     real = sqlite3.connect
 
     def without_shared_memory(path: Path, **options: Any) -> sqlite3.Connection:
-        return real(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+        slow: sqlite3.Connection = real(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+        return slow
 
     monkeypatch.setattr(sqlite3, "connect", without_shared_memory)
     with open_results(tmp_path) as store:
@@ -308,8 +306,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     for round_ in range(6):
         writer = _start(script, str(tmp_path), str(round_ * 1_000_000))
         assert writer.stdout is not None
-        for _ in range(dice.randrange(1, 400)):
-            acknowledged.append(int(writer.stdout.readline()))
+        acknowledged += [int(writer.stdout.readline()) for _ in range(dice.randrange(1, 400))]
         writer.send_signal(signal.SIGKILL)
         rest, _ = writer.communicate()
         acknowledged += [

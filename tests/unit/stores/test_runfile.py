@@ -90,7 +90,7 @@ def test_a_draw_that_was_answered_in_one_shard_did_not_fail(tmp_path: Path) -> N
 
 
 def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
-    shards = [
+    shards: list[list[Entry]] = [
         [case(0), (draw_key(0), answer("a"))],
         [case(1), (draw_key(1), answer("b")), (draw_key(0), answer("a"))],
         [case(0), (draw_key(0), answer("other")), (score_key("x"), Score(value=0.5))],
