@@ -6,6 +6,7 @@ that failed together do not come back together (Brooker, "Exponential Backoff An
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from llmops_cli.core.result import Failure, FailureKind
@@ -32,27 +33,26 @@ class Patience:
         """`jitter`: a number in [0, 1), drawn anew for every wait."""
         self._retries = retries
         self._jitter = jitter
-        self._tries: dict[FailureKind, int] = {}
+        self._tries: Counter[FailureKind] = Counter()
         self._waited = 0.0
 
     def wait(self, failure: Failure) -> float | None:
         """Seconds to wait before asking again; None: this failure is the end."""
         if not failure.retryable or self._retries <= 0:
             return None
-        tries = self._tries.get(failure.kind, 0) + 1
-        self._tries[failure.kind] = tries
-        if failure.kind is not FailureKind.RATE_LIMITED:
-            allowed = 1 if failure.kind is FailureKind.BAD_ANSWER else self._retries
-            if tries > allowed or sum(self._counted()) > self._retries:
-                return None
-        wait = self._next(failure.retry_after, tries)
-        if self._waited + wait > PATIENCE or sum(self._tries.values()) >= MOST_TRIES:
+        tries = self._tries
+        tries[failure.kind] += 1
+        if (
+            tries.total() - tries[FailureKind.RATE_LIMITED] > self._retries
+            or tries[FailureKind.BAD_ANSWER] > 1
+            or tries.total() >= MOST_TRIES
+        ):
+            return None
+        wait = self._next(failure.retry_after, tries[failure.kind])
+        if self._waited + wait > PATIENCE:
             return None
         self._waited += wait
         return wait
-
-    def _counted(self) -> list[int]:
-        return [n for kind, n in self._tries.items() if kind is not FailureKind.RATE_LIMITED]
 
     def _next(self, asked: float | None, tries: int) -> float:
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(tries - 1, 16))

@@ -56,6 +56,7 @@ STATUSES: Mapping[int, Class] = {
 
 EXCEPTIONS: Mapping[type[Exception], Class] = {
     aiohttp.InvalidURL: (FailureKind.BAD_REQUEST, False),
+    aiohttp.NonHttpUrlClientError: (FailureKind.BAD_REQUEST, False),
     aiohttp.ClientSSLError: (FailureKind.CONNECTION, False),
     aiohttp.ServerFingerprintMismatch: (FailureKind.CONNECTION, False),
     aiohttp.ClientHttpProxyError: (FailureKind.CONNECTION, False),

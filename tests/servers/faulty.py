@@ -225,6 +225,16 @@ def html() -> Behaviour:
     return raw_body(b"<!DOCTYPE html><html><h1>Please log in</h1></html>", kind="text/html")
 
 
+def garbage() -> Behaviour:
+    """Bytes that are no HTTP."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+        exchange.close()
+
+    return behave
+
+
 def truncated() -> Behaviour:
     """200 with the right length and half the JSON."""
 
@@ -548,6 +558,7 @@ WORDS: Mapping[str, Callable[[], Behaviour]] = {
     "truncated": truncated,
     "error": error_object,
     "html": html,
+    "garbage": garbage,
     "utf8": bad_utf8,
     "bomb": gzip_bomb,
     "endless": endless,

@@ -215,6 +215,11 @@ def test_a_login_page_is_named_for_what_it_is() -> None:
     assert message.endswith("<!DOCTYPE html><html><h1>Please log in</h1></html>")
 
 
+def test_a_server_that_speaks_no_http_is_a_failure_and_not_a_crash() -> None:
+    outcome, _ = ask(then=faulty.garbage())
+    assert failed(outcome).kind in {FailureKind.BAD_ANSWER, FailureKind.CONNECTION}
+
+
 def test_invalid_utf8_is_a_failure_and_not_a_crash() -> None:
     outcome, _ = ask(then=faulty.bad_utf8())
     assert failed(outcome).kind is FailureKind.BAD_ANSWER

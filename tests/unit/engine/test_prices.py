@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from genai_prices import Usage as Counted
+from genai_prices import calc_price
+
+from llmops_cli.core.prompt import Model, Price
+from llmops_cli.core.result import Usage
+from llmops_cli.engine.prices import tariff
+
+
+def model(provider: str, name: str, *, base_url: str | None = None) -> Model:
+    return Model(name="m", provider=provider, model=name, base_url=base_url)
+
+
+def test_the_project_s_own_price_rules() -> None:
+    own = Model(
+        name="m",
+        provider="openai",
+        model="gpt-4.1-mini",
+        price=Price(input=1.0, output=3.0, cached_input=0.5),
+    )
+    cost = tariff(own)
+    assert cost is not None
+    assert cost(Usage(input=1000, output=100, cached_input=400)) == pytest.approx(
+        (600 * 1.0 + 400 * 0.5 + 100 * 3.0) / 1e6
+    )
+
+
+def test_cached_tokens_cost_the_full_price_where_no_other_is_named() -> None:
+    own = Model(name="m", provider="vllm", model="x", price=Price(input=1.0, output=3.0))
+    cost = tariff(own)
+    assert cost is not None
+    assert cost(Usage(input=1000, output=0, cached_input=400)) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("openai", "gpt-4.1-mini"),
+        ("openai", "gpt-4o"),
+        ("anthropic", "claude-haiku-4-5"),
+        ("anthropic", "claude-sonnet-4-5"),
+    ],
+)
+@pytest.mark.parametrize("tokens", [(1000, 100, 0), (1000, 100, 400), (300_000, 5, 250_000)])
+def test_vendor_prices_are_those_of_the_tables(
+    provider: str, name: str, tokens: tuple[int, int, int]
+) -> None:
+    into, out, cached = tokens
+    counted = Counted(input_tokens=into, output_tokens=out, cache_read_tokens=cached)
+    expected = calc_price(counted, model_ref=name, provider_id=provider).total_price
+    cost = tariff(model(provider, name))
+    assert cost is not None
+    assert cost(Usage(input=into, output=out, cached_input=cached)) == pytest.approx(
+        float(expected)
+    )
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        model("openai", "gpt-99-imaginary"),
+        model("openai", "gpt-4.1-mini", base_url="http://localhost:8000/v1"),
+        model("openai", "gpt-4.1-mini", base_url="http://10.1.2.3/v1"),
+        model("openai", "x", base_url="https://models.example.org/v1"),
+        model("vllm", "Qwen/Qwen3-8B"),
+        model("http", "app"),
+    ],
+    ids=lambda each: f"{each.provider}-{each.base_url}",
+)
+def test_a_price_that_nobody_knows_is_none(unknown: Model) -> None:
+    assert tariff(unknown) is None
+
+
+@pytest.mark.parametrize("provider", ["embedded", "replay"])
+def test_what_runs_in_this_process_costs_nothing(provider: str) -> None:
+    cost = tariff(model(provider, "bm25"))
+    assert cost is not None
+    assert cost(Usage(input=10, output=10)) == 0.0
+
+
+def test_the_tables_are_loaded_for_vendors_only() -> None:
+    program = (
+        "import sys\n"
+        "from llmops_cli.core.prompt import Model\n"
+        "from llmops_cli.engine import call, prices\n"
+        "for provider in ('embedded', 'vllm', 'replay'):\n"
+        "    prices.tariff(Model(name='m', provider=provider, model='m'))\n"
+        "print({'genai_prices', 'openai', 'anthropic', 'aiohttp'} & set(sys.modules))\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

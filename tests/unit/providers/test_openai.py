@@ -1,0 +1,248 @@
+"""What the openai provider sends and makes of what comes back, against the SDK itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from openai import AsyncOpenAI
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
+from llmops_cli.providers.openai import OpenAI, body, completion, open_openai
+from tests.servers import faulty
+from tests.servers.faulty import Exchange
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+TURNS = (Message(role="system", content="Be brief."), Message(role="user", content="größe?"))
+
+
+def world(**environ: str) -> World:
+    return World(root=Path(), environ=environ)
+
+
+def model(url: str | None, **changes: Any) -> Model:
+    return Model(name="fast", provider="openai", model="gpt-4.1-mini", base_url=url, **changes)
+
+
+def request(**changes: Any) -> Request:
+    return Request(**{"provider": "openai", "model": "gpt-4.1-mini", "messages": TURNS, **changes})
+
+
+def exchange(asked: Request, of: Mapping[str, Any], **environ: str) -> tuple[Any, Exchange]:
+    """One call of our provider; its outcome and what the server saw."""
+
+    async def main() -> tuple[Any, Exchange]:
+        async with faulty.serve() as server:
+            async with open_openai(model(server.url, **of), world(**environ)) as provider:
+                outcome = await provider.complete(asked)
+            assert server.last is not None
+            return outcome, server.last
+
+    return anyio.run(main)
+
+
+def test_an_answer_is_read_with_its_usage_model_and_fingerprint() -> None:
+    outcome, _ = exchange(request(), {})
+    assert outcome == Completion(
+        text="größe?",
+        usage=Usage(input=12, output=5, cached_input=4),
+        served_model="gpt-4.1-mini-0001",
+        fingerprint="fp_1",
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(),
+        request(parameters={"temperature": 0, "max_tokens": 7, "stop": ["x"]}),
+        request(tools=(TOOL,), parameters={"tool_choice": "auto"}),
+        request(extra_body={"top_k": 3}),
+        request(response_format="json_schema", json_schema=SCHEMA),
+        request(response_format="json_object"),
+    ],
+    ids=["plain", "parameters", "tools", "extra_body", "json_schema", "json_object"],
+)
+def test_what_is_sent_is_what_the_sdk_sends(asked: Request) -> None:
+    environ = {"OPENAI_API_KEY": "sk-test", "OPENAI_ORG_ID": "org-1"}
+    _, ours = exchange(asked, {"headers": {"X-Team": "gate"}}, **environ)
+
+    async def through_the_sdk() -> Exchange:
+        async with (
+            faulty.serve() as server,
+            AsyncOpenAI(
+                api_key="sk-test",
+                organization="org-1",
+                base_url=server.url,
+                default_headers={"X-Team": "gate"},
+            ) as sdk,
+        ):
+            known = {key: value for key, value in body(asked).items() if key != "top_k"}
+            await sdk.chat.completions.create(**known, extra_body=dict(asked.extra_body))
+            assert server.last is not None
+            return server.last
+
+    theirs = anyio.run(through_the_sdk)
+    assert (ours.path, ours.body) == (theirs.path, theirs.body)
+    transport = {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "host",
+        "idempotency-key",
+        "x-stainless-async",
+        "x-stainless-raw-response",
+        "x-stainless-read-timeout",
+        "x-stainless-retry-count",
+    }
+    assert {key: value for key, value in ours.headers.items() if key not in transport} == {
+        key: value for key, value in theirs.headers.items() if key not in transport
+    }
+
+
+def test_a_schema_in_github_s_form_keeps_its_name() -> None:
+    named = {"name": "reply", "schema": SCHEMA}
+    sent = body(request(response_format="json_schema", json_schema=named))
+    assert sent["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA},
+    }
+
+
+def choice(message: dict[str, Any], finish: str | None = "stop") -> dict[str, Any]:
+    return {"choices": [{"message": message, "finish_reason": finish}]}
+
+
+def test_tool_calls_are_read_with_arguments_parsed() -> None:
+    calls = [
+        {"function": {"name": "look", "arguments": '{"at": 3}'}},
+        {"function": {"name": "look", "arguments": "not json"}},
+    ]
+    answer = completion(choice({"content": None, "tool_calls": calls}, "tool_calls"))
+    assert isinstance(answer, Completion)
+    assert answer.tool_calls == (
+        ToolCall(name="look", arguments={"at": 3}),
+        ToolCall(name="look", arguments="not json"),
+    )
+    assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+
+
+def test_a_refusal_is_an_answer_that_says_so() -> None:
+    answer = completion(choice({"content": None, "refusal": "I cannot help."}))
+    assert answer == Completion(text="I cannot help.", finish_reason="refusal")
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_a_cut_off_or_filtered_answer_is_a_completion(finish: str) -> None:
+    answer = completion(choice({"content": "half"}, finish))
+    assert answer == Completion(text="half", finish_reason=finish)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": [{"message": "x", "finish_reason": "stop"}]},
+        choice({"content": "x"}, None),
+        choice({"content": "x"}, ""),
+        choice({"content": ["x"]}),
+        choice({"content": "x", "tool_calls": [{"function": {}}]}),
+        choice({"content": "x", "tool_calls": ["x"]}),
+        choice({"content": "x", "tool_calls": 7}),
+    ],
+    ids=json.dumps,
+)
+def test_json_that_is_no_whole_answer_is_a_failure(answer: dict[str, Any]) -> None:
+    outcome = completion(answer)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.retryable) == (FailureKind.BAD_ANSWER, True)
+
+
+def opened(of: Model, **environ: str) -> None:
+    async def main() -> None:
+        async with open_openai(of, world(**environ)):
+            pass
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("of", "environ", "message", "hint"),
+    [
+        (model(None), {}, "no key, OPENAI_API_KEY is not set", "export OPENAI_API_KEY"),
+        (model("https://gw.example.org/v1"), {}, "no key, OPENAI_API_KEY", "api_key_env"),
+        (
+            model("http://localhost:1/v1", api_key_env="MY_KEY"),
+            {"OPENAI_API_KEY": "x"},
+            "no key, MY_KEY is not set",
+            "export MY_KEY",
+        ),
+        (model("localhost:8000"), {}, "base_url 'localhost:8000' is not", "http://"),
+        (
+            model("http://localhost:1/v1", headers={"X-A": "env:GONE"}),
+            {},
+            "header X-A needs GONE",
+            "export GONE",
+        ),
+        (
+            model("http://localhost:1/v1", parameters={"temprature": 0}),
+            {},
+            "openai takes no parameter 'temprature'",
+            "did you mean 'temperature'?",
+        ),
+        (
+            model("http://localhost:1/v1", parameters={"n": 3}),
+            {},
+            "openai takes no parameter 'n'",
+            "extra_body",
+        ),
+    ],
+    ids=["no key", "no key for a gateway", "named key", "url", "header", "typo", "n"],
+)
+def test_what_can_never_work_is_refused_on_opening(
+    of: Model, environ: dict[str, str], message: str, hint: str
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        opened(of, **environ)
+    assert message in refusal.value.message
+    assert hint in (refusal.value.hint or "")
+
+
+def test_a_parameter_of_the_prompt_is_checked_before_the_call() -> None:
+    async def main() -> None:
+        async with open_openai(model("http://localhost:1/v1"), world()) as provider:
+            assert isinstance(provider, OpenAI)
+            provider.check(request(parameters={"temperature": 0}))
+            provider.check(request(parameters={"top_k": 3}))
+
+    with pytest.raises(Refused, match="no parameter 'top_k'"):
+        anyio.run(main)
+
+
+def test_a_server_of_one_s_own_needs_no_key_and_headers_come_from_the_environment() -> None:
+    headers = {"X-Plain": "a", "X-Secret": "env:TEAM_TOKEN"}
+    _, seen = exchange(request(), {"headers": headers}, TEAM_TOKEN="t-1")
+    assert (seen.headers["x-plain"], seen.headers["x-secret"]) == ("a", "t-1")
+    assert seen.headers["authorization"] == "Bearer unused"
+
+
+def test_the_key_comes_from_the_variable_that_the_model_names() -> None:
+    environ = {"OPENAI_API_KEY": "sk-one", "MY_KEY": "sk-two"}
+    _, seen = exchange(request(), {"api_key_env": "MY_KEY"}, **environ)
+    assert seen.headers["authorization"] == "Bearer sk-two"
+
+
+def test_text_with_half_a_surrogate_pair_can_be_sent() -> None:
+    turn = Message(role="user", content="a\ud800b")
+    outcome, _ = exchange(request(messages=(turn,)), {})
+    assert isinstance(outcome, Completion)
