@@ -54,9 +54,19 @@ class Project:
     """Project files, or globs of them, whose code may run."""
     surroundings: Surroundings
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """What could be named in the files."""
+        return self.surroundings.catalogue
+
+    @property
+    def source(self) -> Source:
+        """Where the files came from."""
+        return self.surroundings.source
+
     def resolve_model(self, name: str) -> Model:
         """The model an alias or `provider/model` means. Raises `UnknownName`."""
-        return model_files.resolve(name, self.models, self.surroundings.catalogue)
+        return model_files.resolve(name, self.models, self.catalogue)
 
     def target(self, prompt: Prompt) -> Target:
         """The prompt bound to the model it asks for."""
