@@ -34,8 +34,8 @@ from llmops_cli.gate.decide import Trial, decide_all
 from llmops_cli.gate.looks import NextLook, next_look
 from llmops_cli.registry import open_scorer
 
-DRAIN = 5.0
-"""Seconds that running calls get after the first Ctrl-C."""
+DRAIN = 4.0
+"""Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
