@@ -36,7 +36,7 @@ class Gaps:
     why: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Opponent:
     """The arm that stands for what runs now: of the evidence itself, or of the other version's."""
 
@@ -70,25 +70,37 @@ def recompute(
     opponent = None if running is None else _opponent(registry, evidence, running, asked)
     if isinstance(opponent, Gaps):
         return opponent
-    looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
-    trials = [
-        Trial(
-            evalset=each.evalset,
-            comparison=_comparison(registry, evidence, opponent, each),
-            policy=each.policy,
-            retired=each.retired,
-            anchors={
-                version: _comparison(
-                    registry, evidence, Opponent(evidence=evidence, role=role), each
-                )
-                for version, role in _anchors(each).items()
-            },
-            look=looks[each.evalset],
-        )
-        for each in asked
-    ]
     return Decided(
-        verdict=decide(trials), evidence=evidence, opponent=opponent, judged_by=tuple(asked)
+        verdict=verdict_of(registry, evidence, opponent, asked),
+        evidence=evidence,
+        opponent=opponent,
+        judged_by=tuple(asked),
+    )
+
+
+def verdict_of(
+    registry: Registry,
+    evidence: Evidence,
+    opponent: Opponent | None,
+    asked: Sequence[EvalsetFacts],
+) -> Verdict:
+    """The verdict of `evidence` beside `opponent`, whose rows are known to answer what is asked."""
+    looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
+    return decide(
+        [
+            Trial(
+                evalset=each.evalset,
+                comparison=_comparison(registry, evidence, opponent, each),
+                policy=each.policy,
+                retired=each.retired,
+                anchors={
+                    version: _comparison(registry, evidence, Opponent(evidence, role), each)
+                    for version, role in _anchors(each).items()
+                },
+                look=looks.get(each.evalset, 1),
+            )
+            for each in asked
+        ]
     )
 
 
@@ -131,12 +143,12 @@ def _opponent(
     """The rows that stand for `running`: measured beside the candidate, or in its own evidence."""
     beside = evidence.measurement.arms.get(BASELINE)
     if beside is not None and beside.target == running.target:
-        return Opponent(evidence=evidence, role=BASELINE)
+        return Opponent(evidence, BASELINE)
     reasons = [f"{running.address} runs now, and the evidence was not made against it"]
     for other in reversed(registry.evidence(running.name, running.number)):
         why = _incomparable(registry, evidence, other, asked)
         if why is None:
-            return Opponent(evidence=other, role=SUBJECT)
+            return Opponent(other, SUBJECT)
         reasons.append(f"its own evidence cannot stand in: {why}")
     return Gaps(why=tuple(reasons))
 

@@ -7,6 +7,7 @@ kill and after a power cut.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from llmops_cli.core.errors import Unmeasured
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
 
 Redact: TypeAlias = Callable[[str], str]
 
@@ -47,7 +50,7 @@ def create_bytes(path: Path, content: bytes) -> None:
     Raises `AlreadyThere` for the other, `Unmeasured` if the disk refuses.
     """
     try:
-        _written(path, lambda file: file.write(content), place=os.link)
+        _written(path, lambda file: file.write(content), place=_link)
     except FileExistsError as error:
         raise AlreadyThere(str(path)) from error
 
@@ -68,6 +71,18 @@ def disk_trouble(path: Path, error: OSError) -> Unmeasured:
         f"cannot write {path}: {error.strerror or error}",
         hint="free disk space or check the folder's permissions, then run the same command again",
     )
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the content its name if that is free; without hard links, as nearly as can be."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(path) from error
+        os.replace(temporary, path)
 
 
 def _written(

@@ -38,12 +38,17 @@ def read_chain(folder: Path) -> tuple[Event, ...]:
     return tuple(events)
 
 
+def place_of(folder: Path, event: Event) -> Path:
+    """The file of `event` in the chain in `folder`."""
+    return folder / _file_name(event.seq)
+
+
 def append(folder: Path, event: Event) -> Path:
     """Write `event` as the next of the chain in `folder`: of two writers one wins.
 
     Raises `Refused` for the other, with nothing written.
     """
-    path = folder / _file_name(event.seq)
+    path = place_of(folder, event)
     content = json.dumps({**_plain(event), "digest": event.digest}, indent=2, ensure_ascii=True)
     try:
         create_bytes(path, content.encode() + b"\n")

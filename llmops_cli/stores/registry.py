@@ -119,6 +119,10 @@ class Registry:
         found = (log.quarantined(self.history(each, name)) for each in environments)
         return frozenset().union(*found)
 
+    def event_file(self, event: Event) -> Path:
+        """Where `event` stands."""
+        return log.place_of(self._chain(event.environment, event.prompt), event)
+
     def append(self, event: Event) -> Path:
         """Write `event` as the next of its chain and return its file.
 
@@ -154,6 +158,10 @@ class Registry:
     ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
         """What `evidence` offers a results store: `store.ingest(evidence.digest, *held)`."""
         return evidence_files.held(self._folder_of(evidence), evidence)
+
+    def evidence_file(self, evidence: Evidence) -> Path:
+        """Where the statement of `evidence` stands."""
+        return self._folder_of(evidence) / f"{evidence.cases.name.partition('.')[0]}.json"
 
     def has_rows(self, evidence: Evidence) -> bool:
         """Whether its rows are still here: `gc` drops those that nothing cites."""

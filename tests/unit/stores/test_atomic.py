@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -42,6 +43,19 @@ def test_of_two_writers_of_one_name_one_is_told(tmp_path: Path) -> None:
         create_bytes(tmp_path / "000001.json", b"second")
     assert (tmp_path / "000001.json").read_bytes() == b"first"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_without_hard_links_takes_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    create_bytes(tmp_path / "000001.json", b"first")
+    with pytest.raises(AlreadyThere):
+        create_bytes(tmp_path / "000001.json", b"second")
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"first"]
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""Whatever is written to a store, a row or a run file is what is read back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
+from llmops_cli.core.row import Draw
+from llmops_cli.core.run import Entry
+from llmops_cli.stores.records import (
+    completion_of,
+    completion_record,
+    failure_of,
+    failure_record,
+    from_bytes,
+    score_of,
+    score_record,
+    to_bytes,
+)
+from llmops_cli.stores.results import open_results
+from llmops_cli.stores.rows import row_line, row_of
+from llmops_cli.stores.runfile import merge, open_run, write_run
+from tests.unit.stores.test_runfile import manifest
+from tests.unit.stores.values import draw_key, named, plain
+
+anything = st.text(st.characters(codec=None))  # lone surrogates, NUL and all
+clean = st.text(st.characters(codec="utf-8"), max_size=20)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 2**53)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | numbers | anything,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
+    max_leaves=6,
+)
+usages = st.builds(Usage, input=counts, output=counts, cached_input=counts)
+completions = st.builds(
+    Completion,
+    text=anything,
+    tool_calls=st.lists(st.builds(ToolCall, name=anything, arguments=json_values), max_size=2).map(
+        tuple
+    ),
+    finish_reason=st.sampled_from(["stop", "length", "content_filter", "odd"]),
+    contexts=st.lists(anything, max_size=2).map(tuple),
+    ids=st.lists(anything, max_size=2).map(tuple),
+    usage=st.none() | usages,
+    cost=st.none() | numbers,
+    latency=st.none() | numbers,
+    served_model=st.none() | anything,
+    attempts=st.integers(1, 9),
+    at=st.none() | anything,
+)
+failures = st.builds(
+    Failure,
+    kind=st.sampled_from(FailureKind),
+    message=anything,
+    status=st.none() | st.integers(100, 599),
+    attempts=st.integers(1, 9),
+    retryable=st.booleans(),
+    retry_after=st.none() | numbers,
+)
+scores = st.builds(
+    Score,
+    value=numbers,
+    reason=anything,
+    detail=st.dictionaries(anything, json_values, max_size=2),
+)
+answers = st.builds(Completion, text=st.sampled_from("abc"), at=st.just("2026"))
+labels = st.sampled_from(["contains", "tone", "pass 2"])
+
+
+@given(completions)
+def test_completions(completion: Completion) -> None:
+    stored = from_bytes(to_bytes(completion_record(completion)))
+    assert completion_of(stored, live=True) == completion
+    assert completion_of(stored) == replace(completion, latency=None)
+
+
+@given(failures)
+def test_failures(failure: Failure) -> None:
+    assert failure_of(from_bytes(to_bytes(failure_record(failure)))) == failure
+
+
+@given(scores)
+def test_scores(score: Score) -> None:
+    assert score_of(from_bytes(to_bytes(score_record(score)))) == score
+
+
+@st.composite
+def draws(draw: st.DrawFn) -> Draws:
+    due = draw(st.lists(labels, unique=True))
+    given_scores: st.SearchStrategy[Mapping[str, float | None]] = st.fixed_dictionaries(
+        {label: st.none() | numbers for label in due}
+    )
+    measured = st.builds(
+        Draw,
+        output=st.integers(0, 3).map(named),
+        scores=given_scores,
+        finish_reason=st.sampled_from(["stop", "length"]),
+        cost=st.none() | numbers,
+        input_tokens=st.none() | counts,
+        latency=st.none() | numbers,
+        served_model=st.none() | anything,
+    )
+    failed = st.builds(Draw, failure=failures, scores=st.just(dict.fromkeys(due)))
+    made = draw(st.lists(measured | failed, max_size=4))
+    return Draws(planned=draw(st.integers(0, 9)), made=tuple(made))
+
+
+@given(
+    st.builds(
+        EvidenceRow,
+        evalset=clean,
+        case=anything,
+        facts=st.just(named("facts")),
+        tags=st.lists(anything, max_size=2).map(tuple),
+        critical=st.booleans(),
+        group=st.none() | anything.filter(bool),
+        known_failing=st.none() | anything.filter(bool),
+        arms=st.dictionaries(
+            clean,
+            st.builds(
+                ArmDraws, request=st.just(named("r")), gate=st.none() | draws(), baseline=draws()
+            ),
+            max_size=3,
+        ),
+    )
+)
+def test_rows_of_evidence(row: EvidenceRow) -> None:
+    line = row_line(row)
+    assert row_of(line) == row
+    assert row_line(row_of(line)) == line
+
+
+keyed = st.tuples(st.builds(draw_key, st.sampled_from("xy"), st.integers(0, 2)), answers)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(keyed, max_size=5), min_size=1, max_size=3))
+def test_however_runs_are_merged_the_same_draws_come_out(runs: list[list[Entry]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for number, entries in enumerate(runs):
+            write_run(folder / f"{number}.jsonl", manifest(), entries, redact=plain)
+        opened = [open_run(path) for path in sorted(folder.iterdir())]
+        contents = set()
+        for order in (opened, opened[::-1], [*opened, *opened]):
+            whole, entries_ = merge(order)
+            write_run(folder / "whole", whole, entries_, redact=plain)
+            contents.add((folder / "whole").read_bytes())
+        assert len(contents) == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(keyed, max_size=5), max_size=4))
+def test_taking_runs_over_loses_no_answer_and_doubles_none(
+    runs: list[list[tuple[object, Completion]]],
+) -> None:
+    with open_results(None) as store:
+        for number, entries in enumerate(runs):
+            for _ in range(2):
+                store.ingest(named(number), entries, [])  # type: ignore[arg-type]  # drawn as keys
+        for what in "xy":
+            put = {
+                (key.n, completion.text)  # type: ignore[attr-defined]  # drawn as keys
+                for entries in runs
+                for key, completion in entries
+                if key.request == named(what)  # type: ignore[attr-defined]  # drawn as keys
+            }
+            keys = [draw_key(what, n) for n in range(30)]
+            found = store.completions(keys)
+            assert len(found) == len(put)
+            assert sorted(each.text or "" for each in found.values()) == sorted(
+                text or "" for _, text in put
+            )
