@@ -6,7 +6,7 @@ Labels are compared as words: case, punctuation and the marks between words do n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -41,7 +41,8 @@ def label(
     """1 where the answer's label is the expected one, or one of the expected ones.
 
     Without `labels` the whole answer is its label. With them it is the one that the answer names:
-    the first or last, or with `only` none where it names several. `detail` holds it.
+    the first or last, or with `only` none where it names several. `detail` holds it where it is
+    a known one.
     """
     wanted = expected_texts(value, case)
     if isinstance(wanted, Unscored):
@@ -52,9 +53,9 @@ def label(
     given = answer(completion.text)
     if labels is None:
         named: Sequence[str] = [words(given)]
-        known = {words(each): each for each in wanted}
+        known: Mapping[str, str] = {words(each): each for each in wanted}
     else:
-        known = {words(written(each)): written(each) for each in labels}
+        known = _by_words(tuple(map(written, labels)))
         if not right <= known.keys():
             return Unscored(why=f"the expected {quoted_any(wanted)} is not among the labels")
         named = _named(words(given), tuple(known))
@@ -67,11 +68,8 @@ def label(
         what = f"no label in {quoted(given)}" if not named else f"{quoted(given)} names several"
         return Score(value=0.0, reason=f"expected {quoted_any(wanted)}; {what}")
     shown = known.get(found, given.strip())
-    return Score(
-        value=0.0,
-        reason=f"expected {quoted_any(wanted)}; the label is {quoted(shown)}",
-        detail={"label": shown[:200]},
-    )
+    reason = f"expected {quoted_any(wanted)}; the label is {quoted(shown)}"
+    return Score(value=0.0, reason=reason, detail={"label": known[found]} if labels else {})
 
 
 def words(text: str) -> str:
@@ -84,6 +82,11 @@ def _named(text: str, known: tuple[str, ...]) -> Sequence[str]:
     if text in known:
         return [text]
     return [str(found[0]) for found in _any_label(known).finditer(text)]
+
+
+@lru_cache(maxsize=64)
+def _by_words(labels: tuple[str, ...]) -> Mapping[str, str]:
+    return {words(each): each for each in labels}
 
 
 @lru_cache(maxsize=64)

@@ -12,12 +12,14 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.reading import (
+    Scalar,
     answer,
     expected_texts,
     folded,
     quoted,
     quoted_any,
     right,
+    written,
     wrong,
 )
 
@@ -49,13 +51,13 @@ def contains(
     completion: Completion,
     *,
     value: Json = None,
-    all: Sequence[str] | None = None,  # noqa: A002 - the word that people write in the file
+    all: Sequence[Scalar] | None = None,  # noqa: A002 - the word that people write in the file
     **ignoring: bool,
 ) -> Score | Unscored:
     """1 where the answer has one of `value` and every one of `all` in it."""
     given = answer(completion.text)
     seen = folded(given, **ignoring)
-    for each in all or ():
+    for each in map(written, all or ()):
         part = folded(each, **ignoring)
         if not part:
             return EMPTY

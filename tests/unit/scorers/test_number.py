@@ -4,6 +4,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
@@ -47,6 +49,14 @@ def test_numbers_are_read_as_people_write_them(text: str, read: str | None) -> N
     assert number_in(text) == (None if read is None else Decimal(read))
 
 
+@given(
+    written=st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=3),
+    form=st.sampled_from(["{:f}", "{:,f}", "${:,f}.", "so A: {:f}%\n", "= {:f} apples"]),
+)
+def test_whatever_form_a_number_is_written_in_it_is_read_back(written: Decimal, form: str) -> None:
+    assert number_in(form.format(written)) == written
+
+
 def test_the_last_number_counts_unless_the_first_is_asked_for() -> None:
     assert number_in("2 + 3 = 5") == 5
     assert number_in("2 + 3 = 5", take="first") == 2
@@ -78,22 +88,22 @@ def test_a_relative_tolerance_is_a_share_of_the_expected_number() -> None:
 
 
 def test_only_what_follows_the_last_marker_is_read() -> None:
-    given = said("A: 5? No.\nA: 18\n")
-    assert value(number(expecting(18), given, after="A:", take="first")) == 1
+    answered = said("A: 5? No.\nA: 18\n")
+    assert value(number(expecting(18), answered, after="A:", take="first")) == 1
     assert reason(number(expecting(18), said("18"), after="A:")) == (
         "expected 18; 'A:' is not in '18'"
     )
 
 
 def test_a_pattern_says_where_the_number_stands_by_its_first_group() -> None:
-    given = said("<answer>18</answer> of 30")
-    assert value(number(expecting(18), given, pattern="<answer>(.*?)</answer>")) == 1
-    assert value(number(expecting(30), given, pattern=r"of \d+")) == 1
+    answered = said("<answer>18</answer> of 30")
+    assert value(number(expecting(18), answered, pattern="<answer>(.*?)</answer>")) == 1
+    assert value(number(expecting(30), answered, pattern=r"of \d+")) == 1
 
 
 def test_a_pattern_that_backtracks_is_unscored() -> None:
-    given = number(expecting(1), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
-    assert "backtracks" in why(given)
+    scored = number(expecting(1), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
+    assert "backtracks" in why(scored)
 
 
 def test_a_reason_shows_both_numbers() -> None:

@@ -79,6 +79,11 @@ def test_contains_all_wants_every_text() -> None:
     assert value(contains(expecting(), said("refund"), all=both)) == 0
 
 
+def test_numbers_may_be_contained() -> None:
+    assert value(contains(expecting(), said("30 days, 4 eyes"), all=[30, "days", 4])) == 1
+    assert value(contains(expecting(30), said("30 days"))) == 1
+
+
 def test_contains_with_value_and_all_wants_both() -> None:
     given = said("refund within 30 days")
     assert value(contains(expecting(), given, value=["x", "within"], all=["refund"])) == 1
