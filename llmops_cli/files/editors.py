@@ -69,11 +69,15 @@ def _project(catalogue: Catalogue) -> Schema:
             shape["properties"][name]["description"] = option.help
         definitions[f"model_{kind.name}"] = shape
         models.append({"$ref": f"#/$defs/model_{kind.name}"})
-    schema["properties"]["models"]["additionalProperties"] = {
+    schema["properties"]["models"] = {
         "type": "object",
-        "required": ["provider"],
-        "properties": {"provider": {"enum": list(catalogue.providers)}},
-        "oneOf": models,
+        "description": "Models by the name that prompts ask for",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["provider"],
+            "properties": {"provider": {"enum": list(catalogue.providers)}},
+            "oneOf": models,
+        },
     }
     _with_rules(schema)
     return _finished("project", schema)

@@ -1,0 +1,68 @@
+"""Whatever the inputs: text arrives unchanged, and no path leaves the project."""
+
+from __future__ import annotations
+
+import os
+import string
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.files.paths import Unreadable, within
+from llmops_cli.files.sandbox import BadTemplate, Sandbox
+from llmops_cli.files.template import Templates
+
+HOSTILE = st.text(
+    st.sampled_from(string.ascii_letters + "{}%#\"'\\\n\r\t<>|-:_ \u2028\ufeff\x00é漢")
+    | st.characters()
+)
+
+
+@given(HOSTILE)
+def test_an_input_arrives_as_it_is_and_opens_no_turn(text: str) -> None:
+    prompt = Prompt(
+        name="p",
+        model="m",
+        messages=(
+            Message(role="system", content="be kind"),
+            Message(role="user", content="<{{ q }}>"),
+        ),
+    )
+    rendered = Templates(prompt).messages(Case(id="a", inputs={"q": text}))
+    assert [(each.role, each.content) for each in rendered] == [
+        ("system", "be kind"),
+        ("user", f"<{text}>"),
+    ]
+
+
+PARTS = (
+    st.sampled_from(["a", "b.txt", "..", ".", "", "~", "/", "c:", "\\", "...", "..x"]) | st.text()
+)
+
+
+@given(st.lists(PARTS, max_size=5), st.sampled_from(["", "evalsets", "evalsets/team"]))
+def test_no_path_leads_out_of_the_project(parts: list[str], folder: str) -> None:
+    written = "/".join(parts)
+    try:
+        path = within(written, folder=folder)
+    except Unreadable:
+        return
+    root = Path("/project")
+    resolved = Path(os.path.normpath(root / path))
+    assert resolved.is_relative_to(root / folder)
+
+
+@given(st.text(alphabet="{}%#abq |()'\"0123456789+*-./[]~ \n", max_size=60))
+def test_no_template_text_crashes_the_loader(source: str) -> None:
+    """It is rendered, or refused with a reason; nothing else comes out."""
+    sandbox = Sandbox()
+    try:
+        sandbox.examine(source)
+        written = sandbox.write(sandbox.from_string(source), {"a": "x", "b": [1], "q": "z"})
+    except BadTemplate as error:
+        assert error.message
+    else:
+        assert isinstance(written, str)
