@@ -6,6 +6,7 @@ and with the sentences. Renderers are judged by them; other tests may borrow the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -244,7 +245,9 @@ def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
         "baseline": arm("intent@v3"),
         "metrics": (metric("pass", 0.8312, 0.7727),),
     }
-    return EvalsetReport(**(parts | changes))
+    every = parts | changes
+    every.setdefault("changes", Counter(each.change for each in every.get("shown", ())))
+    return EvalsetReport(**every)
 
 
 def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) -> PromptReport:

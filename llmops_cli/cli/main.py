@@ -31,7 +31,7 @@ Exit codes: 0 passed or done, 1 the gate said FAIL, 2 you can fix it, 3 somethin
 measured, 4 inconclusive where that is not accepted, 70 a bug in llmops, 130 interrupted.
 """
 
-CLICK_ERROR = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+CLICK_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 """click's ClickException, wherever this typer has it: 0.28 brings its own copy of click."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}

@@ -16,6 +16,7 @@ OUTPUT = "Output"
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
     app.command("eval")(evaluate)
+    app.command()(compare)
     app.command()(measure)
 
 
@@ -85,6 +86,10 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run file (.jsonl, .jsonl.gz).")
     ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
+    ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
@@ -123,8 +128,65 @@ def evaluate(
         dry_run=dry_run,
         budget=Budget(calls=max_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds),
         out=out,
+        reuse=reuse or (),
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    with output.progress() as progress:
+        done = flow.evaluate(context.obj, wishes, progress=progress)
+    if done.report is None:
+        output.plan(done.plan)
+        return 0
+    output.report(done.report)
+    return output.exit_code(done.report, strict=strict)
+
+
+def compare(
+    context: typer.Context,
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="name, name@version, or a model: what there was")
+    ],
+    after: Annotated[
+        str, typer.Argument(metavar="B", help="name, name@version, or a model: what there is")
+    ],
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Between two models: only this prompt.")
+    ] = None,
+    evalset: Annotated[
+        list[str] | None, typer.Option(help="Only this evalset. May be given again.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")
+    ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
+    ] = False,
+) -> int:
+    """Is B worse than A? Two versions, two prompts on one evalset, or two models.
+
+    Decides as `eval` does, with A in the place of the baseline; exits alike.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.flows import evaluate as flow
+    from llmops_cli.flows.contest import Between
+
+    output = Output(as_json=as_json, verbose=verbose)
+    wishes = flow.Wishes(
+        between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
+        offline=offline,
+        dry_run=dry_run,
+        budget=Budget(cost=max_cost),
+    )
     with output.progress() as progress:
         done = flow.evaluate(context.obj, wishes, progress=progress)
     if done.report is None:

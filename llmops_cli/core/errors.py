@@ -60,6 +60,11 @@ class Unmeasured(LlmopsError):
 class IntegrityBroken(Refused):
     """A file under `.llmops/` is not what its digest or its chain says it is."""
 
+    def __init__(self, why: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(why if where is None else f"{where}: {why}", hint=hint)
+        self.why = why
+        self.where = where
+
 
 class MissingExtra(Refused):
     """An optional library is needed: names the `pip install` that brings it."""

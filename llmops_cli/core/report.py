@@ -137,6 +137,8 @@ class EvalsetReport:
     """Worst first: critical, lost, unmeasured, failing, removed, added, gained."""
     hidden: int = 0
     """Cases that would be shown too, were there room."""
+    changes: Mapping[Change, int] = field(default_factory=dict)
+    """How many cases there are of each change, shown or hidden."""
     notes: tuple[str, ...] = ()
     """What a reader must know: partial run, edited cases, uncalibrated judge, unpooled …"""
 

@@ -51,6 +51,8 @@ class Manifest:
 
     llmops: str
     evalsets: tuple[RunEvalset, ...]
+    report: Json = None
+    """The run's `core.report.Report` as plain data; None where runs were merged."""
     format: str = FORMAT
 
 

@@ -110,6 +110,15 @@ class Arm:
             self.failures[at] = failure
         return True
 
+    def cut_short(self, failure: Failure) -> None:
+        """Records `failure` for each draw that was to be made in this run and was not."""
+        due = self.missing + self.shared
+        held = self.results.completions(map(self.key, due))
+        for at in due:
+            completion = held.get(self.key(at))
+            if completion is None or not self.counts(completion):
+                self.failures.setdefault(at, failure)
+
     @property
     def planned(self) -> int:
         """Draws in all."""

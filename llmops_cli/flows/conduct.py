@@ -21,6 +21,7 @@ import anyio
 
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.redact import Redactor
+from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
@@ -36,6 +37,7 @@ from llmops_cli.registry import open_scorer
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
+INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,10 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         desk = await _desk(workspace, works, stack)
         await execute(works, engine, desk=desk, progress=progress)
         group.cancel_scope.cancel()
+    if run.interrupted:
+        for work in works:
+            for arm in work.arms:
+                arm.cut_short(INTERRUPTED)
     run.calls += engine.calls
     spent = engine.spent
     run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost

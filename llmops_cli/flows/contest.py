@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
@@ -38,6 +38,8 @@ class Selection:
     """Whose version is the baseline; None: the last of llmops.yaml."""
     baseline: str | None = None
     """`name[@selector]` to compare with instead."""
+    baseline_model: str | None = None
+    """Compare with the working prompt on this model instead."""
 
     @property
     def partial(self) -> str | None:
@@ -49,6 +51,36 @@ class Selection:
         if self.sample is not None:
             return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Two prompts, versions or models, to be compared with each other."""
+
+    before: str
+    after: str
+    _: KW_ONLY
+    prompts: Sequence[str] = ()
+    """Between two models: only these prompts."""
+    evalsets: Sequence[str] = ()
+
+    def selection(self, project: Project) -> Selection:
+        """What that means in `project`. Raises `UnknownName` for what is neither."""
+        known = [each.partition("@")[0] in project.prompts for each in (self.before, self.after)]
+        if all(known):
+            return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
+        if any(known):
+            stranger = self.after if known[0] else self.before
+            raise UnknownName("prompt", stranger, project.prompts)
+        for model in (self.before, self.after):
+            if model not in project.models and "/" not in model:
+                raise UnknownName("prompt or model", model, [*project.prompts, *project.models])
+        return Selection(
+            prompts=self.prompts,
+            evalsets=self.evalsets,
+            model=self.after,
+            baseline_model=self.before,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +203,7 @@ def _contest(
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
-        against_environment=selection.baseline is None,
+        against_environment=selection.baseline is None and selection.baseline_model is None,
         notes=notes,
     )
 
@@ -179,6 +211,9 @@ def _contest(
 def _baseline(
     workspace: Workspace, selection: Selection, name: str, environment: Environment
 ) -> tuple[Contender | None, tuple[str, ...]]:
+    if selection.baseline_model is not None:
+        model = workspace.project.resolve_model(selection.baseline_model)
+        return _with_model(workspace.contender(name, "working"), model), ()
     if selection.baseline is not None:
         other, _, selector = selection.baseline.partition("@")
         return workspace.contender(other or name, selector or "working"), ()

@@ -5,7 +5,7 @@ Also the public `evaluate` of notebooks and tests: everything it needs is an arg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +13,17 @@ from pathlib import Path
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.conduct import Options, Run, conduct
-from llmops_cli.flows.contest import Contest, Selection, contests
+from llmops_cli.flows.contest import Between, Contest, Selection, contests
 from llmops_cli.flows.pairing import Depth, plan
 from llmops_cli.flows.pricing import plan_of
 from llmops_cli.flows.reporting import report
+from llmops_cli.flows.runs import entries_of, keep_report, manifest_of
 from llmops_cli.flows.workspace import Workspace, open_workspace
+from llmops_cli.stores.runfile import write_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class Wishes:
     """Everything that a person can ask of a run."""
 
     selection: Selection = field(default_factory=Selection)
+    between: Between | None = None
+    """Two things to compare, instead of a selection against what an environment runs."""
     base: str | None = None
     """Git revision at which policy and trust list are read."""
     require_baseline: bool = False
@@ -36,6 +41,8 @@ class Wishes:
     dry_run: bool = False
     budget: Budget | None = None
     out: Path | None = None
+    reuse: Sequence[Path] = ()
+    """Run files whose answers and scores are taken over first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +67,16 @@ def evaluate(
     disk or git get in the way. What goes wrong in a call is in the report.
     """
     with open_workspace(start, environ=environ, base=wishes.base) as workspace:
+        for path in wishes.reuse:
+            workspace.reuse_run(path)
         return _evaluate(workspace, wishes, progress)
 
 
 def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evaluated:
-    found = contests(workspace, wishes.selection)
+    selection = wishes.selection
+    if wishes.between is not None:
+        selection = wishes.between.selection(workspace.project)
+    found = contests(workspace, selection)
     if wishes.require_baseline:
         _demand_baselines(found)
     now = datetime.now(UTC)
@@ -77,12 +89,17 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
         offline=wishes.offline,
         fresh=wishes.fresh,
         budget=wishes.budget,
-        partial=wishes.selection.partial,
+        partial=selection.partial,
         now=now.isoformat(),
     )
     run = conduct(workspace, planned, options, progress=progress)
     run.notes.extend(workspace.notes())
-    return Evaluated(plan=needs, report=report(run), run=run)
+    made = report(run)
+    redact = Redactor.of(workspace.environ)
+    keep_report(workspace.root, made, redact=redact)
+    if wishes.out is not None:
+        write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)
+    return Evaluated(plan=needs, report=made, run=run)
 
 
 def _demand_baselines(found: list[Contest]) -> None:

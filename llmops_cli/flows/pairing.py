@@ -145,10 +145,14 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         repeats = _repeats(workspace, contest.candidate, this)
         own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
         own.not_before, own.fresh = start, depth.fresh
+    scorers = Scorers(workspace.catalogue, this.evalset, workspace.read)
+    if any(kind.live for kind in scorers.kinds):
+        for arm in (candidate, *others.values()):
+            arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
     return Pairing(
         contest=contest,
         round=this,
-        scorers=Scorers(workspace.catalogue, this.evalset, workspace.read),
+        scorers=scorers,
         candidate=candidate,
         others=others,
         own_baseline=own,

@@ -5,6 +5,7 @@ Only shown cases become objects and only their texts are read back from the stor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from math import isnan
 
@@ -96,6 +97,7 @@ def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
         slices=slices(columns),
         shown=tuple(_shown(each, columns, picked)),
         hidden=len(changes) - len(picked),
+        changes=Counter(changes.values()),
         notes=tuple(_notes(each)),
     )
 

@@ -23,6 +23,7 @@ from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
+from llmops_cli.stores.runfile import open_run
 
 STORE = Path(".llmops") / "store"
 
@@ -136,6 +137,12 @@ class Workspace:
                 rows = self.registry.evidence_rows(evidence)
                 return tuple(row.case for row in rows if row.evalset == evalset)
         return ()
+
+    def reuse_run(self, path: Path) -> None:
+        """Puts into the store what a run file holds, once. Raises `Refused` where it is none."""
+        run = open_run(path)
+        if not self.results.has_taken(run.digest):
+            self.results.ingest(run.digest, *run.held())
 
     def _reuse_evidence(self, name: str, number: int) -> None:
         """Puts into the store what the committed evidence of a version holds, once."""

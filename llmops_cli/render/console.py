@@ -14,7 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report, SliceSummary
+from llmops_cli.core.report import (
+    EvalsetReport,
+    MetricSummary,
+    PromptReport,
+    Report,
+    ShownCase,
+    SliceSummary,
+)
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.render import phrases
 from llmops_cli.render.cases import case_block
@@ -25,6 +32,7 @@ from llmops_cli.render.safe import clip
 _PICTURE = 60
 _CASES = 10
 _CASES_VERBOSE = 100
+_FAILING = 3
 _SLICES = 5
 _SENTENCE = 2_000
 _ALARMING = 0.05
@@ -224,11 +232,11 @@ def _figures_table(pen: Pen, *headers: str) -> Table:
 
 
 def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
-    shown = evalset.shown[: _CASES_VERBOSE if verbose else _CASES]
+    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _telling(evalset.shown)
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
-    title = f"{evalset.evalset}: {phrases.counted([each.change for each in evalset.shown])}"
+    title = f"{evalset.evalset}: {phrases.counted(evalset)}"
     yield Text()
     yield pen.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
     for each in shown:
@@ -239,6 +247,13 @@ def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Rende
         more = f" (--verbose: up to {_CASES_VERBOSE})" if room else ""
         yield Text()
         yield pen.line(f"  and {every - len(shown):,} more{more}", "dim")
+
+
+def _telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
+    """What changed comes first; a few that fail as they did before only say what failing means."""
+    news = [each for each in shown if each.change != "failing"][:_CASES]
+    failing = [each for each in shown if each.change == "failing"]
+    return news + failing[: max(0, _FAILING - len(news))]
 
 
 def _footer(pen: Pen, report: Report, prompts: list[PromptReport]) -> RenderableType:

@@ -189,10 +189,11 @@ def size(evalset: EvalsetReport) -> str:
     return plural(evalset.cases, "case") + draws
 
 
-def counted(changes: Sequence[Change]) -> str:
-    """`2 lost, 1 gained` over the shown cases, in the order of `CHANGES`."""
-    totals = {each: changes.count(each) for each in CHANGES}
-    return ", ".join(f"{n:,} {CHANGES[each].lower()}" for each, n in totals.items() if n)
+def counted(evalset: EvalsetReport) -> str:
+    """`2 lost, 1 gained` over all cases of note, in the order of `CHANGES`."""
+    totals = evalset.changes
+    words = (f"{totals[each]:,} {CHANGES[each].lower()}" for each in CHANGES if totals.get(each))
+    return ", ".join(words)
 
 
 def effort(arm: ArmSummary) -> str:
