@@ -31,6 +31,8 @@ from llmops_cli.engine.prices import tariff
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
 """Opens the provider of a model; the registry's `OpenProvider` with the world bound."""
 
+Place: TypeAlias = tuple[object, ...]
+
 CLOSING = 5.0
 """Seconds a provider gets to close its connections or stop its server."""
 
@@ -63,7 +65,7 @@ class Engine:
         self._budget = budget or Budget()
         self._redact = redact or Redactor()
         self._jitter = jitter
-        self._lanes: dict[str, Lane | Refused] = {}
+        self._lanes: dict[Place, Lane | Refused] = {}
         self._why: str | None = None
         self.calls = 0
         """Calls that were sent at least once, answered or not."""
@@ -105,9 +107,10 @@ class Engine:
         if self._why is not None:
             message = f"{model.name}: {self._why}"
             return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
-        lane = self._lanes.get(model.name)
+        place = _place(model)
+        lane = self._lanes.get(place)
         if not isinstance(lane, Lane):
-            lane = await self._open(model)
+            lane = await self._open(place, model)
         outcome = await lane.call(request)
         if outcome.attempts:
             self.calls += 1
@@ -124,12 +127,12 @@ class Engine:
             if isinstance(lane, Lane):
                 lane.stop(why)
 
-    async def _open(self, model: Model) -> Lane:
+    async def _open(self, place: Place, model: Model) -> Lane:
         async with self._opening:
-            lane = self._lanes.get(model.name)
+            lane = self._lanes.get(place)
             if lane is None:
                 lane = await self._opened(model)
-                self._lanes[model.name] = lane
+                self._lanes[place] = lane
         if isinstance(lane, Refused):
             raise lane.with_traceback(None)
         return lane
@@ -172,3 +175,20 @@ class Engine:
             self.spent.unpriced += 1
         else:
             self.spent.cost += completion.cost
+
+
+def _place(model: Model) -> Place:
+    """What two models share when their calls count against the same limits.
+
+    Not the alias and not the parameters: candidate and baseline may differ in both and still
+    reach the same model with the same key.
+    """
+    return (
+        model.provider,
+        model.model,
+        model.identity,
+        model.base_url,
+        model.api_key_env,
+        tuple(sorted(model.headers.items())),
+        repr(model.options),
+    )

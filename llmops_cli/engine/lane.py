@@ -113,7 +113,11 @@ class Lane:
                 return None
             episode = self._slots.episode
             self._shared.sent()
-            outcome = await self._within_deadline(request)
+            try:
+                outcome = await self._within_deadline(request)
+            except BaseException:
+                self._shared.ledger.settle(share, share)  # cut short on the wire: maybe billed
+                raise
             self._settle(outcome, share, usage)
             self._learn(outcome, episode)
             return outcome
@@ -138,7 +142,7 @@ class Lane:
     async def _turn(self, usage: Usage | None) -> None:
         """Wait until the model may be asked again and the rates per minute allow it."""
         while (held := self._held_until - anyio.current_time()) > 0 and not self._stopped.is_set():
-            await self._sleep(held)
+            await self._sleep(held + self._shared.jitter() * min(1.0, held / 10))
         waits = [
             pace.reserve(units)
             for pace, units in (

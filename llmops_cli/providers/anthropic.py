@@ -71,7 +71,7 @@ class Anthropic:
 async def open_anthropic(model: Model, world: World) -> AsyncIterator[Anthropic]:
     """A client of `model`. Raises `Refused` where its configuration can never work."""
     _check_parameters(model.name, model.parameters)
-    url, headers = _endpoint(model, world)
+    url, headers = await _endpoint(model, world)
     async with open_wire(url, headers, world.environ) as wire:
         yield Anthropic(model.name, wire)
 
@@ -85,16 +85,16 @@ def _check_parameters(name: str, parameters: Mapping[str, Json]) -> None:
     known_parameters(name, parameters, KNOWN, vendor="anthropic")
 
 
-def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
     """Where the SDK would post to, and with which headers."""
     given = access(model, world, key_env="ANTHROPIC_API_KEY")
     base = (given.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
-    sdk = AsyncAnthropic(
-        api_key=given.key, base_url=base, default_headers=given.headers, max_retries=0
-    )
-    named = {**sdk.auth_headers, **sdk.default_headers}
-    headers = {name: value for name, value in named.items() if isinstance(value, str)}
-    return f"{base}/v1/messages", headers
+    async with AsyncAnthropic(
+        api_key=given.key, base_url=base, default_headers=given.headers
+    ) as sdk:
+        named = {**sdk.auth_headers, **sdk.default_headers}
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
+        return f"{base}/v1/messages", headers
 
 
 def body(request: Request) -> dict[str, Any]:

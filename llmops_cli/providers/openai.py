@@ -48,25 +48,24 @@ class OpenAI:
 async def open_openai(model: Model, world: World) -> AsyncIterator[OpenAI]:
     """A client of `model`. Raises `Refused` where its configuration can never work."""
     known_parameters(model.name, model.parameters, KNOWN, vendor="openai")
-    url, headers = _endpoint(model, world)
+    url, headers = await _endpoint(model, world)
     async with open_wire(url, headers, world.environ) as wire:
         yield OpenAI(model.name, wire)
 
 
-def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
     """Where the SDK would post to, and with which headers."""
     given = access(model, world, key_env="OPENAI_API_KEY")
-    sdk = AsyncOpenAI(
+    async with AsyncOpenAI(
         api_key=given.key,
         base_url=given.base_url or BASE_URL,
         organization=world.environ.get("OPENAI_ORG_ID"),
         project=world.environ.get("OPENAI_PROJECT_ID"),
         default_headers=given.headers,
-        max_retries=0,
-    )
-    named = {**sdk.auth_headers, **sdk.default_headers}
-    headers = {name: value for name, value in named.items() if isinstance(value, str)}
-    return str(sdk.base_url) + "chat/completions", headers
+    ) as sdk:
+        named = {**sdk.auth_headers, **sdk.default_headers}
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
+        return f"{sdk.base_url}chat/completions", headers
 
 
 def body(request: Request) -> dict[str, Any]:

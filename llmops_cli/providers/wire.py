@@ -92,22 +92,17 @@ _NAMED: Mapping[str, int] = {
 class Wire:
     """One endpoint: `post` sends a request body and returns the JSON object that came back."""
 
-    __slots__ = ("_headers", "_session", "_url")
+    __slots__ = ("_session", "_url")
 
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url
-        self._headers = dict(headers)
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """The answer as a JSON object, or what went wrong."""
         sent = json.dumps(body, separators=(",", ":")).encode("ascii")
         try:
-            async with self._session.post(
-                self._url, data=sent, headers=self._headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
                 raw = await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             return translated(error)
@@ -128,13 +123,14 @@ async def open_wire(
 ) -> AsyncIterator[Wire]:
     """A wire to `url`. Proxies of `environ` are honoured where it names any."""
     session = aiohttp.ClientSession(
+        headers=headers,
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=any(name.lower().endswith("_proxy") for name in environ),
     )
     async with session:
-        yield Wire(session, url, headers)
+        yield Wire(session, url)
 
 
 def translated(error: Exception) -> Failure:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.redact import MASK, SHORTEST, Redactor
 
 KEY = 'sk-"canary"/+ä\\1'
@@ -97,7 +98,7 @@ def test_longer_secrets_go_first_so_that_no_tail_stays() -> None:
 
 
 def test_json_is_redacted_in_values_and_keys() -> None:
-    value = {KEY: [KEY, 1, None, {"x": f"a {KEY}"}]}
+    value: Json = {KEY: [KEY, 1, None, {"x": f"a {KEY}"}]}
     assert "canary" not in repr(Redactor([KEY]).plain(value))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import anyio
@@ -412,6 +413,47 @@ def test_a_provider_is_opened_once_at_the_first_call_and_closed_at_the_end() -> 
 
     assert in_virtual_time(main) == (0, 0)
     assert (provider.opened, provider.closed) == (1, 1)
+
+
+def test_candidate_and_baseline_on_one_model_share_its_limits() -> None:
+    provider = Scripted(then=1.0)
+
+    async def main() -> None:
+        hot = replace(model(max_concurrency=3), parameters={"temperature": 1}, name="other")
+        async with (
+            Engine(providers=provider.opener()) as engine,
+            anyio.create_task_group() as group,
+        ):
+            for of in [model(max_concurrency=3), hot] * 5:
+                group.start_soon(engine.ask, of, request())
+
+    in_virtual_time(main)
+    assert (provider.opened, provider.most_running) == (1, 3)
+
+
+def test_the_same_alias_for_another_model_is_another_model() -> None:
+    provider = Scripted()
+
+    async def main() -> None:
+        async with Engine(providers=provider.opener()) as engine:
+            await engine.ask(model(), request())
+            await engine.ask(replace(model(), model="newer"), request())
+
+    in_virtual_time(main)
+    assert provider.opened == 2
+
+
+def test_a_call_cut_short_by_its_caller_gives_its_slot_back_and_keeps_its_share() -> None:
+    provider = Scripted([1e6], then=0.1)
+
+    async def main() -> list[Outcome]:
+        async with Engine(providers=provider.opener(), budget=Budget(calls=3)) as engine:
+            of = model(max_concurrency=1, timeout=1e7)
+            with anyio.move_on_after(1):
+                await engine.ask(of, request())
+            return [await engine.ask(of, request()) for _ in range(3)]
+
+    assert kinds(in_virtual_time(main)) == {"completion": 2, "budget": 1}
 
 
 def test_a_model_that_can_never_work_is_refused_plainly_and_opened_once() -> None:
