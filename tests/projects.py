@@ -212,9 +212,7 @@ def some_cases(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def a_project(
-    root: Path, url: str | None = None, *, cases: int = 20, **settings: Any
-) -> Project:
+def a_project(root: Path, url: str | None = None, *, cases: int = 20, **settings: Any) -> Project:
     """A prompt on an evalset of `cases` cases, answered by the server at `url`.
 
     `settings` are keys of the model in llmops.yaml (`retries=0`).

@@ -1,0 +1,508 @@
+"""The fail-open table: every way in which a leading tool lets a broken run pass, and ours does not.
+
+Each row is a real process against a real server. The first word of a test's name is the fault.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.projects import Process, Project, a_project, some_cases
+from tests.servers.faulty import FaultServer, Server, answer, echo, hang, status
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with FaultServer() as running:
+        yield running
+
+
+def wait_until_asked(server: Server, requests: int, process: Process) -> None:
+    """Until the server has seen so many requests of a process that is still running."""
+    deadline = time.monotonic() + 20
+    while server.requests < requests:
+        assert process.running, process.ended().text
+        assert time.monotonic() < deadline, f"only {server.requests} requests came"
+        time.sleep(0.002)
+
+
+def acknowledged(project: Project) -> int:
+    """Completions that the store holds."""
+    store = project.root / ".llmops/store/results.sqlite3"
+    with closing(sqlite3.connect(store)) as database:
+        (count,) = database.execute("SELECT count(*) FROM completions").fetchone()
+    return int(count)
+
+
+def wrong_every_fifth(body: Mapping[str, Any]) -> str:
+    """The last user turn, or something else where it ends in 0 or 5: 80 % are right."""
+    text = echo(body)
+    return "something else" if text[-1] in "05" else text
+
+
+# Every call is refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_refused_everywhere_is_incomplete_and_stops_early(tmp_path: Path, code: int) -> None:
+    with FaultServer(then=status(code, message="go away")) as server:
+        ran = a_project(tmp_path, server.url, cases=200, max_concurrency=4).eval()
+        assert ran.code == 3
+        assert ran.decision == "INCOMPLETE"
+        assert server.requests <= 8
+    candidate = ran.evalset["candidate"]
+    assert candidate["planned"] == 200
+    assert candidate["measured"] == 0
+    assert sum(candidate["failures"].values()) == 200
+
+
+def test_refused_everywhere_says_one_clear_sentence(tmp_path: Path) -> None:
+    with FaultServer(then=status(401, message="bad key")) as server:
+        ran = a_project(tmp_path, server.url).run("eval")
+    assert ran.code == 3
+    assert ran.out.startswith("INCOMPLETE")
+    assert "401" in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_refused_from_call_15_of_20_on_is_incomplete_and_counts_all_20(tmp_path: Path) -> None:
+    with FaultServer(*[answer()] * 14, then=status(401)) as server:
+        ran = a_project(tmp_path, server.url, max_concurrency=1).eval()
+    assert ran.code == 3
+    candidate = ran.evalset["candidate"]
+    assert (candidate["planned"], candidate["measured"]) == (20, 14)
+    assert sum(candidate["failures"].values()) == 6
+
+
+def test_refused_on_call_15_alone_is_incomplete_and_the_other_19_are_measured(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(*[answer()] * 14, status(401)) as server:
+        project = a_project(tmp_path, server.url, max_concurrency=1)
+        ran = project.eval()
+        assert ran.code == 3
+        assert ran.evalset["candidate"]["measured"] == 19
+        assert ran.evalset["candidate"]["failures"] == {"authentication": 1}
+        again = project.eval()
+        assert (again.code, again.report["calls"]) == (0, 1)
+
+
+# Nothing is selected -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--case", "nothing-like-it"],
+        ["--tag", "nothing-like-it"],
+        ["--evalset", "nothing-like-it"],
+        ["nothing-like-it"],
+        ["nothing*"],
+    ],
+)
+def test_a_filter_that_matches_nothing_is_refused(
+    tmp_path: Path, server: Server, arguments: list[str]
+) -> None:
+    ran = a_project(tmp_path, server.url).run("eval", *arguments)
+    assert ran.code == 2, ran.text
+    assert server.requests == 0
+
+
+def test_an_evalset_without_cases_is_refused(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.write("evalsets/support.jsonl", "")
+    ran = project.run("eval")
+    assert ran.code == 2, ran.text
+    assert server.requests == 0
+
+
+# Ctrl-C --------------------------------------------------------------------------------------
+
+
+def test_one_ctrl_c_ends_with_130_a_partial_report_and_how_to_go_on(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.1)) as server:
+        project = a_project(tmp_path, server.url, cases=100, max_concurrency=2)
+        process = project.start("eval")
+        wait_until_asked(server, 6, process)
+        process.send(signal.SIGINT)
+        pressed = time.monotonic()
+        ran = process.ended()
+        took = time.monotonic() - pressed
+    assert ran.code == 130
+    assert took < 5
+    assert server.requests < 20
+    assert "INCOMPLETE" in ran.out
+    assert "run the same command again" in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_one_ctrl_c_ends_within_5_seconds_where_the_server_hangs(tmp_path: Path) -> None:
+    with FaultServer(*[answer()] * 5, then=hang()) as server:
+        project = a_project(tmp_path, server.url, max_concurrency=3)
+        process = project.start("eval", "--json")
+        wait_until_asked(server, 8, process)
+        process.send(signal.SIGINT)
+        pressed = time.monotonic()
+        ran = process.ended()
+        took = time.monotonic() - pressed
+    assert ran.code == 130
+    assert took < 5
+    assert ran.report["interrupted"]
+    assert ran.evalset["candidate"]["measured"] == 5
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    with FaultServer(*[answer()] * 5, then=hang()) as server:
+        project = a_project(tmp_path, server.url, max_concurrency=3)
+        process = project.start("eval", "--json")
+        wait_until_asked(server, 8, process)
+        process.send(signal.SIGINT)
+        time.sleep(0.3)
+        process.send(signal.SIGINT)
+        pressed = time.monotonic()
+        ran = process.ended()
+        took = time.monotonic() - pressed
+    assert ran.code == 130
+    assert took < 2
+    assert acknowledged(project) == 5
+
+
+def test_ctrl_c_then_the_same_command_gives_the_verdict_of_an_uninterrupted_run(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(then=answer(delay=0.03), reply=wrong_every_fifth) as server:
+        whole = a_project(tmp_path / "whole", server.url, cases=60, max_concurrency=4).eval()
+        project = a_project(tmp_path / "cut", server.url, cases=60, max_concurrency=4)
+        before = server.requests
+        process = project.start("eval", "--json")
+        wait_until_asked(server, before + 20, process)
+        process.send(signal.SIGINT)
+        cut = process.ended()
+        held = acknowledged(project)
+        resumed = project.eval()
+    assert cut.code == 130
+    assert 0 < held < 60
+    assert resumed.report["calls"] == 60 - held
+    assert resumed.verdict == whole.verdict
+    assert resumed.evalset["metrics"] == whole.evalset["metrics"]
+    assert resumed.code == whole.code
+
+
+# Typing mistakes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        ("llmops.yaml", '"models"', '"modles"', ("llmops.yaml:2", "modles", "models")),
+        ("llmops.yaml", '"base_url"', '"base_ulr"', ("llmops.yaml:6", "base_ulr", "base_url")),
+        (
+            "prompts/support.prompt.yml",
+            "messages:",
+            "mesages:",
+            ("prompts/support.prompt.yml:5", "mesages", "messages"),
+        ),
+        (
+            "evalsets/support.yaml",
+            '"scorers"',
+            '"asert"',
+            ("evalsets/support.yaml:4", "asert", "unknown"),
+        ),
+        (
+            "evalsets/support.yaml",
+            '"scorers"',
+            '"scorer"',
+            ("evalsets/support.yaml:4", "scorer", "scorers"),
+        ),
+        (
+            "evalsets/support.jsonl",
+            '"expected": "say 3"',
+            '"expectd": "say 3"',
+            ("evalsets/support.jsonl:4", "expectd", "expected"),
+        ),
+    ],
+)
+def test_a_typing_mistake_in_a_key_is_refused_with_line_and_nearest_name(
+    tmp_path: Path, server: Server, path: str, old: str, new: str, expected: tuple[str, ...]
+) -> None:
+    project = a_project(tmp_path, server.url)
+    text = project.read(path)
+    assert old in text
+    project.write(path, text.replace(old, new))
+    ran = project.run("eval")
+    assert ran.code == 2
+    for word in expected:
+        assert word in ran.text
+    assert server.requests == 0
+
+
+def test_a_typing_mistake_in_a_csv_column_is_refused_with_line_and_nearest_name(
+    tmp_path: Path, server: Server
+) -> None:
+    project = a_project(tmp_path, server.url)
+    project.write("evalsets/support.csv", "id,question,expectd\nc1,say 1,say 1\n")
+    project.evalset(cases="support.csv")
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "evalsets/support.csv:1" in ran.text
+    assert "expectd" in ran.text
+    assert "did you mean 'expected'" in ran.text
+    assert server.requests == 0
+
+
+def test_every_typing_mistake_is_told_at_once(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    for path, old, new in (
+        ("llmops.yaml", '"base_url"', '"base_ulr"'),
+        ("prompts/support.prompt.yml", "modelParameters:", "modelParams:"),
+        ("evalsets/support.yaml", '"scorers"', '"scorer"'),
+    ):
+        project.write(path, project.read(path).replace(old, new))
+    ran = project.run("eval")
+    assert ran.code == 2
+    for word in ("'base_ulr'", "'modelParams'", "'scorer'"):
+        assert word in ran.text
+
+
+def test_every_typing_mistake_in_the_cases_is_told_at_once(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    text = project.read("evalsets/support.jsonl")
+    text = text.replace('"expected": "say 3"', '"expectd": "say 3"')
+    project.write("evalsets/support.jsonl", text.replace('"id": "c004"', '"di": "c004"'))
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "evalsets/support.jsonl:4: unknown key 'expectd'" in ran.text
+    assert "evalsets/support.jsonl:5: unknown key 'di'" in ran.text
+
+
+# What cannot work is known before the first call ---------------------------------------------
+
+
+def test_an_undefined_variable_is_refused_before_any_call(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.prompt(user="{{ qestion }}")
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "prompts/support.prompt.yml:" in ran.text
+    assert "did you mean 'question'" in ran.text
+    assert server.requests == 0
+
+
+def test_an_input_that_one_case_lacks_is_refused_before_any_call(
+    tmp_path: Path, server: Server
+) -> None:
+    project = a_project(tmp_path, server.url)
+    project.cases([*some_cases(19), {"id": "last", "inputs": {}, "expected": "x"}])
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "evalsets/support.jsonl:20" in ran.text
+    assert server.requests == 0
+
+
+def test_an_unknown_scorer_is_refused_before_any_call(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.evalset(scorers=[{"exactly": "{{ expected }}"}])
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "evalsets/support.yaml:5" in ran.text
+    assert "did you mean 'exact'" in ran.text
+    assert server.requests == 0
+
+
+def test_an_unknown_scorer_of_one_case_is_refused_before_any_call(
+    tmp_path: Path, server: Server
+) -> None:
+    project = a_project(tmp_path, server.url)
+    project.cases([*some_cases(19), {**some_cases(20)[19], "scorers": ["exactly"]}])
+    ran = project.run("eval")
+    assert ran.code == 2
+    assert "evalsets/support.jsonl:20" in ran.text
+    assert server.requests == 0
+
+
+# Cases are the unit --------------------------------------------------------------------------
+
+
+def fails_two(body: Mapping[str, Any]) -> str:
+    """Fails `say 1` and `say 2` under the second prompt, whatever the draw."""
+    text = echo(body)
+    worse = body["messages"][0]["content"] == "Answer worse."
+    return "something else" if worse and text in {"say 1", "say 2"} else text
+
+
+def test_repeats_of_two_lost_cases_are_two_lost_cases_of_twenty(tmp_path: Path) -> None:
+    with FaultServer(reply=fails_two) as server:
+        project = a_project(tmp_path, server.url)
+        project.promote_first()
+        project.prompt(system="Answer worse.")
+        once = project.eval()
+        project.evalset(repeats=3)
+        thrice = project.eval()
+    estimates = [
+        next(each["estimate"] for each in ran.verdict["findings"] if each["rule"] == "no_worse")
+        for ran in (once, thrice)
+    ]
+    assert thrice.evalset["candidate"]["planned"] == 60
+    assert [(each["n"], each["lost"]) for each in estimates] == [(20, 2), (20, 2)]
+    assert estimates[0]["lower"] == estimates[1]["lower"]
+    assert once.decision == thrice.decision
+
+
+def test_a_critical_case_that_fails_is_not_averaged_away(tmp_path: Path) -> None:
+    with FaultServer(reply=fails_two) as server:
+        project = a_project(tmp_path, server.url, cases=100)
+        project.promote_first()
+        cases = some_cases(100)
+        project.cases([{**case, "critical": case["id"] == "c001"} for case in cases])
+        project.prompt(system="Answer worse.")
+        project.evalset(repeats=3)
+        ran = project.eval()
+    assert ran.code == 1
+    assert ran.decision == "FAIL"
+
+
+# Nobody is there -----------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_is_down_is_incomplete_within_seconds(tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        port = reserved.getsockname()[1]
+        ran = a_project(tmp_path, f"http://127.0.0.1:{port}/v1", cases=200).eval()
+    assert ran.code == 3
+    assert ran.seconds < 10
+    assert ran.evalset["candidate"]["failures"].keys() <= {"connection", "not_attempted"}
+    assert sum(ran.evalset["candidate"]["failures"].values()) == 200
+
+
+# Killed --------------------------------------------------------------------------------------
+
+
+def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
+    tmp_path: Path,
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def reply(body: Mapping[str, Any]) -> str:
+        asked[echo(body)] += 1
+        return wrong_every_fifth(body)
+
+    with FaultServer(then=answer(delay=0.02), reply=reply) as server:
+        project = a_project(tmp_path, server.url, cases=200, max_concurrency=8)
+        process = project.start("eval", "--json")
+        wait_until_asked(server, 100, process)
+        process.send(signal.SIGKILL)
+        assert process.ended().code == -signal.SIGKILL
+        held = acknowledged(project)
+        resumed = project.eval()
+    assert held >= 80
+    assert resumed.report["calls"] == 200 - held
+    assert resumed.evalset["candidate"]["measured"] == 200
+    (passed,) = [each for each in resumed.evalset["metrics"] if each["label"] == "pass"]
+    assert (passed["candidate"], passed["candidate_n"]) == (0.8, 200)
+    assert max(asked.values()) <= 2
+    assert sum(count == 2 for count in asked.values()) <= 8
+
+
+# A cached answer has no latency --------------------------------------------------------------
+
+
+def test_a_cached_answer_never_passes_a_latency_assertion(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.evalset(scorers=[{"exact": "{{ expected }}"}, {"latency": 30}])
+    live = project.eval()
+    assert live.evalset["candidate"]["unscored"] == 0
+    cached = project.eval()
+    assert cached.report["calls"] == 0
+    assert cached.code == 3
+    assert cached.decision == "INCOMPLETE"
+    assert cached.evalset["candidate"]["unscored"] == 20
+    assert cached.evalset["candidate"]["latency_p50"] is None
+    fresh = project.eval("--fresh")
+    assert fresh.report["calls"] == 20
+    assert fresh.evalset["candidate"]["unscored"] == 0
+
+
+def test_a_slow_answer_fails_a_latency_assertion(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.3)) as server:
+        project = a_project(tmp_path, server.url, cases=4)
+        project.evalset(
+            scorers=[{"latency": 0.1}], gate={"rules": ["coverage", {"floor": {"min": 0.9}}]}
+        )
+        ran = project.eval()
+    assert ran.code == 1
+
+
+# Others --------------------------------------------------------------------------------------
+
+
+def test_items_with_no_scores_do_not_pass(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.evalset(scorers=[])
+    ran = project.run("eval")
+    assert ran.code == 2, ran.text
+    assert server.requests == 0
+
+
+def test_items_with_advisory_scores_alone_do_not_pass(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    project.evalset(
+        scorers=[{"exact": {"value": "{{ expected }}", "advisory": True}}],
+        gate={"rules": [{"floor": {"min": 0.1}}]},
+    )
+    ran = project.eval("--strict")
+    assert (ran.code, ran.decision) == (4, "INCONCLUSIVE")
+
+
+def test_one_item_with_no_scores_is_refused(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    first, *others = some_cases(20)
+    project.cases([first, *({**each, "scorers": ["json"]} for each in others)])
+    project.evalset(scorers=[])
+    ran = project.run("eval")
+    assert ran.code == 2, ran.text
+    assert "evalsets/support.jsonl:1" in ran.text
+    assert server.requests == 0
+
+
+def test_tasks_that_all_error_are_incomplete(tmp_path: Path) -> None:
+    with FaultServer(then=status(500)) as server:
+        ran = a_project(tmp_path, server.url, retries=0).eval()
+    assert ran.code == 3
+    assert ran.evalset["candidate"]["measured"] == 0
+
+
+def test_8_of_10_tasks_that_error_are_not_averaged_to_a_pass(tmp_path: Path) -> None:
+    with FaultServer(*[answer()] * 2, then=status(500)) as server:
+        project = a_project(tmp_path, server.url, cases=10, retries=0, max_concurrency=1)
+        project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
+        ran = project.eval()
+    assert ran.code != 0
+    assert ran.decision in {"FAIL", "INCOMPLETE"}
+
+
+def test_a_changed_scorer_is_not_answered_with_an_old_pass(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url)
+    floor = {"rules": [{"floor": {"min": 0.9}}]}
+    project.evalset(gate=floor)
+    assert project.eval().code == 0
+    project.evalset(scorers=[{"exact": "never this"}], gate=floor)
+    assert project.eval().code == 1
+
+
+def test_wrong_answers_alone_are_enough_to_fail(tmp_path: Path) -> None:
+    with FaultServer(reply=lambda _: "wrong") as server:
+        project = a_project(tmp_path, server.url)
+        project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
+        ran = project.eval()
+    assert (ran.code, ran.decision) == (1, "FAIL")
