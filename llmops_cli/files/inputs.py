@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import suggestion
+from llmops_cli.files.json import load_json
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Json]]
 
@@ -52,11 +53,11 @@ def mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
 def from_text(text: str, schema: Mapping[str, Json]) -> Json:
     """A table's cell as the declared type: text as it is, everything else as JSON.
 
-    Raises `ValueError` where it is not JSON.
+    Raises `ValueError` where it is not plain JSON.
     """
     if schema.get("type") in (None, "string"):
         return text
-    value: Json = json.loads(text.lower() if schema["type"] == "boolean" else text)
+    value: Json = load_json(text.lower() if schema["type"] == "boolean" else text)
     return value
 
 

@@ -7,15 +7,16 @@ use; one that does may use no other.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
+from json import JSONDecodeError
 from typing import Any
 
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.files.explain import validated
 from llmops_cli.files.inputs import mismatch
+from llmops_cli.files.json import NotPlain, load_json
 from llmops_cli.files.paths import Source, Unreadable, within
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.sandbox import MAX_INCLUDES, BadTemplate, Sandbox, is_template
@@ -102,10 +103,13 @@ class PromptReader:
             self._problems.add(where, "half of a structured answer", hint)
         if isinstance(schema, str):
             try:
-                schema = json.loads(schema)
-            except json.JSONDecodeError as error:
+                schema = load_json(schema)
+            except JSONDecodeError as error:
                 place = self._document.inside(("jsonSchema",), error.lineno)
                 self._problems.add(place, f"'jsonSchema' is not JSON: {error.msg}")
+                return None
+            except NotPlain as error:
+                self._problems.add(where, f"'jsonSchema': {error}")
                 return None
         if schema is not None and not isinstance(schema, dict):
             self._problems.add(where, "'jsonSchema' must be a mapping")

@@ -15,13 +15,12 @@ import csv
 import importlib
 import io
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
-from llmops_cli.core.digest import SAFE_INTEGER
 from llmops_cli.core.errors import Location, MissingExtra, suggestion
 from llmops_cli.files.inputs import Schemas, from_text, is_required
+from llmops_cli.files.json import NotPlain, load_json
 from llmops_cli.files.paths import MAX_CASES, MAX_FILE, Source
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.schema import WrittenCase
@@ -57,61 +56,22 @@ def rows_of(path: str, source: Source, schemas: Schemas, problems: Problems) -> 
         problems.add(Location(path=path), "not a file of cases", hint)
 
 
-class NotPlain(ValueError):
-    """What JSON allows and a comparison does not."""
-
-
 def _jsonl(content: bytes, path: str, problems: Problems) -> Iterator[Row]:
-    decoder = json.JSONDecoder(
-        object_pairs_hook=_unique, parse_float=_finite, parse_int=_exact, parse_constant=_refuse
-    )
     for number, raw in enumerate(io.BytesIO(content), start=1):
         where = Location(path=path, line=number)
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if not text:
                 continue
-            row = decoder.decode(text)
-            if "\\ud" in text or "\\uD" in text:
-                json.dumps(row, ensure_ascii=False).encode("utf-8")
-        except json.JSONDecodeError as error:
-            problems.add(where, f"not JSON: {error.msg} at column {error.colno}")
+            row = load_json(text)
         except UnicodeDecodeError:
             problems.add(where, "not UTF-8 text", "save the file as UTF-8")
-        except UnicodeEncodeError:
-            problems.add(where, "half of a surrogate pair: not text that can be sent")
+        except json.JSONDecodeError as error:
+            problems.add(where, f"not JSON: {error.msg} at column {error.colno}")
         except NotPlain as error:
             problems.add(where, str(error))
-        except RecursionError:
-            problems.add(where, "nested too deeply")
         else:
             yield _always(where), row
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise NotPlain(f"the key '{twice}' is here twice")
-    return built
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        _refuse(text)
-    return number
-
-
-def _exact(text: str) -> int:
-    if len(text) > 17 or abs(number := int(text)) > SAFE_INTEGER:
-        raise NotPlain(f"{text[:20]} is too large for an exact number: write it as text")
-    return number
-
-
-def _refuse(text: str) -> NoReturn:
-    raise NotPlain(f"{text} is not a number that can be compared")
 
 
 class _Table:
@@ -192,9 +152,9 @@ def _field(name: str, text: str) -> Any:
     if name == "tags":
         return [tag for each in text.replace(",", ";").split(";") if (tag := each.strip())]
     if name == "contexts":
-        return json.loads(text) if text.startswith("[") else [text]
+        return load_json(text) if text.startswith("[") else [text]
     if name == "critical":
-        return json.loads(text.strip().lower())
+        return load_json(text.strip().lower())
     return text
 
 

@@ -18,6 +18,7 @@ from jinja2 import (
     StrictUndefined,
     TemplateRuntimeError,
     TemplateSyntaxError,
+    Template,
     Undefined,
     meta,
     nodes,
@@ -34,6 +35,8 @@ MAX_OUTPUT = 4_000_000
 """Characters that one template may write, and values that one operation may touch."""
 MAX_LOOPS = 2
 MAX_INCLUDES = 5
+MAX_DEPTH = 60
+"""Python, into which Jinja compiles, has its own limits a little further on."""
 
 MARKERS = ("{{", "{%", "{#")
 FILTERS = (
@@ -115,7 +118,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Parse `source` and check it against the dialect. Raises `BadTemplate`."""
         try:
             tree = self.parse(source)
-            self._check(tree, loops=0)
+            self._check(tree, loops=0, depth=0)
             names = meta.find_undeclared_variables(tree)
         except TemplateSyntaxError as error:
             raise BadTemplate(error.message or "not a template", line=error.lineno) from None
@@ -127,7 +130,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 lines.setdefault(name.name, name.lineno)
         return Examined(lines, dict(_included(tree)))
 
-    def write(self, template: Any, values: Mapping[str, Any]) -> str:
+    def compiled(self, source: str) -> Template:
+        """The template of `source`, examined and ready to be written. Raises `BadTemplate`."""
+        self.examine(source)
+        try:
+            return self.from_string(source)
+        except (RecursionError, SyntaxError, MemoryError):
+            # Python's compiler has limits of its own, and these are its ways to say so.
+            raise BadTemplate("nested too deeply") from None
+
+    def write(self, template: Template, values: Mapping[str, Any]) -> str:
         """Render a compiled template over plain data. Raises `BadTemplate`."""
         pieces: list[str] = []
         written = 0
@@ -158,11 +170,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _generate(self, source: nodes.Template, *rest: Any, **more: Any) -> str:
         return super()._generate(_Concatenation().visit(source), *rest, **more)
 
-    def _check(self, node: nodes.Node, *, loops: int) -> None:
+    def _check(self, node: nodes.Node, *, loops: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise BadTemplate("nested too deeply", line=node.lineno)
         refused = REFUSED.get(type(node))
         if refused is not None or (isinstance(node, nodes.For) and node.recursive):
             what = refused or "recursive loop"
             raise BadTemplate(f"a {what} is not part of the template language", line=node.lineno)
+        if isinstance(node, nodes.Concat) and len(node.nodes) > MAX_DEPTH:
+            raise BadTemplate("too many '~' in one expression", line=node.lineno)
         if isinstance(node, nodes.For):
             loops += 1
         if loops > MAX_LOOPS:
@@ -174,7 +190,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(node, nodes.Include) and loops:
             raise BadTemplate("an include inside a loop", line=node.lineno)
         for child in node.iter_child_nodes():
-            self._check(child, loops=loops)
+            self._check(child, loops=loops, depth=depth + 1)
 
 
 RENDERING = (TemplateRuntimeError, ArithmeticError, TypeError, ValueError, LookupError)

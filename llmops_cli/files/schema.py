@@ -25,7 +25,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Written(BaseModel):
     """Something a person writes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def _shape(value: Any) -> str:

@@ -30,14 +30,17 @@ CONSTANTS = frozenset({"true", "false", "none", "True", "False", "None", "not", 
 
 
 class Templates:
-    """A prompt's messages, compiled once and rendered for many cases."""
+    """A prompt's messages, compiled once and rendered for many cases.
+
+    Raises `InvalidFiles` where a message is no template of the dialect.
+    """
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
         self._sandbox = Sandbox(prompt.includes)
         self._turns = list(prompt.messages)
         self._changing = [
-            (position, _compiled(self._sandbox, message.content, native=False))
+            (position, self._renderer(position, message.content))
             for position, message in enumerate(prompt.messages)
             if _changes(message.content)
         ]
@@ -68,6 +71,15 @@ class Templates:
         if case.messages:
             turns[self._history_at : self._history_at] = case.messages
         return tuple(turns)
+
+    def _renderer(self, position: int, content: Any) -> Render:
+        try:
+            return _compiled(self._sandbox, content, native=False)
+        except BadTemplate as error:
+            message = f"message {position + 1}: {error.message}"
+            place = Location(path=self._prompt.path)
+            problem = Problem(where=place, message=message, hint=error.hint)
+            raise InvalidFiles([problem]) from error
 
     def _cannot(
         self, error: BadTemplate, position: int, case: Case, values: Values
@@ -165,8 +177,7 @@ def _compiled(sandbox: Sandbox, value: Any, *, native: bool) -> Render:
 
 
 def _text(sandbox: Sandbox, source: str) -> Render:
-    sandbox.examine(source)
-    template = sandbox.from_string(source)
+    template = sandbox.compiled(source)
     return lambda values: sandbox.write(template, values)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.prompt import Message
@@ -121,6 +121,7 @@ def test_equal_ids_name_both_lines(rich: Written) -> None:
         ('{"expected": 123456789012345678901}', "is too large for an exact number"),
         ('{"expected": "\\ud800"}', "half of a surrogate pair"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"inputs": {"question": ' + "[" * 60 + "]" * 60 + "}}", "nested too deeply"),
         ("[1]", "must be a mapping, not a list"),
         ("nonsense", "not JSON: Expecting value at column 1"),
     ],
@@ -158,7 +159,8 @@ def test_a_csv_table(rich: Written) -> None:
 def test_an_input_that_is_named_like_a_field_stands_under_inputs(project: Written) -> None:
     project.write(
         "prompts/support.prompt.yml",
-        'model: embedded\ninputs: {expected: {}}\nmessages: [{role: user, content: "{{ expected }}"}]\n',
+        "model: embedded\ninputs: {expected: {}}\n"
+        'messages: [{role: user, content: "{{ expected }}"}]\n',
     )
     (case,) = cases(project, "c.csv", "inputs.expected,expected\nasked,answered\n")
     assert (case.inputs, case.expected) == ({"expected": "asked"}, "answered")
@@ -171,6 +173,7 @@ def test_an_input_that_is_named_like_a_field_stands_under_inputs(project: Writte
         ("question,expectd\nx,y\n", "(did you mean 'expected'?)"),
         ("question,question\nx,y\n", "1: the column 'question' is here twice"),
         ("question,inputs.question\nx,y\n", "1: the column 'inputs.question' is here twice"),
+        ("question,limit\nx,NaN\n", "2: 'inputs.limit' cannot be read from 'NaN'"),
         ("question,limit\nx,many\n", "2: 'inputs.limit' cannot be read from 'many'"),
         ("question,critical\nx,perhaps\n", "2: 'critical' cannot be read from 'perhaps'"),
         ("question,limit\nx\n", "2: 1 cells, but the header has 2 columns"),
@@ -183,7 +186,7 @@ def test_a_wrong_table_is_named_at_its_line(rich: Written, table: str, said: str
 
 
 def test_a_parquet_table(rich: Written) -> None:
-    table: Any = pyarrow.table(
+    table: Any = pa.table(
         {
             "id": ["a", "b"],
             "question": ["Where?", "Why?"],
@@ -192,8 +195,8 @@ def test_a_parquet_table(rich: Written) -> None:
             "tags": [["vip"], None],
         }
     )
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink)
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink)
     first, second = cases(rich, "c.parquet", sink.getvalue().to_pybytes())
     assert first.inputs == {"question": "Where?", "limit": 3}
     assert (first.expected, first.tags) == (1.5, ("vip",))
@@ -211,7 +214,10 @@ def test_an_unknown_kind_of_file_is_an_error(rich: Written) -> None:
 
 
 def test_what_a_template_needs_is_in_every_case(rich: Written) -> None:
-    rows = '{"id": "a", "inputs": {"question": "x"}, "expected": "y"}\n{"id": "b", "inputs": {"question": "z"}}\n'
+    rows = (
+        '{"id": "a", "inputs": {"question": "x"}, "expected": "y"}\n'
+        '{"id": "b", "inputs": {"question": "z"}}\n'
+    )
     assert wrong(rich, "c.jsonl", rows, 'contains: "{{ expected }}"') == [
         "2: case 'b': contains.value: the case has no value for 'expected'"
     ]
@@ -273,8 +279,10 @@ def test_cases_of_several_prompts_fit_each_of_them(rich: Written) -> None:
     assert rich.problems() == [
         "evalsets/support.yaml:5: the input 'tone' is missing",
         "evalsets/support.yaml:6: the input 'tone' cannot be \"cold\" (known: dry, warm)",
-        "evalsets/support.yaml:7: the input 'colour' is not declared by the prompt"
-        " (known: limit, passages, question, tone)",
+        (
+            "evalsets/support.yaml:7: the input 'colour' is not declared by the prompt"
+            " (known: limit, passages, question, tone)"
+        ),
     ]
 
 

@@ -152,8 +152,10 @@ def test_a_case_that_asserts_nothing_is_an_error(project: Written) -> None:
         "  - {id: b, inputs: {question: y}}\n",
     )
     assert project.problems() == [
-        "evalsets/support.yaml:3: the case 'b' asserts nothing"
-        " (add a scorer to it or to its evalset)"
+        (
+            "evalsets/support.yaml:3: the case 'b' asserts nothing"
+            " (add a scorer to it or to its evalset)"
+        )
     ]
 
 

@@ -141,8 +141,10 @@ def test_tests_that_assert_nothing_and_evaluators_without_tests_are_errors(
         "evaluators: [{name: a, string: {contains: x}}]\n",
     )
     assert project.problems() == [
-        "prompts/a.prompt.yml:3: testData without evaluators asserts nothing"
-        " (add `evaluators`, or an evalset with scorers)",
+        (
+            "prompts/a.prompt.yml:3: testData without evaluators asserts nothing"
+            " (add `evaluators`, or an evalset with scorers)"
+        ),
         "prompts/b.prompt.yml:1: the evalset 'b' has no cases",
     ]
 

@@ -105,8 +105,10 @@ def test_an_environment_comes_after_an_earlier_one(project: Written) -> None:
         EMBEDDED + "environments:\n  staging: {after: production}\n  production: {}\n",
     )
     assert project.problems() == [
-        "llmops.yaml:3: 'production' is no environment before 'staging'"
-        " (in order: staging, production)"
+        (
+            "llmops.yaml:3: 'production' is no environment before 'staging'"
+            " (in order: staging, production)"
+        )
     ]
 
 
@@ -155,8 +157,10 @@ def test_secrets_in_the_project_file_are_refused_with_a_way_out(project: Written
     )
     assert project.problems() == [
         "llmops.yaml:6: unknown key 'api_key' (did you mean 'api_key_env'?)",
-        "llmops.yaml:11: the header 'Authorization' holds a secret"
-        " (write env:NAME and set NAME in the environment)",
+        (
+            "llmops.yaml:11: the header 'Authorization' holds a secret"
+            " (write env:NAME and set NAME in the environment)"
+        ),
     ]
 
 
@@ -212,8 +216,10 @@ def test_an_identity_follows_the_bytes_of_its_files(project: Written) -> None:
 def test_two_prompts_of_one_name_are_refused(project: Written) -> None:
     project.write("prompts/other.prompt.yml", "name: support\n" + PROMPT)
     assert project.problems() == [
-        "prompts/support.prompt.yml:1: a second prompt named 'support'"
-        " (the first is prompts/other.prompt.yml)"
+        (
+            "prompts/support.prompt.yml:1: a second prompt named 'support'"
+            " (the first is prompts/other.prompt.yml)"
+        )
     ]
 
 
@@ -229,8 +235,10 @@ def test_loading_reads_no_cases_and_an_evalset_reads_its_own(project: Written) -
     project.write("evalsets/broken.jsonl", "{")
     assert len(project.evalset("support").cases) == 1
     assert project.problems() == [
-        "evalsets/broken.jsonl:1: not JSON: Expecting property name enclosed in double quotes"
-        " at column 2"
+        (
+            "evalsets/broken.jsonl:1: not JSON: Expecting property name enclosed in double quotes"
+            " at column 2"
+        )
     ]
 
 

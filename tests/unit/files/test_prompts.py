@@ -28,8 +28,10 @@ def test_a_name_in_the_file_wins_and_a_title_does_not(project: Written) -> None:
 def test_a_path_that_cannot_be_a_name_is_refused(project: Written) -> None:
     project.write("prompts/Hello World.prompt.yml", HELLO)
     assert project.problems() == [
-        "prompts/Hello World.prompt.yml:1: 'Hello World' cannot name a prompt"
-        " (rename the file, or give a `name`: lower case, '/' for folders)"
+        (
+            "prompts/Hello World.prompt.yml:1: 'Hello World' cannot name a prompt"
+            " (rename the file, or give a `name`: lower case, '/' for folders)"
+        )
     ]
 
 
@@ -191,12 +193,24 @@ def test_a_json_schema_that_is_no_json_has_its_line(project: Written) -> None:
     ]
 
 
+def test_a_json_schema_is_plain_data(project: Written) -> None:
+    text = '{"type": "object", "type": "array"}'
+    project.write(
+        "prompts/a.prompt.yml", HELLO + f"responseFormat: json_schema\njsonSchema: '{text}'\n"
+    )
+    assert project.problems() == [
+        "prompts/a.prompt.yml:4: 'jsonSchema': the key 'type' is here twice"
+    ]
+
+
 @pytest.mark.parametrize("half", ["responseFormat: json_schema\n", "jsonSchema: {}\n"])
 def test_half_of_a_structured_answer_is_an_error(project: Written, half: str) -> None:
     project.write("prompts/a.prompt.yml", HELLO + half)
     assert project.problems() == [
-        "prompts/a.prompt.yml:3: half of a structured answer"
-        " (`responseFormat: json_schema` and `jsonSchema` belong together)"
+        (
+            "prompts/a.prompt.yml:3: half of a structured answer"
+            " (`responseFormat: json_schema` and `jsonSchema` belong together)"
+        )
     ]
 
 

@@ -12,8 +12,7 @@ from llmops_cli.files.sandbox import BadTemplate, Sandbox
 
 def rendered(source: str, **values: Any) -> str:
     sandbox = Sandbox()
-    sandbox.examine(source)
-    return sandbox.write(sandbox.from_string(source), values)
+    return sandbox.write(sandbox.compiled(source), values)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,8 @@ BOMBS = [
     "{% for a in q recursive %}{{ loop(q) }}{% endfor %}",
     "{% for a in q %}{% for b in q %}{% for c in q %}x{% endfor %}{% endfor %}{% endfor %}",
     "{% for a in big %}{% for b in big %}{{ big }}{% endfor %}{% endfor %}",
-    "(" * 3000,
+    "{% if q %}" * 95 + "x" + "{% endif %}" * 95,
+    "{{ q" + " ~ q" * 500 + " }}",
     "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
 ]
 
@@ -111,9 +111,6 @@ BOMBS = [
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_makes_much_of_little(source: str) -> None:
     begun = time.process_time()
-    if source == "(" * 3000:
-        assert rendered(source) == source
-        return
     with pytest.raises(BadTemplate):
         rendered(source, q="abc", big="x" * 3000)
     assert time.process_time() - begun < 3

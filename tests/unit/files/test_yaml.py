@@ -65,8 +65,10 @@ def test_aliases_anchors_and_tags_are_refused() -> None:
     assert refused(b"a: &x [1]\nb: *x\nc: !!python/object:os.system {}\nd: !function f\n") == [
         "file.yaml:1: the anchor '&x' (write the value out)",
         "file.yaml:2: the alias '*x' (write the value out)",
-        "file.yaml:3: the tag 'tag:yaml.org,2002:python/object:os.system'"
-        " (plain data only; quote text)",
+        (
+            "file.yaml:3: the tag 'tag:yaml.org,2002:python/object:os.system'"
+            " (plain data only; quote text)"
+        ),
         "file.yaml:4: the tag '!function' (plain data only; quote text)",
     ]
 
