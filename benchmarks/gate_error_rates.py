@@ -1,22 +1,31 @@
 """Measures how often the gate, as built, is wrong, and how often it can tell at all.
 
-    python benchmarks/gate_error_rates.py [--repetitions N] [--seed S] [--processes P]
+    python benchmarks/gate_error_rates.py [--repetitions N] [--harder-repetitions N] [--seed S]
 
 Every verdict comes from `compare` and `decide` under the default policy (margin 5 points,
-tolerance 0, α = β = 0.05). The world: one case in five is a coin toss for the baseline, the
-others always pass or always fail, so that with one draw 10 % of cases flip by chance. A true loss
-of δ is a coin that lands on pass less often (½ − 5δ). Baseline and candidate have the same number
-of draws. Prints a Markdown table; the same seed prints the same table.
+tolerance 0, α = β = 0.05). The worlds:
+
+- `coins`: one case in five is a coin toss for the baseline, the others always pass or always
+  fail, so that with one draw 10 % of cases flip by chance. A true loss of δ is a coin that lands
+  on pass less often (½ − 5δ). Baseline and candidate have the same number of draws;
+- `rerun`: the same under `on_inconclusive: rerun`, as many draws as it asks for;
+- `clean`: nothing happens by chance, a loss of δ is a share δ of the cases lost for good;
+- `groups`: `coins` in groups of five that all fall alike;
+- `failures`: `coins` where 1 % of the cases fail to be measured, and just those that were lost.
+
+Prints two Markdown tables; the same seed prints the same tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +43,27 @@ Passes = NDArray[np.int64]
 Chances = NDArray[np.float64]
 
 SIZES = (20, 30, 50, 100, 200, 500, 1000)
+HARDER_SIZES = (50, 100, 200, 500)
+DRAWN = (1, 3)
 UNCERTAIN, ALWAYS = 0.2, 0.7
 """Shares of coin-toss cases and of cases that always pass; the rest always fails."""
 MARGIN = 0.05
 LOSSES = (0.0, MARGIN, 2 * MARGIN)
+GROUP = 5
+"""Cases in a group."""
+
+World: TypeAlias = Literal["coins", "rerun", "clean", "groups", "failures"]
+HARDER: tuple[World, ...] = ("rerun", "clean", "groups", "failures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One row of the table before it is measured. `draws` 0: as many as `rerun` asks for."""
+    """One figure's place in the tables."""
 
     n: int
-    draws: int
     loss: float
+    world: World = "coins"
+    draws: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +115,19 @@ def probabilities(n: int, loss: float, random: np.random.Generator) -> tuple[Cha
 
 
 def measure(cell: Cell, *, repetitions: int, seed: int) -> Rates:
-    """The rates of one cell. Equal counts have one verdict: the order of cases is nothing to it."""
-    random = np.random.default_rng([seed, cell.n, cell.draws, round(1000 * cell.loss)])
-    if cell.draws == 0:
-        return _measure_rerun(cell, repetitions, random)
+    """The rates of one cell."""
+    words = [seed, cell.n, cell.draws, round(1000 * cell.loss), *cell.world.encode()]
+    random = np.random.default_rng(words)
+    if cell.world == "coins":
+        return _measure_coins(cell, repetitions, random)
+    once = _rerun if cell.world == "rerun" else _harder
+    ended = Counter(once(cell, random) for _ in range(repetitions))
+    passed, blocked = ended[Decision.PASS], ended[Decision.FAIL]
+    return Rates(passed=passed / repetitions, blocked=blocked / repetitions)
+
+
+def _measure_coins(cell: Cell, repetitions: int, random: np.random.Generator) -> Rates:
+    """Equal counts of kinds of cases have one verdict, so each is reached once."""
     side = cell.draws + 1
     counts = np.empty((repetitions, side * side), dtype=np.int32)
     for at in range(repetitions):
@@ -131,13 +157,31 @@ def _one(candidate: Passes, baseline: Passes, draws: int) -> Chances:
     return np.array(happened, dtype=np.float64)
 
 
-def _measure_rerun(cell: Cell, repetitions: int, random: np.random.Generator) -> Rates:
-    passed = blocked = 0
-    for _ in range(repetitions):
-        decision = _rerun(cell, random)
-        passed += decision is Decision.PASS
-        blocked += decision is Decision.FAIL
-    return Rates(passed=passed / repetitions, blocked=blocked / repetitions)
+def _harder(cell: Cell, random: np.random.Generator) -> Decision:
+    """One verdict in a world that is less kind to the gate, one draw per case and arm."""
+    n = cell.n
+    cases = np.arange(n)
+    unlike = n // GROUP if cell.world == "groups" else n
+    chances = probabilities(unlike, cell.loss, random)
+    now, before = (random.binomial(1, chance)[cases % unlike] for chance in chances)
+    if cell.world == "clean":
+        now, before = random.binomial(1, np.full(n, 1 - cell.loss)), np.ones(n, dtype=np.int64)
+    compared = comparison_of(now, before, 1)
+    if cell.world == "groups":
+        group = (cases % unlike).astype(np.int32)
+        compared = replace(compared, group=group, grouped=True)
+    if cell.world == "failures":
+        compared = _hidden(compared, np.flatnonzero(now < before)[: n // 100])
+    return decide([Trial(evalset="simulated", comparison=compared, policy=Policy())]).decision
+
+
+def _hidden(compared: Comparison, lost: Passes) -> Comparison:
+    """The same with the candidate's draws of these cases unmeasured."""
+    scores = compared.scores[PASS_METRIC]
+    measured = scores.candidate.measured.copy()
+    measured[lost] = 0
+    candidate = replace(scores.candidate, measured=measured)
+    return replace(compared, scores={PASS_METRIC: replace(scores, candidate=candidate)})
 
 
 def _rerun(cell: Cell, random: np.random.Generator) -> Decision:
@@ -163,42 +207,68 @@ def _rerun(cell: Cell, random: np.random.Generator) -> Decision:
         following = answer.look
 
 
-def table(rates: Mapping[Cell, Rates]) -> Iterator[str]:
-    """The measured cells as Markdown, one line per shape of evalset."""
+def coins_table(rates: Mapping[Cell, Rates]) -> Iterator[str]:
+    """The kind world, beside the rules of the field."""
     yield (
         "| cases | draws | PASS at a loss of 5 | FAIL at no loss | PASS at no loss "
         "| FAIL at a loss of 5 | FAIL at a loss of 10 "
         "| mean rule misses a loss of 5 | 5 %-of-cases rule blocks no loss |"
     )
     yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-    for n, draws in dict.fromkeys((cell.n, cell.draws) for cell in rates):
-        same, margin, double = (rates[Cell(n=n, draws=draws, loss=loss)] for loss in LOSSES)
-        gate = (margin.passed, same.blocked, same.passed, margin.blocked, double.blocked)
-        naive = (1 - margin.naive_mean, same.naive_cases) if draws else ()
-        figures = [f"{100 * each:.1f} %" for each in (*gate, *naive)] + ([] if draws else ["", ""])
-        yield f"| {n} | {draws or 'rerun'} | " + " | ".join(figures) + " |"
+    for draws in DRAWN:
+        for n in SIZES:
+            found = [rates[Cell(n=n, draws=draws, loss=loss)] for loss in LOSSES]
+            naive = [1 - found[1].naive_mean, found[0].naive_cases]
+            yield f"| {n} | {draws} | " + " | ".join(_shares([*_gate(found), *naive])) + " |"
+
+
+def harder_table(rates: Mapping[Cell, Rates]) -> Iterator[str]:
+    """Worlds that are less kind."""
+    yield (
+        "| world | cases | PASS at a loss of 5 | FAIL at no loss | PASS at no loss "
+        "| FAIL at a loss of 5 | FAIL at a loss of 10 |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for world in HARDER:
+        for n in HARDER_SIZES:
+            found = [rates[Cell(n=n, world=world, loss=loss)] for loss in LOSSES]
+            yield f"| {world} | {n} | " + " | ".join(_shares(_gate(found))) + " |"
+
+
+def _gate(found: Sequence[Rates]) -> list[float]:
+    """`found` are the rates at no loss, at the margin and at twice the margin."""
+    same, margin, double = found
+    return [margin.passed, same.blocked, same.passed, margin.blocked, double.blocked]
+
+
+def _shares(rates: Sequence[float]) -> list[str]:
+    return [f"{100 * each:.1f} %" for each in rates]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repetitions", type=int, default=20_000)
-    parser.add_argument("--rerun-repetitions", type=int, default=2_000)
+    parser.add_argument("--harder-repetitions", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=20_261_120)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
-    cells = [
-        Cell(n=n, draws=draws, loss=loss) for draws in (1, 3) for n in SIZES for loss in LOSSES
+    coins = [Cell(n=n, draws=d, loss=loss) for d in DRAWN for n in SIZES for loss in LOSSES]
+    harder = [
+        Cell(n=n, world=world, loss=loss)
+        for world in HARDER
+        for n in HARDER_SIZES
+        for loss in LOSSES
     ]
-    reruns = [Cell(n=n, draws=0, loss=loss) for n in (50, 100, 200, 500) for loss in LOSSES]
     with ProcessPoolExecutor(options.processes) as pool:
-        run = partial(measure, repetitions=options.repetitions, seed=options.seed)
-        rerun = partial(measure, repetitions=options.rerun_repetitions, seed=options.seed)
-        futures = {cell: pool.submit(run, cell) for cell in reversed(cells)}
-        futures |= {cell: pool.submit(rerun, cell) for cell in reruns}
-        rates = {cell: futures[cell].result() for cell in (*cells, *reruns)}
-    print(f"{options.repetitions:,} repetitions ({options.rerun_repetitions:,} of rerun), ", end="")
-    print(f"seed {options.seed}\n")
-    print("\n".join(table(rates)))
+        often = partial(measure, repetitions=options.repetitions, seed=options.seed)
+        less = partial(measure, repetitions=options.harder_repetitions, seed=options.seed)
+        futures = {cell: pool.submit(often, cell) for cell in reversed(coins)}
+        futures |= {cell: pool.submit(less, cell) for cell in harder}
+        rates = {cell: future.result() for cell, future in futures.items()}
+    print(f"Seed {options.seed}, {options.repetitions:,} repetitions:\n")
+    print("\n".join(coins_table(rates)))
+    print(f"\n{options.harder_repetitions:,} repetitions:\n")
+    print("\n".join(harder_table(rates)))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,9 @@ class Measured:
     estimate: Estimate
     excluded: bool
     """A loss of the margin is excluded: it passes, whatever the others do."""
+    could_pass: bool
+    """It is excluded if the unmeasured draws are taken at best: then they, and not the candidate,
+    stand between it and a pass, and that is no regression."""
     cases: tuple[str, ...]
     """Lost cases."""
 
@@ -122,10 +125,10 @@ def judge(measured: Measured, *, together: float, alone: float, family: int) -> 
     estimate = replace(measured.estimate, p_adjusted=together)
     why = _sentence(question, estimate, passed=measured.excluded)
     decision = Decision.PASS if measured.excluded else Decision.INCONCLUSIVE
-    if not measured.excluded and together <= question.alpha:
+    if not measured.could_pass and together <= question.alpha:
         decision = Decision.FAIL
         why += f"; worse than {question.against} beyond chance ({_p(estimate, family)})"
-    elif not measured.excluded and alone <= question.alpha:
+    elif not measured.could_pass and alone <= question.alpha:
         why += (
             f"; by itself a regression (p = {probability(alone)}), but not over the {family} "
             f"comparisons of all prompts decided together (p = {probability(together)}, Holm)"
@@ -172,7 +175,14 @@ def _tested(question: Question, compared: Pairs, lost: tuple[str, ...]) -> Measu
         unmeasured=compared.unmeasured,
     )
     excluded = z(worst, -question.margin) > needed_z
-    return Measured(question=question, estimate=estimate, excluded=excluded, cases=lost)
+    at_best = z(best, -question.margin) > for_regression.critical(question.beta)
+    return Measured(
+        question=question,
+        estimate=estimate,
+        excluded=excluded,
+        could_pass=excluded or at_best,
+        cases=lost,
+    )
 
 
 def _settled(question: Question, decision: Decision, why: str) -> Finding:

@@ -143,6 +143,16 @@ def test_unmeasured_draws_are_taken_at_worst_for_a_pass_and_at_best_for_a_regres
     assert measured.difference == 0.0
 
 
+def test_unmeasured_draws_alone_never_turn_a_pass_into_a_regression() -> None:
+    given = rows(lost=30, gained=0, n=1000)
+    assert found(given).decision is Decision.PASS
+    broken = [*given[:980], *(row(f"b{at}", [failed()], [1]) for at in range(20))]
+    said = found(broken)
+    assert said.estimate is not None
+    assert said.estimate.p_regression < 0.05
+    assert said.decision is Decision.INCONCLUSIVE
+
+
 def test_unmeasured_baseline_draws_are_filled_too() -> None:
     missing = [row(f"b{at}", [0], [failed()]) for at in range(4)]
     measured = estimate([*rows(lost=0, gained=0, n=96), *missing])

@@ -1,0 +1,170 @@
+"""What holds of verdicts for every evalset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from llmops_cli.core.policy import Floor, NoWorse, Policy, Regressed
+from llmops_cli.core.row import Arm, Row
+from llmops_cli.core.verdict import Decision, Finding, Verdict
+from tests.unit.gate.build import draw, failed, verdict
+
+FORM_UP = settings(max_examples=60, deadline=None)
+ORDER = list(Decision)
+"""Worst first."""
+
+POLICY = Policy(
+    margin=0.2, rules=[NoWorse(), Floor(minimum=0.6), Regressed(maximum=0.2), *Policy().rules[2:]]
+)
+
+Draws: TypeAlias = list[int | None]
+"""1 passes, 0 fails, None: the call failed."""
+
+indices = st.integers(0, 1_000)
+outcomes = st.lists(st.sampled_from([0, 1, 1, 1, None]), min_size=1, max_size=3)
+
+
+@dataclass(frozen=True)
+class World:
+    """An evalset in few words: `kinds` of (candidate, baseline) draws, repeated to `size` cases."""
+
+    size: int
+    kinds: list[tuple[Draws, Draws]]
+    grouped: bool
+    first: tuple[int, Draws] | None = None
+    """A candidate's draws in one case that are other than its kind's."""
+
+    def rows(self) -> list[Row]:
+        return [self._row(at) for at in range(self.size)]
+
+    def _row(self, at: int) -> Row:
+        candidate, baseline = self.kinds[at % len(self.kinds)]
+        if self.first is not None and self.first[0] == at:
+            candidate = self.first[1]
+        return Row(
+            case=f"c{at}",
+            candidate=_arm("new", candidate),
+            baseline=_arm("old", baseline),
+            group=f"g{at % 13}" if self.grouped else None,
+        )
+
+    def drawn(self, at: int) -> Draws:
+        """The candidate's draws in a case."""
+        return self.kinds[at % self.size % len(self.kinds)][0]
+
+    def redrawn(self, at: int, first: int | None) -> World:
+        """The same world with another first draw of the candidate in one case."""
+        return replace(self, first=(at % self.size, [first, *self.drawn(at)[1:]]))
+
+
+def _worlds(grouped: st.SearchStrategy[bool]) -> st.SearchStrategy[World]:
+    return st.builds(
+        World,
+        size=st.integers(10, 60),
+        kinds=st.lists(st.tuples(outcomes, outcomes), min_size=1, max_size=8),
+        grouped=grouped,
+        first=st.none(),
+    )
+
+
+worlds = _worlds(st.booleans())
+single = _worlds(st.just(False))
+"""Without groups. With them the design effect is estimated from the same cases, so that one case
+may move it and the mean in opposite ways: near the critical value the two properties below hold
+almost always, but not by construction."""
+
+
+def _arm(request: str, values: Draws) -> Arm:
+    draws = tuple(failed() if value is None else draw(bool(value)) for value in values)
+    return Arm(request=request, facts="f", planned=len(draws), draws=draws)
+
+
+def decided(rows: list[Row]) -> Verdict:
+    return verdict(rows, POLICY)
+
+
+def decisions(rows: list[Row]) -> dict[str, Decision]:
+    return {found.rule: found.decision for found in decided(rows).findings}
+
+
+def _said_of(world: World) -> list[tuple[str, Decision, str]]:
+    return list(map(said, decided(world.rows()).findings))
+
+
+def said(found: Finding) -> tuple[str, Decision, str]:
+    return (found.rule, found.decision, found.why)
+
+
+@FORM_UP
+@given(st.data(), worlds)
+def test_the_order_of_cases_changes_nothing(data: st.DataObject, world: World) -> None:
+    shuffled = data.draw(st.permutations(world.rows()))
+    assert list(map(said, decided(shuffled).findings)) == _said_of(world)
+
+
+@FORM_UP
+@given(worlds)
+def test_the_names_of_cases_and_groups_change_nothing(world: World) -> None:
+    renamed = [
+        replace(row, case=f"case of {row.case}", group=row.group and f"team {row.group}")
+        for row in world.rows()
+    ]
+    assert list(map(said, decided(renamed).findings)) == _said_of(world)
+
+
+@FORM_UP
+@given(single, indices)
+def test_a_worse_candidate_never_gets_a_better_decision(world: World, at: int) -> None:
+    assume(world.drawn(at)[0] is not None)
+    before, after = decisions(world.rows()), decisions(world.redrawn(at, 0).rows())
+    for rule, decision in before.items():
+        assert ORDER.index(after[rule]) <= ORDER.index(decision)
+
+
+@FORM_UP
+@given(single, indices)
+def test_a_decision_on_an_unmeasured_draw_holds_whatever_it_would_have_been(
+    world: World, at: int
+) -> None:
+    unknown = decisions(world.redrawn(at, None).rows())
+    for answer in (0, 1):
+        known = decisions(world.redrawn(at, answer).rows())
+        for rule in ("no_worse", "floor", "regressed"):
+            if unknown[rule] in {Decision.PASS, Decision.FAIL}:
+                assert known[rule] is unknown[rule]
+
+
+@FORM_UP
+@given(worlds)
+def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
+    found = decided(world.rows())
+    all_pass = all(each.decision is Decision.PASS for each in found.findings)
+    shown = any(each.quality for each in found.findings)
+    assert (found.decision is Decision.PASS) == (all_pass and shown)
+
+
+@FORM_UP
+@given(worlds)
+def test_the_verdict_is_the_worst_finding(world: World) -> None:
+    found = decided(world.rows())
+    worst = min((each.decision for each in found.findings), key=ORDER.index)
+    assert found.decision is worst
+    assert any(each.why in found.why for each in found.findings if each.decision is worst)
+
+
+@FORM_UP
+@given(worlds)
+def test_interval_margin_and_decision_agree(world: World) -> None:
+    (found,) = (each for each in decided(world.rows()).findings if each.rule == "no_worse")
+    assume(found.estimate is not None)
+    assert found.estimate is not None
+    estimate = found.estimate
+    assert estimate.lower <= estimate.upper
+    assume(abs(estimate.lower + estimate.margin) > 1e-9)
+    assert (found.decision is Decision.PASS) == (estimate.lower > -estimate.margin)
+    if found.decision is Decision.FAIL:
+        assert estimate.upper < 1e-9
