@@ -82,7 +82,7 @@ def _link(temporary: Path, path: Path) -> None:
             raise
         if path.exists():
             raise FileExistsError(path) from error
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _written(

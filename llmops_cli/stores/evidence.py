@@ -111,6 +111,16 @@ def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
     return found
 
 
+def damage(folder: Path, evidence: Evidence) -> Iterator[IntegrityBroken]:
+    """What is wrong with the files of `evidence`; one that was cleared away is not damaged."""
+    for file in (evidence.cases, evidence.texts):
+        if file is not None and (folder / file.name).exists():
+            try:
+                _check(folder / file.name, file)
+            except IntegrityBroken as broken:
+                yield broken
+
+
 def held(
     folder: Path, evidence: Evidence
 ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
@@ -197,6 +207,7 @@ def _check(path: Path, expected: FileRef) -> None:
 
 def _broken(path: Path, why: str) -> IntegrityBroken:
     return IntegrityBroken(
-        f"{path}: {why}",
+        why,
+        where=str(path),
         hint="restore it from git (git checkout -- FILE), or measure the version again",
     )

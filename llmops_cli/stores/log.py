@@ -8,7 +8,7 @@ before, so an event that was edited, or removed from the middle, is seen by read
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, Refused
@@ -88,10 +88,10 @@ def before(events: Sequence[Event], steps: int) -> Event | None:
     return next(each for each in reversed(moves) if _number(each) == numbers[steps])
 
 
-def chains(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every prompt with a chain under `folder` (an environment's), and the chain's folder."""
-    for first in sorted(folder.rglob(_file_name(1))):
-        yield first.parent.relative_to(folder).as_posix(), first.parent
+def prompts(folder: Path) -> tuple[str, ...]:
+    """Every prompt with an event under `folder` (an environment's)."""
+    chains = {path.parent for path in folder.rglob(_PATTERN)}
+    return tuple(sorted(chain.relative_to(folder).as_posix() for chain in chains))
 
 
 def _number(event: Event) -> int:
@@ -123,5 +123,5 @@ def _file_name(seq: int) -> str:
 
 def _broken(path: Path, why: str) -> IntegrityBroken:
     return IntegrityBroken(
-        f"{path}: {why}", hint="restore it from git: git log --stat -- shows who touched it"
+        why, where=str(path), hint="restore it from git: git log --stat -- shows who touched it"
     )

@@ -101,16 +101,20 @@ class Registry:
 
     def history(self, environment: str, name: str) -> tuple[Event, ...]:
         """Every event of `name` in `environment`, oldest first; the chain is checked."""
-        return log.read_chain(self._chain(environment, name))
+        return log.read_chain(self.chain_folder(environment, name))
 
     def pointer(self, environment: str, name: str) -> Event | None:
         """The event that says what `environment` runs; None: it does not run `name`."""
         return log.pointer(self.history(environment, name))
 
+    def prompts_in(self, environment: str) -> tuple[str, ...]:
+        """The prompts that have any event in `environment`; nothing is checked."""
+        return log.prompts(self.folder / "log" / _checked("environment", environment))
+
     def running(self, environment: str) -> tuple[str, ...]:
         """The prompts that `environment` runs."""
-        folder = self.folder / "log" / _checked("environment", environment)
-        return tuple(name for name, chain in log.chains(folder) if log.read_chain(chain))
+        names = self.prompts_in(environment)
+        return tuple(name for name in names if self.pointer(environment, name) is not None)
 
     def quarantined(self, name: str) -> frozenset[int]:
         """Versions of `name` that an environment has put under quarantine."""
@@ -121,7 +125,7 @@ class Registry:
 
     def event_file(self, event: Event) -> Path:
         """Where `event` stands."""
-        return log.place_of(self._chain(event.environment, event.prompt), event)
+        return log.place_of(self.chain_folder(event.environment, event.prompt), event)
 
     def append(self, event: Event) -> Path:
         """Write `event` as the next of its chain and return its file.
@@ -133,9 +137,12 @@ class Registry:
         if event.seq > len(chain) + 1 or (
             event.seq == len(chain) + 1 and event.previous != (chain[-1].digest if chain else None)
         ):
-            raise IntegrityBroken(f"event {event.seq} does not follow from {len(chain)} before it")
+            raise IntegrityBroken(
+                f"event {event.seq} does not follow from the {len(chain)} before it",
+                where=str(self.event_file(event)),
+            )
         self._lay_foundation()
-        return log.append(self._chain(event.environment, event.prompt), event)
+        return log.append(self.chain_folder(event.environment, event.prompt), event)
 
     # evidence
 
@@ -166,6 +173,10 @@ class Registry:
     def has_rows(self, evidence: Evidence) -> bool:
         """Whether its rows are still here: `gc` drops those that nothing cites."""
         return (self._folder_of(evidence) / evidence.cases.name).exists()
+
+    def damage(self, evidence: Evidence) -> tuple[IntegrityBroken, ...]:
+        """What is wrong with its rows and texts; those that were cleared away are not damaged."""
+        return tuple(evidence_files.damage(self._folder_of(evidence), evidence))
 
     def write_evidence(
         self,
@@ -258,7 +269,8 @@ class Registry:
     def _folder_of(self, evidence: Evidence) -> Path:
         return self._evidence_folder(evidence.measurement.name, evidence.measurement.number)
 
-    def _chain(self, environment: str, name: str) -> Path:
+    def chain_folder(self, environment: str, name: str) -> Path:
+        """Where the events of `name` in `environment` stand."""
         log_of = self.folder / "log" / _checked("environment", environment)
         return log_of / _checked("prompt", name)
 
@@ -318,5 +330,7 @@ def _checked(what: str, name: str) -> str:
 
 def _broken(path: Path, why: str) -> IntegrityBroken:
     return IntegrityBroken(
-        f"{path}: {why}", hint="restore it from git: a version is never edited, release a new one"
+        why,
+        where=str(path),
+        hint="restore it from git: a version is never edited, release a new one",
     )

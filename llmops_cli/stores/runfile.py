@@ -272,5 +272,5 @@ def _mapping(plain: Json) -> Mapping[str, Json]:
 
 def _broken(path: Path, number: int, why: str) -> IntegrityBroken:
     return IntegrityBroken(
-        f"{path}:{number}: {why}", hint="fetch the file again from where the run was made"
+        why, where=f"{path}:{number}", hint="fetch the file again from where the run was made"
     )
