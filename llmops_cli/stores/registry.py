@@ -7,30 +7,20 @@ nothing that is there is ever changed: a second writer of the same name is refus
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Event, Evidence, EvidenceRow, Measurement, Version
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores import log
-from llmops_cli.stores.atomic import (
-    Redact,
-    disk_trouble,
-    sync_folder,
-    write_bytes,
-)
-from llmops_cli.stores.records import BadRecord, from_bytes
+from llmops_cli.stores.atomic import Redact, write_bytes
+from llmops_cli.stores.versions import read_version, target_of, write_version
+
+__all__ = ["Registry", "target_of"]
 
 FOLDER = ".llmops"
 _ATTRIBUTES = """\
@@ -42,11 +32,6 @@ evidence/**/*.gz binary linguist-generated
 _IGNORED = "store/\n.new-*\n"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
-
-
-def target_of(version: Version) -> Target:
-    """The target exactly as it was released, from the snapshot alone."""
-    return Target(prompt=version.prompt, model=version.model)
 
 
 class Registry:
@@ -70,7 +55,7 @@ class Registry:
         numbers = self._numbers(name)
         if number not in numbers:
             raise UnknownName("version", f"{name}@v{number}", [f"{name}@v{n}" for n in numbers])
-        return _read_version(self._version_folder(name, number), name, number)
+        return read_version(self._version_folder(name, number), name, number)
 
     def sources(self, version: Version) -> Mapping[str, bytes]:
         """The source files of `version` as they were written, by path under `prompts/`."""
@@ -80,22 +65,7 @@ class Registry:
     def add_version(self, version: Version, sources: Mapping[str, bytes]) -> None:
         """Write a new version. Raises `Refused` where the number is taken."""
         self._lay_foundation()
-        final = self._version_folder(version.name, version.number)
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
-        except OSError as error:
-            raise disk_trouble(final, error) from error
-        try:
-            for path, content in sources.items():
-                write_bytes(new / "files" / path, content)
-            record = {**_plain(version), "digest": version.digest}
-            text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
-            write_bytes(new / "version.json", text.encode() + b"\n")
-            new.chmod(0o755)
-            _take_name(new, final, version)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        write_version(self._version_folder(version.name, version.number), version, sources)
 
     # events
 
@@ -281,44 +251,6 @@ class Registry:
                 write_bytes(self.folder / name, content.encode())
 
 
-def _read_version(folder: Path, name: str, number: int) -> Version:
-    path = folder / "version.json"
-    try:
-        record = from_bytes(path.read_bytes())
-        stated = record.pop("digest", None)
-        version = from_plain(Version, record)
-    except (OSError, BadRecord, Misshapen) as error:
-        raise _broken(path, str(error)) from error
-    if (version.name, version.number) != (name, number):
-        raise _broken(path, f"it says it is {version.address}")
-    if version.digest != stated or target_of(version).digest != version.target:
-        raise _broken(path, "its content is not what was released")
-    for each, expected in version.files.items():
-        source = folder / "files" / each
-        if not source.is_file() or digest_bytes(source.read_bytes()) != expected:
-            raise _broken(source, "its content is not what was released")
-    return version
-
-
-def _take_name(new: Path, final: Path, version: Version) -> None:
-    try:
-        os.rename(new, final)  # noqa: PTH104 - Path.rename would replace an empty folder silently
-        sync_folder(final.parent)
-    except OSError as error:
-        if final.exists():
-            raise Refused(
-                f"{version.address} was released by someone else meanwhile",
-                hint=f"run llmops release {version.name} again: it takes the next number",
-            ) from error
-        raise disk_trouble(final, error) from error
-
-
-def _plain(version: Version) -> dict[str, object]:
-    plain = to_plain(version)
-    assert isinstance(plain, dict)
-    return plain
-
-
 def _checked(what: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise Refused(
@@ -326,11 +258,3 @@ def _checked(what: str, name: str) -> str:
             hint="lower case letters, digits, '.', '_' and '-'; '/' for folders",
         )
     return name
-
-
-def _broken(path: Path, why: str) -> IntegrityBroken:
-    return IntegrityBroken(
-        why,
-        where=str(path),
-        hint="restore it from git: a version is never edited, release a new one",
-    )

@@ -1,0 +1,96 @@
+"""A version on disk: `version.json` with the parsed target, `files/` with the sources beside it.
+
+The folder appears under its name in one step, whole, and is never changed. Reading checks every
+byte against the digests, and that the target rebuilt from the snapshot is the one released.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmops_cli.core.digest import digest_bytes
+from llmops_cli.core.errors import IntegrityBroken, Refused
+from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.prompt import Target
+from llmops_cli.core.release import Version
+from llmops_cli.stores.atomic import disk_trouble, sync_folder, write_bytes
+from llmops_cli.stores.records import BadRecord, from_bytes
+
+
+def target_of(version: Version) -> Target:
+    """The target exactly as it was released, from the snapshot alone."""
+    return Target(prompt=version.prompt, model=version.model)
+
+
+def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) -> None:
+    """Write `version` and its source files as `folder`.
+
+    Raises `Refused` where the folder is there already, `Unmeasured` where the disk refuses.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    except OSError as error:
+        raise disk_trouble(folder, error) from error
+    try:
+        for path, content in sources.items():
+            write_bytes(new / "files" / path, content)
+        record = {**_plain(version), "digest": version.digest}
+        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+        write_bytes(new / "version.json", text.encode() + b"\n")
+        new.chmod(0o755)
+        _take_name(new, folder, version)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def read_version(folder: Path, name: str, number: int) -> Version:
+    """`name@v<number>` as it stands in `folder`. Raises `IntegrityBroken`."""
+    path = folder / "version.json"
+    try:
+        record = from_bytes(path.read_bytes())
+        stated = record.pop("digest", None)
+        version = from_plain(Version, record)
+    except (OSError, BadRecord, Misshapen) as error:
+        raise _broken(path, str(error)) from error
+    if (version.name, version.number) != (name, number):
+        raise _broken(path, f"it says it is {version.address}")
+    if version.digest != stated or target_of(version).digest != version.target:
+        raise _broken(path, "its content is not what was released")
+    for each, expected in version.files.items():
+        source = folder / "files" / each
+        if not source.is_file() or digest_bytes(source.read_bytes()) != expected:
+            raise _broken(source, "its content is not what was released")
+    return version
+
+
+def _take_name(new: Path, final: Path, version: Version) -> None:
+    try:
+        os.rename(new, final)  # noqa: PTH104 - Path.rename would replace an empty folder silently
+        sync_folder(final.parent)
+    except OSError as error:
+        if final.exists():
+            raise Refused(
+                f"{version.address} was released by someone else meanwhile",
+                hint=f"run llmops release {version.name} again: it takes the next number",
+            ) from error
+        raise disk_trouble(final, error) from error
+
+
+def _plain(version: Version) -> dict[str, object]:
+    plain = to_plain(version)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _broken(path: Path, why: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        why,
+        where=str(path),
+        hint="restore it from git: a version is never edited, release a new one",
+    )
