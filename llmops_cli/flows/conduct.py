@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
 from llmops_cli.flows.contest import Contest
@@ -103,8 +103,8 @@ def conduct(
         _pool(run)
         _measure(workspace, run, options, progress)
     _decide(run)
-    for again in (_renew_changed_baselines, _look_further):
-        while not (run.interrupted or options.offline) and again(run, options.now):
+    for again in (_renew_changed_models, _look_further):
+        while not run.interrupted and again(run, options):
             _measure(workspace, run, options, progress)
             _decide(run)
     return run
@@ -173,11 +173,21 @@ def _pool(run: Run) -> None:
 
 
 def _decide(run: Run) -> None:
+    """Compares and decides; a change of policy is a finding of its own."""
     run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
     by_prompt: dict[str, list[Trial]] = {}
     for at, each in enumerate(run.pairings):
         by_prompt.setdefault(each.contest.candidate.name, []).append(_trial(each, run, at))
-    run.verdicts = decide_all(by_prompt)
+    changed = {each.contest.candidate.name: each.contest.policy_changes for each in run.pairings}
+    run.verdicts = {
+        name: replace(verdict, findings=(*verdict.findings, *_policy_findings(changed[name])))
+        for name, verdict in decide_all(by_prompt).items()
+    }
+
+
+def _policy_findings(changes: Sequence[str]) -> Iterator[Finding]:
+    for change in changes:
+        yield Finding(rule="policy", decision=Decision.PASS, why=change)
 
 
 def _trial(each: Pairing, run: Run, at: int) -> Trial:
@@ -193,30 +203,36 @@ def _trial(each: Pairing, run: Run, at: int) -> Trial:
     )
 
 
-def _renew_changed_baselines(run: Run, now: str) -> bool:
-    """Plans the baseline anew where another model answered it under the same name."""
+def _renew_changed_models(run: Run, options: Options) -> bool:
+    """Plans an arm anew where another model answered it under the same name.
+
+    The baseline first; where the candidate's reused draws are the older ones, then the candidate.
+    Offline nothing can be drawn, and so the run is INCOMPLETE.
+    """
     renewed = False
     for at, each in enumerate(run.pairings):
         baseline, compared = each.others.get("baseline"), run.comparisons[at]
-        if baseline is None or each.contest.watch or baseline.renewed:
+        arm = next((one for one in (baseline, each.candidate) if one and not one.renewed), None)
+        if baseline is None or arm is None or each.contest.watch:
             continue
-        asked = {(arm.target.model.provider, arm.target.model.model) for arm in each.arms[:2]}
+        asked = {(one.target.model.provider, one.target.model.model) for one in each.arms[:2]}
         ours, theirs = compared.candidate.served_models, compared.baseline.served_models
         if len(asked) == 1 and ours and theirs and set(ours) != set(theirs):
-            baseline.not_before, baseline.renewed, baseline.pools = now, True, False
+            arm.not_before, arm.renewed, arm.pools = options.now, True, False
             run.notes.append(
-                f"{each.round.evalset.name}: {' and '.join(theirs)} answered the baseline and "
-                f"{' and '.join(ours)} the candidate under one model name: "
-                "the baseline was drawn anew"
+                f"{each.round.evalset.name}: under one model name {' and '.join(theirs)} answered "
+                f"the baseline and {' and '.join(ours)} the candidate: the {arm.role} is drawn anew"
             )
             each.plan(set())
             renewed = True
     return renewed
 
 
-def _look_further(run: Run, _: str) -> bool:
+def _look_further(run: Run, options: Options) -> bool:
     """Plans more draws where the policy asks for a rerun and a further look can decide."""
     further = False
+    if options.offline:
+        return further
     for at, each in enumerate(run.pairings):
         verdict = run.verdicts[each.contest.candidate.name]
         if verdict.decision is not Decision.INCONCLUSIVE:

@@ -8,8 +8,8 @@ measuring come after.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
@@ -104,6 +104,8 @@ class Contest:
     anchors: Mapping[str, Contender] = field(default_factory=dict)
     watch: bool = False
     """The candidate is what runs already: its fresh draws against its own evidence."""
+    policy_changes: tuple[str, ...] = ()
+    """How this change's own policy differs from the one at the base revision, which decides."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
     notes: tuple[str, ...] = ()
@@ -203,6 +205,7 @@ def _contest(
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
+        policy_changes=tuple(_policy_changes(workspace, rounds, environment)),
         against_environment=selection.baseline is None and selection.baseline_model is None,
         notes=notes,
     )
@@ -224,12 +227,36 @@ def _baseline(
     return workspace.contender(name, environment.name), ()
 
 
+def _policy(rules: Project, evalset: Evalset, environment: str) -> Policy:
+    """The policy of `rules` for an evalset in an environment."""
+    ours = next((each for each in rules.environments if each.name == environment), None)
+    return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
+
+
+def _policy_changes(
+    workspace: Workspace, rounds: Sequence[Round], environment: Environment
+) -> Iterator[str]:
+    """What the working copy would decide by, where that is not what decides."""
+    for each in rounds:
+        wanted = _policy(workspace.project, each.evalset, environment.name)
+        changed = [
+            f"{one.name} {getattr(each.policy, one.name)} → {getattr(wanted, one.name)}"
+            for one in fields(Policy)
+            if one.name != "rules" and getattr(each.policy, one.name) != getattr(wanted, one.name)
+        ]
+        if tuple(wanted.rules) != tuple(each.policy.rules):
+            changed.append("rules")
+        if changed:
+            yield (
+                f"this change also changes the policy of {each.evalset.name} "
+                f"({', '.join(changed)}); decided by the policy at the base revision"
+            )
+
+
 def _round(
     evalset: Evalset, selection: Selection, environment: Environment, rules: Project
 ) -> Round:
-    judged_by = rules.gate_of(evalset)
-    ours = next((each for each in rules.environments if each.name == environment.name), None)
-    policy = policy_of(rules.gate, judged_by, ours.gate if ours else {})
+    policy = _policy(rules, evalset, environment.name)
     cases: Sequence[Case] = evalset.cases
     if selection.cases:
         cases = [case for case in cases if any(fnmatchcase(case.id, w) for w in selection.cases)]

@@ -7,8 +7,8 @@ request, the baseline needs no draw: the same question has one answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from llmops_cli.core import row
@@ -78,7 +78,8 @@ class Pairing:
     def rows(self, role: str = "baseline") -> Iterator[Row]:
         """One row per case: the candidate beside the arm called `role`, if there is one."""
         other = self.others.get(role)
-        yield from rows(self.round.cases, self.candidate, other, self.scorers)
+        for each in rows(self.round.cases, self.candidate, other, self.scorers):
+            yield _asked_again(each) if self.contest.watch else each
         if role == "baseline":
             yield from (gone(case) for case in self.removed)
 
@@ -149,6 +150,8 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
     if any(kind.live for kind in scorers.kinds):
         for arm in (candidate, *others.values()):
             arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
+    before = _cases_before(workspace, contest, this)
+    here = {case.id: case.facts for case in this.evalset.cases} if before else {}
     return Pairing(
         contest=contest,
         round=this,
@@ -156,18 +159,35 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         candidate=candidate,
         others=others,
         own_baseline=own,
-        removed=_removed(workspace, contest, this),
+        removed=tuple(case for case in before if case not in here),
+        notes=tuple(_news(before, here)),
     )
 
 
-def _removed(workspace: Workspace, contest: Contest, this: Round) -> tuple[str, ...]:
-    """Cases that the baseline's evidence has and the evalset has not."""
+def _cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mapping[str, str]:
+    """Facts by case id that the baseline's evidence was measured on."""
     baseline = contest.baseline
     if baseline is None or baseline.version is None:
-        return ()
-    here = {case.id for case in this.evalset.cases}
-    before = workspace.evidenced_cases(contest.prompt, baseline.version, this.evalset.name)
-    return tuple(case for case in before if case not in here)
+        return {}
+    return workspace.evidenced_cases(contest.prompt, baseline.version, this.evalset.name)
+
+
+def _news(before: Mapping[str, str], here: Mapping[str, str]) -> Iterator[str]:
+    """Added and edited cases, told apart: both arms are measured on them anew."""
+    if not before:
+        return
+    added = sum(case not in before for case in here)
+    edited = sum(before.get(case, facts) != facts for case, facts in here.items())
+    for count, what in ((added, "added"), (edited, "edited")):
+        if count:
+            yield f"{count} case{'s' if count != 1 else ''} {what} since the baseline's evidence"
+
+
+def _asked_again(each: Row) -> Row:
+    """A row whose arms never count as one request: the same question, at another time."""
+    assert each.candidate is not None
+    asked = f"{each.candidate.request} again"
+    return replace(each, candidate=replace(each.candidate, request=asked))
 
 
 def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:

@@ -251,12 +251,14 @@ def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
         yield "run the same command again: everything that was answered is kept"
         return
     match verdict.decision:
+        case Decision.PASS if contest.watch or not contest.against_environment:
+            return
         case Decision.PASS if version is None:
             yield f"llmops release {name}   # then measure and promote it"
-        case Decision.PASS if not contest.watch:
+        case Decision.PASS:
             yield f"llmops promote {name}@v{version} --to {contest.environment} -m 'why'"
         case Decision.FAIL:
-            yield "fix the prompt, or show every case: llmops eval --verbose"
+            yield f"fix {name}, or look at every case: llmops eval {name} --verbose"
         case Decision.INCOMPLETE:
             yield "run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if contest.baseline is None:

@@ -17,7 +17,7 @@ from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Identifies, Provider, World
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.files.paths import MAX_FILE
-from llmops_cli.files.project import Project, find_root, load_project
+from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.scorers import Check
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
@@ -117,11 +117,15 @@ class Workspace:
             for model in self.project.models.values()
             if (model.provider, model.model) == (frozen.provider, frozen.model)
         ]
+        alias = self.project.models.get(frozen.name)
+        if not same and alias is not None:  # the alias means another model now
+            return replace(target, model=replace(frozen, name=f"{frozen.provider}/{frozen.model}"))
         if not same:
             return target
         today = next((model for model in same if model.name == frozen.name), same[0])
         reached = replace(
             frozen,
+            name=today.name,
             base_url=today.base_url,
             api_key_env=today.api_key_env,
             headers=today.headers,
@@ -130,13 +134,13 @@ class Workspace:
         )
         return replace(target, model=reached)
 
-    def evidenced_cases(self, name: str, number: int, evalset: str) -> tuple[str, ...]:
-        """Ids of the cases that the newest evidence of a version has for `evalset`."""
+    def evidenced_cases(self, name: str, number: int, evalset: str) -> Mapping[str, str]:
+        """Facts of each case by id, as the newest evidence of a version has them for `evalset`."""
         for evidence in reversed(self.registry.evidence(name, number)):
             if self.registry.has_rows(evidence):
                 rows = self.registry.evidence_rows(evidence)
-                return tuple(row.case for row in rows if row.evalset == evalset)
-        return ()
+                return {row.case: row.facts for row in rows if row.evalset == evalset}
+        return {}
 
     def reuse_run(self, path: Path) -> None:
         """Puts into the store what a run file holds, once. Raises `Refused` where it is none."""
@@ -163,7 +167,7 @@ def open_workspace(
     known = catalogue()
     environ = os.environ if environ is None else environ
     project = load_project(root, known, check=options_check(root, environ))
-    rules = project if base is None else load_project(root, known, source=at_revision(root, base))
+    rules = project if base is None else _rules_at(base, project)
     with ExitStack() as stack:
         results = stack.enter_context(open_results(root / STORE))
         yield Workspace(
@@ -176,6 +180,15 @@ def open_workspace(
             environ=environ,
             stack=stack,
         )
+
+
+def _rules_at(base: str, project: Project) -> Project:
+    """The project at a git revision; before it began, its policy is the default and trusts none."""
+    source = at_revision(project.root, base)
+    if PROJECT_FILE in source.files("."):
+        return load_project(project.root, project.surroundings.catalogue, source=source)
+    environments = tuple(replace(each, gate={}) for each in project.environments)
+    return replace(project, environments=environments, gate={}, evalsets={}, trust=())
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:
