@@ -1,3 +1,35 @@
-"""The release gate for prompts."""
+"""The release gate for prompts.
+
+The public Python API, loaded when it is used: `load_project` and `evaluate` for notebooks and
+tests, `compare` and `decide` for rows of one's own. Everything else is internal.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmops_cli.flows.evaluate import Wishes, evaluate
+    from llmops_cli.flows.workspace import open_project as load_project
+    from llmops_cli.gate.compare import compare
+    from llmops_cli.gate.decide import decide
 
 __version__ = "0.1.0"
+__all__ = ["Wishes", "__version__", "compare", "decide", "evaluate", "load_project"]
+
+_HOMES = {
+    "Wishes": ("llmops_cli.flows.evaluate", "Wishes"),
+    "evaluate": ("llmops_cli.flows.evaluate", "evaluate"),
+    "load_project": ("llmops_cli.flows.workspace", "open_project"),
+    "compare": ("llmops_cli.gate.compare", "compare"),
+    "decide": ("llmops_cli.gate.decide", "decide"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -54,18 +54,23 @@ class Evaluated:
     run: Run | None = None
 
 
+def unseen(_done: int, _planned: int, _failed: int) -> None:
+    """Progress that nobody watches."""
+
+
 def evaluate(
     start: Path,
-    wishes: Wishes,
+    wishes: Wishes | None = None,
     *,
-    progress: Progress,
+    progress: Progress = unseen,
     environ: Mapping[str, str] | None = None,
 ) -> Evaluated:
-    """Measures what `wishes` select in the project around `start`, and decides.
+    """Measures what `wishes` (default: everything) select in the project around `start`.
 
     Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
     disk or git get in the way. What goes wrong in a call is in the report.
     """
+    wishes = wishes or Wishes()
     with open_workspace(start, environ=environ, base=wishes.base) as workspace:
         for path in wishes.reuse:
             workspace.reuse_run(path)

@@ -155,6 +155,12 @@ class Workspace:
                 self.results.ingest(evidence.digest, *self.registry.evidence_held(evidence))
 
 
+def open_project(start: Path) -> Project:
+    """The project around `start`, for looking at it: raises `InvalidFiles` for all problems."""
+    root = find_root(start)
+    return load_project(root, catalogue(), check=options_check(root, os.environ))
+
+
 @contextmanager
 def open_workspace(
     start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
