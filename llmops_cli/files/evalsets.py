@@ -12,8 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_cli.core.case import Evalset, ScorerSpec
-from llmops_cli.core.digest import Json
+from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.errors import Location, suggestion
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.files import github
@@ -21,6 +20,7 @@ from llmops_cli.files.cases import CaseReader, Expectations
 from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.gates import read_gate
 from llmops_cli.files.paths import Unreadable, within
+from llmops_cli.files.policy import spelled
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.rows import Row, rows_of
 from llmops_cli.files.schema import NAME, WrittenEvalset, WrittenPrompt
@@ -42,7 +42,8 @@ class Header:
     complete: bool
     """Whether all its scorers could be read."""
     repeats: int
-    gate: Mapping[str, Json]
+    gate: Mapping[str, Any]
+    gate_at: Location
     retired: Mapping[str, str]
     table: str | None
     """The file of cases, from the project's root; None where the cases stand in `rows`."""
@@ -95,6 +96,7 @@ class EvalsetReader:
             complete=len(self._problems) == before,
             repeats=written.repeats,
             gate=read_gate(written.gate, where, self._problems, "gate"),
+            gate_at=where("gate", "rules"),
             retired=written.retired,
             table=None if inline else self._table(str(written.cases), document),
             rows=data["cases"] if inline else (),
@@ -130,6 +132,7 @@ class EvalsetReader:
             complete=len(self._problems) == before,
             repeats=1,
             gate={},
+            gate_at=where(),
             retired={},
             table=None,
             rows=github.case_rows(prompt, written),
@@ -150,8 +153,10 @@ class EvalsetReader:
         )
         reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
         cases = reader.read(self._rows(header, schemas))
-        if not cases and len(self._problems) == before:
-            self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
+        if len(self._problems) == before:
+            if not cases:
+                self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
+            self._check_rules(header, cases)
         return Evalset(
             name=header.name,
             prompts=header.prompts,
@@ -162,6 +167,21 @@ class EvalsetReader:
             retired=header.retired,
             path=header.path,
         )
+
+    def _check_rules(self, header: Header, cases: Sequence[Case]) -> None:
+        """The metrics and tags that the evalset's own rules speak of are there."""
+        specs = (*header.scorers, *(spec for case in cases for spec in case.scorers))
+        known = {
+            "metric": {"pass", *(spec.label for spec in specs)},
+            "tag": {tag for case in cases for tag in case.tags},
+        }
+        for rule in header.gate.get("rules", ()):
+            name, options = spelled(rule)
+            for what, names in known.items():
+                wanted = options.get(what)
+                if wanted is not None and wanted not in names:
+                    message = f"the rule '{name}' speaks of a {what} '{wanted}' that is not there"
+                    self._problems.add(header.gate_at, message, suggestion(wanted, sorted(names)))
 
     def _rows(self, header: Header, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
         if header.table is None:

@@ -9,43 +9,32 @@ capped result, loops at most two deep, and a cap on what is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import (
     StrictUndefined,
+    Template,
     TemplateRuntimeError,
     TemplateSyntaxError,
-    Template,
-    Undefined,
     meta,
     nodes,
 )
-from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.loaders import DictLoader
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from llmops_cli.core.errors import suggestion
+from llmops_cli.files.filters import MAX_OUTPUT, bounded_filters, is_number, printable, weight
 
-MAX_OUTPUT = 4_000_000
-"""Characters that one template may write, and values that one operation may touch."""
 MAX_LOOPS = 2
 MAX_INCLUDES = 5
 MAX_DEPTH = 60
 """Python, into which Jinja compiles, has its own limits a little further on."""
 
 MARKERS = ("{{", "{%", "{#")
-FILTERS = (
-    *("abs", "batch", "capitalize", "count", "dictsort", "first", "float", "groupby", "int"),
-    *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr"),
-    *("reverse", "round", "select", "selectattr", "slice", "sort", "string", "sum", "title"),
-    *("trim", "truncate", "unique", "upper", "urlencode", "wordcount"),
-)
-"""Jinja's own filters that the language keeps; `default`, `join` … are ours."""
 METHODS = frozenset(
     (
         *("capitalize", "casefold", "count", "endswith", "find", "get", "index", "isalpha"),
@@ -99,20 +88,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             loader=DictLoader(includes or {}),
             undefined=StrictUndefined,
-            finalize=_printable,
+            finalize=printable,
             keep_trailing_newline=True,
             optimized=False,  # constants are computed when rendering, under the same limits
             autoescape=False,  # prompts are text, not HTML
         )
         self.globals.clear()
-        self.filters = {name: _bounded(JINJA_FILTERS[name]) for name in FILTERS} | {
-            "default": _default,
-            "d": _default,
-            "indent": _indent,
-            "join": _join,
-            "replace": _replace,
-            "tojson": _tojson,
-        }
+        self.filters = bounded_filters()
 
     def examine(self, source: str) -> Examined:
         """Parse `source` and check it against the dialect. Raises `BadTemplate`."""
@@ -159,9 +141,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "+":
-            if not _number(left) and _weight(left) + _weight(right) > MAX_OUTPUT:
+            if not is_number(left) and weight(left) + weight(right) > MAX_OUTPUT:
                 raise TemplateRuntimeError("'+' makes too much text")
-        elif operator == "**" or not (_number(left) and _number(right)):
+        elif operator == "**" or not (is_number(left) and is_number(right)):
             raise TemplateRuntimeError(f"'{operator}' is for numbers only, and '**' for none")
         elif operator == "*" and abs(left * right) > 2**53:
             raise TemplateRuntimeError("'*' makes too large a number")
@@ -226,101 +208,3 @@ def _included(tree: nodes.Template) -> Iterator[tuple[str, int]]:
 
 def _unknown(what: str, name: str, known: Mapping[str, Any], line: int) -> BadTemplate:
     return BadTemplate(f"unknown {what} '{name}'", line=line, hint=suggestion(name, sorted(known)))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float))
-
-
-def _weight(value: Any) -> int:
-    """How much text or how many items a value holds, counted no further than the cap.
-
-    Raises for what is not plain data: undefined names in a list, functions.
-    """
-    total = 0
-    waiting = [value]
-    while waiting and total <= MAX_OUTPUT:
-        each = waiting.pop()
-        if isinstance(each, str):
-            total += len(each)
-        elif isinstance(each, dict):
-            total += len(each)
-            waiting.extend(each.values())
-        elif isinstance(each, (list, tuple)):
-            total += len(each)
-            waiting.extend(each)
-        elif each is None or _number(each):
-            total += 1
-        elif not isinstance(each, Undefined):
-            raise TemplateRuntimeError(f"a {type(each).__name__} is no plain data")
-        else:
-            str(each)  # raises, naming what is not there
-    return total
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, (str, int, float, Undefined)):
-        return value
-    if value is None:
-        raise TemplateRuntimeError("nothing to write: the value is null (use `or`, or `if`)")
-    if isinstance(value, (list, dict, tuple)):
-        _light(value)
-        return value
-    raise TemplateRuntimeError(f"a {type(value).__name__} cannot be written as text")
-
-
-def _light(*values: Any) -> None:
-    if sum(map(_weight, values)) > MAX_OUTPUT:
-        raise TemplateRuntimeError("too much text for one operation")
-
-
-def _bounded(filter_: Any) -> Any:
-    """Jinja's own filter, refusing arguments that could make it allocate without bound."""
-
-    def bounded(*args: Any, **options: Any) -> Any:
-        for each in (*args, *options.values()):
-            if isinstance(each, (str, list, dict, tuple)):
-                _light(each)
-            elif isinstance(each, int) and abs(each) > MAX_OUTPUT and len(args) > 1:
-                raise TemplateRuntimeError(f"{each} is too large a number for a filter")
-        return filter_(*args, **options)
-
-    vars(bounded).update(getattr(filter_, "__dict__", {}))  # keeps Jinja's @pass_environment marks
-    return bounded
-
-
-def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002
-    missing = isinstance(value, Undefined) or value is None or (boolean and not value)
-    return other if missing else value
-
-
-def _indent(text: str, width: int = 4, first: bool = False) -> str:  # noqa: FBT001, FBT002
-    if not 0 <= width <= 100:
-        raise TemplateRuntimeError("indent takes 0 to 100 spaces")
-    lines = str(text).splitlines(keepends=True)
-    return "".join(
-        " " * width + line if line.strip() and (first or position) else line
-        for position, line in enumerate(lines)
-    )
-
-
-def _join(items: Any, separator: str = "") -> str:
-    items = list(items)
-    _light(items)
-    if len(separator) * len(items) > MAX_OUTPUT:
-        raise TemplateRuntimeError("join makes too much text")
-    return str(separator).join(str(_printable(each)) for each in items)
-
-
-def _replace(text: str, old: str, new: str) -> str:
-    text, old, new = str(text), str(old), str(new)
-    if len(text) + text.count(old) * len(new) > MAX_OUTPUT:
-        raise TemplateRuntimeError("replace makes too much text")
-    return text.replace(old, new)
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    _light(value)
-    if indent is not None and not 0 <= indent <= 8:
-        raise TemplateRuntimeError("tojson takes an indent of 0 to 8")
-    return json.dumps(value, indent=indent, ensure_ascii=False)

@@ -174,7 +174,23 @@ def test_a_retired_case_is_gone(project: Written) -> None:
     ]
 
 
+def test_rules_of_an_evalset_speak_of_metrics_and_tags_that_are_there(project: Written) -> None:
+    project.write(
+        "evalsets/support.yaml",
+        "cases: support.jsonl\nscorers: [{exact: {name: same}}]\n"
+        "gate:\n  rules:\n    - floor: {metric: sane, min: 0.9}\n    - no_worse: {tag: vip}\n",
+    )
+    assert project.problems() == [
+        (
+            "evalsets/support.yaml:4: the rule 'floor' speaks of a metric 'sane' that is not there"
+            " (did you mean 'same'?)"
+        ),
+        "evalsets/support.yaml:4: the rule 'no_worse' speaks of a tag 'vip' that is not there",
+    ]
+
+
 def test_a_gate_has_rules_in_three_spellings(project: Written) -> None:
+    project.write("evalsets/support.jsonl", CASE.replace("}\n", ', "tags": ["vip"]}\n'))
     project.write(
         "evalsets/support.yaml",
         "cases: support.jsonl\nscorers: [exact]\n"

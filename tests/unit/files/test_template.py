@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.catalogue import Option, ScorerKind
 from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.files.template import Options, Templates
@@ -145,6 +146,20 @@ CASE = Case(
 )
 def test_a_single_expression_keeps_its_type_and_text_is_text(written: Any, value: Any) -> None:
     assert options({"value": written}, CASE) == {"value": value}
+
+
+def test_an_option_that_takes_no_templates_is_left_as_it_is() -> None:
+    kind = ScorerKind(
+        name="k",
+        target="m:f",
+        summary="",
+        options={
+            "raw": Option(type=str, help="", template=False),
+            "value": Option(type=str, help=""),
+        },
+    )
+    spec = ScorerSpec(kind="k", label="k", options={"raw": "{{ q }}", "value": "{{ q }}"})
+    assert Options(spec, kind).render(CASE) == {"raw": "{{ q }}", "value": "Where?"}
 
 
 @pytest.mark.parametrize(
