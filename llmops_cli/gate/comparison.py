@@ -2,7 +2,8 @@
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
 Nothing is filled in here: `measured` says how many draws a total stands on, `wanted` how many it
-should stand on, and what to make of the difference is decided where a test is made.
+should stand on, and what to make of the difference is decided where a test is made. Columns are
+compared by identity: `==` between arrays is no answer.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class CriticalState(IntEnum):
     """The first judged draw failed and the `confirm` draws do not settle it yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tally:
     """Sums over the measured draws of each case, and how many draws those are."""
 
@@ -45,8 +46,7 @@ class Tally:
 
     def mean(self) -> Floats:
         """The mean of each case's measured draws; NaN where there is none."""
-        with np.errstate(invalid="ignore"):
-            means: Floats = self.total / np.where(self.measured > 0, self.measured, np.nan)
+        means: Floats = self.total / np.where(self.measured > 0, self.measured, np.nan)
         return means
 
     def filled(self, wanted: Counts, value: float) -> Floats:
@@ -56,7 +56,7 @@ class Tally:
         return means
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
     """One metric in both arms."""
 
@@ -68,7 +68,7 @@ class Scores:
     baseline: Tally
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Side:
     """One arm: what each case wanted and spent, and over all of them what went wrong.
 
@@ -117,7 +117,7 @@ class CaseShare:
     baseline: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
     """What `compare` makes of a stream of rows."""
 

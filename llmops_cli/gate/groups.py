@@ -43,7 +43,7 @@ class Reference:
 NORMAL = Reference()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clusters:
     """Which of `count` groups, numbered from 0, each case of a sample is in."""
 

@@ -130,8 +130,8 @@ def judge(measured: Measured, *, together: float, alone: float, family: int) -> 
         why += f"; worse than {question.against} beyond chance ({_p(estimate, family)})"
     elif not measured.could_pass and alone <= question.alpha:
         why += (
-            f"; by itself a regression (p = {probability(alone)}), but not over the {family} "
-            f"comparisons of all prompts decided together (p = {probability(together)}, Holm)"
+            f"; by itself a regression ({probability(alone)}), but not over the {family} "
+            f"comparisons of all prompts decided together ({probability(together)}, Holm)"
         )
     return replace(
         _settled(question, decision, why),
@@ -240,7 +240,7 @@ def _requests(n: int) -> str:
 
 
 def _p(estimate: Estimate, family: int) -> str:
-    alone = f"p = {probability(estimate.p_regression)}"
+    alone = probability(estimate.p_regression)
     if family == 1:
         return alone
     return f"{alone}, over {family} comparisons {probability(estimate.p_adjusted)}"

@@ -15,7 +15,7 @@ from llmops_cli.gate.comparison import Comparison, Flags, Floats, Tally
 from llmops_cli.gate.groups import Clusters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs:
     """Compared cases of one metric; differences are candidate − baseline on [−1, 1]."""
 

@@ -142,7 +142,7 @@ def regressed(rule: Regressed, trial: Trial) -> Finding:
 
 def errors(rule: Errors, trial: Trial) -> Finding:
     """At most `maximum` of an arm's draws failed or went unscored."""
-    arms = {"candidate": trial.comparison.candidate, "baseline": trial.comparison.baseline}
+    arms = _arms(trial)
     shares = {name: _without_result(side) for name, side in arms.items() if side.planned}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
@@ -155,6 +155,13 @@ def errors(rule: Errors, trial: Trial) -> Finding:
         evalset=trial.evalset,
         figures={**shares, "maximum": rule.maximum},
     )
+
+
+def _arms(trial: Trial) -> dict[str, Side]:
+    """Every arm of a trial by its name."""
+    anchors = {f"anchor {version}": each.baseline for version, each in trial.anchors.items()}
+    compared = trial.comparison
+    return {"candidate": compared.candidate, "baseline": compared.baseline, **anchors}
 
 
 def _without_result(side: Side) -> float:
@@ -207,7 +214,7 @@ def coverage(_rule: Coverage, trial: Trial) -> Finding:
             "edited": told["edited since the baseline"],
             "removed": len(gone),
             "retired": told["retired"],
-            "missing": comparison.candidate.missing + comparison.baseline.missing,
+            "missing": sum(side.missing for side in _arms(trial).values()),
         },
     )
 
@@ -222,12 +229,8 @@ def everything_made(trial: Trial) -> Finding | None:
 
 def _unmade(trial: Trial) -> str | None:
     """Which planned draws are missing, in words; None: none is, and something was planned."""
-    comparison = trial.comparison
-    if not comparison.candidate.present.any():
+    if not trial.comparison.candidate.present.any():
         return "no case was planned"
-    missing = {
-        "candidate": comparison.candidate.missing,
-        "baseline": comparison.baseline.missing,
-    }
+    missing = {arm: side.missing for arm, side in _arms(trial).items()}
     said = [f"{counted(n, f'planned {arm} draw')} missing" for arm, n in missing.items() if n]
     return ", ".join(said) or None

@@ -23,7 +23,7 @@ NOTHING = 1e-12
 """Below it a mean difference is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
     """Values within [low, high]: distinct ones with their weights, `n` in all."""
 

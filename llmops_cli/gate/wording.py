@@ -43,8 +43,10 @@ def counted(n: int, noun: str) -> str:
 
 
 def probability(p: float) -> str:
-    """`0.031`, `< 0.0001`."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    """`p = 0.031`, `p = 0.42`, `p < 0.0001`."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    return f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def listed(names: tuple[str, ...], *, at_most: int = 5) -> str:

@@ -145,7 +145,7 @@ def test_a_regression_that_survives_the_adjustment_names_both_p_values() -> None
     good = trial(rows(lost=0, gained=0, n=60), evalset="good")
     decided = decide([bad, good])
     assert decided.decision is Decision.FAIL
-    assert decided.why.endswith("(p = 0.0013, over 2 comparisons 0.0027)")
+    assert decided.why.endswith("(p = 0.0013, over 2 comparisons p = 0.0027)")
 
 
 def test_prompts_decided_together_do_not_cry_wolf_together() -> None:

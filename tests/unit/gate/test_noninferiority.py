@@ -8,6 +8,7 @@ import pytest
 
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Anchor, NoWorse, Policy
+from llmops_cli.core.result import FailureKind
 from llmops_cli.core.row import Draw, Row
 from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.decide import decide
@@ -234,6 +235,20 @@ def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
     assert (decided.decision, finding(decided, "anchor").why) == (
         Decision.INCOMPLETE,
         "not measured against the anchor v1",
+    )
+
+
+def test_what_is_missing_in_an_anchor_s_arm_is_missing() -> None:
+    policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
+    gone = row("c0", [1], [failed(FailureKind.NO_RECORD)])
+    anchored = replace(
+        trial(rows(lost=0, gained=0, n=100), policy),
+        anchors={"v1": compared([gone, *rows(lost=0, gained=0, n=100)[1:]])},
+    )
+    decided = decide([anchored])
+    assert (decided.decision, decided.why) == (
+        Decision.INCOMPLETE,
+        "coverage: 1 planned anchor v1 draw missing",
     )
 
 
