@@ -6,6 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from llmops_cli.cli.options import AsJson, Version
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
@@ -19,7 +21,7 @@ def release(
     prompts: Annotated[
         Optional[list[str]], typer.Argument(metavar="[PROMPT]...", help="default: all")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Freeze prompts as versions: the same target is the same version, however often."""
     from llmops_cli.cli.output import Output
@@ -43,7 +45,7 @@ def release(
 
 def promote(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")],
+    version: Version,
     to: Annotated[
         Optional[str], typer.Option(metavar="ENV", help="The environment; default: the last.")
     ] = None,
@@ -62,7 +64,7 @@ def promote(
     override: Annotated[
         bool, typer.Option("--override", help="Whatever the evidence says: loud ever after.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Move an environment to a version, if its evidence lets it. Calls no model.
 
@@ -88,7 +90,7 @@ def promote(
 
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What every environment runs, since when, by whom, and where the working copy is ahead."""
     from llmops_cli.cli.output import Output

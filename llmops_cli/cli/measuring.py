@@ -7,6 +7,20 @@ from typing import Annotated
 
 import typer
 
+from llmops_cli.cli.options import (
+    AsJson,
+    DryRun,
+    Evalsets,
+    Junit,
+    Markdown,
+    MaxCalls,
+    MaxCost,
+    Offline,
+    Strict,
+    Verbose,
+    Version,
+)
+
 SELECT = "What to measure"
 COMPARE = "What to compare with"
 RUN = "How to run"
@@ -29,9 +43,7 @@ def evaluate(
             help="name, name@version, a glob over names, or an environment; default: all",
         ),
     ] = None,
-    evalset: Annotated[
-        list[str] | None, typer.Option(help="Only this evalset. May be given again.")
-    ] = None,
+    evalset: Evalsets = None,
     tag: Annotated[
         list[str] | None, typer.Option(help="Only cases with this tag (a partial run).")
     ] = None,
@@ -59,24 +71,14 @@ def evaluate(
         str | None,
         typer.Option(metavar="REV", help="Read policy and trust list at this git revision."),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
-    ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
-    ] = False,
+    strict: Strict = False,
+    dry_run: DryRun = False,
+    offline: Offline = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Draw anew instead of reusing what is held.")
     ] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
-    ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Stop before making more calls.")
-    ] = None,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=0, help="Stop before using more tokens.")
     ] = None,
@@ -90,14 +92,10 @@ def evaluate(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
-    ] = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> int:
     """Measure prompts against what production runs today, and decide.
 
@@ -151,25 +149,13 @@ def compare(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompt", help="Between two models: only this prompt.")
     ] = None,
-    evalset: Annotated[
-        list[str] | None, typer.Option(help="Only this evalset. May be given again.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
-    ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")
-    ] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
-    ] = False,
+    evalset: Evalsets = None,
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    strict: Strict = False,
+    max_cost: MaxCost = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> int:
     """Is B worse than A? Two versions, two prompts on one evalset, or two models.
 
@@ -198,21 +184,15 @@ def compare(
 
 def measure(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")],
+    version: Version,
     to: Annotated[
         str | None,
         typer.Option(metavar="ENV", help="Measure against what runs there; default: the last."),
     ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
-    ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Stop before making more calls.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
-    ] = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> int:
     """Make the evidence of a version: draw what is missing, decide, and write it down.
 

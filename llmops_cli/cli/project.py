@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from llmops_cli.cli.options import AsJson
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
@@ -43,7 +45,7 @@ def check(
         list[Path] | None,
         typer.Argument(metavar="[FILE]...", help="Ignored: the whole project is checked."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find every mistake in prompts, evalsets and llmops.yaml, without calling anything.
 
@@ -75,7 +77,7 @@ def render(
         list[str] | None,
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input instead of a case."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the request as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show exactly what a prompt sends: messages, model and parameters. Calls nothing."""
     from llmops_cli.cli.output import Output
@@ -90,7 +92,7 @@ def render(
 
 def models(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models of llmops.yaml: what they are, what they need, and who uses them."""
     import os

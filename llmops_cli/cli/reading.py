@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from llmops_cli.cli.options import AsJson, Junit, Markdown, Verbose
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
@@ -19,14 +21,10 @@ def report(
         Path | None,
         typer.Argument(metavar="[FILE]", help="a run file of `eval --out`; default: the last run"),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
-    ] = False,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> int:
     """Show the report of the last run, or of a run file, in any form. Measures nothing.
 

@@ -1,0 +1,30 @@
+"""Options that several commands take, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
+]
+Evalsets = Annotated[list[str] | None, typer.Option(help="Only this evalset. May be given again.")]
+Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
+]
+MaxCalls = Annotated[int | None, typer.Option(min=0, help="Stop before making more calls.")]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
+Markdown = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
+]
