@@ -73,6 +73,9 @@ project.register(app)
 
 def main() -> None:
     """Run llmops and leave with the exit code that DESIGN §6 gives."""
+    # A parent may have closed them (`>&-`): what is printed then goes nowhere, and breaks nothing.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the end
     sys.exit(run(sys.argv[1:]))
 
 
@@ -82,10 +85,18 @@ def run(arguments: list[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away (`| head`): what is left to print must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
+        return _reader_gone()
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # the parser's own handler says 1
+            return _reader_gone()
+        raise
     return code
+
+
+def _reader_gone() -> int:
+    """`| head` has seen enough: what is left to print must not fail once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.BROKEN_PIPE
 
 
 def _run(arguments: list[str]) -> int:

@@ -36,6 +36,8 @@ from llmops_cli.stores.atomic import write_text
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""
+NARROWEST = 20
+"""Columns: with fewer, nothing can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +135,7 @@ class Output:
         return report.exit_code
 
     def _render(self, renderable: RenderableType) -> None:
-        width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", CI_WIDTH))
-        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        console = Console(width=_width(), highlight=False, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(renderable)
         self._text(capture.get())
@@ -145,3 +146,11 @@ class Output:
 
     def _file(self, path: Path, text: str) -> None:
         write_text(path, text, redact=Redactor.of(os.environ))
+
+
+def _width() -> int | None:
+    """Columns to write in; None: what the terminal has."""
+    if sys.stdout.isatty():
+        return None
+    wanted = os.environ.get("COLUMNS", "")
+    return max(int(wanted), NARROWEST) if wanted.isdecimal() and int(wanted) else CI_WIDTH

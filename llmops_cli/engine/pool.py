@@ -28,7 +28,7 @@ async def run(jobs: Iterable[J], work: Callable[[J], Awaitable[None]], *, worker
             for _ in range(max(1, workers)):
                 group.start_soon(_pull, source, work)
     except BaseExceptionGroup as group_of_errors:
-        said = _first_said(group_of_errors)
+        said = first_said(group_of_errors)
         if said is None:
             raise
         raise said from group_of_errors
@@ -39,9 +39,10 @@ async def _pull(source: Iterator[J], work: Callable[[J], Awaitable[None]]) -> No
         await work(job)
 
 
-def _first_said(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+def first_said(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+    """The first error in `group` that the edge can say plainly; None: there is none."""
     for each in group.exceptions:
-        found = _first_said(each) if isinstance(each, BaseExceptionGroup) else each
+        found = first_said(each) if isinstance(each, BaseExceptionGroup) else each
         if isinstance(found, LlmopsError):
             return found
     return None

@@ -25,6 +25,7 @@ from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
+from llmops_cli.engine.pool import first_said
 from llmops_cli.flows.contest import Contest
 from llmops_cli.flows.execute import Work, execute
 from llmops_cli.flows.pairing import Pairing
@@ -118,7 +119,13 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
                     each.stay_offline(arm)
     works = [each.work() for each in run.pairings]
     if any(work.todo for work in works):
-        asyncio.run(_execute(workspace, run, options, progress))
+        try:
+            asyncio.run(_execute(workspace, run, options, progress))
+        except BaseExceptionGroup as errors:
+            said = first_said(errors)
+            if said is None:
+                raise
+            raise said from errors
 
 
 async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:

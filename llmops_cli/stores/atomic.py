@@ -40,8 +40,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_stream(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """As `write_bytes`, with content that `fill` writes piece by piece."""
-    _written(path, fill, place=os.replace)
+    """As `write_bytes`, with content that `fill` writes piece by piece.
+
+    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into, never replaced.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        _poured(path, fill)
+    else:
+        _written(path, fill, place=os.replace)
 
 
 def create_bytes(path: Path, content: bytes) -> None:
@@ -83,6 +89,14 @@ def _link(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(path) from error
         temporary.replace(path)
+
+
+def _poured(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    try:
+        with path.open("wb") as file:
+            fill(file)
+    except OSError as error:
+        raise disk_trouble(path, error) from error
 
 
 def _written(
