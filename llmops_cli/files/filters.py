@@ -15,7 +15,9 @@ from jinja2 import TemplateRuntimeError, Undefined
 from jinja2.filters import FILTERS as JINJA_FILTERS
 
 MAX_OUTPUT = 4_000_000
-"""Characters that one template may write, and values that one operation may touch."""
+"""Characters that one template may write, and that one operation may touch."""
+ITEM = 8
+"""Characters that an item of a list or a mapping counts as."""
 
 FILTERS = (
     *("abs", "batch", "capitalize", "count", "dictsort", "first", "float", "groupby", "int"),
@@ -44,7 +46,7 @@ def is_number(value: Any) -> bool:
 
 
 def weight(value: Any) -> int:
-    """How much text or how many items a value holds, counted no further than the cap.
+    """How much text a value holds or would make, counted no further than the cap.
 
     Raises for what is not plain data: undefined names in a list, functions.
     """
@@ -55,10 +57,10 @@ def weight(value: Any) -> int:
         if isinstance(each, str):
             total += len(each)
         elif isinstance(each, dict):
-            total += len(each)
+            total += ITEM * len(each)
             waiting.extend(each.values())
         elif isinstance(each, (list, tuple)):
-            total += len(each)
+            total += ITEM * len(each)
             waiting.extend(each)
         elif each is None or is_number(each):
             total += 1
