@@ -12,7 +12,6 @@ from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
 from llmops_cli.core.errors import Refused, Unmeasured
-from llmops_cli.stores.records import BadRecord
 
 APPLICATION = 0x6C6C6D6F  # "llmo" in ASCII
 BUSY_SECONDS = 30.0
@@ -94,7 +93,7 @@ def opened(
 
 def is_damaged(error: Exception) -> bool:
     """Whether `error` says that the file's content is broken, not that the disk refused."""
-    return isinstance(error, (Foreign, BadRecord)) or _code(error) in _DAMAGE
+    return isinstance(error, Foreign) or _code(error) in _DAMAGE
 
 
 def move_aside(path: Path, *, only_inode: int | None) -> Path | None:

@@ -15,16 +15,15 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import DrawKey, ScoreKey
 from llmops_cli.core.result import Completion, Purpose, Score
-from llmops_cli.stores.database import NotWritable, is_damaged, move_aside, opened, prepared
+from llmops_cli.stores.guarded import FILE_NAME, Columns, GuardedDatabase
 from llmops_cli.stores.records import (
     BadRecord,
     checksum,
@@ -36,7 +35,8 @@ from llmops_cli.stores.records import (
     to_bytes,
 )
 
-FILE_NAME = "results.sqlite3"
+__all__ = ["FILE_NAME", "ResultsStore", "open_results"]
+
 GROUP = 500
 """Scores that wait at most before they are written."""
 
@@ -56,10 +56,11 @@ _PUT_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
 _GET_SCORE = "SELECT value, checksum FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
 _DROP_SCORE = "DELETE FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
 
-_Columns = tuple[bytes | str | int, ...]
-_Damaged = tuple[str, _Columns, bytes]
+_QUARANTINE = "INSERT INTO quarantine VALUES (?, ?, ?)"
+
+_Damaged: TypeAlias = tuple[str, Columns, bytes]
 """The statement that drops the row, its key and the value that was found."""
-_Result = TypeVar("_Result")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -86,62 +87,49 @@ class ResultsStore:
     """A `core.ports.Results` over one SQLite file. Belongs to the thread that opened it."""
 
     def __init__(self, folder: Path | None, *, durable: bool = False) -> None:
-        self._durable = durable
-        self._notes: list[str] = []
+        self._db = GuardedDatabase(folder, durable=durable)
+        self._waiting: list[Columns] = []
+        self._damaged: list[_Damaged] = []
         self._damaged_rows = 0
-        self._waiting: list[_Columns] = []
-        self._inode = 0
-        self._path: Path | None = None
-        if folder is not None:
-            try:
-                self._path = prepared(folder) / FILE_NAME
-            except NotWritable as trouble:
-                self._notes.append(str(trouble))
-        self._db = self._opened()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run must know about this store: damage and fallbacks."""
         if not self._damaged_rows:
-            return tuple(self._notes)
+            return tuple(self._db.notes)
         rows = "1 row" if self._damaged_rows == 1 else f"{self._damaged_rows} rows"
-        return (*self._notes, f"{rows} of {self._path} were damaged: set aside and measured anew")
+        damage = f"{rows} of {self._db.path} were damaged: set aside and measured anew"
+        return (*self._db.notes, damage)
 
     def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
         """Those of `keys` that are held, each with `latency` None."""
+        wanted = [(key, _draw_columns(key)) for key in keys]
 
-        def read(damaged: list[_Damaged]) -> dict[DrawKey, Completion]:
-            found = {}
-            for key in wanted:
-                columns = _draw_columns(key)
-                value = self._intact(_GET_COMPLETION, _DROP_COMPLETION, columns, damaged)
-                if value is not None:
-                    found[key] = completion_of(from_bytes(value))
-            return found
+        def read() -> dict[DrawKey, Completion]:
+            found = ((key, self._held(columns)) for key, columns in wanted)
+            return {key: completion for key, completion in found if completion is not None}
 
-        wanted = tuple(keys)
         return self._read(read)
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]:
         """Those of `keys` that are held."""
+        wanted = [(key, _score_columns(key)) for key in keys]
 
-        def read(damaged: list[_Damaged]) -> dict[ScoreKey, Score]:
-            found = {}
-            for key in wanted:
-                value = self._intact(_GET_SCORE, _DROP_SCORE, _score_columns(key), damaged)
-                if value is not None:
-                    found[key] = score_of(from_bytes(value))
-            return found
+        def read() -> dict[ScoreKey, Score]:
+            found = (
+                (key, self._found(_GET_SCORE, _DROP_SCORE, columns, _score))
+                for key, columns in wanted
+            )
+            return {key: score for key, score in found if score is not None}
 
         self.flush()
-        wanted = tuple(keys)
         return self._read(read)
 
     def put_completion(self, key: DrawKey, completion: Completion) -> None:
         """Keep `completion`; on return it is on disk."""
 
         def put() -> None:
-            earlier = self._held(_draw_columns(key))
+            earlier = self._held_or_swept(_draw_columns(key))
             if earlier is None or earlier.text is None or not _is_later(completion, earlier):
                 self._db.execute(_PUT_COMPLETION, row)
                 return
@@ -194,7 +182,7 @@ class ResultsStore:
         """The numbers, from `beyond` on, of the draws that are held of each of `requests`."""
         query = "SELECT n FROM completions WHERE request = ? AND purpose = ? AND n >= ? ORDER BY n"
 
-        def read(_: list[_Damaged]) -> dict[str, tuple[int, ...]]:
+        def read() -> dict[str, tuple[int, ...]]:
             found = {}
             for request in requests:
                 rows = self._db.execute(query, (_blob(request), purpose, beyond)).fetchall()
@@ -207,24 +195,23 @@ class ResultsStore:
     def has_taken(self, source: str) -> bool:
         """Whether `source` was ingested before."""
         row = "SELECT 1 FROM ingested WHERE source = ?"
-        return self._read(lambda _: self._db.execute(row, (_blob(source),)).fetchone() is not None)
+        return self._read(lambda: self._db.execute(row, (_blob(source),)).fetchone() is not None)
 
     def close(self) -> None:
         """Release the file. What waits is lost unless flushed: `open_results` flushes."""
-        with suppress(sqlite3.Error):
-            self._db.close()
+        self._db.close()
 
     def _pool(self, key: DrawKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""
         request, purpose, n = _draw_columns(key)
         same_origin = self._db.execute(_FROM_ORIGIN, (request, purpose, n)).fetchall()
         for (held_n,) in same_origin:
-            held = self._held((request, purpose, held_n))
+            held = self._held_or_swept((request, purpose, held_n))
             if held is not None and held.digest == completion.digest:
                 place = DrawKey(key.request, key.purpose, held_n)
                 self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
                 return
-        if self._held((request, purpose, n)) is None:
+        if self._held_or_swept((request, purpose, n)) is None:
             self._db.execute(_PUT_COMPLETION, _completion_row(key, completion))
         else:
             self._add_draw(key, completion)
@@ -236,121 +223,61 @@ class ResultsStore:
         place = DrawKey(key.request, key.purpose, n)
         self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
 
-    def _held(self, columns: _Columns) -> Completion | None:
-        """The completion at `columns`, inside a writing transaction; a damaged one is put away."""
-        damaged: list[_Damaged] = []
-        value = self._intact(_GET_COMPLETION, _DROP_COMPLETION, columns, damaged)
-        self._quarantine(damaged)
-        return None if value is None else completion_of(from_bytes(value))
+    def _held_or_swept(self, columns: Columns) -> Completion | None:
+        """The completion at `columns`; a damaged one makes room. Inside a writing transaction."""
+        held = self._held(columns)
+        self._sweep()
+        return held
 
-    def _intact(
-        self, get: str, drop: str, columns: _Columns, damaged: list[_Damaged]
-    ) -> bytes | None:
+    def _held(self, columns: Columns) -> Completion | None:
+        return self._found(_GET_COMPLETION, _DROP_COMPLETION, columns, _completion)
+
+    def _found(
+        self, get: str, drop: str, columns: Columns, parse: Callable[[bytes], T]
+    ) -> T | None:
+        """What stands at `columns`; a row that is not what was written counts as missing."""
         row = self._db.execute(get, columns).fetchone()
         if row is None:
             return None
         value, check = row
         if isinstance(value, bytes) and check == checksum(columns, value):
-            return value
-        damaged.append((drop, columns, value))
+            with suppress(BadRecord):
+                return parse(value)
+        self._damaged.append((drop, columns, value))
         return None
 
-    def _read(self, read: Callable[[list[_Damaged]], _Result]) -> _Result:
-        damaged: list[_Damaged] = []
+    def _sweep(self) -> None:
+        """Set aside the damaged rows that were met; inside a writing transaction."""
+        for drop, columns, value in self._damaged:
+            self._db.execute(_QUARANTINE, (drop, repr(columns), value))
+            self._db.execute(drop, columns)
+        self._damaged_rows += len(self._damaged)
+        self._damaged.clear()
 
-        def once() -> _Result:
-            damaged.clear()
-            self._db.execute("BEGIN")
-            try:
-                return read(damaged)
-            finally:
-                self._end("COMMIT")
-
-        found = self._guarded(once)
-        if damaged:
-            self._write(lambda: self._quarantine(damaged))
+    def _read(self, read: Callable[[], T]) -> T:
+        found = self._db.reading(read)
+        if self._damaged:
+            self._write(self._sweep)
         return found
 
-    def _quarantine(self, damaged: list[_Damaged]) -> None:
-        self._damaged_rows += len(damaged)
-        for drop, columns, value in damaged:
-            self._db.execute(
-                "INSERT INTO quarantine VALUES (?, ?, ?)", (drop, repr(columns), value)
-            )
-            self._db.execute(drop, columns)
+    def _write(self, write: Callable[[], T]) -> T:
+        """Do `write` in one transaction, with the scores that wait."""
 
-    def _write(self, write: Callable[[], _Result]) -> _Result:
-        """Run `write` in one transaction, with the scores that wait."""
+        def once() -> T:
+            self._db.executemany(_PUT_SCORE, self._waiting)
+            return write()
 
-        def once() -> _Result:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany(_PUT_SCORE, self._waiting)
-                result = write()
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._end("ROLLBACK")
-                raise
-            return result
-
-        result = self._guarded(once)
+        result = self._db.writing(once)
         self._waiting.clear()
         return result
 
-    def _end(self, how: str) -> None:
-        with suppress(sqlite3.Error):
-            if self._db.in_transaction:
-                self._db.execute(how)
 
-    def _guarded(self, act: Callable[[], _Result]) -> _Result:
-        """Do `act`; on a damaged file do it once more, on a new one."""
-        try:
-            return act()
-        except (sqlite3.DatabaseError, BadRecord) as error:
-            if not is_damaged(error):
-                raise self._trouble(error) from error
-        self.close()
-        self._set_aside()
-        self._db = self._opened()
-        try:
-            return act()
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
+def _completion(value: bytes) -> Completion:
+    return completion_of(from_bytes(value))
 
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            database, notes = opened(self._path, durable=self._durable)
-        except NotWritable as trouble:
-            self._notes.append(str(trouble))
-            self._path = None
-            database, notes = opened(None)
-        except sqlite3.DatabaseError as error:
-            if not is_damaged(error):
-                raise self._trouble(error) from error
-            self._set_aside()
-            database, notes = opened(self._path, durable=self._durable)
-        self._notes.extend(notes)
-        if self._path is not None:
-            self._inode = self._path.stat().st_ino
-        return database
 
-    def _set_aside(self) -> None:
-        """Move the damaged file away, unless another process has already begun a new one."""
-        if self._path is None:
-            return
-        moved = move_aside(self._path, only_inode=self._inode or None)
-        if moved is not None:
-            self._notes.append(
-                f"{self._path} was damaged: moved to {moved.name}, and a new store begun; "
-                "what it held is measured anew"
-            )
-
-    def _trouble(self, error: Exception) -> Unmeasured:
-        return Unmeasured(
-            f"cannot keep results in {self._path or 'a private temporary store'}: {error}",
-            hint="free disk space or check the folder's permissions, then run the same command: "
-            "what was stored is not measured again",
-        )
+def _score(value: bytes) -> Score:
+    return score_of(from_bytes(value))
 
 
 def _is_later(one: Completion, other: Completion) -> bool:
@@ -369,7 +296,7 @@ def _score_columns(key: ScoreKey) -> tuple[bytes, bytes, bytes]:
     return _blob(key.scorer), _blob(key.facts), _blob(key.output)
 
 
-def _completion_row(key: DrawKey, completion: Completion, origin: int | None = None) -> _Columns:
+def _completion_row(key: DrawKey, completion: Completion, origin: int | None = None) -> Columns:
     columns = _draw_columns(key)
     value = to_bytes(completion_record(completion))
     whole = int(completion.text is not None)
@@ -382,7 +309,7 @@ def _completion_row(key: DrawKey, completion: Completion, origin: int | None = N
     )
 
 
-def _score_row(key: ScoreKey, score: Score) -> _Columns:
+def _score_row(key: ScoreKey, score: Score) -> Columns:
     columns = _score_columns(key)
     value = to_bytes(score_record(score))
     return (*columns, value, checksum(columns, value))

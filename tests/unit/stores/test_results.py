@@ -136,6 +136,21 @@ def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path:
         assert store.completions(keys)[keys[1]].text == "again"
 
 
+def test_a_damaged_row_gives_its_key_to_the_next_answer(tmp_path: Path) -> None:
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+        store.put_completion(draw_key("r"), answer())
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute("UPDATE completions SET checksum = x'00'")
+    database.close()
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer("again"))
+        store.ingest(named("run"), [(draw_key("r"), answer("taken over"))], [])
+        found = store.completions([draw_key("q"), draw_key("r")])
+        assert [each.text for each in found.values()] == ["again", "taken over"]
+        assert "2 rows of" in store.notes[0]
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
     keys = [draw_key(question) for question in range(200)]
