@@ -13,8 +13,11 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeAlias, cast
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
 
 import aiohttp
+import httpx2
 
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
@@ -121,16 +124,30 @@ class Wire:
 async def open_wire(
     url: str, headers: Mapping[str, str], environ: Mapping[str, str]
 ) -> AsyncIterator[Wire]:
-    """A wire to `url`. Proxies of `environ` are honoured where it names any."""
+    """A wire to `url`, through the proxy and with the certificates that the environment names."""
+    tls = httpx2.create_ssl_context() if url.startswith("https:") else True
     session = aiohttp.ClientSession(
         headers=headers,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=tls),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=any(name.lower().endswith("_proxy") for name in environ),
+        proxy=proxy_for(url, environ),
     )
     async with session:
         yield Wire(session, url)
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy that `environ` names for `url`; None: a direct connection.
+
+    aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
+    host, because a key is sent already.
+    """
+    named = {name.lower(): value for name, value in environ.items()}
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):
+        return None
+    return named.get(f"{parts.scheme}_proxy") or named.get("all_proxy") or None
 
 
 def translated(error: Exception) -> Failure:

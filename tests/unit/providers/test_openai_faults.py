@@ -6,6 +6,7 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -312,10 +313,12 @@ def test_a_gzipped_answer_is_read() -> None:
     assert completion(outcome).text == "hello"
 
 
-@pytest.mark.parametrize("bomb", [faulty.gzip_bomb(300), faulty.endless()], ids=["gzip", "endless"])
-def test_a_bomb_is_cut_off_at_the_cap_and_memory_stays_flat(bomb: Behaviour) -> None:
+@pytest.mark.parametrize("bomb", [faulty.gzip_bomb, faulty.endless])
+def test_a_bomb_is_cut_off_at_the_cap_and_memory_stays_flat(
+    bomb: Callable[[], Behaviour],
+) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    outcome, server = ask(then=bomb)
+    outcome, server = ask(then=bomb())
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert failed(outcome).kind is FailureKind.TOO_LARGE
     assert failed(outcome).message == "the answer is larger than 16 MB and was cut off"

@@ -10,12 +10,14 @@ from typing import Any
 
 import aiohttp
 import anthropic
+import anyio
 import openai
 import pytest
 from aiohttp import client_exceptions
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.providers.wire import EXCEPTIONS, STATUSES, translated
+from llmops_cli.providers.wire import EXCEPTIONS, STATUSES, open_wire, proxy_for, translated
+from tests.servers import faulty
 
 NOT_ON_OUR_WIRE = {
     # bases, which carry no meaning of their own
@@ -142,3 +144,44 @@ def test_every_status_has_one_place_and_no_4xx_but_the_passing_ones_is_asked_aga
     again = {status for status, (_, retryable) in STATUSES.items() if retryable}
     assert again == {408, 409, 429, 499, 500, 502, 503, 504, 529}
     assert {kind for kind, _ in STATUSES.values()} <= set(FailureKind)
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ({"https_proxy": "http://p:1"}, "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, None),
+        ({"ALL_PROXY": "http://p:2"}, "http://p:2"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "other.org, example.org"}, None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "other.org"}, "http://p:1"),
+    ],
+)
+def test_the_proxy_is_the_one_that_the_environment_names(
+    environ: dict[str, str], proxy: str | None
+) -> None:
+    assert proxy_for("https://api.example.org/v1", environ) == proxy
+
+
+def test_calls_go_through_the_proxy_and_around_it_where_it_is_not_meant() -> None:
+    async def main() -> list[str]:
+        paths = []
+        async with faulty.serve() as server:
+            for url, exempt in [
+                ("http://models.internal/v1/chat/completions", ""),
+                (f"{server.url}/chat/completions", "127.0.0.1"),
+            ]:
+                environ = {"HTTP_PROXY": server.root, "NO_PROXY": exempt}
+                async with open_wire(url, {}, environ) as wire:
+                    answer = await wire.post({"messages": []})
+                assert isinstance(answer, dict)
+                assert server.last is not None
+                paths.append(server.last.path)
+        return paths
+
+    assert anyio.run(main) == [
+        "http://models.internal/v1/chat/completions",
+        "/v1/chat/completions",
+    ]
