@@ -45,7 +45,7 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
         prompt = project.prompts[name]
         paths = [prompt.path, *(f"{PROMPTS}/{path}" for path in prompt.includes)]
         sources = {
-            path.removeprefix(f"{PROMPTS}/"): project.surroundings.source.read(path, limit=MAX_FILE)
+            path.removeprefix(f"{PROMPTS}/"): project.source.read(path, limit=MAX_FILE)
             for path in paths
         }
         target = project.target(prompt)

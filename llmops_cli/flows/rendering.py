@@ -86,7 +86,7 @@ def _by_hand(prompt: Prompt, values: Mapping[str, str]) -> Case:
 
 
 def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
-    name = model.api_key_env or project.surroundings.catalogue.providers[model.provider].api_key_env
+    name = model.api_key_env or project.catalogue.providers[model.provider].api_key_env
     if name is None:
         return "none needed"
     return f"{name} {'is set' if environ.get(name) else 'is not set'}"

@@ -45,8 +45,8 @@ class Bound:
             label=self.label,
             scorer=several[0] if len(several) == 1 else digest("llmops/scorers/v1", several),
             unit=self.kind.unit,
-            minimum=_first(self.spec.minimum, self.kind.minimum),
-            maximum=_first(self.spec.maximum, self.kind.maximum),
+            minimum=self.spec.minimum,
+            maximum=self.spec.maximum,
             negate=self.spec.negate,
             advisory=self.spec.advisory,
             judged=self.kind.judged,
@@ -177,7 +177,3 @@ def missing_scores(
 def _listed(value: Json) -> list[str]:
     paths = value if isinstance(value, (list, tuple)) else [value]
     return [path for path in paths if isinstance(path, str)]
-
-
-def _first(mine: float | None, default: float | None) -> float | None:
-    return default if mine is None else mine

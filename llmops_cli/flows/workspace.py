@@ -56,7 +56,7 @@ class Workspace:
     @property
     def catalogue(self) -> Catalogue:
         """What this installation can do."""
-        return self.project.surroundings.catalogue
+        return self.project.catalogue
 
     @property
     def world(self) -> World:
@@ -65,7 +65,7 @@ class Workspace:
 
     def read(self, path: str) -> bytes:
         """A project file that a scorer names."""
-        return self.project.surroundings.source.read(path, limit=MAX_FILE)
+        return self.project.source.read(path, limit=MAX_FILE)
 
     def actor(self) -> str:
         """Who is at work, for provenance: as git would sign, or the user's name."""
@@ -192,7 +192,7 @@ def _rules_at(base: str, project: Project) -> Project:
     """The project at a git revision; before it began, its policy is the default and trusts none."""
     source = at_revision(project.root, base)
     if PROJECT_FILE in source.files("."):
-        return load_project(project.root, project.surroundings.catalogue, source=source)
+        return load_project(project.root, project.catalogue, source=source)
     environments = tuple(replace(each, gate={}) for each in project.environments)
     return replace(project, environments=environments, gate={}, evalsets={}, trust=())
 
