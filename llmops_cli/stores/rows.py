@@ -64,7 +64,7 @@ def _draws_record(draws: Draws) -> dict[str, Json]:
     made = draws.made
     record: dict[str, Json] = {"planned": draws.planned}
     for name in _COLUMNS:
-        column = [getattr(each, name) for each in made]
+        column = [_short(getattr(each, name)) for each in made]
         if any(value is not None for value in column):
             record[name] = column
     if any(each.failure is not None for each in made):
@@ -80,6 +80,11 @@ def _draws_record(draws: Draws) -> dict[str, Json]:
         record["unscored"] = [dict(each.unscored) for each in made]
     record["n"] = len(made)
     return record
+
+
+def _short(value: Json) -> Json:
+    """Seconds and dollars to nine decimals: what a clock says beyond that is noise to keep."""
+    return round(value, 9) if isinstance(value, float) else value
 
 
 def _draws_of(record: Mapping[str, Any]) -> Draws:

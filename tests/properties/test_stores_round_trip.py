@@ -33,6 +33,7 @@ from tests.unit.stores.values import draw_key, named, plain
 anything = st.text(st.characters(codec=None))  # lone surrogates, NUL and all
 clean = st.text(st.characters(codec="utf-8"), max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+amounts = st.integers(0, 10**12).map(lambda number: number / 10**9)
 counts = st.integers(0, 2**53)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | numbers | anything,
@@ -103,9 +104,9 @@ def draws(draw: st.DrawFn) -> Draws:
         output=st.integers(0, 3).map(named),
         scores=given_scores,
         finish_reason=st.sampled_from(["stop", "length"]),
-        cost=st.none() | numbers,
+        cost=st.none() | amounts,
         input_tokens=st.none() | counts,
-        latency=st.none() | numbers,
+        latency=st.none() | amounts,
         served_model=st.none() | anything,
     )
     failed = st.builds(Draw, failure=failures, scores=st.just(dict.fromkeys(due)))

@@ -217,6 +217,23 @@ def test_a_case_that_only_what_runs_now_was_measured_on_is_lost_coverage(
     assert "case-060" in done.why
 
 
+def test_a_case_that_only_the_baseline_beside_it_was_measured_on_is_lost_coverage(
+    tmp_path: Path, running: Version
+) -> None:
+    found = rows(V2, V1)
+    gone = EvidenceRow(
+        evalset="support",
+        case="gone",
+        facts=named("gone"),
+        arms={"baseline": arm(99, V1, gate=None, baseline=1.0)},
+    )
+    measured(tmp_path, released(tmp_path, V2), running, found=[*found, gone], evalset=facts())
+    done = promote(Registry(tmp_path), wish(2))
+    assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
+    retired = replace(facts(), retired={"gone": "the product is gone"})
+    assert promote(Registry(tmp_path), wish(2, asked=[retired])).exit_code is ExitCode.DONE
+
+
 # what is asked has changed since the evidence was made
 
 

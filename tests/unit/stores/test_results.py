@@ -105,6 +105,15 @@ def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
         assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
 
 
+def test_what_else_is_held_of_a_request_can_be_asked(tmp_path: Path) -> None:
+    with open_results(tmp_path) as store:
+        store.ingest(named("run"), [(draw_key("q", n), answer(str(n))) for n in (0, 1, 4)], [])
+        asked = [named("q"), named("other")]
+        assert store.further(asked, "gate", beyond=1) == {named("q"): (1, 4)}
+        assert store.further(asked, "baseline", beyond=0) == {}
+        assert (store.has_taken(named("run")), store.has_taken(named("else"))) == (True, False)
+
+
 def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_draws(
     tmp_path: Path,
 ) -> None:
