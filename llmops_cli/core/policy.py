@@ -21,10 +21,11 @@ class Critical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoWorse:
-    """Non-inferiority to the baseline on one metric. None: the policy's own number."""
+    """Non-inferior to the baseline on one metric: a loss of the margin is excluded."""
 
     metric: str = "pass"
     margin: float | None = None
+    """None: the policy's own, as with `tolerance`."""
     tolerance: float | None = None
     tag: str | None = None
     """A declared slice: only cases with this tag."""
@@ -32,7 +33,7 @@ class NoWorse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """`NoWorse` against a pinned version: catches many small losses in a row."""
+    """As `no_worse`, against a pinned version: catches many small losses in a row."""
 
     version: str
     metric: str = "pass"
@@ -42,7 +43,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """The metric's mean over the evalset is at least `minimum`."""
+    """The metric's mean over the evalset is at least `min`."""
 
     minimum: float
     metric: str = "pass"
@@ -52,7 +53,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regressed:
-    """At most `maximum` (a share) of the cases that passed now fail."""
+    """At most `max` (a share) of the cases that passed now fail."""
 
     maximum: float
 
@@ -80,7 +81,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """At most `maximum` (a share) of an arm's draws failed or went unscored."""
+    """At most `max` (a share) of an arm's draws failed or went unscored."""
 
     maximum: float = 0.02
 

@@ -1,0 +1,227 @@
+"""Writes the parts of the reference that the code knows better than any author.
+
+    python docs/generate.py            writes them
+    python docs/generate.py --check    exit 1 and the names of the pages that are out of date
+
+A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; the rest of the page
+is prose and stays as it is. `tests/architecture/test_documentation.py` runs the check.
+"""  # noqa: INP001 - a script beside the pages that it writes
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import typer
+
+from llmops_cli.cli.main import app
+from llmops_cli.core.catalogue import Option, ScorerKind
+from llmops_cli.core.policy import DEFAULT_RULES, RULES
+from llmops_cli.files.policy import SHORTHAND
+from llmops_cli.files.schema import RULE_OPTIONS
+from llmops_cli.registry import PROVIDERS, SCORERS
+
+DOCS = Path(__file__).parent
+PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WORDS: Mapping[object, str] = {
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "true or false",
+    dict: "mapping",
+    list: "list",
+    Any: "any value",
+    type(None): "nothing",
+}
+
+
+def commands() -> Iterator[str]:
+    """Every command with its arguments and options, as `--help` says them."""
+    group: Any = typer.main.get_command(app)
+    program = group.context_class(group, info_name="llmops")
+    everywhere = [each for each in group.get_params(program) if "completion" not in each.name]
+    yield "## Before any command"
+    yield ""
+    yield from _table(("option", ""), _parameters(everywhere, program))
+    for name in group.list_commands(program):
+        command = group.get_command(program, name)
+        context = group.context_class(command, info_name=name, parent=program)
+        yield f"## {name}"
+        yield ""
+        yield f"`{command.get_usage(context).removeprefix('Usage: ')}`"
+        yield ""
+        yield from _prose(command.help)
+        yield from _table(
+            ("argument or option", ""), _parameters(command.get_params(context), context)
+        )
+
+
+def _prose(text: str) -> Iterator[str]:
+    for paragraph in text.strip().split("\n\n"):
+        yield " ".join(paragraph.split())
+        yield ""
+
+
+def _parameters(parameters: Iterable[Any], context: typer.Context) -> Iterator[tuple[str, str]]:
+    for each in parameters:
+        record = each.get_help_record(context)
+        if record is not None and "--help" not in each.opts:
+            names, said = record
+            yield f"`{names}`", said
+
+
+def scorers() -> Iterator[str]:
+    """One table of all scorers, then the options of each."""
+    yield from _table(
+        ("scorer", "what it says", "passes", "`name: value` sets"),
+        (
+            (f"[`{kind.name}`](#{kind.name})", kind.summary, _passes(kind), _code(kind.shorthand))
+            for kind in SCORERS.values()
+        ),
+    )
+    for kind in SCORERS.values():
+        yield f"#### {kind.name}"
+        yield ""
+        yield kind.summary + _installed_by(kind)
+        yield ""
+        yield from _options(kind.options)
+
+
+def _passes(kind: ScorerKind) -> str:
+    if kind.unit == "pass":
+        return "when right"
+    unit = "a share from 0 to 1" if kind.unit == "fraction" else kind.unit
+    if kind.minimum is None:
+        return f"{unit}: as `min` and `max` say"
+    return f"{unit}: from {kind.minimum:g}, or as `min` and `max` say"
+
+
+def _installed_by(kind: ScorerKind) -> str:
+    return f" Needs `pip install 'llmops-cli[{kind.extra}]'`." if kind.extra else ""
+
+
+def providers() -> Iterator[str]:
+    """One table of all providers, then the options that only one has."""
+    yield from _table(
+        ("provider", "what it is", "key", "same request, same answer"),
+        (
+            (
+                f"`{kind.name}`",
+                kind.summary,
+                _code(kind.api_key_env) if kind.api_key_env else "none",
+                "always" if kind.deterministic else "not promised",
+            )
+            for kind in PROVIDERS.values()
+        ),
+    )
+    for kind in PROVIDERS.values():
+        if kind.options:
+            yield f"A model of the provider `{kind.name}` also takes:"
+            yield ""
+            yield from _options(kind.options)
+
+
+def rules() -> Iterator[str]:
+    """Every rule with its options; the default ones first named."""
+    defaults = {type(rule) for rule in DEFAULT_RULES}
+    yield from _table(
+        ("rule", "what it demands", "options", "`name: value` sets", "by default"),
+        (
+            (
+                f"`{name}`",
+                " ".join((rule.__doc__ or "").split()),
+                ", ".join(f"`{option}`" for option in RULE_OPTIONS[name].model_fields) or "none",
+                _code(SHORTHAND.get(name)),
+                "yes" if rule in defaults else "",
+            )
+            for name, rule in RULES.items()
+        ),
+    )
+
+
+def _options(options: Mapping[str, Option]) -> Iterator[str]:
+    if not options:
+        yield "No options of its own."
+        yield ""
+        return
+    yield from _table(
+        ("option", "takes", ""),
+        (
+            (
+                f"`{name}`",
+                ", ".join(dict.fromkeys(_words(option.type))),
+                option.help + (" (required)" if option.required else ""),
+            )
+            for name, option in options.items()
+        ),
+    )
+
+
+def _words(kind: object) -> Iterator[str]:
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _words(each)
+    elif origin is Literal:
+        yield " or ".join(f"`{each}`" for each in get_args(kind))
+    else:
+        yield WORDS[origin or kind]
+
+
+def _code(text: str | None) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield _row(head)
+    yield _row(("---",) * len(head))
+    for row in rows:
+        yield _row(row)
+    yield ""
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "commands": commands,
+    "scorers": scorers,
+    "providers": providers,
+    "rules": rules,
+}
+
+
+def renewed(page: str) -> str:
+    """The page with every generated part made anew. Raises `KeyError` for a part unknown here."""
+
+    def part(found: re.Match[str]) -> str:
+        body = "\n".join(PARTS[found["name"]]()).strip()
+        return f"{found[1]}\n{body}\n\n{found[3]}"
+
+    return PART.sub(part, page)
+
+
+def main() -> int:
+    """Writes every page under docs/, or only says which are out of date."""
+    stale = []
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        new = renewed(page)
+        if new != page:
+            stale.append(path)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(new, encoding="utf-8")
+    if "--check" not in sys.argv[1:] or not stale:
+        return 0
+    names = ", ".join(f"docs/{path.name}" for path in stale)
+    sys.stderr.write(f"out of date: {names}; run `python docs/generate.py`\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
