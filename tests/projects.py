@@ -17,11 +17,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+LLMOPS = (sys.executable, "-m", "llmops_cli")
 TIMEOUT = 60.0
 """Seconds after which a program that hangs is a failed test."""
 
@@ -88,17 +89,27 @@ class Ran:
 class Process:
     """A program that runs."""
 
-    def __init__(self, arguments: list[str], folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        before: Callable[[], None] | None = None,
+        stdout: int = subprocess.PIPE,
+    ) -> None:
+        """`before` runs in the new process ahead of the program: limits, dropped rights."""
         self._began = time.monotonic()
         self._popen = subprocess.Popen(
             arguments,
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            preexec_fn=before,  # noqa: PLW1509 - it calls the kernel and nothing else
         )
 
     @property
@@ -118,7 +129,7 @@ class Process:
             message = f"still running after {timeout:g} s\n{out}\n{err}"
             raise AssertionError(message) from None
         seconds = time.monotonic() - self._began
-        return Ran(code=self._popen.returncode, out=out, err=err, seconds=seconds)
+        return Ran(code=self._popen.returncode, out=out or "", err=err, seconds=seconds)
 
 
 @dataclass(kw_only=True)
@@ -178,16 +189,13 @@ class Project:
         }
         self.write(f"evalsets/{self.name}.yaml", json.dumps(written, indent=2))
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
-        """The program, running."""
-        command = [sys.executable, "-m", "llmops_cli", *arguments]
-        return Process(command, self.root, {**os.environ, **(env or {})})
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
+        """The program, running; `env` is added to this process's environment."""
+        return Process([*LLMOPS, *arguments], self.root, {**os.environ, **(env or {})}, **how)
 
-    def run(
-        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = TIMEOUT
-    ) -> Ran:
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Ran:
         """The program, run to its end."""
-        return self.start(*arguments, env=env).ended(timeout)
+        return self.start(*arguments, env=env, **how).ended()
 
     def eval(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
         """`llmops eval --json …`."""

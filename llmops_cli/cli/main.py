@@ -83,20 +83,21 @@ def run(arguments: list[str]) -> int:
     """The exit code of `llmops *arguments`; everything it says is printed."""
     try:
         code = _run(arguments)
-        sys.stdout.flush()
     except BrokenPipeError:
-        return _reader_gone()
+        code = ExitCode.BROKEN_PIPE
     except SystemExit as left:
-        if isinstance(left.__context__, BrokenPipeError):  # the parser's own handler says 1
-            return _reader_gone()
-        raise
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        code = ExitCode.BROKEN_PIPE  # where the parser's own handler says 1
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left to print must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return ExitCode.BROKEN_PIPE
+        return _say(f"{error.strerror} (standard output)", code=ExitCode.INCOMPLETE)
     return code
-
-
-def _reader_gone() -> int:
-    """`| head` has seen enough: what is left to print must not fail once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.BROKEN_PIPE
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,0 +1,414 @@
+"""Every exit code of the program, and that nothing but a verdict ever answers 1."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.projects import LLMOPS, Process, Project, Ran, a_project, some_cases
+from tests.servers.faulty import FaultServer, answer
+
+FLOOR = {"rules": [{"floor": {"min": 0.9}}]}
+TWENTY = "\n".join(f"say {at}" for at in range(20))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A prompt on 20 cases; the embedded model answers, with no server."""
+    made = Project(root=tmp_path / "project", models={"tiny": {"provider": "embedded"}})
+    made.write("llmops.yaml", json.dumps({"models": made.models}))
+    made.prompt(system=TWENTY)
+    made.cases(some_cases(20))
+    made.evalset()
+    return made
+
+
+def passing(project: Project) -> None:
+    """Everything passes the floor."""
+    project.evalset(scorers=[{"not": {"contains": "never"}}], gate=FLOOR)
+
+
+def failing(project: Project) -> None:
+    """Everything fails the floor."""
+    project.evalset(scorers=[{"contains": "never"}], gate=FLOOR)
+
+
+# 0 and 2: done, and what you can fix -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["eval", "--help"], ["--version"]])
+def test_help_is_0(project: Project, arguments: list[str]) -> None:
+    ran = project.run(*arguments)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out
+
+
+def test_a_passed_gate_is_0(project: Project) -> None:
+    passing(project)
+    ran = project.eval()
+    assert (ran.code, ran.decision) == (0, "PASS")
+
+
+def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
+    ran = project.eval()
+    assert (ran.code, ran.decision) == (0, "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nope"],
+        ["eval", "--nope"],
+        ["eval", "--sample", "none"],
+        ["eval", "--env", "stagin"],
+        ["eval", "--model", "nobody"],
+        ["eval", "--baseline", "nobody@v1"],
+        ["eval", "--base", "HEAD"],
+        ["eval", "--require-baseline"],
+        ["measure"],
+        ["measure", "support"],
+        ["measure", "support@v9"],
+        ["promote", "support@v1", "--initial", "-m", "why"],
+        ["-C", "/nowhere/at/all", "eval"],
+    ],
+)
+def test_usage_and_unknown_names_are_2(project: Project, arguments: list[str]) -> None:
+    ran = project.run(*arguments)
+    assert ran.code == 2, ran.text
+    assert "Traceback" not in ran.err
+
+
+def test_no_project_is_2(tmp_path: Path) -> None:
+    ran = Project(root=tmp_path).run("eval")
+    assert ran.code == 2
+    assert "llmops init" in ran.text
+
+
+def test_a_key_that_is_not_set_is_2_and_named(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        ran = a_project(tmp_path, server.url, api_key_env="TEAM_KEY").run("eval")
+        assert server.requests == 0
+    assert ran.code == 2, ran.text
+    assert "TEAM_KEY is not set" in ran.text
+
+
+def test_a_file_that_cannot_be_read_is_2(project: Project) -> None:
+    (project.root / "llmops.yaml").chmod(0)
+    ran = project.run("eval", before=without_rights)
+    assert ran.code == 2
+    assert "llmops.yaml" in ran.text
+
+
+def test_a_plug_in_that_cannot_be_imported_is_2_and_named(project: Project) -> None:
+    path = plug_in(project, "raise RuntimeError('half installed')")
+    ran = project.run("eval", env=path)
+    assert ran.code == 2
+    assert "'broken'" in ran.text
+    assert "half installed" in ran.text
+
+
+# 1: only a verdict ---------------------------------------------------------------------------
+
+
+def test_a_failed_gate_is_1(project: Project) -> None:
+    failing(project)
+    ran = project.eval()
+    assert (ran.code, ran.decision) == (1, "FAIL")
+
+
+# 3 and 4: not measured, cannot tell ----------------------------------------------------------
+
+
+def test_a_budget_that_is_used_up_is_3(project: Project) -> None:
+    ran = project.eval("--max-calls", "5")
+    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    assert ran.report["calls"] == 5
+
+
+def test_inconclusive_is_4_with_strict(project: Project) -> None:
+    assert project.run("eval", "--strict").code == 4
+
+
+def test_inconclusive_is_4_where_the_policy_says_so(project: Project) -> None:
+    project.evalset(gate={"on_inconclusive": "fail"})
+    assert project.run("eval").code == 4
+
+
+def test_a_promotion_without_evidence_is_3_and_names_the_command(project: Project) -> None:
+    assert project.run("release").code == 0
+    ran = project.run("promote", "support@v1", "--initial", "-m", "why")
+    assert ran.code == 3
+    assert "llmops measure support@v1" in ran.text
+
+
+# Disk ----------------------------------------------------------------------------------------
+
+
+def at_most(kilobytes: int) -> Callable[[], None]:
+    """No file may become larger: what a full disk looks like to a process."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
+
+    return limit
+
+
+@pytest.mark.parametrize("kilobytes", [0, 8, 48])
+def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes: int) -> None:
+    failing(project)
+    ran = project.run("eval", before=at_most(kilobytes))
+    assert ran.code == 3, ran.text
+    assert ".llmops/store" in ran.text
+    again = project.eval()
+    assert (again.code, again.evalset["candidate"]["measured"]) == (1, 20)
+
+
+def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> None:
+    passing(project)
+    assert project.run("eval").code == 0
+    project.prompt(system="Others.\n" + TWENTY)
+    ran = project.run("eval", before=at_most(16))
+    assert ran.code == 3, ran.text
+    project.prompt(system=TWENTY)
+    assert project.eval().report["calls"] == 0
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown", "--out"])
+def test_a_report_on_a_full_device_is_3_and_leaves_the_device_alone(
+    project: Project, option: str
+) -> None:
+    ran = project.run("eval", option, "/dev/full")
+    assert ran.code == 3, ran.text
+    assert "/dev/full" in ran.text
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_full_standard_output_is_3(project: Project) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = project.run("eval", stdout=full.fileno())
+    assert ran.code == 3
+
+
+def without_rights() -> None:
+    """Root reads and writes everything; give that up, for what is started now alone."""
+    drop_from_bounding_set = 24
+    kernel = ctypes.CDLL(None)
+    for capability in range(64):
+        kernel.prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+
+def test_a_folder_that_is_read_only_still_gives_the_verdict_and_says_so(project: Project) -> None:
+    failing(project)
+    project.root.chmod(0o555)
+    ran = project.run("eval", before=without_rights)
+    project.root.chmod(0o755)
+    assert ran.code == 1
+    assert "cannot be written" in ran.text
+    assert not (project.root / ".llmops").exists()
+
+
+def test_releasing_into_a_read_only_folder_is_3(project: Project) -> None:
+    project.root.chmod(0o555)
+    ran = project.run("release", before=without_rights)
+    project.root.chmod(0o755)
+    assert ran.code == 3
+    assert "Permission denied" in ran.text
+
+
+def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
+    project.write(".llmops/store", "something else")
+    ran = project.run("eval")
+    assert ran.code == 3
+    assert ".llmops/store" in ran.text
+
+
+# 70: a bug -----------------------------------------------------------------------------------
+
+
+PROVIDER = """\
+from llmops_cli.core.catalogue import ProviderKind
+
+broken = ProviderKind(name="broken", target="plugged:opened", summary="Breaks.", offline=True)
+
+def opened(model, world):
+    raise ZeroDivisionError("the plug-in divides by zero, " + world.environ["TEAM_API_KEY"])
+"""
+
+
+def plug_in(project: Project, code: str) -> dict[str, str]:
+    """An installed distribution that brings the provider `broken`; the environment to find it."""
+    site = project.root.parent / "site"
+    info = site / "plugged-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[llmops.providers]\nbroken = plugged:broken\n")
+    (site / "plugged.py").write_text(code)
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {
+        "PYTHONPATH": os.pathsep.join([str(site), *known]),
+        "TEAM_API_KEY": "canary-1234567890",
+    }
+
+
+def crashed(project: Project, **environment: str) -> Ran:
+    env = plug_in(project, PROVIDER)
+    project.write("llmops.yaml", json.dumps({"models": {"tiny": {"provider": "broken"}}}))
+    return project.run("eval", env={**env, **environment})
+
+
+def test_an_uncaught_exception_is_70_with_a_log_to_paste_and_no_key_in_it(
+    project: Project,
+) -> None:
+    ran = crashed(project)
+    assert ran.code == 70
+    assert ran.out == ""
+    assert "Traceback" not in ran.err
+    assert "canary" not in ran.err
+    log = Path(ran.err.rsplit(": ", 1)[1].strip())
+    text = log.read_text(encoding="utf-8")
+    assert "ZeroDivisionError: the plug-in divides by zero" in text
+    assert "canary" not in text
+
+
+def test_a_bug_without_a_place_for_its_log_is_70(project: Project) -> None:
+    ran = crashed(project, HOME="/dev/null", XDG_STATE_HOME="/dev/null", XDG_CACHE_HOME="/dev/null")
+    assert ran.code == 70
+    assert "no log could be written" in ran.text
+
+
+# 130 and 141: interrupted, nobody reads ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "importing",
+    ["llmops_cli.core.errors", "llmops_cli.cli.measuring", "pydantic", "numpy", "openai"],
+)
+def test_an_interrupt_at_any_moment_of_the_start_is_130(tmp_path: Path, importing: str) -> None:
+    with FaultServer(then=answer(delay=0.2)) as server:
+        project = a_project(tmp_path, server.url, max_concurrency=2)
+        process = subprocess.Popen(
+            [*LLMOPS, "eval"],
+            cwd=project.root,
+            env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.rstrip().endswith(f" {importing}"):
+                process.send_signal(signal.SIGINT)
+                break
+        else:
+            message = f"{importing} was never imported"
+            raise AssertionError(message)
+        process.communicate(timeout=30)
+    # until the program's own code runs, Python answers, by the signal itself
+    assert process.returncode in {130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["eval"], ["eval", "--json"], ["status"], ["--help"], ["eval", "--help"]]
+)
+def test_a_closed_pipe_is_141_and_quiet(project: Project, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    process = project.start(*arguments, stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    ran = process.ended()
+    assert (ran.code, ran.err) == (141, "")
+
+
+def test_head_reads_one_line_and_nothing_complains(project: Project) -> None:
+    command = f"{' '.join(LLMOPS)} eval --verbose | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, 141}
+    assert done.stdout.startswith("INCONCLUSIVE")
+    assert done.stderr == ""
+
+
+# Odd surroundings: the verdict is the same ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "10"},
+        {"COLUMNS": "0"},
+        {"COLUMNS": "-3"},
+        {"COLUMNS": "wide"},
+        {"COLUMNS": ""},
+        {"TERM": "dumb"},
+        {"HOME": "/nowhere/at/all"},
+        {"TZ": "Pacific/Kiritimati"},
+    ],
+)
+def test_an_odd_environment_changes_no_verdict(
+    project: Project, environment: dict[str, str]
+) -> None:
+    failing(project)
+    ran = project.run("eval", env=environment)
+    assert ran.code == 1, ran.text
+    assert ran.out.startswith("FAIL")
+    assert ran.err == ""
+
+
+def test_an_empty_environment_changes_no_verdict(project: Project) -> None:
+    failing(project)
+    found = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    ran = Process([*LLMOPS, "eval"], project.root, found).ended()
+    assert ran.code == 1, ran.text
+    assert ran.out.startswith("FAIL")
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2])
+def test_a_closed_stream_changes_no_verdict(project: Project, stream: int) -> None:
+    failing(project)
+    ran = project.run("eval", before=lambda: os.close(stream))
+    assert ran.code == 1, ran.text
+
+
+def test_a_terminal_changes_no_verdict(project: Project) -> None:
+    failing(project)
+    shutil.rmtree(project.root / ".llmops", ignore_errors=True)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*LLMOPS, "eval"], cwd=project.root, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side of a terminal is gone
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    assert process.wait(30) == 1
+    assert b"FAIL" in seen
+
+
+def test_the_program_runs_as_a_script_too(project: Project) -> None:
+    script = Path(sys.executable).with_name("llmops")
+    ran = Process([str(script), "--version"], project.root, os.environ).ended()
+    assert (ran.code, ran.err) == (0, "")
