@@ -1,18 +1,20 @@
 """Chat completions of OpenAI and of every server that speaks like it.
 
-The SDK decides the endpoint, the headers and which parameters there are; the call itself goes
-over `wire`. A `base_url` on a machine of one's own needs no key.
+OpenAI itself is reached as its SDK says (`openai_sdk`). A server with a `base_url` gets what all
+of them share, a bearer key and JSON, and the SDK is not loaded for it; on a machine of one's own
+it needs no key. Either way the call goes over `wire`, and tests hold what is sent to be what the
+SDK sends (record 0004).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, cast
 
-from openai import AsyncOpenAI
-from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-
+from llmops_cli import __version__
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
@@ -22,7 +24,15 @@ from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusabl
 BASE_URL = "https://api.openai.com/v1"
 OURS = frozenset({"model", "messages", "tools", "response_format", "stream", "stream_options", "n"})
 """What the prompt or the engine decides; a parameter of that name would contradict it."""
-KNOWN = frozenset(CompletionCreateParamsNonStreaming.__annotations__) - OURS
+KNOWN = frozenset({
+    "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+    "max_completion_tokens", "max_tokens", "metadata", "modalities", "moderation",
+    "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+    "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "safety_identifier",
+    "seed", "service_tier", "stop", "store", "temperature", "tool_choice", "top_logprobs",
+    "top_p", "user", "verbosity", "web_search_options",
+})  # fmt: skip
+"""The SDK's other parameters; a test compares."""
 
 
 class OpenAI:
@@ -54,18 +64,20 @@ async def open_openai(model: Model, world: World) -> AsyncIterator[OpenAI]:
 
 
 async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
-    """Where the SDK would post to, and with which headers."""
+    """Where to post to, and with which headers."""
     given = access(model, world, key_env="OPENAI_API_KEY")
-    async with AsyncOpenAI(
-        api_key=given.key,
-        base_url=given.base_url or BASE_URL,
-        organization=world.environ.get("OPENAI_ORG_ID"),
-        project=world.environ.get("OPENAI_PROJECT_ID"),
-        default_headers=given.headers,
-    ) as sdk:
-        named = {**sdk.auth_headers, **sdk.default_headers}
-        headers = {name: value for name, value in named.items() if isinstance(value, str)}
-        return f"{sdk.base_url}chat/completions", headers
+    if given.base_url is None:
+        sdk = import_module("llmops_cli.providers.openai_sdk")
+        official = replace(given, base_url=BASE_URL)
+        return cast("tuple[str, dict[str, str]]", await sdk.endpoint(official, world))
+    headers = {
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": f"llmops/{__version__}",
+        "Authorization": f"Bearer {given.key}",
+        **given.headers,
+    }
+    return f"{given.base_url.rstrip('/')}/chat/completions", headers
 
 
 def body(request: Request) -> dict[str, Any]:

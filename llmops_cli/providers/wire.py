@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
 
 import aiohttp
-import httpx2
+import certifi
 
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
@@ -125,16 +125,24 @@ async def open_wire(
     url: str, headers: Mapping[str, str], environ: Mapping[str, str]
 ) -> AsyncIterator[Wire]:
     """A wire to `url`, through the proxy and with the certificates that the environment names."""
-    tls = httpx2.create_ssl_context() if url.startswith("https:") else True
     session = aiohttp.ClientSession(
         headers=headers,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=tls),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=_tls(url)),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy_for(url, environ),
     )
     async with session:
         yield Wire(session, url)
+
+
+def _tls(url: str) -> ssl.SSLContext | bool:
+    """Trusts the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
+    if not url.startswith("https:"):
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

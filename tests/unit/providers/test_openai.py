@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,23 @@ from typing import Any
 import anyio
 import pytest
 from openai import AsyncOpenAI
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
-from llmops_cli.providers.openai import OpenAI, body, completion, open_openai
+from llmops_cli.providers.access import Access
+from llmops_cli.providers.openai import (
+    BASE_URL,
+    KNOWN,
+    OURS,
+    OpenAI,
+    body,
+    completion,
+    open_openai,
+)
+from llmops_cli.providers.openai_sdk import endpoint
 from tests.servers import faulty
 from tests.servers.faulty import Exchange
 
@@ -72,17 +85,13 @@ def test_an_answer_is_read_with_its_usage_model_and_fingerprint() -> None:
     ids=["plain", "parameters", "tools", "extra_body", "json_schema", "json_object"],
 )
 def test_what_is_sent_is_what_the_sdk_sends(asked: Request) -> None:
-    environ = {"OPENAI_API_KEY": "sk-test", "OPENAI_ORG_ID": "org-1"}
-    _, ours = exchange(asked, {"headers": {"X-Team": "gate"}}, **environ)
+    _, ours = exchange(asked, {"headers": {"X-Team": "gate"}}, OPENAI_API_KEY="sk-test")
 
     async def through_the_sdk() -> Exchange:
         async with (
             faulty.serve() as server,
             AsyncOpenAI(
-                api_key="sk-test",
-                organization="org-1",
-                base_url=server.url,
-                default_headers={"X-Team": "gate"},
+                api_key="sk-test", base_url=server.url, default_headers={"X-Team": "gate"}
             ) as sdk,
         ):
             known = {key: value for key, value in body(asked).items() if key != "top_k"}
@@ -92,20 +101,48 @@ def test_what_is_sent_is_what_the_sdk_sends(asked: Request) -> None:
 
     theirs = anyio.run(through_the_sdk)
     assert (ours.path, ours.body) == (theirs.path, theirs.body)
-    transport = {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "host",
-        "idempotency-key",
-        "x-stainless-async",
-        "x-stainless-raw-response",
-        "x-stainless-read-timeout",
-        "x-stainless-retry-count",
-    }
-    assert {key: value for key, value in ours.headers.items() if key not in transport} == {
-        key: value for key, value in theirs.headers.items() if key not in transport
-    }
+    for header in ("authorization", "content-type", "accept", "x-team"):
+        assert ours.headers[header] == theirs.headers[header]
+
+
+def test_openai_itself_is_reached_as_its_sdk_reaches_it() -> None:
+    given = Access(key="sk-test", base_url=BASE_URL, headers={"X-Team": "gate"})
+
+    async def main() -> tuple[str, dict[str, str]]:
+        return await endpoint(given, world(OPENAI_ORG_ID="org-1"))
+
+    url, headers = anyio.run(main)
+    assert url == "https://api.openai.com/v1/chat/completions"
+    assert headers["Authorization"] == "Bearer sk-test"
+    assert headers["OpenAI-Organization"] == "org-1"
+    assert headers["X-Team"] == "gate"
+    assert headers["User-Agent"].startswith("AsyncOpenAI/Python")
+    assert AsyncOpenAI(api_key="x").base_url == f"{BASE_URL}/"
+
+
+def test_the_parameters_are_those_of_the_sdk() -> None:
+    assert frozenset(CompletionCreateParamsNonStreaming.__annotations__) == KNOWN | OURS
+
+
+def test_a_compatible_server_does_not_cost_the_import_of_the_sdk() -> None:
+    program = """
+import sys
+from pathlib import Path
+import anyio
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Model
+from llmops_cli.providers.openai import open_openai
+
+async def main():
+    model = Model(name="m", provider="openai", model="m", base_url="http://localhost:1/v1")
+    async with open_openai(model, World(root=Path(), environ={})):
+        print(sorted({"openai", "httpx2", "pydantic"} & set(sys.modules)))
+
+anyio.run(main)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_schema_in_github_s_form_keeps_its_name() -> None:
