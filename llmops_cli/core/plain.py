@@ -93,13 +93,9 @@ def _read_scalar(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
 
 
 def _read_union(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
-    choices = _dataclasses_of(hint)
-    if len(choices) > 1 and type(plain) is dict and len(plain) == 1:
-        ((tag, content),) = plain.items()
-        for choice in choices:
-            if _tag(choice) == tag:
-                return _read(choice, content, f"{where}.{tag}")
-        raise Misshapen(f"{where}: unknown {tag!r}")
+    tagged = _dataclasses_of(hint)
+    if len(tagged) > 1 and type(plain) is dict:
+        return _read_tagged(tagged, plain, where)
     problems = []
     for choice in get_args(hint):
         try:
@@ -107,6 +103,14 @@ def _read_union(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
         except Misshapen as error:
             problems.append(error)
     raise problems[0]
+
+
+def _read_tagged(choices: Sequence[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
+    by_tag = {_tag(each): each for each in choices}
+    if len(plain) != 1 or not set(plain) <= set(by_tag):
+        raise Misshapen(f"{where}: {plain!r} is none of {', '.join(by_tag)}")
+    ((tag, content),) = plain.items()
+    return _read(by_tag[tag], content, f"{where}.{tag}")
 
 
 def _read_dataclass(kind: Any, plain: Any, where: str) -> Any:  # noqa: ANN401

@@ -1,0 +1,97 @@
+"""Values become plain JSON and come back equal; anything else says where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Location
+from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.policy import Anchor, Critical, Floor, NoWorse, Policy
+from llmops_cli.core.prompt import Message, Model, Price, Prompt
+from llmops_cli.core.verdict import Decision, Finding, Verdict
+
+VALUES: list[Any] = [
+    Policy(
+        rules=(Critical(), NoWorse(margin=0.1, tag="x"), Anchor(version="v1"), Floor(minimum=0.9))
+    ),
+    Verdict(
+        decision=Decision.INCONCLUSIVE,
+        why="close",
+        findings=(
+            Finding(
+                rule="floor",
+                decision=Decision.PASS,
+                why="enough",
+                cases=("a", "b"),
+                figures={"mean": [0.5, {"deep": None}]},
+            ),
+        ),
+    ),
+    Prompt(
+        name="a",
+        model="m",
+        messages=(
+            Message(role="user", content="text"),
+            Message(role="user", content=({"type": "text", "text": "part"},)),
+        ),
+        inputs={"q": {"type": "string"}},
+    ),
+    Model(name="a", provider="openai", model="z", price=Price(input=1.5, output=2)),
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_comes_back_from_json(value: Any) -> None:
+    stored = json.loads(json.dumps(to_plain(value)))
+    assert from_plain(type(value), stored) == value
+
+
+def test_a_rule_is_written_as_people_write_it() -> None:
+    plain = to_plain(Policy(rules=(NoWorse(metric="tone"),)))
+    assert isinstance(plain, dict)
+    assert plain["rules"] == [
+        {"no_worse": {"metric": "tone", "margin": None, "tolerance": None, "tag": None}}
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    number: float
+    names: tuple[str, ...] = ()
+    anything: Json = None
+    where: Location | None = None
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"number": "1"}, "odd.number: '1' is not a number"),
+        ({"number": True}, "odd.number: True is not a number"),
+        ({"number": 1, "names": ["a", 2]}, r"odd.names\[1\]: 2 is not a str"),
+        ({"number": 1, "colour": 1}, "odd.colour: unknown field"),
+        ({"number": 1, "where": {"path": 3}}, "odd.where.path: 3 is not a str"),
+        ({}, "odd: .*number"),
+        ([], "odd: .* is not a dict"),
+    ],
+)
+def test_what_is_misshapen_says_where(plain: Any, message: str) -> None:
+    with pytest.raises(Misshapen, match=message):
+        from_plain(Odd, plain, "odd")
+
+
+@pytest.mark.parametrize("rules", [[{"no_wrose": {}}], [{"floor": {}}], [{}], ["critical"]])
+def test_a_rule_that_is_none_is_refused(rules: Json) -> None:
+    plain = to_plain(Policy())
+    assert isinstance(plain, dict)
+    with pytest.raises(Misshapen):
+        from_plain(Policy, {**plain, "rules": rules})
+
+
+def test_an_object_is_not_plain() -> None:
+    with pytest.raises(Misshapen, match="a object is not plain data"):
+        to_plain(object())
