@@ -13,7 +13,7 @@ from llmops_cli.core.row import Arm, Row
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from tests.unit.gate.build import draw, failed, verdict
 
-FORM_UP = settings(max_examples=60, deadline=None)
+MODEST = settings(max_examples=60, deadline=None)
 ORDER = list(Decision)
 """Worst first."""
 
@@ -99,14 +99,14 @@ def said(found: Finding) -> tuple[str, Decision, str]:
     return (found.rule, found.decision, found.why)
 
 
-@FORM_UP
+@MODEST
 @given(st.data(), worlds)
 def test_the_order_of_cases_changes_nothing(data: st.DataObject, world: World) -> None:
     shuffled = data.draw(st.permutations(world.rows()))
     assert list(map(said, decided(shuffled).findings)) == _said_of(world)
 
 
-@FORM_UP
+@MODEST
 @given(worlds)
 def test_the_names_of_cases_and_groups_change_nothing(world: World) -> None:
     renamed = [
@@ -116,7 +116,7 @@ def test_the_names_of_cases_and_groups_change_nothing(world: World) -> None:
     assert list(map(said, decided(renamed).findings)) == _said_of(world)
 
 
-@FORM_UP
+@MODEST
 @given(single, indices)
 def test_a_worse_candidate_never_gets_a_better_decision(world: World, at: int) -> None:
     assume(world.drawn(at)[0] is not None)
@@ -125,7 +125,7 @@ def test_a_worse_candidate_never_gets_a_better_decision(world: World, at: int) -
         assert ORDER.index(after[rule]) <= ORDER.index(decision)
 
 
-@FORM_UP
+@MODEST
 @given(single, indices)
 def test_a_decision_on_an_unmeasured_draw_holds_whatever_it_would_have_been(
     world: World, at: int
@@ -138,7 +138,7 @@ def test_a_decision_on_an_unmeasured_draw_holds_whatever_it_would_have_been(
                 assert known[rule] is unknown[rule]
 
 
-@FORM_UP
+@MODEST
 @given(worlds)
 def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
     found = decided(world.rows())
@@ -147,7 +147,7 @@ def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
     assert (found.decision is Decision.PASS) == (all_pass and shown)
 
 
-@FORM_UP
+@MODEST
 @given(worlds)
 def test_the_verdict_is_the_worst_finding(world: World) -> None:
     found = decided(world.rows())
@@ -156,7 +156,7 @@ def test_the_verdict_is_the_worst_finding(world: World) -> None:
     assert any(each.why in found.why for each in found.findings if each.decision is worst)
 
 
-@FORM_UP
+@MODEST
 @given(worlds)
 def test_interval_margin_and_decision_agree(world: World) -> None:
     (found,) = (each for each in decided(world.rows()).findings if each.rule == "no_worse")
