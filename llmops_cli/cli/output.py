@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
+from llmops_cli.core.difference import Difference
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, UnknownName
 from llmops_cli.core.plan import Plan
@@ -24,7 +25,10 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.flows.promote import Promotion
+from llmops_cli.flows.rollback import RolledBack
+from llmops_cli.flows.verify import Verification
 from llmops_cli.render.console import console_report
+from llmops_cli.render.difference import console_difference
 from llmops_cli.render.machine import as_json, json_report, table_json
 from llmops_cli.render.markdown import markdown_report
 from llmops_cli.render.plan import console_plan
@@ -94,6 +98,47 @@ class Output:
         self._text(f"  {done.why}\n")
         if done.hint:
             self._text(f"next  {done.hint}\n")
+
+    def rolled_back(self, done: RolledBack, *, still_here: bool) -> None:
+        """Says where an environment stands now, and what is left to do."""
+        if self.as_json:
+            self._text(table_json([as_json(done)]))
+            return
+        event = done.event
+        self._text(f"{event.environment} runs {done.now.address}  (event {event.seq})\n")
+        self._text(f"  {done.left.address} is quarantined: {event.reason}\n")
+        for change in done.breaking:
+            self._text(f"note  {change}: callers of {done.left.address} must know\n")
+        if still_here:
+            name = done.left.name
+            self._text(
+                f"next  the working copy still is {done.left.address}: revert or mend {name}\n"
+            )
+
+    def difference(self, found: Difference) -> None:
+        """Prints two versions' differences."""
+        if self.as_json:
+            self._text(table_json([as_json(found)]))
+        else:
+            self._render(console_difference(found))
+
+    def verification(self, found: Verification, *, strict: bool) -> None:
+        """Prints what was proven and what is not as it must be."""
+        if self.as_json:
+            self._text(table_json([as_json(found)]))
+            return
+        for proof in found.proofs:
+            version = "?" if proof.version is None else f"v{proof.version}"
+            self._text(
+                f"{proof.prompt}@{version}  {proof.events} events, {proof.verdicts} verdicts "
+                "computed again\n"
+            )
+            for flaw in proof.flaws:
+                word = "doubt" if flaw.doubtful and not strict else "BROKEN"
+                self._text(f"  {word}  {flaw.where}: {flaw.message}\n")
+        holds = found.holds(strict=strict)
+        told = "holds" if holds else "does NOT hold"
+        self._text(f"{found.environment} {told}: {len(found.proofs)} prompts\n")
 
     def request(self, request: Request) -> None:
         """Prints what is sent to a model."""

@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.release import EvalsetFacts, Provenance
+from llmops_cli.core.release import EvalsetFacts, Event, Provenance, Version
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.flows import promote as promotions
 from llmops_cli.flows import release as releases
+from llmops_cli.flows import rollback as rollbacks
 from llmops_cli.flows import status as standings
+from llmops_cli.flows import verify as verifying
 from llmops_cli.flows.contest import Selection, contests, environment_of
 from llmops_cli.flows.measure import evalset_facts, number_of
 from llmops_cli.flows.revision import open_git
 from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.verify import Verification
 from llmops_cli.flows.workspace import Workspace
 
 PROMPTS = "prompts"
@@ -79,6 +82,49 @@ def promote(
         override=word.override,
     )
     return promotions.promote(workspace.registry, wish)
+
+
+def rollback(
+    workspace: Workspace, address: str, *, to: str | None, reason: str | None
+) -> rollbacks.RolledBack:
+    """Moves the environment in `name@environment` back. `to` is `v2`; None: the one before."""
+    name, _, place = address.partition("@")
+    environment = environment_of(workspace.project, place or None)
+    number = None if to is None else workspace.registry.resolve(name, to)
+    retreat = rollbacks.Retreat(
+        name=name,
+        environment=environment.name,
+        to=number,
+        reason=reason,
+        actor=workspace.actor(),
+        at=_now(),
+        run_url=_run_url(workspace),
+    )
+    return rollbacks.rollback(workspace.registry, retreat)
+
+
+def carries(workspace: Workspace, version: Version) -> bool:
+    """Whether the working copy is still what `version` froze."""
+    prompt = workspace.project.prompts.get(version.name)
+    return prompt is not None and workspace.project.target(prompt).digest == version.target
+
+
+def history(workspace: Workspace, address: str) -> list[Event]:
+    """Every event of a prompt, newest first: in one environment, or in all of them."""
+    name, _, place = address.partition("@")
+    environments = [each.name for each in workspace.project.environments]
+    if place:
+        environments = [environment_of(workspace.project, place).name]
+    events = [each for one in environments for each in workspace.registry.history(one, name)]
+    if not events and name not in {*workspace.project.prompts, *workspace.registry.names()}:
+        raise UnknownName("prompt", name, sorted(workspace.project.prompts))
+    return events[::-1]
+
+
+def verify(workspace: Workspace, environment: str | None) -> Verification:
+    """Proves what an environment runs, with neither git nor network."""
+    place = environment_of(workspace.project, environment)
+    return verifying.verify(workspace.registry, place)
 
 
 def status(workspace: Workspace) -> tuple[standings.PromptStatus, ...]:

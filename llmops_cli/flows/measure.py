@@ -84,7 +84,7 @@ def _write(workspace: Workspace, run: Run, name: str, number: int, now: datetime
         number=number,
         environment=first.contest.environment,
         llmops=__version__,
-        arms=_arms(run.pairings),
+        arms=_arms(workspace, run.pairings),
         evalsets=tuple(
             evalset_facts(each.round, each.scorers, look=each.look) for each in run.pairings
         ),
@@ -108,17 +108,17 @@ def _roles(pairing: Pairing) -> Iterator[tuple[str, Arm]]:
         yield role.replace("anchor ", "anchor:"), arm
 
 
-def _arms(pairings: Sequence[Pairing]) -> Mapping[str, ArmFacts]:
+def _arms(workspace: Workspace, pairings: Sequence[Pairing]) -> Mapping[str, ArmFacts]:
     """Target, model and age of each arm over all evalsets."""
     facts: dict[str, list[tuple[Arm, Pairing]]] = {}
     for pairing in pairings:
         facts.setdefault(SUBJECT, []).append((pairing.candidate, pairing))
         for role, arm in _roles(pairing):
             facts.setdefault(role, []).append((arm, pairing))
-    return {role: _facts(arms) for role, arms in facts.items()}
+    return {role: _facts(workspace, arms) for role, arms in facts.items()}
 
 
-def _facts(arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
+def _facts(workspace: Workspace, arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
     arm, pairing = arms[0]
     contest = pairing.contest
     contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
@@ -133,6 +133,7 @@ def _facts(arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
         served_models=tuple(sorted({each.served_model for each in found if each.served_model})),
         oldest=times[0] if times else None,
         newest=times[-1] if times else None,
+        deterministic=workspace.provider(model).deterministic,
     )
 
 
@@ -186,6 +187,11 @@ def _rows(pairing: Pairing) -> Iterator[EvidenceRow]:
             group=case.group,
             known_failing=case.known_failing,
             arms=arms,
+        )
+    for gone in pairing.removed:
+        lost = ArmDraws(request="", baseline=Draws(planned=0))
+        yield EvidenceRow(
+            evalset=pairing.round.evalset.name, case=gone, facts="", arms={BASELINE: lost}
         )
 
 
