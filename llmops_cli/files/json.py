@@ -11,7 +11,9 @@ import math
 from typing import Any, NoReturn
 
 from llmops_cli.core.digest import SAFE_INTEGER
-from llmops_cli.files.yaml import MAX_DEPTH
+
+MAX_DEPTH = 50
+"""Levels of lists and mappings, in JSON and in YAML."""
 
 
 class NotPlain(ValueError):

@@ -18,12 +18,12 @@ import yaml
 
 from llmops_cli.core.digest import SAFE_INTEGER, Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
+from llmops_cli.files.json import MAX_DEPTH
 
 Place: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys and positions from the root."""
 
 MAX_BYTES = 5_000_000
-MAX_DEPTH = 50
 
 NULL = frozenset({"", "~", "null", "Null", "NULL"})
 TRUE = frozenset({"true", "True", "TRUE"})

@@ -17,18 +17,15 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
-from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
 from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.messages import SAME, body
 from llmops_cli.providers.wire import Wire, count, open_wire, unusable
 
 BASE_URL = "https://api.anthropic.com"
-MAX_TOKENS = 4096
-"""The API demands a maximum; this one holds where the prompt names none."""
 OURS = frozenset({"model", "messages", "system", "tools", "stream"})
 """What the prompt or the engine decides; a parameter of that name would contradict it."""
-SAME = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
-"""OpenAI's name for a parameter to the one it has here."""
 KNOWN = (frozenset(MessageCreateParamsNonStreaming.__annotations__) | SAME.keys()) - OURS
 SAMPLING = frozenset({"temperature", "top_p", "top_k", "seed"})
 FINISH = {
@@ -40,7 +37,6 @@ FINISH = {
     "refusal": "content_filter",
 }
 """Why it stopped, in the words of `Completion`; others stay as they are."""
-CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
 class Anthropic:
@@ -95,62 +91,6 @@ async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
         named = {**sdk.auth_headers, **sdk.default_headers}
         headers = {name: value for name, value in named.items() if isinstance(value, str)}
         return f"{base}/v1/messages", headers
-
-
-def body(request: Request) -> dict[str, Any]:
-    """The JSON that asks for `request`."""
-    named = {SAME.get(name, name): value for name, value in request.parameters.items()}
-    sent: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, **named}
-    if isinstance(sent.get("stop_sequences"), str):
-        sent["stop_sequences"] = [sent["stop_sequences"]]
-    if isinstance(choice := sent.get("tool_choice"), str):
-        sent["tool_choice"] = {"type": CHOICES.get(choice, choice)}
-    system = [each for each in request.messages if each.role in {"system", "developer"}]
-    if system:
-        sent["system"] = [block for each in system for block in _blocks(each)]
-    sent["messages"] = [
-        {
-            "role": "assistant" if each.role == "assistant" else "user",
-            "content": each.content if isinstance(each.content, str) else _blocks(each),
-        }
-        for each in request.messages
-        if each not in system
-    ]
-    if request.tools:
-        sent["tools"] = [_tool(each) for each in request.tools]
-    if request.response_format == "json_schema":
-        schema = request.json_schema or {}
-        inner = schema.get("schema")
-        form = {"type": "json_schema", "schema": inner if isinstance(inner, Mapping) else schema}
-        sent["output_config"] = {**sent.get("output_config", {}), "format": form}
-    return {**sent, **request.extra_body}
-
-
-def _blocks(message: Message) -> list[dict[str, Any]]:
-    if isinstance(message.content, str):
-        return [{"type": "text", "text": message.content}]
-    return [_block(part) for part in message.content]
-
-
-def _block(part: Mapping[str, Json]) -> dict[str, Any]:
-    """A part in OpenAI's shape as a content block; one that is a block already stays."""
-    image = part.get("image_url")
-    if part.get("type") != "image_url" or image is None:
-        return dict(part)
-    url = str(image["url"] if isinstance(image, Mapping) else image)
-    if not url.startswith("data:"):
-        return {"type": "image", "source": {"type": "url", "url": url}}
-    kind, _, data = url.removeprefix("data:").partition(";base64,")
-    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
-
-
-def _tool(tool: Mapping[str, Json]) -> dict[str, Any]:
-    """A tool in OpenAI's shape as Claude wants it; one in Claude's own shape stays."""
-    function = tool.get("function")
-    if not isinstance(function, Mapping):
-        return dict(tool)
-    named = {key: function[key] for key in ("name", "description", "strict") if key in function}
-    return {**named, "input_schema": function.get("parameters") or {"type": "object"}}
 
 
 def completion(answer: Mapping[str, Any]) -> Completion | Failure:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
-from llmops_cli import __version__
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
 from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.chat import body
 from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusable
 
 BASE_URL = "https://api.openai.com/v1"
@@ -73,40 +73,11 @@ async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",
-        "User-Agent": f"llmops/{__version__}",
+        "User-Agent": "llmops",
         "Authorization": f"Bearer {given.key}",
         **given.headers,
     }
     return f"{given.base_url.rstrip('/')}/chat/completions", headers
-
-
-def body(request: Request) -> dict[str, Any]:
-    """The JSON that asks for `request`."""
-    sent: dict[str, Any] = {
-        "model": request.model,
-        "messages": [message.plain() for message in request.messages],
-        **request.parameters,
-    }
-    if request.tools:
-        sent["tools"] = list(request.tools)
-    match request.response_format:
-        case "json_schema":
-            sent["response_format"] = {
-                "type": "json_schema",
-                "json_schema": _named_schema(request.json_schema or {}),
-            }
-        case "json_object" | "text" as kind:
-            sent["response_format"] = {"type": kind}
-        case None:
-            pass
-    return {**sent, **request.extra_body}
-
-
-def _named_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """GitHub's and OpenAI's form has a name and `schema` inside; a bare schema gets them."""
-    if isinstance(schema.get("schema"), Mapping):
-        return {"name": "answer", "strict": True, **schema}
-    return {"name": "answer", "strict": True, "schema": dict(schema)}
 
 
 def completion(answer: Mapping[str, Any]) -> Completion | Failure:

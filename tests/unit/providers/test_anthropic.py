@@ -15,7 +15,8 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.anthropic import MAX_TOKENS, body, completion, open_anthropic
+from llmops_cli.providers.anthropic import completion, open_anthropic
+from llmops_cli.providers.messages import MAX_TOKENS, body
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Exchange
 

@@ -19,12 +19,12 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.access import Access
+from llmops_cli.providers.chat import body
 from llmops_cli.providers.openai import (
     BASE_URL,
     KNOWN,
     OURS,
     OpenAI,
-    body,
     completion,
     open_openai,
 )

@@ -1,0 +1,74 @@
+"""A request as the JSON of Anthropic's messages: said alike by `eval` and by applications.
+
+System turns stand apart, tools and schemas have a shape of their own. No SDK is needed to say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Message, Request
+
+MAX_TOKENS = 4096
+"""The API demands a maximum; this one holds where the prompt names none."""
+SAME = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
+"""OpenAI's name for a parameter to the one it has here."""
+CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+
+
+def body(request: Request) -> dict[str, Any]:
+    """The JSON that asks for `request`."""
+    named = {SAME.get(name, name): value for name, value in request.parameters.items()}
+    sent: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, **named}
+    if isinstance(sent.get("stop_sequences"), str):
+        sent["stop_sequences"] = [sent["stop_sequences"]]
+    if isinstance(choice := sent.get("tool_choice"), str):
+        sent["tool_choice"] = {"type": CHOICES.get(choice, choice)}
+    system = [each for each in request.messages if each.role in {"system", "developer"}]
+    if system:
+        sent["system"] = [block for each in system for block in _blocks(each)]
+    sent["messages"] = [
+        {
+            "role": "assistant" if each.role == "assistant" else "user",
+            "content": each.content if isinstance(each.content, str) else _blocks(each),
+        }
+        for each in request.messages
+        if each not in system
+    ]
+    if request.tools:
+        sent["tools"] = [_tool(each) for each in request.tools]
+    if request.response_format == "json_schema":
+        schema = request.json_schema or {}
+        inner = schema.get("schema")
+        form = {"type": "json_schema", "schema": inner if isinstance(inner, Mapping) else schema}
+        sent["output_config"] = {**sent.get("output_config", {}), "format": form}
+    return {**sent, **request.extra_body}
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}]
+    return [_block(part) for part in message.content]
+
+
+def _block(part: Mapping[str, Json]) -> dict[str, Any]:
+    """A part in OpenAI's shape as a content block; one that is a block already stays."""
+    image = part.get("image_url")
+    if part.get("type") != "image_url" or image is None:
+        return dict(part)
+    url = str(image["url"] if isinstance(image, Mapping) else image)
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    kind, _, data = url.removeprefix("data:").partition(";base64,")
+    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+
+
+def _tool(tool: Mapping[str, Json]) -> dict[str, Any]:
+    """A tool in OpenAI's shape as Claude wants it; one in Claude's own shape stays."""
+    function = tool.get("function")
+    if not isinstance(function, Mapping):
+        return dict(tool)
+    named = {key: function[key] for key in ("name", "description", "strict") if key in function}
+    return {**named, "input_schema": function.get("parameters") or {"type": "object"}}
