@@ -30,12 +30,15 @@ def init(
     Nothing that is there is touched.
     """
     from llmops_cli.cli.output import Output
+    from llmops_cli.flows.checking import check_all
     from llmops_cli.flows.starting import start_project
 
     written = start_project(context.obj, model)
     output = Output()
     for path in written:
         output.say(f"wrote {path}")
+    for each in check_all(context.obj).evalsets:
+        output.say(f"note  {each.evalset}: {each.shows}")
     output.say("next  llmops eval")
 
 
