@@ -1,0 +1,359 @@
+"""Only what is missing is called: real runs against a server that counts every request."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.projects import Project, a_project, some_cases
+from tests.servers.faulty import FaultServer, Server, answer, echo
+
+CASES = 60
+BASELINE_DRAWS = 3
+"""Per case, of a model that may answer differently every time."""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves its project for the others."""
+    return tmp_path_factory.mktemp("template") / "project"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, server: Server) -> Project:
+    """A project whose first version production runs; `server` has seen no request yet."""
+    if not template.exists():
+        with FaultServer() as first:
+            a_project(template, first.url, cases=CASES).promote_first()
+            assert first.requests == CASES * (1 + BASELINE_DRAWS)
+    made = Project(root=tmp_path / "project", url=server.url)
+    shutil.copytree(template, made.root)
+    made.llmops_yaml()
+    return made
+
+
+def rows(project: Project, table: str) -> int:
+    """Rows of a table of the store."""
+    with closing(sqlite3.connect(project.root / ".llmops/store/results.sqlite3")) as store:
+        (count,) = store.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - ours
+    return int(count)
+
+
+def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `no_worse` measured."""
+    (found,) = [each["estimate"] for each in verdict["findings"] if each["rule"] == "no_worse"]
+    assert isinstance(found, dict)
+    return found
+
+
+# Nothing to do -------------------------------------------------------------------------------
+
+
+def test_an_unchanged_prompt_costs_nothing_and_passes_by_identity(
+    project: Project, server: Server
+) -> None:
+    ran = project.eval()
+    assert (ran.code, ran.decision) == (0, "PASS")
+    assert server.requests == 0
+    assert f"by identity: {CASES} requests are the same" in ran.verdict["why"]
+
+
+def test_a_comment_or_a_description_in_the_prompt_runs_nothing(
+    project: Project, server: Server
+) -> None:
+    path = "prompts/support.prompt.yml"
+    text = project.read(path).replace("\n", "\r\n")
+    project.write(path, "# new\r\ndescription: as before, said better\r\n" + text)
+    assert project.eval().decision == "PASS"
+    assert server.requests == 0
+
+
+def test_a_changed_prompt_is_drawn_and_its_baseline_is_not(
+    project: Project, server: Server
+) -> None:
+    project.prompt(system="Answer well.")
+    ran = project.eval()
+    assert (ran.code, ran.decision) == (0, "PASS")
+    assert server.requests == CASES
+    assert ran.evalset["candidate"]["called"] == CASES
+    assert ran.evalset["baseline"]["called"] == 0
+    project.eval()
+    assert server.requests == CASES
+
+
+def test_a_changed_parameter_draws_the_candidate_and_not_the_baseline(
+    project: Project, server: Server
+) -> None:
+    project.prompt(temperature=0.5)
+    ran = project.eval()
+    assert server.requests == CASES
+    assert ran.evalset["baseline"]["called"] == 0
+
+
+def test_a_renamed_alias_and_another_base_url_run_nothing(project: Project, server: Server) -> None:
+    with FaultServer() as elsewhere:
+        project.url = elsewhere.url
+        project.model = {"timeout": 7, "max_concurrency": 3}
+        project.llmops_yaml(alias="quick")
+        project.prompt(model="quick")
+        assert project.eval().decision == "PASS"
+        assert (server.requests, elsewhere.requests) == (0, 0)
+
+
+# Changed cases -------------------------------------------------------------------------------
+
+
+def test_a_new_case_is_drawn_for_both_arms_and_nothing_else_is(
+    project: Project, server: Server
+) -> None:
+    project.prompt(system="Answer well.")
+    project.eval()
+    before = server.requests
+    project.cases(some_cases(CASES + 1))
+    ran = project.eval()
+    assert server.requests == before + 1 + BASELINE_DRAWS
+    assert ran.evalset["candidate"]["called"] == 1
+    assert ran.evalset["baseline"]["called"] == BASELINE_DRAWS
+    assert estimate(ran.verdict)["n"] == CASES + 1
+
+
+def test_a_changed_expectation_scores_the_stored_texts_again_without_a_call(
+    project: Project, server: Server
+) -> None:
+    cases = some_cases(CASES)
+    project.cases([{**case, "expected": "other"} if at < 6 else case for at, case in
+                   enumerate(cases)])  # fmt: skip
+    ran = project.eval()
+    assert server.requests == 0
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert passed["candidate"] == pytest.approx(0.9)
+    assert passed["baseline"] == pytest.approx(0.9)
+
+
+def test_a_changed_scorer_scores_the_stored_texts_again_without_a_call(
+    project: Project, server: Server
+) -> None:
+    project.evalset(scorers=[{"contains": "1"}])
+    ran = project.eval()
+    assert server.requests == 0
+    with_a_one = sum("1" in str(at) for at in range(CASES))
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert passed["candidate"] == pytest.approx(with_a_one / CASES)
+
+
+def test_changed_tags_groups_and_criticals_run_and_score_nothing(
+    project: Project, server: Server
+) -> None:
+    project.eval()
+    before = rows(project, "scores"), rows(project, "completions")
+    more = {"tags": ["new"], "critical": True, "group": "all"}
+    project.cases([{**case, **more} for case in some_cases(CASES)])
+    ran = project.eval()
+    assert server.requests == 0
+    assert (rows(project, "scores"), rows(project, "completions")) == before
+    assert ran.code == 0
+
+
+def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> None:
+    project.evalset(scorers=[{"length": {"max": 100}}])
+    project.eval()
+    before = rows(project, "scores")
+    project.evalset(scorers=[{"length": {"max": 2}}])
+    ran = project.eval()
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert passed["candidate"] == 0.0
+    assert rows(project, "scores") == before
+    assert server.requests == 0
+
+
+def test_a_removed_case_runs_nothing_and_is_lost_coverage(project: Project, server: Server) -> None:
+    project.cases(some_cases(CASES - 1))
+    ran = project.eval()
+    assert server.requests == 0
+    assert (ran.code, ran.decision) == (1, "FAIL")
+    project.evalset(retired={f"c{CASES - 1:03}": "the product is gone"})
+    assert project.eval().decision == "PASS"
+
+
+def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Server) -> None:
+    project = a_project(tmp_path, server.url, cases=10)
+    twin = {"id": "twin", "inputs": {"question": "say 3"}, "expected": "something else"}
+    project.cases([*some_cases(10), twin])
+    ran = project.eval()
+    assert server.requests == 10
+    assert ran.evalset["candidate"]["measured"] == 11
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert passed["candidate"] == pytest.approx(10 / 11)
+
+
+# Where results come from ---------------------------------------------------------------------
+
+
+def test_a_fresh_clone_without_a_store_reuses_the_committed_evidence(
+    project: Project, server: Server
+) -> None:
+    shutil.rmtree(project.root / ".llmops/store")
+    assert project.eval().decision == "PASS"
+    assert server.requests == 0
+
+
+def test_a_fresh_clone_draws_a_changed_prompt_and_not_its_baseline(
+    project: Project, server: Server
+) -> None:
+    shutil.rmtree(project.root / ".llmops/store")
+    project.prompt(system="Answer well.")
+    ran = project.eval()
+    assert server.requests == CASES
+    assert ran.evalset["baseline"]["called"] == 0
+    assert ran.decision == "PASS"
+
+
+def test_a_fresh_clone_scores_the_evidence_with_a_changed_scorer_without_a_call(
+    project: Project, server: Server
+) -> None:
+    shutil.rmtree(project.root / ".llmops/store")
+    project.evalset(scorers=[{"contains": "1"}])
+    project.eval()
+    assert server.requests == 0
+
+
+def test_a_silent_model_update_draws_the_baseline_anew_and_says_so(project: Project) -> None:
+    with FaultServer(then=answer(model="tiny-0002")) as updated:
+        project.url = updated.url
+        project.llmops_yaml()
+        project.prompt(system="Answer well.")
+        ran = project.eval()
+        assert updated.requests == CASES * (1 + BASELINE_DRAWS)
+    assert ran.evalset["baseline"]["served_models"] == ["tiny-0002"]
+    assert any("drawn anew" in note for note in ran.report["notes"])
+    assert ran.decision == "PASS"
+
+
+# Ways to run ---------------------------------------------------------------------------------
+
+
+def test_offline_with_everything_held_is_decided(project: Project, server: Server) -> None:
+    ran = project.eval("--offline")
+    assert (ran.code, ran.decision) == (0, "PASS")
+    assert server.requests == 0
+
+
+def test_offline_with_something_missing_is_incomplete(project: Project, server: Server) -> None:
+    project.prompt(system="Answer well.")
+    ran = project.eval("--offline")
+    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    assert server.requests == 0
+    assert ran.evalset["candidate"]["measured"] == 0
+
+
+def test_offline_after_a_silent_update_is_incomplete(project: Project, server: Server) -> None:
+    project.prompt(system="Answer well.")
+    with FaultServer(then=answer(model="tiny-0002")) as updated:
+        project.url = updated.url
+        project.llmops_yaml()
+        project.run("eval", "--max-calls", str(CASES))  # the candidate's, and no baseline
+        before = updated.requests
+        ran = project.eval("--offline")
+        assert updated.requests == before
+    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+
+
+def test_a_dry_run_calls_nothing_and_counts_the_calls(project: Project, server: Server) -> None:
+    project.prompt(system="Answer well.")
+    ran = project.run("eval", "--dry-run")
+    assert ran.code == 0
+    assert server.requests == 0
+    assert str(CASES) in ran.out
+
+
+def test_fresh_draws_both_arms_anew(project: Project, server: Server) -> None:
+    project.prompt(system="Answer well.")
+    project.eval()
+    before = server.requests
+    ran = project.eval("--fresh")
+    assert server.requests == before + CASES * (1 + BASELINE_DRAWS)
+    assert ran.evalset["candidate"]["called"] == CASES
+    assert ran.evalset["baseline"]["called"] == CASES * BASELINE_DRAWS
+
+
+def test_fresh_adds_draws_and_never_replaces_them(project: Project) -> None:
+    """Retry until green: a failing answer stays in the pool (GATE §3)."""
+
+    def wrong(body: Mapping[str, Any]) -> str:
+        return "wrong" if body["messages"][0]["content"] == "Answer well." else echo(body)
+
+    project.prompt(system="Answer well.")
+    with FaultServer(reply=wrong) as bad:
+        project.url = bad.url
+        project.llmops_yaml()
+        assert project.eval().code == 1
+    with FaultServer() as good:
+        project.url = good.url
+        project.llmops_yaml()
+        ran = project.eval("--fresh")
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert passed["candidate"] == pytest.approx(0.5)
+    assert ran.code == 1
+
+
+def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> None:
+    cases = [
+        {**case, "expected": "other"} if at % 7 == 0 else case
+        for at, case in enumerate(some_cases(CASES))
+    ]
+    project.cases(cases)
+    project.prompt(system="Answer well.")
+    project.run("eval")
+    kinds = ["--junit", "--markdown"]
+    seen = []
+    for at in range(2):
+        paths = [project.root / f"{at}{kind}" for kind in kinds]
+        options = [word for pair in zip(kinds, map(str, paths), strict=True) for word in pair]
+        ran = project.eval(*options)
+        plain = project.run("eval", "--verbose")
+        seen.append((ran.out, plain.out, *(path.read_bytes() for path in paths)))
+    assert seen[0] == seen[1]
+    assert all(seen[0])
+
+
+# Watching production -------------------------------------------------------------------------
+
+
+def test_watching_production_costs_nothing_unless_fresh(project: Project, server: Server) -> None:
+    ran = project.eval("production")
+    assert server.requests == 0
+    assert ran.code == 0
+
+
+def test_watching_production_fresh_draws_the_candidate_alone(
+    project: Project, server: Server
+) -> None:
+    ran = project.eval("production", "--fresh")
+    assert server.requests == CASES
+    assert ran.evalset["baseline"]["called"] == 0
+    assert (ran.code, ran.decision) == (0, "PASS")
+
+
+def test_watching_production_fresh_finds_a_model_that_drifted(project: Project) -> None:
+    def drifted(body: Mapping[str, Any]) -> str:
+        text = echo(body)
+        return text if text.endswith("1") else "Sorry, I cannot help with that."
+
+    with FaultServer(then=answer(model="tiny-0002"), reply=drifted) as server:
+        project.url = server.url
+        project.llmops_yaml()
+        ran = project.eval("production", "--fresh")
+        assert server.requests == CASES
+    assert (ran.code, ran.decision) == (1, "FAIL")
