@@ -157,7 +157,7 @@ def rollback(
 
 def history(
     context: typer.Context,
-    address: Annotated[str, typer.Argument(metavar="NAME[@ENV]")],
+    address: Annotated[str, typer.Argument(metavar="NAME[@ENV]", help="default: every environment")],
     as_json: AsJson = False,
 ) -> None:
     """What happened to a prompt: every event, newest first."""

@@ -72,7 +72,9 @@ def check(
 
 def render(
     context: typer.Context,
-    prompt: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]", help="default: as it stands in prompts/")
+    ],
     case: Annotated[
         str | None, typer.Option(help="Render this case; default: the first of its evalsets.")
     ] = None,

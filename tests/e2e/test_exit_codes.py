@@ -293,7 +293,13 @@ def test_a_bug_without_a_place_for_its_log_is_70(project: Project) -> None:
 
 @pytest.mark.parametrize(
     "importing",
-    ["llmops_cli.core.errors", "llmops_cli.cli.measuring", "pydantic", "numpy", "openai"],
+    [
+        "llmops_cli.core.errors",
+        "llmops_cli.cli.measuring",
+        "pydantic",
+        "numpy",
+        "llmops_cli.engine.call",
+    ],
 )
 def test_an_interrupt_at_any_moment_of_the_start_is_130(tmp_path: Path, importing: str) -> None:
     with FaultServer(then=answer(delay=0.2)) as server:

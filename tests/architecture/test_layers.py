@@ -1,0 +1,113 @@
+"""The layers and habits of the house, as far as a program can see them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "llmops_cli"
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the package, by its path in it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_every_import_contract_is_kept() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_prints_or_exits_outside_the_command_line() -> None:
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules()
+        if not name.startswith("cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"print", "sys.exit", "exit", "quit", "os._exit"}
+        and name != "scorers/worker.py"  # a process of its own, which speaks over its pipe
+    ]
+    assert found == []
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches everything and does not raise it again."""
+    caught = [] if handler.type is None else ast.walk(handler.type)
+    names = {node.id for node in caught if isinstance(node, ast.Name)}
+    broad = handler.type is None or bool(names & {"Exception", "BaseException"})
+    return broad and not isinstance(handler.body[-1], ast.Raise)
+
+
+def test_only_the_command_line_and_the_scorers_catch_everything() -> None:
+    found = {
+        name
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and is_broad(node)
+    }
+    # around a scorer twice: in this process, and in the one that runs the project's own code
+    assert found == {"cli/main.py", "scorers/scoring.py", "scorers/worker.py"}
+
+
+def test_functions_import_nothing_outside_the_command_line() -> None:
+    found = [
+        f"{name}:{inner.lineno}"
+        for name, tree in modules()
+        if not name.startswith("cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for inner in ast.walk(node)
+        if isinstance(inner, (ast.Import, ast.ImportFrom))
+    ]
+    assert found == []
+
+
+def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
+    silent = [
+        name
+        for name, tree in modules()
+        if tree.body
+        and not (ast.get_docstring(tree) or "").split("\n\n")[0].endswith((".", ":", "?"))
+    ]
+    assert silent == []
+
+
+def test_no_module_and_no_function_outgrows_a_reader() -> None:
+    long_modules = {
+        name: lines
+        for name in (name for name, _ in modules())
+        if (lines := len((PACKAGE / name).read_text(encoding="utf-8").splitlines())) > 400
+    }
+    long_functions = {
+        f"{name}:{node.name}": lines
+        for name, tree in modules()
+        if not name.startswith("cli/")  # a command's signature is its list of options
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+    assert (long_modules, long_functions) == ({}, {})
+
+
+def test_nothing_on_disk_is_ever_unpickled() -> None:
+    found = [
+        f"{name}: {alias.name}"
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name in {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+    ]
+    assert found == []

@@ -1,0 +1,76 @@
+"""What a command imports: nobody waits for a library that the command does not need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.projects import LLMOPS, a_project
+from tests.servers.faulty import FaultServer
+
+SDKS = {"openai", "anthropic", "aiohttp", "httpx"}
+HEAVY = {"pandas", "git", "ragas", "scipy", "statsmodels", "pyarrow"}
+
+
+def imported(folder: Path, *arguments: str) -> set[str]:
+    """Every module that the program imports while it runs `arguments` to the end."""
+    done = subprocess.run(
+        [*LLMOPS, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[1].strip() for line in lines}
+
+
+def packages(modules: set[str]) -> set[str]:
+    """Their top-level names."""
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["eval", "--help"]])
+def test_help_imports_no_library_but_typer(tmp_path: Path, arguments: list[str]) -> None:
+    found = imported(tmp_path, *arguments)
+    heavy = {*SDKS, *HEAVY, "pydantic", "numpy", "yaml", "jinja2", "anyio", "asyncio", "sqlite3"}
+    assert packages(found) & heavy == set()
+    ours = {name for name in found if name.startswith("llmops_cli.")}
+    assert {name.split(".")[1] for name in ours} <= {"__main__", "cli", "core"}
+
+
+def test_an_all_cached_run_imports_no_sdk_and_nothing_heavy(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        project = a_project(tmp_path, server.url)
+        project.run("eval")
+        found = imported(tmp_path, "eval")
+        assert server.requests == 20
+    assert packages(found) & (SDKS | HEAVY) == set()
+    assert "scipy.stats" not in found
+
+
+def test_a_run_of_the_embedded_model_imports_no_sdk(tmp_path: Path) -> None:
+    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    found = imported(tmp_path, "eval")
+    assert packages(found) & SDKS == set()
+    assert packages(found) & HEAVY == set()
+
+
+def test_a_run_on_one_vendor_imports_no_other_vendor(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        a_project(tmp_path, server.url)
+        found = imported(tmp_path, "eval")
+    assert "llmops_cli.providers.openai" in found
+    assert "llmops_cli.providers.anthropic" not in found
+    assert "anthropic" not in packages(found)
+
+
+def test_status_without_git_imports_no_statistics(tmp_path: Path) -> None:
+    a_project(tmp_path)
+    found = imported(tmp_path, "status")
+    assert packages(found) & (SDKS | {"pandas", "ragas", "scipy", "statsmodels"}) == set()
