@@ -85,6 +85,17 @@ class Ledger:
         self._moved.set()
         self._moved = anyio.Event()
 
+    def left(self) -> Budget:
+        """What the budget still allows: the budget of an engine that goes on with the same run."""
+        cap, spent = self._budget, self._spent
+        elapsed = anyio.current_time() - self._started
+        return Budget(
+            calls=None if cap.calls is None else max(0, cap.calls - spent.calls),
+            tokens=None if cap.tokens is None else max(0, cap.tokens - spent.tokens),
+            cost=None if cap.cost is None else max(0.0, cap.cost - spent.cost),
+            seconds=None if cap.seconds is None else max(0.0, cap.seconds - elapsed),
+        )
+
     def close(self) -> None:
         """Nobody waits for money any more."""
         self._closed = True

@@ -72,6 +72,8 @@ class Engine:
         self.attempts = 0
         """Requests sent, retries included."""
         self.spent = Spent()
+        self.left = self._budget
+        """Once the engine is left: what the budget still allows, for the next engine of the run."""
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
@@ -93,6 +95,7 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.left = self._ledger.left()
         self._closing.set()
         if kind is not None:
             self._keepers.cancel_scope.cancel()  # ends what is still opening; the rest is shielded

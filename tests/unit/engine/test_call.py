@@ -298,6 +298,22 @@ def test_a_budget_of_tokens_counts_an_answer_without_usage_at_its_ceiling() -> N
     assert kinds(outcomes) == {"completion": 9, "budget": 41}
 
 
+def test_what_one_engine_spent_is_gone_for_the_next_one_of_the_run() -> None:
+    async def main() -> tuple[Budget, dict[str, int]]:
+        provider = Scripted(then=1.0)
+        outcomes: list[Outcome] = []
+        budget = Budget(calls=5, tokens=10_000, seconds=100.0)
+        for _ in range(2):
+            async with Engine(providers=provider.opener(), budget=budget) as engine:
+                outcomes += [await engine.ask(model(), request()) for _ in range(3)]
+            budget = engine.left
+        return budget, kinds(outcomes)
+
+    left, counted = in_virtual_time(main)
+    assert left == Budget(calls=0, tokens=10_000 - 5 * 15, seconds=95.0)
+    assert counted == {"completion": 5, "budget": 1}
+
+
 def test_the_time_allowed_starts_no_call_after_it_is_over() -> None:
     provider = Scripted(then=1.0)
     outcomes, _ = ask_many(provider, 100, of=model(max_concurrency=1), budget=Budget(seconds=10.5))

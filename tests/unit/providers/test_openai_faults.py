@@ -313,6 +313,12 @@ def test_a_gzipped_answer_is_read() -> None:
     assert completion(outcome).text == "hello"
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nonsense"])
+def test_a_body_in_an_encoding_that_it_is_not_in_is_a_failure(encoding: str) -> None:
+    outcome, _ = ask(then=faulty.raw_body(b"plainly not", content_encoding=encoding), retries=1)
+    assert failed(outcome).kind in {FailureKind.CONNECTION, FailureKind.BAD_ANSWER}
+
+
 @pytest.mark.parametrize("bomb", [faulty.gzip_bomb, faulty.endless])
 def test_a_bomb_is_cut_off_at_the_cap_and_memory_stays_flat(
     bomb: Callable[[], Behaviour],
