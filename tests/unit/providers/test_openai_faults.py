@@ -279,11 +279,11 @@ def test_a_dripping_body_is_ended_by_the_deadline() -> None:
 
     outcome, seconds = anyio.run(main)
     assert failed(outcome).kind is FailureKind.TIMEOUT
-    assert seconds < 2
+    assert seconds < 4  # a byte every 50 ms: the whole answer would take 20
 
 
 def test_a_hang_before_the_headers_is_ended_by_the_deadline_and_tried_again() -> None:
-    outcome, server = ask(faulty.hang(), timeout=0.4)
+    outcome, server = ask(faulty.hang(), timeout=1.0)
     assert completion(outcome).attempts == 2
     assert server.requests == 2
 
