@@ -77,6 +77,11 @@ class Registry:
         """The event that says what `environment` runs; None: it does not run `name`."""
         return log.pointer(self.history(environment, name))
 
+    def environments(self) -> tuple[str, ...]:
+        """Every environment that a prompt was ever promoted to."""
+        logs = self.folder / "log"
+        return tuple(sorted(each.name for each in logs.iterdir())) if logs.is_dir() else ()
+
     def prompts_in(self, environment: str) -> tuple[str, ...]:
         """The prompts that have any event in `environment`; nothing is checked."""
         return log.prompts(self.folder / "log" / _checked("environment", environment))
@@ -88,9 +93,7 @@ class Registry:
 
     def quarantined(self, name: str) -> frozenset[int]:
         """Versions of `name` that an environment has put under quarantine."""
-        logs = self.folder / "log"
-        environments = [each.name for each in logs.iterdir()] if logs.is_dir() else []
-        found = (log.quarantined(self.history(each, name)) for each in environments)
+        found = (log.quarantined(self.history(each, name)) for each in self.environments())
         return frozenset().union(*found)
 
     def event_file(self, event: Event) -> Path:
@@ -203,8 +206,7 @@ class Registry:
             return event.to_version.number
         if self.pointer(environment, name) is not None:
             raise Refused(f"{environment} has not run {back + 1} distinct versions of {name}")
-        logs = self.folder / "log"
-        known = [each.name for each in logs.iterdir()] if logs.is_dir() else []
+        known = self.environments()
         if environment not in known:
             raise UnknownName("version", f"{name}@{environment}", [*known, "latest"])
         raise Refused(

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmops_cli.core.digest import digest_bytes
+from llmops_cli.core.digest import Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.prompt import Target
@@ -40,8 +40,7 @@ def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) 
     try:
         for path, content in sources.items():
             write_bytes(new / "files" / path, content)
-        record = {**_plain(version), "digest": version.digest}
-        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(version_record(version), indent=2, sort_keys=True, ensure_ascii=False)
         write_bytes(new / "version.json", text.encode() + b"\n")
         new.chmod(0o755)
         _take_name(new, folder, version)
@@ -54,18 +53,33 @@ def read_version(folder: Path, name: str, number: int) -> Version:
     path = folder / "version.json"
     try:
         record = from_bytes(path.read_bytes())
-        stated = record.pop("digest", None)
-        version = from_plain(Version, record)
-    except (OSError, BadRecord, Misshapen) as error:
+    except (OSError, BadRecord) as error:
         raise _broken(path, str(error)) from error
+    version = version_of(record, path)
     if (version.name, version.number) != (name, number):
         raise _broken(path, f"it says it is {version.address}")
-    if version.digest != stated or target_of(version).digest != version.target:
-        raise _broken(path, "its content is not what was released")
     for each, expected in version.files.items():
         source = folder / "files" / each
         if not source.is_file() or digest_bytes(source.read_bytes()) != expected:
             raise _broken(source, "its content is not what was released")
+    return version
+
+
+def version_record(version: Version) -> dict[str, Json]:
+    """What `version.json` holds: the version and its digest."""
+    plain = to_plain(version)
+    assert isinstance(plain, dict)
+    return {**plain, "digest": version.digest}
+
+
+def version_of(record: Mapping[str, Json], path: Path) -> Version:
+    """The version in `record`, which stood in `path`. Raises `IntegrityBroken`."""
+    try:
+        version = from_plain(Version, {key: record[key] for key in record if key != "digest"})
+    except Misshapen as error:
+        raise _broken(path, str(error)) from error
+    if version.digest != record.get("digest") or target_of(version).digest != version.target:
+        raise _broken(path, "its content is not what was released")
     return version
 
 
@@ -80,12 +94,6 @@ def _take_name(new: Path, final: Path, version: Version) -> None:
                 hint=f"run llmops release {version.name} again: it takes the next number",
             ) from error
         raise disk_trouble(final, error) from error
-
-
-def _plain(version: Version) -> dict[str, object]:
-    plain = to_plain(version)
-    assert isinstance(plain, dict)
-    return plain
 
 
 def _broken(path: Path, why: str) -> IntegrityBroken:

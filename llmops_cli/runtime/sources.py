@@ -1,0 +1,88 @@
+"""Where an application finds its prompts: a bundle it was given, one in a package, or `.llmops/`.
+
+In this order: the argument `source`, the variable `LLMOPS_BUNDLE`, the argument `resource`
+(`package:file`, what the application ships), the nearest `.llmops/` from here upwards. Neither
+git nor a network is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.release import Version
+from llmops_cli.stores.bundle import bundle_of
+from llmops_cli.stores.registry import FOLDER, Registry
+
+MAKE_ONE = "llmops bundle ENV --out FILE makes one"
+
+
+class Source(Protocol):
+    """What answers to addresses: a registry, or a bundle."""
+
+    def resolve(self, name: str, selector: str) -> int: ...
+
+    def version(self, name: str, number: int) -> Version: ...
+
+    def quarantined(self, name: str) -> frozenset[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path (of a bundle, or of a folder with `.llmops/`), or `package:file`."""
+
+    path: Path | None = None
+    resource: str | None = None
+
+    def open(self) -> Source:
+        """What stands there. Raises `Refused`, and `IntegrityBroken` for a bundle's digest."""
+        if self.path is None:
+            return _of_package(self.resource or "")
+        if self.path.is_dir():
+            return _of_folder(self.path)
+        try:
+            return bundle_of(self.path.read_bytes(), self.path)
+        except OSError as error:
+            raise Refused(f"no bundle: {self.path}: {error.strerror}", hint=MAKE_ONE) from error
+
+
+def place(
+    source: str | os.PathLike[str] | None, resource: str | None, environ: Mapping[str, str]
+) -> Place:
+    """The first source there is. Raises `Refused` where there is none."""
+    given = source or environ.get("LLMOPS_BUNDLE")
+    if given:
+        return Place(path=Path(given).absolute())
+    if resource is not None:
+        return Place(resource=resource)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return Place(path=folder)
+    raise Refused(
+        f"no {FOLDER}/ in {here} or above it, and no bundle was given",
+        hint=f"set LLMOPS_BUNDLE to a bundle; {MAKE_ONE}",
+    )
+
+
+def _of_folder(path: Path) -> Source:
+    root = path.parent if path.name == FOLDER else path
+    if not (root / FOLDER).is_dir():
+        raise Refused(f"no {FOLDER}/ in {path}", hint=f"name a bundle; {MAKE_ONE}")
+    return Registry(root)
+
+
+def _of_package(resource: str) -> Source:
+    package, _, name = resource.partition(":")
+    try:
+        content = files(package).joinpath(name).read_bytes()
+    except (ImportError, OSError, ValueError) as error:
+        raise Refused(
+            f"no bundle in the package: {resource}: {error}", hint="write resource='package:file'"
+        ) from error
+    return bundle_of(content, Path(resource))
