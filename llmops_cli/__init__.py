@@ -1,7 +1,8 @@
 """The release gate for prompts.
 
-The public Python API, loaded when it is used: `load_project` and `evaluate` for notebooks and
-tests, `compare` and `decide` for rows of one's own. Everything else is internal.
+The public Python API, loaded when it is used: `load_prompt` for applications, `load_project` and
+`evaluate` for notebooks and tests, `compare` and `decide` for rows of one's own. Everything else
+is internal.
 """
 
 from __future__ import annotations
@@ -14,9 +15,18 @@ if TYPE_CHECKING:
     from llmops_cli.flows.workspace import open_project as load_project
     from llmops_cli.gate.compare import compare
     from llmops_cli.gate.decide import decide
+    from llmops_cli.runtime.loading import load_prompt
 
 __version__ = "0.1.0"
-__all__ = ["Wishes", "__version__", "compare", "decide", "evaluate", "load_project"]
+__all__ = [
+    "Wishes",
+    "__version__",
+    "compare",
+    "decide",
+    "evaluate",
+    "load_project",
+    "load_prompt",
+]
 
 _HOMES = {
     "Wishes": ("llmops_cli.flows.evaluate", "Wishes"),
@@ -24,6 +34,7 @@ _HOMES = {
     "load_project": ("llmops_cli.flows.workspace", "open_project"),
     "compare": ("llmops_cli.gate.compare", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),
+    "load_prompt": ("llmops_cli.runtime.loading", "load_prompt"),
 }
 
 

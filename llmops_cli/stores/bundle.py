@@ -72,14 +72,17 @@ class Bundle:
         return frozenset(self._of(name).quarantined)
 
     def to_bytes(self) -> bytes:
-        """The file: ASCII JSON with sorted keys, and its own digest in it."""
+        """The file: ASCII JSON, and its own digest in it.
+
+        Keys stay in order: a model answers in the order of its schema's properties.
+        """
         content: dict[str, Json] = {
             "schema": SCHEMA,
             "environment": self.environment,
             "prompts": {name: _plain(each) for name, each in self.prompts.items()},
         }
         whole = {**content, "digest": digest(SCHEMA, content)}
-        return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
+        return json.dumps(whole, indent=1).encode() + b"\n"
 
     def _of(self, name: str) -> Bundled:
         if name not in self.prompts:

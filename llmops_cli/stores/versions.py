@@ -40,7 +40,8 @@ def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) 
     try:
         for path, content in sources.items():
             write_bytes(new / "files" / path, content)
-        text = json.dumps(version_record(version), indent=2, sort_keys=True, ensure_ascii=False)
+        # keys stay in order: a model answers in the order of its schema's properties
+        text = json.dumps(version_record(version), indent=2, ensure_ascii=False)
         write_bytes(new / "version.json", text.encode() + b"\n")
         new.chmod(0o755)
         _take_name(new, folder, version)
