@@ -20,6 +20,12 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 SAFE_INTEGER = 2**53 - 1
 
 
+_ENCODE = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, check_circular=False, separators=(",", ":")
+).encode
+"""The standard encoder, made once; what goes round in circles is found before it comes here."""
+
+
 class NotCanonical(ValueError):
     """What JSON cannot carry: NaN, infinity, a lone surrogate, a huge integer, an object."""
 
@@ -30,10 +36,7 @@ def canonical(value: Json) -> bytes:
     Raises `NotCanonical` for what has no canonical form.
     """
     try:
-        if _same_in_both(value):
-            text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        else:
-            text = "".join(_written(value))
+        text = _ENCODE(value) if _same_in_both(value) else "".join(_written(value))
         return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(str(error)) from error
@@ -76,10 +79,10 @@ def _same_in_both(value: Json) -> bool:
         return True
     if kind is dict:
         assert isinstance(value, dict)
-        return all(
-            type(key) is str and key.isascii() and _same_in_both(each)
-            for key, each in value.items()
-        )
+        for key, each in value.items():
+            if type(key) is not str or not key.isascii() or not _same_in_both(each):
+                return False
+        return True
     if kind is list or kind is tuple:
         assert isinstance(value, (list, tuple))
         return all(map(_same_in_both, value))

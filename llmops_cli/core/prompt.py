@@ -136,6 +136,18 @@ class Target:
             },
         )
 
+    @cached_property
+    def _frame(self) -> Mapping[str, bytes]:
+        """What the keys of all its requests have in common, written once."""
+        return _canonical_frame(self.request(()))
+
+    def request_digest(self, messages: tuple[Message, ...], *, identity: str | None = None) -> str:
+        """`request(…).digest`, at a fraction of the work."""
+        frame = self._frame
+        if identity is not None:
+            frame = {**frame, "identity": canonical(identity)}
+        return _request_digest(frame, messages)
+
     def request(self, messages: tuple[Message, ...], *, identity: str | None = None) -> Request:
         """The request for rendered `messages`; `identity` overrides the model's (replay)."""
         return Request(
@@ -167,17 +179,25 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        key: dict[str, Json] = {
-            "provider": self.provider,
-            "model": self.model,
-            "identity": self.identity,
-            "parameters": dict(self.parameters),
-            "extra_body": dict(self.extra_body),
-            **_shape_key(self.response_format, self.json_schema, self.tools),
-        }
-        fields = {name: canonical(value) for name, value in key.items()}
-        fields["messages"] = canonical_array(each.canonical for each in self.messages)
-        return digest_canonical("llmops/request/v1", canonical_object(fields))
+        return _request_digest(_canonical_frame(self), self.messages)
+
+
+def _canonical_frame(request: Request) -> Mapping[str, bytes]:
+    """Everything in a request's key but its messages, in canonical JSON."""
+    key: dict[str, Json] = {
+        "provider": request.provider,
+        "model": request.model,
+        "identity": request.identity,
+        "parameters": dict(request.parameters),
+        "extra_body": dict(request.extra_body),
+        **_shape_key(request.response_format, request.json_schema, request.tools),
+    }
+    return {name: canonical(value) for name, value in key.items()}
+
+
+def _request_digest(frame: Mapping[str, bytes], messages: tuple[Message, ...]) -> str:
+    written = canonical_array(each.canonical for each in messages)
+    return digest_canonical("llmops/request/v1", canonical_object({**frame, "messages": written}))
 
 
 def _model_key(model: Model, parameters: Mapping[str, Json]) -> dict[str, Json]:

@@ -7,7 +7,7 @@ run killed at any moment goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar
@@ -61,6 +61,8 @@ class Arm:
     """Whether it was drawn anew in this run, because another model had answered it."""
     requests: list[str] = field(default_factory=list)
     """Request digest per case."""
+    unrecorded: set[int] = field(default_factory=set)
+    """Positions of the cases that a replayed file has no answer to."""
     wanted: list[tuple[int, ...]] = field(default_factory=list)
     """Numbers of the draws of each case."""
     missing: list[DrawAt] = field(default_factory=list)
@@ -72,19 +74,25 @@ class Arm:
     failures: dict[DrawAt, Failure] = field(default_factory=dict)
     unscored: dict[DrawAt, dict[str, str]] = field(default_factory=dict)
     """Why, by scorer label, for draws of this run that a scorer could not score."""
-    live: dict[DrawAt, Completion] = field(default_factory=dict)
-    """Draws of this very run, without their texts: latency and live scores need them."""
+    latencies: dict[DrawAt, float] = field(default_factory=dict)
+    """Seconds, for draws of this very run: what is reused has no latency."""
     passing_scores: dict[DrawAt, dict[str, Score]] = field(default_factory=dict)
     """Scores that are not stored, by scorer label: they live for this run."""
     called: int = 0
 
     def request(self, case: Case) -> Request:
         """The request that `case` makes; raises what the template raises."""
-        request = self.target.request(self.templates.messages(case))
-        if self.records is None:
-            return request
-        found = self.records.identity(case.id, request)
-        return self.target.request(request.messages, identity=found or f"no record of {case.id}")
+        messages = self.templates.messages(case)
+        return self.target.request(messages, identity=self._identity(case, messages))
+
+    def address(self, cases: Iterable[Case]) -> None:
+        """Fills `requests`: what cannot be rendered is known here, before any call."""
+        for position, case in enumerate(cases):
+            messages = self.templates.messages(case)
+            identity = self._identity(case, messages)
+            if identity == _no_record(case):
+                self.unrecorded.add(position)
+            self.requests.append(self.target.request_digest(messages, identity=identity))
 
     def key(self, at: DrawAt) -> DrawKey:
         """The store's key of a draw."""
@@ -100,7 +108,7 @@ class Arm:
 
     def unanswerable(self, case: Case, position: int) -> bool:
         """Records a failure for each draw that a replayed file has no answer to."""
-        if self.records is None or self.records.identity(case.id, self.request(case)) is not None:
+        if position not in self.unrecorded:
             return False
         failure = Failure(
             kind=FailureKind.NO_RECORD,
@@ -123,6 +131,17 @@ class Arm:
     def planned(self) -> int:
         """Draws in all."""
         return sum(map(len, self.wanted))
+
+    def _identity(self, case: Case, messages: tuple[Message, ...]) -> str | None:
+        """What names the recorded answer to `case`; None where answers are not recorded."""
+        if self.records is None:
+            return None
+        found = self.records.identity(case.id, self.target.request(messages))
+        return found or _no_record(case)
+
+
+def _no_record(case: Case) -> str:
+    return f"no record of {case.id}"
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[list[T]]:

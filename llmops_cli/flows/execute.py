@@ -6,7 +6,6 @@ paid calls. A failed draw stays in memory: the next run tries it again.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,7 +13,7 @@ from typing import NamedTuple, Protocol
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.result import Completion, Failure, Outcome
+from llmops_cli.core.result import Failure, Outcome
 from llmops_cli.engine.pool import run
 from llmops_cli.flows.arm import Arm, DrawAt, chunks
 from llmops_cli.flows.scoring import Desk, Scorers, score_draw
@@ -50,7 +49,7 @@ class Job(NamedTuple):
 
 async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: Progress) -> None:
     """Draws and scores what is missing in `works`, at most as many at once as the models allow."""
-    jobs = list(_jobs(works))
+    planned = sum(len(arm.missing) for work in works for arm in work.arms)
     failed: dict[DrawKey, Failure] = {}
     done = 0
 
@@ -60,10 +59,12 @@ async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: 
         if failure is not None:
             failed[job.arm.key(job.at)] = failure
         done += 1
-        progress(done, len(jobs), len(failed))
+        progress(done, planned, len(failed))
 
     models = {arm.target.model.name: arm.target.model for work in works for arm in work.arms}
-    await run(jobs, draw, workers=sum(each.limits.max_concurrency for each in models.values()))
+    await run(
+        _jobs(works), draw, workers=sum(each.limits.max_concurrency for each in models.values())
+    )
     for work in works:
         for arm in work.arms:
             await _score_held(work, arm, desk)
@@ -92,7 +93,8 @@ async def _draw(job: Job, engine: Asks, desk: Desk) -> Failure | None:
     arm.results.put_completion(arm.key(at), outcome)
     arm.failures.pop(at, None)
     arm.called += 1
-    arm.live[at] = _without_text(outcome)
+    if outcome.latency is not None:
+        arm.latencies[at] = outcome.latency
     await score_draw(arm, at, case, outcome, scorers=work.scorers, desk=desk)
     return None
 
@@ -106,9 +108,3 @@ async def _score_held(work: Work, arm: Arm, desk: Desk) -> None:
             if completion is not None and arm.counts(completion):
                 case = work.cases[at.case]
                 await score_draw(arm, at, case, completion, scorers=work.scorers, desk=desk)
-
-
-def _without_text(completion: Completion) -> Completion:
-    return dataclasses.replace(
-        completion, text=None, known_digest=completion.digest, tool_calls=(), contexts=(), ids=()
-    )

@@ -19,7 +19,7 @@ from llmops_cli.files.template import Templates
 from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest, Round
 from llmops_cli.flows.execute import Work
-from llmops_cli.flows.planning import address, plan_arm
+from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.flows.vetting import vet_job, vet_scorers
@@ -61,7 +61,7 @@ class Pairing:
         """Finds what is missing beyond what is `asked` already; nothing is called."""
         for arm in self.arms:
             if not arm.requests:
-                address(arm, self.round.cases)
+                arm.address(self.round.cases)
             plan_arm(
                 arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
             )

@@ -10,11 +10,6 @@ from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.scoring import Scorers, missing_scores
 
 
-def address(arm: Arm, cases: Sequence[Case]) -> None:
-    """Fills `arm.requests`: what cannot be rendered is known here, before any call."""
-    arm.requests = [arm.request(case).digest for case in cases]
-
-
 def plan_arm(
     arm: Arm,
     cases: Sequence[Case],

@@ -91,7 +91,6 @@ def _draw(arm: Arm, at: DrawAt, draw: MeasuredDraw, due: tuple[Bound, ...]) -> r
     outcome = draw.outcome
     if isinstance(outcome, Failure):
         return row.Draw(failure=outcome, scores={bound.label: None for bound in due})
-    live = arm.live.get(at)
     usage = outcome.usage
     return row.Draw(
         output=outcome.digest,
@@ -108,7 +107,7 @@ def _draw(arm: Arm, at: DrawAt, draw: MeasuredDraw, due: tuple[Bound, ...]) -> r
         cost=outcome.cost,
         input_tokens=usage.input if usage else None,
         output_tokens=usage.output if usage else None,
-        latency=live.latency if live else None,
+        latency=arm.latencies.get(at),
         served_model=outcome.served_model,
     )
 
