@@ -1,0 +1,71 @@
+"""Installs the tools that `run.py` measures llmops beside, each in an environment of its own.
+
+    python benchmarks/install_peers.py FOLDER
+
+FOLDER/promptfoo holds promptfoo (needs `npm`); FOLDER/inspect, FOLDER/deepeval and
+FOLDER/pydantic-evals are virtual environments. A tool that is there already is left alone, one
+that cannot be installed is said and left out: `run.py` measures what it finds. Takes minutes and
+about 3 GB, nearly all of it promptfoo's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+PROMPTFOO = "promptfoo@0.123.1"
+PYTHON = {
+    "inspect": ["inspect_ai==0.3.285", "openai>=3.3,<4"],
+    "deepeval": ["deepeval==4.3.1", "openai>=3.3,<4"],
+    "pydantic-evals": ["pydantic-evals==2.62.0", "openai>=3.3,<4"],
+}
+"""What each environment holds; the first is the tool."""
+
+
+def main() -> None:
+    """Install what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, commands in {
+        "promptfoo": _promptfoo(folder / "promptfoo"),
+        **{name: _python(folder / name, wanted) for name, wanted in PYTHON.items()},
+    }.items():
+        _install(folder / name, commands)
+
+
+def _promptfoo(place: Path) -> list[list[str]]:
+    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    return [["npm", "install", "--prefix", str(place), *quiet, PROMPTFOO]]
+
+
+def _python(place: Path, wanted: list[str]) -> list[list[str]]:
+    return [[str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted]]
+
+
+def _install(place: Path, commands: list[list[str]]) -> None:
+    if place.exists():
+        print(f"{place}: there already")
+        return
+    started = time.monotonic()
+    if commands[0][0] != "npm":
+        venv.create(place, with_pip=True)
+    place.mkdir(exist_ok=True)
+    try:
+        for command in commands:
+            subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(place)
+        print(f"{place}: left out: {error}", file=sys.stderr)
+        return
+    print(f"{place}: installed in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
