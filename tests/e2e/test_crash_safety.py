@@ -1,0 +1,272 @@
+"""Killed at any moment, a run that is started again ends as if nothing had happened.
+
+A model server that is real but slow, runs that are real processes, and signals that cannot be
+caught. What a killed run had acknowledged is in its store; how often a question reached the
+server is counted there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.projects import Process, Project, a_project
+from tests.servers.faulty import FaultServer, Server, answer, echo
+
+KILLS = 200
+AT_ONCE = 4
+"""Runs beside each other, each in a project of its own."""
+IN_FLIGHT = 4
+"""Calls of one run at any moment."""
+LONGEST = 0.5
+"""Seconds that a run is let live; the first tenths of them it loads and plans."""
+
+
+def wrong_every_fifth(body: Mapping[str, Any]) -> str:
+    text = echo(body)
+    return "something else" if text[-1] in "05" else text
+
+
+class Questions:
+    """A reply that counts how often each question was answered."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[tuple[str, str]] = Counter()
+        """By system message (whose project) and question."""
+
+    def __call__(self, body: Mapping[str, Any]) -> str:
+        self.asked[body["messages"][0]["content"], echo(body)] += 1
+        return wrong_every_fifth(body)
+
+
+def store(project: Project) -> sqlite3.Connection:
+    return sqlite3.connect(project.root / ".llmops/store/results.sqlite3", timeout=30)
+
+
+def acknowledged(project: Project) -> set[tuple[bytes, str, int]]:
+    """The keys of every completion that the store holds."""
+    if not (project.root / ".llmops/store/results.sqlite3").exists():
+        return set()
+    with closing(store(project)) as database:
+        try:
+            return set(database.execute("SELECT request, purpose, n FROM completions"))
+        except sqlite3.OperationalError:  # killed before the first table was made
+            return set()
+
+
+def sound(project: Project) -> bool:
+    with closing(store(project)) as database:
+        (answered,) = database.execute("PRAGMA integrity_check").fetchone()
+    return bool(answered == "ok")
+
+
+def wait_until_asked(server: Server, requests: int, process: Process) -> None:
+    deadline = time.monotonic() + 20
+    while server.requests < requests:
+        assert process.running, process.ended().text
+        assert time.monotonic() < deadline, f"only {server.requests} requests came"
+        time.sleep(0.002)
+
+
+FORKS = """
+import os, sys
+import llmops_cli.flows.evaluate, llmops_cli.cli.output, llmops_cli.providers.openai, aiohttp
+from llmops_cli.cli.main import run
+
+for line in sys.stdin:
+    process = os.fork()
+    if process == 0:
+        for stream in range(3):
+            os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+        os._exit(run(["-C", line.strip(), "eval"]))
+    print(process, flush=True)
+    sys.stdin.readline()
+    os.waitpid(process, 0)
+    print("gone", flush=True)
+"""
+"""Starts runs that need not import anything: two hundred of them within seconds."""
+
+
+class Victim:
+    """One project whose runs are killed again and again."""
+
+    def __init__(self, root: Path, url: str, *, cases: int, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self.name = f"project {seed}"
+        self.project = a_project(root, url, cases=cases, max_concurrency=IN_FLIGHT)
+        self.project.prompt(system=self.name)
+        self.kills = 0
+        self.lost: list[str] = []
+
+    def suffer(self, kills: int) -> None:
+        """Be killed so often, at random moments, and forget nothing."""
+        with subprocess.Popen(
+            [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as forks:
+            assert forks.stdin is not None
+            assert forks.stdout is not None
+            for _ in range(kills):
+                before = acknowledged(self.project)
+                print(self.project.root, file=forks.stdin, flush=True)
+                process = int(forks.stdout.readline())
+                time.sleep(self._chance.uniform(0.0, LONGEST))
+                os.kill(process, signal.SIGKILL)
+                print("killed", file=forks.stdin, flush=True)
+                assert forks.stdout.readline() == "gone\n"
+                self.kills += 1
+                gone = before - acknowledged(self.project)
+                if gone:
+                    self.lost.append(f"kill {self.kills} lost {len(gone)} completions")
+            forks.stdin.close()
+
+
+def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
+    tmp_path: Path,
+) -> None:
+    cases = 1_000
+    questions = Questions()
+    with FaultServer(then=answer(delay=0.03), reply=questions) as server:
+        victims = [
+            Victim(tmp_path / str(seed), server.url, cases=cases, seed=seed)
+            for seed in range(AT_ONCE)
+        ]
+        threads = [
+            threading.Thread(target=victim.suffer, args=(KILLS // AT_ONCE,)) for victim in victims
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        held = [len(acknowledged(victim.project)) for victim in victims]
+        for victim in victims:
+            # the rest at full speed: what is asked here is right and what is right is paid once
+            victim.project.model = {"max_concurrency": 64}
+            victim.project.llmops_yaml()
+        ends = [victim.project.start("eval", "--json") for victim in victims]
+        ended = [process.ended() for process in ends]
+    assert sum(victim.kills for victim in victims) == KILLS
+    assert [victim.lost for victim in victims] == [[]] * AT_ONCE
+    assert sum(held) > KILLS  # the kills did hit runs that were at work
+    for victim, had, ran in zip(victims, held, ended, strict=True):
+        assert ran.report["calls"] == cases - had
+        assert ran.evalset["candidate"]["measured"] == cases
+        (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+        assert (passed["candidate"], passed["candidate_n"]) == (0.8, cases)
+        counts = [questions.asked[victim.name, f"say {at}"] for at in range(cases)]
+        assert min(counts) == 1
+        # a kill loses at most the calls that were in flight, and those alone are made again
+        assert sum(counts) - cases <= victim.kills * IN_FLIGHT
+        assert sound(victim.project)
+    assert len({str(ran.verdict) for ran in ended}) == 1
+
+
+def test_killed_runs_end_with_the_verdict_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    def worse(body: Mapping[str, Any]) -> str:
+        return wrong_every_fifth(body) if body["messages"][0]["content"] == "Worse." else echo(body)
+
+    with FaultServer(then=answer(delay=0.01), reply=worse) as server:
+        verdicts = []
+        for name, kills in (("whole", 0), ("killed", 3)):
+            project = a_project(tmp_path / name, server.url, cases=60, max_concurrency=IN_FLIGHT)
+            project.promote_first()
+            project.prompt(system="Worse.")
+            before = server.requests
+            for kill in range(1, kills + 1):
+                process = project.start("eval")
+                wait_until_asked(server, before + 15 * kill, process)
+                process.send(signal.SIGKILL)
+                process.ended()
+            verdicts.append((ran := project.eval()).verdict)
+            assert ran.code == 1
+            assert server.requests - before <= 60 + kills * IN_FLIGHT
+    assert verdicts[0] == verdicts[1]
+
+
+def test_sigterm_then_sigkill_as_a_ci_runner_sends_them_loses_nothing(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.05)) as server:
+        project = a_project(tmp_path, server.url, cases=100, max_concurrency=IN_FLIGHT)
+        process = project.start("eval", "--json")
+        wait_until_asked(server, 30, process)
+        process.send(signal.SIGINT)
+        time.sleep(0.02)
+        process.send(signal.SIGTERM)
+        time.sleep(0.02)
+        process.send(signal.SIGKILL)
+        process.ended()
+        held = len(acknowledged(project))
+        assert held >= 30 - IN_FLIGHT
+        ran = project.eval()
+    assert ran.report["calls"] == 100 - held
+    assert ran.evalset["candidate"]["measured"] == 100
+
+
+def test_sigterm_alone_ends_with_a_partial_report_and_130(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.05)) as server:
+        project = a_project(tmp_path, server.url, cases=100, max_concurrency=IN_FLIGHT)
+        process = project.start("eval", "--json")
+        wait_until_asked(server, 20, process)
+        process.send(signal.SIGTERM)
+        began = time.monotonic()
+        ran = process.ended()
+    assert time.monotonic() - began < 5
+    assert ran.code == 130
+    assert ran.report["interrupted"]
+    measured = ran.evalset["candidate"]["measured"]
+    assert measured == len(acknowledged(project))
+    assert sum(ran.evalset["candidate"]["failures"].values()) == 100 - measured
+
+
+def test_two_processes_on_one_store_at_once_agree_and_lose_nothing(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.01), reply=wrong_every_fifth) as server:
+        project = a_project(tmp_path, server.url, cases=200, max_concurrency=8)
+        both = [project.start("eval", "--json") for _ in range(2)]
+        ran = [process.ended() for process in both]
+        seen = server.requests
+        again = project.eval()
+        assert server.requests == seen
+    assert [each.code for each in ran] == [0, 0]
+    for each in (*ran, again):
+        (passed,) = [metric for metric in each.evalset["metrics"] if metric["label"] == "pass"]
+        assert passed["candidate"] == 0.8
+        assert each.evalset["candidate"]["failures"] == {}
+    assert sound(project)
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.02)) as server:
+        project = a_project(tmp_path, server.url, cases=50, max_concurrency=IN_FLIGHT)
+        process = project.start("eval")
+        wait_until_asked(server, 10, process)
+        process.send(signal.SIGKILL)
+        process.ended()
+        ran = project.eval()
+    assert ran.seconds < 15
+    assert ran.evalset["candidate"]["measured"] == 50
+
+
+def test_a_killed_measure_writes_no_evidence_and_can_be_run_again(tmp_path: Path) -> None:
+    with FaultServer(then=answer(delay=0.01)) as server:
+        project = a_project(tmp_path, server.url, cases=40, max_concurrency=IN_FLIGHT)
+        assert project.run("release").code == 0
+        process = project.start("measure", "support@v1")
+        wait_until_asked(server, 60, process)
+        process.send(signal.SIGKILL)
+        process.ended()
+        evidence = project.root / ".llmops/evidence"
+        assert list(evidence.rglob("*.json")) == []
+        refused = project.run("promote", "support@v1", "--initial", "-m", "why")
+        assert refused.code == 3
+        assert project.run("measure", "support@v1").code == 0
+        assert server.requests <= 160 + IN_FLIGHT
+        assert project.run("promote", "support@v1", "--initial", "-m", "why").code == 0
