@@ -25,7 +25,7 @@ from llmops_cli.files.policy import SHORTHAND
 from llmops_cli.files.schema import RULE_OPTIONS
 from llmops_cli.registry import PROVIDERS, SCORERS
 
-DOCS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WORDS: Mapping[object, str] = {
     str: "text",
@@ -58,6 +58,17 @@ def commands() -> Iterator[str]:
         yield from _table(
             ("argument or option", ""), _parameters(command.get_params(context), context)
         )
+
+
+def overview() -> Iterator[str]:
+    """Every command in one line, with a link to its entry."""
+    group: Any = typer.main.get_command(app)
+    context = group.context_class(group, info_name="llmops")
+    helps = ((name, group.get_command(context, name).help) for name in group.list_commands(context))
+    yield from _table(
+        ("command", ""),
+        ((f"[`{name}`](docs/commands.md#{name})", next(_prose(text))) for name, text in helps),
+    )
 
 
 def _prose(text: str) -> Iterator[str]:
@@ -190,6 +201,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "commands": commands,
+    "overview": overview,
     "scorers": scorers,
     "providers": providers,
     "rules": rules,
@@ -207,9 +219,9 @@ def renewed(page: str) -> str:
 
 
 def main() -> int:
-    """Writes every page under docs/, or only says which are out of date."""
+    """Writes README and every page under docs/, or only says which are out of date."""
     stale = []
-    for path in sorted(DOCS.glob("*.md")):
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]:
         page = path.read_text(encoding="utf-8")
         new = renewed(page)
         if new != page:
@@ -218,7 +230,7 @@ def main() -> int:
                 path.write_text(new, encoding="utf-8")
     if "--check" not in sys.argv[1:] or not stale:
         return 0
-    names = ", ".join(f"docs/{path.name}" for path in stale)
+    names = ", ".join(path.relative_to(ROOT).as_posix() for path in stale)
     sys.stderr.write(f"out of date: {names}; run `python docs/generate.py`\n")
     return 1
 

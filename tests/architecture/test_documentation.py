@@ -1,0 +1,308 @@
+"""The pages tell the truth: what they show is run, what they name is there, what is there is named.
+
+README's two first commands, which install, are run by `.ci/run` on a machine of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from llmops_cli.cli.main import app
+from llmops_cli.core.case import Case
+from llmops_cli.core.policy import RULES, Policy
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Failure
+from llmops_cli.core.verdict import Decision
+from llmops_cli.files.schema import (
+    Evidence,
+    Gate,
+    InputSchema,
+    ModelParameters,
+    WrittenCase,
+    WrittenEnvironment,
+    WrittenEvalset,
+    WrittenModel,
+    WrittenProject,
+    WrittenPrompt,
+)
+from llmops_cli.gate.sizing import zero_loss_minimum
+from llmops_cli.registry import PROVIDERS, SCORERS
+from tests.architecture.pages import (
+    PAGES,
+    ROOT,
+    Step,
+    anchors,
+    code,
+    fences,
+    keys,
+    links,
+    read,
+    section,
+    session,
+)
+from tests.unit.gate.build import finding as judged
+from tests.unit.gate.build import exam, rows, verdict
+
+SHOWN_AT = 96
+"""Columns of the terminal that the pages show."""
+
+STARTS_IN = {
+    "README.md": ".",
+    "docs/first-gate.md": None,
+    "examples/gsm8k-recorded/README.md": "examples/gsm8k-recorded",
+}
+"""Where a reader of a page with a session stands; None: in an empty folder."""
+
+SETTINGS: dict[str, type[BaseModel]] = {
+    "## llmops.yaml": WrittenProject,
+    "### models": WrittenModel,
+    "### environments": WrittenEnvironment,
+    "### gate": Gate,
+    "### evidence and trust": Evidence,
+    "## prompts/NAME.prompt.yml": WrittenPrompt,
+    "## evalsets/NAME.yaml": WrittenEvalset,
+    "### cases": WrittenCase,
+}
+"""The sections of docs/files.md whose table lists the keys of a file."""
+
+
+def written(shape: type[BaseModel]) -> list[str]:
+    """The keys of a file as people write them."""
+    return [each.alias or name for name, each in shape.model_fields.items()]
+
+
+def group_and_context() -> tuple[Any, Any]:
+    group: Any = typer.main.get_command(app)
+    return group, group.context_class(group, info_name="llmops")
+
+
+def options() -> dict[str, set[str]]:
+    """The options of every command."""
+    group, context = group_and_context()
+    everywhere = {name for each in group.get_params(context) for name in each.opts}
+    return {
+        name: {
+            option
+            for each in group.get_command(context, name).get_params(context)
+            for option in (*each.opts, *each.secondary_opts)
+        }
+        | everywhere
+        for name in group.list_commands(context)
+    }
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A copy of the checkout, under git, as somebody has it who has just cloned it."""
+    clone = tmp_path / "llmops"
+    clone.mkdir()
+    for name in ("prompts", "evalsets", "examples", ".llmops"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("store"))
+    shutil.copy(ROOT / "llmops.yaml", clone)
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "cloned"]):
+        subprocess.run(["git", *arguments], cwd=clone, check=True)
+    return clone
+
+
+@pytest.mark.parametrize("page", STARTS_IN)
+def test_every_session_on_a_page_prints_what_the_page_shows(
+    page: str, reader: Path, tmp_path: Path
+) -> None:
+    start = STARTS_IN[page]
+    folder = tmp_path / "empty" if start is None else reader / start
+    folder.mkdir(exist_ok=True)
+    if start is None:
+        subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+
+    steps = session(page)
+    differing = [
+        f"$ {step.command}\n{printed}"
+        for step in steps
+        if not step.matches(printed := ran(step, folder))
+    ]
+
+    assert steps
+    assert differing == []
+
+
+def ran(step: Step, folder: Path) -> str:
+    """What a command prints to standard output, in bash, with llmops on the path."""
+    programs = Path(sys.executable).parent
+    environ = {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": str(SHOWN_AT),
+    }
+    return subprocess.run(
+        ["bash", "-c", step.command],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    ).stdout
+
+
+def test_sessions_stand_only_on_pages_that_are_run() -> None:
+    assert {page for page in PAGES if session(page)} == set(STARTS_IN)
+
+
+def test_the_generated_reference_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("heading", SETTINGS)
+def test_every_key_of_a_file_is_explained_and_no_other(heading: str) -> None:
+    assert sorted(keys(section("docs/files.md", heading))) == sorted(written(SETTINGS[heading]))
+
+
+@pytest.mark.parametrize("shape", [ModelParameters, InputSchema])
+def test_every_parameter_and_every_word_of_an_input_is_named(shape: type[BaseModel]) -> None:
+    named = re.findall(r"`([^`]+)`", section("docs/files.md", "## prompts/NAME.prompt.yml"))
+
+    assert set(written(shape)) - set(named) == set()
+
+
+def test_every_command_scorer_provider_and_rule_has_its_entry() -> None:
+    commands = anchors("docs/commands.md")
+    files = anchors("docs/files.md")
+
+    assert set(options()) - commands == set()
+    assert set(SCORERS) - files == set()
+    assert set(PROVIDERS) - set(keys(section("docs/files.md", "### providers"))) == set()
+    assert set(RULES) - set(keys(section("docs/files.md", "### rules"))) == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    assert [link for link in links(page) if leads_nowhere(page, link)] == []
+
+
+def leads_nowhere(page: str, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = ((ROOT / page).parent / path if path else ROOT / page).resolve()
+    if not target.exists():
+        return True
+    return bool(anchor) and anchor not in anchors(target.relative_to(ROOT).as_posix())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_names_a_command_or_an_option_that_is_not_there(page: str) -> None:
+    known = options()
+    unknown = []
+    for line in code(page):
+        for command, rest in re.findall(r"(?<![\w./-])llmops ([a-z]+)\b([^|;&#]*)", line):
+            given = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
+            if command not in known:
+                unknown.append(f"llmops {command}")
+            elif given - known[command]:
+                unknown.append(f"llmops {command} {given - known[command]}")
+
+    assert unknown == []
+
+
+def test_the_address_to_install_from_is_the_projects_own() -> None:
+    (address,) = set(re.findall(r"git\+(https://[\w./-]+)", read("docs/first-gate.md")))
+
+    assert f'"{address}' in read("pyproject.toml")
+
+
+def test_what_is_shown_must_match_and_what_is_left_out_may_be_anything() -> None:
+    step = Step("llmops status", ("prompt runs", "…", "intent v2 …"))
+
+    assert step.matches("prompt  runs\n\nqa v1\nintent  v2   since today\n")
+    assert not step.matches("prompt  runs\nintent v3 since today\n")
+
+
+def contributed() -> dict[str, Any]:
+    """The names that the Python on CONTRIBUTING's page defines."""
+    names: dict[str, Any] = {"__name__": "contributed"}
+    source = "\n".join(body for kind, body in fences("CONTRIBUTING.md") if kind == "python")
+    exec(compile(source, "CONTRIBUTING.md", "exec"), names)  # noqa: S102 - our own page
+    return names
+
+
+def test_the_scorer_of_the_worked_example_scores() -> None:
+    names = contributed()
+    case = Case(id="one", inputs={})
+
+    scores = [names["asks_back"](case, Completion(text=text)) for text in ("Why?", "No.")]
+
+    assert [each.value for each in scores] == [1.0, 0.0]
+    assert names["ASKS_BACK"].name == "asks_back"
+
+
+def test_the_provider_of_the_worked_example_answers(tmp_path: Path) -> None:
+    names = contributed()
+    kind = names["ECHO"]
+    model = Model(name="it", provider=kind.name, model="echo", identity=kind.identity)
+    messages = (Message(role="user", content="hello"),)
+
+    async def asked() -> Completion | Failure:
+        async with names["open_echo"](model, World(root=tmp_path, environ={})) as provider:
+            outcome: Completion | Failure = await provider.complete(
+                Request(provider=kind.name, model="echo", messages=messages)
+            )
+            return outcome
+
+    assert asyncio.run(asked()) == Completion(text="hello")
+
+
+@pytest.mark.parametrize(
+    ("minimum", "decision"), [(2, Decision.PASS), (3, Decision.FAIL)], ids=["enough", "too few"]
+)
+def test_the_rule_of_the_worked_example_decides(minimum: int, decision: Decision) -> None:
+    names = contributed()
+
+    finding = names["gained"](names["Gained"](minimum=minimum), exam(rows(1, 2, 20)))
+
+    assert finding.decision is decision
+
+
+def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
+    found = re.findall(
+        r"^\| (\d+) \| (\d+) \| (\S+) \| (\S+) to (\S+) \| (\w+) \|$",
+        read("docs/verdict.md"),
+        re.MULTILINE,
+    )
+
+    assert len(found) == 3
+    for lost, gained, *shown in found:
+        finding = judged(verdict(rows(int(lost), int(gained), 120)), "no_worse")
+        estimate = finding.estimate
+        assert estimate is not None
+        figures = (estimate.difference, estimate.lower, estimate.upper)
+        said = [f"{100 * figure:+.1f}".replace("-", "−") for figure in figures]
+        assert [*said, finding.decision.value] == shown
+
+
+def test_the_smallest_evalsets_are_those_that_the_gate_needs() -> None:
+    head, _, needed = section("docs/verdict.md", "## Small evalsets").strip().split("\n")[-3:]
+    margins = [int(each) / 100 for each in re.findall(r"(\d+) %", head)]
+
+    assert len(margins) == 5
+    assert [zero_loss_minimum(margin, Policy().beta) for margin in margins] == [
+        int(each) for each in re.findall(r"\d+", needed)
+    ]
