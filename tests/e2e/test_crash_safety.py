@@ -29,8 +29,8 @@ AT_ONCE = 4
 """Runs beside each other, each in a project of its own."""
 IN_FLIGHT = 4
 """Calls of one run at any moment."""
-LONGEST = 0.5
-"""Seconds that a run is let live; the first tenths of them it loads and plans."""
+LONGEST = 0.15
+"""Seconds that a run is let live once it calls, or, every fourth time, once it starts."""
 
 
 def wrong_every_fifth(body: Mapping[str, Any]) -> str:
@@ -45,8 +45,12 @@ class Questions:
         self.asked: Counter[tuple[str, str]] = Counter()
         """By system message (whose project) and question."""
 
+        self.calls: Counter[str] = Counter()
+        """By system message."""
+
     def __call__(self, body: Mapping[str, Any]) -> str:
         self.asked[body["messages"][0]["content"], echo(body)] += 1
+        self.calls[body["messages"][0]["content"]] += 1
         return wrong_every_fifth(body)
 
 
@@ -101,8 +105,11 @@ for line in sys.stdin:
 class Victim:
     """One project whose runs are killed again and again."""
 
-    def __init__(self, root: Path, url: str, *, cases: int, seed: int) -> None:
+    def __init__(
+        self, root: Path, url: str, questions: Questions, *, cases: int, seed: int
+    ) -> None:
         self._chance = random.Random(seed)
+        self._questions = questions
         self.name = f"project {seed}"
         self.project = a_project(root, url, cases=cases, max_concurrency=IN_FLIGHT)
         self.project.prompt(system=self.name)
@@ -118,8 +125,11 @@ class Victim:
             assert forks.stdout is not None
             for _ in range(kills):
                 before = acknowledged(self.project)
+                calls = self._questions.calls[self.name]
                 print(self.project.root, file=forks.stdin, flush=True)
                 process = int(forks.stdout.readline())
+                if self.kills % 4:
+                    self._wait_for_a_call(calls)
                 time.sleep(self._chance.uniform(0.0, LONGEST))
                 os.kill(process, signal.SIGKILL)
                 print("killed", file=forks.stdin, flush=True)
@@ -130,15 +140,20 @@ class Victim:
                     self.lost.append(f"kill {self.kills} lost {len(gone)} completions")
             forks.stdin.close()
 
+    def _wait_for_a_call(self, calls: int) -> None:
+        deadline = time.monotonic() + 10
+        while self._questions.calls[self.name] == calls and time.monotonic() < deadline:
+            time.sleep(0.002)
+
 
 def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
     tmp_path: Path,
 ) -> None:
-    cases = 1_000
+    cases = 800
     questions = Questions()
     with FaultServer(then=answer(delay=0.03), reply=questions) as server:
         victims = [
-            Victim(tmp_path / str(seed), server.url, cases=cases, seed=seed)
+            Victim(tmp_path / str(seed), server.url, questions, cases=cases, seed=seed)
             for seed in range(AT_ONCE)
         ]
         threads = [
