@@ -35,7 +35,7 @@ from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, Tally
-from llmops_cli.gate.decide import Trial, decide
+from llmops_cli.gate.decide import Exam, decide
 from llmops_cli.gate.looks import NextLook, next_look
 from llmops_cli.gate.shares import DRAWS
 
@@ -145,7 +145,7 @@ def _measure_coins(cell: Cell, repetitions: int, random: np.random.Generator) ->
 def _one(candidate: Passes, baseline: Passes, draws: int) -> Chances:
     """What happens to one pair of samples, 1 or 0 for each of `Rates`."""
     compared = comparison_of(candidate, baseline, draws)
-    verdict = decide([Trial(evalset="simulated", comparison=compared, policy=Policy())])
+    verdict = decide([Exam(evalset="simulated", comparison=compared, policy=Policy())])
     drop = float((baseline - candidate).mean()) / draws
     lost = float(compared.lost().mean())
     happened = (
@@ -172,7 +172,7 @@ def _harder(cell: Cell, random: np.random.Generator) -> Decision:
         compared = replace(compared, group=group, grouped=True)
     if cell.world == "failures":
         compared = _hidden(compared, np.flatnonzero(now < before)[: n // 100])
-    return decide([Trial(evalset="simulated", comparison=compared, policy=Policy())]).decision
+    return decide([Exam(evalset="simulated", comparison=compared, policy=Policy())]).decision
 
 
 def _hidden(compared: Comparison, lost: Passes) -> Comparison:
@@ -199,8 +199,8 @@ def _rerun(cell: Cell, random: np.random.Generator) -> Decision:
             for sums, chance in zip(passes, chances, strict=True)
         ]
         compared = comparison_of(passes[0], passes[1], drawn)
-        trial = Trial(evalset="simulated", comparison=compared, policy=policy, look=look)
-        decision = decide([trial]).decision
+        exam = Exam(evalset="simulated", comparison=compared, policy=policy, look=look)
+        decision = decide([exam]).decision
         answer = next_look(compared, policy, look)
         if decision is not Decision.INCONCLUSIVE or not isinstance(answer, NextLook):
             return decision

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
@@ -32,7 +31,7 @@ from llmops_cli.flows.pairing import Pairing
 from llmops_cli.flows.scoring import Desk
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.decide import Trial, decide_all
+from llmops_cli.gate.decide import Exam, decide_all
 from llmops_cli.gate.looks import NextLook, next_look
 from llmops_cli.registry import open_scorer
 
@@ -66,6 +65,8 @@ class Run:
     cost: float | None = 0.0
     partial: str | None = None
     """Why only some cases were selected."""
+    budget: Budget | None = None
+    """What is left of it."""
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -98,7 +99,7 @@ def conduct(
 
     Only a run that calls something starts an event loop.
     """
-    run = Run(pairings=pairings, partial=options.partial)
+    run = Run(pairings=pairings, partial=options.partial, budget=options.budget)
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:
         _pool(run)
@@ -120,7 +121,7 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
     works = [each.work() for each in run.pairings]
     if any(work.todo for work in works):
         try:
-            asyncio.run(_execute(workspace, run, options, progress))
+            asyncio.run(_execute(workspace, run, progress))
         except BaseExceptionGroup as errors:
             said = first_said(errors)
             if said is None:
@@ -128,12 +129,12 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
             raise said from errors
 
 
-async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
+async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
     works = [each.work() for each in run.pairings]
     engine = Engine(
         providers=workspace.open_provider,
-        budget=options.budget,
-        redact=Redactor.of(workspace.environ),
+        budget=run.budget,
+        redact=workspace.redact,
     )
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
@@ -144,6 +145,7 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         for work in works:
             for arm in work.arms:
                 arm.cut_short(INTERRUPTED)
+    run.budget = engine.left
     run.calls += engine.calls
     spent = engine.spent
     run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
@@ -182,9 +184,9 @@ def _pool(run: Run) -> None:
 def _decide(run: Run) -> None:
     """Compares and decides; a change of policy is a finding of its own."""
     run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
-    by_prompt: dict[str, list[Trial]] = {}
+    by_prompt: dict[str, list[Exam]] = {}
     for at, each in enumerate(run.pairings):
-        by_prompt.setdefault(each.contest.candidate.name, []).append(_trial(each, run, at))
+        by_prompt.setdefault(each.contest.candidate.name, []).append(_exam(each, run, at))
     changed = {each.contest.candidate.name: each.contest.policy_changes for each in run.pairings}
     run.verdicts = {
         name: replace(verdict, findings=(*verdict.findings, *_policy_findings(changed[name])))
@@ -197,9 +199,9 @@ def _policy_findings(changes: Sequence[str]) -> Iterator[Finding]:
         yield Finding(rule="policy", decision=Decision.PASS, why=change)
 
 
-def _trial(each: Pairing, run: Run, at: int) -> Trial:
+def _exam(each: Pairing, run: Run, at: int) -> Exam:
     anchors = {version: each.comparison(f"anchor {version}") for version in each.contest.anchors}
-    return Trial(
+    return Exam(
         evalset=each.round.evalset.name,
         comparison=run.comparisons[at],
         policy=each.round.policy,

@@ -13,7 +13,6 @@ from pathlib import Path
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.conduct import Options, Run, conduct
@@ -100,7 +99,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     run = conduct(workspace, planned, options, progress=progress)
     run.notes.extend(workspace.notes())
     made = report(run)
-    redact = Redactor.of(workspace.environ)
+    redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
     if wishes.out is not None:
         write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)

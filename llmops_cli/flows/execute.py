@@ -18,6 +18,9 @@ from llmops_cli.engine.pool import run
 from llmops_cli.flows.arm import Arm, DrawAt, chunks
 from llmops_cli.flows.scoring import Desk, Scorers, score_draw
 
+WAITING = 2
+"""Workers per slot: a call that waits for its next attempt has given its slot back."""
+
 
 class Asks(Protocol):
     """The engine, as far as drawing needs it."""

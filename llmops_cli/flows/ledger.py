@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import EvalsetFacts, Event, Provenance, Version
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.flows import promote as promotions
@@ -42,7 +41,7 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
     unknown = [name for name in names if name not in project.prompts]
     if unknown:
         raise UnknownName("prompt", unknown[0], sorted(project.prompts))
-    redact = Redactor.of(workspace.environ)
+    redact = workspace.redact
     made = []
     for name in names or sorted(project.prompts):
         prompt = project.prompts[name]

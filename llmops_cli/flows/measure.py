@@ -16,7 +16,6 @@ from llmops_cli.core import row
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
@@ -98,7 +97,7 @@ def _write(workspace: Workspace, run: Run, name: str, number: int, now: datetime
         [each for pairing in run.pairings for each in _rows(pairing)],
         texts,
         summary=summary(measurement),
-        redact=Redactor.of(workspace.environ),
+        redact=workspace.redact,
     )
 
 

@@ -8,7 +8,7 @@ request, the baseline needs no draw: the same question has one answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmops_cli.core import row
@@ -78,14 +78,13 @@ class Pairing:
     def rows(self, role: str = "baseline") -> Iterator[Row]:
         """One row per case: the candidate beside the arm called `role`, if there is one."""
         other = self.others.get(role)
-        for each in rows(self.round.cases, self.candidate, other, self.scorers):
-            yield _asked_again(each) if self.contest.watch else each
+        yield from rows(self.round.cases, self.candidate, other, self.scorers)
         if role == "baseline":
             yield from (gone(case) for case in self.removed)
 
     def comparison(self, role: str = "baseline") -> Comparison:
         """The candidate against the arm called `role`, as columns."""
-        return compare(self.rows(role), self.scorers.metrics)
+        return compare(self.rows(role), self.scorers.metrics, same_target=self.contest.watch)
 
     def _alike(self, arm: Arm) -> frozenset[int]:
         if arm is self.candidate or self.contest.watch or self.own_baseline:
@@ -181,13 +180,6 @@ def _news(before: Mapping[str, str], here: Mapping[str, str]) -> Iterator[str]:
     for count, what in ((added, "added"), (edited, "edited")):
         if count:
             yield f"{count} case{'s' if count != 1 else ''} {what} since the baseline's evidence"
-
-
-def _asked_again(each: Row) -> Row:
-    """A row whose arms never count as one request: the same question, at another time."""
-    assert each.candidate is not None
-    asked = f"{each.candidate.request} again"
-    return replace(each, candidate=replace(each.candidate, request=asked))
 
 
 def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:

@@ -25,7 +25,7 @@ from llmops_cli.core.row import Metric, Row
 from llmops_cli.core.verdict import Verdict
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.decide import Trial, decide
+from llmops_cli.gate.decide import Exam, decide
 from llmops_cli.stores.registry import Registry
 
 
@@ -88,7 +88,7 @@ def verdict_of(
     looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
     return decide(
         [
-            Trial(
+            Exam(
                 evalset=each.evalset,
                 comparison=_comparison(registry, evidence, opponent, each),
                 policy=each.policy,

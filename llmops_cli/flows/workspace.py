@@ -16,6 +16,7 @@ from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Identifies, Provider, World
 from llmops_cli.core.prompt import Model, Target
+from llmops_cli.core.redact import Redactor
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.scorers import Check
@@ -25,6 +26,8 @@ from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.runfile import open_run
 
+FROM_ENVIRONMENT = "env:"
+"""How a header in llmops.yaml refers to a secret."""
 STORE = Path(".llmops") / "store"
 
 
@@ -62,6 +65,19 @@ class Workspace:
     def world(self) -> World:
         """What providers and scorers may see."""
         return World(root=self.root, environ=self.environ)
+
+    @property
+    def redact(self) -> Redactor:
+        """Takes out every secret that the project or the names in the environment point to."""
+        models = self.project.models.values()
+        named = [each.api_key_env for each in models if each.api_key_env]
+        named += [
+            value.removeprefix(FROM_ENVIRONMENT)
+            for each in models
+            for value in each.headers.values()
+            if value.startswith(FROM_ENVIRONMENT)
+        ]
+        return Redactor.of(self.environ, named)
 
     def read(self, path: str) -> bytes:
         """A project file that a scorer names."""

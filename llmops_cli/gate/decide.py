@@ -29,28 +29,28 @@ from llmops_cli.core.policy import (
 )
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.gate import rules, spending
+from llmops_cli.gate.exam import Exam
 from llmops_cli.gate.family import holm
 from llmops_cli.gate.noninferiority import Measured, judge, measure
-from llmops_cli.gate.trial import Trial
 
-__all__ = ["Trial", "decide", "decide_all"]
+__all__ = ["Exam", "decide", "decide_all"]
 
 STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
 
 
-def decide(trials: Sequence[Trial]) -> Verdict:
+def decide(exams: Sequence[Exam]) -> Verdict:
     """The verdict on one prompt over all its evalsets.
 
     Raises `UnknownName` where a rule names a metric that no scorer gives.
     """
-    return decide_all({"": trials})[""]
+    return decide_all({"": exams})[""]
 
 
-def decide_all(prompts: Mapping[str, Sequence[Trial]]) -> Mapping[str, Verdict]:
+def decide_all(prompts: Mapping[str, Sequence[Exam]]) -> Mapping[str, Verdict]:
     """The verdicts on several prompts, regressions adjusted over all of them together."""
     measured = {
-        prompt: [finding for trial in trials for finding in _findings(trial)]
-        for prompt, trials in prompts.items()
+        prompt: [finding for exam in exams for finding in _findings(exam)]
+        for prompt, exams in prompts.items()
     }
     together = _adjusted([each for found in measured.values() for each in found])
     family = len(together)
@@ -74,42 +74,42 @@ def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
     return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
 
 
-def _findings(trial: Trial) -> list[Finding | Measured]:
+def _findings(exam: Exam) -> list[Finding | Measured]:
     """One per rule, in the policy's order, then what is incomplete without being asked for."""
-    found = [_apply(rule, trial) for rule in trial.policy.rules]
-    listed = {type(rule) for rule in trial.policy.rules}
+    found = [_apply(rule, exam) for rule in exam.policy.rules]
+    listed = {type(rule) for rule in exam.policy.rules}
     unasked: list[Finding | None] = []
     if Errors not in listed:
-        unasked.append(rules.errors(Errors(), trial))
+        unasked.append(rules.errors(Errors(), exam))
     if Coverage not in listed:
-        unasked.append(rules.everything_made(trial))
+        unasked.append(rules.everything_made(exam))
     found += [each for each in unasked if each and each.decision is Decision.INCOMPLETE]
     return found
 
 
-def _apply(rule: Rule, trial: Trial) -> Finding | Measured:
+def _apply(rule: Rule, exam: Exam) -> Finding | Measured:
     match rule:
         case NoWorse() | Anchor():
-            return measure(rule, trial)
+            return measure(rule, exam)
         case Critical():
-            return rules.critical(rule, trial)
+            return rules.critical(rule, exam)
         case Floor():
-            return rules.floor(rule, trial)
+            return rules.floor(rule, exam)
         case Regressed():
-            return rules.regressed(rule, trial)
+            return rules.regressed(rule, exam)
         case Errors():
-            return rules.errors(rule, trial)
+            return rules.errors(rule, exam)
         case Coverage():
-            return rules.coverage(rule, trial)
+            return rules.coverage(rule, exam)
         case Cost():
-            return spending.cost(rule, trial)
+            return spending.cost(rule, exam)
         case Tokens():
-            return spending.tokens(rule, trial)
+            return spending.tokens(rule, exam)
         case Latency():
-            return spending.latency(rule, trial)
+            return spending.latency(rule, exam)
 
 
-def _verdict(findings: tuple[Finding, ...], trials: Sequence[Trial]) -> Verdict:
+def _verdict(findings: tuple[Finding, ...], exams: Sequence[Exam]) -> Verdict:
     decision = next(
         (each for each in Decision if any(found.decision is each for found in findings)),
         Decision.INCONCLUSIVE,
@@ -118,17 +118,17 @@ def _verdict(findings: tuple[Finding, ...], trials: Sequence[Trial]) -> Verdict:
     if decision is Decision.PASS:
         deciding = [found for found in deciding if found.quality]
     if deciding:
-        why = _why(deciding, several=len(trials) > 1)
+        why = _why(deciding, several=len(exams) > 1)
     else:
         decision, why = Decision.INCONCLUSIVE, "no rule of the policy speaks about quality"
-    partial = sorted({trial.partial for trial in trials if trial.partial})
+    partial = sorted({exam.partial for exam in exams if exam.partial})
     if partial:
         why += f" (partial: {', '.join(partial)})"
     return Verdict(
         decision=decision,
         why=why,
         findings=findings,
-        on_inconclusive=_strictest([trial.policy.on_inconclusive for trial in trials]),
+        on_inconclusive=_strictest([exam.policy.on_inconclusive for exam in exams]),
     )
 
 

@@ -67,10 +67,15 @@ def cluster_variance(values: Floats, clusters: Clusters) -> float:
 
 
 def design_effect(values: Floats, clusters: Clusters) -> float:
-    """How many times the variance of independent cases it is; at least 1."""
+    """How many times the variance of independent cases it is; at least 1.
+
+    Where no difference varies, nothing tells how alike the cases of a group are, so the worst is
+    taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0008).
+    """
     single = float(values.var()) / len(values)
     if single == 0.0:
-        return 1.0
+        sizes = np.bincount(clusters.numbers, minlength=clusters.count)
+        return float(sizes @ sizes) / len(values)
     return max(1.0, cluster_variance(values, clusters) / single)
 
 

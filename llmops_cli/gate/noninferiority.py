@@ -13,11 +13,11 @@ from typing import Literal
 
 from llmops_cli.core.policy import Anchor, NoWorse
 from llmops_cli.core.verdict import Decision, Estimate, Finding
+from llmops_cli.gate.exam import Exam
 from llmops_cli.gate.groups import FEWEST_GROUPS, reference
 from llmops_cli.gate.pairs import Pairs, pairs
 from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
 from llmops_cli.gate.sizing import cases_needed
-from llmops_cli.gate.trial import Trial
 from llmops_cli.gate.wording import (
     cases,
     counted,
@@ -60,12 +60,12 @@ class Measured:
     """Lost cases."""
 
 
-def ask(rule: NoWorse | Anchor, trial: Trial) -> Question:
-    """The question of one rule under the error rates of the trial's look."""
-    policy = trial.spent
+def ask(rule: NoWorse | Anchor, exam: Exam) -> Question:
+    """The question of one rule under the error rates of the exam's look."""
+    policy = exam.spent
     return Question(
         rule="no_worse" if isinstance(rule, NoWorse) else "anchor",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         metric=rule.metric,
         tag=rule.tag if isinstance(rule, NoWorse) else None,
         against="the baseline" if isinstance(rule, NoWorse) else f"the anchor {rule.version}",
@@ -76,18 +76,18 @@ def ask(rule: NoWorse | Anchor, trial: Trial) -> Question:
     )
 
 
-def measure(rule: NoWorse | Anchor, trial: Trial) -> Measured | Finding:
+def measure(rule: NoWorse | Anchor, exam: Exam) -> Measured | Finding:
     """One comparison, tested, or settled where there is nothing to test.
 
     Raises `UnknownName` for a metric that no scorer gives.
     """
-    question = ask(rule, trial)
-    comparison = trial.comparison
+    question = ask(rule, exam)
+    comparison = exam.comparison
     if isinstance(rule, Anchor):
-        if rule.version not in trial.anchors:
+        if rule.version not in exam.anchors:
             why = f"not measured against {question.against}"
             return _settled(question, Decision.INCOMPLETE, why)
-        comparison = trial.anchors[rule.version]
+        comparison = exam.anchors[rule.version]
     comparison.metric(question.metric)
     if not comparison.has_baseline:
         why = "no baseline: there is nothing to compare with"

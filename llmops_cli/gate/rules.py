@@ -13,18 +13,18 @@ import numpy as np
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Floats, Side
+from llmops_cli.gate.exam import Exam
 from llmops_cli.gate.groups import FEWEST_GROUPS, Clusters, reference
 from llmops_cli.gate.score_test import sample, upper_end
-from llmops_cli.gate.trial import Trial
 from llmops_cli.gate.wording import cases, counted, listed, percent
 
 EQUAL = 1e-12
 """Rounding that does not put a mean under a floor."""
 
 
-def critical(_rule: Critical, trial: Trial) -> Finding:
+def critical(_rule: Critical, exam: Exam) -> Finding:
     """No case marked critical may fail; `gate.critical` says what failing is."""
-    comparison = trial.comparison
+    comparison = exam.comparison
     failed = comparison.critical_failed_cases()
     unknown = comparison.named(comparison.critical >= CriticalState.UNMEASURED)
     total = int((comparison.critical != CriticalState.NOT_CRITICAL).sum())
@@ -44,16 +44,16 @@ def critical(_rule: Critical, trial: Trial) -> Finding:
         rule="critical",
         decision=decision,
         why=why,
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         quality=total > 0,
         cases=at_fault,
         figures={"critical": total, "failed": len(failed), "unmeasured": len(unknown)},
     )
 
 
-def floor(rule: Floor, trial: Trial) -> Finding:
+def floor(rule: Floor, exam: Exam) -> Finding:
     """The metric's mean is at least `minimum`; by `bound`, only a proven shortfall fails."""
-    comparison = trial.comparison
+    comparison = exam.comparison
     scores = comparison.metric(rule.metric)
     mask = comparison.candidate.present & scores.due & comparison.tagged(rule.tag)
     mask &= ~comparison.known_failing
@@ -63,7 +63,7 @@ def floor(rule: Floor, trial: Trial) -> Finding:
         rule="floor",
         decision=Decision.INCONCLUSIVE,
         why=f"no case{which} owes {rule.metric} a value",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         metric=rule.metric,
         slice=rule.tag,
     )
@@ -86,32 +86,32 @@ def floor(rule: Floor, trial: Trial) -> Finding:
     elif rule.by == "mean":
         decision = Decision.FAIL
     else:
-        decision, bound = _floor_by_bound(rule, trial, best, mask)
+        decision, bound = _floor_by_bound(rule, exam, best, mask)
         why += f"; {bound}"
     figures = {"n": n, "worst": low, "best": high, "minimum": rule.minimum, "unmeasured": gaps}
     return replace(found, decision=decision, why=why, quality=True, figures=figures)
 
 
-def _floor_by_bound(rule: Floor, trial: Trial, best: Floats, mask: Flags) -> tuple[Decision, str]:
+def _floor_by_bound(rule: Floor, exam: Exam, best: Floats, mask: Flags) -> tuple[Decision, str]:
     """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
-    clusters = Clusters.of(trial.comparison.group[mask]) if trial.comparison.grouped else None
+    clusters = Clusters.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
     if clusters is not None and clusters.count < FEWEST_GROUPS:
         return Decision.INCONCLUSIVE, f"{counted(clusters.count, 'group')} prove nothing"
-    critical_value = reference(best, clusters).critical(trial.spent.alpha)
+    critical_value = reference(best, clusters).critical(exam.spent.alpha)
     upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
     if upper < rule.minimum:
         return Decision.FAIL, f"upper bound {percent(upper)}"
     return Decision.INCONCLUSIVE, f"only the mean is under it, the upper bound is {percent(upper)}"
 
 
-def regressed(rule: Regressed, trial: Trial) -> Finding:
+def regressed(rule: Regressed, exam: Exam) -> Finding:
     """At most `maximum` of the cases that passed on the baseline fail now."""
-    comparison = trial.comparison
+    comparison = exam.comparison
     found = Finding(
         rule="regressed",
         decision=Decision.INCONCLUSIVE,
         why="no baseline: there is nothing to compare with",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         metric=PASS_METRIC,
     )
     if not comparison.has_baseline:
@@ -140,9 +140,9 @@ def regressed(rule: Regressed, trial: Trial) -> Finding:
     return replace(found, decision=decision, why=why, cases=at_fault, figures=figures)
 
 
-def errors(rule: Errors, trial: Trial) -> Finding:
+def errors(rule: Errors, exam: Exam) -> Finding:
     """At most `maximum` of an arm's draws failed or went unscored."""
-    arms = _arms(trial)
+    arms = _arms(exam)
     shares = {name: _without_result(side) for name, side in arms.items() if side.planned}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
@@ -152,15 +152,15 @@ def errors(rule: Errors, trial: Trial) -> Finding:
         rule="errors",
         decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
         why=f"{why}; at most {limit} may",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         figures={**shares, "maximum": rule.maximum},
     )
 
 
-def _arms(trial: Trial) -> dict[str, Side]:
-    """Every arm of a trial by its name."""
-    anchors = {f"anchor {version}": each.baseline for version, each in trial.anchors.items()}
-    compared = trial.comparison
+def _arms(exam: Exam) -> dict[str, Side]:
+    """Every arm of an exam by its name."""
+    anchors = {f"anchor {version}": each.baseline for version, each in exam.anchors.items()}
+    compared = exam.comparison
     return {"candidate": compared.candidate, "baseline": compared.baseline, **anchors}
 
 
@@ -179,12 +179,12 @@ def _errors_of(name: str, side: Side) -> str:
     return f"{lost} of {draws} ({share}) failed or went unscored: {', '.join(causes)}"
 
 
-def coverage(_rule: Coverage, trial: Trial) -> Finding:
+def coverage(_rule: Coverage, exam: Exam) -> Finding:
     """No case of the baseline is gone unretired; every planned draw was made."""
-    comparison = trial.comparison
-    removed = () if trial.partial else comparison.removed_cases()
-    gone = tuple(case for case in removed if case not in trial.retired)
-    unmade = _unmade(trial)
+    comparison = exam.comparison
+    removed = () if exam.partial else comparison.removed_cases()
+    gone = tuple(case for case in removed if case not in exam.retired)
+    unmade = _unmade(exam)
     total = int(comparison.candidate.present.sum())
     if gone:
         decision = Decision.FAIL
@@ -206,7 +206,7 @@ def coverage(_rule: Coverage, trial: Trial) -> Finding:
         rule="coverage",
         decision=decision,
         why=why,
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         cases=gone,
         figures={
             "cases": total,
@@ -214,23 +214,23 @@ def coverage(_rule: Coverage, trial: Trial) -> Finding:
             "edited": told["edited since the baseline"],
             "removed": len(gone),
             "retired": told["retired"],
-            "missing": sum(side.missing for side in _arms(trial).values()),
+            "missing": sum(side.missing for side in _arms(exam).values()),
         },
     )
 
 
-def everything_made(trial: Trial) -> Finding | None:
+def everything_made(exam: Exam) -> Finding | None:
     """What `coverage` says of draws that were never made, for a policy without that rule."""
-    unmade = _unmade(trial)
+    unmade = _unmade(exam)
     if unmade is None:
         return None
-    return Finding(rule="coverage", decision=Decision.INCOMPLETE, why=unmade, evalset=trial.evalset)
+    return Finding(rule="coverage", decision=Decision.INCOMPLETE, why=unmade, evalset=exam.evalset)
 
 
-def _unmade(trial: Trial) -> str | None:
+def _unmade(exam: Exam) -> str | None:
     """Which planned draws are missing, in words; None: none is, and something was planned."""
-    if not trial.comparison.candidate.present.any():
+    if not exam.comparison.candidate.present.any():
         return "no case was planned"
-    missing = {arm: side.missing for arm, side in _arms(trial).items()}
+    missing = {arm: side.missing for arm, side in _arms(exam).items()}
     said = [f"{counted(n, f'planned {arm} draw')} missing" for arm, n in missing.items() if n]
     return ", ".join(said) or None

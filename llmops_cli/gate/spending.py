@@ -17,8 +17,8 @@ from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import student
 from llmops_cli.gate.comparison import Comparison, Floats, Side, Tally
+from llmops_cli.gate.exam import Exam
 from llmops_cli.gate.groups import FEWEST_GROUPS, Clusters, cluster_variance
-from llmops_cli.gate.trial import Trial
 from llmops_cli.gate.wording import cases, counted, percent
 
 P95 = 0.95
@@ -26,32 +26,32 @@ FEWEST_CALLS = 59
 """0.95⁵⁹ < 0.05: with fewer calls no p95 can be proven under a limit at level 0.05."""
 
 
-def cost(rule: Cost, trial: Trial) -> Finding:
+def cost(rule: Cost, exam: Exam) -> Finding:
     """Mean cost per case grows by at most `margin`."""
-    return _growth("cost", rule.margin, trial)
+    return _growth("cost", rule.margin, exam)
 
 
-def tokens(rule: Tokens, trial: Trial) -> Finding:
+def tokens(rule: Tokens, exam: Exam) -> Finding:
     """Mean tokens per case grow by at most `margin`."""
-    return _growth("tokens", rule.margin, trial)
+    return _growth("tokens", rule.margin, exam)
 
 
-def latency(rule: Latency, trial: Trial) -> Finding:
+def latency(rule: Latency, exam: Exam) -> Finding:
     """The 95th percentile of this run's own calls is at most `p95` seconds."""
-    seconds = np.sort(trial.comparison.candidate.latencies)
+    seconds = np.sort(exam.comparison.candidate.latencies)
     n = len(seconds)
     found = Finding(
         rule="latency",
         decision=Decision.INCONCLUSIVE,
         why="no call was made in this run: reused answers have no latency",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         figures={"calls": n, "limit": rule.p95},
     )
     if n == 0:
         return found
     observed = float(seconds[math.ceil(P95 * n) - 1])
-    low = quantile_lower_bound(seconds, P95, trial.spent.alpha)
-    high = quantile_upper_bound(seconds, P95, trial.spent.beta)
+    low = quantile_lower_bound(seconds, P95, exam.spent.alpha)
+    high = quantile_upper_bound(seconds, P95, exam.spent.beta)
     why = f"p95 {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s"
     if low is not None and low > rule.p95:
         decision, why = Decision.FAIL, f"{why}: proven above it (at least {low:.2f} s)"
@@ -91,13 +91,13 @@ def _binomial_cdf(n: int, p: float) -> Floats:
     return cdf
 
 
-def _growth(what: Literal["cost", "tokens"], margin: float, trial: Trial) -> Finding:
-    comparison = trial.comparison
+def _growth(what: Literal["cost", "tokens"], margin: float, exam: Exam) -> Finding:
+    comparison = exam.comparison
     found = Finding(
         rule=what,
         decision=Decision.INCONCLUSIVE,
         why="no baseline: there is nothing to compare with",
-        evalset=trial.evalset,
+        evalset=exam.evalset,
         figures={"margin": margin},
     )
     if not comparison.has_baseline:
@@ -116,7 +116,7 @@ def _growth(what: Literal["cost", "tokens"], margin: float, trial: Trial) -> Fin
         return replace(found, why=f"{few} measured in both arms are too few to decide on")
     paid, paid_before = float(now.mean()), float(before.mean())
     growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
-    decision = _decide_growth(now - (1 + margin) * before, clusters, trial)
+    decision = _decide_growth(now - (1 + margin) * before, clusters, exam)
     why = (
         f"{_amount(what, paid_before)} → {_amount(what, paid)} per draw over {cases(n)} "
         f"({100 * growth:+.1f} %), growth above {percent(margin)} is {_PROVEN[decision]}"
@@ -149,7 +149,7 @@ def _tally(side: Side, what: Literal["cost", "tokens"]) -> Tally:
     return side.cost if what == "cost" else side.tokens
 
 
-def _decide_growth(excess: Floats, clusters: Clusters | None, trial: Trial) -> Decision:
+def _decide_growth(excess: Floats, clusters: Clusters | None, exam: Exam) -> Decision:
     """One-sided t on the mean excess; without any variance its sign decides."""
     n, mean = len(excess), float(excess.mean())
     single = float(excess.var(ddof=1)) / n
@@ -158,9 +158,9 @@ def _decide_growth(excess: Floats, clusters: Clusters | None, trial: Trial) -> D
         return Decision.FAIL if mean > 0 else Decision.PASS
     t = mean / math.sqrt(variance)
     degrees = (n if clusters is None else clusters.count) - 1
-    if t > student.quantile(1 - trial.spent.alpha, degrees):
+    if t > student.quantile(1 - exam.spent.alpha, degrees):
         return Decision.FAIL
-    if t < -student.quantile(1 - trial.spent.beta, degrees):
+    if t < -student.quantile(1 - exam.spent.beta, degrees):
         return Decision.PASS
     return Decision.INCONCLUSIVE
 

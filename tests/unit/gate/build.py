@@ -12,7 +12,7 @@ from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Finding, Verdict
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.decide import Trial, decide
+from llmops_cli.gate.decide import Exam, decide
 
 Outcome: TypeAlias = float | bool | Draw | None
 """A raw value of the scorer `exact`; None: unscored; or a whole draw."""
@@ -65,12 +65,12 @@ def compared(given: Iterable[Row]) -> Comparison:
     return compare(given, METRICS)
 
 
-def trial(given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support") -> Trial:
-    return Trial(evalset=evalset, comparison=compared(given), policy=policy or Policy())
+def exam(given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support") -> Exam:
+    return Exam(evalset=evalset, comparison=compared(given), policy=policy or Policy())
 
 
 def verdict(given: Iterable[Row], policy: Policy | None = None) -> Verdict:
-    return decide([trial(given, policy)])
+    return decide([exam(given, policy)])
 
 
 def finding(decided: Verdict, rule: str) -> Finding:

@@ -26,7 +26,7 @@ from llmops_cli.core.result import FailureKind
 from llmops_cli.core.row import Row
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.decide import decide, decide_all
-from tests.unit.gate.build import arm, failed, finding, row, rows, trial, verdict
+from tests.unit.gate.build import arm, exam, failed, finding, row, rows, verdict
 
 
 def test_every_rule_of_the_policy_gives_one_finding_in_its_order() -> None:
@@ -122,13 +122,13 @@ def test_an_evalset_without_any_case_is_incomplete() -> None:
 
 
 def test_a_partial_run_says_so_in_its_verdict() -> None:
-    decided = decide([replace(trial(rows(0, 0, 60)), partial="--sample 60")])
+    decided = decide([replace(exam(rows(0, 0, 60)), partial="--sample 60")])
     assert decided.why.endswith("(partial: --sample 60)")
 
 
 def test_regressions_are_adjusted_over_all_comparisons_of_a_prompt() -> None:
-    bad = trial(rows(lost=5, gained=0, n=30), evalset="bad")
-    good = [trial(rows(lost=0, gained=0, n=60), evalset=f"good{at}") for at in range(4)]
+    bad = exam(rows(lost=5, gained=0, n=30), evalset="bad")
+    good = [exam(rows(lost=0, gained=0, n=60), evalset=f"good{at}") for at in range(4)]
     alone = decide([bad])
     together = decide([bad, *good])
     assert alone.decision is Decision.FAIL
@@ -141,16 +141,16 @@ def test_regressions_are_adjusted_over_all_comparisons_of_a_prompt() -> None:
 
 
 def test_a_regression_that_survives_the_adjustment_names_both_p_values() -> None:
-    bad = trial(rows(lost=9, gained=0, n=30), evalset="bad")
-    good = trial(rows(lost=0, gained=0, n=60), evalset="good")
+    bad = exam(rows(lost=9, gained=0, n=30), evalset="bad")
+    good = exam(rows(lost=0, gained=0, n=60), evalset="good")
     decided = decide([bad, good])
     assert decided.decision is Decision.FAIL
     assert decided.why.endswith("(p = 0.0013, over 2 comparisons p = 0.0027)")
 
 
 def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
-    bad = [trial(rows(lost=5, gained=0, n=30))]
-    fine = {f"fine{at}": [trial(rows(lost=0, gained=0, n=60))] for at in range(10)}
+    bad = [exam(rows(lost=5, gained=0, n=30))]
+    fine = {f"fine{at}": [exam(rows(lost=0, gained=0, n=60))] for at in range(10)}
     verdicts = decide_all({"bad": bad, **fine})
     assert decide(bad).decision is Decision.FAIL
     assert verdicts["bad"].decision is Decision.INCONCLUSIVE
@@ -162,13 +162,13 @@ def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
 
 
 def test_a_large_regression_among_many_prompts_still_fails() -> None:
-    fine = {f"fine{at}": [trial(rows(lost=0, gained=0, n=60))] for at in range(10)}
-    verdicts = decide_all({"bad": [trial(rows(lost=20, gained=0, n=60))], **fine})
+    fine = {f"fine{at}": [exam(rows(lost=0, gained=0, n=60))] for at in range(10)}
+    verdicts = decide_all({"bad": [exam(rows(lost=20, gained=0, n=60))], **fine})
     assert verdicts["bad"].decision is Decision.FAIL
 
 
 def test_equal_comparisons_of_several_prompts_are_told_apart() -> None:
-    same = trial(rows(lost=5, gained=0, n=30))
+    same = exam(rows(lost=5, gained=0, n=30))
     verdicts = decide_all({"a": [same], "b": [same]})
     assert verdicts["a"] == verdicts["b"]
     assert verdicts["a"].decision is Decision.FAIL
@@ -185,16 +185,16 @@ def test_equal_comparisons_of_several_prompts_are_told_apart() -> None:
 def test_the_strictest_evalset_says_what_inconclusive_means(
     policies: list[str], code: ExitCode
 ) -> None:
-    trials = [
-        trial(rows(0, 0, 5), Policy(on_inconclusive=each), evalset=str(at))  # type: ignore[arg-type]  # one of the three words
+    exams = [
+        exam(rows(0, 0, 5), Policy(on_inconclusive=each), evalset=str(at))  # type: ignore[arg-type]  # one of the three words
         for at, each in enumerate(policies)
     ]
-    assert decide(trials).exit_code is code
+    assert decide(exams).exit_code is code
 
 
 def test_under_rerun_a_look_spends_only_its_share_of_the_error_rates() -> None:
     given = rows(lost=5, gained=0, n=30)
-    spent = trial(given, Policy(on_inconclusive="rerun", rules=[NoWorse()]))
+    spent = exam(given, Policy(on_inconclusive="rerun", rules=[NoWorse()]))
     first, second = decide([spent]), decide([replace(spent, look=2)])
     assert first.findings[0].figures["alpha"] == 0.025
     assert second.findings[0].figures["alpha"] == 0.0125

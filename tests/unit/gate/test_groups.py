@@ -30,8 +30,13 @@ def test_groups_never_make_the_evidence_stronger() -> None:
     assert design_effect(d, clusters(*np.repeat(np.arange(10), 2))) == 1.0
 
 
-def test_without_variance_there_is_no_design_effect() -> None:
-    assert design_effect(np.zeros(4), clusters(0, 0, 1, 1)) == 1.0
+def test_without_variance_the_cases_of_a_group_count_as_wholly_alike() -> None:
+    assert design_effect(np.zeros(4), clusters(0, 0, 1, 1)) == 2.0
+    assert design_effect(np.zeros(4), clusters(0, 0, 0, 1)) == 2.5
+
+
+def test_without_variance_cases_of_their_own_are_independent() -> None:
+    assert design_effect(np.zeros(4), clusters(0, 1, 2, 3)) == 1.0
 
 
 def test_a_single_group_tells_nothing_about_variance() -> None:

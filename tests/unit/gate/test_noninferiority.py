@@ -16,12 +16,12 @@ from tests.unit.gate.build import (
     arm,
     compared,
     draw,
+    exam,
     failed,
     finding,
     grouped,
     row,
     rows,
-    trial,
     verdict,
 )
 
@@ -222,7 +222,7 @@ def test_a_metric_that_no_scorer_gives_is_an_error_with_the_nearest_name() -> No
 
 def test_an_anchor_is_compared_with_its_own_version() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
-    steady = trial(rows(lost=0, gained=0, n=100), policy)
+    steady = exam(rows(lost=0, gained=0, n=100), policy)
     anchored = replace(steady, anchors={"v1": compared(rows(lost=20, gained=0, n=100))})
     decided = decide([anchored])
     assert decided.decision is Decision.FAIL
@@ -242,7 +242,7 @@ def test_what_is_missing_in_an_anchor_s_arm_is_missing() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
     gone = row("c0", [1], [failed(FailureKind.NO_RECORD)])
     anchored = replace(
-        trial(rows(lost=0, gained=0, n=100), policy),
+        exam(rows(lost=0, gained=0, n=100), policy),
         anchors={"v1": compared([gone, *rows(lost=0, gained=0, n=100)[1:]])},
     )
     decided = decide([anchored])

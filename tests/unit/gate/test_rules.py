@@ -11,15 +11,15 @@ from llmops_cli.core.result import FailureKind
 from llmops_cli.core.row import Draw, Row
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import rules
-from tests.unit.gate.build import arm, draw, failed, grouped, row, rows, trial
+from tests.unit.gate.build import arm, draw, exam, failed, grouped, row, rows
 
 
 def critical(*given: Row) -> Finding:
-    return rules.critical(Critical(), trial([replace(each, critical=True) for each in given]))
+    return rules.critical(Critical(), exam([replace(each, critical=True) for each in given]))
 
 
 def floor(given: list[Row], rule: Floor) -> Finding:
-    return rules.floor(rule, trial(given))
+    return rules.floor(rule, exam(given))
 
 
 def test_critical_names_the_cases_that_failed() -> None:
@@ -37,7 +37,7 @@ def test_a_critical_case_that_is_not_known_is_incomplete_never_held() -> None:
 
 def test_critical_cases_that_hold_speak_about_quality_and_none_does_not() -> None:
     held = critical(row("a", [1], None))
-    none = rules.critical(Critical(), trial([row("a", [1], None)]))
+    none = rules.critical(Critical(), exam([row("a", [1], None)]))
     assert (held.decision, held.why, held.quality) == (
         Decision.PASS,
         "1 critical case, none failed",
@@ -103,29 +103,29 @@ def test_a_floor_that_no_case_stands_on_is_inconclusive() -> None:
 
 def test_regressed_counts_cases_that_passed_and_now_fail() -> None:
     given = rows(lost=5, gained=50, n=150, failing=45)
-    said = rules.regressed(Regressed(maximum=0.05), trial(given))
+    said = rules.regressed(Regressed(maximum=0.05), exam(given))
     assert said.decision is Decision.FAIL
     assert said.why == ("9.1 % of 55 cases that passed on the baseline fail now, at most 5.0 % may")
     assert said.cases == ("c0", "c1", "c2", "c3", "c4")
-    assert rules.regressed(Regressed(maximum=0.1), trial(given)).decision is Decision.PASS
+    assert rules.regressed(Regressed(maximum=0.1), exam(given)).decision is Decision.PASS
 
 
 def test_regressed_that_hangs_on_unmeasured_draws_is_incomplete() -> None:
     given = [*rows(lost=0, gained=0, n=9), row("x", [failed()], [1])]
-    said = rules.regressed(Regressed(maximum=0.05), trial(given))
+    said = rules.regressed(Regressed(maximum=0.05), exam(given))
     assert (said.decision, said.cases) == (Decision.INCOMPLETE, ())
     assert said.why.startswith("0.0 % to 10.0 % of 10 cases")
 
 
 def test_regressed_without_a_baseline_is_inconclusive() -> None:
-    said = rules.regressed(Regressed(maximum=0.05), trial([row("a", [1], None)]))
+    said = rules.regressed(Regressed(maximum=0.05), exam([row("a", [1], None)]))
     assert said.decision is Decision.INCONCLUSIVE
 
 
 def test_more_than_two_percent_of_an_arm_without_a_result_is_incomplete() -> None:
     broken = [row(f"x{at}", [failed()], [1]) for at in range(2)]
     unscored = [row("y", [None], [1])]
-    said = rules.errors(Errors(), trial([*rows(lost=0, gained=0, n=97), *broken, *unscored]))
+    said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=97), *broken, *unscored]))
     assert said.decision is Decision.INCOMPLETE
     assert said.why == (
         "3 of 100 candidate draws (3.0 %) failed or went unscored: 2 timeout, 1 unscored; "
@@ -135,15 +135,15 @@ def test_more_than_two_percent_of_an_arm_without_a_result_is_incomplete() -> Non
 
 def test_up_to_two_percent_is_tolerated_and_shown() -> None:
     broken = [row(f"x{at}", [1], [failed()]) for at in range(2)]
-    said = rules.errors(Errors(), trial([*rows(lost=0, gained=0, n=98), *broken]))
+    said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=98), *broken]))
     assert said.decision is Decision.PASS
     assert "2 of 100 baseline draws (2.0 %) failed or went unscored: 2 timeout" in said.why
 
 
 def test_draws_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
     given = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(lost=0, gained=0, n=9)]
-    assert rules.errors(Errors(), trial(given)).decision is Decision.PASS
-    said = rules.coverage(Coverage(), trial(given))
+    assert rules.errors(Errors(), exam(given)).decision is Decision.PASS
+    said = rules.coverage(Coverage(), exam(given))
     assert (said.decision, said.why) == (
         Decision.INCOMPLETE,
         "1 planned candidate draw missing",
@@ -153,12 +153,12 @@ def test_draws_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_ATTEMPTED, FailureKind.NO_RECORD])
 def test_a_draw_that_was_given_up_is_missing(kind: FailureKind) -> None:
     given = [row("a", [1], [failed(kind)]), *rows(lost=0, gained=0, n=9)]
-    assert rules.coverage(Coverage(), trial(given)).why == "1 planned baseline draw missing"
+    assert rules.coverage(Coverage(), exam(given)).why == "1 planned baseline draw missing"
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
     gone = Row(case="gone", candidate=None, baseline=arm(1))
-    given = trial([*rows(lost=0, gained=0, n=9), gone])
+    given = exam([*rows(lost=0, gained=0, n=9), gone])
     said = rules.coverage(Coverage(), given)
     assert (said.decision, said.cases) == (Decision.FAIL, ("gone",))
     assert said.why == "1 case of the baseline gone without being retired: gone"
@@ -166,7 +166,7 @@ def test_a_removed_case_is_reported_as_lost_coverage() -> None:
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
     gone = Row(case="gone", candidate=None, baseline=arm(1))
-    given = trial([*rows(lost=0, gained=0, n=9), gone])
+    given = exam([*rows(lost=0, gained=0, n=9), gone])
     retired = rules.coverage(Coverage(), replace(given, retired={"gone": "wrong answer"}))
     partial = rules.coverage(Coverage(), replace(given, partial="--tag refund"))
     assert retired.decision is partial.decision is Decision.PASS
@@ -176,7 +176,7 @@ def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
     edited = Row(case="e", candidate=arm(1, facts="new"), baseline=arm(1, facts="old"))
-    said = rules.coverage(Coverage(), trial([*rows(0, 0, 8), edited, row("new", [1], None)]))
+    said = rules.coverage(Coverage(), exam([*rows(0, 0, 8), edited, row("new", [1], None)]))
     assert said.decision is Decision.PASS
     assert said.why == (
         "all draws of 10 cases were made; counted apart: 1 added, 1 edited since the baseline"
@@ -184,11 +184,11 @@ def test_added_and_edited_cases_are_counted_apart() -> None:
 
 
 def test_an_evalset_without_cases_is_incomplete() -> None:
-    assert rules.coverage(Coverage(), trial([])).why == "no case was planned"
-    assert rules.errors(Errors(), trial([])).decision is Decision.INCOMPLETE
+    assert rules.coverage(Coverage(), exam([])).why == "no case was planned"
+    assert rules.errors(Errors(), exam([])).decision is Decision.INCOMPLETE
 
 
 def test_output_of_the_model_is_never_part_of_a_sentence() -> None:
     hostile = Draw(output="o", scores={"exact": None}, unscored={"exact": "::error::gotcha"})
-    said = rules.errors(Errors(), trial([row("a", [hostile], [1])]))
+    said = rules.errors(Errors(), exam([row("a", [hostile], [1])]))
     assert "gotcha" not in said.why

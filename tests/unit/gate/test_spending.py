@@ -15,7 +15,7 @@ from llmops_cli.core.row import Draw, Row
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import spending
 from llmops_cli.gate.spending import quantile_lower_bound, quantile_upper_bound
-from tests.unit.gate.build import arm, grouped, row, trial
+from tests.unit.gate.build import arm, exam, grouped, row
 
 
 def paid(dollars: float | None, tokens: int | None = 10) -> Draw:
@@ -30,13 +30,13 @@ def bills(now: Sequence[float], before: Sequence[float]) -> list[Row]:
 
 
 def cost(given: list[Row], margin: float = 0.1) -> Finding:
-    return spending.cost(Cost(margin=margin), trial(given))
+    return spending.cost(Cost(margin=margin), exam(given))
 
 
 def waited(seconds: Sequence[float], limit: float) -> Finding:
     draws = [replace(paid(0.1), latency=each) for each in seconds]
     given = [row(f"c{at}", [each], None) for at, each in enumerate(draws)]
-    return spending.latency(Latency(p95=limit), trial(given))
+    return spending.latency(Latency(p95=limit), exam(given))
 
 
 def test_growth_is_decided_as_a_one_sided_t_test_would() -> None:
@@ -86,7 +86,7 @@ def test_tokens_are_input_and_output_together() -> None:
         return replace(paid(0.1), output_tokens=output)
 
     given = [row(f"c{at}", [told(20)], [told(5)]) for at in range(3)]
-    said = spending.tokens(Tokens(margin=0.5), trial(given))
+    said = spending.tokens(Tokens(margin=0.5), exam(given))
     assert said.why == (
         "15.0 tokens → 30.0 tokens per draw over 3 cases (+100.0 %), growth above 50.0 % is proven"
     )
@@ -125,7 +125,7 @@ def test_a_latency_above_the_limit_fails_as_soon_as_it_is_proven() -> None:
 
 
 def test_reused_answers_have_no_latency() -> None:
-    said = spending.latency(Latency(p95=2.0), trial([row("a", [paid(0.1)], None)]))
+    said = spending.latency(Latency(p95=2.0), exam([row("a", [paid(0.1)], None)]))
     assert (said.decision, said.why) == (
         Decision.INCONCLUSIVE,
         "no call was made in this run: reused answers have no latency",

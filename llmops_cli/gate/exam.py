@@ -11,7 +11,7 @@ from llmops_cli.gate.shares import at_look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Exam:
     """One prompt on one evalset."""
 
     evalset: str
