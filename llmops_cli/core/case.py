@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Location
@@ -33,7 +32,7 @@ class ScorerSpec:
     where: Location | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One input with what is expected of the answer."""
 
@@ -54,20 +53,23 @@ class Case:
     """Why it fails today: shown, outside floors and criticals."""
     metadata: Mapping[str, Json] = field(default_factory=dict)
     where: Location | None = field(default=None, compare=False)
+    _facts: str | None = field(default=None, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def facts(self) -> str:
-        """The digest of what a score may depend on."""
-        return digest(
-            "llmops/facts/v1",
-            {
+        """The digest of what a score may depend on: computed once."""
+        known = self._facts
+        if known is None:
+            plain: dict[str, Json] = {
                 "inputs": dict(self.inputs),
                 "expected": self.expected,
                 "contexts": list(self.contexts),
                 "messages": [each.plain() for each in self.messages],
                 "metadata": dict(self.metadata),
-            },
-        )
+            }
+            known = digest("llmops/facts/v1", plain)
+            object.__setattr__(self, "_facts", known)
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)

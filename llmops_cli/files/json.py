@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, NoReturn
 
 from llmops_cli.core.digest import SAFE_INTEGER
@@ -47,7 +48,7 @@ def _deeper(value: Any, levels: int) -> bool:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
+    built = {sys.intern(key): value for key, value in pairs}  # rows repeat their keys
     if len(built) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
