@@ -95,4 +95,4 @@ def keys(text: str) -> list[str]:
 def _pattern(line: str) -> str:
     if line == "…":
         return r"(?:.*\n)*?"
-    return ".*".join(map(re.escape, line.split("…"))) + r"\n"
+    return ".*".join(map(re.escape, re.split(" ?… ?", line))) + r"\n"
