@@ -19,7 +19,7 @@ from typing import cast
 import typer
 
 from llmops_cli import __version__
-from llmops_cli.cli import bundling, ledger, measuring, project, reading
+from llmops_cli.cli import bundling, importing, ledger, measuring, project, reading
 from llmops_cli.core.errors import ExitCode, LlmopsError
 
 HELP = """The release gate for LLM prompts.
@@ -70,6 +70,7 @@ ledger.register(app)
 bundling.register(app)
 reading.register(app)
 project.register(app)
+importing.register(app)
 
 
 def main() -> None:
