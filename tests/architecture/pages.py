@@ -2,6 +2,7 @@
 
 A `console` block is a session: lines with `$ ` are commands, the others what they print. In what
 is printed, `…` on a line of its own stands for any lines left out, within a line for any text.
+Commands that start a program of an example (`python …`) are left to the tests of that program.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def session(page: str) -> list[Step]:
             for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
                 command, *shown = part.splitlines()
                 lines = (" ".join(line.split()) for line in shown)
-                steps.append(Step(command, tuple(line for line in lines if line)))
+                if not command.startswith("python "):
+                    steps.append(Step(command, tuple(line for line in lines if line)))
     return steps
 
 
