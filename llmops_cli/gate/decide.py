@@ -116,7 +116,9 @@ def _verdict(findings: tuple[Finding, ...], exams: Sequence[Exam]) -> Verdict:
     )
     deciding = [found for found in findings if found.decision is decision]
     if decision is Decision.PASS:
-        deciding = [found for found in deciding if found.quality]
+        compared = (found for found in deciding if found.quality and found.estimate)
+        absolute = (found for found in deciding if found.quality and not found.estimate)
+        deciding = [*compared, *absolute]
     if deciding:
         why = _why(deciding, several=len(exams) > 1)
     else:
