@@ -221,7 +221,7 @@ class ScorerReader:
                 self._check_template(entry, name, value, names)
             elif (why := self._mismatch(kind, name, value)) is not None:
                 self._problems.add(where, f"'{kind.name}.{name}': {why}", option.help)
-            elif name in kind.files:
+            elif name in kind.files and not isinstance(value, dict):
                 for path in (value,) if isinstance(value, str) else value:
                     self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
 
