@@ -1,0 +1,120 @@
+"""The example application as a process, against a real server: it sends what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.projects import LLMOPS
+from tests.servers.faulty import FaultServer, Server
+
+QUESTION = "How long is a gift card valid?"
+
+
+@pytest.fixture
+def application(tmp_path: Path, repo_root: Path) -> Path:
+    """A copy of the example, with what is committed and nothing else."""
+    source = repo_root / "examples" / "application"
+    ignored = shutil.ignore_patterns("store", "__pycache__")
+    return Path(shutil.copytree(source, tmp_path / "application", ignore=ignored))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with FaultServer(reply=lambda _: "For three years.") as running:
+        yield running
+
+
+def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def asked(folder: Path, server: Server, **environ: str) -> tuple[str, dict[str, Any]]:
+    """What the bot logged for one question, and what it sent."""
+    address = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
+    done = run(folder, "support_bot.py", QUESTION, **address, **environ)
+    assert (done.returncode, done.stdout) == (0, "For three years.\n"), done.stderr
+    assert server.last is not None
+    return done.stderr, server.last.body
+
+
+def llmops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, *LLMOPS[1:], *arguments)
+
+
+def test_the_bot_sends_what_eval_measured(application: Path, server: Server) -> None:
+    _, sent = asked(application, server)
+    passages = re.findall(r"^- (.*)$", sent["messages"][0]["content"], flags=re.MULTILINE)
+    assert len(passages) == 2
+    given = ["--input", f"question={QUESTION}", "--input", f"passages={json.dumps(passages)}"]
+    shown = llmops(application, "render", "support@production", *given, "--json")
+    (request,) = json.loads(shown.stdout)
+    assert sent == {
+        "model": request["model"],
+        "messages": request["messages"],
+        **request["parameters"],
+    }
+
+
+def test_the_bot_says_which_version_answers(application: Path, server: Server) -> None:
+    log, _ = asked(application, server)
+    target = json.loads((application / ".llmops/versions/support@v2/version.json").read_text())
+    assert f"answering with support@v2 ({target['target']})" in log
+
+
+def test_a_pin_takes_the_bot_back_without_a_deploy(application: Path, server: Server) -> None:
+    log, sent = asked(application, server, LLMOPS_PIN="support=v1")
+    assert "answering with support@v1" in log
+    assert "colleague" not in sent["messages"][0]["content"]
+
+
+def test_a_bundle_is_all_that_the_bot_needs(application: Path, server: Server) -> None:
+    _, from_registry = asked(application, server)
+    assert llmops(application, "bundle", "production", "--out", "prompts.json").returncode == 0
+    shutil.rmtree(application / ".llmops")
+    log, from_bundle = asked(application, server, LLMOPS_BUNDLE="prompts.json")
+    assert "answering with support@v2" in log
+    assert from_bundle == from_registry
+    log, _ = asked(application, server, LLMOPS_BUNDLE="prompts.json", LLMOPS_PIN="support=v1")
+    assert "answering with support@v1" in log
+
+
+def test_a_version_that_was_touched_is_not_sent(application: Path, server: Server) -> None:
+    path = application / ".llmops/versions/support@v2/version.json"
+    path.write_bytes(path.read_bytes().replace(b"colleague", b"collegue."))
+    done = run(application, "support_bot.py", QUESTION, OPENAI_API_KEY="none")
+    assert done.returncode != 0
+    assert "IntegrityBroken" in done.stderr
+    assert server.requests == 0
+
+
+def test_what_the_example_runs_can_be_proven(application: Path) -> None:
+    assert llmops(application, "check").returncode == 0
+    status = json.loads(llmops(application, "status", "--json").stdout)
+    (row,) = status
+    assert (row["runs"], row["evidence"], row["working_copy"]) == ("v2", "PASS", "is v2")
+    evaluated = llmops(application, "eval", "--baseline", "support@v1", "--json")
+    (prompt,) = json.loads(evaluated.stdout)["report"]["prompts"]
+    assert prompt["verdict"]["decision"] == "PASS"
+
+
+def test_the_bots_own_tests_pass(application: Path) -> None:
+    done = run(application, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "tests")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout

@@ -1,0 +1,118 @@
+"""`llmops bundle` in real repositories: clones of any kind, and where there is no git at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.projects import LLMOPS, Ran, a_project
+from tests.servers.faulty import FaultServer
+from tests.unit.stores.test_git import git
+
+LOAD = """
+import sys
+from llmops_cli import load_prompt
+prompt = load_prompt("support@production")
+print(prompt, prompt.render(question="hi").messages[1]["content"])
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose production runs support@v1, all of it committed."""
+    folder = tmp_path_factory.mktemp("repository")
+    git(folder, "init", "-q", "-b", "main")
+    with FaultServer() as server:
+        a_project(folder, server.url, cases=20).promote_first()
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "support@v1 runs in production")
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> Ran:
+    done = subprocess.run(
+        [*LLMOPS, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return Ran(code=done.returncode, out=done.stdout, err=done.stderr, seconds=0)
+
+
+def loaded(folder: Path, **environ: str) -> str:
+    """What an application that starts in `folder` loads and renders."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environ},
+    )
+    return done.stdout.strip()
+
+
+def without_git(repository: Path, into: Path) -> Path:
+    return Path(shutil.copytree(repository, into, ignore=shutil.ignore_patterns(".git")))
+
+
+def clone(repository: Path, into: Path, *how: str) -> Path:
+    git(into.parent, "clone", "-q", *how, f"file://{repository}", str(into))
+    return into
+
+
+def test_every_kind_of_copy_makes_the_same_bytes(repository: Path, tmp_path: Path) -> None:
+    copies = [
+        repository,
+        clone(repository, tmp_path / "shallow", "--depth=1"),
+        clone(repository, tmp_path / "crlf", "--config", "core.autocrlf=true"),
+        without_git(repository, tmp_path / "copy"),
+    ]
+    made = {run(each, "bundle", "production", "--out", "-").out for each in copies}
+    assert len(made) == 1
+    content = json.loads(made.pop())
+    assert [each["number"] for each in content["prompts"]["support"]["versions"]] == [1]
+
+
+def test_a_bundle_is_a_file_that_an_application_starts_from(
+    repository: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "out" / "production.json"
+    ran = run(repository, "bundle", "production", "--out", str(path))
+    assert (ran.code, ran.out.splitlines()) == (
+        0,
+        ["support  v1", f"wrote {path}", f"next  LLMOPS_BUNDLE={path}"],
+    )
+    assert loaded(path.parent, LLMOPS_BUNDLE=path.name) == "support@v1 hi"
+
+
+def test_an_application_starts_from_a_copy_without_git(repository: Path, tmp_path: Path) -> None:
+    copy = without_git(repository, tmp_path / "copy")
+    (copy / "src").mkdir()
+    assert loaded(copy / "src", PATH="") == "support@v1 hi"
+
+
+def test_a_broken_working_copy_is_no_reason_not_to_bundle(repository: Path, tmp_path: Path) -> None:
+    copy = without_git(repository, tmp_path / "copy")
+    (copy / "prompts" / "support.prompt.yml").write_text("messages: [")
+    assert run(copy, "bundle", "production", "--out", "-").code == 0
+
+
+def test_a_registry_that_was_touched_is_not_bundled(repository: Path, tmp_path: Path) -> None:
+    copy = without_git(repository, tmp_path / "copy")
+    path = copy / ".llmops/versions/support@v1/version.json"
+    path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
+    ran = run(copy, "bundle", "production")
+    assert ran.code == 2
+    assert "its content is not what was released" in ran.err
+    assert not (copy / "production.bundle.json").exists()
+
+
+def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> None:
+    ran = run(repository, "bundle", "prodction")
+    assert (ran.code, ran.out) == (2, "")
+    assert "unknown environment 'prodction'" in ran.err
+    assert "did you mean 'production'?" in ran.err
