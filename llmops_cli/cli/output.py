@@ -12,11 +12,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from llmops_cli.core.difference import Difference
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, UnknownName
 from llmops_cli.core.plan import Plan
@@ -24,9 +23,6 @@ from llmops_cli.core.prompt import Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.core.verdict import Decision
-from llmops_cli.flows.promote import Promotion
-from llmops_cli.flows.rollback import RolledBack
-from llmops_cli.flows.verify import Verification
 from llmops_cli.render.console import console_report
 from llmops_cli.render.difference import console_difference
 from llmops_cli.render.machine import as_json, json_report, table_json
@@ -37,6 +33,12 @@ from llmops_cli.render.report_schema import report_schema
 from llmops_cli.render.safe import terminal
 from llmops_cli.render.tables import Cell, table
 from llmops_cli.stores.atomic import write_text
+
+if TYPE_CHECKING:  # what one command says is no other command's start-up time
+    from llmops_cli.core.difference import Difference
+    from llmops_cli.flows.promote import Promotion
+    from llmops_cli.flows.rollback import RolledBack
+    from llmops_cli.flows.verify import Verification
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""

@@ -15,15 +15,8 @@ import regex
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.reading import (
-    Scalar,
-    answer,
-    expected_texts,
-    folded,
-    quoted,
-    quoted_any,
-    written,
-)
+from llmops_cli.scorers.quoting import quoted, quoted_any
+from llmops_cli.scorers.reading import Scalar, answer, expected_texts, folded, written
 
 _BETWEEN_WORDS = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 

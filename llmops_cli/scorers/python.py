@@ -36,7 +36,8 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.project import project_file
-from llmops_cli.scorers.reading import answer, quoted
+from llmops_cli.scorers.quoting import quoted
+from llmops_cli.scorers.reading import answer
 
 SCRIPT = Path(__file__).with_name("worker.py")
 

@@ -1,7 +1,7 @@
-"""How scorers read answers and expectations as text, and how they quote them back.
+"""How scorers read answers and expectations as text.
 
 Text that is equal to a reader is equal to a scorer: both sides are put into Unicode's composed
-form (NFC). What is quoted in a reason is short and escaped, since model text is hostile.
+form (NFC).
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from llmops_cli.core.result import Score, Unscored
 
 Scalar: TypeAlias = str | int | float | bool
 """What YAML people write where a text is meant: `exact: 42`, `exact: true`."""
-
-QUOTED = 120
-"""Characters of model output that a reason shows at most."""
 
 _NOT_WRITING = regex.compile(r"\p{M}{31}")
 """No script stacks so many marks on one letter (UAX 15, stream-safe text), and composing them
@@ -88,17 +85,3 @@ def right(reason: str) -> Score:
 def wrong(reason: str) -> Score:
     """The score of an answer that is not as it should be."""
     return Score(value=0.0, reason=reason)
-
-
-def quoted(text: str, limit: int = QUOTED) -> str:
-    """The start of `text` in quotes, control and other unprintable characters escaped."""
-    return repr(text) if len(text) <= limit else repr(text[:limit]) + " …"
-
-
-def quoted_any(texts: Sequence[str]) -> str:
-    """`'a'`, or `one of 'a', 'b', 'c' and 7 more`."""
-    if len(texts) == 1:
-        return quoted(texts[0])
-    shown = ", ".join(quoted(each, 40) for each in texts[:3])
-    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return f"one of {shown}{more}"

@@ -25,7 +25,8 @@ from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
 from llmops_cli.scorers.project import project_file
-from llmops_cli.scorers.reading import answer, quoted, right, wrong
+from llmops_cli.scorers.quoting import quoted
+from llmops_cli.scorers.reading import answer, right, wrong
 from llmops_cli.scorers.structured import NotJson, parsed
 
 Schema: TypeAlias = str | Mapping[str, Any]
