@@ -173,10 +173,13 @@ async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) ->
 
 
 def _pool(run: Run) -> None:
-    """What was drawn anew joins what was held: a re-run never replaces (GATE §3)."""
+    """What was drawn anew joins what was held: a re-run never replaces (GATE §3).
+
+    An arm that could not be drawn anew does not fall back on what was held: it is not measured.
+    """
     for each in run.pairings:
         for arm in each.arms:
-            if arm.pools:
+            if arm.pools and not arm.failures:
                 arm.fresh, arm.not_before = False, None
         each.plan(set())
 

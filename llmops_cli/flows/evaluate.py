@@ -98,7 +98,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     )
     run = conduct(workspace, planned, options, progress=progress)
     run.notes.extend(workspace.notes())
-    made = report(run)
+    made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
     if wishes.out is not None:

@@ -506,3 +506,29 @@ def test_wrong_answers_alone_are_enough_to_fail(tmp_path: Path) -> None:
         project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
         ran = project.eval()
     assert (ran.code, ran.decision) == (1, "FAIL")
+
+
+@pytest.mark.parametrize(
+    "trouble", [["--offline"], ["--max-calls", "0"], ["--max-calls", "7"], ["--max-seconds", "0"]]
+)
+def test_drawing_anew_that_fails_does_not_fall_back_on_earlier_answers(
+    tmp_path: Path, server: Server, trouble: list[str]
+) -> None:
+    project = a_project(tmp_path, server.url)
+    project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
+    assert project.eval().code == 0
+    ran = project.eval("--fresh", *trouble)
+    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    assert project.eval().code == 0
+
+
+def test_drawing_anew_from_a_server_that_refuses_is_incomplete(tmp_path: Path) -> None:
+    with FaultServer(*[answer()] * 20, then=status(401)) as server:
+        project = a_project(tmp_path, server.url)
+        assert project.eval().code == 0
+        assert project.eval("--fresh").code == 3
+
+
+def test_a_filtered_run_says_that_it_is_partial(tmp_path: Path, server: Server) -> None:
+    ran = a_project(tmp_path, server.url).eval("--case", "c001")
+    assert ran.report["partial"] == "only 1 named case"
