@@ -9,6 +9,7 @@ import typer
 
 from llmops_cli.cli.options import (
     AsJson,
+    Commit,
     DryRun,
     Evalsets,
     Junit,
@@ -189,8 +190,18 @@ def measure(
         str | None,
         typer.Option(metavar="ENV", help="Measure against what runs there; default: the last."),
     ] = None,
+    offline: Offline = False,
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the run file, for promote --run.")
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
+    ] = None,
+    commit: Commit = False,
+    markdown: Markdown = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
@@ -200,20 +211,26 @@ def measure(
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.engine.budget import Budget
+    from llmops_cli.flows import committing
     from llmops_cli.flows import measure as flow
     from llmops_cli.flows.workspace import open_workspace
 
-    output = Output(as_json=as_json, verbose=verbose)
+    output = Output(as_json=as_json, markdown=markdown, verbose=verbose)
     name, _, selector = version.partition("@")
     with open_workspace(context.obj) as workspace, output.progress() as progress:
+        for path in reuse or ():
+            workspace.reuse_run(path)
+        number = flow.number_of(workspace, name, selector)
         done = flow.measure(
             workspace,
-            name,
-            flow.number_of(workspace, name, selector),
-            environment=to,
-            budget=Budget(calls=max_calls, cost=max_cost),
+            flow.Subject(name=name, number=number, environment=to),
             progress=progress,
+            budget=Budget(calls=max_calls, cost=max_cost),
+            offline=offline,
+            out=out,
         )
+        if commit and done.evidence is not None:
+            committing.commit(workspace.root, committing.evidence_message(done.evidence))
     output.report(done.report)
     if done.evidence is None:
         output.say("no evidence was written: something was not measured")

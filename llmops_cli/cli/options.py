@@ -28,3 +28,13 @@ Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XM
 Markdown = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
 ]
+Commit = Annotated[
+    bool, typer.Option("--commit", help="Commit to git what is written under .llmops/.")
+]
+Push = Annotated[
+    bool,
+    typer.Option("--push", help="Commit, and push the branch: after a fetch, and never forced."),
+]
+Message = Annotated[
+    str | None, typer.Option("--message", "-m", metavar="WHY", help="Why: recorded.")
+]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console, RenderableType
 
 from llmops_cli.core.digest import Json
@@ -36,9 +37,10 @@ from llmops_cli.stores.atomic import write_text
 
 if TYPE_CHECKING:  # what one command says is no other command's start-up time
     from llmops_cli.core.difference import Difference
+    from llmops_cli.flows.fsck import Growth
     from llmops_cli.flows.promote import Promotion
     from llmops_cli.flows.rollback import RolledBack
-    from llmops_cli.flows.verify import Verification
+    from llmops_cli.flows.verify import Flaw, Verification
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""
@@ -135,12 +137,53 @@ class Output:
                 f"{proof.prompt}@{version}  {proof.events} events, {proof.verdicts} verdicts "
                 "computed again\n"
             )
-            for flaw in proof.flaws:
-                word = "doubt" if flaw.doubtful and not strict else "BROKEN"
-                self._text(f"  {word}  {flaw.where}: {flaw.message}\n")
-        holds = found.holds(strict=strict)
-        told = "holds" if holds else "does NOT hold"
+            self._flaws(proof.flaws, strict=strict)
+        self._flaws(found.shipped, strict=strict)
+        told = "holds" if found.holds(strict=strict) else "does NOT hold"
         self._text(f"{found.environment} {told}: {len(found.proofs)} prompts\n")
+
+    def growth(self, found: Growth, *, strict: bool) -> None:
+        """Prints what came since a revision and what is not as it must be."""
+        if self.as_json:
+            self._text(table_json([as_json(found)]))
+            return
+        self._text(
+            f"since {found.base}: {found.versions} versions, {found.evidence} pieces of evidence, "
+            f"{len(found.events)} events\n"
+        )
+        for event in found.events:
+            moved = f"{event.prompt}@v{event.to_version.number}" if event.to_version else ""
+            why = f": {event.reason}" if event.reason else ""
+            self._text(f"  {event.action}  {moved} in {event.environment}{why}\n")
+        self._flaws(found.flaws, strict=strict)
+        if found.holds(strict=strict):
+            self._text("the registry has only grown\n")
+            return
+        self._text("the registry has NOT only grown\n")
+        self._text(
+            f"next  if this branch only lags behind {found.base}: git merge {found.base}; "
+            f"else git checkout {found.base} -- FILE\n"
+        )
+
+    def _flaws(self, flaws: Iterable[Flaw], *, strict: bool) -> None:
+        for flaw in flaws:
+            word = "doubt" if flaw.doubtful and not strict else "BROKEN"
+            self._text(f"  {word}  {flaw.where}: {flaw.message}\n")
+
+    def agreed(self, question: str) -> bool:
+        """Whether a person at a terminal says yes; nobody is asked elsewhere."""
+        if self.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        return typer.confirm(question)
+
+    def price(self, plan: Plan) -> str:
+        """What a plan would call: `120 calls, about $0.03`."""
+        cost = "at a price that is not known" if plan.cost is None else f"about ${plan.cost:.2f}"
+        return f"{plan.calls} calls, {cost}"
+
+    def unmeasured(self, report: Report) -> str:
+        """Why a run measured too little."""
+        return "; ".join(each.verdict.why for each in report.prompts)
 
     def request(self, request: Request) -> None:
         """Prints what is sent to a model."""

@@ -156,6 +156,8 @@ class Measurement:
     verdict: Verdict
     counts: Mapping[str, int] = field(default_factory=dict)
     calibrations: Mapping[str, Json] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
+    """Digests of the evidence of this version that was there already: its order, not the clock."""
     made: Provenance
 
 
@@ -278,6 +280,8 @@ class EvidenceRow:
     critical: bool = False
     group: str | None = None
     known_failing: str | None = None
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the scorer under a label, where it is the case's own and not the metric's."""
     arms: Mapping[str, ArmDraws] = field(default_factory=dict)
 
     def against(self, other: EvidenceRow | None, role: str = BASELINE) -> Row:

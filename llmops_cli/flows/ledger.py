@@ -1,24 +1,24 @@
-"""`release`, `promote` and `status` on an opened project: its files beside its registry."""
+"""`release`, `promote`, `status` and `gc` on an opened project: its files beside its registry."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.release import EvalsetFacts, Event, Provenance, Version
+from llmops_cli.core.policy import Anchor
+from llmops_cli.core.release import EvalsetFacts, Version
 from llmops_cli.files.paths import MAX_FILE
+from llmops_cli.files.policy import policy_of
 from llmops_cli.flows import promote as promotions
 from llmops_cli.flows import release as releases
-from llmops_cli.flows import rollback as rollbacks
 from llmops_cli.flows import status as standings
-from llmops_cli.flows import verify as verifying
 from llmops_cli.flows.contest import Selection, contests, environment_of
-from llmops_cli.flows.measure import evalset_facts, number_of
-from llmops_cli.flows.revision import open_git
+from llmops_cli.flows.facts import evalset_facts
+from llmops_cli.flows.gc import Cleared, gc
+from llmops_cli.flows.measure import number_of
+from llmops_cli.flows.provenance import now, provenance, run_url
 from llmops_cli.flows.scoring import Scorers
-from llmops_cli.flows.verify import Verification
 from llmops_cli.flows.workspace import Workspace
 
 PROMPTS = "prompts"
@@ -41,7 +41,6 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
     unknown = [name for name in names if name not in project.prompts]
     if unknown:
         raise UnknownName("prompt", unknown[0], sorted(project.prompts))
-    redact = workspace.redact
     made = []
     for name in names or sorted(project.prompts):
         prompt = project.prompts[name]
@@ -50,13 +49,35 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
             path.removeprefix(f"{PROMPTS}/"): project.source.read(path, limit=MAX_FILE)
             for path in paths
         }
-        target = project.target(prompt)
         made.append(
             releases.release(
-                workspace.registry, target, sources, _provenance(workspace), redact=redact
+                workspace.registry,
+                project.target(prompt),
+                sources,
+                provenance(workspace.root, workspace.environ),
+                redact=workspace.redact,
             )
         )
     return made
+
+
+def changed(workspace: Workspace, environment: str | None) -> list[str]:
+    """The prompts whose working copy an environment (None: the last) does not run.
+
+    Without those whose working copy is a version under quarantine: nothing can promote it.
+    """
+    place = environment_of(workspace.project, environment).name
+    return [
+        each.prompt
+        for each in status(workspace)
+        if not each.gone
+        and each.working not in each.quarantined
+        and (each.ahead or each.working != _running(each, place))
+    ]
+
+
+def _running(prompt: standings.PromptStatus, environment: str) -> int | None:
+    return next(each.version for each in prompt.standings if each.environment == environment)
 
 
 def promote(
@@ -72,8 +93,8 @@ def promote(
         environment=place,
         asked=_asked(workspace, name, number, place.name),
         actor=workspace.actor(),
-        at=_now(),
-        run_url=_run_url(workspace),
+        at=now(),
+        run_url=run_url(workspace.environ),
         reason=word.reason,
         initial=word.initial,
         accept_inconclusive=word.accept_inconclusive,
@@ -83,47 +104,10 @@ def promote(
     return promotions.promote(workspace.registry, wish)
 
 
-def rollback(
-    workspace: Workspace, address: str, *, to: str | None, reason: str | None
-) -> rollbacks.RolledBack:
-    """Moves the environment in `name@environment` back. `to` is `v2`; None: the one before."""
-    name, _, place = address.partition("@")
-    environment = environment_of(workspace.project, place or None)
-    number = None if to is None else workspace.registry.resolve(name, to)
-    retreat = rollbacks.Retreat(
-        name=name,
-        environment=environment.name,
-        to=number,
-        reason=reason,
-        actor=workspace.actor(),
-        at=_now(),
-        run_url=_run_url(workspace),
-    )
-    return rollbacks.rollback(workspace.registry, retreat)
-
-
 def carries(workspace: Workspace, version: Version) -> bool:
     """Whether the working copy is still what `version` froze."""
     prompt = workspace.project.prompts.get(version.name)
     return prompt is not None and workspace.project.target(prompt).digest == version.target
-
-
-def history(workspace: Workspace, address: str) -> list[Event]:
-    """Every event of a prompt, newest first: in one environment, or in all of them."""
-    name, _, place = address.partition("@")
-    environments = [each.name for each in workspace.project.environments]
-    if place:
-        environments = [environment_of(workspace.project, place).name]
-    events = [each for one in environments for each in workspace.registry.history(one, name)]
-    if not events and name not in {*workspace.project.prompts, *workspace.registry.names()}:
-        raise UnknownName("prompt", name, sorted(workspace.project.prompts))
-    return events[::-1]
-
-
-def verify(workspace: Workspace, environment: str | None) -> Verification:
-    """Proves what an environment runs, with neither git nor network."""
-    place = environment_of(workspace.project, environment)
-    return verifying.verify(workspace.registry, place)
 
 
 def status(workspace: Workspace) -> tuple[standings.PromptStatus, ...]:
@@ -151,19 +135,21 @@ def _asked(
     ]
 
 
-def _provenance(workspace: Workspace) -> Provenance:
-    checkout = open_git(workspace.root)
-    return Provenance(by=workspace.actor(), at=_now(), commit=checkout.head() if checkout else None)
+def clear(workspace: Workspace, *, dry_run: bool) -> tuple[Cleared, ...]:
+    """Clears away what nothing cites, or says what would be."""
+    return gc(workspace.registry, _anchors(workspace), dry_run=dry_run)
 
 
-def _run_url(workspace: Workspace) -> str | None:
-    """The page of the CI run that promotes, where there is one."""
-    environ = workspace.environ
-    if environ.get("GITHUB_RUN_ID"):
-        server, repository = environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY")
-        return f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
-    return environ.get("CI_JOB_URL") or environ.get("BUILD_URL")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _anchors(workspace: Workspace) -> Mapping[str, set[int]]:
+    """The versions that a policy of the project compares with, by prompt."""
+    project = workspace.project
+    found: dict[str, set[int]] = {}
+    for header in project.evalsets.values():
+        for environment in project.environments:
+            policy = policy_of(project.gate, header.gate, environment.gate)
+            pinned = [rule.version for rule in policy.rules if isinstance(rule, Anchor)]
+            for name in header.prompts:
+                released = workspace.registry.numbers(name)
+                numbers = {workspace.registry.resolve(name, each) for each in pinned if released}
+                found.setdefault(name, set()).update(numbers)
+    return found

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from llmops_cli import __version__
 from llmops_cli.core import row
-from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Refused
+from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
     BASELINE,
@@ -22,7 +23,6 @@ from llmops_cli.core.release import (
     ArmDraws,
     ArmFacts,
     Draws,
-    EvalsetFacts,
     Evidence,
     EvidenceRow,
     Measurement,
@@ -34,12 +34,25 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.conduct import Options, Run, conduct
-from llmops_cli.flows.contest import Round, Selection, contests
+from llmops_cli.flows.contest import Selection, contests
+from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.pairing import Depth, Pairing, plan
+from llmops_cli.flows.pricing import plan_of
 from llmops_cli.flows.reporting import report
 from llmops_cli.flows.rows import arm_rows
-from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.runs import entries_of, manifest_of
 from llmops_cli.flows.workspace import Workspace
+from llmops_cli.stores.runfile import write_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The version to measure, and the environment against whose version."""
+
+    name: str
+    number: int
+    environment: str | None = None
+    """None: the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,35 +65,48 @@ class Measured:
 
 def measure(
     workspace: Workspace,
-    name: str,
-    number: int,
+    subject: Subject,
     *,
-    environment: str | None,
-    budget: Budget | None,
     progress: Progress,
+    budget: Budget | None = None,
+    offline: bool = False,
+    out: Path | None = None,
 ) -> Measured:
-    """Draws what the evidence of `name@v<number>` needs and is missing, and writes it.
+    """Draws what the evidence of `subject` needs and is missing, and writes it.
 
-    An INCOMPLETE run writes nothing: run again, only what is missing is called.
+    An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
+    nothing over a network; `out` is written as a run file, whatever came of it.
     """
-    selection = Selection(prompts=[f"{name}@v{number}"], environment=environment)
     now = datetime.now(UTC)
-    planned = plan(workspace, contests(workspace, selection), Depth(now=now, own_baseline=True))
-    options = Options(budget=budget, now=now.isoformat())
+    planned = _planned(workspace, subject, now)
+    options = Options(offline=offline, budget=budget, now=now.isoformat())
     run = conduct(workspace, planned, options, progress=progress)
     found = report(run)
+    if out is not None:
+        write_run(out, manifest_of(run, found), entries_of(run), redact=workspace.redact)
     (verdict,) = run.verdicts.values()
     if run.interrupted or verdict.decision is Decision.INCOMPLETE:
         return Measured(report=found, evidence=None)
-    return Measured(report=found, evidence=_write(workspace, run, name, number, now))
+    return Measured(report=found, evidence=_write(workspace, run, subject, now))
 
 
-def _write(workspace: Workspace, run: Run, name: str, number: int, now: datetime) -> Evidence:
+def needs(workspace: Workspace, subject: Subject) -> Plan:
+    """What `measure` would call, and what that would cost. Nothing is called."""
+    return plan_of(workspace, _planned(workspace, subject, datetime.now(UTC)))
+
+
+def _planned(workspace: Workspace, subject: Subject, now: datetime) -> list[Pairing]:
+    address = f"{subject.name}@v{subject.number}"
+    selection = Selection(prompts=[address], environment=subject.environment)
+    return plan(workspace, contests(workspace, selection), Depth(now=now, own_baseline=True))
+
+
+def _write(workspace: Workspace, run: Run, subject: Subject, now: datetime) -> Evidence:
     first = run.pairings[0]
     (verdict,) = run.verdicts.values()
     measurement = Measurement(
-        name=name,
-        number=number,
+        name=subject.name,
+        number=subject.number,
         environment=first.contest.environment,
         llmops=__version__,
         arms=_arms(workspace, run.pairings),
@@ -147,22 +173,6 @@ def _texts(pairings: Sequence[Pairing]) -> Iterator[Completion]:
             yield from _completions(arm)
 
 
-def evalset_facts(this: Round, scorers: Scorers, *, look: int = 1) -> EvalsetFacts:
-    """What is asked of a prompt by one evalset: cases, scorers and policy."""
-    due: list[Json] = [
-        [case.id, case.facts, [bound.digest for bound in scorers.due(case)]] for case in this.cases
-    ]
-    return EvalsetFacts(
-        evalset=this.evalset.name,
-        digest=digest("llmops/evalset/v1", due),
-        cases=len(this.cases),
-        policy=this.policy,
-        metrics=tuple(scorers.metrics),
-        retired=this.evalset.retired,
-        look=look,
-    )
-
-
 def _rows(pairing: Pairing) -> Iterator[EvidenceRow]:
     cases, scorers = pairing.round.cases, pairing.scorers
     assert pairing.own_baseline is not None
@@ -185,6 +195,7 @@ def _rows(pairing: Pairing) -> Iterator[EvidenceRow]:
             critical=case.critical,
             group=case.group,
             known_failing=case.known_failing,
+            scorers=scorers.own_digests(case),
             arms=arms,
         )
     for gone in pairing.removed:

@@ -14,7 +14,7 @@ moment. Either one event is written, or nothing is and the answer says which com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.policy import Environment
@@ -59,6 +59,10 @@ class Promotion:
     event: Event | None = None
     verdict: Verdict | None = None
     evidence: Evidence | None = None
+
+    def priced(self, price: str) -> Promotion:
+        """The same no, with what its hint would cost."""
+        return replace(self, hint=f"{self.hint}   ({price})" if self.hint else price)
 
 
 def promote(registry: Registry, wish: Wish) -> Promotion:

@@ -5,6 +5,7 @@ GitPython takes a tenth of a second to import, and most commands need no git.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -16,6 +17,11 @@ from llmops_cli.registry import load
 
 class Revision(Protocol):
     """The files of a commit."""
+
+    @property
+    def blobs(self) -> Mapping[str, str]:
+        """Git's id of every plain file, by path."""
+        ...
 
     def read(self, path: str) -> bytes | None: ...
 

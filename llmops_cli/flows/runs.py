@@ -17,7 +17,7 @@ from llmops_cli.core.report import Report
 from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunEvalset
 from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.conduct import Run
-from llmops_cli.flows.measure import evalset_facts
+from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.pairing import Pairing
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.runfile import open_run

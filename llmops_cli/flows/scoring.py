@@ -93,6 +93,12 @@ class Scorers:
         """The store's keys of every score due on `output`."""
         return [bound.key(case, output) for bound in self.due(case) if bound.kept]
 
+    def own_digests(self, case: Case) -> Mapping[str, str]:
+        """Digest by label of the scorers of `case` that are not the ones its metrics name."""
+        named = {metric.label: metric.scorer for metric in self.metrics}
+        due = self.due(case)
+        return {each.label: each.digest for each in due if each.digest != named[each.label]}
+
     def _bind(self, spec: ScorerSpec, label: str | None = None) -> Bound:
         kind = self._catalogue.scorers[spec.kind]
         return Bound(

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.policy import Environment
 from llmops_cli.core.release import BASELINE, SUBJECT, Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
 from llmops_cli.flows.recompute import Opponent, verdict_of
@@ -32,7 +31,7 @@ class Flaw:
     """The file at fault."""
     message: str
     doubtful: bool = False
-    """On the record and allowed, but no proof: an override, a quarantined version, cleared rows.
+    """On the record and allowed, but no proof: an override, a quarantined version.
     `--strict` does not let it pass."""
 
 
@@ -55,18 +54,20 @@ class Verification:
 
     environment: str
     proofs: tuple[Proof, ...]
+    shipped: tuple[Flaw, ...] = ()
+    """What is wrong with the bundle that was held against it."""
 
     def holds(self, *, strict: bool) -> bool:
         """Whether everything is as it must be."""
-        flaws = [flaw for proof in self.proofs for flaw in proof.flaws]
+        flaws = [flaw for proof in self.proofs for flaw in proof.flaws] + [*self.shipped]
         return not any(strict or not flaw.doubtful for flaw in flaws)
 
 
-def verify(registry: Registry, environment: Environment) -> Verification:
+def verify(registry: Registry, environment: str) -> Verification:
     """Looks at every prompt that has events in `environment`. Raises nothing that it can tell."""
-    names = registry.prompts_in(environment.name)
+    names = registry.prompts_in(environment)
     proofs = tuple(_Inquiry(registry, environment, name).proof() for name in names)
-    return Verification(environment=environment.name, proofs=proofs)
+    return Verification(environment=environment, proofs=proofs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class _Move:
 class _Inquiry:
     """Looks at one prompt, and gathers what is wrong."""
 
-    def __init__(self, registry: Registry, environment: Environment, name: str) -> None:
+    def __init__(self, registry: Registry, environment: str, name: str) -> None:
         self._registry = registry
         self._environment = environment
         self._name = name
@@ -95,7 +96,7 @@ class _Inquiry:
         self._verdicts = 0
 
     def proof(self) -> Proof:
-        place = self._environment.name
+        place = self._environment
         events = self._read(lambda: self._registry.history(place, self._name)) or ()
         moves = list(self._moves(events))
         known = self._evidence({each.to_version.number for each in events if each.to_version})
@@ -146,7 +147,7 @@ class _Inquiry:
     def _link(self, move: _Move) -> None:
         """Whether the event stands in its place and starts from what ran."""
         event = move.event
-        if (event.environment, event.prompt) != (self._environment.name, self._name):
+        if (event.environment, event.prompt) != (self._environment, self._name):
             self._flaw(event, f"it belongs to {event.prompt} in {event.environment}")
         if event.action != "quarantine" and event.from_version != move.ran:
             started = f"v{event.from_version.number}" if event.from_version else "nothing"
@@ -184,7 +185,7 @@ class _Inquiry:
             self._flaw(move.event, f"its evidence is not about {move.version.address}")
         elif not all(self._registry.has_rows(each) for each in pieces):
             if move.current:
-                self._doubt(move.event, "the rows behind its verdict were cleared away")
+                self._flaw(move.event, "the rows behind its verdict are not here")
         elif not any(self._registry.damage(each) for each in pieces):
             self._recompute(move, evidence, others)
 
@@ -225,7 +226,7 @@ class _Inquiry:
         except IntegrityBroken as broken:
             flaw = Flaw(where=broken.where or "", message=broken.why)
         except Refused as refused:
-            chain = self._registry.chain_folder(self._environment.name, self._name)
+            chain = self._registry.chain_folder(self._environment, self._name)
             flaw = Flaw(where=str(chain), message=refused.message)
         if flaw not in self._flaws:
             self._flaws.append(flaw)

@@ -179,7 +179,8 @@ def _scores(
 ) -> Iterator[tuple[ScoreKey, Score]]:
     for label, value in draw.scores.items():
         if value is not None:
-            yield ScoreKey(metrics[label].scorer, row.facts, output), Score(value=value)
+            scorer = row.scorers.get(label, metrics[label].scorer)
+            yield ScoreKey(scorer, row.facts, output), Score(value=value)
 
 
 def _packed(texts: Iterable[Completion], redact: Redact) -> bytes:

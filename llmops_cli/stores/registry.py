@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
@@ -49,6 +50,10 @@ class Registry:
     def versions(self, name: str) -> tuple[Version, ...]:
         """The versions of `name`, oldest number first."""
         return tuple(self.version(name, number) for number in self._numbers(name))
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """The numbers that `name` was released under, in order; nothing is checked."""
+        return tuple(self._numbers(name))
 
     def version(self, name: str, number: int) -> Version:
         """`name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
@@ -120,10 +125,16 @@ class Registry:
     # evidence
 
     def evidence(self, name: str, number: int) -> tuple[Evidence, ...]:
-        """Everything measured about a version, newest last."""
+        """Everything measured about a version, newest last: by what was there when it was made,
+        and by the clock only where two were made apart from each other.
+        """
         folder = self._evidence_folder(name, number)
         found = [evidence_files.read_evidence(path) for path in sorted(folder.glob("*.json"))]
-        return tuple(sorted(found, key=lambda each: (each.measurement.made.at, each.digest)))
+        return tuple(sorted(found, key=_age))
+
+    def evidence_at(self, statement: Path) -> Evidence:
+        """The evidence whose statement is at `statement`. Raises `IntegrityBroken`."""
+        return evidence_files.read_evidence(statement)
 
     def evidence_rows(self, evidence: Evidence) -> Iterator[EvidenceRow]:
         """The rows of `evidence`, streamed."""
@@ -147,6 +158,12 @@ class Registry:
         """Whether its rows are still here: `gc` drops those that nothing cites."""
         return (self._folder_of(evidence) / evidence.cases.name).exists()
 
+    def evidence_data(self, evidence: Evidence) -> tuple[Path, ...]:
+        """Its files of rows and texts that are here."""
+        files = [each for each in (evidence.cases, evidence.texts) if each is not None]
+        paths = (self._folder_of(evidence) / each.name for each in files)
+        return tuple(path for path in paths if path.exists())
+
     def damage(self, evidence: Evidence) -> tuple[IntegrityBroken, ...]:
         """What is wrong with its rows and texts; those that were cleared away are not damaged."""
         return tuple(evidence_files.damage(self._folder_of(evidence), evidence))
@@ -163,6 +180,8 @@ class Registry:
         """Write a measurement of a version; `texts` None keeps digests only."""
         self._lay_foundation()
         folder = self._evidence_folder(measurement.name, measurement.number)
+        earlier = self.evidence(measurement.name, measurement.number)
+        measurement = replace(measurement, earlier=tuple(each.digest for each in earlier))
         return evidence_files.write_evidence(
             folder, measurement, rows, texts, summary=summary, redact=redact
         )
@@ -251,6 +270,11 @@ class Registry:
         for name, content in ((".gitattributes", _ATTRIBUTES), (".gitignore", _IGNORED)):
             if not (self.folder / name).exists():
                 write_bytes(self.folder / name, content.encode())
+
+
+def _age(evidence: Evidence) -> tuple[int, str, str]:
+    found = evidence.measurement
+    return len(found.earlier), found.made.at, evidence.digest
 
 
 def _checked(what: str, name: str) -> str:

@@ -30,6 +30,8 @@ def row_line(row: EvidenceRow) -> bytes:
     record.update({name: given for name in _ABOUT_CASE if (given := getattr(row, name))})
     if row.tags:
         record["tags"] = list(row.tags)
+    if row.scorers:
+        record["scorers"] = dict(row.scorers)
     record["arms"] = {role: _arm_record(arm) for role, arm in row.arms.items()}
     return to_bytes(record) + b"\n"
 

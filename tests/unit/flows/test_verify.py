@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def looked(root: Path) -> Verification:
-    return verify(Registry(root), PRODUCTION)
+    return verify(Registry(root), "production")
 
 
 def flaws(root: Path) -> list[Flaw]:
@@ -198,7 +198,7 @@ def test_rows_cleared_away_matter_for_what_runs_only(root: Path) -> None:
     (new,) = (root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     new.unlink()
     (flaw,) = flaws(root)
-    assert (flaw.message, flaw.doubtful) == ("the rows behind its verdict were cleared away", True)
+    assert (flaw.message, flaw.doubtful) == ("the rows behind its verdict are not here", False)
 
 
 def test_a_middle_event_that_was_removed_is_found(root: Path) -> None:
