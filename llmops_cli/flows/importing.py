@@ -77,7 +77,7 @@ def import_file(source: Path, wishes: Wishes) -> ImportReport:
     with_project = not (wishes.into / PROJECT_FILE).exists()
     if not with_project:
         _check_models(imported, wishes.into, known)
-    files = files_of(imported, with_project=with_project)
+    files = files_of(imported, known, with_project=with_project)
     _check_free(files, wishes.into)
     report = ImportReport(
         written=tuple(files),

@@ -16,7 +16,7 @@ import regex
 from llmops_cli.core.catalogue import Catalogue
 from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.files.importers.notes import NotCarried
-from llmops_cli.files.importers.nunjucks import rendered
+from llmops_cli.files.importers.nunjucks import literal, rendered
 from llmops_cli.files.importers.source import CODE, Nearby, is_file, read_document
 
 QUOTED_PARTS = re.compile(r'(".*?"|[^,]+)(?=\s*,|\s*$)')
@@ -89,14 +89,15 @@ class AssertionReader:
         kind = written.get("type")
         if not isinstance(kind, str):
             raise NotCarried("it has no type", "give it one, or remove it")
-        asked = _Asked(
-            kind=kind.removeprefix("not-"),
-            value=self._value(written.get("value"), values, kind),
-            threshold=_number(written.get("threshold")),
-            negate=kind.startswith("not-"),
-        )
+        base = kind if kind in MAPPINGS else kind.removeprefix("not-")
         if written.get("transform") or written.get("contextTransform"):
             raise NotCarried("it looks at a transformed answer", "a `python` scorer")
+        asked = _Asked(
+            kind=base,
+            value=self._value(written.get("value"), values, base),
+            threshold=_number(written.get("threshold")),
+            negate=base != kind,
+        )
         name, options, *rest = self._mapped(asked)
         label = written.get("metric")
         if isinstance(label, str) and label and label != "pass":
@@ -148,14 +149,13 @@ class AssertionReader:
 
     def _value(self, value: Any, values: Mapping[str, Any], kind: str) -> Any:
         if isinstance(value, str):
-            if is_file(value):
+            if is_file(value) and kind not in CODED:
                 if CODE.search(value):
                     raise NotCarried("its value is computed by code", "write the value out")
                 if value.endswith((".json", ".yaml", ".yml")):
                     return self.nearby.document(value).data
                 return self.nearby.text(value).strip()
-            base = kind.removeprefix("not-")
-            return value if base in CODED or base in COMPARED else rendered(value, values)
+            return value if kind in CODED or kind in COMPARED else literal(rendered(value, values))
         if isinstance(value, list):
             return [self._value(each, values, kind) for each in value]
         if isinstance(value, dict):

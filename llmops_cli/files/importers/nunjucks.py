@@ -77,6 +77,15 @@ def printing_json(text: str, structured: frozenset[str]) -> str:
     return PRINTED.sub(written, text) if structured else text
 
 
+def literal(text: str) -> str:
+    """`text` as a template that says just that. Raises `NotCarried`."""
+    if not is_template(text):
+        return text
+    if re.search(r"\{%-?\s*endraw", text):
+        raise NotCarried("it ends a raw block of the template language", "write it anew")
+    return f"{{% raw %}}{text}{{% endraw %}}"
+
+
 def rendered(text: str, values: Mapping[str, Any]) -> str:
     """What a template makes of the variables of one test. Raises `NotCarried`.
 

@@ -7,7 +7,6 @@ in the registry only: samples alone are graded as `Match` grades them, and a not
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +25,9 @@ from llmops_cli.files.importers.imported import (
     name_for,
 )
 from llmops_cli.files.importers.notes import NotCarried, Notes
+from llmops_cli.files.importers.nunjucks import literal
 from llmops_cli.files.importers.source import Nearby, mapping
 from llmops_cli.files.json import load_json
-from llmops_cli.files.sandbox import is_template
 from llmops_cli.files.yaml import Document
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -152,7 +151,7 @@ class EvalsImporter:
         if last != "user" and any(len(sample.turns) > len(common) + 1 for sample in samples):
             common = ()  # earlier turns of a case stand before the prompt's last user turn
         messages = [
-            *({"role": role, "content": _literal(text)} for role, text in (*common, *shots)),
+            *({"role": role, "content": literal(text)} for role, text in (*common, *shots)),
             {"role": last, "content": "{{ input }}"},
         ]
         prompt = ImportedPrompt(
@@ -314,12 +313,3 @@ def _parsed(ideal: Any) -> Any:
         return load_json(ideal)
     except ValueError as error:
         raise NotCarried(f"its `ideal` is not JSON: {error}", "mend it") from None
-
-
-def _literal(text: str) -> str:
-    """`text` as a template that says just that."""
-    if not is_template(text):
-        return text
-    if re.search(r"\{%-?\s*endraw", text):
-        raise NotCarried("a turn ends a raw block of the template language", "write it anew")
-    return f"{{% raw %}}{text}{{% endraw %}}"

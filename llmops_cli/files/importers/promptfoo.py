@@ -40,7 +40,9 @@ from llmops_cli.files.importers.source import Nearby, mapping
 from llmops_cli.files.importers.suite import FoundTest, SuiteReader
 from llmops_cli.files.yaml import Document
 
-READ = frozenset({"prompts", "providers", "targets", "tests", "defaultTest", "description"})
+READ = frozenset(
+    {"prompts", "providers", "targets", "tests", "defaultTest", "description", "assertionTemplates"}
+)
 HARMLESS = frozenset({"$schema", "outputPath", "sharing", "tags", "metadata", "writeLatestResults"})
 """Where results go and what the whole is called: nothing that a verdict depends on."""
 KINDS = frozenset({*MAPPINGS, *JUDGED, *CODED, *COMPARED, *NO_COUNTERPART})
@@ -214,8 +216,9 @@ class PromptfooImporter:
             scorers = list(self._scorers(test, reader, notes))
             if not scorers:
                 scorers = [dict(ANSWERED)]
-                why = "a case that asserts nothing gates nothing: it checks that there is an answer"
-                notes.changed(test.where, "a test without assertions", why, "give it a scorer")
+                what = "a test that asserts nothing" + (" any more" if test.assertions else "")
+                why = "a case must be able to fail: it checks that there is an answer"
+                notes.changed(test.where, what, why, "give it a scorer")
             case = _case(test, used, scorers)
             question = json.dumps(case["inputs"], sort_keys=True)
             wanted = test.description and " ".join(test.description.split())[:MAX_ID]

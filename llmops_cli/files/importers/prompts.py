@@ -20,7 +20,7 @@ from llmops_cli.files.yaml import Document, Place
 
 DELIMITER = re.compile(r"^[ \t]*---[ \t]*$", re.MULTILINE)
 PATH = re.compile(r"[\w./*@ -]+\.(txt|json|jsonl|yaml|yml|md|j2|csv|js|cjs|mjs|ts|py)(:\w+)?")
-ELSEWHERE = re.compile(r"(langfuse|portkey|helicone|exec|python|package|https?|azureml)://?")
+ELSEWHERE = re.compile(r"(langfuse|portkey|helicone|https?)://|(exec|package):")
 
 Raw: TypeAlias = tuple[str | None, str | list[Turn], Location]
 """A label, the text or its turns, and the line."""

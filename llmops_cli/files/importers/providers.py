@@ -52,7 +52,7 @@ SPELLINGS: Mapping[str, str] = {
     "topK": "top_k",
     "stop_sequences": "stop",
 }
-OF_THE_PROMPT = frozenset({"tools", "response_format"})
+OF_THE_PROMPT = frozenset({"tools", "functions", "response_format"})
 ADDRESS = frozenset({"apiBaseUrl", "apiHost", "apiKey", "apiKeyEnvar", "headers", "passthrough"})
 PARAMETERS = frozenset(ModelParameters.model_fields)
 WRITTEN = {
@@ -213,11 +213,12 @@ class ProviderReader:
                 found |= _response_format(self._loaded(config["response_format"]))
             except NotCarried as error:
                 self._notes.take(where("config", "response_format"), "'response_format'", error)
-        if config.get("tools"):
-            try:
-                found["tools"] = _tools(self._loaded(config["tools"]))
-            except NotCarried as error:
-                self._notes.take(where("config", "tools"), "'tools'", error)
+        for name in ("tools", "functions"):
+            if config.get(name):
+                try:
+                    found["tools"] = _tools(self._loaded(config[name]), bare=name == "functions")
+                except NotCarried as error:
+                    self._notes.take(where("config", name), f"'{name}'", error)
         return found
 
     def _loaded(self, value: Any) -> Any:
@@ -260,8 +261,10 @@ def _response_format(written: Any) -> dict[str, Any]:
     raise NotCarried("it is no response format of OpenAI's", "`responseFormat` and `jsonSchema`")
 
 
-def _tools(written: Any) -> list[dict[str, Any]]:
+def _tools(written: Any, *, bare: bool) -> list[dict[str, Any]]:
+    """Tools as they are written; `bare` functions, of the older API, are wrapped."""
     tools = written if isinstance(written, list) else [written]
+    tools = [{"type": "function", "function": each} for each in tools] if bare else tools
     try:
         return [Tool.model_validate(each).model_dump(exclude_none=True) for each in tools]
     except ValidationError:

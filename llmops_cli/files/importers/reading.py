@@ -10,7 +10,7 @@ from llmops_cli.files.importers.imported import Choices, Imported
 from llmops_cli.files.importers.openai_evals import EvalsImporter, is_registry
 from llmops_cli.files.importers.promptfoo import PromptfooImporter, is_promptfoo
 from llmops_cli.files.importers.source import CODE, Nearby, read_document
-from llmops_cli.files.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.files.paths import MAX_FILE, Folder, Unreadable
 
 KINDS = "promptfooconfig.yaml, samples of OpenAI Evals in JSONL, or their registry YAML"
 
@@ -19,7 +19,7 @@ KINDS = "promptfooconfig.yaml, samples of OpenAI Evals in JSONL, or their regist
 class ImportSource:
     """The file that is imported, by its path in a folder that nothing leaves."""
 
-    folder: Source
+    folder: Folder
     path: str
 
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
 from llmops_cli.files.importers.notes import NotCarried
-from llmops_cli.files.paths import MAX_FILE, Source, Unreadable, within
+from llmops_cli.files.paths import MAX_FILE, Folder, Unreadable, within
 from llmops_cli.files.yaml import FALSE, FLOAT, INTEGER, NULL, TRUE, Document, Place, decode
 
 MAX_VALUES = 500_000
@@ -86,7 +84,7 @@ class _Builder:
 
 def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
-    if node.style is not None:
+    if node.style not in (None, ""):
         return text
     if text in NULL:
         return None
@@ -108,7 +106,7 @@ def _invalid(path: str, line: int | None, message: str) -> InvalidFiles:
 class Nearby:
     """The files below the folder of the file that is imported."""
 
-    source: Source
+    source: Folder
 
     def text(self, reference: str) -> str:
         """The text that `file://…` or a path names. Raises `NotCarried`."""
@@ -137,13 +135,9 @@ class Nearby:
         path = path_of(reference)
         if "*" not in path:
             return [path]
-        fixed = path.partition("*")[0].rpartition("/")[0]
-        found = self.source.files(fixed or ".")
-        paths = [
-            each
-            for each in (str(PurePosixPath(file)) for file in found)
-            if fnmatchcase(each, path.replace("**/", "*")) and ("**" in path or _level(each, path))
-        ]
+        root = self.source.root
+        found = (each for each in root.glob(path) if each.is_file())
+        paths = sorted(each.relative_to(root).as_posix() for each in found)
         if not paths:
             raise NotCarried("no file has such a name", "mend the path")
         return paths
@@ -170,7 +164,3 @@ def is_file(value: Any) -> bool:
 def mapping(value: Any) -> Mapping[str, Any]:
     """`value` where it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
-
-
-def _level(path: str, pattern: str) -> bool:
-    return path.count("/") == pattern.count("/")

@@ -24,6 +24,7 @@ MAX_EXPANDED = 10_000
 IN_CELL = re.compile(
     r"(?P<type>(?:not-)?[a-z][a-z-]+)(?:\((?P<at>\d+(?:\.\d+)?)\))?(?::(?P<v>.*))?", re.S
 )
+CONFIGURED = re.compile(r"__config:__expected(\d*):threshold")
 LISTS = ("contains-all", "contains-any", "icontains-all", "icontains-any")
 IMAGES = re.compile(r"\.(png|jpe?g|gif|webp|bmp|svg|pdf|mp3|wav|mp4|mov|avi)$", re.I)
 KNOWN = frozenset({"vars", "assert", "description", "metadata", "options", "threshold"})
@@ -59,6 +60,8 @@ class SuiteReader:
         self._nearby = nearby
         self._notes = notes
         self._known = known
+        templates = mapping(mapping(document.data).get("assertionTemplates"))
+        self._templates = {name: mapping(each) for name, each in templates.items()}
         self._default = self._default_test(document)
 
     def read(self, written: Any, document: Document, *place: str | int) -> Iterator[FoundTest]:
@@ -163,9 +166,13 @@ class SuiteReader:
             self._notes.lost(where, "an assertion", "it is no mapping", "write its type")
             return
         if "$ref" in written:
-            why = "references to templates are not followed"
-            self._notes.lost(where, f"the assertion {written['$ref']!r}", why, "write it out")
-            return
+            name = str(written["$ref"]).removeprefix("#/assertionTemplates/")
+            if name not in self._templates:
+                why = "no such template stands in the file"
+                self._notes.lost(where, f"the assertion {written['$ref']!r}", why, "write it out")
+                return
+            written = {**self._templates[name], **written}
+            del written["$ref"]
         if written.get("type") != "assert-set":
             yield Assertion(written=written, where=where)
             return
@@ -231,10 +238,12 @@ class SuiteReader:
                     metadata[key[:-2]] = [each.strip() for each in cell.split(",")]
                 elif cell.strip():
                     metadata[key] = cell
-            elif name.startswith("__"):
+            elif name.startswith("__") and CONFIGURED.fullmatch(name) is None:
                 self._special(name, cell, where)
-            else:
+            elif not name.startswith("__"):
                 values[name] = cell
+        for position, each in enumerate(assertions):
+            each |= _thresholds(cells, position)  # noqa: PLW2901 - filled in place
         metric = cells.get("__metric")
         if metric:
             assertions = [{**each, "metric": metric} for each in assertions]
@@ -318,6 +327,15 @@ class SuiteReader:
         if value.endswith((".yaml", ".yml")):
             return json.dumps(self._nearby.document(value).data, ensure_ascii=False)
         return self._nearby.text(value).strip()
+
+
+def _thresholds(cells: Mapping[str, str], position: int) -> dict[str, float]:
+    """What the columns `__config:__expected…:threshold` say about one assertion."""
+    for name, cell in cells.items():
+        found = CONFIGURED.fullmatch(name)
+        if found is not None and int(found[1] or 1) == position + 1 and cell.strip():
+            return {"threshold": float(cell)}
+    return {}
 
 
 def _templated(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from llmops_cli.core.catalogue import Catalogue
 from llmops_cli.files.importers.imported import (
     Imported,
     ImportedEvalset,
@@ -26,7 +27,7 @@ WIDTH = 96
 PLAIN_STYLE = frozenset({None, ""})
 
 
-def files_of(imported: Imported, *, with_project: bool) -> dict[str, str]:
+def files_of(imported: Imported, catalogue: Catalogue, *, with_project: bool) -> dict[str, str]:
     """The text of every file by its path in the project; llmops.yaml only where wanted."""
     files: dict[str, str] = {}
     if with_project:
@@ -34,7 +35,7 @@ def files_of(imported: Imported, *, with_project: bool) -> dict[str, str]:
     for prompt in imported.prompts:
         files[f"prompts/{prompt.name}.prompt.yml"] = _prompt(prompt)
     for evalset in imported.evalsets:
-        files |= _evalset(evalset)
+        files |= _evalset(evalset, catalogue)
     return files
 
 
@@ -71,10 +72,10 @@ def _prompt(prompt: ImportedPrompt) -> str:
     return dumped({**written, **prompt.shape})
 
 
-def _evalset(evalset: ImportedEvalset) -> dict[str, str]:
+def _evalset(evalset: ImportedEvalset, catalogue: Catalogue) -> dict[str, str]:
     path = f"evalsets/{evalset.name}"
     names = list(evalset.prompts)
-    cases = [_case(each) for each in evalset.cases]
+    cases = [_case(each, catalogue) for each in evalset.cases]
     inline = len(cases) <= INLINE
     written: dict[str, Any] = {"prompt": names[0] if len(names) == 1 else _Flow(names)}
     if not inline:
@@ -82,35 +83,49 @@ def _evalset(evalset: ImportedEvalset) -> dict[str, str]:
     if evalset.repeats > 1:
         written["repeats"] = evalset.repeats
     if evalset.scorers:
-        written["scorers"] = [_scorer(each) for each in evalset.scorers]
+        written["scorers"] = [_on_one_line(_scorer(each, catalogue)) for each in evalset.scorers]
     if inline:
-        written["cases"] = cases
+        written["cases"] = [
+            {**each, "scorers": list(map(_on_one_line, each["scorers"]))}
+            if "scorers" in each
+            else each
+            for each in cases
+        ]
         return {f"{path}.yaml": dumped(written)}
     lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in cases)
     return {f"{path}.yaml": dumped(written), f"{path}.jsonl": "".join(lines)}
 
 
-def _case(case: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: each for name, each in case.items() if each or name == "inputs"}
-    if case.get("expected") is not None:
-        kept["expected"] = case["expected"]
+def _case(case: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """The fields that say something, in the order of the documentation."""
     order = ("id", "inputs", "messages", "expected", "scorers", "metadata")
-    written = {name: kept[name] for name in order if name in kept}
+    needed = {"inputs", "expected"}
+    written = {name: case[name] for name in order if case.get(name) or name in needed & set(case)}
     if "scorers" in written:
-        written["scorers"] = [_scorer(each) for each in written["scorers"]]
+        written["scorers"] = [_scorer(each, catalogue) for each in written["scorers"]]
     return written
 
 
-def _scorer(entry: Any) -> Any:
-    """`{name: {value: x}}` in its short form `{name: x}`, where that means the same."""
+def _scorer(entry: Any, catalogue: Catalogue) -> Any:
+    """The shortest of the three forms that means the same."""
     if not isinstance(entry, Mapping):
         return entry
     if "not" in entry:
-        return {"not": _scorer(entry["not"])}
+        return {"not": _scorer(entry["not"], catalogue)}
     ((kind, options),) = entry.items()
+    shorthand = catalogue.scorers[kind].shorthand
     if not options:
         return kind
+    if set(options) == {shorthand} and not isinstance(options[shorthand], Mapping):
+        return {kind: options[shorthand]}
     return {kind: options}
+
+
+def _on_one_line(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    ((kind, value),) = entry.items()
+    return {kind: _on_one_line(value) if kind == "not" else _Flow(value)}
 
 
 class _Flow:

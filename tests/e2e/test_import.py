@@ -1,0 +1,152 @@
+"""`llmops import`: real files in, a project that `llmops check` accepts and `eval` can run out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmops_cli.files.importers.writing import dumped
+from llmops_cli.files.yaml import load_yaml
+from tests.projects import LLMOPS
+
+DATA = Path(__file__).parents[1] / "data" / "promptfoo"
+SAMPLES = [
+    {
+        "input": [
+            {"role": "system", "content": "Answer with the capital.\n\n- briefly\n- in English"},
+            {"role": "user", "content": country},
+        ],
+        "ideal": capital,
+    }
+    for country, capital in (("France", "Paris"), ("Italy", "Rome"), ("No: way", "007"))
+]
+
+
+def llmops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command: Sequence[str] = (*LLMOPS, *arguments)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    shutil.copytree(DATA, tmp_path / "foreign")
+    return tmp_path
+
+
+def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign: Path) -> None:
+    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrote evalsets/foreign.yaml" in done.stdout
+    checked = llmops(foreign / "new", "check")
+    assert "2 prompts, 5 cases: no problem found" in checked.stdout
+
+
+def test_every_loss_is_said_with_its_line(foreign: Path) -> None:
+    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
+    (report,) = json.loads(done.stdout)
+    lost = [
+        (f"{each['where']['path']}:{each['where']['line']}", each["what"])
+        for each in report["notes"]
+        if each["lost"]
+    ]
+    assert lost == [
+        ("promptfooconfig.yaml:6", "the prompt 'file://prompts/generated.js'"),
+        ("promptfooconfig.yaml:16", "the provider 'exec:python answer.py'"),
+        ("promptfooconfig.yaml:30", "the assertion 'llm-rubric'"),
+        ("tests.csv:2", "the assertion 'javascript'"),
+    ]
+    assert all(each["why"] and each["instead"] for each in report["notes"])
+
+
+def test_strict_writes_nothing_where_something_would_be_lost(foreign: Path) -> None:
+    done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--strict")
+    assert done.returncode == 2
+    assert not (foreign / "new").exists()
+
+
+def test_nothing_that_is_there_is_overwritten(foreign: Path) -> None:
+    command = ("import", "foreign/promptfooconfig.yaml", "--into", "new")
+    llmops(foreign, *command)
+    prompt = foreign / "new/prompts/foreign.prompt.yml"
+    prompt.write_text("mine", encoding="utf-8")
+    again = llmops(foreign, *command)
+    assert again.returncode == 2
+    assert prompt.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_project_that_lacks_the_models_is_told_the_lines_to_add(foreign: Path) -> None:
+    new = foreign / "new"
+    new.mkdir()
+    project = new / "llmops.yaml"
+    project.write_text("environments: [production]\n", encoding="utf-8")
+    command = ("import", "foreign/promptfooconfig.yaml", "--into", "new")
+    refused = llmops(foreign, *command)
+    assert refused.returncode == 2
+    lines = refused.stderr.partition("add these lines to it:\n")[2].partition("\n  then run")[0]
+    project.write_text(lines, encoding="utf-8")
+    assert llmops(foreign, *command).returncode == 0
+
+
+def test_samples_of_openai_evals_run_without_a_key(tmp_path: Path) -> None:
+    text = "".join(json.dumps(each) + "\n" for each in SAMPLES)
+    (tmp_path / "capitals.jsonl").write_text(text, encoding="utf-8")
+    done = llmops(tmp_path, "import", "capitals.jsonl")
+    assert done.returncode == 0
+    ran = llmops(tmp_path, "eval", "--json")
+    report = json.loads(ran.stdout)["report"]
+    assert report["calls"] == 3
+
+
+def test_many_cases_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    rows = [{"input": f"question {n}", "ideal": str(n)} for n in range(30)]
+    text = "".join(json.dumps(each) + "\n" for each in rows)
+    (tmp_path / "many.jsonl").write_text(text, encoding="utf-8")
+    llmops(tmp_path, "import", "many.jsonl", "--into", "new")
+    table = (tmp_path / "new/evalsets/many.jsonl").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 30
+    assert "30 cases: no problem found" in llmops(tmp_path / "new", "check").stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yes",
+        "007",
+        "1e3",
+        "null",
+        "~",
+        "{{ x }}",
+        "a: b",
+        "- a",
+        "line\nline\n",
+        "a\n\n  b",
+        " a ",
+        "#",
+    ],
+)
+def test_what_is_written_is_read_back_by_our_strict_reader(text: str) -> None:
+    data: dict[str, Any] = {"a": text, "b": [text], "c": {"d": text}}
+    written = dumped(data)
+    assert load_yaml(written.encode(), "a.yaml").data == data
+    assert yaml.safe_load(written) == data
+
+
+def test_importing_twice_writes_the_same_bytes(foreign: Path) -> None:
+    for into in ("one", "two"):
+        llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", into)
+    texts = [
+        {path.relative_to(foreign / into): path.read_bytes() for path in _files(foreign / into)}
+        for into in ("one", "two")
+    ]
+    assert texts[0] == texts[1]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
