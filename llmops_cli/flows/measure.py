@@ -8,13 +8,13 @@ arm holds every case, so that the verdict is computed again from it alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llmops_cli import __version__
 from llmops_cli.core import row
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
@@ -85,8 +85,11 @@ def measure(
     if out is not None:
         write_run(out, manifest_of(run, found), entries_of(run), redact=workspace.redact)
     (verdict,) = run.verdicts.values()
-    if run.interrupted or verdict.decision is Decision.INCOMPLETE:
-        return Measured(report=found, evidence=None)
+    lacking = [why for each in planned for why in _lacking(each)]
+    if run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE:
+        code = found.exit_code if run.interrupted else ExitCode.INCOMPLETE
+        notes = (*found.notes, *lacking)
+        return Measured(report=replace(found, exit_code=code, notes=notes), evidence=None)
     return Measured(report=found, evidence=_write(workspace, run, subject, now))
 
 
@@ -99,6 +102,17 @@ def _planned(workspace: Workspace, subject: Subject, now: datetime) -> list[Pair
     address = f"{subject.name}@v{subject.number}"
     selection = Selection(prompts=[address], environment=subject.environment)
     return plan(workspace, contests(workspace, selection), Depth(now=now, own_baseline=True))
+
+
+def _lacking(pairing: Pairing) -> Iterator[str]:
+    """What later candidates would be compared with, and was not measured."""
+    own = pairing.own_baseline
+    if own is not None and (own.failures or own.unscored):
+        count = len(own.failures.keys() | own.unscored.keys())
+        yield (
+            f"{pairing.round.evalset.name}: {count} of {own.planned} baseline draws of "
+            f"{own.name} were not measured: without them nothing can be compared with it"
+        )
 
 
 def _write(workspace: Workspace, run: Run, subject: Subject, now: datetime) -> Evidence:

@@ -98,7 +98,7 @@ def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
         shown=tuple(_shown(each, columns, picked)),
         hidden=len(changes) - len(picked),
         changes=Counter(changes.values()),
-        notes=tuple(_notes(each)),
+        notes=tuple(_notes(each, columns)),
     )
 
 
@@ -234,12 +234,15 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return None if isnan(mean) else mean
 
 
-def _notes(each: Pairing) -> Iterator[str]:
+def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
     yield from each.contest.notes
     yield from each.notes
     known = [case.id for case in each.round.cases if case.known_failing]
     if known:
         yield f"{len(known)} known-failing case{'s' if len(known) != 1 else ''} outside the gate"
+    gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
+    if gated < len(each.round.cases):
+        yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
     judged = [metric.label for metric in each.scorers.metrics if metric.judged]
     if judged:
         yield f"judged by an uncalibrated model: {', '.join(judged)}"

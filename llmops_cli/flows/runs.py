@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops_cli import __version__
+from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.report import Report
@@ -76,9 +77,7 @@ def read_report(root: Path, file: Path | None) -> Report:
         if not kept:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = kept[-1]
-    plain = (
-        json.loads(file.read_bytes()) if file.suffix == ".json" else open_run(file).manifest.report
-    )
+    plain = json.loads(file.read_bytes()) if file.suffix == ".json" else _of_whole_run(file)
     if plain is None:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",
@@ -88,6 +87,14 @@ def read_report(root: Path, file: Path | None) -> Report:
         return from_plain(Report, plain, "report")
     except Misshapen as error:
         raise Refused(f"{file} holds no report of this llmops: {error}") from error
+
+
+def _of_whole_run(file: Path) -> Json:
+    """The report in a run file, every line of which is as it was written."""
+    run = open_run(file)
+    for _ in run.entries():
+        pass
+    return run.manifest.report
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -532,3 +532,28 @@ def test_drawing_anew_from_a_server_that_refuses_is_incomplete(tmp_path: Path) -
 def test_a_filtered_run_says_that_it_is_partial(tmp_path: Path, server: Server) -> None:
     ran = a_project(tmp_path, server.url).eval("--case", "c001")
     assert ran.report["partial"] == "only 1 named case"
+
+
+def test_no_evidence_is_written_where_the_versions_own_baseline_draws_failed(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(*[answer()] * 20, then=status(401)) as server:
+        project = a_project(tmp_path, server.url, cases=20, max_concurrency=1)
+        assert project.eval().code == 0
+        assert project.run("release", "support").code == 0
+        measured = project.run("measure", "support@v1")
+        assert measured.code == 3
+        assert "baseline draws" in measured.text
+        assert "no evidence was written" in measured.text
+        assert project.run("promote", "support@v1", "--initial", "-m", "first").code == 3
+
+
+def test_a_torn_run_file_is_no_report(tmp_path: Path) -> None:
+    with FaultServer(then=answer()) as server:
+        project = a_project(tmp_path, server.url, cases=5)
+        assert project.eval("--out", "run.jsonl").code == 0
+    run = project.root / "run.jsonl"
+    lines = run.read_bytes().splitlines(keepends=True)
+    assert project.run("report", "run.jsonl").code == 0
+    run.write_bytes(b"".join(lines[:-3]))
+    assert project.run("report", "run.jsonl").code == 2
