@@ -2,7 +2,8 @@
 
 A `console` block is a session: lines with `$ ` are commands, the others what they print. In what
 is printed, `…` on a line of its own stands for any lines left out, within a line for any text.
-Commands that start a program of an example (`python …`) are left to the tests of that program.
+A command without output says nothing about it. Commands that start a program of an example
+(`python …`) are left to the tests of that program.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Step:
 
     def matches(self, printed: str) -> bool:
         """Whether `printed` is what is shown, runs of white space and empty lines apart."""
+        if not self.shown:
+            return True
         lines = [" ".join(line.split()) for line in printed.splitlines()]
         text = "".join(f"{line}\n" for line in lines if line)
         return re.fullmatch("".join(map(_pattern, self.shown)), text) is not None
@@ -51,7 +54,7 @@ def session(page: str) -> list[Step]:
             for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
                 command, *shown = part.splitlines()
                 lines = (" ".join(line.split()) for line in shown)
-                if not command.startswith("python "):
+                if "python " not in command:
                     steps.append(Step(command, tuple(line for line in lines if line)))
     return steps
 
