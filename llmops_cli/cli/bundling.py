@@ -43,8 +43,8 @@ def bundle(
     path = out or Path(f"{environment}.bundle.json")
     write_bytes(path, made.to_bytes())
     output = Output()
-    for name, each in made.prompts.items():
-        held = " and ".join(f"v{version.number}" for version in each.versions)
+    for name in made.records:
+        held = " and ".join(f"v{version.number}" for version in made.prompt(name).versions)
         output.say(f"{name}  {held}")
     output.say(f"wrote {path}")
     output.say(f"next  LLMOPS_BUNDLE={path}")

@@ -29,22 +29,23 @@ def bundle(registry: Registry, environment: str) -> Bundle:
             f"{environment} runs nothing yet",
             hint=f"llmops promote NAME@v1 --to {environment} --initial -m WHY",
         )
-    return Bundle(environment=environment, prompts=prompts)
+    return Bundle.made(environment, prompts)
 
 
 def departures(registry: Registry, shipped: Bundle, where: str) -> tuple[Flaw, ...]:
     """How the bundle in the file `where` differs from what `registry` gives for its environment.
 
     A bundle that is only behind is doubtful: all in it once ran there. One that holds what never
-    ran there is a flaw. Raises `IntegrityBroken` where the registry cannot be read.
+    ran there is a flaw. Raises `IntegrityBroken` where registry or bundle was touched.
     """
     place = shipped.environment
     running = set(registry.running(place))
     flaws = [
         Flaw(where=where, message=f"{name} runs in {place} and is not in it", doubtful=True)
-        for name in sorted(running - set(shipped.prompts))
+        for name in sorted(running - set(shipped.records))
     ]
-    for name, held in sorted(shipped.prompts.items()):
+    for name in sorted(shipped.records):
+        held = shipped.prompt(name)
         chain = registry.history(place, name)
         then = chain[: held.events[-1].seq]
         if log.pointer(then) is None or not _same(_bundled(registry, then), held):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
+from pkgutil import get_data
 from typing import Protocol
 
 from llmops_cli.core.errors import Refused
@@ -80,9 +80,14 @@ def _of_folder(path: Path) -> Source:
 def _of_package(resource: str) -> Source:
     package, _, name = resource.partition(":")
     try:
-        content = files(package).joinpath(name).read_bytes()
+        content = get_data(package, name)
     except (ImportError, OSError, ValueError) as error:
-        raise Refused(
-            f"no bundle in the package: {resource}: {error}", hint="write resource='package:file'"
-        ) from error
+        raise _no_resource(resource, str(error)) from error
+    if content is None:
+        raise _no_resource(resource, "there is no such package")
     return bundle_of(content, Path(resource))
+
+
+def _no_resource(resource: str, why: str) -> Refused:
+    hint = "write resource='package:file'"
+    return Refused(f"no bundle in the package: {resource}: {why}", hint=hint)

@@ -2,15 +2,15 @@
 
 For every prompt that runs there: the version and the distinct one before it, the events from the
 one that put it there to the last, and what is quarantined. The same registry makes the same
-bytes. A bundle names itself by a digest over all it holds; `verify --bundle` holds it against the
-registry that it was made of.
+bytes. Every prompt has a digest and the bundle has one over those, so that one prompt among
+hundreds is checked and read alone; `departures` holds all of it against the registry.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from llmops_cli.stores.records import BadRecord, from_bytes
 from llmops_cli.stores.versions import version_of, version_record
 
 SCHEMA = "llmops/bundle/v1"
+PROMPT_SCHEMA = "llmops/bundle/prompt/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,32 @@ class Bundle:
     """What `environment` runs. Answers to addresses as a registry does, for what it holds."""
 
     environment: str
-    prompts: Mapping[str, Bundled]
+    records: Mapping[str, Mapping[str, Any]]
+    """Each prompt as it stands in the file."""
+    path: Path = field(default=Path(), compare=False)
+    """The file."""
+
+    @classmethod
+    def made(cls, environment: str, prompts: Mapping[str, Bundled]) -> Bundle:
+        """The bundle of `prompts`."""
+        records = {name: _record(each) for name, each in prompts.items()}
+        return cls(environment=environment, records=records)
+
+    def prompt(self, name: str) -> Bundled:
+        """All about one prompt. Raises `UnknownName`, and `IntegrityBroken` for its digest."""
+        if name not in self.records:
+            raise UnknownName(f"prompt in the bundle of {self.environment}:", name, self.records)
+        record = self.records[name]
+        try:
+            if digest(PROMPT_SCHEMA, _without_digest(record)) != record["digest"]:
+                raise _broken(self.path, f"{name} is not what was bundled")
+            return _bundled(record, self.path)
+        except (Misshapen, NotCanonical, KeyError, TypeError, AttributeError) as error:
+            raise _broken(self.path, f"{name}: {error}") from error
 
     def resolve(self, name: str, selector: str) -> int:
         """The number of the version that `name@selector` means. Raises `UnknownName`, `Refused`."""
-        versions = self._of(name).versions
+        versions = self.prompt(name).versions
         known = {f"v{each.number}": each.number for each in versions}
         known[self.environment] = versions[0].number
         if len(versions) > 1:
@@ -64,53 +86,51 @@ class Bundle:
 
     def version(self, name: str, number: int) -> Version:
         """`name@v<number>`, where the bundle holds it."""
-        held = {each.number: each for each in self._of(name).versions}
+        held = {each.number: each for each in self.prompt(name).versions}
         return held[self.resolve(name, f"v{number}")]
 
     def quarantined(self, name: str) -> frozenset[int]:
         """Versions of `name` that were under quarantine when the bundle was made."""
-        return frozenset(self._of(name).quarantined)
+        return frozenset(self.prompt(name).quarantined)
 
     def to_bytes(self) -> bytes:
         """The file: ASCII JSON, and its own digest in it.
 
         Keys stay in order: a model answers in the order of its schema's properties.
         """
-        content: dict[str, Json] = {
+        whole = {
             "schema": SCHEMA,
+            "digest": _root(self.environment, self.records),
             "environment": self.environment,
-            "prompts": {name: _plain(each) for name, each in self.prompts.items()},
+            "prompts": self.records,
         }
-        whole = {**content, "digest": digest(SCHEMA, content)}
         return json.dumps(whole, indent=1).encode() + b"\n"
-
-    def _of(self, name: str) -> Bundled:
-        if name not in self.prompts:
-            raise UnknownName(f"prompt in the bundle of {self.environment}:", name, self.prompts)
-        return self.prompts[name]
 
 
 def bundle_of(content: bytes, path: Path) -> Bundle:
     """The bundle in `content`, which stood in `path`. Raises `IntegrityBroken`."""
     try:
-        record: dict[str, Any] = from_bytes(content)
-        stated = record.pop("digest", None)
-        if stated != digest(SCHEMA, record):
+        record = from_bytes(content)
+        environment, prompts = record["environment"], record["prompts"]
+        if record["digest"] != _root(environment, prompts):
             raise _broken(path, "its content is not what was bundled")
-        return Bundle(
-            environment=record["environment"],
-            prompts={name: _bundled(each, path) for name, each in record["prompts"].items()},
-        )
-    except (BadRecord, Misshapen, NotCanonical, KeyError, TypeError, AttributeError) as error:
+    except (BadRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, f"not a bundle: {error}") from error
+    return Bundle(environment=environment, records=prompts, path=path)
 
 
-def _plain(bundled: Bundled) -> Json:
-    return {
+def _root(environment: str, records: Mapping[str, Mapping[str, Any]]) -> str:
+    digests = {name: record["digest"] for name, record in records.items()}
+    return digest(SCHEMA, {"environment": environment, "prompts": digests})
+
+
+def _record(bundled: Bundled) -> dict[str, Json]:
+    content: dict[str, Json] = {
         "versions": [version_record(each) for each in bundled.versions],
         "events": [{**_fields(each), "digest": each.digest} for each in bundled.events],
         "quarantined": list(bundled.quarantined),
     }
+    return {"digest": digest(PROMPT_SCHEMA, content), **content}
 
 
 def _fields(event: Event) -> Mapping[str, Json]:
@@ -120,14 +140,15 @@ def _fields(event: Event) -> Mapping[str, Json]:
 
 
 def _bundled(record: Mapping[str, Any], path: Path) -> Bundled:
-    events = [{key: each[key] for key in each if key != "digest"} for each in record["events"]]
-    if not record["versions"] or not events:
-        raise Misshapen("a prompt without a version or without an event")
-    return Bundled(
-        versions=tuple(version_of(each, path) for each in record["versions"]),
-        events=tuple(from_plain(Event, each) for each in events),
-        quarantined=tuple(record["quarantined"]),
-    )
+    versions = tuple(version_of(each, path) for each in record["versions"])
+    events = tuple(from_plain(Event, _without_digest(each)) for each in record["events"])
+    if not versions or not events:
+        raise Misshapen("it has no version or no event")
+    return Bundled(versions=versions, events=events, quarantined=tuple(record["quarantined"]))
+
+
+def _without_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "digest"}
 
 
 def _broken(path: Path, why: str) -> IntegrityBroken:

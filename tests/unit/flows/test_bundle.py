@@ -44,9 +44,9 @@ def found(registry: Registry, shipped: Bundle) -> tuple[Flaw, ...]:
 
 def test_it_holds_what_runs_and_the_distinct_version_before(registry: Registry) -> None:
     made = bundle(registry, "production")
-    held = {name: [each.number for each in found.versions] for name, found in made.prompts.items()}
+    held = {name: [each.number for each in made.prompt(name).versions] for name in made.records}
     assert held == {"intent": [1], "support": [3, 1]}
-    assert [each.seq for each in made.prompts["support"].events] == [4]
+    assert [each.seq for each in made.prompt("support").events] == [4]
 
 
 def test_the_same_registry_makes_the_same_bytes(registry: Registry) -> None:
@@ -74,7 +74,7 @@ def test_a_quarantine_goes_along(registry: Registry) -> None:
     last = registry.history("production", "support")[-1]
     changes = {"action": "quarantine", "from_version": last.to_version, "to_version": None}
     registry.append(event(registry.version("support", 3), after=last, changes=changes))
-    held = bundle(registry, "production").prompts["support"]
+    held = bundle(registry, "production").prompt("support")
     assert held.quarantined == (3,)
     assert [each.action for each in held.events] == ["promote", "quarantine"]
 
@@ -119,7 +119,7 @@ def test_a_bundle_from_before_a_quarantine_is_behind(registry: Registry) -> None
 
 def test_a_prompt_that_is_missing_is_doubtful(registry: Registry) -> None:
     shipped = bundle(registry, "production")
-    less = replace(shipped, prompts={"support": shipped.prompts["support"]})
+    less = Bundle.made("production", {"support": shipped.prompt("support")})
     message = "intent runs in production and is not in it"
     assert found(registry, less) == (Flaw(where=WHERE, message=message, doubtful=True),)
 
@@ -135,9 +135,10 @@ def test_what_never_ran_there_is_a_flaw(registry: Registry, tmp_path: Path) -> N
 
 def test_a_version_put_beside_genuine_events_is_a_flaw(registry: Registry) -> None:
     shipped = bundle(registry, "production")
-    held = shipped.prompts["support"]
+    held = shipped.prompt("support")
     forged = replace(held, versions=(registry.version("support", 2), held.versions[1]))
-    (flaw,) = found(registry, replace(shipped, prompts={**shipped.prompts, "support": forged}))
+    prompts = {"intent": shipped.prompt("intent"), "support": forged}
+    (flaw,) = found(registry, Bundle.made("production", prompts))
     assert not flaw.doubtful
     assert flaw.message == "support@v2 (event 4) is not what the log of production says"
 
@@ -145,3 +146,10 @@ def test_a_version_put_beside_genuine_events_is_a_flaw(registry: Registry) -> No
 def test_a_bundle_of_an_environment_that_is_not_here_is_a_flaw(registry: Registry) -> None:
     shipped = replace(bundle(registry, "production"), environment="staging")
     assert [flaw.doubtful for flaw in found(registry, shipped)] == [False, False]
+
+
+def test_a_bundle_that_was_touched_is_not_compared(registry: Registry) -> None:
+    content = bundle(registry, "production").to_bytes()
+    touched = bundle_of(content.replace(b"Answer.", b"Answer!"), Path(WHERE))
+    with pytest.raises(IntegrityBroken, match=f"{WHERE}: intent is not what was bundled"):
+        found(registry, touched)

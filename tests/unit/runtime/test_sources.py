@@ -137,13 +137,15 @@ def test_a_folder_without_a_registry_is_refused(tmp_path: Path) -> None:
         load_prompt("support@production", source=tmp_path)
 
 
-def test_one_byte_of_a_bundle_anywhere_in_its_content_is_found(bundled: Path) -> None:
+def test_one_byte_of_a_bundled_prompt_is_found_when_it_is_loaded(bundled: Path) -> None:
     content = bundled.read_bytes()
-    places = [content.index(word) for word in (b"Answer.", b"Be kind", b"tiny", b'"seq": 2')]
-    for at in [*places, content.rindex(b"sha256:") + 9]:
-        flipped = bytes([content[at] ^ 1])
+    start = content.index(b'"support": {')
+    words = (b"Answer.", b"Be kind", b"tiny", b'"seq": 2', b"sha256:", b"quarantined")
+    places = [content.index(word, start) for word in words]
+    places += [content.index(b"sha256:") + 9, content.rindex(b"sha256:") + 9]
+    for at in places:
         touched = bundled.with_name(f"touched-{at}.json")
-        touched.write_bytes(content[:at] + flipped + content[at + 1 :])
+        touched.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(IntegrityBroken, match=touched.name):
             load_prompt("support@production", source=touched)
 
