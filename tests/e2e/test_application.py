@@ -106,6 +106,7 @@ def test_a_version_that_was_touched_is_not_sent(application: Path, server: Serve
 
 def test_what_the_example_runs_can_be_proven(application: Path) -> None:
     assert llmops(application, "check").returncode == 0
+    assert llmops(application, "verify", "production", "--strict").returncode == 0
     status = json.loads(llmops(application, "status", "--json").stdout)
     (row,) = status
     assert (row["runs"], row["evidence"], row["working_copy"]) == ("v2", "PASS", "is v2")

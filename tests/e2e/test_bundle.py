@@ -116,3 +116,60 @@ def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> N
     assert (ran.code, ran.out) == (2, "")
     assert "unknown environment 'prodction'" in ran.err
     assert "did you mean 'production'?" in ran.err
+
+
+def test_a_bundle_is_proven_against_the_registry_it_came_from(
+    repository: Path, tmp_path: Path
+) -> None:
+    copy = clone(repository, tmp_path / "shallow", "--depth=1")
+    path = tmp_path / "production.json"
+    run(copy, "bundle", "production", "--out", str(path))
+    assert run(copy, "verify", "production", "--bundle", str(path), "--strict").code == 0
+    path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
+    ran = run(copy, "verify", "production", "--bundle", str(path))
+    assert ran.code == 2
+    assert "support is not what was bundled" in ran.out
+
+
+def test_a_bundle_that_is_behind_says_so_and_is_not_strict(
+    repository: Path, tmp_path: Path
+) -> None:
+    copy = without_git(repository, tmp_path / "copy")
+    path = tmp_path / "production.json"
+    run(copy, "bundle", "production", "--out", str(path))
+    prompt = copy / "prompts" / "support.prompt.yml"
+    prompt.write_text(prompt.read_text().replace("Answer.", "Answer well."))
+    assert run(copy, "release", "support").code == 0
+    assert run(copy, "promote", "support@v2", "--override", "-m", "a test of bundles").code == 0
+    loose, strict = (
+        run(copy, "verify", "production", "--bundle", str(path), *how) for how in ([], ["--strict"])
+    )
+    assert (loose.code, strict.code) == (0, 2)
+    assert "it is behind: support@v1 (event 1), and production has support@v2" in loose.text
+    assert loaded(copy, LLMOPS_BUNDLE=str(path)) == "support@v1 hi"
+    assert loaded(copy) == "support@v2 hi"
+
+
+def test_a_rollback_reaches_the_application_with_the_next_bundle(
+    repository: Path, tmp_path: Path
+) -> None:
+    copy = without_git(repository, tmp_path / "copy")
+    prompt = copy / "prompts" / "support.prompt.yml"
+    prompt.write_text(prompt.read_text().replace("Answer.", "Answer badly."))
+    run(copy, "release", "support")
+    run(copy, "promote", "support@v2", "--override", "-m", "a test of bundles")
+    bad, good = tmp_path / "bad.json", tmp_path / "good.json"
+    run(copy, "bundle", "production", "--out", str(bad))
+    assert loaded(copy, LLMOPS_BUNDLE=str(bad)) == "support@v2 hi"
+    assert loaded(copy, LLMOPS_BUNDLE=str(bad), LLMOPS_PIN="support=v1") == "support@v1 hi"
+    assert run(copy, "rollback", "support@production", "-m", "it is bad").code == 0
+    run(copy, "bundle", "production", "--out", str(good))
+    assert loaded(copy, LLMOPS_BUNDLE=str(good)) == "support@v1 hi"
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        loaded(
+            copy,
+            LLMOPS_BUNDLE=str(good),
+            LLMOPS_PIN="support=v2",
+            PYTHONWARNINGS="error::UserWarning",
+        )
+    assert "QuarantinedVersion: support@v2 is quarantined" in error.value.stderr
