@@ -218,8 +218,7 @@ def measure(
     output = Output(as_json=as_json, markdown=markdown, verbose=verbose)
     name, _, selector = version.partition("@")
     with open_workspace(context.obj) as workspace, output.progress() as progress:
-        for path in reuse or ():
-            workspace.reuse_run(path)
+        workspace.reuse_runs(reuse or ())
         number = flow.number_of(workspace, name, selector)
         done = flow.measure(
             workspace,

@@ -59,6 +59,9 @@ class Arm:
     """Whether nothing held counts until it has been drawn anew."""
     renewed: bool = False
     """Whether it was drawn anew in this run, because another model had answered it."""
+    evidence_only: bool = False
+    """Whether it is what the evidence holds and is never drawn: the question is whether answers
+    are still what they were."""
     requests: list[str] = field(default_factory=list)
     """Request digest per case."""
     unrecorded: set[int] = field(default_factory=set)
@@ -112,7 +115,8 @@ class Arm:
             return False
         failure = Failure(
             kind=FailureKind.NO_RECORD,
-            message=f"no recorded answer for case {case.id!r} in {self.target.model.name}",
+            message=f"{self.target.model.options.get('file', self.target.model.name)} holds no "
+            f"answer to case {case.id!r}: record one there",
         )
         for at in self.draws([position]):
             self.failures[at] = failure
@@ -126,6 +130,15 @@ class Arm:
             completion = held.get(self.key(at))
             if completion is None or not self.counts(completion):
                 self.failures.setdefault(at, failure)
+
+    def settle(self) -> None:
+        """What was to be done is done, or among the failures: nothing is made twice."""
+        self.missing, self.shared, self.rescore = [], [], []
+
+    def draw_anew(self, now: str) -> None:
+        """Asks for every draw again: another model answered it under the same name."""
+        self.not_before, self.renewed, self.pools = now, True, False
+        self.failures.clear()
 
     @property
     def planned(self) -> int:

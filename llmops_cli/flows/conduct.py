@@ -19,12 +19,13 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from llmops_cli.core.ports import Progress
+from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import first_said
+from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest
 from llmops_cli.flows.execute import Work, execute
 from llmops_cli.flows.pairing import Pairing
@@ -33,6 +34,7 @@ from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import Exam, decide_all
 from llmops_cli.gate.looks import NextLook, next_look
+from llmops_cli.gate.shares import DRAWS
 from llmops_cli.registry import open_scorer
 
 DRAIN = 4.0
@@ -104,6 +106,8 @@ def conduct(
     if options.fresh and not run.interrupted:
         _pool(run)
         _measure(workspace, run, options, progress)
+    for each in pairings:
+        each.look = _look_taken(each)
     _decide(run)
     for again in (_renew_changed_models, _look_further):
         while not run.interrupted and again(run, options):
@@ -127,6 +131,9 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
             if said is None:
                 raise
             raise said from errors
+    for each in run.pairings:
+        for arm in each.arms:
+            arm.settle()
 
 
 async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
@@ -175,13 +182,14 @@ async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) ->
 def _pool(run: Run) -> None:
     """What was drawn anew joins what was held: a re-run never replaces (GATE §3).
 
-    An arm that could not be drawn anew does not fall back on what was held: it is not measured.
+    A draw that could not be made anew stays a failure: it does not fall back on what was held.
     """
+    asked: set[DrawKey] = set()
     for each in run.pairings:
         for arm in each.arms:
-            if arm.pools and not arm.failures:
+            if arm.pools:
                 arm.fresh, arm.not_before = False, None
-        each.plan(set())
+        each.plan(asked)
 
 
 def _decide(run: Run) -> None:
@@ -222,41 +230,75 @@ def _renew_changed_models(run: Run, options: Options) -> bool:
     Offline nothing can be drawn, and so the run is INCOMPLETE.
     """
     renewed = False
+    asked: set[DrawKey] = set()
     for at, each in enumerate(run.pairings):
-        baseline, compared = each.others.get("baseline"), run.comparisons[at]
-        arm = next((one for one in (baseline, each.candidate) if one and not one.renewed), None)
-        if baseline is None or arm is None or each.contest.watch:
-            continue
-        asked = {(one.target.model.provider, one.target.model.model) for one in each.arms[:2]}
-        ours, theirs = compared.candidate.served_models, compared.baseline.served_models
-        if len(asked) == 1 and ours and theirs and set(ours) != set(theirs):
-            arm.not_before, arm.renewed, arm.pools = options.now, True, False
-            run.notes.append(
-                f"{each.round.evalset.name}: under one model name {' and '.join(theirs)} answered "
-                f"the baseline and {' and '.join(ours)} the candidate: the {arm.role} is drawn anew"
-            )
-            each.plan(set())
+        drifted = [] if each.contest.watch else [*_drifted(each, run.comparisons[at])]
+        for arm, why in drifted:
+            arm.draw_anew(options.now)
+            run.notes.append(f"{each.round.evalset.name}: {why}: the {arm.role} is drawn anew")
+        if drifted:
+            each.plan(asked)
             renewed = True
     return renewed
+
+
+def _drifted(each: Pairing, with_baseline: Comparison) -> Iterator[tuple[Arm, str]]:
+    """Arms to draw anew because another model answered the arm beside them, and what answered."""
+    ours = each.candidate
+    for role, other in each.others.items():
+        arm = next((one for one in (other, ours) if not one.renewed), None)
+        if arm is None or not _same_name(ours, other):
+            continue
+        compared = with_baseline if role == "baseline" else each.comparison(role)
+        now, before = compared.candidate.served_models, compared.baseline.served_models
+        if now and before and set(now) != set(before):
+            who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
+            yield arm, f"under one model name {who} the candidate"
+            if arm is ours:
+                return
+
+
+def _same_name(one: Arm, other: Arm) -> bool:
+    ours, theirs = one.target.model, other.target.model
+    return (ours.provider, ours.model) == (theirs.provider, theirs.model)
+
+
+def _look_taken(each: Pairing) -> int:
+    """The look that draws held already amount to: asking again spends no error rate twice."""
+    if each.round.policy.on_inconclusive != "rerun":
+        return each.look
+    held = max(map(len, each.candidate.wanted), default=0)
+    taken = (look for look, draws in DRAWS.items() if each.round.evalset.repeats < draws <= held)
+    return max(each.look, *taken, 1)
 
 
 def _look_further(run: Run, options: Options) -> bool:
     """Plans more draws where the policy asks for a rerun and a further look can decide."""
     further = False
-    if options.offline:
+    asked: set[DrawKey] = set()
+    if options.offline or run.partial:  # more draws of chosen cases would tilt the evalset
         return further
     for at, each in enumerate(run.pairings):
-        verdict = run.verdicts[each.contest.candidate.name]
-        if verdict.decision is not Decision.INCONCLUSIVE:
-            continue
-        if each.round.policy.on_inconclusive != "rerun":
+        if not _undecided(run, each) or not run.comparisons[at].has_baseline:
             continue
         answer = next_look(run.comparisons[at], each.round.policy, each.look)
-        run.notes.append(f"{each.round.evalset.name}: {answer.why}")
+        note = f"{each.round.evalset.name}: {answer.why}"
+        run.notes += [] if note in run.notes else [note]
         if isinstance(answer, NextLook):
             each.look = answer.look
             for arm in each.arms:
                 arm.repeats = max(arm.repeats, answer.draws)
-            each.plan(set())
+                arm.failures.clear()
+            each.plan(asked)
             further = True
     return further
+
+
+def _undecided(run: Run, each: Pairing) -> bool:
+    """Whether the policy asks for a further look at this evalset, and it is what is undecided."""
+    verdict = run.verdicts[each.contest.candidate.name]
+    if verdict.decision is not Decision.INCONCLUSIVE:
+        return False
+    here = (one for one in verdict.findings if one.evalset == each.round.evalset.name)
+    undecided = any(one.decision is Decision.INCONCLUSIVE for one in here)
+    return undecided and each.round.policy.on_inconclusive == "rerun"

@@ -71,8 +71,7 @@ def evaluate(
     """
     wishes = wishes or Wishes()
     with open_workspace(start, environ=environ, base=wishes.base) as workspace:
-        for path in wishes.reuse:
-            workspace.reuse_run(path)
+        workspace.reuse_runs(wishes.reuse)
         return _evaluate(workspace, wishes, progress)
 
 
@@ -84,7 +83,8 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     if wishes.require_baseline:
         _demand_baselines(found)
     now = datetime.now(UTC)
-    depth = Depth(now=now, fresh=wishes.fresh)
+    partial = selection.partial
+    depth = Depth(now=now, fresh=wishes.fresh, for_this_run=wishes.fresh and partial is not None)
     planned = plan(workspace, found, depth)
     needs = plan_of(workspace, planned)
     if wishes.dry_run:
@@ -93,8 +93,8 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
         offline=wishes.offline,
         fresh=wishes.fresh,
         budget=wishes.budget,
-        partial=selection.partial,
-        now=now.isoformat(),
+        partial=partial,
+        now=now.isoformat(timespec="milliseconds"),
     )
     run = conduct(workspace, planned, options, progress=progress)
     run.notes.extend(workspace.notes())

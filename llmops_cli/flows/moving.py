@@ -73,8 +73,7 @@ def measure_first(
     given: then nothing is called over a network.
     """
     with open_workspace(start, environ=environ) as workspace:
-        for path in runs:
-            workspace.reuse_run(path)
+        workspace.reuse_runs(runs)
         subject = _subject(workspace, ask)
         return measure(workspace, subject, progress=progress, budget=Budget(), offline=bool(runs))
 

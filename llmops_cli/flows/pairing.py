@@ -22,8 +22,8 @@ from llmops_cli.flows.execute import Work
 from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
-from llmops_cli.flows.vetting import vet_job, vet_scorers
-from llmops_cli.flows.workspace import Contender, Workspace
+from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_scorers
+from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 
@@ -100,6 +100,14 @@ class Depth:
     now: datetime
     fresh: bool = False
     own_baseline: bool = False
+    for_this_run: bool = False
+    """Whether what is drawn is forgotten afterwards: chosen cases that are drawn anew would have
+    more draws than the others, and re-running the failures alone hides a loss (GATE §3)."""
+
+    @property
+    def start(self) -> str:
+        """What was answered earlier is not fresh."""
+        return self.now.isoformat(timespec="milliseconds")
 
 
 def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairing]:
@@ -116,6 +124,7 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
     for pairing in planned:
         trusted = workspace.rules.trust
         vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
+        vet_metrics(pairing.scorers, pairing.round.policy)
     asked: set[DrawKey] = set()
     for pairing in planned:
         pairing.plan(asked)
@@ -123,23 +132,14 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
 
 
 def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
-    start = depth.now.isoformat() if depth.fresh else None
+    start = depth.start if depth.fresh else None
     candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
     candidate.not_before, candidate.fresh = start, depth.fresh
     candidate.pools = candidate.pools and not contest.watch
-    others: dict[str, Arm] = {}
-    named = {f"anchor {version}": each for version, each in contest.anchors.items()}
-    if contest.baseline is not None:
-        named = {"baseline": contest.baseline, **named}
-    for role, contender in named.items():
-        arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
-        steady = workspace.provider(contender.target.model).deterministic
-        oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
-        arm.not_before = start if not contest.watch else None
-        arm.fresh = arm.not_before is not None
-        if arm.not_before is None and not steady:
-            arm.not_before = oldest.isoformat()
-        others[role] = arm
+    before = _cases_before(workspace, contest, this)
+    others = dict(_others(workspace, contest, this, depth))
+    if contest.watch:
+        _watch(workspace, others["baseline"], contest, this, before)
     own = None
     if depth.own_baseline:
         repeats = _repeats(workspace, contest.candidate, this)
@@ -149,7 +149,10 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
     if any(kind.live for kind in scorers.kinds):
         for arm in (candidate, *others.values()):
             arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
-    before = _cases_before(workspace, contest, this)
+    if depth.for_this_run:
+        for arm in (candidate, *others.values()):
+            if not arm.evidence_only:
+                arm.results = workspace.volatile
     here = {case.id: case.facts for case in this.evalset.cases} if before else {}
     return Pairing(
         contest=contest,
@@ -159,27 +162,70 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         others=others,
         own_baseline=own,
         removed=tuple(case for case in before if case not in here),
-        notes=tuple(_news(before, here)),
+        notes=tuple(_news(before, here, watch=contest.watch)),
     )
 
 
-def _cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mapping[str, str]:
-    """Facts by case id that the baseline's evidence was measured on."""
+def _others(
+    workspace: Workspace, contest: Contest, this: Round, depth: Depth
+) -> Iterator[tuple[str, Arm]]:
+    """What the candidate is compared with, by role."""
+    named = {f"anchor {version}": each for version, each in contest.anchors.items()}
+    if contest.baseline is not None:
+        named = {"baseline": contest.baseline, **named}
+    for role, contender in named.items():
+        arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
+        if depth.fresh:
+            arm.not_before, arm.fresh = depth.start, True
+        elif not workspace.provider(contender.target.model).deterministic:
+            oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
+            arm.not_before = oldest.isoformat()
+        yield role, arm
+
+
+def _watch(
+    workspace: Workspace,
+    arm: Arm,
+    contest: Contest,
+    this: Round,
+    before: Mapping[str, Evidenced],
+) -> None:
+    """Makes `arm` what the evidence holds, however old, under the requests it was measured with."""
+    running = contest.baseline
+    assert running is not None
+    assert running.version is not None
+    arm.evidence_only, arm.pools = True, False
+    arm.not_before, arm.fresh = None, False
+    arm.results = workspace.evidence_alone(running.target.prompt.name, running.version)
+    arm.address(this.cases)
+    for position, case in enumerate(this.cases):
+        measured = before.get(case.id)
+        if measured is not None and measured.facts == case.facts:
+            arm.requests[position] = measured.request
+
+
+def _cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mapping[str, Evidenced]:
+    """What the baseline's evidence was measured on, by case id."""
     baseline = contest.baseline
     if baseline is None or baseline.version is None:
         return {}
-    return workspace.evidenced_cases(contest.prompt, baseline.version, this.evalset.name)
+    name = baseline.target.prompt.name
+    return workspace.evidenced_cases(name, baseline.version, this.evalset.name)
 
 
-def _news(before: Mapping[str, str], here: Mapping[str, str]) -> Iterator[str]:
+def _news(
+    before: Mapping[str, Evidenced], here: Mapping[str, str], *, watch: bool
+) -> Iterator[str]:
     """Added and edited cases, told apart: both arms are measured on them anew."""
     if not before:
         return
     added = sum(case not in before for case in here)
-    edited = sum(before.get(case, facts) != facts for case, facts in here.items())
+    edited = sum(case in before and before[case].facts != facts for case, facts in here.items())
+    tail = ": not part of the watch" if watch else ""
     for count, what in ((added, "added"), (edited, "edited")):
         if count:
-            yield f"{count} case{'s' if count != 1 else ''} {what} since the baseline's evidence"
+            cases = f"{count} case{'s' if count != 1 else ''}"
+            yield f"{cases} {what} since the baseline's evidence{tail}"
 
 
 def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:

@@ -23,7 +23,7 @@ def plan_arm(
     `asked` are the draws that the run makes already: equal requests are made once. Cases at the
     positions in `skip` want no draws: both arms make the same request. A completion known only
     by its digest whose scores are not all held is drawn anew: texts and scores of one case are
-    never mixed from different answers.
+    never mixed from different answers. A draw among `arm.failures` was tried, and is not planned.
     """
     _want(arm, len(cases), skip)
     arm.missing, arm.shared, arm.rescore = [], [], []
@@ -31,19 +31,19 @@ def plan_arm(
         wanted = arm.draws(
             [at for at in positions if arm.wanted[at] and not arm.unanswerable(cases[at], at)]
         )
+        wanted = [at for at in wanted if at not in arm.failures]
         held = arm.results.completions(map(arm.key, wanted))
-        usable = [
-            (at, completion)
+        usable = {
+            at: completion
             for at in wanted
             if (completion := held.get(arm.key(at))) is not None and arm.counts(completion)
-        ]
-        pairs = [(cases[at.case], completion) for at, completion in usable]
-        lacking = {usable[position] for position in missing_scores(arm.results, pairs, scorers)}
-        arm.rescore += [at for at, completion in lacking if completion.text is not None]
-        fine = {at for at, completion in usable if completion.text is not None}
-        fine |= {each[0] for each in usable if each not in lacking}
+        }
+        pairs = [(cases[at.case], completion) for at, completion in usable.items()]
+        order = list(usable)
+        lacking = {order[place] for place in missing_scores(arm.results, pairs, scorers)}
+        arm.rescore += [at for at in order if at in lacking and usable[at].text is not None]
         for at in wanted:
-            if at not in fine:
+            if at not in usable or (at in lacking and usable[at].text is None):
                 (arm.shared if arm.key(at) in asked else arm.missing).append(at)
                 asked.add(arm.key(at))
 
@@ -52,6 +52,15 @@ def _want(arm: Arm, cases: int, skip: frozenset[int]) -> None:
     """The draws that are planned, and further ones of the same model that are held already."""
     planned = tuple(range(arm.repeats))
     arm.wanted = [() if at in skip else planned for at in range(cases)]
+    if arm.evidence_only:
+        arm.wanted = [()] * cases
+        for positions in chunks(range(cases)):
+            kept = arm.results.further(
+                [arm.requests[at] for at in positions], arm.purpose, beyond=0
+            )
+            for at in positions:
+                arm.wanted[at] = kept.get(arm.requests[at], ())
+        return
     if not arm.pools or arm.fresh:
         return
     for positions in chunks([at for at in range(cases) if at not in skip]):
@@ -64,9 +73,10 @@ def _want(arm: Arm, cases: int, skip: frozenset[int]) -> None:
 
 
 def _of_one_model(arm: Arm, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of `further` that the model answered which answered last."""
+    """Those of `further` that count and that the model answered which answered last."""
     keys = [DrawKey(request, arm.purpose, n) for n in (*range(arm.repeats), *further)]
-    held = arm.results.completions(keys)
+    found = arm.results.completions(keys)
+    held = {key: each for key, each in found.items() if arm.counts(each)}
     if not held:
         return ()
     newest = max(held.values(), key=lambda each: each.at or "")

@@ -18,6 +18,8 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Score
 from llmops_cli.flows.arm import Arm, DrawAt, chunks
 from llmops_cli.flows.scoring import Bound, Scorers, unscored_reason
 
+UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredDraw:
@@ -61,16 +63,24 @@ def rows(
     ours = arm_rows(candidate, cases, scorers)
     theirs = repeat(None) if baseline is None else arm_rows(baseline, cases, scorers)
     for case, mine, other in zip(cases, ours, theirs, strict=False):
-        alike = other is not None and not other.planned and other.request == mine.request
         yield row.Row(
             case=case.id,
             candidate=mine,
-            baseline=mine if alike else other,
+            baseline=_beside(mine, other, baseline),
             tags=case.tags,
             critical=case.critical,
             group=case.group,
             known_failing=case.known_failing,
         )
+
+
+def _beside(mine: row.Arm, other: row.Arm | None, baseline: Arm | None) -> row.Arm | None:
+    """What a case is compared with; None where the evidence that is asked about lacks it."""
+    if other is None or baseline is None or other.planned:
+        return other
+    if baseline.evidence_only:
+        return None
+    return mine if other.request == mine.request else other
 
 
 def _arm(
@@ -120,11 +130,8 @@ def _measured(
     scores: Mapping[ScoreKey, Score],
     cases: Sequence[Case],
 ) -> MeasuredDraw:
-    if found is None or not arm.counts(found):
-        failure = arm.failures.get(at) or Failure(
-            kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made"
-        )
-        return MeasuredDraw(outcome=failure, scores={})
+    if at in arm.failures or found is None or not arm.counts(found):
+        return MeasuredDraw(outcome=arm.failures.get(at, UNMADE), scores={})
     given = dict(arm.passing_scores.get(at, {}))
     for bound in due:
         score = scores.get(bound.key(cases[at.case], found.digest)) if bound.kept else None

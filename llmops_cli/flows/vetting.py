@@ -1,4 +1,4 @@
-"""Who may run code here: refused before anything is called or loaded.
+"""Who may run code here, and what a policy may ask: refused before anything is called or loaded.
 
 Code of a pull request must not run because the pull request says so (FAULTS S5). The decision is
 `core.trust`'s; this module brings it what the job and the project say.
@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.trust import CiContext, ci_context, may_run, may_run_code
 from llmops_cli.flows.scoring import Scorers
+from llmops_cli.gate.comparison import PASS_METRIC
 
 
 def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
@@ -38,6 +40,14 @@ def vet_scorers(
                 f"the scorer {kind!r} may not run: {why}",
                 hint=f"a maintainer lists it in llmops.yaml: `trust: [{path}]`",
             )
+
+
+def vet_metrics(scorers: Scorers, policy: Policy) -> None:
+    """Raises `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
+    known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
+    for rule in policy.rules:
+        if isinstance(rule, (NoWorse, Anchor, Floor)) and rule.metric not in known:
+            raise UnknownName("metric", rule.metric, known)
 
 
 def _event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:

@@ -7,16 +7,18 @@ so that a flow never asks the process for anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Identifies, Provider, World
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
+from llmops_cli.core.release import SUBJECT
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.scorers import Check
@@ -24,7 +26,7 @@ from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
-from llmops_cli.stores.runfile import open_run
+from llmops_cli.stores.runfile import RunFile, open_run
 
 FROM_ENVIRONMENT = "env:"
 """How a header in llmops.yaml refers to a secret."""
@@ -38,6 +40,13 @@ class Contender:
     name: str
     target: Target
     version: int | None = None
+
+
+class Evidenced(NamedTuple):
+    """What a case was when it was measured."""
+
+    facts: str
+    request: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,25 +159,50 @@ class Workspace:
         )
         return replace(target, model=reached)
 
-    def evidenced_cases(self, name: str, number: int, evalset: str) -> Mapping[str, str]:
-        """Facts of each case by id, as the newest evidence of a version has them for `evalset`."""
+    def evidenced_cases(self, name: str, number: int, evalset: str) -> Mapping[str, Evidenced]:
+        """The cases of `evalset` by id, as the newest evidence of a version measured them."""
         for evidence in reversed(self.registry.evidence(name, number)):
             if self.registry.has_rows(evidence):
-                rows = self.registry.evidence_rows(evidence)
-                return {row.case: row.facts for row in rows if row.evalset == evalset}
+                return {
+                    row.case: Evidenced(row.facts, row.arms[SUBJECT].request)
+                    for row in self.registry.evidence_rows(evidence)
+                    if row.evalset == evalset and SUBJECT in row.arms
+                }
         return {}
 
-    def reuse_run(self, path: Path) -> None:
-        """Puts into the store what a run file holds, once. Raises `Refused` where it is none."""
-        run = open_run(path)
-        if not self.results.has_taken(run.digest):
-            self.results.ingest(run.digest, *run.held())
+    def evidence_alone(self, name: str, number: int) -> ResultsStore:
+        """A store of what the evidence of a version holds, and of nothing that was drawn since."""
+        store = self.stack.enter_context(open_results(None))
+        for evidence in self.registry.evidence(name, number):
+            if self.registry.has_rows(evidence):
+                store.ingest(evidence.digest, *self.registry.evidence_held(evidence))
+        return store
+
+    def reuse_runs(self, paths: Iterable[Path]) -> None:
+        """Puts into the store what run files hold, once. Raises `Refused` where one is none.
+
+        A partial run only fills what is missing: as further draws, its answers would weigh on the
+        cases that somebody chose to run again.
+        """
+        runs = [open_run(path) for path in paths]
+        for run in sorted(runs, key=_is_partial):
+            if self.results.has_taken(run.digest):
+                continue
+            completions, scores = run.held()
+            if _is_partial(run):
+                held = self.results.completions(key for key, _ in completions)
+                completions = [each for each in completions if each[0] not in held]
+            self.results.ingest(run.digest, completions, scores)
 
     def _reuse_evidence(self, name: str, number: int) -> None:
         """Puts into the store what the committed evidence of a version holds, once."""
         for evidence in self.registry.evidence(name, number):
             if self.registry.has_rows(evidence) and not self.results.has_taken(evidence.digest):
                 self.results.ingest(evidence.digest, *self.registry.evidence_held(evidence))
+
+
+def _is_partial(run: RunFile) -> bool:
+    return any(each.partial is not None for each in run.manifest.evalsets)
 
 
 def open_project(start: Path) -> Project:
