@@ -70,7 +70,7 @@ def design_effect(values: Floats, clusters: Clusters) -> float:
     """How many times the variance of independent cases it is; at least 1.
 
     Where no difference varies, nothing tells how alike the cases of a group are, so the worst is
-    taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0008).
+    taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
     """
     single = float(values.var()) / len(values)
     if single == 0.0:
