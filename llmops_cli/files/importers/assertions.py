@@ -92,6 +92,8 @@ class AssertionReader:
         base = kind if kind in MAPPINGS else kind.removeprefix("not-")
         if written.get("transform") or written.get("contextTransform"):
             raise NotCarried("it looks at a transformed answer", "a `python` scorer")
+        if base in JUDGED and {"provider", "rubricPrompt", "config"} & set(written):
+            raise NotCarried("it names a judge or a judge's prompt of its own", "a scorer of yours")
         asked = _Asked(
             kind=base,
             value=self._value(written.get("value"), values, base),

@@ -59,7 +59,7 @@ WRITTEN = {
     name: field.alias or name for name, field in ModelParameters.model_fields.items()
 }  # as it stands in a file
 KEY_FROM_ENV = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}|\$\{?(\w+)\}?|env:(\w+)")
-OTHER_PARTS = frozenset({"id", "label", "config", "prompts", "delay"})
+OTHER_PARTS = frozenset({"id", "label", "config", "prompts"})
 
 Where: TypeAlias = Callable[..., Location]
 
@@ -105,8 +105,10 @@ class ProviderReader:
         if parameters := self._parameters(config, lambda *at: where("config", *at)):
             fields["modelParameters"] = parameters
         for part in sorted(set(spec) - OTHER_PARTS):
-            why = "it changes requests or answers in promptfoo's own way"
-            self._notes.lost(where(part), f"'{part}' of {name!r}", why, "an application as target")
+            why = "it belongs to promptfoo's runner"
+            self._notes.lost(
+                where(part), f"'{part}' of {name!r}", why, "limits of the model, or nothing"
+            )
         label = spec.get("label")
         label = label if isinstance(label, str) else None
         prompts = spec.get("prompts")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_cli.core.errors import Location
+from llmops_cli.files.importers.cells import assertion_of_cell, test_of_row
 from llmops_cli.files.importers.notes import NotCarried, Notes
 from llmops_cli.files.importers.nunjucks import rendered
 from llmops_cli.files.importers.source import Nearby, is_file, mapping
@@ -21,11 +22,6 @@ from llmops_cli.files.yaml import Document
 
 MAX_EXPANDED = 10_000
 """Tests that lists among the variables may multiply to."""
-IN_CELL = re.compile(
-    r"(?P<type>(?:not-)?[a-z][a-z-]+)(?:\((?P<at>\d+(?:\.\d+)?)\))?(?::(?P<v>.*))?", re.S
-)
-CONFIGURED = re.compile(r"__config:__expected(\d*):threshold")
-LISTS = ("contains-all", "contains-any", "icontains-all", "icontains-any")
 IMAGES = re.compile(r"\.(png|jpe?g|gif|webp|bmp|svg|pdf|mp3|wav|mp4|mov|avi)$", re.I)
 KNOWN = frozenset({"vars", "assert", "description", "metadata", "options", "threshold"})
 OPTIONS = frozenset({"disableVarExpansion", "runSerially", "provider", "disableDefaultAsserts"})
@@ -78,8 +74,11 @@ class SuiteReader:
                     yield from self.read(each, document, *place, position)
         elif isinstance(written, dict):
             yield from self._test(written, document, *place)
-        elif written is None:
+        elif written is None and place == ("tests",):
             yield from self._expanded(self._default)
+        else:
+            where = document.where(*place)
+            self._notes.lost(where, "a test", "it is no mapping and no path", "write its variables")
 
     def _default_test(self, document: Document) -> FoundTest:
         written: Any = mapping(document.data).get("defaultTest")
@@ -93,6 +92,9 @@ class SuiteReader:
                 return empty
             written = document.data
         if not isinstance(written, dict):
+            if written is not None:
+                why = "it is no mapping and no file"
+                self._notes.lost(empty.where, "'defaultTest'", why, "write it out")
             return empty
         return self._plain(written, document, place, FoundTest(where=document.where(*place)))
 
@@ -117,7 +119,6 @@ class SuiteReader:
         default: FoundTest,
     ) -> FoundTest:
         """The test as it is written, over the defaults."""
-        where = document.where(*place)
         for part in sorted(set(written) - KNOWN):
             why = "it belongs to promptfoo's runner"
             self._notes.lost(
@@ -131,6 +132,9 @@ class SuiteReader:
         values = written.get("vars")
         if isinstance(values, str):
             values = self._file_of_vars(values, document.where(*place, "vars"))
+        elif values is not None and not isinstance(values, dict):
+            where = document.where(*place, "vars")
+            self._notes.lost(where, "the variables of a test", "they are no mapping", "name each")
         assertions = written.get("assert")
         listed = assertions if isinstance(assertions, list) else [assertions] if assertions else []
         found = (
@@ -144,7 +148,7 @@ class SuiteReader:
             assertions=(*default.assertions, *found),
             description=description if isinstance(description, str) else None,
             metadata={**default.metadata, **mapping(written.get("metadata"))},
-            where=where,
+            where=document.where(*place),
         )
 
     def _options(
@@ -160,7 +164,7 @@ class SuiteReader:
     ) -> Iterator[Assertion]:
         where = document.where(*place)
         if isinstance(written, str):
-            yield Assertion(written=self._from_cell(written), where=where)
+            yield Assertion(written=assertion_of_cell(written, self._known), where=where)
             return
         if not isinstance(written, dict):
             self._notes.lost(where, "an assertion", "it is no mapping", "write its type")
@@ -212,75 +216,19 @@ class SuiteReader:
             except ValueError as error:
                 self._notes.lost(where, "a test", f"it is not JSON: {error}", "mend the line")
                 continue
-            row = data if isinstance(data, dict) else {}
-            yield from self._test(row, Document(path, row, {(): number}, {}))
+            yield from self.read([data], Document(path, [data], {(): number}, {}))
 
     def _table(self, text: str, path: str) -> Iterator[FoundTest]:
         reader = csv.reader(io.StringIO(text, newline=""))
         header = [each.strip() for each in next(reader, [])]
         for row in reader:
-            if any(cell.strip() for cell in row):
+            if len(row) > len(header):
                 where = Location(path=path, line=reader.line_num)
-                cells = dict(zip(header, row, strict=False))
-                yield from self._expanded(self._row(cells, where))
-
-    def _row(self, cells: Mapping[str, str], where: Location) -> FoundTest:
-        values: dict[str, Any] = {}
-        metadata: dict[str, Any] = {}
-        assertions: list[dict[str, Any]] = []
-        for name, cell in cells.items():
-            if name.startswith("__expected"):
-                if cell.strip():
-                    assertions.append(self._from_cell(cell.strip()))
-            elif name.startswith("__metadata:"):
-                key = name.removeprefix("__metadata:")
-                if cell.strip() and key.endswith("[]"):
-                    metadata[key[:-2]] = [each.strip() for each in cell.split(",")]
-                elif cell.strip():
-                    metadata[key] = cell
-            elif name.startswith("__") and CONFIGURED.fullmatch(name) is None:
-                self._special(name, cell, where)
-            elif not name.startswith("__"):
-                values[name] = cell
-        for position, each in enumerate(assertions):
-            each |= _thresholds(cells, position)  # noqa: PLW2901 - filled in place
-        metric = cells.get("__metric")
-        if metric:
-            assertions = [{**each, "metric": metric} for each in assertions]
-        return FoundTest(
-            values={**self._default.values, **values},
-            assertions=(
-                *self._default.assertions,
-                *(Assertion(written=each, where=where) for each in assertions),
-            ),
-            description=cells.get("__description") or None,
-            metadata={**self._default.metadata, **metadata},
-            where=where,
-        )
-
-    def _special(self, name: str, cell: str, where: Location) -> None:
-        if name not in ("__description", "__metric") and cell.strip():
-            why = "it steers promptfoo's runner"
-            self._notes.lost(where, f"the column '{name}'", why, "write it into prompt or scorers")
-
-    def _from_cell(self, cell: str) -> dict[str, Any]:
-        """What `contains:Paris` and its like mean; any other text must be the answer."""
-        if re.match(r"(javascript|fn|eval|python|file):", cell):
-            return {"type": "python" if cell.startswith("python") else "javascript", "value": cell}
-        if cell.startswith("grade:"):
-            return {"type": "llm-rubric", "value": cell.removeprefix("grade:").strip()}
-        found = IN_CELL.fullmatch(cell)
-        if found is None or found["type"].removeprefix("not-") not in self._known:
-            return {"type": "equals", "value": cell}
-        written: dict[str, Any] = {"type": found["type"]}
-        if found["v"] is not None:
-            value: Any = found["v"].strip()
-            if found["type"].removeprefix("not-") in LISTS:
-                value = [each.strip() for each in value.split(",")]
-            written["value"] = value
-        if found["at"] is not None:
-            written["threshold"] = float(found["at"])
-        return written
+                why = f"the header has {len(header)} columns"
+                self._notes.lost(where, f"{len(row) - len(header)} cells", why, "name each column")
+            if any(cell.strip() for cell in row):
+                test = test_of_row(dict(zip(header, row, strict=False)), self._known)
+                yield from self._test(test, Document(path, test, {(): reader.line_num}, {}))
 
     def _file_of_vars(self, reference: str, where: Location) -> Mapping[str, Any]:
         try:
@@ -327,15 +275,6 @@ class SuiteReader:
         if value.endswith((".yaml", ".yml")):
             return json.dumps(self._nearby.document(value).data, ensure_ascii=False)
         return self._nearby.text(value).strip()
-
-
-def _thresholds(cells: Mapping[str, str], position: int) -> dict[str, float]:
-    """What the columns `__config:__expected…:threshold` say about one assertion."""
-    for name, cell in cells.items():
-        found = CONFIGURED.fullmatch(name)
-        if found is not None and int(found[1] or 1) == position + 1 and cell.strip():
-            return {"threshold": float(cell)}
-    return {}
 
 
 def _templated(value: Any) -> bool:

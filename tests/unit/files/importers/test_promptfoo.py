@@ -206,3 +206,45 @@ def test_a_bomb_of_aliases_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="nothing that can be imported"):
         imported(tmp_path, "services: {web: {}}")
+
+
+def test_a_table_says_what_it_means_in_columns_of_its_own(tmp_path: Path) -> None:
+    table = (
+        "x,__expected,__description,__metadata:kind,__prefix,__config:__expected:threshold\n"
+        "a,levenshtein:0123456789,First,short,Dear,1\n"
+        "b,is-json,,,,,surplus\n"
+    )
+    made = imported(tmp_path, ONE + "tests: file://t.csv", t__csv=table)
+    first, second = cases(made)
+    assert first == {
+        "id": "First",
+        "inputs": {"x": "a"},
+        "scorers": [{"similarity": {"value": "0123456789", "min": 0.9}}],
+        "metadata": {"kind": "short"},
+    }
+    assert second["scorers"] == [{"json": {"fence": False}}]
+    assert [(str(each.where), each.what) for each in made.notes if each.lost] == [
+        ("t.csv:2", "the option 'prefix'"),
+        ("t.csv:3", "1 cells"),
+    ]
+
+
+@pytest.mark.parametrize("tests", ["[7]", "[{vars: [1]}]", "file://t.jsonl", "s3://bucket/t.csv"])
+def test_what_is_no_test_is_told(tmp_path: Path, tests: str) -> None:
+    made = imported(tmp_path, ONE + f"tests: {tests}\n", t__jsonl="7\n[\n")
+    assert any(each.lost for each in made.notes)
+
+
+def test_what_belongs_to_the_runner_is_told_one_by_one(tmp_path: Path) -> None:
+    config = ONE + (
+        "evaluateOptions: {repeat: 3, maxConcurrency: 2}\nscenarios: []\n"
+        "tests: [{vars: {x: a}, threshold: 0.5, provider: openai:o3, assert: [{type: is-json}]}]\n"
+    )
+    made = imported(tmp_path, config)
+    assert made.evalsets[0].repeats == 3
+    assert {each.what for each in made.notes} == {
+        "the option 'maxConcurrency'",
+        "'scenarios'",
+        "'provider' of a test",
+        "'threshold' of a test",
+    }
