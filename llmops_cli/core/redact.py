@@ -1,9 +1,10 @@
 """Takes secrets out of everything that enters and everything that leaves.
 
 A secret is the value of an environment variable that is named as one, or that a model or header
-of the project refers to. It is looked for as it stands and in the forms in which it travels:
-URL-encoded, base64 and JSON-escaped; a value of several lines also line by line. Text without
-secrets costs a substring search per form and is returned as it came.
+of the project refers to, and the password in any URL of the environment (a proxy's). It is looked
+for as it stands and in the forms in which it travels: URL-encoded, base64 and JSON-escaped; a
+value of several lines also line by line. Text without secrets costs a substring search per form
+and is returned as it came.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from urllib.parse import quote, quote_plus
 
 from llmops_cli.core.digest import Json
@@ -25,6 +27,9 @@ _NAMED_AS_SECRET = re.compile(
     r"(?:_|$)",
     re.IGNORECASE,
 )
+
+
+_PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 
 
 class Redactor:
@@ -41,11 +46,13 @@ class Redactor:
     def of(cls, environ: Mapping[str, str], names: Iterable[str] = ()) -> Redactor:
         """The secrets of `environ`: every variable of `names`, and those named as secrets."""
         listed = frozenset(names)
-        return cls(
+        values = [
             value
             for name, value in environ.items()
             if name in listed or _NAMED_AS_SECRET.search(name)
-        )
+        ]
+        passwords = (_PASSWORD_IN_URL.findall(value) for value in environ.values())
+        return cls([*values, *chain.from_iterable(passwords)])
 
     def __bool__(self) -> bool:
         """Whether there is any secret to take out."""

@@ -104,15 +104,15 @@ class Ledger:
     def _exceeded(self, share: Share) -> str | None:
         budget, total = self._budget, self._spent + self._reserved + share
         if budget.calls is not None and total.calls > budget.calls:
-            return f"the budget of {budget.calls:,} calls is used up"
+            return f"the budget is used up: --max-calls {budget.calls}"
         if budget.tokens is not None and total.tokens > budget.tokens:
-            return f"the budget of {budget.tokens:,} tokens does not cover another call"
+            return f"the budget does not cover another call: --max-tokens {budget.tokens}"
         if budget.cost is not None and total.cost > budget.cost:
-            return f"the budget of ${budget.cost:,.2f} does not cover another call"
+            return f"the budget does not cover another call: --max-cost {budget.cost:g}"
         if budget.seconds is not None:
             elapsed = anyio.current_time() - self._started
             if elapsed >= budget.seconds:
-                return f"the time allowed, {budget.seconds:g} s, is over"
+                return f"the time allowed is over: --max-seconds {budget.seconds:g}"
         return None
 
 

@@ -135,7 +135,7 @@ class Lane:
             return replace(outcome, latency=latency, cost=cost)
         return Failure(
             kind=FailureKind.TIMEOUT,
-            message=f"no whole answer within {self._timeout:g} s",
+            message=f"no whole answer within {self._timeout:g} s (`timeout` in llmops.yaml)",
             retryable=True,
         )
 

@@ -235,6 +235,8 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
 
 
 def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
+    for arm in each.arms:
+        yield from _causes(arm)
     yield from each.contest.notes
     yield from each.notes
     known = [case.id for case in each.round.cases if case.known_failing]
@@ -248,20 +250,48 @@ def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
         yield f"judged by an uncalibrated model: {', '.join(judged)}"
 
 
+def _causes(arm: Arm) -> Iterator[str]:
+    """Why draws failed: each kind of failure once, in the words of its first."""
+    counts = Counter(failure.kind for failure in arm.failures.values())
+    said = {failure.kind: failure.message for failure in reversed(arm.failures.values())}
+    for kind, count in counts.most_common():
+        draws = "draw" if count == 1 else "draws"
+        yield f"{count:,} {arm.role} {draws} not measured: {said[kind]}"
+
+
+def _after_pass(contest: Contest, *, partial: bool) -> Iterator[str]:
+    name, version, baseline = contest.prompt, contest.candidate.version, contest.baseline
+    unchanged = baseline and baseline.target.digest == contest.candidate.target.digest
+    if partial:
+        yield f"llmops eval {name}   # every case: a partial run is no evidence"
+    elif unchanged or not contest.against_environment:
+        return
+    elif contest.borrowed:
+        yield f"name the model in {name} and release it: a version freezes both"
+    elif version is None:
+        yield f"llmops release {name}   # then measure and promote it"
+    else:
+        yield f"llmops promote {name}@v{version} --to {contest.environment} -m 'why'"
+
+
+def _lasting(contest: Contest, run: Run) -> bool:
+    """Whether something failed that asking again does not mend."""
+    arms = (arm for each, _ in run.of(contest) for arm in each.arms)
+    return any(not failure.retryable for arm in arms for failure in arm.failures.values())
+
+
 def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
-    name, version = contest.prompt, contest.candidate.version
+    name = contest.prompt
     if run.interrupted:
         yield "run the same command again: everything that was answered is kept"
         return
     match verdict.decision:
-        case Decision.PASS if contest.watch or not contest.against_environment:
-            return
-        case Decision.PASS if version is None:
-            yield f"llmops release {name}   # then measure and promote it"
         case Decision.PASS:
-            yield f"llmops promote {name}@v{version} --to {contest.environment} -m 'why'"
+            yield from _after_pass(contest, partial=run.partial is not None)
         case Decision.FAIL:
             yield f"fix {name}, or look at every case: llmops eval {name} --verbose"
+        case Decision.INCOMPLETE if _lasting(contest, run):
+            yield "mend what the notes say, then run the same command: only what is missing is called"
         case Decision.INCOMPLETE:
             yield "run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if contest.baseline is None:

@@ -23,8 +23,17 @@ class Access:
     """What a client is opened with."""
 
     key: str
+    key_env: str
+    """The variable that holds the key, or would."""
     base_url: str | None
     headers: Mapping[str, str]
+
+    @property
+    def about_key(self) -> str:
+        """What to do where the server refuses the key."""
+        if self.key == NO_KEY:
+            return f"no key was sent: {self.key_env} is not set"
+        return f"check the key in {self.key_env}"
 
 
 def access(model: Model, world: World, *, key_env: str) -> Access:
@@ -49,7 +58,7 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
                 hint=f"export {name}=…, or name another variable with `api_key_env`",
             )
         key = NO_KEY
-    return Access(key=key, base_url=base_url, headers=_headers(model, world))
+    return Access(key=key, key_env=name, base_url=base_url, headers=_headers(model, world))
 
 
 def _headers(model: Model, world: World) -> dict[str, str]:

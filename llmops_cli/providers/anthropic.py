@@ -19,7 +19,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
-from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.access import Access, access, known_parameters
 from llmops_cli.providers.messages import SAME, body
 from llmops_cli.providers.wire import Wire, count, open_wire, unusable
 
@@ -67,8 +67,9 @@ class Anthropic:
 async def open_anthropic(model: Model, world: World) -> AsyncIterator[Anthropic]:
     """A client of `model`. Raises `Refused` where its configuration can never work."""
     _check_parameters(model.name, model.parameters)
-    url, headers = await _endpoint(model, world)
-    async with open_wire(url, headers, world.environ) as wire:
+    given = access(model, world, key_env="ANTHROPIC_API_KEY")
+    url, headers = await _endpoint(given)
+    async with open_wire(url, headers, world.environ, about_key=given.about_key) as wire:
         yield Anthropic(model.name, wire)
 
 
@@ -81,9 +82,8 @@ def _check_parameters(name: str, parameters: Mapping[str, Json]) -> None:
     known_parameters(name, parameters, KNOWN, vendor="anthropic")
 
 
-async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+async def _endpoint(given: Access) -> tuple[str, dict[str, str]]:
     """Where the SDK would post to, and with which headers."""
-    given = access(model, world, key_env="ANTHROPIC_API_KEY")
     base = (given.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
     async with AsyncAnthropic(
         api_key=given.key, base_url=base, default_headers=given.headers

@@ -17,7 +17,7 @@ from typing import Any, cast
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
-from llmops_cli.providers.access import access, known_parameters
+from llmops_cli.providers.access import Access, access, known_parameters
 from llmops_cli.providers.chat import body
 from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusable
 
@@ -58,14 +58,14 @@ class OpenAI:
 async def open_openai(model: Model, world: World) -> AsyncIterator[OpenAI]:
     """A client of `model`. Raises `Refused` where its configuration can never work."""
     known_parameters(model.name, model.parameters, KNOWN, vendor="openai")
-    url, headers = await _endpoint(model, world)
-    async with open_wire(url, headers, world.environ) as wire:
+    given = access(model, world, key_env="OPENAI_API_KEY")
+    url, headers = await _endpoint(given, world)
+    async with open_wire(url, headers, world.environ, about_key=given.about_key) as wire:
         yield OpenAI(model.name, wire)
 
 
-async def _endpoint(model: Model, world: World) -> tuple[str, dict[str, str]]:
+async def _endpoint(given: Access, world: World) -> tuple[str, dict[str, str]]:
     """Where to post to, and with which headers."""
-    given = access(model, world, key_env="OPENAI_API_KEY")
     if given.base_url is None:
         sdk = import_module("llmops_cli.providers.openai_sdk")
         official = replace(given, base_url=BASE_URL)

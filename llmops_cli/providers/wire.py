@@ -2,8 +2,8 @@
 
 The SDKs spend 0.5–1.5 ms of CPU per call; this takes 0.1 (record 0004). They say where to and
 with which headers, this module does the rest: one connection pool, no redirects, a cap on the
-decoded body, and everything that can go wrong turned into a `Failure` by the tables below. The
-deadline is the engine's.
+decoded body, and everything that can go wrong turned into a `Failure` (`trouble`). The deadline
+is the engine's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
 
@@ -21,85 +21,32 @@ import certifi
 
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.trouble import (
+    CONNECTING,
+    NAMED,
+    SHOWN,
+    STATUSES,
+    Endpoint,
+    refused,
+    translated,
+)
 from llmops_cli.providers.waits import retry_after
 
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
-CONNECTING = 10.0
-"""Seconds to reach a server before it counts as unreachable."""
 IDLE = 30.0
 """Seconds that an unused connection is kept."""
-SHOWN = 300
-"""Characters of a server's own words in a message."""
-
-Class: TypeAlias = tuple[FailureKind, bool]
-"""Where it went wrong, and whether asking again may help."""
-
-STATUSES: Mapping[int, Class] = {
-    400: (FailureKind.BAD_REQUEST, False),
-    401: (FailureKind.AUTHENTICATION, False),
-    402: (FailureKind.RATE_LIMITED, False),  # no credit left: a quota that waiting does not fill
-    403: (FailureKind.AUTHENTICATION, False),
-    404: (FailureKind.NOT_FOUND, False),
-    408: (FailureKind.TIMEOUT, True),
-    409: (FailureKind.SERVER, True),
-    412: (FailureKind.BAD_REQUEST, False),
-    413: (FailureKind.BAD_REQUEST, False),
-    422: (FailureKind.BAD_REQUEST, False),
-    429: (FailureKind.RATE_LIMITED, True),
-    431: (FailureKind.BAD_REQUEST, False),
-    499: (FailureKind.SERVER, True),
-    500: (FailureKind.SERVER, True),
-    501: (FailureKind.BAD_REQUEST, False),
-    502: (FailureKind.SERVER, True),
-    503: (FailureKind.OVERLOADED, True),
-    504: (FailureKind.SERVER, True),
-    529: (FailureKind.OVERLOADED, True),
-}
-
-EXCEPTIONS: Mapping[type[Exception], Class] = {
-    aiohttp.InvalidURL: (FailureKind.BAD_REQUEST, False),
-    aiohttp.NonHttpUrlClientError: (FailureKind.BAD_REQUEST, False),
-    aiohttp.ClientSSLError: (FailureKind.CONNECTION, False),
-    aiohttp.ServerFingerprintMismatch: (FailureKind.CONNECTION, False),
-    aiohttp.ClientHttpProxyError: (FailureKind.CONNECTION, False),
-    aiohttp.ClientConnectionError: (FailureKind.CONNECTION, True),
-    aiohttp.ClientPayloadError: (FailureKind.CONNECTION, True),
-    aiohttp.ClientResponseError: (FailureKind.BAD_ANSWER, True),
-    aiohttp.ClientError: (FailureKind.CONNECTION, True),
-    ssl.SSLError: (FailureKind.CONNECTION, False),
-    OSError: (FailureKind.CONNECTION, True),
-}
-"""The first that fits rules: narrow before wide."""
-
-_NAMED: Mapping[str, int] = {
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "billing_error": 402,
-    "insufficient_quota": 402,
-    "billing_hard_limit_reached": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "invalid_request_error": 400,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-    "overloaded": 529,
-}
-"""Error types and codes of both APIs, as the status they go with."""
 
 
 class Wire:
     """One endpoint: `post` sends a request body and returns the JSON object that came back."""
 
-    __slots__ = ("_session", "_url")
+    __slots__ = ("_endpoint", "_session", "_url")
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
         self._session = session
-        self._url = url
+        self._endpoint = endpoint
+        self._url = endpoint.url
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """The answer as a JSON object, or what went wrong."""
@@ -108,7 +55,7 @@ class Wire:
             async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
                 raw = await _read(response)
         except (aiohttp.ClientError, OSError) as error:
-            return translated(error)
+            return translated(error, self._endpoint)
         if raw is None:
             return Failure(
                 kind=FailureKind.TOO_LARGE,
@@ -116,24 +63,32 @@ class Wire:
                 status=response.status,
             )
         if not 200 <= response.status < 300:
-            return _refusal(response, raw)
-        return _answer(response, raw)
+            return _refusal(response, raw, self._endpoint)
+        return _answer(response, raw, self._endpoint)
 
 
 @asynccontextmanager
 async def open_wire(
-    url: str, headers: Mapping[str, str], environ: Mapping[str, str]
+    url: str,
+    headers: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    about_key: str = "check the key",
 ) -> AsyncIterator[Wire]:
-    """A wire to `url`, through the proxy and with the certificates that the environment names."""
+    """A wire to `url`, through the proxy and with the certificates that the environment names.
+
+    `about_key`: what to do where the server refuses the key.
+    """
+    proxy = proxy_for(url, environ)
     session = aiohttp.ClientSession(
         headers=headers,
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=_tls(url)),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=proxy_for(url, environ),
+        proxy=proxy,
     )
     async with session:
-        yield Wire(session, url)
+        yield Wire(session, Endpoint(url=url, proxy=proxy, about_key=about_key))
 
 
 def _tls(url: str) -> ssl.SSLContext | bool:
@@ -158,20 +113,6 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
     return named.get(f"{parts.scheme}_proxy") or named.get("all_proxy") or None
 
 
-def translated(error: Exception) -> Failure:
-    """The failure that a transport's exception stands for."""
-    kind, retryable = next(each for known, each in EXCEPTIONS.items() if isinstance(error, known))
-    said = " ".join(str(error).split())[:SHOWN]
-    name = type(error).__name__
-    return Failure(
-        kind=kind,
-        message=f"the connection failed: {name}: {said}"
-        if said
-        else f"the connection failed: {name}",
-        retryable=retryable,
-    )
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """The decoded body; None where it is larger than the cap, which closes the connection."""
     length = response.content_length
@@ -188,7 +129,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(chunks)
 
 
-def _refusal(response: aiohttp.ClientResponse, raw: bytes) -> Failure:
+def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -> Failure:
     """What a status outside 2xx means; the server's own words where it has any."""
     status = response.status
     if 300 <= status < 400:
@@ -199,42 +140,29 @@ def _refusal(response: aiohttp.ClientResponse, raw: bytes) -> Failure:
             status=status,
         )
     error = _error_in(_parsed(raw))
-    return _failure(
+    return refused(
         status,
         _words(error) or _shown(raw) or (response.reason or ""),
+        endpoint,
         named=_named(error),
         wait=retry_after(response.headers),
     )
 
 
-def _answer(response: aiohttp.ClientResponse, raw: bytes) -> dict[str, Any] | Failure:
+def _answer(
+    response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint
+) -> dict[str, Any] | Failure:
     parsed = _parsed(raw)
     if not isinstance(parsed, dict):
         kind = response.headers.get("content-type", "no content type").split(";")[0]
         size = f"{len(raw)} bytes, {short(digest_bytes(raw))}"
-        return _unreadable(f"the answer is not JSON, got {kind} ({size}): {_shown(raw, 80)}")
+        where = endpoint.told("{url}")
+        return _unreadable(f"{where} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
     error = _error_in(parsed)
     if error:
-        wait = retry_after(response.headers)
-        named = _named(error)
-        return _failure(200, _words(error) or _shown(raw), named=named or 500, wait=wait)
+        wait, named = retry_after(response.headers), _named(error) or 500
+        return refused(200, _words(error) or _shown(raw), endpoint, named=named, wait=wait)
     return cast("dict[str, Any]", parsed)
-
-
-def _failure(status: int, words: str, *, named: int | None, wait: float | None) -> Failure:
-    """`named`: the status that the body's error type stands for; it rules at 200 and 429."""
-    meant = named if named is not None and status in {200, 429} else status
-    fallback = (FailureKind.SERVER, True) if meant >= 500 else (FailureKind.BAD_REQUEST, False)
-    kind, retryable = STATUSES.get(meant, fallback)
-    return Failure(
-        kind=kind,
-        message=f"the server answered {status}: {words}"
-        if words
-        else f"the server answered {status}",
-        status=status,
-        retryable=retryable,
-        retry_after=wait,
-    )
 
 
 def unusable(what: str) -> Failure:
@@ -269,8 +197,8 @@ def _named(error: Json) -> int | None:
     for name in (error.get("code"), error.get("type")):
         if isinstance(name, int) and name in STATUSES:
             return name
-        if isinstance(name, str) and (name in _NAMED or name.isdigit()):
-            return _NAMED.get(name) or int(name)
+        if isinstance(name, str) and (name in NAMED or name.isdigit()):
+            return NAMED.get(name) or int(name)
     return None
 
 

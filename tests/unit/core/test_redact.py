@@ -113,3 +113,11 @@ def test_a_megabyte_of_clean_text_takes_milliseconds() -> None:
     started = time.process_time()
     redact(text)
     assert time.process_time() - started < 0.5
+
+
+def test_the_password_in_a_url_of_the_environment_is_a_secret() -> None:
+    redact = Redactor.of({"HTTPS_PROXY": "http://team:pr0xy-pass@proxy.internal:3128"})
+    assert redact("407 from http://team:pr0xy-pass@proxy.internal:3128") == (
+        "407 from http://team:[redacted]@proxy.internal:3128"
+    )
+    assert redact("team proxy.internal") == "team proxy.internal"

@@ -35,7 +35,7 @@ def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
         ledger.settle(first, first)
         return await ledger.reserve(Share(calls=1, tokens=50))
 
-    assert in_virtual_time(main) == "the budget of 100 tokens does not cover another call"
+    assert in_virtual_time(main) == "the budget does not cover another call: --max-tokens 100"
 
 
 def test_a_closed_ledger_keeps_nobody_waiting() -> None:
@@ -45,7 +45,7 @@ def test_a_closed_ledger_keeps_nobody_waiting() -> None:
         ledger.close()
         return await ledger.reserve(Share(calls=1))
 
-    assert in_virtual_time(main) == "the budget of 1 calls is used up"
+    assert in_virtual_time(main) == "the budget is used up: --max-calls 1"
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])

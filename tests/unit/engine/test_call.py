@@ -257,7 +257,7 @@ def test_the_deadline_is_named_in_the_failure() -> None:
     outcome = failed(ask_once(Scripted(then=1e9), of=model(timeout=1.5, retries=0)))
     assert (outcome.kind, outcome.message) == (
         FailureKind.TIMEOUT,
-        "no whole answer within 1.5 s",
+        "no whole answer within 1.5 s (`timeout` in llmops.yaml)",
     )
 
 
@@ -318,7 +318,7 @@ def test_the_time_allowed_starts_no_call_after_it_is_over() -> None:
     provider = Scripted(then=1.0)
     outcomes, _ = ask_many(provider, 100, of=model(max_concurrency=1), budget=Budget(seconds=10.5))
     assert kinds(outcomes) == {"completion": 11, "budget": 89}
-    assert "the time allowed, 10.5 s, is over" in failed(outcomes[-1]).message
+    assert "the time allowed is over: --max-seconds 10.5" in failed(outcomes[-1]).message
 
 
 def test_a_budget_of_dollars_without_a_price_is_refused_before_any_call() -> None:

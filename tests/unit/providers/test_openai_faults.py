@@ -109,7 +109,7 @@ def test_a_server_in_trouble_is_asked_again(code: int) -> None:
 def test_a_refusal_is_final_and_in_the_words_of_the_server(code: int, kind: FailureKind) -> None:
     outcome, server = ask(faulty.status(code, message="because I say so"))
     assert (failed(outcome).kind, failed(outcome).status) == (kind, code)
-    assert failed(outcome).message == f"the server answered {code}: because I say so"
+    assert failed(outcome).message.startswith(f"the server answered {code}: because I say so (")
     assert server.requests == 1
 
 
@@ -155,7 +155,7 @@ def test_a_closed_port_ends_the_run_within_seconds() -> None:
         FailureKind.CONNECTION,
         FailureKind.NOT_ATTEMPTED,
     }
-    assert "Cannot connect to host" in found[-1].message
+    assert f"nobody answers at http://127.0.0.1:{port}/v1" in found[-1].message
 
 
 def test_a_host_that_nothing_resolves_is_a_failure_of_the_connection() -> None:
@@ -186,7 +186,7 @@ def test_truncated_json_is_asked_for_once_more_and_named_by_its_digest() -> None
     outcome, server = ask(then=faulty.truncated())
     assert failed(outcome).kind is FailureKind.BAD_ANSWER
     assert server.requests == 2
-    assert "is not JSON, got application/json" in failed(outcome).message
+    assert "answers no JSON but application/json" in failed(outcome).message
     assert " bytes, " in failed(outcome).message
 
 
@@ -204,15 +204,15 @@ def test_a_200_with_an_error_is_that_error(error: str, kind: FailureKind, again:
     said = faulty.error_object(error, "upstream says no")
     outcome, _ = ask(said, retries=0)
     assert failed(outcome).kind is kind
-    assert failed(outcome).message == "the server answered 200: upstream says no"
+    assert failed(outcome).message.startswith("the server answered 200: upstream says no")
     outcome, _ = ask(said)
     assert isinstance(outcome, Completion) is again
 
 
 def test_a_login_page_is_named_for_what_it_is() -> None:
-    outcome, _ = ask(then=faulty.html())
+    outcome, server = ask(then=faulty.html())
     message = failed(outcome).message
-    assert message.startswith("the answer is not JSON, got text/html (")
+    assert message.startswith(f"{server.url}/chat/completions answers no JSON but text/html (")
     assert message.endswith("<!DOCTYPE html><html><h1>Please log in</h1></html>")
 
 

@@ -16,7 +16,8 @@ import pytest
 from aiohttp import client_exceptions
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.providers.wire import EXCEPTIONS, STATUSES, open_wire, proxy_for, translated
+from llmops_cli.providers.trouble import EXCEPTIONS, STATUSES, Endpoint, translated
+from llmops_cli.providers.wire import open_wire, proxy_for
 from tests.servers import faulty
 
 NOT_ON_OUR_WIRE = {
@@ -134,10 +135,13 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_an_exception_is_told_by_its_name(error: Exception, kind: FailureKind) -> None:
-    failure = translated(error)
+def test_an_exception_becomes_a_sentence_about_the_host(
+    error: Exception, kind: FailureKind
+) -> None:
+    failure = translated(error, Endpoint(url="https://user:pass@models.internal/v1"))
     assert failure.kind is kind
-    assert type(error).__name__ in failure.message
+    assert "https://models.internal" in failure.message
+    assert "pass" not in failure.message
 
 
 def test_every_status_has_one_place_and_no_4xx_but_the_passing_ones_is_asked_again() -> None:
