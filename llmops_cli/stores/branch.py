@@ -44,8 +44,9 @@ class Branch:
     def undecided(self) -> tuple[str, ...]:
         """Files that decide, and are not as the commit that is checked out has them."""
         tracked = self._do("status", "--porcelain", "--untracked-files=no", "--", ".")
-        added = self._do("status", "--porcelain", "--untracked-files=all", "--", *_DECIDES)
-        paths = {line[3:] for line in f"{tracked}\n{added}".splitlines() if line}
+        decides = self._do("status", "--porcelain", "--untracked-files=all", "--", *_DECIDES)
+        changed = [line for line in tracked.splitlines() if not line.startswith("A")]
+        paths = {line[3:] for line in (*changed, *decides.splitlines())}
         return tuple(sorted(path for path in paths if REGISTRY not in Path(path).parts))
 
     def commit(self, message: str) -> str | None:
@@ -178,6 +179,9 @@ def _trouble(what: str, said: str) -> LlmopsError:
         return Refused(message, hint=hint)
     if what == "commit":
         return Refused(message, hint="git said no (a hook?); nothing was committed")
+    if ".lock'" in said:
+        hint = "if no git is at work, delete that file: one was killed"
+        return Unmeasured(message, hint=hint)
     hint = "nothing was pushed; when git works again, run the same command"
     return Unmeasured(message, hint=hint)
 

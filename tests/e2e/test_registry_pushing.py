@@ -1,0 +1,242 @@
+"""Promotions brought into git: committed, pushed, raced for; never forced, never half there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.shop import Shop, a_shop, git
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """The shared repository: v1 of two prompts runs in production."""
+    shop = a_shop(tmp_path / "seed", "support", "intent")
+    shop.first()
+    folder = tmp_path / "shared.git"
+    git(tmp_path, "clone", "-q", "--bare", str(shop.root), str(folder))
+    return folder
+
+
+def checkout(bare: Path, name: str, *how: str) -> Shop:
+    """A clone of the shared repository, beside it."""
+    git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
+    return Shop(bare.parent / name)
+
+
+def test_push_brings_version_evidence_and_event_in_one_commit(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    ada.ok("promote", address, "-m", "kinder", "--push")
+    assert ada.git("status", "--porcelain") == ""
+    files = git(bare, "show", "--format=", "--name-only", "main").splitlines()
+    assert ".llmops/log/production/support/000002.json" in files
+    assert ".llmops/versions/support@v2/version.json" in files
+    assert any(path.startswith(".llmops/evidence/support@v2/") for path in files)
+    assert all(path.startswith(".llmops/") for path in files)
+    assert "kinder" in git(bare, "show", "-s", "--format=%B", "main")
+
+
+def test_commit_leaves_what_else_is_staged_alone(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    ada.write("notes.txt", "unfinished")
+    ada.git("add", "notes.txt")
+    ada.ok("promote", address, "--commit")
+    assert ada.git("status", "--porcelain") == "A  notes.txt"
+    assert ada.git("rev-list", "--count", "origin/main..HEAD") == "2"  # the prompt, the promotion
+
+
+def test_nothing_is_committed_unless_asked(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    head = ada.git("rev-parse", "HEAD")
+    ada.ok("release", "--changed")
+    ada.say("support", "Answer kindly.")
+    ada.ok("release", "support")
+    ada.ok("measure", "support@v2")
+    assert ada.git("rev-parse", "HEAD") == head
+
+
+def test_each_step_can_be_a_commit_of_its_own(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    ada.say("support", "Answer kindly.")
+    ada.commit("kinder")
+    ada.ok("release", "--changed", "--commit")
+    ada.ok("measure", "support@v2", "--commit")
+    ada.ok("promote", "support@v2", "--push")
+    assert git(bare, "log", "-3", "--format=%s", "main").splitlines() == [
+        "Promote support@v2 to production",
+        "Measure support@v2: PASS",
+        "Release support@v2",
+    ]
+
+
+def test_what_decides_must_be_committed(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    ada.write("llmops.yaml", ada.root.joinpath("llmops.yaml").read_text() + "gate: {margin: 0.5}\n")
+    before = ada.runs("support")
+    for how in ("--commit", "--push"):
+        ran = ada.run("promote", address, how)
+        assert (ran.code, "not committed: llmops.yaml" in ran.err) == (2, True)
+    assert ada.runs("support") == before
+
+
+def test_other_prompts_may_have_moved_meanwhile(bare: Path) -> None:
+    ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
+    ada.git("checkout", "-q", "main")
+    for shop, name in ((ada, "support"), (bob, "intent")):
+        shop.say(name, "Answer kindly.")
+        shop.git("add", "prompts")
+        shop.git("commit", "-qm", name)
+        shop.git("pull", "-q", "--rebase")
+        shop.git("push", "-q")
+    ada.git("pull", "-q", "--rebase")
+    for shop, name in ((ada, "support"), (bob, "intent")):
+        shop.ok("release", name)
+        shop.ok("measure", f"{name}@v2")
+    ada.ok("promote", "support@v2", "--push")
+    bob.ok("promote", "intent@v2", "--push")
+    late = checkout(bare, "late")
+    assert (late.runs("support"), late.runs("intent")) == (2, 2)
+    assert late.ok("verify").code == 0
+
+
+def test_a_loser_of_the_race_is_told_who_won_and_keeps_what_was_paid_for(bare: Path) -> None:
+    ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
+    for shop in (ada, bob):
+        shop.say("support", "Answer kindly.")
+    ada.ok("promote", ada.candidate("support"), "--push")
+    bob.git("checkout", "-q", "--", "prompts")
+    ran = bob.run("rollback", "support@production", "-m", "panic", "--push")
+    assert ran.code == 2
+    assert "support was moved in production meanwhile: event 2, promote by Ada Tester" in ran.err
+    assert bob.runs("support") == 2
+    again = bob.ok("rollback", "support@production", "-m", "seen it: panic", "--push")
+    assert "production runs support@v1" in again.out
+    assert git(bare, "log", "-1", "--format=%s", "main") == "Roll support back to v1 in production"
+
+
+def test_two_who_released_one_number_cannot_both_push(bare: Path) -> None:
+    ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
+    mine, yours = ada.candidate("support", "Be kind."), bob.candidate("support", "Be brief.")
+    assert mine == yours == "support@v2"
+    ada.ok("promote", mine, "--push")
+    bob.git("fetch", "-q")
+    bob.git("rebase", "-q", "HEAD~1")
+    ran = bob.run("promote", yours, "--push")
+    assert ran.code == 2
+    assert bob.runs("support") == 1
+    assert git(bare, "show", "main:.llmops/versions/support@v2/version.json").count("Be kind.")
+
+
+def test_commits_of_work_are_never_rebased_for_anyone(bare: Path) -> None:
+    ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
+    ada.ok("promote", ada.candidate("support"), "--push")
+    address = bob.candidate("intent")  # commits a change of the prompt's own file
+    head = bob.git("rev-parse", "HEAD")
+    ran = bob.run("promote", address, "--push")
+    assert (ran.code, bob.git("rev-parse", "HEAD")) == (2, head)
+    assert "git pull --rebase" in ran.err
+    bob.git("pull", "-q", "--rebase")
+    bob.ok("promote", address, "--push")
+
+
+def test_commits_of_the_registry_alone_go_on_top_of_what_was_fetched(bare: Path) -> None:
+    ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
+    for shop in (ada, bob):
+        shop.say("support", "Be kind.")
+        shop.say("intent", "Be kind.")
+    ada.commit("kinder")
+    ada.git("push", "-q")
+    bob.git("checkout", "-q", "--", ".")
+    bob.git("pull", "-q")
+    for shop, name in ((ada, "support"), (bob, "intent")):
+        shop.ok("release", name, "--commit")
+        shop.ok("measure", f"{name}@v2", "--commit")
+        shop.ok("promote", f"{name}@v2", "--push")
+    assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
+    assert checkout(bare, "late").ok("verify").code == 0
+
+
+def test_a_protected_branch_is_said_as_such_and_nothing_moves(bare: Path) -> None:
+    hook = bare / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'main is protected' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    ran = ada.run("promote", address, "--push")
+    assert (ran.code, "main is protected" in ran.err) == (2, True)
+    assert ada.runs("support") == 1
+    hook.unlink()
+    ada.ok("promote", address, "--push")
+
+
+def test_a_remote_that_cannot_be_reached_is_3_and_nothing_moves(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    away = bare.rename(bare.with_name("away.git"))
+    ran = ada.run("promote", address, "--push")
+    assert (ran.code, ada.runs("support")) == (3, 1)
+    away.rename(bare)
+    ada.ok("promote", address, "--push")
+
+
+def test_a_hook_that_refuses_the_commit_leaves_no_event(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    hook = ada.root / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\necho 'not on Fridays' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    ran = ada.run("promote", address, "--commit")
+    assert (ran.code, "not on Fridays" in ran.err, ada.runs("support")) == (2, True, 1)
+
+
+def test_a_detached_head_promotes_and_commits_but_has_nothing_to_push(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    ada.git("checkout", "-q", "--detach")
+    ran = ada.run("promote", address, "--push")
+    assert (ran.code, "HEAD is detached" in ran.err, ada.runs("support")) == (2, True, 1)
+    ada.ok("promote", address, "--commit")
+    assert ada.runs("support") == 2
+
+
+def test_without_a_remote_a_push_is_refused_and_a_commit_is_not(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "alone", "support")
+    shop.first()
+    address = shop.candidate("support")
+    ran = shop.run("promote", address, "--push")
+    assert (ran.code, "nowhere to be pushed" in ran.err) == (2, True)
+    shop.ok("promote", address, "--commit")
+
+
+def test_without_git_a_promotion_works_and_a_commit_is_refused(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    address = ada.candidate("support")
+    shutil.rmtree(ada.root / ".git")
+    assert ada.run("promote", address, "--commit").code == 2
+    assert ada.runs("support") == 1
+    ada.ok("promote", address)
+    ada.ok("verify")
+
+
+def test_a_shallow_clone_pushes_as_well_as_any(bare: Path) -> None:
+    ada = checkout(bare, "ada", "--depth=1", "--no-tags")
+    bob = checkout(bare, "bob")
+    bob.ok("promote", bob.candidate("intent"), "--push")
+    ada.git("pull", "-q", "--ff-only")
+    ada.ok("promote", ada.candidate("support"), "--push")
+    assert ada.git("rev-parse", "--is-shallow-repository") == "true"
+    late = checkout(bare, "late")
+    assert (late.runs("support"), late.runs("intent")) == (2, 2)
+
+
+def test_a_new_branch_is_pushed_as_one(bare: Path) -> None:
+    ada = checkout(bare, "ada")
+    ada.git("switch", "-q", "-c", "llmops/support-v2")
+    ada.ok("promote", ada.candidate("support"), "--push")
+    assert git(bare, "rev-parse", "llmops/support-v2") == ada.git("rev-parse", "HEAD")
+    assert git(bare, "rev-parse", "main") != ada.git("rev-parse", "HEAD")

@@ -1,0 +1,163 @@
+"""A project under real git whose model is the embedded one: everything runs, nothing is paid.
+
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()                      # v1 of every prompt runs in production, all is committed
+    shop.say("support", "Be kind.")   # another target, the same answers
+    shop.ok("release", "support")
+
+Each prompt answers a question with the label of the most similar example; each case asks one of
+the examples. `broken=20` gives that many examples a wrong label: as many cases fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_cli.cli.main import run
+from llmops_cli.stores.registry import Registry
+from tests.projects import Process, Ran
+
+CASES = 60
+LLMOPS_YAML = "models:\n  tiny: {provider: embedded}\nenvironments: [production]\n"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints; a failed test where it fails."""
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, f"git {arguments}: {done.stdout} {done.stderr}"
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A checkout of the project."""
+
+    root: Path
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.root)
+
+    def run(self, *arguments: str) -> Ran:
+        """The program, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["-C", str(self.root), *arguments])
+        return Ran(code=int(code), out=out.getvalue(), err=err.getvalue(), seconds=0)
+
+    def ok(self, *arguments: str) -> Ran:
+        """The program; a failed test where it does not exit 0."""
+        ran = self.run(*arguments)
+        assert ran.code == 0, f"{arguments}: {ran.code} {ran.text}"
+        return ran
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
+        """The program, in a process of its own."""
+        command = [sys.executable, "-m", "llmops_cli", *arguments]
+        world = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})}
+        return Process(command, self.root, world, **how)
+
+    def git(self, *arguments: str) -> str:
+        return git(self.root, *arguments)
+
+    def write(self, path: str, text: str) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def say(self, name: str, system: str = "Answer.", *, broken: int = 0) -> None:
+        """The prompt `name` with another system message, and `broken` wrong examples."""
+        turns: list[dict[str, str]] = []
+        for at in range(CASES):
+            label = "wrong" if at < broken else f"label{at}"
+            turns.append({"role": "user", "content": f"question{at} about topic{at}"})
+            turns.append({"role": "assistant", "content": label})
+        messages = [
+            {"role": "system", "content": system},
+            *turns,
+            {"role": "user", "content": "{{ question }}"},
+        ]
+        prompt = {"model": "tiny", "inputs": {"question": {"type": "string"}}, "messages": messages}
+        self.write(f"prompts/{name}.prompt.yml", json.dumps(prompt, indent=1))
+
+    def cases(self, name: str, count: int = CASES) -> None:
+        lines = [
+            {
+                "id": f"c{at:02}",
+                "inputs": {"question": f"question{at} about topic{at}"},
+                "expected": f"label{at}",
+            }
+            for at in range(count)
+        ]
+        self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+
+    def evalset(self, name: str, **more: Any) -> None:
+        written = {
+            "prompt": name,
+            "cases": f"{name}.jsonl",
+            "scorers": [{"exact": "{{ expected }}"}],
+            **more,
+        }
+        self.write(f"evalsets/{name}.yaml", json.dumps(written, indent=1))
+
+    def commit(self, message: str = "work") -> str:
+        """Everything that stands here, committed."""
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+        return self.git("rev-parse", "HEAD")
+
+    def first(self, *names: str) -> None:
+        """v1 of each prompt runs in production, and all of it is committed."""
+        for name in names or sorted(path.name.partition(".")[0] for path in self.prompts()):
+            self.ok("release", name)
+            self.ok("measure", f"{name}@v1")
+            self.ok("promote", f"{name}@v1", "--initial", "-m", "the first")
+        self.commit("the first versions")
+
+    def prompts(self) -> list[Path]:
+        return list((self.root / "prompts").glob("*.prompt.yml"))
+
+    def candidate(self, name: str, system: str = "Answer kindly.", *, broken: int = 0) -> str:
+        """The address of a new version, measured; nothing is committed but the prompt's file."""
+        self.say(name, system, broken=broken)
+        self.git("add", "prompts")
+        self.git("commit", "-qm", f"{name} says: {system}")
+        self.ok("release", name)
+        number = self.registry.numbers(name)[-1]
+        assert self.run("measure", f"{name}@v{number}").code in {0, 1}
+        return f"{name}@v{number}"
+
+    def runs(self, name: str, environment: str = "production") -> int:
+        """The number of the version that runs."""
+        event = self.registry.pointer(environment, name)
+        assert event is not None
+        assert event.to_version is not None
+        return event.to_version.number
+
+    def clone(self, folder: Path, *how: str) -> Shop:
+        """Another checkout, of what is committed here."""
+        git(folder.parent, "clone", "-q", *how, f"file://{self.root}", str(folder))
+        return Shop(folder)
+
+
+def a_shop(root: Path, *names: str) -> Shop:
+    """A project with the prompts `names` and nothing released, committed."""
+    root.mkdir(parents=True, exist_ok=True)
+    shop = Shop(root)
+    git(root, "init", "-q", "-b", "main")
+    shop.write("llmops.yaml", LLMOPS_YAML)
+    for name in names:
+        shop.say(name)
+        shop.cases(name)
+        shop.evalset(name)
+    shop.commit("a project")
+    return shop
