@@ -23,10 +23,10 @@ def bundle(
         typer.Option(metavar="FILE", help="Where to; default: ENV.bundle.json; - prints it."),
     ] = None,
 ) -> None:
-    """Write what ENV runs as one file, for applications that load it without git.
+    """Write what ENV runs as one file, for applications.
 
     Holds the current and the previous version of every prompt. The same registry makes the same
-    bytes. An application reads it with load_prompt("NAME@ENV").
+    bytes. An application reads it with load_prompt("NAME@ENV"), without git and network.
     """
     import sys
 

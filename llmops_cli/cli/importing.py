@@ -44,8 +44,9 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Turn a configuration of promptfoo or OpenAI Evals into prompts, evalsets and llmops.yaml.
+    """Turn a promptfoo configuration or OpenAI Evals into a project.
 
+    Writes prompts, evalsets and llmops.yaml.
     Says line by line what could not be carried over, why, and what to do instead. Runs no code,
     reads nothing outside the file's folder, overwrites nothing. Exits 0 when the files were
     written, 2 with --strict if anything would be lost, or where `llmops check` would refuse them.

@@ -37,7 +37,7 @@ def release(
     commit: Commit = False,
     as_json: AsJson = False,
 ) -> None:
-    """Freeze prompts as versions: the same target is the same version, however often."""
+    """Freeze prompts as versions. The same target is the same version, however often."""
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import Refused
     from llmops_cli.flows import committing, ledger
@@ -146,7 +146,7 @@ def status(
     context: typer.Context,
     as_json: AsJson = False,
 ) -> None:
-    """What every environment runs, since when, by whom, and where the working copy is ahead."""
+    """Show what every environment runs, since when and by whom. And whether the files are ahead."""
     from llmops_cli.cli.output import Output
     from llmops_cli.flows import ledger
     from llmops_cli.flows.workspace import open_workspace
@@ -247,7 +247,7 @@ def diff(
     ] = "working",
     as_json: AsJson = False,
 ) -> None:
-    """Show what changed between two versions: texts by words, parameters, inputs, scores."""
+    """Show what changed between two versions. Texts by words, parameters, inputs and scores."""
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.difference import difference
     from llmops_cli.flows.workspace import open_workspace
@@ -294,8 +294,9 @@ def fsck(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Prove that the registry has only grown since a git revision; a clone of depth 1 will do.
+    """Prove that the registry has only grown since a git revision.
 
+    A clone of depth 1 will do.
     No version, evidence or event removed, edited or renumbered; nothing promoted under a policy
     that was weakened in the same change. Exit 2 where anything is not as it must be.
     """
@@ -316,9 +317,10 @@ def gc(
     commit: Commit = False,
     as_json: AsJson = False,
 ) -> None:
-    """Clear away rows and texts of evidence that no pointer, predecessor or anchor needs.
+    """Clear away rows and texts of evidence that nothing needs.
 
-    Versions, events, statements and summaries stay for ever.
+    What a pointer, a predecessor or an anchor cites is needed. Versions, events, statements and
+    summaries stay for ever.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.flows import committing, ledger

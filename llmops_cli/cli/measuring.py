@@ -46,24 +46,33 @@ def evaluate(
     ] = None,
     evalset: Evalsets = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Only cases with this tag (a partial run).")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Only cases with this tag (a partial run)."),
     ] = None,
     case: Annotated[
-        list[str] | None, typer.Option(help="Only this case, or a glob (a partial run).")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only this case, or a glob (a partial run)."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Answer the candidate with this model instead.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Answer the candidate with this model instead."),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="A random sample of cases (a partial run).")
+        int | None,
+        typer.Option(min=1, metavar="N", help="A random sample of cases (a partial run)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Which sample.")] = 0,
     environment: Annotated[
         str | None,
-        typer.Option("--env", help="Compare with what this environment runs; default: the last."),
+        typer.Option(
+            "--env",
+            metavar="ENV",
+            help="Compare with what this environment runs; default: the last.",
+        ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Compare with this instead: name@version.")
+        str | None,
+        typer.Option(metavar="NAME@VERSION", help="Compare with this instead."),
     ] = None,
     require_baseline: Annotated[
         bool, typer.Option("--require-baseline", help="Refuse to run without a baseline.")
@@ -81,10 +90,10 @@ def evaluate(
     max_cost: MaxCost = None,
     max_calls: MaxCalls = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=0, help="Stop before using more tokens.")
+        int | None, typer.Option(min=0, metavar="N", help="Stop before using more tokens.")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Start no call after this time.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Start no call after this time.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run file (.jsonl, .jsonl.gz).")
@@ -148,7 +157,8 @@ def compare(
         str, typer.Argument(metavar="B", help="name, name@version, or a model: what there is")
     ],
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompt", help="Between two models: only this prompt.")
+        list[str] | None,
+        typer.Option("--prompt", metavar="NAME", help="Between two models: only this prompt."),
     ] = None,
     evalset: Evalsets = None,
     dry_run: DryRun = False,
@@ -158,7 +168,7 @@ def compare(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
-    """Is B worse than A? Two versions, two prompts on one evalset, or two models.
+    """Decide whether B is worse than A: versions, prompts or models.
 
     Decides as `eval` does, with A in the place of the baseline; exits alike.
     """
@@ -205,7 +215,7 @@ def measure(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
-    """Make the evidence of a version: draw what is missing, decide, and write it down.
+    """Make the evidence of a version: draw, decide, write it down.
 
     Evidence is written whatever the verdict, unless something was not measured (exit 3).
     """

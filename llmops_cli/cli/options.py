@@ -18,12 +18,17 @@ DryRun = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
 ]
-Evalsets = Annotated[list[str] | None, typer.Option(help="Only this evalset. May be given again.")]
+Evalsets = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this evalset. May be given again."),
+]
 Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")]
 MaxCost = Annotated[
     float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
 ]
-MaxCalls = Annotated[int | None, typer.Option(min=0, help="Stop before making more calls.")]
+MaxCalls = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Stop before making more calls.")
+]
 Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
 Markdown = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")

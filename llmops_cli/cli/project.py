@@ -25,8 +25,9 @@ def init(
         str, typer.Option(help="The model of the example: provider/model, or embedded.")
     ] = "embedded",
 ) -> None:
-    """Start a project here: llmops.yaml, a prompt, an evalset, and schemas for your editor.
+    """Start a project here.
 
+    Writes llmops.yaml, a prompt, an evalset, and schemas for your editor.
     Nothing that is there is touched.
     """
     from llmops_cli.cli.output import Output
@@ -50,7 +51,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find every mistake in prompts, evalsets and llmops.yaml, without calling anything.
+    """Find every mistake in the project's files. Calls nothing.
 
     Every case is rendered and every scorer's options are looked at. Says what each evalset can
     and cannot show. File names are taken so that pre-commit can pass them.
@@ -84,7 +85,7 @@ def render(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show exactly what a prompt sends: messages, model and parameters. Calls nothing."""
+    """Show exactly what a prompt sends. Calls nothing."""
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.rendering import rendered_request
     from llmops_cli.flows.workspace import open_workspace
@@ -99,7 +100,7 @@ def models(
     context: typer.Context,
     as_json: AsJson = False,
 ) -> None:
-    """List the models of llmops.yaml: what they are, what they need, and who uses them."""
+    """List the models: what they are, what they need, who uses them."""
     import os
 
     from llmops_cli.cli.output import Output
@@ -122,7 +123,7 @@ def schema(
         bool, typer.Option("--write", help="Write them where `init` points editors to.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of a file format, or write all of them for your editor."""
+    """Print the JSON Schema of a file format, or write all of them."""
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.starting import all_schemas, write_schemas
 

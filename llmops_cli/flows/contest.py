@@ -7,12 +7,12 @@ measuring come after.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
+from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Policy
 from llmops_cli.core.prompt import Model
@@ -108,6 +108,8 @@ class Contest:
     """How this change's own policy differs from the one at the base revision, which decides."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
+    borrowed: bool = False
+    """Whether the candidate answers with another model than its own."""
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +118,9 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
 
     Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
     """
-    environment = environment_of(workspace.project, selection.environment)
+    # Policy counts as it is at the base revision, and whose policy that is belongs to it.
+    which = workspace.rules if selection.environment is None else workspace.project
+    environment = environment_of(which, selection.environment)
     found = [
         contest
         for address in _addresses(workspace, selection)
@@ -129,7 +133,24 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
         )
     if not any(each.cases for contest in found for each in contest.rounds):
         raise Refused("no case matches the filter", hint="see `llmops check` for ids and tags")
-    return found
+    kept = [_filtered(each) for each in found if any(one.cases for one in each.rounds)]
+    dropped = [each.prompt for each in found if not any(one.cases for one in each.rounds)]
+    if dropped:
+        note = f"no case of {', '.join(dropped)} matches the filter"
+        kept[0] = replace(kept[0], notes=(*kept[0].notes, note))
+    return kept
+
+
+def _filtered(contest: Contest) -> Contest:
+    """Without the evalsets of which no case matches the filter, which is said."""
+    empty = [each.evalset.name for each in contest.rounds if not each.cases]
+    if not empty:
+        return contest
+    return replace(
+        contest,
+        rounds=tuple(each for each in contest.rounds if each.cases),
+        notes=(*contest.notes, f"no case of {', '.join(empty)} matches the filter"),
+    )
 
 
 def environment_of(project: Project, name: str | None) -> Environment:
@@ -207,6 +228,7 @@ def _contest(
         and baseline.target.digest == candidate.target.digest,
         policy_changes=tuple(_policy_changes(workspace, rounds, environment)),
         against_environment=selection.baseline is None and selection.baseline_model is None,
+        borrowed=selection.model is not None,
         notes=notes,
     )
 
@@ -259,20 +281,28 @@ def _round(
     policy = _policy(rules, evalset, environment.name)
     cases: Sequence[Case] = evalset.cases
     if selection.cases:
-        cases = [case for case in cases if any(fnmatchcase(case.id, w) for w in selection.cases)]
+        cases = [
+            case
+            for case in cases
+            if any(case.id == each or fnmatchcase(case.id, each) for each in selection.cases)
+        ]
     if selection.tags:
         cases = [case for case in cases if set(case.tags) & set(selection.tags)]
     if selection.sample is not None and selection.sample < len(cases):
-        generator = random.Random(selection.seed)  # noqa: S311 - a sample, not a secret
-        kept = sorted(generator.sample(range(len(cases)), selection.sample))
-        cases = [cases[position] for position in kept]
+        cases = _sampled(cases, selection.sample, selection.seed)
     return Round(evalset=evalset, cases=cases, policy=policy)
 
 
+def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
+    """`size` of `cases` by the digest of their ids: a case that is added moves one at most."""
+    ranks = {case.id: digest("llmops/sample/v1", [seed, case.id]) for case in cases}
+    kept = set(sorted(ranks, key=ranks.__getitem__)[:size])
+    return [case for case in cases if case.id in kept]
+
+
 def _with_model(side: Contender, model: Model) -> Contender:
-    return replace(
-        side, name=f"{side.name} on {model.name}", target=replace(side.target, model=model)
-    )
+    """The same prompt answered by another model: that is no version."""
+    return Contender(name=f"{side.name} on {model.name}", target=replace(side.target, model=model))
 
 
 def _check_evalsets(wanted: Sequence[str], project: Project) -> None:

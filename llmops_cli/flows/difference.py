@@ -17,7 +17,8 @@ from llmops_cli.flows.workspace import Contender, Workspace
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
     """What changed from `before` to `after`, both `name[@selector]`; `after` may be a selector."""
     name, _, selector = before.partition("@")
-    other, _, their = after.partition("@") if "@" in after else (name, "", after)
+    named = "@" in after or after in workspace.project.prompts
+    other, _, their = after.partition("@") if named else (name, "", after)
     old = workspace.contender(name, selector or "working")
     new = workspace.contender(other, their or "working")
     return Difference(
@@ -38,6 +39,9 @@ def _changes(old: Target, new: Target) -> Iterator[Changed]:
     if models[0] != models[1]:
         yield Changed(what="model", before=models[0], after=models[1])
     yield from _mapping("parameter", old.parameters, new.parameters)
+    yield from _mapping("extra body", old.model.extra_body, new.model.extra_body)
+    if old.model.identity != new.model.identity:
+        yield Changed(what="identity", before=old.model.identity, after=new.model.identity)
     yield from _mapping("input", old.prompt.inputs, new.prompt.inputs)
     yield from _mapping("include", old.prompt.includes, new.prompt.includes)
     ours: dict[str, Json] = {

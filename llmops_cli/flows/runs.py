@@ -77,7 +77,7 @@ def read_report(root: Path, file: Path | None) -> Report:
         if not kept:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = kept[-1]
-    plain = json.loads(file.read_bytes()) if file.suffix == ".json" else _of_whole_run(file)
+    plain = _of_document(file) if file.suffix == ".json" else _of_whole_run(file)
     if plain is None:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",
@@ -95,6 +95,17 @@ def _of_whole_run(file: Path) -> Json:
     for _ in run.entries():
         pass
     return run.manifest.report
+
+
+def _of_document(file: Path) -> Json:
+    """The report that was kept in a JSON file."""
+    try:
+        plain: Json = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise Refused(f"there is no report {file}") from None
+    except (OSError, ValueError) as error:
+        raise Refused(f"{file} cannot be read as a report: {error}") from error
+    return plain
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ score is missing, so that a run that reuses everything imports none of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.catalogue import Catalogue, ScorerKind
@@ -38,6 +38,20 @@ class Bound:
         """The store's key of this scorer's score of `output` on `case`."""
         return ScoreKey(self.digest, case.facts, output)
 
+    @property
+    def reading(self) -> str:
+        """What is made of its raw values, in words."""
+        spec, kind = self.spec, self.kind
+        words = [
+            "not" if spec.negate else "",
+            "judged" if kind.judged else "",
+            kind.unit if kind.unit != "pass" else "",
+            f"≥ {spec.minimum:g}" if spec.minimum is not None else "",
+            f"≤ {spec.maximum:g}" if spec.maximum is not None else "",
+            "advisory" if spec.advisory else "",
+        ]
+        return " ".join(filter(None, words)) or "as it is"
+
     def metric(self, digests: Iterable[str]) -> Metric:
         """How its raw values are read; `digests` are those of all scorers under its label."""
         several = sorted(set(digests))
@@ -53,6 +67,26 @@ class Bound:
         )
 
 
+def _told_apart(own: Mapping[str, tuple[Bound, ...]]) -> Mapping[str, tuple[Bound, ...]]:
+    """Single cases' scorers, labelled by their thresholds where one label has several.
+
+    A metric reads all values under its label alike: `length` up to 10 on one case and up to 100
+    on another are two metrics.
+    """
+    readings: dict[str, set[str]] = {}
+    for bound in (each for bounds in own.values() for each in bounds):
+        readings.setdefault(bound.label, set()).add(bound.reading)
+    return {
+        case: tuple(
+            replace(bound, label=f"{bound.label} ({bound.reading})")
+            if len(readings[bound.label]) > 1
+            else bound
+            for bound in bounds
+        )
+        for case, bounds in own.items()
+    }
+
+
 class Scorers:
     """The scorers of one evalset, those of single cases included."""
 
@@ -62,7 +96,9 @@ class Scorers:
         self._catalogue = catalogue
         self._read = read
         self._shared = tuple(self._bind(spec) for spec in evalset.scorers)
-        self._own = {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
+        self._own = _told_apart(
+            {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
+        )
         self.metrics: Sequence[Metric] = self._metrics()
 
     @property
