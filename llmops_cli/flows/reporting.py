@@ -290,10 +290,9 @@ def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
             yield from _after_pass(contest, partial=run.partial is not None)
         case Decision.FAIL:
             yield f"fix {name}, or look at every case: llmops eval {name} --verbose"
-        case Decision.INCOMPLETE if _lasting(contest, run):
-            yield "mend what the notes say, then run the same command: only what is missing is called"
         case Decision.INCOMPLETE:
-            yield "run the same command again: only what is missing is called"
+            mend = "mend what the notes say, then " if _lasting(contest, run) else ""
+            yield f"{mend}run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if contest.baseline is None:
             yield f"llmops release {name} && llmops measure {name}@v1"
             yield f"llmops promote {name}@v1 --to {contest.environment} --initial -m 'why'"
