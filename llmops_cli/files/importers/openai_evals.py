@@ -150,10 +150,12 @@ class EvalsImporter:
         common = _common([sample.turns[:-1] for sample in samples])
         if last != "user" and any(len(sample.turns) > len(common) + 1 for sample in samples):
             common = ()  # earlier turns of a case stand before the prompt's last user turn
-        messages = [
-            *({"role": role, "content": literal(text)} for role, text in (*common, *shots)),
-            {"role": last, "content": "{{ input }}"},
-        ]
+        try:
+            fixed = [{"role": role, "content": literal(text)} for role, text in (*common, *shots)]
+        except NotCarried as error:
+            notes.take(Location(path=path), "the turns that all samples share", error)
+            return None
+        messages = [*fixed, {"role": last, "content": "{{ input }}"}]
         prompt = ImportedPrompt(
             name=name,
             description=description,
@@ -162,6 +164,8 @@ class EvalsImporter:
             inputs={"input": INPUT},
         )
         cases = list(_cases(samples, len(common), grading, notes))
+        if not cases:
+            return None  # each of the samples was told
         return prompt, ImportedEvalset(
             name=name, prompts=[name], scorers=[grading.scorer], cases=cases
         )

@@ -129,3 +129,11 @@ def test_a_class_that_a_model_grades_is_told(tmp_path: Path) -> None:
     made = imported(tmp_path, "c.yaml")
     assert made.prompts == []
     assert made.notes[0].why == "there is no scorer for the class 'ModelBasedClassify'"
+
+
+def test_a_turn_that_cannot_be_written_as_text_is_told(tmp_path: Path) -> None:
+    turn = {"role": "system", "content": "{{ x }} {% endraw %}"}
+    write(tmp_path / "s.jsonl", {"input": [turn, turn], "ideal": "Paris"})
+    made = imported(tmp_path, "s.jsonl")
+    assert made.prompts == []
+    assert any(each.what == "the turns that all samples share" for each in made.notes)
