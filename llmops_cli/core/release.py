@@ -9,7 +9,7 @@ content, so that an edit of one byte is seen without git and without a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +22,9 @@ from llmops_cli.core.verdict import Decision, Verdict
 
 Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
+VERSION_SCHEMA = "llmops/version/v1"
+EVENT_SCHEMA = "llmops/event/v1"
+EVIDENCE_SCHEMA = "llmops/evidence/v1"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 SUBJECT = "subject"
@@ -53,6 +56,8 @@ class Version:
     files: Mapping[str, str] = field(default_factory=dict)
     """Digest of each source file, by its path under `prompts/`."""
     created: Provenance
+    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    """What it was read from: a later llmops, with more fields, names it as it was written."""
 
     @property
     def address(self) -> str:
@@ -61,7 +66,11 @@ class Version:
 
     @cached_property
     def digest(self) -> str:
-        return digest("llmops/version/v1", to_plain(self))
+        return digest(VERSION_SCHEMA, self.record())
+
+    def record(self) -> Mapping[str, Json]:
+        """Its plain form, as it was read or as it is written."""
+        return self.recorded or _plain(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +114,16 @@ class Event:
     at: str
     """UTC, ISO 8601: for people."""
 
+    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    """What it was read from."""
+
     @cached_property
     def digest(self) -> str:
-        return digest("llmops/event/v1", to_plain(self))
+        return digest(EVENT_SCHEMA, self.record())
+
+    def record(self) -> Mapping[str, Json]:
+        """Its plain form, as it was read or as it is written."""
+        return self.recorded or _plain(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +193,16 @@ class Evidence:
     cases: FileRef
     texts: FileRef | None = None
 
+    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    """The statement it was read from."""
+
     @property
     def subject(self) -> ArmFacts:
         return self.measurement.arms[SUBJECT]
 
     @cached_property
     def digest(self) -> str:
-        return digest("llmops/evidence/v1", self.statement())
+        return digest(EVIDENCE_SCHEMA, self.recorded or self.statement())
 
     def statement(self) -> dict[str, Json]:
         """The in-toto Statement: readable by any tool that knows test-result/v0.1."""
@@ -225,8 +244,11 @@ class Evidence:
                 texts=None
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
+                recorded=statement,
             )
-            consistent = SUBJECT in evidence.measurement.arms and evidence.statement() == statement
+            consistent = SUBJECT in evidence.measurement.arms and (
+                _for_anyone(evidence.statement()) == _for_anyone(statement)
+            )
         except (KeyError, TypeError) as error:
             raise Misshapen(f"not evidence: {error}") from error
         if not consistent:
@@ -304,6 +326,30 @@ class EvidenceRow:
             group=self.group,
             known_failing=self.known_failing,
         )
+
+
+def version_from(record: Mapping[str, Any]) -> Version:
+    """The version in a record without its digest. Raises `Misshapen`."""
+    version = from_plain(Version, record)
+    return replace(version, recorded=record)
+
+
+def event_from(record: Mapping[str, Any]) -> Event:
+    """The event in a record without its digest. Raises `Misshapen`."""
+    event = from_plain(Event, record)
+    return replace(event, recorded=record)
+
+
+def _plain(value: Version | Event) -> Mapping[str, Json]:
+    plain = to_plain(value)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a statement that tools other than llmops read."""
+    predicate = {name: value for name, value in statement["predicate"].items() if name != "llmops"}
+    return {**statement, "predicate": predicate}
 
 
 def _in_toto(full: str) -> dict[str, Json]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
-from llmops_cli.core.release import Event, Version
+from llmops_cli.core.plain import Misshapen
+from llmops_cli.core.release import Event, Version, event_from
 from llmops_cli.stores.records import BadRecord, from_bytes
 from llmops_cli.stores.versions import version_of, version_record
 
@@ -127,21 +127,15 @@ def _root(environment: str, records: Mapping[str, Mapping[str, Any]]) -> str:
 def _record(bundled: Bundled) -> dict[str, Json]:
     content: dict[str, Json] = {
         "versions": [version_record(each) for each in bundled.versions],
-        "events": [{**_fields(each), "digest": each.digest} for each in bundled.events],
+        "events": [{**each.record(), "digest": each.digest} for each in bundled.events],
         "quarantined": list(bundled.quarantined),
     }
     return {"digest": digest(PROMPT_SCHEMA, content), **content}
 
 
-def _fields(event: Event) -> Mapping[str, Json]:
-    plain = to_plain(event)
-    assert isinstance(plain, dict)
-    return plain
-
-
 def _bundled(record: Mapping[str, Any], path: Path) -> Bundled:
     versions = tuple(version_of(each, path) for each in record["versions"])
-    events = tuple(from_plain(Event, _without_digest(each)) for each in record["events"])
+    events = tuple(event_from(_without_digest(each)) for each in record["events"])
     if not versions or not events:
         raise Misshapen("it has no version or no event")
     return Bundled(versions=versions, events=events, quarantined=tuple(record["quarantined"]))

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
-from llmops_cli.core.release import Event
+from llmops_cli.core.plain import Misshapen
+from llmops_cli.core.release import Event, event_from
 from llmops_cli.stores.atomic import AlreadyThere, create_bytes
 from llmops_cli.stores.records import BadRecord, from_bytes
 
@@ -49,7 +49,7 @@ def append(folder: Path, event: Event) -> Path:
     Raises `Refused` for the other, with nothing written.
     """
     path = place_of(folder, event)
-    content = json.dumps({**_plain(event), "digest": event.digest}, indent=2, ensure_ascii=True)
+    content = json.dumps({**event.record(), "digest": event.digest}, indent=2, ensure_ascii=True)
     try:
         create_bytes(path, content.encode() + b"\n")
     except AlreadyThere as error:
@@ -99,17 +99,11 @@ def _number(event: Event) -> int:
     return event.to_version.number
 
 
-def _plain(event: Event) -> dict[str, object]:
-    plain = to_plain(event)
-    assert isinstance(plain, dict)
-    return plain
-
-
 def _read(path: Path) -> Event:
     try:
         record = from_bytes(path.read_bytes())
         stated = record.pop("digest", None)
-        event = from_plain(Event, record)
+        event = event_from(record)
     except (OSError, BadRecord, Misshapen) as error:
         raise _broken(path, str(error)) from error
     if event.digest != stated:

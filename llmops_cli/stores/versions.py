@@ -15,9 +15,9 @@ from pathlib import Path
 
 from llmops_cli.core.digest import Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
+from llmops_cli.core.plain import Misshapen
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.release import Version
+from llmops_cli.core.release import Version, version_from
 from llmops_cli.stores.atomic import disk_trouble, sync_folder, write_bytes
 from llmops_cli.stores.records import BadRecord, from_bytes
 
@@ -68,15 +68,13 @@ def read_version(folder: Path, name: str, number: int) -> Version:
 
 def version_record(version: Version) -> dict[str, Json]:
     """What `version.json` holds: the version and its digest."""
-    plain = to_plain(version)
-    assert isinstance(plain, dict)
-    return {**plain, "digest": version.digest}
+    return {**version.record(), "digest": version.digest}
 
 
 def version_of(record: Mapping[str, Json], path: Path) -> Version:
     """The version in `record`, which stood in `path`. Raises `IntegrityBroken`."""
     try:
-        version = from_plain(Version, {key: record[key] for key in record if key != "digest"})
+        version = version_from({key: record[key] for key in record if key != "digest"})
     except Misshapen as error:
         raise _broken(path, str(error)) from error
     if version.digest != record.get("digest") or target_of(version).digest != version.target:

@@ -1,0 +1,48 @@
+"""What was written by an earlier llmops keeps its name when later ones know more fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmops_cli.core.digest import digest
+from llmops_cli.core.plain import Misshapen
+from llmops_cli.core.release import (
+    EVENT_SCHEMA,
+    VERSION_SCHEMA,
+    Event,
+    event_from,
+    version_from,
+)
+from tests.unit.releases import event, released
+
+
+def an_event(root: Path) -> Event:
+    return event(released(root))
+
+
+def test_an_event_without_a_later_field_keeps_its_digest(tmp_path: Path) -> None:
+    written = dict(an_event(tmp_path).record())
+    del written["accept_inconclusive"]
+    read = event_from(written)
+    assert not read.accept_inconclusive
+    assert digest(EVENT_SCHEMA, written) == read.digest
+    assert written == read.record()
+
+
+def test_a_version_without_a_later_field_keeps_its_digest(tmp_path: Path) -> None:
+    written = dict(released(tmp_path).record())
+    del written["files"]
+    assert digest(VERSION_SCHEMA, written) == version_from(written).digest
+
+
+def test_a_field_of_a_later_llmops_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(Misshapen, match="unknown field"):
+        event_from({**an_event(tmp_path).record(), "signature": "…"})
+
+
+def test_what_was_read_equals_what_was_written(tmp_path: Path) -> None:
+    made = an_event(tmp_path)
+    assert made == event_from(made.record())
+    assert made.digest == event_from(made.record()).digest
