@@ -32,7 +32,8 @@ LLMOPS_YAML = "models:\n  tiny: {provider: embedded}\nenvironments: [production]
 
 def git(folder: Path, *arguments: str) -> str:
     """What git prints; a failed test where it fails."""
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"git {arguments}: {done.stdout} {done.stderr}"
     return done.stdout.strip()
 

@@ -9,9 +9,9 @@ content, so that an edit of one byte is seen without git and without a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
@@ -20,6 +20,7 @@ from llmops_cli.core.prompt import Model, Prompt
 from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Decision, Verdict
 
+T = TypeVar("T")
 Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
 VERSION_SCHEMA = "llmops/version/v1"
@@ -56,7 +57,7 @@ class Version:
     files: Mapping[str, str] = field(default_factory=dict)
     """Digest of each source file, by its path under `prompts/`."""
     created: Provenance
-    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """What it was read from: a later llmops, with more fields, names it as it was written."""
 
     @property
@@ -114,7 +115,7 @@ class Event:
     at: str
     """UTC, ISO 8601: for people."""
 
-    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """What it was read from."""
 
     @cached_property
@@ -193,7 +194,7 @@ class Evidence:
     cases: FileRef
     texts: FileRef | None = None
 
-    recorded: Mapping[str, Json] | None = field(default=None, compare=False)
+    recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """The statement it was read from."""
 
     @property
@@ -244,8 +245,8 @@ class Evidence:
                 texts=None
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
-                recorded=statement,
             )
+            evidence = _as_recorded(evidence, statement)
             consistent = SUBJECT in evidence.measurement.arms and (
                 _for_anyone(evidence.statement()) == _for_anyone(statement)
             )
@@ -330,14 +331,18 @@ class EvidenceRow:
 
 def version_from(record: Mapping[str, Any]) -> Version:
     """The version in a record without its digest. Raises `Misshapen`."""
-    version = from_plain(Version, record)
-    return replace(version, recorded=record)
+    return _as_recorded(from_plain(Version, record), record)
 
 
 def event_from(record: Mapping[str, Any]) -> Event:
     """The event in a record without its digest. Raises `Misshapen`."""
-    event = from_plain(Event, record)
-    return replace(event, recorded=record)
+    return _as_recorded(from_plain(Event, record), record)
+
+
+def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
+    """`value`, named by what it was read from. A `replace` of it is another value, and forgets."""
+    object.__setattr__(value, "recorded", record)
+    return value
 
 
 def _plain(value: Version | Event) -> Mapping[str, Json]:

@@ -8,6 +8,7 @@ arm holds every case, so that the verdict is computed again from it alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,7 +132,7 @@ def _write(workspace: Workspace, run: Run, subject: Subject, now: datetime) -> E
         counts={"calls": run.calls, "reused": run.reused},
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
     )
-    texts = _texts(run.pairings) if workspace.project.outputs == "commit" else None
+    texts = _texts(workspace, run.pairings) if workspace.project.outputs == "commit" else None
     return workspace.registry.write_evidence(
         measurement,
         [each for pairing in run.pairings for each in _rows(pairing)],
@@ -159,14 +160,11 @@ def _arms(workspace: Workspace, pairings: Sequence[Pairing]) -> Mapping[str, Arm
 
 def _facts(workspace: Workspace, arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
     arm, pairing = arms[0]
-    contest = pairing.contest
-    contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    version = next((one.version for one in contenders if one and one.name == arm.name), None)
     found = [each for one, _ in arms for each in _completions(one)]
     times = sorted(each.at for each in found if each.at)
     model = arm.target.model
     return ArmFacts(
-        version=version,
+        version=_version_of(pairing, arm),
         target=arm.target.digest,
         model=f"{model.provider}/{model.model}",
         served_models=tuple(sorted({each.served_model for each in found if each.served_model})),
@@ -176,15 +174,41 @@ def _facts(workspace: Workspace, arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
     )
 
 
+def _version_of(pairing: Pairing, arm: Arm) -> int | None:
+    contest = pairing.contest
+    contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
+    return next((one.version for one in contenders if one and one.name == arm.name), None)
+
+
 def _completions(arm: Arm) -> Iterator[Completion]:
     for part in chunks(arm.draws(range(len(arm.requests)))):
         yield from arm.results.completions(map(arm.key, part)).values()
 
 
-def _texts(pairings: Sequence[Pairing]) -> Iterator[Completion]:
+def _texts(workspace: Workspace, pairings: Sequence[Pairing]) -> Iterator[Completion]:
+    """Every answer, but for those that stand in the evidence of the versions compared with."""
     for pairing in pairings:
-        for arm in pairing.arms:
-            yield from _completions(arm)
+        yield from _completions(pairing.candidate)
+        if pairing.own_baseline is not None:
+            yield from _completions(pairing.own_baseline)
+        for arm in pairing.others.values():
+            known = _committed(workspace, pairing, arm)
+            yield from (each for each in _completions(arm) if each.digest not in known)
+
+
+def _committed(workspace: Workspace, pairing: Pairing, arm: Arm) -> AbstractSet[str]:
+    """Digests of the answers whose texts are committed with the version of `arm`."""
+    version = _version_of(pairing, arm)
+    if version is None:
+        return frozenset()
+    registry = workspace.registry
+    found = registry.evidence(pairing.contest.prompt, version)
+    return {
+        each
+        for evidence in found
+        if registry.has_rows(evidence)
+        for each in registry.evidence_texts(evidence)
+    }
 
 
 def _rows(pairing: Pairing) -> Iterator[EvidenceRow]:

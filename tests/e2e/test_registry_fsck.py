@@ -238,7 +238,7 @@ def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(shop: Sh
     weaken(shop, "gate: {margin: 0.5, tolerance: 0.45}")
     shop.ok("promote", address, "--commit")
     said = broken(shop)
-    assert "margin 0.05 → 0.5, tolerance 0.0 → 0.45" in said.replace("; ", ", ")
+    assert "support: margin 0.05 → 0.5; support: tolerance 0.0 → 0.45" in said
     assert "by the earlier one it is FAIL" in said
     assert "Change the policy first, in a change of its own" in said
 

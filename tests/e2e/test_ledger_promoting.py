@@ -1,0 +1,203 @@
+"""Measuring on the way to a promotion: asked for, from a run file, or named with its price."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llmops_cli.flows.measure as measuring
+import llmops_cli.flows.provenance as signing
+from tests.servers.faulty import FaultServer
+from tests.shop import Shop, a_shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """v1 runs, v2 is released and not measured."""
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()
+    shop.say("support", "Answer kindly.")
+    shop.commit("kinder")
+    shop.ok("release", "support")
+    return shop
+
+
+def test_what_is_missing_is_3_and_named_with_its_price(shop: Shop) -> None:
+    ran = shop.run("promote", "support@v2")
+    assert ran.code == 3
+    assert "support@v2 has no evidence" in ran.out
+    assert "next  llmops measure support@v2 --to production   (120 calls, about $0.00)" in ran.out
+    assert shop.runs("support") == 1
+
+
+def test_measure_draws_what_is_missing_and_then_decides(shop: Shop) -> None:
+    ran = shop.ok("promote", "support@v2", "--measure")
+    assert "production runs support@v2" in ran.out
+    shop.ok("verify")
+
+
+def test_measure_finds_nothing_to_do_where_the_evidence_is_there(shop: Shop) -> None:
+    shop.ok("measure", "support@v2")
+    shop.ok("promote", "support@v2", "--measure")
+    assert len(shop.registry.evidence("support", 2)) == 1
+
+
+def test_measure_does_not_soften_a_verdict(shop: Shop) -> None:
+    shop.say("support", "Answer kindly.", broken=30)
+    shop.ok("release", "support")
+    ran = shop.run("promote", "support@v3", "--measure")
+    assert (ran.code, shop.runs("support")) == (1, 1)
+
+
+def test_a_person_at_a_terminal_is_asked(shop: Shop) -> None:
+    assert ask(shop, b"n\n").count("measure now? 120 calls, about $0.00") == 1
+    assert shop.runs("support") == 1
+    assert "production runs support@v2" in ask(shop, b"y\n")
+    assert shop.runs("support") == 2
+
+
+def ask(shop: Shop, answer: bytes) -> str:
+    """What `promote support@v2` says on a terminal where `answer` is typed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops_cli", "promote", "support@v2"],
+        cwd=shop.root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    os.close(theirs)
+    os.write(ours, answer)
+    said = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        said += part
+    process.wait(timeout=60)
+    os.close(ours)
+    return said.decode()
+
+
+def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support", "intent", "tone")
+    shop.first()
+    assert shop.ok("release", "--changed", "--json").document == []
+    shop.say("support", "Answer kindly.")
+    shop.say("intent", "Answer kindly.")
+    for _ in range(2):  # the second time they are versions already, and still to be promoted
+        found = shop.ok("release", "--changed", "--json").document
+        assert [each["version"] for each in found] == ["intent@v2", "support@v2"]
+    shop.ok("promote", "support@v2", "--measure")
+    assert [each["version"] for each in shop.ok("release", "--changed", "--json").document] == [
+        "intent@v2"
+    ]
+
+
+def test_what_was_rolled_back_is_no_change_to_promote(shop: Shop) -> None:
+    shop.ok("promote", "support@v2", "--measure")
+    rolled = shop.ok("rollback", "support@production", "-m", "too kind")
+    assert "the working copy still is support@v2: revert or mend support" in rolled.out
+    assert shop.ok("release", "--changed", "--json").document == []
+    ran = shop.run("promote", "support@v2")
+    assert (ran.code, "support@v2 is quarantined" in ran.err) == (2, True)
+
+
+def over_a_network(shop: Shop, url: str) -> None:
+    """The same project on a model that has to be called."""
+    shop.write(
+        "llmops.yaml",
+        f"models:\n  tiny: {{provider: openai, model: echo, base_url: '{url}', "
+        "api_key_env: NO_KEY}\nenvironments: [production]\n",
+    )
+    shop.cases("support")
+    shop.evalset("support", scorers=[{"contains": "question"}])
+
+
+def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path: Path) -> None:
+    """One job has the key and no right to push; the other may push and has no key."""
+    shop = a_shop(tmp_path / "shop", "support")
+    with FaultServer() as server:
+        over_a_network(shop, server.url)
+        os.environ["NO_KEY"] = "a key for the test server"
+        shop.commit("a real model")
+        shop.first()
+        shop.say("support", "Answer kindly.")
+        shop.commit("kinder")
+        shop.ok("release", "support", "--commit")
+        other = shop.clone(tmp_path / "other")
+        shop.ok("measure", "support@v2", "--out", str(tmp_path / "run.jsonl.gz"))
+        calls = server.requests
+    del os.environ["NO_KEY"]
+    assert calls > 0
+    ran = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
+    assert ran.code == 0, ran.text
+    assert other.runs("support") == 2
+    other.ok("verify")
+
+
+def test_a_run_file_of_eval_lacks_the_baseline_draws_and_says_so(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    with FaultServer() as server:
+        over_a_network(shop, server.url)
+        os.environ["NO_KEY"] = "a key for the test server"
+        shop.commit("a real model")
+        shop.first()
+        shop.say("support", "Answer kindly.")
+        shop.commit("kinder")
+        shop.ok("release", "support", "--commit")
+        other = shop.clone(tmp_path / "other")
+        shop.run("eval", "support@v2", "--out", str(tmp_path / "run.jsonl"))
+    del os.environ["NO_KEY"]
+    ran = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl"))
+    assert (ran.code, other.runs("support")) == (3, 1)
+    assert "no evidence was made" in ran.out
+
+
+def test_an_alias_that_points_at_another_model_is_another_version(shop: Shop) -> None:
+    """What runs stays what was measured; the alias is only how the working copy says it."""
+    shop.ok("promote", "support@v2", "--measure")
+    shop.write("llmops.yaml", "models:\n  tiny: {provider: openai, model: gpt-x}\n")
+    shop.commit("another model")
+    assert shop.registry.version("support", 2).model.provider == "embedded"
+    shop.ok("verify")
+    rows = shop.ok("status", "--json").document
+    assert [each["working_copy"] for each in rows] == ["ahead: not released"]
+    assert "support@v3" in shop.ok("release", "support").out
+    assert shop.registry.version("support", 3).model.model == "gpt-x"
+    found = shop.ok("diff", "support@v2", "v3").out
+    assert ("embedded/embedded" in found, "openai/gpt-x" in found) == (True, True)
+
+
+def test_the_order_of_events_and_evidence_is_not_the_clocks(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Yesteryear(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Yesteryear:
+            return cls(2001, 2, 3, 4, 5, 6, tzinfo=tz)
+
+    shop.ok("promote", "support@v2", "--measure")
+    for module in (measuring, signing):
+        monkeypatch.setattr(module, "datetime", Yesteryear)
+    address = shop.candidate("support", "Answer briefly.")
+    shop.ok("promote", address, "-m", "in the past")
+    assert shop.runs("support") == 3
+    shop.ok("measure", "support@v2")
+    first, second = shop.registry.evidence("support", 2)
+    assert first.measurement.made.at > second.measurement.made.at
+    assert second.measurement.earlier == (first.digest,)
+    assert shop.ok("history", "support", "--json").document[0]["why"] == "in the past"
+    shop.ok("rollback", "support@production", "-m", "still in the past")
+    assert shop.runs("support") == 2
+    shop.ok("verify")
