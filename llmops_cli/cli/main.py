@@ -2,8 +2,8 @@
 
 `main` is the program. It runs the Typer app without click's own error handling, because that
 answers 1 to an abort and to a closed pipe, and 1 is a word that only a verdict may say
-(DESIGN §6). Command modules are light: each command imports what it needs in its own body, so
-that `llmops --help` imports no more than typer.
+(docs/commands.md). Command modules are light: each command imports what it needs in its own
+body, so that `llmops --help` imports no more than typer.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ importing.register(app)
 
 
 def main() -> None:
-    """Run llmops and leave with the exit code that DESIGN §6 gives."""
+    """Run llmops and leave with the exit code that docs/commands.md gives."""
     gc.set_threshold(COLLECT_AFTER)
     # A parent may have closed them (`>&-`): what is printed then goes nowhere, and breaks nothing.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the end

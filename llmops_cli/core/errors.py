@@ -22,7 +22,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """The process's answer to a pipeline (DESIGN §6)."""
+    """The process's answer to a pipeline (docs/commands.md)."""
 
     DONE = 0
     FAILED = 1

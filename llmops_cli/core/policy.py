@@ -1,7 +1,7 @@
 """What an environment demands of a candidate: a list of rules and their error rates.
 
 A policy is assembled from three layers of plain data, project < evalset < environment
-(`Policy.merged`); each rule gives one or more findings (gate/rules.py). GATE §1 and §2 define
+(`Policy.merged`); each rule gives one or more findings (gate/rules.py). docs/verdict.md explains
 every number here.
 """
 

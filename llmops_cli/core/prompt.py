@@ -1,7 +1,7 @@
 """What reaches a model: prompts as people write them, the models that answer, and requests.
 
 A `Prompt` and a resolved `Model` make a `Target`; a target and a case make a `Request`. Each is
-named by a digest of what can change an answer and of nothing else (DESIGN §4): not the alias of
+named by a digest of what can change an answer and of nothing else: not the alias of
 the model, its URL, its keys or its limits, and not the prompt's name, description or comments.
 """
 

@@ -267,7 +267,7 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDraws:
-    """One arm on one case. Gate and baseline draws are never the same draws (GATE §3)."""
+    """One arm on one case. Gate and baseline draws are never the same draws (docs/verdict.md)."""
 
     request: str
     gate: Draws | None = None

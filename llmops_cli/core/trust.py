@@ -4,8 +4,7 @@ Config is data; python scorers and targets and commands are code. They run only 
 names them, and the caller reads that list at the base revision, so that a pull request cannot
 trust itself. In CI, where secrets and a foreign head meet, nothing of the project runs, trusted
 or not. On GitHub and GitLab a head not known to be ours is foreign; of other CI
-systems no more is known than that they are one, and there the trust list alone decides
-(FAULTS S5).
+systems no more is known than that they are one, and there the trust list alone decides.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the gate says: findings, one per rule and metric, and the verdict over all of them.
 
 These are the values that are printed, exported, embedded in evidence and recomputed by
-`llmops verify`. Rules and their decisions are GATE §2; the figures of an estimate are GATE §1.
+`llmops verify`. docs/verdict.md tells how they are reached.
 """
 
 from __future__ import annotations

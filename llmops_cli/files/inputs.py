@@ -1,4 +1,4 @@
-"""Whether a value fits the schema its input was declared with: the JSON-Schema subset of DESIGN §3.
+"""Whether a value fits the schema its input was declared with: a JSON-Schema subset.
 
 Understood are `type`, `enum`, `items`, `properties`, `required` and `default`; nothing else can be
 written there (`schema.InputSchema`). `required` is true unless an input says false.

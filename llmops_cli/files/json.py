@@ -1,7 +1,7 @@
 """Reads JSON as plain data that can be compared: what JSON lets through by accident is refused.
 
 Duplicate keys, NaN and infinities (also by overflow: `1e999`), integers beyond what numbers carry
-exactly, halves of surrogate pairs, and nesting deeper than YAML may have (FAULTS 22, 23, S3).
+exactly, halves of surrogate pairs, and nesting deeper than YAML may have.
 """
 
 from __future__ import annotations

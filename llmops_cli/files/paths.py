@@ -2,7 +2,7 @@
 
 A `Source` answers for a folder on disk (`Folder`) or for a git revision. Every path that a person
 writes goes through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then
-refuses links that lead out, devices, and files beyond a size (FAULTS S4).
+refuses links that lead out, devices, and files beyond a size.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Built on Jinja's `ImmutableSandboxedEnvironment` with strict undefined names and empty globals.
 Jinja's sandbox keeps a template away from Python's objects, not from the machine's memory
-(FAULTS S1, S2), so the language is made smaller by lists of what is allowed: statements that
+(docs/security.md), so the language is made smaller by lists of what is allowed: statements that
 cannot multiply text, filters and methods whose result is bounded by their input, operators with a
 capped result, loops at most two deep, and a cap on what is written.
 """

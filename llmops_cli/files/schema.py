@@ -238,7 +238,7 @@ RULE_OPTIONS: dict[str, type[Written]] = {
 
 
 class Gate(Written):
-    """A patch of the policy: project < evalset < environment (GATE.md)."""
+    """A patch of the policy: project < evalset < environment (docs/verdict.md)."""
 
     margin: Margin | None = None
     tolerance: Share | None = None

@@ -3,7 +3,7 @@
 Stricter than the format: duplicate keys, anchors and aliases, tags and several documents are
 errors; nesting and size are capped; keys are always text. Plain scalars follow the YAML 1.2 core
 schema, so `no`, `12:30:45` and dates are text; numbers with leading zeros are text as well, since
-`012` is a code that someone wants to keep (FAULTS S3).
+`012` is a code that someone wants to keep.
 """
 
 from __future__ import annotations

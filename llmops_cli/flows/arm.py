@@ -54,7 +54,7 @@ class Arm:
     not_before: str | None = None
     pools: bool = True
     """Whether further draws of the same request count too: a re-run adds draws, it never
-    replaces them (GATE §3). Not where the question is whether answers changed."""
+    replaces them (docs/verdict.md). Not where the question is whether answers changed."""
     fresh: bool = False
     """Whether nothing held counts until it has been drawn anew."""
     renewed: bool = False

@@ -1,7 +1,7 @@
 """Makes the evidence of a version: its gate draws and, apart from them, its baseline draws.
 
 The draws that let a version pass are a lucky choice among draws, so they are not the ones that a
-later candidate is compared with (GATE §3, the winner's curse). Evidence stands on its own: every
+later candidate is compared with (the winner's curse). Evidence stands on its own: every
 arm holds every case, so that the verdict is computed again from it alone.
 """
 

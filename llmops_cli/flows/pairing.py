@@ -1,7 +1,7 @@
 """One evalset of a contest, from its plan to the columns that the gate compares.
 
 The candidate's draws are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
-apart from the ones that let it pass (GATE §3, the winner's curse). Where both arms make the same
+apart from the ones that let it pass (the winner's curse). Where both arms make the same
 request, the baseline needs no draw: the same question has one answer.
 """
 
@@ -102,7 +102,7 @@ class Depth:
     own_baseline: bool = False
     for_this_run: bool = False
     """Whether what is drawn is forgotten afterwards: chosen cases that are drawn anew would have
-    more draws than the others, and re-running the failures alone hides a loss (GATE §3)."""
+    more draws than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
 
     @property
     def start(self) -> str:

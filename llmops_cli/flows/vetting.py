@@ -1,6 +1,6 @@
 """Who may run code here, and what a policy may ask: refused before anything is called or loaded.
 
-Code of a pull request must not run because the pull request says so (FAULTS S5). The decision is
+Code of a pull request must not run because the pull request says so. The decision is
 `core.trust`'s; this module brings it what the job and the project say.
 """
 

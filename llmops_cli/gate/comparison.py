@@ -27,7 +27,7 @@ PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 
 
 class CriticalState(IntEnum):
-    """What the draws of a critical case add up to (GATE §2, `critical`)."""
+    """What the draws of a critical case add up to (docs/verdict.md)."""
 
     NOT_CRITICAL = 0
     HELD = 1

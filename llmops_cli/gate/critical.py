@@ -2,7 +2,7 @@
 
 Deterministic scorers: any gate draw that fails, fails the case. Judged ones make mistakes of
 their own, so that once is not enough: the case fails when the first draw fails and at least two
-of the first three do, counting `confirm` draws after the gate draws (GATE §2 prices the rule).
+of the first three do, counting `confirm` draws after the gate draws (docs/verdict.md).
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def _settled(question: Question, decision: Decision, why: str) -> Finding:
 
 
 def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
-    """The figures, always in this order (GATE §1)."""
+    """The figures, always in this order (docs/verdict.md)."""
     level = 100 * (1 - question.alpha - question.beta)
     ends = interval(estimate.lower, estimate.upper)
     parts = [

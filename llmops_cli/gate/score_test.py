@@ -3,8 +3,7 @@
 It is the score test under the restricted empirical likelihood (Owen 2001, ch. 2; Qin & Lawless
 1994) with one unobserved atom allowed at the far bound. On paired binary differences it is
 Tango (1998, Stat Med 17:891); on one binary sample with bounds [0, 1] it is Wilson (1927). It
-keeps its error rates where nothing was lost and a Wald test would divide by zero. GATE §1 gives
-the construction step by step.
+keeps its error rates where nothing was lost and a Wald test would divide by zero.
 
 Values repeat (a binary difference has three), so a sample is kept as distinct values with
 weights: cost grows with the number of distinct values, not of cases.

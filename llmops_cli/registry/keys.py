@@ -2,7 +2,7 @@
 
 In it: name, revision, options, bytes of the files it names, the judge's target, library version.
 Not in it: label, threshold, negation and `advisory`, which decide about a raw value later; nor
-where a file stands, since its bytes say what it is (DESIGN §4).
+where a file stands, since its bytes say what it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an application passes to a prompt, checked as `eval` checks a case: all problems at once.
 
-Only plain data reaches a template (FAULTS S1): text, numbers, booleans, null, lists, mappings.
-Subclasses of these (an enum of texts, a `defaultdict`, a tuple) become plain first.
+Only plain data reaches a template (docs/security.md): text, numbers, booleans, null, lists and
+mappings. Subclasses of these (an enum of texts, a `defaultdict`, a tuple) become plain first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The registry in git: every version, its evidence, and what each environment runs.
 
-Reads and writes `.llmops/` (DESIGN §5) and nothing else: no network, no git. Whatever is read is
-checked against the digest that names it. Whatever is written is there wholly or not at all, and
+Reads and writes `.llmops/` and nothing else: no network, no git. Whatever is read is checked
+against the digest that names it. Whatever is written is there wholly or not at all, and
 nothing that is there is ever changed: a second writer of the same name is refused.
 """
 

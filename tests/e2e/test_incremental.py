@@ -289,7 +289,7 @@ def test_fresh_draws_both_arms_anew(project: Project, server: Server) -> None:
 
 
 def test_fresh_adds_draws_and_never_replaces_them(project: Project) -> None:
-    """Retry until green: a failing answer stays in the pool (GATE §3)."""
+    """Retry until green: a failing answer stays in the pool (docs/verdict.md)."""
 
     def wrong(body: Mapping[str, Any]) -> str:
         return "wrong" if body["messages"][0]["content"] == "Answer well." else echo(body)
