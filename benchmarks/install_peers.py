@@ -2,10 +2,10 @@
 
     python benchmarks/install_peers.py FOLDER
 
-FOLDER/promptfoo holds promptfoo (needs `npm`); FOLDER/inspect, FOLDER/deepeval and
-FOLDER/pydantic-evals are virtual environments. A tool that is there already is left alone, one
-that cannot be installed is said and left out: `run.py` measures what it finds. Takes minutes and
-about 3 GB, nearly all of it promptfoo's.
+FOLDER/promptfoo holds promptfoo and the Node.js that it asks for (needs `npm`); FOLDER/inspect,
+FOLDER/deepeval and FOLDER/pydantic-evals are virtual environments. A tool that is there already
+is left alone, one that cannot be installed is said and left out: `run.py` measures what it finds.
+Takes minutes and about 3 GB, nearly all of it promptfoo's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import venv
 from pathlib import Path
 
-PROMPTFOO = "promptfoo@0.123.1"
+PROMPTFOO = ["promptfoo@0.123.1", "node@22"]
 PYTHON = {
     "inspect": ["inspect_ai==0.3.285", "openai>=3.3,<4"],
     "deepeval": ["deepeval==4.3.1", "openai>=3.3,<4"],
@@ -42,7 +42,7 @@ def main() -> None:
 
 def _promptfoo(place: Path) -> list[list[str]]:
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    return [["npm", "install", "--prefix", str(place), *quiet, PROMPTFOO]]
+    return [["npm", "install", "--prefix", str(place), *quiet, *PROMPTFOO]]
 
 
 def _python(place: Path, wanted: list[str]) -> list[list[str]]:

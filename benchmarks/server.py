@@ -2,10 +2,10 @@
 
     python benchmarks/server.py [--port N] [--delay SECONDS]
 
-It answers `POST …/chat/completions` with the last message, after
-`--delay`, with usage; the same request always gets the same answer. One process, one thread, a
-bare asyncio protocol: keep-alive and pipelining, nothing else of HTTP. The first line printed is
-the base URL. For faults there is `tests/servers/faulty.py`.
+It answers `POST …/chat/completions` with the last message, after `--delay`, with usage; the same
+request always gets the same answer. One process, one thread, a
+bare asyncio protocol: keep-alive and pipelining, nothing else of HTTP; any other request is a 404.
+The first line printed is the base URL. For faults there is `tests/servers/faulty.py`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import argparse
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 HEAD_ENDS = b"\r\n\r\n"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+ASKED = re.compile(rb"POST \S*/chat/completions ")
+NOT_HERE = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 ANSWER = (
     '{"id":"chatcmpl-0","object":"chat.completion","created":1700000000,"model":%s,'
     '"choices":[{"index":0,"message":{"role":"assistant","content":%s,"refusal":null},'
@@ -34,8 +36,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._read = b""
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport: asyncio.Transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -44,8 +46,11 @@ class Connection(asyncio.Protocol):
             end = head + len(HEAD_ENDS) + (int(length[1]) if length else 0)
             if len(self._read) < end:
                 return
+            asked = ASKED.match(self._read)
             body, self._read = self._read[head + len(HEAD_ENDS) : end], self._read[end:]
-            if self._delay:
+            if asked is None:
+                self._transport.write(NOT_HERE)
+            elif self._delay:
                 self._loop.call_later(self._delay, self._answer, body)
             else:
                 self._answer(body)
