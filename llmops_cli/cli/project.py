@@ -58,6 +58,7 @@ def check(
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.checking import check_all
+    from llmops_cli.render.phrases import plural
 
     del files
     found = check_all(context.obj)
@@ -68,7 +69,8 @@ def check(
     )
     for name in found.ungated:
         output.say(f"note  no evalset gates {name}")
-    output.say(f"{found.prompts} prompts, {found.cases:,} cases: no problem found")
+    prompts = plural(found.prompts, "prompt")
+    output.say(f"{prompts}, {plural(found.cases, 'case')}: no problem found")
 
 
 def render(
