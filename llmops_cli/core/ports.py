@@ -140,5 +140,23 @@ class Results(Protocol):
     def put_score(self, key: ScoreKey, score: Score) -> None: ...
 
 
+class Cell(Protocol):
+    """One number that others may change too, and the clock it is read against."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never jumps and that all who share the number share."""
+        ...
+
+    def change(self, step: Callable[[float], float]) -> float:
+        """Put `step(number)` in its place, undivided; the number there was, at first -inf."""
+        ...
+
+
+class OpenCell(Protocol):
+    """Finds the cell of a name, in this process or on this machine."""
+
+    def __call__(self, name: str) -> Cell: ...
+
+
 Progress = Callable[[int, int, int], None]
 """Called with (done, planned, failed) calls."""

@@ -18,14 +18,16 @@ from typing import Self, TypeAlias
 import anyio
 from anyio.abc import TaskStatus
 
+from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import Provider
+from llmops_cli.core.ports import OpenCell, Provider
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Budget, Ledger
 from llmops_cli.engine.entry import entered, failed
 from llmops_cli.engine.lane import Lane, Shared
+from llmops_cli.engine.limits import OwnCell
 from llmops_cli.engine.prices import tariff
 
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
@@ -58,12 +60,17 @@ class Engine:
         providers: OpenModel,
         budget: Budget | None = None,
         redact: Redactor | None = None,
+        cells: OpenCell = OwnCell,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`jitter`: a number in [0, 1), drawn anew for every wait."""
+        """`cells`: where rates per minute are kept; by default, no other process keeps them too.
+
+        `jitter`: a number in [0, 1), drawn anew for every wait.
+        """
         self._providers = providers
         self._budget = budget or Budget()
         self._redact = redact or Redactor()
+        self._cells = cells
         self._jitter = jitter
         self._lanes: dict[Place, Lane | Refused] = {}
         self._why: str | None = None
@@ -84,6 +91,7 @@ class Engine:
             counts_tokens=self._budget.counts_tokens,
             jitter=self._jitter,
             sent=self._sent,
+            cells=self._cells,
         )
         self._keepers = anyio.create_task_group()
         await self._keepers.__aenter__()
@@ -153,7 +161,8 @@ class Engine:
             provider = await self._keepers.start(self._keep, model)
         except Refused as refusal:
             return refusal
-        lane = Lane(model, provider, tariff=price, shared=self._shared)
+        place = digest_bytes(repr(_place(model)).encode())
+        lane = Lane(model, provider, tariff=price, shared=self._shared, place=place)
         if self._why is not None:
             lane.stop(self._why)
         return lane

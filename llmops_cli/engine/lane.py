@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from llmops_cli.core.ports import Provider
+from llmops_cli.core.ports import OpenCell, Provider
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Usage
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Ledger, Share, ceiling
 from llmops_cli.engine.circuit import Circuit
-from llmops_cli.engine.limits import Pace, Slots
+from llmops_cli.engine.limits import Slots
 from llmops_cli.engine.prices import Tariff
+from llmops_cli.engine.rates import Rates
 from llmops_cli.engine.retry import PATIENCE, Patience
 
 _MAYBE_BILLED = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE})
@@ -34,14 +35,23 @@ class Shared:
     jitter: Callable[[], float]
     sent: Callable[[], None]
     """Called once for every request that is sent."""
+    cells: OpenCell
+    """Where the rates per minute are kept."""
 
 
 class Lane:
     """Calls to one model. Made where the loop runs; `provider` is open as long as it is used."""
 
     def __init__(
-        self, model: Model, provider: Provider, *, tariff: Tariff | None, shared: Shared
+        self,
+        model: Model,
+        provider: Provider,
+        *,
+        tariff: Tariff | None,
+        shared: Shared,
+        place: str = "",
     ) -> None:
+        """`place` names what counts against the same rates per minute."""
         limits = model.limits
         self.model = model
         self._provider = provider
@@ -49,8 +59,7 @@ class Lane:
         self._shared = shared
         self._timeout = limits.timeout
         self._slots = Slots(limits.max_concurrency)
-        self._requests = Pace(limits.rpm) if limits.rpm else None
-        self._tokens = Pace(limits.tpm) if limits.tpm else None
+        self._rates = Rates(limits, shared.cells, place)
         self._circuit = Circuit()
         self._held_until = 0.0
         self._stopped = anyio.Event()
@@ -100,11 +109,12 @@ class Lane:
     async def _attempt(self, request: Request) -> Outcome | None:
         """One attempt; None: the lane is stopped, nothing was sent."""
         async with self._slots:
-            usage = ceiling(request) if self._shared.counts_tokens or self._tokens else None
-            await self._turn(usage)
+            await self._leave_alone()
+            tokens = await self._rates.turn(request, self._stopped)
             if self._stopped.is_set():
+                self._rates.settle(tokens, 0)
                 return None
-            share = self._share(usage)
+            share = self._share(request)
             refused = await self._shared.ledger.reserve(share)
             if refused is not None:
                 return Failure(kind=FailureKind.BUDGET, message=refused, attempts=0)
@@ -118,7 +128,7 @@ class Lane:
             except BaseException:
                 self._shared.ledger.settle(share, share)  # cut short on the wire: maybe billed
                 raise
-            self._settle(outcome, share, usage)
+            self._settle(outcome, share, tokens)
             self._learn(outcome, episode)
             return outcome
 
@@ -139,38 +149,33 @@ class Lane:
             retryable=True,
         )
 
-    async def _turn(self, usage: Usage | None) -> None:
-        """Wait until the model may be asked again and the rates per minute allow it."""
+    async def _leave_alone(self) -> None:
+        """Wait until the model may be asked again, where it said when."""
         while (held := self._held_until - anyio.current_time()) > 0 and not self._stopped.is_set():
             await self._sleep(held + self._shared.jitter() * min(1.0, held / 10))
-        waits = [
-            pace.reserve(units)
-            for pace, units in (
-                (self._requests, 1),
-                (self._tokens, usage.input + usage.output if usage else 0),
-            )
-            if pace is not None
-        ]
-        if any(waits):
-            await self._sleep(max(waits))
 
-    def _share(self, usage: Usage | None) -> Share:
-        if usage is None:
+    def _share(self, request: Request) -> Share:
+        if not self._shared.counts_tokens:
             return Share(calls=1)
+        usage = ceiling(request)
         cost = self._tariff(usage) if self._tariff is not None else 0.0
         return Share(calls=1, tokens=usage.input + usage.output, cost=cost)
 
-    def _settle(self, outcome: Outcome, share: Share, ceiled: Usage | None) -> None:
+    def _settle(self, outcome: Outcome, share: Share, tokens: float) -> None:
+        """What is not known stays as it was taken: the `share` and the `tokens` of the rate."""
         if isinstance(outcome, Failure):
-            spent = share if outcome.kind in _MAYBE_BILLED else Share(calls=1)
+            if outcome.kind in _MAYBE_BILLED:
+                spent = share
+            else:
+                spent = Share(calls=1)
+                self._rates.settle(tokens, 0)
         elif outcome.usage is None:
             spent = share
         else:
-            tokens = outcome.usage.input + outcome.usage.output
-            spent = Share(calls=1, tokens=tokens, cost=outcome.cost or 0.0)
+            used = outcome.usage.input + outcome.usage.output
+            spent = Share(calls=1, tokens=used, cost=outcome.cost or 0.0)
+            self._rates.settle(tokens, used)
         self._shared.ledger.settle(share, spent)
-        if self._tokens is not None and ceiled is not None:
-            self._tokens.settle(spent.tokens - share.tokens)
 
     def _learn(self, outcome: Outcome, episode: int) -> None:
         self._circuit.attempted(outcome)

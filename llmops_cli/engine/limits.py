@@ -3,16 +3,21 @@
 Concurrency adapts: it starts at up to `START`, grows by one with every answer (doubling per
 round) until the model first pushes back, then falls to 80 % once per episode and recovers by one
 or 5 % per round. It is never under one and never stands still while answers come.
+
+A pace keeps its one number in a cell, so that several processes can keep one pace together.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import anyio
+
+from llmops_cli.core.ports import Cell
 
 if sys.platform != "win32":
     import resource
@@ -78,29 +83,57 @@ class Slots:
             self._limiter.total_tokens = int(width)
 
 
+_SLACK = 1e-6
+"""Seconds: a timer may end so much early."""
+
+
+class OwnCell:
+    """The cell of a pace that no other process keeps, on the event loop's clock."""
+
+    __slots__ = ("_number", "name")
+
+    def __init__(self, name: str = "") -> None:
+        """`name` is for people: a cell of one's own is found by nobody else."""
+        self.name = name
+        self._number = -math.inf
+
+    def now(self) -> float:
+        return anyio.current_time()
+
+    def change(self, step: Callable[[float], float]) -> float:
+        before = self._number
+        self._number = step(before)
+        return before
+
+
 class Pace:
     """So many units per minute, evenly: a generic cell rate algorithm (ITU-T I.371).
 
-    One second's worth may come at once. What turned out larger or smaller than it was reserved
-    for is settled afterwards, and the next one waits longer or shorter.
+    One second's worth may come at once. Nothing is taken before it may start, so whoever is
+    killed while waiting owes nothing. What turned out larger or smaller than it was taken for is
+    settled afterwards, and the next one waits longer or shorter.
     """
 
-    __slots__ = ("_due", "_seconds")
+    __slots__ = ("_cell", "_seconds")
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, cell: Cell) -> None:
         self._seconds = 60.0 / per_minute
-        self._due = -math.inf
+        self._cell = cell
 
-    def reserve(self, units: float) -> float:
-        """Seconds until `units` more may start; the place is taken."""
-        now = anyio.current_time()
-        begin = max(self._due, now - max(0.0, 1.0 - self._seconds))
-        self._due = begin + units * self._seconds
-        return max(0.0, begin - now)
+    def take(self, units: float) -> float:
+        """0: `units` may start now and are taken; else seconds until it is worth asking again."""
+        now = self._cell.now()
+        earliest = now - max(0.0, 1.0 - self._seconds)
+
+        def step(due: float) -> float:
+            return due if due > now + _SLACK else max(due, earliest) + units * self._seconds
+
+        wait = self._cell.change(step) - now
+        return wait if wait > _SLACK else 0.0
 
     def settle(self, difference: float) -> None:
-        """`difference` units more than were reserved were used; fewer, if negative."""
-        self._due += difference * self._seconds
+        """`difference` units more than were taken were used; fewer, if negative."""
+        self._cell.change(lambda due: due + difference * self._seconds)
 
 
 def _open_files() -> int:

@@ -142,6 +142,7 @@ async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
         providers=workspace.open_provider,
         budget=run.budget,
         redact=workspace.redact,
+        cells=workspace.cells,
     )
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
@@ -180,7 +181,7 @@ async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) ->
 
 
 def _pool(run: Run) -> None:
-    """What was drawn anew joins what was held: a re-run never replaces (GATE §3).
+    """What was drawn anew joins what was held: a re-run never replaces (docs/verdict.md).
 
     A draw that could not be made anew stays a failure: it does not fall back on what was held.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_proj
 from llmops_cli.files.scorers import Check
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
+from llmops_cli.stores.pace import SharedCells
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.runfile import RunFile, open_run
@@ -61,6 +62,8 @@ class Workspace:
     results: ResultsStore
     volatile: ResultsStore
     """Answers that live for one run: replayed ones, and code without an identity."""
+    cells: SharedCells
+    """Where the rates per minute of models are kept, with the other processes here."""
     environ: Mapping[str, str]
     stack: ExitStack
     """Closes what the command opened."""
@@ -123,7 +126,7 @@ class Workspace:
         return self.results if lives_on else self.volatile
 
     def contender(self, name: str, selector: str) -> Contender:
-        """The target that `name@selector` means (DESIGN §3, addressing)."""
+        """The target that `name@selector` means (docs/words.md)."""
         if selector == "working":
             if name not in self.project.prompts:
                 raise UnknownName("prompt", name, sorted(self.project.prompts))
@@ -233,6 +236,7 @@ def open_workspace(
             registry=Registry(root),
             results=results,
             volatile=stack.enter_context(open_results(None)),
+            cells=stack.enter_context(closing(SharedCells(root / STORE))),
             environ=environ,
             stack=stack,
         )

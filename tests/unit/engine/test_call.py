@@ -357,6 +357,13 @@ def test_tokens_per_minute_are_settled_by_what_was_used() -> None:
     assert 580 <= seconds <= 600 + 70
 
 
+def test_a_generous_ceiling_wastes_nothing_of_the_tokens_per_minute() -> None:
+    answer = Completion(text="x", usage=Usage(input=50, output=50))
+    provider = Scripted(then=answer)
+    _, seconds = ask_many(provider, 600, of=model(tpm=60_000, max_concurrency=50))
+    assert 55 <= seconds <= 75
+
+
 # Cancellation --------------------------------------------------------------------------------
 
 
