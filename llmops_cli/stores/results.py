@@ -4,7 +4,7 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
 
 - A completion is on disk when `put_completion` returns: it survives kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
-  written in groups: with the next completion, after 500 of them, before a read and on closing.
+  written in groups: with the next completion, after 500, before one is read and on closing.
 - Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
   process), the later answer takes the key and the earlier one stays as a further draw. Only a
   completion that is known by its digest alone gives way to one with a text.
@@ -88,7 +88,7 @@ class ResultsStore:
 
     def __init__(self, folder: Path | None, *, durable: bool = False) -> None:
         self._db = GuardedDatabase(folder, durable=durable)
-        self._waiting: list[Columns] = []
+        self._waiting: dict[ScoreKey, Columns] = {}
         self._damaged: list[_Damaged] = []
         self._damaged_rows = 0
 
@@ -122,7 +122,8 @@ class ResultsStore:
             )
             return {key: score for key, score in found if score is not None}
 
-        self.flush()
+        if any(key in self._waiting for key, _ in wanted):
+            self.flush()
         return self._read(read)
 
     def put_completion(self, key: DrawKey, completion: Completion) -> None:
@@ -142,7 +143,7 @@ class ResultsStore:
 
     def put_score(self, key: ScoreKey, score: Score) -> None:
         """Keep `score`; it is on disk with the next group."""
-        self._waiting.append(_score_row(key, score))
+        self._waiting.setdefault(key, _score_row(key, score))
         if len(self._waiting) >= GROUP:
             self.flush()
 
@@ -264,7 +265,7 @@ class ResultsStore:
         """Do `write` in one transaction, with the scores that wait."""
 
         def once() -> T:
-            self._db.executemany(_PUT_SCORE, self._waiting)
+            self._db.executemany(_PUT_SCORE, self._waiting.values())
             return write()
 
         result = self._db.writing(once)
