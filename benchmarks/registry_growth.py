@@ -248,7 +248,7 @@ def _packed(root: Path) -> float:
 def git(folder: Path, *arguments: str) -> str:
     """What git prints."""
     identity = ["-c", "user.name=Ada Tester", "-c", "user.email=ada@example.org"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
+    command = ["git", "-C", str(folder), *identity, "-c", "gc.auto=0", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -108,8 +108,9 @@ def retreat(start: Path, ask: Ask, *, to: str | None, environ: Mapping[str, str]
     registry = Registry(root)
     name, _, place = ask.address.partition("@")
     environment = place or environment_of(open_project(root), None).name
-    if environment not in registry.environments():
-        raise UnknownName("environment", environment, registry.environments())
+    known = registry.environments()
+    if known and environment not in known:
+        raise UnknownName("environment", environment, known)
 
     def act() -> RolledBack:
         wish = Retreat(

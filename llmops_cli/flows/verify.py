@@ -170,13 +170,25 @@ class _Inquiry:
         event = move.event
         for cited in (*event.evidence, *event.baseline_evidence):
             if cited not in known:
-                self._flaw(event, f"the evidence {short(cited)}… that it cites is not here")
+                told = f"the evidence {short(cited)}… that it cites is not here"
+                self._flaw(event, told + self._suspects(event, known))
         if not event.evidence:
             self._flaw(event, "it cites no evidence")
         if all(cited in known for cited in (*event.evidence, *event.baseline_evidence)):
             others = [known[each] for each in event.baseline_evidence]
             for each in event.evidence:
                 self._speaks(move, known[each], others)
+
+    def _suspects(self, event: Event, known: Mapping[str, Evidence]) -> str:
+        """The statements of the version that no event cites: one of them may have been edited."""
+        chain = self._registry.history(self._environment, self._name)
+        cited = {each for one in chain for each in (*one.evidence, *one.baseline_evidence)}
+        files = [
+            str(self._registry.evidence_file(each))
+            for digest, each in known.items()
+            if digest not in cited and each.measurement.number == _number(event)
+        ]
+        return f"; nothing cites {', '.join(files)}: was that edited?" if files else ""
 
     def _speaks(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
         """Whether `evidence` is about the version, is whole, and says what the event says."""
@@ -239,6 +251,10 @@ class _Inquiry:
     def _doubt(self, event: Event, message: str) -> None:
         file = str(self._registry.event_file(event))
         self._flaws.append(Flaw(where=file, message=message, doubtful=True))
+
+
+def _number(event: Event) -> int | None:
+    return event.to_version.number if event.to_version else None
 
 
 def _said(event: Event) -> str:

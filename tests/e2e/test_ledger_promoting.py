@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import pty
 import subprocess
@@ -201,3 +202,62 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
     shop.ok("rollback", "support@production", "-m", "still in the past")
     assert shop.runs("support") == 2
     shop.ok("verify")
+
+
+def test_a_bundle_is_held_against_the_registry(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()
+    file = tmp_path / "production.bundle.json"
+    shop.ok("bundle", "production", "--out", str(file))
+    assert "production holds" in shop.ok("verify", "--bundle", str(file), "--strict").out
+    shop.ok("promote", shop.candidate("support"))
+    assert "it is behind" in shop.ok("verify", "--bundle", str(file)).out
+    assert shop.run("verify", "--bundle", str(file), "--strict").code == 2
+    file.write_bytes(file.read_bytes().replace(b"Answer.", b"Answer!", 1))
+    ran = shop.run("verify", "--bundle", str(file))
+    assert (ran.code, "BROKEN" in ran.out, str(file) in ran.out) == (2, True, True)
+    assert shop.run("verify", "--bundle", str(tmp_path / "nowhere.json")).code == 2
+
+
+def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    ran = shop.run("verify")
+    assert (ran.code, "there is nothing to prove" in ran.err) == (2, True)
+
+
+def test_verify_names_the_file_of_every_edited_byte(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()
+    shop.ok("promote", shop.candidate("support"))
+    proven = [
+        path
+        for folder in ("versions", "evidence", "log")
+        for path in sorted((shop.root / ".llmops" / folder).rglob("*"))
+        if path.is_file() and path.suffix != ".md"  # for readers alone: fsck holds it
+    ]
+    assert len(proven) == 12
+    for path in proven:
+        whole = path.read_bytes()
+        for at in (0, len(whole) // 3, len(whole) - 2):
+            edited = bytearray(whole)
+            edited[at] ^= 1
+            path.write_bytes(bytes(edited))
+            ran = shop.run("verify")
+            assert (ran.code, path.name in ran.out) == (2, True), f"{path} at {at}: {ran.text}"
+        path.write_bytes(whole)
+    shop.ok("verify", "--strict")
+
+
+def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    lines = (shop.root / "evalsets" / "support.jsonl").read_text().splitlines()
+    own = [json.loads(line) for line in lines]
+    for at, case in enumerate(own[:4]):
+        case["scorers"] = [{"contains": f"label{at}"}]
+    text = "".join(json.dumps(each) + "\n" for each in own)
+    shop.write("evalsets/support.jsonl", text)
+    shop.commit("four cases have a scorer of their own")
+    shop.first()
+    clone = shop.clone(tmp_path / "clone")
+    plan = clone.ok("eval", "support@v1", "--dry-run", "--json").document
+    assert [each["scores"] for prompt in plan for each in prompt["prompts"][0]["evalsets"]] == [0]
