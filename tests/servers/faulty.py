@@ -18,12 +18,14 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self, TypeAlias, cast
 
 Behaviour: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
@@ -447,12 +449,27 @@ def _content_length(head: bytes) -> int:
     return int(lower[at + 15 : (lower + b"\r\n").find(b"\r\n", at)])
 
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
 class Server:
     """Counts what reaches it. `url` is an OpenAI base URL; Anthropic's is `root`."""
 
     def __init__(
-        self, script: tuple[Behaviour, ...], *, then: Behaviour | None, reply: Reply = echo
+        self,
+        script: tuple[Behaviour, ...],
+        *,
+        then: Behaviour | None,
+        reply: Reply = echo,
+        tls: bool = False,
     ) -> None:
+        self._tls = tls
         self._script = list(reversed(script))
         self._then = then or answer()
         self.reply = reply
@@ -469,7 +486,7 @@ class Server:
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -491,7 +508,11 @@ class Server:
     async def listening(self, port: int = 0) -> AsyncIterator[Self]:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", port, backlog=2048
+            lambda: _Connection(self),
+            "127.0.0.1",
+            port,
+            backlog=2048,
+            ssl=_tls() if self._tls else None,
         )
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -524,8 +545,10 @@ class FaultServer:
         then: Behaviour | None = None,
         reply: Reply = echo,
         port: int = 0,
+        tls: bool = False,
     ) -> None:
-        self._server = Server(script, then=then, reply=reply)
+        """`tls`: with the certificate in `CERTIFICATE`, which nobody trusts by default."""
+        self._server = Server(script, then=then, reply=reply, tls=tls)
         self._port = port
         self._up = threading.Event()
 
