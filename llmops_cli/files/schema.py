@@ -215,7 +215,7 @@ class Latency(Written):
 
 
 class Errors(Written):
-    max: Share
+    max: Share = 0.02
 
 
 RuleName = Literal[

@@ -112,13 +112,17 @@ class Scorers:
         return tuple({each.kind.name: each.kind for each in self.all}.values())
 
     def code(self) -> list[tuple[str, str]]:
-        """Label and project file of every scorer that runs the project's own code."""
+        """Label and project file of every scorer that runs the project's own code.
+
+        What else it depends on is data, unless it is Python, which it may import.
+        """
         return [
             (bound.label, str(path).partition(":")[0])
             for bound in self.all
             if bound.kind.code
             for option in bound.kind.files
             for path in _listed(bound.spec.options.get(option))
+            if option == bound.kind.shorthand or path.endswith(".py")
         ]
 
     def due(self, case: Case) -> tuple[Bound, ...]:
