@@ -146,10 +146,10 @@ def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
 
 def _bug(error: BaseException) -> int:
     """Writes what an issue needs into a log, and says where it is."""
-    from llmops_cli.cli.buglog import write_bug_log
+    from llmops_cli.cli.buglog import redactor, write_bug_log
 
     path = write_bug_log("".join(traceback.format_exception(error)), sys.argv)
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    what = redactor(sys.argv)(f"{type(error).__name__}: {error}".splitlines()[0])
     hint = f"the log to paste into an issue: {path}" if path else "no log could be written"
     return _say(f"a bug in llmops: {what}", hint=hint, code=ExitCode.BUG)
 
