@@ -31,7 +31,10 @@ def import_(
         Path | None, typer.Option(metavar="DIR", help="Where the files go; default: the project.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the prompt and its evalset; default: the file's.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the prompt and its evalset; default: the file's."
+        ),
     ] = None,
     model: Annotated[
         str | None,

@@ -22,7 +22,10 @@ def register(app: typer.Typer) -> None:
 def init(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help="The model of the example: provider/model, or embedded.")
+        str,
+        typer.Option(
+            metavar="MODEL", help="The model of the example: provider/model, or embedded."
+        ),
     ] = "embedded",
 ) -> None:
     """Start a project here.
@@ -79,7 +82,8 @@ def render(
         str, typer.Argument(metavar="NAME[@VERSION]", help="default: as it stands in prompts/")
     ],
     case: Annotated[
-        str | None, typer.Option(help="Render this case; default: the first of its evalsets.")
+        str | None,
+        typer.Option(metavar="ID", help="Render this case; default: the first of its evalsets."),
     ] = None,
     values: Annotated[
         list[str] | None,

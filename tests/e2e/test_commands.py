@@ -1,0 +1,243 @@
+"""Every command once, as a person runs it: the words that matter, help that fits, JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.cli.main import run
+from tests.projects import Project, Ran, a_project, some_cases
+from tests.servers.faulty import FaultServer, Server, echo
+
+CASES = 30
+NARROW = {"COLUMNS": "80"}
+
+
+def reply(body: Mapping[str, Any]) -> str:
+    """The question; nothing useful where the prompt asks for it."""
+    text = echo(body)
+    careless = body["messages"][0]["content"] == "Answer carelessly."
+    return "no idea" if careless and not text.endswith("1") else text
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with FaultServer(reply=reply) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("template") / "project"
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, server: Server) -> Project:
+    """Production runs v1; v2 is released and measured; v3 is what is being worked on."""
+    made = Project(root=template, url=server.url, settings={"gate": {"margin": 0.1}})
+    if not template.exists():
+        made = a_project(template, server.url, cases=CASES)
+        made.settings = {"gate": {"margin": 0.1}}
+        made.llmops_yaml()
+        made.promote_first()
+        made.prompt(system="Answer well.")
+        for arguments in (["release"], ["measure", "support@v2"]):
+            assert made.run(*arguments).code == 0
+        made.prompt(system="Answer better.")
+    copy = Project(root=tmp_path / "project", url=server.url, settings=made.settings)
+    shutil.copytree(template, copy.root)
+    copy.llmops_yaml()
+    return copy
+
+
+def says(ran: Ran, *words: str) -> Ran:
+    for each in words:
+        assert each in ran.text, f"{each!r} is not in: {ran.text}"
+    return ran
+
+
+# Around files --------------------------------------------------------------------------------
+
+
+def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
+    project = Project(root=tmp_path)
+    ran = says(project.run("init"), "wrote llmops.yaml", "wrote evalsets/sentiment.yaml")
+    assert ran.code == 0
+    says(ran, "next llmops eval")
+    assert project.run("check").code == 0
+    says(project.run("eval"), "INCONCLUSIVE", "no baseline")
+    assert says(project.run("init"), "is there already").code == 2
+
+
+def test_check_finds_every_mistake_with_its_line(project: Project) -> None:
+    assert says(project.run("check"), "support", "1 prompt, 30 cases: no problem found").code == 0
+    project.write("prompts/support.prompt.yml", "modle: tiny\nmessages: []\n")
+    project.cases([*some_cases(2), some_cases(1)[0]])
+    ran = project.run("check")
+    assert (ran.code, ran.out) == (2, "")
+    says(ran, "prompts/support.prompt.yml:1", "did you mean 'model'")
+
+
+def test_render_shows_what_is_sent(project: Project) -> None:
+    ran = project.run("render", "support", "--case", "c004")
+    says(ran, "openai/tiny temperature=0", "--- system Answer better.", "--- user say 4", "sha256:")
+    says(project.run("render", "support@v1", "-i", "question=why?"), "Answer.", "why?")
+    assert project.run("render", "support", "-i", "question").code == 2
+
+
+def test_models_lists_them(project: Project) -> None:
+    says(project.run("models"), "tiny", "openai", project.url, "OPENAI_API_KEY is not set")
+
+
+def test_schema_prints_one_or_their_names(project: Project) -> None:
+    names = project.run("schema").out.split()
+    assert names == ["project", "prompt", "evalset", "case", "report"]
+    assert json.loads(project.run("schema", "evalset").out)["$schema"]
+    says(project.run("schema", "--write"), "wrote .llmops/schemas/project.json")
+
+
+# Measuring -----------------------------------------------------------------------------------
+
+
+def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
+    ran = project.run("eval")
+    assert ran.code == 0
+    says(ran, "PASS", "support@v1 (production)", "0 lost, 0 gained of 30", "llmops release support")
+
+
+def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
+    project.prompt(system="Answer carelessly.")
+    ran = project.run("eval")
+    assert ran.code == 1
+    says(ran, "FAIL", "27 lost", "no idea", "c000", "say 0")
+
+
+def test_eval_writes_every_form_of_its_report(project: Project) -> None:
+    files = {name: project.root / name for name in ("run.jsonl.gz", "gate.xml", "gate.md")}
+    options = zip(("--out", "--junit", "--markdown"), map(str, files.values()), strict=True)
+    assert project.run("eval", *(word for pair in options for word in pair)).code == 0
+    assert all(path.stat().st_size for path in files.values())
+    says(project.run("report", str(files["run.jsonl.gz"])), "PASS", "support@v1 (production)")
+
+
+def test_eval_dry_run_says_what_it_would_call(project: Project) -> None:
+    ran = says(project.run("eval", "--dry-run"), "support@working", str(CASES), "calls")
+    assert ran.code == 0
+
+
+def test_compare_decides_between_two_versions(project: Project) -> None:
+    ran = says(project.run("compare", "support@v1", "support@v2"), "PASS", "support@v2")
+    assert ran.code == 0
+    project.prompt(system="Answer carelessly.")
+    assert says(project.run("compare", "support@v1", "support"), "FAIL").code == 1
+
+
+def test_report_shows_the_last_run_and_leaves_as_it_did(project: Project) -> None:
+    project.prompt(system="Answer carelessly.")
+    ran = project.run("eval")
+    shown = project.run("report")
+    assert (shown.code, shown.out) == (ran.code, ran.out)
+
+
+# The registry --------------------------------------------------------------------------------
+
+
+def test_release_measure_and_promote(project: Project) -> None:
+    says(project.run("release", "support"), "support@v3", "new", "next llmops measure support@v3")
+    says(project.run("release"), "unchanged")
+    assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 3
+    says(project.run("measure", "support@v3"), "PASS", "evidence sha256:")
+    says(project.run("promote", "support@v3", "-m", "it is better"), "production runs support@v3")
+
+
+def test_a_measured_regression_is_not_promoted(project: Project) -> None:
+    project.prompt(system="Answer carelessly.")
+    project.run("release")
+    assert says(project.run("measure", "support@v3"), "FAIL", "evidence sha256:").code == 1
+    assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 1
+
+
+def test_rollback_history_status_and_verify(project: Project) -> None:
+    assert project.run("promote", "support@v2", "-m", "better").code == 0
+    says(project.run("status"), "support", "production", "v2", "PASS")
+    ran = says(project.run("rollback", "support@production", "-m", "it was not"), "quarantined")
+    assert ran.code == 0
+    says(ran, "production runs support@v1")
+    says(project.run("history", "support"), "rollback", "promote", "it was not", "the first")
+    says(project.run("verify"), "support@v1", "production holds: 1 prompts")
+    assert says(project.run("promote", "support@v2", "-m", "again"), "quarantined").code == 2
+
+
+def test_verify_finds_a_touched_file(project: Project) -> None:
+    (event,) = (project.root / ".llmops/log/production/support").glob("*.json")
+    event.write_text(event.read_text().replace("the first", "the last"))
+    assert says(project.run("verify"), "BROKEN", "does NOT hold").code == 2
+
+
+def test_diff_shows_what_changed(project: Project) -> None:
+    says(project.run("diff", "support@v1", "v2"), "message 1 (system)", "Answer", "well")
+    says(project.run("diff", "support@v2"), "better")
+
+
+# All of them ---------------------------------------------------------------------------------
+
+WITH_JSON = [
+    ["check"],
+    ["render", "support"],
+    ["models"],
+    ["schema", "prompt"],
+    ["eval"],
+    ["eval", "--dry-run"],
+    ["compare", "support@v1", "support@v2"],
+    ["measure", "support@v2"],
+    ["release"],
+    ["promote", "support@v2", "-m", "why"],
+    ["status"],
+    ["history", "support"],
+    ["diff", "support@v1", "v2"],
+    ["verify"],
+    ["rollback", "support@production", "-m", "why"],
+    ["gc", "--dry-run"],
+    ["report"],
+]
+
+
+def test_json_is_all_that_a_command_prints_with_json(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in WITH_JSON:
+        asked = arguments if arguments[0] == "schema" else [*arguments, "--json"]
+        code = run(["-C", str(project.root), *asked])
+        out, err = capsys.readouterr()
+        assert code == 0, f"{arguments}: {out} {err}"
+        assert json.loads(out) is not None
+
+
+def commands(project: Project) -> list[tuple[str, str]]:
+    """Each command with its line in the list."""
+    _, _, listed = project.run("--help", env=NARROW).out.partition("Commands:\n")
+    return [(line.split()[0], line) for line in listed.splitlines() if line.strip()]
+
+
+def test_every_command_has_a_whole_sentence_in_the_list(project: Project) -> None:
+    found = commands(project)
+    assert len(found) >= 20
+    assert [line for _, line in found if line.endswith("...") or len(line) > 80] == []
+
+
+def test_every_help_names_its_values_and_fits(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, _ in commands(project):
+        assert run([name, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"Usage: llmops {name} ")
+        assert [line for line in out.splitlines() if len(line) > 80] == []
+        assert not re.search(r"<(str|int|float)|TEXT|INTEGER", out), name
