@@ -1,0 +1,221 @@
+"""Everything that a model may answer, through every sink that there is, in one real project.
+
+The model answers harmlessly under the first prompt and with the hostile corpus under the second:
+every case is lost, so every report shows the answers. A control run loses the same cases to a
+harmless word: what is said of the gate must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.hostile import HOSTILE
+from tests.projects import Project, Ran, a_project
+from tests.servers.faulty import Behaviour, Exchange, FaultServer, answer, echo
+from tests.unit.render.test_markdown import outside_code
+
+TEXTS = list(HOSTILE.values())
+CASES = [
+    {"id": f"c{at:02}", "inputs": {"question": f"say {at}"}, "expected": "fine"}
+    for at in range(len(TEXTS))
+]
+OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal obeys, or what reorders a line."""
+COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
+"""What a runner of GitHub obeys."""
+
+
+def harmful(text: str) -> list[str]:
+    """What in `text` a terminal or a CI log would act on."""
+    return sorted({repr(found) for found in [*OBEYED.findall(text), *COMMAND.findall(text)]})
+
+
+def hostile(body: Mapping[str, Any]) -> str:
+    match body["messages"][0]["content"]:
+        case "Answer.":
+            return "fine"
+        case "Answer badly.":
+            return "wrong"
+        case _:
+            return TEXTS[int(echo(body).split()[-1])]
+
+
+def project_on(root: Path, url: str) -> Project:
+    project = a_project(root, url, cases=0)
+    project.cases(CASES)
+    project.promote_first()
+    return project
+
+
+OUT = "--junit junit.xml --markdown page.md --out run.jsonl"
+COMMANDS = (
+    f"eval --verbose {OUT}",
+    "eval --json --offline --out run.jsonl.gz",
+    "report --verbose",
+    "report run.jsonl --json --junit again.xml --markdown again.md",
+    "release support",
+    "measure support@v2 --verbose --markdown measured.md",
+    "promote support@v2 --override -m why",
+    "history support",
+    "diff support@v1 support@v2",
+    "status",
+    "verify production",
+)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Mapping[str, Ran]]]:
+    """The project after every command, and what each said; `control` is the harmless one."""
+    with FaultServer(reply=hostile) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("HTTP_PROXY", raising=False)
+        patch.delenv("http_proxy", raising=False)
+        project = project_on(tmp_path_factory.mktemp("project"), server.url)
+        project.prompt(system="Answer badly.")
+        said = {"control": project.eval()}
+        project.prompt(system="Answer with malice.")
+        for command in COMMANDS:
+            said[command.split(" --")[0] + (" json" if "json " in command else "")] = project.run(
+                *command.split()
+            )
+        yield project, said
+
+
+def test_no_command_crashes_and_none_changes_its_verdict(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    _, said = ran
+    expected = dict.fromkeys(said, 0) | {
+        name: 1 for name in said if name.startswith(("control", "eval", "report", "measure"))
+    }
+    assert {name: each.code for name, each in said.items()} == expected
+
+
+def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    _, said = ran
+    control, run = said["control"], said["eval json"]
+    assert run.verdict == control.verdict
+    assert run.evalset["metrics"] == control.evalset["metrics"]
+    assert run.evalset["changes"] == control.evalset["changes"] == {"lost": len(CASES)}
+
+
+def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:
+    _, said = ran
+    streams = {f"{name} {kind}": text for name, each in said.items()
+               for kind, text in (("out", each.out), ("err", each.err))}  # fmt: skip
+    assert {name: found for name, text in streams.items() if (found := harmful(text))} == {}
+
+
+def test_every_page_in_markdown_is_free_of_markup_and_mentions(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    project, _ = ran
+    pages = {path.name: path.read_bytes().decode("utf-8") for path in project.root.rglob("*.md")}
+    assert {"page.md", "again.md", "measured.md"} <= pages.keys()
+    for name, page in pages.items():
+        assert OBEYED.findall(page) == [], name
+        prose = outside_code(page)
+        for dangerous in ("<script", "@team", "](https://", "![", "https://evil"):
+            assert dangerous not in prose, name
+
+
+def test_junit_can_be_read_and_holds_no_control(ran: tuple[Project, Mapping[str, Ran]]) -> None:
+    project, _ = ran
+    for name in ("junit.xml", "again.xml"):
+        document = ET.parse(project.root / name)  # noqa: S314 - our own file
+        texts = [
+            part for each in document.iter() for part in (each.text or "", *each.attrib.values())
+        ]
+        assert OBEYED.findall("".join(texts)) == []
+        assert len(list(document.iter("failure"))) >= len(CASES)
+
+
+def test_machine_output_and_run_files_hold_the_answers_as_they_were(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    project, said = ran
+    whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
+    for name in ("eval json", "report run.jsonl json"):
+        found = {each["case"]: each["candidate"]["text"] for each in said[name].evalset["shown"]}
+        assert [found[f"c{at:02}"] for at in range(len(TEXTS))] == whole
+    for line in (project.root / "run.jsonl").read_bytes().splitlines():
+        json.loads(line)
+        assert line.isascii()
+
+
+def test_what_was_stored_is_read_again_without_a_call(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    _, said = ran
+    assert said["eval json"].report["calls"] == 0
+    assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
+    assert "holds" in said["verify production"].out
+
+
+def malicious_names(text: str) -> Behaviour:
+    """A good answer whose model, fingerprint, finish reason and tool are `text`."""
+
+    async def behave(exchange: Exchange) -> None:
+        tool = {"function": {"name": text, "arguments": text}, "id": "1", "type": "function"}
+        message = {"content": "fine", "tool_calls": [tool]}
+        exchange.send(
+            exchange.answer(
+                model=f"m {text}",
+                system_fingerprint=f"f {text}",
+                choices=[{"message": message, "finish_reason": f"r {text}"}],
+            )
+        )
+
+    return behave
+
+
+SHORT = {name: text for name, text in HOSTILE.items() if len(text) < 1_000}
+
+
+def test_names_and_reasons_that_a_server_gives_are_as_harmless_as_answers(tmp_path: Path) -> None:
+    script = [malicious_names(text) for text in SHORT.values()]
+    with FaultServer(*script, then=answer()) as server:
+        project = a_project(tmp_path, server.url, cases=len(SHORT), max_concurrency=1)
+        project.evalset(scorers=[{"exact": "never"}], gate={"rules": [{"floor": {"min": 0.5}}]})
+        shown = project.run("eval", "--verbose", *OUT.split())
+        machine = project.run("report", "--json")
+    assert (shown.code, machine.code) == (1, 1)
+    assert harmful(shown.out + shown.err + machine.out) == []
+    assert machine.evalset["candidate"]["measured"] == len(SHORT)
+    ET.parse(tmp_path / "junit.xml")  # noqa: S314 - our own file
+    assert OBEYED.findall((tmp_path / "page.md").read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("code", [400, 500])
+def test_errors_that_a_server_writes_are_as_harmless_as_answers(tmp_path: Path, code: int) -> None:
+    def failing(text: str) -> Behaviour:
+        async def behave(exchange: Exchange) -> None:
+            body = json.dumps({"error": {"message": text, "type": text, "code": text}})
+            exchange.send(body.encode(), status=code)
+
+        return behave
+
+    script = [failing(text) for text in SHORT.values()]
+    with FaultServer(*script, then=answer()) as server:
+        project = a_project(
+            tmp_path, server.url, cases=len(SHORT) + 1, max_concurrency=1, retries=0
+        )
+        shown = project.run("eval", "--verbose", *OUT.split())
+        machine = project.run("report", "--json")
+    assert (shown.code, machine.code) == (3, 3)
+    assert harmful(shown.out + shown.err + machine.out) == []
+    ET.parse(tmp_path / "junit.xml")  # noqa: S314 - our own file
+    page = (tmp_path / "page.md").read_text("utf-8")
+    assert OBEYED.findall(page) == []
+    assert "<script" not in outside_code(page)
