@@ -8,7 +8,7 @@ every number here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias
 
 OnInconclusive: TypeAlias = Literal["warn", "fail", "rerun"]
@@ -131,6 +131,16 @@ class Policy:
     """Days after which the baseline is drawn anew."""
     judges: Literal["any", "calibrated"] = "any"
     scale_margin: bool = False
+
+
+def policy_changes(then: Policy, now: Policy) -> list[str]:
+    """What differs between two policies: `margin 0.05 → 0.2`, `rules`."""
+    changed = [
+        f"{one.name} {getattr(then, one.name)} → {getattr(now, one.name)}"
+        for one in fields(Policy)
+        if one.name != "rules" and getattr(then, one.name) != getattr(now, one.name)
+    ]
+    return changed + ([] if tuple(then.rules) == tuple(now.rules) else ["rules"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

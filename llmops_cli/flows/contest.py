@@ -8,13 +8,13 @@ measuring come after.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Environment, Policy
+from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
 from llmops_cli.core.prompt import Model
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project
@@ -261,13 +261,7 @@ def _policy_changes(
     """What the working copy would decide by, where that is not what decides."""
     for each in rounds:
         wanted = _policy(workspace.project, each.evalset, environment.name)
-        changed = [
-            f"{one.name} {getattr(each.policy, one.name)} → {getattr(wanted, one.name)}"
-            for one in fields(Policy)
-            if one.name != "rules" and getattr(each.policy, one.name) != getattr(wanted, one.name)
-        ]
-        if tuple(wanted.rules) != tuple(each.policy.rules):
-            changed.append("rules")
+        changed = policy_changes(each.policy, wanted)
         if changed:
             yield (
                 f"this change also changes the policy of {each.evalset.name} "

@@ -8,9 +8,9 @@ its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-from llmops_cli.core.policy import Environment, Policy
+from llmops_cli.core.policy import Environment, policy_changes
 from llmops_cli.core.release import BASELINE, SUBJECT, EvalsetFacts, Event, Evidence
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.files.policy import policy_of
@@ -99,16 +99,6 @@ class EarlierPolicy:
                 f"at {self.base}, {environment.name} comes after {environment.after}, and no "
                 "event of that is cited"
             )
-
-
-def policy_changes(then: Policy, now: Policy) -> list[str]:
-    """What differs between two policies: `margin 0.05 → 0.2`, `rules`."""
-    changed = [
-        f"{one.name} {getattr(then, one.name)} → {getattr(now, one.name)}"
-        for one in fields(Policy)
-        if one.name != "rules" and getattr(then, one.name) != getattr(now, one.name)
-    ]
-    return changed + ([] if tuple(then.rules) == tuple(now.rules) else ["rules"])
 
 
 def _admitted(event: Event) -> frozenset[Decision]:
