@@ -1,0 +1,107 @@
+"""The wall clock of the machine jumps while a run is at work: nothing but its timestamps notice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project, a_project
+from tests.servers.faulty import FaultServer, answer, status
+
+JUMPING = """\
+import datetime, time
+
+real_time, real_datetime = time.time, datetime.datetime
+calls = 0
+
+
+def jump():
+    global calls
+    calls += 1
+    return {jumps}[calls % len({jumps})]
+
+
+time.time = lambda: real_time() + jump()
+
+
+class Jumping(real_datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return real_datetime.now(tz) + datetime.timedelta(seconds=jump())
+
+
+datetime.datetime = Jumping
+"""
+"""Loaded by Python before the program: each look at the wall clock finds another time."""
+
+JUMPS = {
+    "an hour back and forth": [0, 3600, -3600],
+    "a day on": [0, 86400],
+    "a day back": [0, -86400],
+}
+
+
+def clock(tmp_path: Path, jumps: list[int]) -> dict[str, str]:
+    """The environment of a program whose clock jumps."""
+    site = tmp_path / "site"
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "sitecustomize.py").write_text(JUMPING.format(jumps=jumps))
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {"PYTHONPATH": os.pathsep.join([str(site), *known])}
+
+
+@pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())
+def test_a_clock_that_jumps_changes_no_verdict_wait_deadline_or_rate(
+    tmp_path: Path, jumps: list[int]
+) -> None:
+    env = clock(tmp_path, jumps)
+    busy = [status(429, retry_after="0.2")] * 3
+    with FaultServer(*busy, then=answer(delay=0.05)) as server:
+        project = a_project(tmp_path / "project", server.url, cases=30, rpm=1200, timeout=5)
+        project.evalset(gate={"rules": [{"floor": {"min": 0.8}}]})
+        ran = project.eval("--max-seconds", "30", env=env)
+        assert (ran.code, ran.decision) == (0, "PASS"), ran.text
+        assert server.requests == 33
+        again = project.eval(env=env)
+        assert (again.report["calls"], again.verdict) == (0, ran.verdict)
+        assert server.requests == 33
+    candidate = ran.evalset["candidate"]
+    assert candidate["failures"] == {}
+    assert 0.04 < candidate["latency_p50"] < 3
+    assert ran.seconds < 25
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Kiritimati", "America/St_Johns"])
+def test_the_time_zone_is_in_no_artefact(tmp_path: Path, zone: str) -> None:
+    with FaultServer() as server:
+        project = a_project(tmp_path, server.url, cases=3)
+        ran = project.eval("--out", "run.jsonl", env={"TZ": zone})
+    assert ran.code == 0
+    times = [part[:40] for part in project.read("run.jsonl").split('"at":"')[1:]]
+    assert len(times) == 3
+    assert all(each.split('"')[0].endswith("+00:00") for each in times)
+
+
+def history(project: Project, env: dict[str, str]) -> list[int]:
+    ran = project.run("history", "support", "--json", env=env)
+    return [event["event"] for event in ran.document] if ran.code == 0 else []
+
+
+def test_the_order_of_promotions_is_their_sequence_and_not_the_clock(tmp_path: Path) -> None:
+    late, early = clock(tmp_path / "a", [86400]), clock(tmp_path / "b", [-86400])
+    with FaultServer() as server:
+        project = a_project(tmp_path / "project", server.url, cases=3)
+        for command in ("release support", "measure support@v1"):
+            assert project.run(*command.split(), env=late).code == 0
+        first = project.run("promote", "support@v1", "--initial", "-m", "one", env=late)
+        assert first.code == 0, first.text
+        project.prompt(system="Answer well.")
+        for command in ("release support", "measure support@v2"):
+            assert project.run(*command.split(), env=early).code == 0
+        second = project.run("promote", "support@v2", "--override", "-m", "two", env=early)
+        assert second.code == 0, second.text
+        verified = project.run("verify", "production")
+    assert verified.code == 0, verified.text
+    assert history(project, early) == [2, 1]
