@@ -38,8 +38,8 @@ CLICK_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 
 COLLECT_AFTER = 50_000
-"""New objects between two searches for reference cycles. Python's 700 finds none in hundreds of
-searches, which are a tenth of a short run: what start-up and cases allocate is there to stay."""
+"""New objects between two searches for reference cycles. What start-up and cases allocate is there
+to stay; looking through it after every 700, as Python does, is a twelfth of a short run."""
 
 app = typer.Typer(
     name="llmops",
