@@ -164,7 +164,7 @@ def _refuse_undecided(branch: Branch) -> None:
 
 
 def _refuse_moved(seen: Sequence[Event], now: Sequence[Event], chain: Chain) -> None:
-    if list(now[: len(seen)]) == list(seen) and len(now) == len(seen):
+    if list(now) == list(seen):
         return
     last = now[-1] if now else None
     told = f": event {last.seq}, {last.action} by {last.actor}" if last else ""
