@@ -17,7 +17,7 @@ from llmops_cli.core.ports import DrawKey, Identifies, Results
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Purpose, Score
 
-CHUNK = 500
+CHUNK = 64
 """Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
 
 T = TypeVar("T")
