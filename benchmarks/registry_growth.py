@@ -68,6 +68,8 @@ class Weight:
 
     week: int
     tree: float
+    thin: float
+    """What a clone of depth 1 fetches."""
     history: float
     files: int
 
@@ -175,9 +177,16 @@ class World:
         return Weight(
             week=week,
             tree=sum(path.stat().st_size for path in files) / 1e6,
+            thin=self._thin(),
             history=_packed(self._root),
             files=len(files),
         )
+
+    def _thin(self) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            clone = Path(folder) / "clone"
+            git(self._root, "clone", "-q", "--depth=1", f"file://{self._root}", str(clone))
+            return _packed(clone)
 
 
 def _vocabulary() -> list[str]:
@@ -278,9 +287,10 @@ def main() -> None:
             if week % 4 == 0 and week >= measured - 8:
                 weights.append(world.weight(week))
         seconds = time.monotonic() - began
-    print(f"{'week':>5} {'tree MB':>8} {'history MB':>11} {'files':>7}")
+    print(f"{'week':>5} {'tree MB':>8} {'depth 1 MB':>11} {'history MB':>11} {'files':>7}")
     for each in weights:
-        print(f"{each.week:>5} {each.tree:>8.1f} {each.history:>11.1f} {each.files:>7}")
+        sizes = f"{each.tree:>8.1f} {each.thin:>11.1f} {each.history:>11.1f} {each.files:>7}"
+        print(f"{each.week:>5} {sizes}")
     if measured < options.weeks:
         print(_extrapolated(weights, options.weeks))
     print(f"{seconds:.0f} s")
@@ -293,7 +303,9 @@ def _extrapolated(weights: Sequence[Weight], weeks: int) -> str:
     tree = two.tree + (two.tree - one.tree) * steps
     history = two.history + (two.history - one.history) * steps
     files = two.files + (two.files - one.files) * steps
-    return f"{weeks:>5} {tree:>8.1f} {history:>11.1f} {files:>7.0f}   a straight line, not measured"
+    thin = two.thin + (two.thin - one.thin) * steps
+    line = f"{weeks:>5} {tree:>8.1f} {thin:>11.1f} {history:>11.1f} {files:>7.0f}"
+    return f"{line}   a straight line, not measured"
 
 
 if __name__ == "__main__":
