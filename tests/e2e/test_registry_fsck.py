@@ -60,6 +60,15 @@ def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(
     assert "an event was removed from the chain" in broken(thin, "FETCH_HEAD")
 
 
+def test_a_partial_clone_without_the_rows_of_history_can_tell(shop: Shop, tmp_path: Path) -> None:
+    shop.git("config", "uploadpack.allowFilter", "true")
+    shop.ok("gc", "--commit")
+    light = shop.clone(tmp_path / "light", "--filter=blob:limit=2k")
+    shop.root.rename(tmp_path / "away")  # nothing can be fetched later on
+    light.ok("fsck", "--base", "origin/base")
+    light.ok("verify")
+
+
 def test_a_detached_head_and_an_autocrlf_checkout_are_no_trouble(
     shop: Shop, tmp_path: Path
 ) -> None:
