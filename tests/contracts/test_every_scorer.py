@@ -97,16 +97,16 @@ def an_answer(text: str) -> Completion:
 
 
 def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Unscored, float]]:
-    """Each text's score, and the seconds that it took."""
+    """Each text's score, and the CPU seconds that it took."""
 
     async def run() -> list[tuple[Score | Unscored, float]]:
         given = []
         async with open_scorer(kind, world) as scorer:
             for text in texts:
-                started = time.perf_counter()
+                started = time.process_time()
                 options = OPTIONS.get(kind.name, {})
                 one = await score(scorer, options, case=a_case(kind), completion=an_answer(text))
-                given.append((one, time.perf_counter() - started))
+                given.append((one, time.process_time() - started))
         return given
 
     return asyncio.run(run())

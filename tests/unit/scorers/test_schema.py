@@ -62,7 +62,7 @@ def test_a_pattern_that_backtracks_is_unscored(tmp_path: Path) -> None:
     started = time.monotonic()
     given = judged(tmp_path, json.dumps("a" * 5000 + "b"), {"pattern": "^(a|a)*$"})
     assert "backtracks" in why(given)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # without its deadline it takes years
 
 
 def test_pattern_properties_are_checked(tmp_path: Path) -> None:
