@@ -28,6 +28,7 @@ from llmops_cli.render.console import console_report
 from llmops_cli.render.difference import console_difference
 from llmops_cli.render.machine import as_json, json_report, table_json
 from llmops_cli.render.markdown import markdown_report
+from llmops_cli.render.phrases import plural
 from llmops_cli.render.plan import console_plan
 from llmops_cli.render.progress import RunProgress
 from llmops_cli.render.report_schema import report_schema
@@ -134,13 +135,13 @@ class Output:
         for proof in found.proofs:
             version = "?" if proof.version is None else f"v{proof.version}"
             self._text(
-                f"{proof.prompt}@{version}  {proof.events} events, {proof.verdicts} verdicts "
-                "computed again\n"
+                f"{proof.prompt}@{version}  {plural(proof.events, 'event')}, "
+                f"{plural(proof.verdicts, 'verdict')} computed again\n"
             )
             self._flaws(proof.flaws, strict=strict)
         self._flaws(found.shipped, strict=strict)
         told = "holds" if found.holds(strict=strict) else "does NOT hold"
-        self._text(f"{found.environment} {told}: {len(found.proofs)} prompts\n")
+        self._text(f"{found.environment} {told}: {plural(len(found.proofs), 'prompt')}\n")
 
     def growth(self, found: Growth, *, strict: bool) -> None:
         """Prints what came since a revision and what is not as it must be."""
@@ -148,8 +149,8 @@ class Output:
             self._text(table_json([as_json(found)]))
             return
         self._text(
-            f"since {found.base}: {found.versions} versions, {found.evidence} pieces of evidence, "
-            f"{len(found.events)} events\n"
+            f"since {found.base}: {plural(found.versions, 'version')}, "
+            f"{plural(found.evidence, 'piece')} of evidence, {plural(len(found.events), 'event')}\n"
         )
         for event in found.events:
             moved = f"{event.prompt}@v{event.to_version.number}" if event.to_version else ""

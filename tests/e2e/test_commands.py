@@ -170,7 +170,7 @@ def test_rollback_history_status_and_verify(project: Project) -> None:
     assert ran.code == 0
     says(ran, "production runs support@v1")
     says(project.run("history", "support"), "rollback", "promote", "it was not", "the first")
-    says(project.run("verify"), "support@v1", "production holds: 1 prompts")
+    says(project.run("verify"), "support@v1", "production holds: 1 prompt")
     assert says(project.run("promote", "support@v2", "-m", "again"), "quarantined").code == 2
 
 

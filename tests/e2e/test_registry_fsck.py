@@ -42,7 +42,7 @@ def edit(shop: Shop, path: str, old: str, new: str) -> None:
 
 def test_a_registry_that_grew_holds(shop: Shop) -> None:
     said = shop.ok("fsck", "--base", "base").out
-    assert "since base: 1 versions, 1 pieces of evidence, 1 events" in said
+    assert "since base: 1 version, 1 piece of evidence, 1 event" in said
     assert "promote support@v3 in production" in " ".join(said.split())
     (found,) = shop.ok("fsck", "--base", "base", "--json").document
     assert (found["flaws"], found["versions"], len(found["events"])) == ([], 1, 1)
@@ -306,7 +306,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(tmp_path: Path) -> None:
     outer.commit("a service")
     outer.git("branch", "base")
     inner.first()
-    assert "since base: 1 versions" in inner.ok("fsck", "--base", "base").out
+    assert "since base: 1 version" in inner.ok("fsck", "--base", "base").out
     assert "since base: 0 versions" in outer.ok("fsck", "--base", "base").out
     git(outer.root, "branch", "-f", "base")
     (inner.root / EVENTS / "000001.json").write_text(json.dumps({"seq": 1}))

@@ -75,7 +75,7 @@ def test_what_was_rolled_back_to_keeps_what_once_let_it_in(shop: Shop) -> None:
     shop.ok("rollback", "support@production", "--to", "v2", "-m", "warm is not enough")
     shop.ok("gc")
     assert with_rows(shop) == [2, 3, 4]  # 4 ran before; 3 waits: it is newer than what runs
-    assert "verdicts computed again" in shop.ok("verify").out
+    assert "computed again" in shop.ok("verify").out
 
 
 def test_a_broken_registry_is_not_cleared(shop: Shop) -> None:
