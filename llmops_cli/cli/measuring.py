@@ -17,6 +17,7 @@ from llmops_cli.cli.options import (
     MaxCalls,
     MaxCost,
     Offline,
+    Reuse,
     Strict,
     Verbose,
     Version,
@@ -98,10 +99,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run file (.jsonl, .jsonl.gz).")
     ] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
-    ] = None,
+    reuse: Reuse = None,
     junit: Junit = None,
     markdown: Markdown = None,
     as_json: AsJson = False,
@@ -206,10 +204,7 @@ def measure(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the run file, for promote --run.")
     ] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
-    ] = None,
+    reuse: Reuse = None,
     commit: Commit = False,
     markdown: Markdown = None,
     as_json: AsJson = False,

@@ -43,3 +43,7 @@ Push = Annotated[
 Message = Annotated[
     str | None, typer.Option("--message", "-m", metavar="WHY", help="Why: recorded.")
 ]
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
+]
