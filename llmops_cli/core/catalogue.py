@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.row import Unit
+
+Role: TypeAlias = Literal["judge", "embedding"]
+"""What a model is asked for by a scorer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,14 @@ class ScorerKind:
     extra: str | None = None
     """The extra that installs `library`, where the core does not."""
     judged: bool = False
-    asks: tuple[str, ...] = ()
-    """Roles it asks models in: `judge`, `embedding`."""
+    """It asks models (`core.ports.Ask`): the option `model` names its judge, `embeddings` its
+    embedding model, and `prompt` the judge's prompt, which is a prompt of the project."""
+    asks: Mapping[Role, int] = field(default_factory=dict)
+    """Calls of a score by role, about: for the plan."""
+    prompt: str | None = None
+    """The judge's prompt where the project brings none: a file beside the scorers' code."""
+    paired: bool = False
+    """It sets the candidate's answer against the baseline's: never part of `pass`."""
     live: bool = False
     """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
     code: bool = False

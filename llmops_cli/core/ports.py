@@ -6,14 +6,15 @@ leaves one of these is a bug, and the engine or the scoring loop treats it as on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, Outcome, Purpose, Score, Unscored
 
 
@@ -69,9 +70,29 @@ class Checks(Protocol):
 
 
 class Ask(Protocol):
-    """How a judged scorer reaches a model: keyed, cached, limited and budgeted like any call."""
+    """How a judged scorer reaches its models: keyed, cached, limited and budgeted like any call.
 
-    async def __call__(self, request: Request) -> Outcome: ...
+    One is made for every score. Saying the same thing twice within a score is two draws. What an
+    earlier run was answered is given first and costs nothing (its `latency` is None).
+    """
+
+    async def judge(
+        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        """The judge's answer to its prompt rendered with `inputs`, asked for by `json_schema`
+        where the judge's provider can be held to one.
+        """
+        ...
+
+    async def generate(
+        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        """The judge model's answer to messages that a library wrote."""
+        ...
+
+    async def embed(self, text: str) -> tuple[float, ...] | Failure:
+        """The embedding of `text` by the scorer's embedding model."""
+        ...
 
 
 class Scorer(Protocol):

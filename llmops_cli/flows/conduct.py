@@ -11,35 +11,20 @@ reports, run files and evidence are made of.
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-import anyio
-
 from llmops_cli.core.ports import DrawKey, Progress
-from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_said
 from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest
-from llmops_cli.flows.execute import Work, execute
 from llmops_cli.flows.pairing import Pairing
-from llmops_cli.flows.scoring import Desk
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import Exam, decide_all
 from llmops_cli.gate.looks import NextLook, next_look
 from llmops_cli.gate.shares import DRAWS
-from llmops_cli.registry import open_scorer
-
-DRAIN = 4.0
-"""Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
-INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,60 +109,12 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
                     each.stay_offline(arm)
     works = [each.work() for each in run.pairings]
     if any(work.todo for work in works):
-        try:
-            asyncio.run(_execute(workspace, run, progress))
-        except BaseExceptionGroup as errors:
-            said = first_said(errors)
-            if said is None:
-                raise
-            raise said from errors
+        from llmops_cli.flows.live import call  # noqa: PLC0415 - asyncio and the engine: when due
+
+        call(workspace, run, progress)
     for each in run.pairings:
         for arm in each.arms:
             arm.settle()
-
-
-async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
-    works = [each.work() for each in run.pairings]
-    engine = Engine(
-        providers=workspace.open_provider,
-        budget=run.budget,
-        redact=workspace.redact,
-        cells=workspace.cells,
-    )
-    async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-        group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
-        desk = await _desk(workspace, works, stack)
-        await execute(works, engine, desk=desk, progress=progress)
-        group.cancel_scope.cancel()
-    if run.interrupted:
-        for work in works:
-            for arm in work.arms:
-                arm.cut_short(INTERRUPTED)
-    run.budget = engine.left
-    run.calls += engine.calls
-    spent = engine.spent
-    run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
-
-
-async def _desk(workspace: Workspace, works: Sequence[Work], stack: AsyncExitStack) -> Desk:
-    kinds = {kind.name: kind for work in works for kind in work.scorers.kinds}
-    code = {
-        name: await stack.enter_async_context(open_scorer(kind, workspace.world))
-        for name, kind in kinds.items()
-    }
-    return Desk(code=code)
-
-
-async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) -> None:
-    """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            if run.interrupted:
-                scope.cancel()
-                return
-            run.interrupted = True
-            engine.interrupt()
-            scope.deadline = anyio.current_time() + DRAIN
 
 
 def _pool(run: Run) -> None:

@@ -67,15 +67,16 @@ def test_a_text_known_by_its_digest_only_is_never_scored() -> None:
 
 
 def test_a_judged_scorer_is_handed_a_way_to_ask() -> None:
-    async def ask(_request: Any) -> Outcome:
-        return said("4")
+    class Four:
+        async def judge(self, inputs: object, *, json_schema: object) -> Outcome:
+            return said("4")
 
     async def judged(_case: Case, _completion: Completion, *, ask: Ask) -> Score:
-        given = await ask(cast("Any", None))
+        given = await ask.judge({}, json_schema={})
         assert isinstance(given, Completion)
         return Score(value=float(given.text or 0))
 
-    assert value(called(judged, said("x"), ask=ask)) == 4
+    assert value(called(judged, said("x"), ask=cast("Ask", Four()))) == 4
 
 
 def test_an_interrupt_is_not_swallowed() -> None:
