@@ -86,7 +86,9 @@ class Bench:
 
     def _environ(self, url: str, folder: Path) -> Mapping[str, str]:
         peers = environment(url, folder, self.peers or Path())
-        return {**os.environ, "PYTHONPATH": str(HERE), **peers}
+        found = {**os.environ, "PYTHONPATH": str(HERE), **peers}
+        found.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is not compiled anew
+        return found
 
 
 def start_up(bench: Bench) -> Cells:

@@ -1,0 +1,55 @@
+"""What the project may not stand on: packages that were taken over, formats that run code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+
+from tests.architecture.test_layers import ROOT, modules
+
+REFUSED = {"litellm", "diskcache"}
+"""litellm 1.82.7 and 1.82.8 stole credentials on import; diskcache unpickles what it reads."""
+RUNS_WHAT_IT_READS = {"pickle", "cpickle", "marshal", "shelve", "cloudpickle", "dill", "joblib"}
+
+
+def declared() -> set[str]:
+    """Every distribution that pyproject.toml names, in any group or extra, by its plain name."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = pyproject["project"]
+    lines = [
+        *pyproject["build-system"]["requires"],
+        *project["dependencies"],
+        *(line for extra in project.get("optional-dependencies", {}).values() for line in extra),
+        *(
+            line
+            for group in pyproject.get("dependency-groups", {}).values()
+            for line in group
+            if isinstance(line, str)
+        ),
+    ]
+    names = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
+    return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in names if name}
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Top-level names of everything that a module imports, in function bodies too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(each.name.partition(".")[0] for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return {name.lower() for name in found}
+
+
+def test_no_declared_dependency_is_one_that_was_refused() -> None:
+    names = declared()
+    assert {"typer", "numpy", "pytest", "hatchling"} <= names  # core, extras and build were read
+    assert names & REFUSED == set()
+
+
+def test_nothing_that_is_read_can_run_code() -> None:
+    found = {name: imported(tree) & (RUNS_WHAT_IT_READS | REFUSED) for name, tree in modules()}
+    assert len(found) > 150
+    assert {name: bad for name, bad in found.items() if bad} == {}
