@@ -27,6 +27,8 @@ class Option:
     required: bool = False
     template: bool = True
     """Whether strings in it are Jinja templates over the facts of a case."""
+    default: str | None = None
+    """A template over the facts of a case: what is meant where nothing is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class ProviderKind:
     """`module:attribute` of a `core.ports.OpenProvider`."""
     summary: str
     options: Mapping[str, Option] = field(default_factory=dict)
+    structured: bool = False
+    """It can hold an answer to a JSON schema."""
     deterministic: bool = False
     """The same request always gets the same answer: one baseline draw is enough."""
     offline: bool = False

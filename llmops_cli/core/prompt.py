@@ -22,7 +22,8 @@ from llmops_cli.core.digest import (
 )
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
-ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema"]
+ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
+"""`embedding`: the answer's text is a JSON array of floats; the messages are one user turn."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ them safe for its own sink.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.result import Completion, Usage
 from llmops_cli.core.verdict import Verdict
 
 Change: TypeAlias = Literal[
@@ -159,6 +160,43 @@ class PromptReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What the calls of one role came to: those made in this run, and those that were held."""
+
+    calls: int = 0
+    reused: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+    """US dollars of the calls of this run; None where a price or a usage is not known."""
+
+    def and_one(self, completion: Completion) -> Spending:
+        """This and one answer more."""
+        if completion.latency is None:
+            return replace(self, reused=self.reused + 1)
+        usage = completion.usage or Usage(input=0, output=0)
+        known = self.cost is not None and completion.cost is not None
+        return replace(
+            self,
+            calls=self.calls + 1,
+            input_tokens=self.input_tokens + usage.input,
+            output_tokens=self.output_tokens + usage.output,
+            cost=(self.cost or 0.0) + (completion.cost or 0.0) if known else None,
+        )
+
+    def and_more(self, other: Spending) -> Spending:
+        """Both together."""
+        known = self.cost is not None and other.cost is not None
+        return Spending(
+            calls=self.calls + other.calls,
+            reused=self.reused + other.reused,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost=(self.cost or 0.0) + (other.cost or 0.0) if known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A finished (or cut short) `eval`, `measure`, `compare` or `promote`."""
 
@@ -170,6 +208,9 @@ class Report:
     """Draws answered by evidence or the store."""
     cost: float | None
     """US dollars spent in this run; None: some of it is unpriced."""
+    spent: Mapping[str, Spending] = field(default_factory=dict)
+    """Of `cost`, what was asked by scorers, by role: `judge`, `embedding`. The rest is the
+    targets'."""
     partial: str | None = None
     """Why this run is partial (filter, sample): shown, never evidence."""
     interrupted: bool = False

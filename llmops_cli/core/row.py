@@ -30,6 +30,9 @@ class Metric:
     advisory: bool = False
     judged: bool = False
     """Its values come from a model, and so do its mistakes."""
+    paired: bool = False
+    """Its values say how the candidate's answer does against the baseline's: 1 better, ½ alike,
+    0 worse. Never part of `pass`."""
 
     def passes(self, value: float) -> bool:
         """Whether a raw value is within the thresholds (inclusive), negation applied last."""

@@ -19,6 +19,7 @@ from llmops_cli.files import github
 from llmops_cli.files.cases import CaseReader, Expectations
 from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.gates import read_gate
+from llmops_cli.files.judges import Judges
 from llmops_cli.files.paths import Unreadable, within
 from llmops_cli.files.policy import spelled
 from llmops_cli.files.problems import Problems
@@ -62,6 +63,7 @@ class EvalsetReader:
         surroundings: Surroundings,
         problems: Problems,
         *,
+        judges: Judges,
         unreadable: AbstractSet[str] = frozenset(),
     ) -> None:
         """`unreadable` are prompts that are there and whose files are broken."""
@@ -70,7 +72,7 @@ class EvalsetReader:
         self._catalogue = surroundings.catalogue
         self._source = surroundings.source
         self._problems = problems
-        self._scorers = ScorerReader(surroundings, problems)
+        self._scorers = ScorerReader(surroundings, judges, problems)
 
     def header(self, document: Document) -> Header | None:
         """The evalset of a file; None if there is too much wrong to go on."""

@@ -25,6 +25,7 @@ from llmops_cli.files import prompts as prompt_files
 from llmops_cli.files.evalsets import EvalsetReader, Header
 from llmops_cli.files.explain import validated
 from llmops_cli.files.gates import read_gate
+from llmops_cli.files.judges import Judges
 from llmops_cli.files.paths import MAX_FILE, Folder, Source, Unreadable
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.prompts import PromptReader
@@ -68,6 +69,11 @@ class Project:
         """The model an alias or `provider/model` means. Raises `UnknownName`."""
         return model_files.resolve(name, self.models, self.catalogue)
 
+    @property
+    def judges(self) -> Judges:
+        """Who may judge answers here."""
+        return Judges(self.models, self.prompts, self.catalogue)
+
     def target(self, prompt: Prompt) -> Target:
         """The prompt bound to the model it asks for."""
         return Target(prompt=prompt, model=self.resolve_model(prompt.model))
@@ -83,7 +89,7 @@ class Project:
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
         """Several evalsets with their cases; every problem in any of them at once."""
         problems = Problems()
-        reader = EvalsetReader(self.prompts, self.surroundings, problems)
+        reader = EvalsetReader(self.prompts, self.surroundings, problems, judges=self.judges)
         loaded = tuple(reader.evalset(self._header(name)) for name in names)
         problems.refuse()
         return loaded
@@ -131,7 +137,7 @@ def check_project(
     problems = Problems()
     surroundings = Surroundings(catalogue=catalogue, source=source or Folder(root), check=check)
     project = _Loading(root, surroundings, problems).project()
-    reader = EvalsetReader(project.prompts, surroundings, problems)
+    reader = EvalsetReader(project.prompts, surroundings, problems, judges=project.judges)
     loaded = tuple(map(reader.evalset, project.evalsets.values()))
     problems.refuse()
     return project, loaded
@@ -172,7 +178,7 @@ class _Loading:
             environments=tuple(self._environments(written, document)),
             gate=read_gate(written.gate, document.where, self._problems, "gate"),
             prompts={name: each.prompt for name, each in read.items()},
-            evalsets=self._evalsets(read, unreadable),
+            evalsets=self._evalsets(read, unreadable, models),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
             surroundings=self._surroundings,
@@ -253,10 +259,19 @@ class _Loading:
             )
 
     def _evalsets(
-        self, read: Mapping[str, _Read], unreadable: AbstractSet[str]
+        self,
+        read: Mapping[str, _Read],
+        unreadable: AbstractSet[str],
+        models: Mapping[str, Model],
     ) -> dict[str, Header]:
         prompts = {name: each.prompt for name, each in read.items()}
-        reader = EvalsetReader(prompts, self._surroundings, self._problems, unreadable=unreadable)
+        reader = EvalsetReader(
+            prompts,
+            self._surroundings,
+            self._problems,
+            judges=Judges(models, prompts, self._catalogue),
+            unreadable=unreadable,
+        )
         own = (
             reader.own_header(each.prompt, each.written, each.document) for each in read.values()
         )

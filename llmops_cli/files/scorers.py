@@ -18,8 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmops_cli.core.case import ScorerSpec
 from llmops_cli.core.catalogue import Catalogue, ScorerKind
-from llmops_cli.core.errors import Location, suggestion
+from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.files.explain import Where, nearest
+from llmops_cli.files.judges import Judges
 from llmops_cli.files.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
@@ -45,11 +46,17 @@ class _Entry:
     @property
     def own(self) -> dict[str, Any]:
         """The options of the scorer itself."""
-        return {
+        meant = {
+            name: option.default
+            for name, option in self.kind.options.items()
+            if option.default is not None
+        }
+        given = {
             name: value
             for name, value in self.options.items()
             if name in self.kind.options or name not in COMMON
         }
+        return {**meant, **given}
 
 
 Check: TypeAlias = Callable[[ScorerKind, Mapping[str, Any]], str | None]
@@ -68,7 +75,8 @@ class Surroundings:
 class ScorerReader:
     """Reads scorer lists of one project; types and files are looked at once each."""
 
-    def __init__(self, surroundings: Surroundings, problems: Problems) -> None:
+    def __init__(self, surroundings: Surroundings, judges: Judges, problems: Problems) -> None:
+        self._judges = judges
         self._kinds = surroundings.catalogue.scorers
         self._source = surroundings.source
         self._check = surroundings.check
@@ -153,6 +161,8 @@ class ScorerReader:
         before = len(self._problems)
         kind = entry.kind
         self._check_options(entry, names)
+        if kind.judged and len(self._problems) == before:
+            self._check_judge(entry)
         minimum, maximum = self._thresholds(entry)
         advisory = entry.common("advisory", default=False)
         if not isinstance(advisory, bool):
@@ -224,6 +234,13 @@ class ScorerReader:
             elif name in kind.files and not isinstance(value, dict):
                 for path in (value,) if isinstance(value, str) else value:
                     self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
+
+    def _check_judge(self, entry: _Entry) -> None:
+        try:
+            self._judges.of(entry.kind, entry.own)
+        except Refused as error:
+            message = f"'{entry.kind.name}': {error.message}"
+            self._problems.add(entry.where, message, error.hint)
 
     def _check_template(
         self, entry: _Entry, name: str, value: Any, names: AbstractSet[str]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from llmops_cli.core.ports import DrawKey, Progress
+from llmops_cli.core.report import Spending
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.arm import Arm
@@ -50,6 +51,8 @@ class Run:
     """By the name of the candidate's prompt."""
     calls: int = 0
     cost: float | None = 0.0
+    spent: dict[str, Spending] = field(default_factory=dict)
+    """Of it, what scorers asked, by role."""
     partial: str | None = None
     """Why only some cases were selected."""
     budget: Budget | None = None
@@ -111,7 +114,7 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
     if any(work.todo for work in works):
         from llmops_cli.flows.live import call  # noqa: PLC0415 - asyncio and the engine: when due
 
-        call(workspace, run, progress)
+        call(workspace, run, options, progress)
     for each in run.pairings:
         for arm in each.arms:
             arm.settle()

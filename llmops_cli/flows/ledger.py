@@ -18,7 +18,6 @@ from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.gc import Cleared, gc
 from llmops_cli.flows.measure import number_of
 from llmops_cli.flows.provenance import now, provenance, run_url
-from llmops_cli.flows.scoring import Scorers
 from llmops_cli.flows.workspace import Workspace
 
 PROMPTS = "prompts"
@@ -129,10 +128,7 @@ def _asked(
         )
     selection = Selection(prompts=[f"{name}@v{number}"], environment=environment)
     (contest,) = contests(workspace, selection)
-    return [
-        evalset_facts(each, Scorers(workspace.catalogue, each.evalset, workspace.read))
-        for each in contest.rounds
-    ]
+    return [evalset_facts(each, workspace.scorers(each.evalset)) for each in contest.rounds]
 
 
 def clear(workspace: Workspace, *, dry_run: bool) -> tuple[Cleared, ...]:

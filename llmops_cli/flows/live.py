@@ -15,26 +15,30 @@ from typing import TYPE_CHECKING
 import anyio
 
 from llmops_cli.core.ports import Progress
+from llmops_cli.core.prompt import Model
+from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import first_said
-from llmops_cli.flows.execute import Work, execute
-from llmops_cli.flows.scoring import Desk
+from llmops_cli.flows.asking import Calls
+from llmops_cli.flows.desk import Desk
+from llmops_cli.flows.execute import execute
+from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.registry import open_scorer
 
 if TYPE_CHECKING:
-    from llmops_cli.flows.conduct import Run
+    from llmops_cli.flows.conduct import Options, Run
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
 INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 
 
-def call(workspace: Workspace, run: Run, progress: Progress) -> None:
+def call(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     """Makes every missing draw and score of `run`. Raises `LlmopsError`, never in a group."""
     try:
-        asyncio.run(_execute(workspace, run, progress))
+        asyncio.run(_execute(workspace, run, options, progress))
     except BaseExceptionGroup as errors:
         said = first_said(errors)
         if said is None:
@@ -42,7 +46,7 @@ def call(workspace: Workspace, run: Run, progress: Progress) -> None:
         raise said from errors
 
 
-async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
+async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     works = [each.work() for each in run.pairings]
     engine = Engine(
         providers=workspace.open_provider,
@@ -50,9 +54,14 @@ async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
         redact=workspace.redact,
         cells=workspace.cells,
     )
+
+    def reachable(model: Model) -> bool:
+        return not options.offline or workspace.provider(model).offline
+
+    calls = Calls(engine, workspace.results_of, reachable=reachable)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
-        desk = await _desk(workspace, works, stack)
+        desk = await _desk(workspace, works, stack, calls)
         await execute(works, engine, desk=desk, progress=progress)
         group.cancel_scope.cancel()
     if run.interrupted:
@@ -63,15 +72,19 @@ async def _execute(workspace: Workspace, run: Run, progress: Progress) -> None:
     run.calls += engine.calls
     spent = engine.spent
     run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
+    for role, more in calls.spent.items():
+        run.spent[role] = run.spent.get(role, Spending()).and_more(more)
 
 
-async def _desk(workspace: Workspace, works: Sequence[Work], stack: AsyncExitStack) -> Desk:
+async def _desk(
+    workspace: Workspace, works: Sequence[Work], stack: AsyncExitStack, calls: Calls
+) -> Desk:
     kinds = {kind.name: kind for work in works for kind in work.scorers.kinds}
     code = {
         name: await stack.enter_async_context(open_scorer(kind, workspace.world))
         for name, kind in kinds.items()
     }
-    return Desk(code=code)
+    return Desk(code=code, calls=calls)
 
 
 async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) -> None:

@@ -18,11 +18,11 @@ from llmops_cli.core.row import Row
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest, Round
-from llmops_cli.flows.execute import Work
 from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_scorers
+from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
@@ -118,7 +118,7 @@ def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairi
 def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> list[Pairing]:
     """The evalsets of all contests, planned: a request that several make is made once."""
     planned = [each for contest in contests for each in pairings(workspace, contest, depth)]
-    models = [arm.target.model for pairing in planned for arm in pairing.arms]
+    models = [model for pairing in planned for model in pairing.work().models]
     replaying = all(workspace.provider(model).offline for model in models)
     ci = vet_job(workspace.environ, replaying=replaying)
     for pairing in planned:
@@ -145,7 +145,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         repeats = _repeats(workspace, contest.candidate, this)
         own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
         own.not_before, own.fresh = start, depth.fresh
-    scorers = Scorers(workspace.catalogue, this.evalset, workspace.read)
+    scorers = workspace.scorers(this.evalset)
     if any(kind.live for kind in scorers.kinds):
         for arm in (candidate, *others.values()):
             arm.pools = False  # earlier draws have no latency: pooled, they would lack a score

@@ -1,25 +1,34 @@
-"""Which scorers owe a case a score, and giving the scores that are missing.
+"""Which scorers owe a case a score, and which of these scores are missing.
 
 Scorers are bound once per evalset: the catalogue's row, the digest that is half of every score's
-key, and the metric that reads the raw values. The code behind them is opened (`Desk`) when a
-score is missing, so that a run that reuses everything imports none of it.
+key, and the metric that reads the raw values. The code behind them is opened where a score is
+missing (`desk`), so that a run that reuses everything imports none of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.catalogue import Catalogue, ScorerKind
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.ports import Ask, Results, ScoreKey, Scorer
-from llmops_cli.core.result import Completion, Unscored
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.judge import Judge
+from llmops_cli.core.ports import Results, ScoreKey
+from llmops_cli.core.result import Completion
 from llmops_cli.core.row import Metric
-from llmops_cli.files.template import Options
-from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.files.template import Options, Templates
+from llmops_cli.flows.arm import Arm, DrawAt, Renders
 from llmops_cli.registry import scorer_digest, volatile
-from llmops_cli.scorers.scoring import score
+
+FindJudge: TypeAlias = Callable[[ScorerKind, Mapping[str, Json]], Judge]
+"""The judge of a judged scorer, by its options; raises `Refused`."""
+
+
+def _nobody(kind: ScorerKind, _options: Mapping[str, Json]) -> Judge:
+    raise Refused(f"nobody is here to judge for {kind.name!r}")
 
 
 @dataclass(kw_only=True)
@@ -31,6 +40,9 @@ class Bound:
     digest: str
     label: str
     options: Options
+    judge: Judge | None
+    templates: Renders | None
+    """The judge's prompt, compiled."""
     kept: bool
     """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
 
@@ -64,6 +76,7 @@ class Bound:
             negate=self.spec.negate,
             advisory=self.spec.advisory,
             judged=self.kind.judged,
+            paired=self.kind.paired,
         )
 
 
@@ -91,10 +104,15 @@ class Scorers:
     """The scorers of one evalset, those of single cases included."""
 
     def __init__(
-        self, catalogue: Catalogue, evalset: Evalset, read: Callable[[str], bytes]
+        self,
+        catalogue: Catalogue,
+        evalset: Evalset,
+        read: Callable[[str], bytes],
+        judges: FindJudge = _nobody,
     ) -> None:
         self._catalogue = catalogue
         self._read = read
+        self._judges = judges
         self._shared = tuple(self._bind(spec) for spec in evalset.scorers)
         self._own = _told_apart(
             {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
@@ -141,10 +159,13 @@ class Scorers:
 
     def _bind(self, spec: ScorerSpec, label: str | None = None) -> Bound:
         kind = self._catalogue.scorers[spec.kind]
+        judge = self._judges(kind, spec.options) if kind.judged else None
         return Bound(
             spec=spec,
             kind=kind,
-            digest=scorer_digest(kind, spec, self._read),
+            digest=scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None),
+            judge=judge,
+            templates=Templates(judge.target.prompt) if judge else None,
             label=label or spec.label,
             options=Options(spec, kind),
             kept=not kind.live and not volatile(kind, spec),
@@ -162,38 +183,6 @@ class Scorers:
         for bound in self.all:
             by_label.setdefault(bound.label, []).append(bound)
         return [bounds[0].metric(each.digest for each in bounds) for bounds in by_label.values()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """What scoring needs while a run goes on: the code of each kind of scorer, opened."""
-
-    code: Mapping[str, Scorer]
-    ask: Ask | None = None
-
-
-async def score_draw(
-    arm: Arm, at: DrawAt, case: Case, completion: Completion, *, scorers: Scorers, desk: Desk
-) -> None:
-    """Gives every due score of one completion that is not held."""
-    held = arm.results.scores(scorers.keys(case, completion.digest))
-    for bound in scorers.due(case):
-        key = bound.key(case, completion.digest)
-        if key in held or (bound.kind.live and completion.latency is None):
-            continue
-        given = await score(
-            desk.code[bound.kind.name],
-            bound.options.render(case),
-            case=case,
-            completion=completion,
-            ask=desk.ask if bound.kind.judged else None,
-        )
-        if isinstance(given, Unscored):
-            arm.unscored.setdefault(at, {})[bound.label] = given.why
-        elif bound.kept:
-            arm.results.put_score(key, given)
-        else:
-            arm.passing_scores.setdefault(at, {})[bound.label] = given
 
 
 def unscored_reason(arm: Arm, at: DrawAt, bound: Bound) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Identifies, Provider, World
@@ -23,6 +24,7 @@ from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.scorers import Check
 from llmops_cli.flows.revision import at_revision, open_git
+from llmops_cli.flows.scoring import Scorers
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
 from llmops_cli.stores.pace import SharedCells
 from llmops_cli.stores.registry import Registry, target_of
@@ -94,6 +96,10 @@ class Workspace:
     def read(self, path: str) -> bytes:
         """A project file that a scorer names."""
         return self.project.source.read(path, limit=MAX_FILE)
+
+    def scorers(self, evalset: Evalset) -> Scorers:
+        """The scorers of an evalset, with their judges."""
+        return Scorers(self.catalogue, evalset, self.read, self.project.judges.of)
 
     def actor(self) -> str:
         """Who is at work, for provenance: as git would sign, or the user's name."""

@@ -1,6 +1,6 @@
 """What names a scorer: the half of a score's key that is not the case and not the answer.
 
-In it: name, revision, options, bytes of the files it names, the judge's target, library version.
+In it: name, revision, options, bytes of the files it names, the judge, library version.
 Not in it: label, threshold, negation and `advisory`, which decide about a raw value later; nor
 where a file stands, since its bytes say what it is.
 """
@@ -16,6 +16,9 @@ from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import MissingExtra, Refused
 from llmops_cli.registry.loading import load
 
+ASKED = frozenset({"model", "prompt", "embeddings"})
+"""Options of a judged scorer that name its judge: the judge's digest stands for them."""
+
 ReadFile = Callable[[str], bytes]
 """The bytes of a project file, by its path relative to the project's folder."""
 
@@ -23,14 +26,16 @@ ReadFile = Callable[[str], bytes]
 def scorer_digest(
     kind: ScorerKind, spec: ScorerSpec, read: ReadFile, *, judge: str | None = None
 ) -> str:
-    """The scorer's digest; `judge` is the digest of the judge's target, for judged scorers.
+    """The scorer's digest; `judge` is the digest of its judge (`core.judge.Judge`).
 
     Raises `MissingExtra` where the scorer's library is not installed, and what `read` raises.
     """
     named = set(kind.files)
+    asked = ASKED if kind.judged else frozenset()
     options: dict[str, Json] = {
         name: _by_content(value, read) if name in named else value
         for name, value in spec.options.items()
+        if name not in asked
     }
     return digest(
         "llmops/scorer/v1",

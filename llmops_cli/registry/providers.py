@@ -57,6 +57,7 @@ _OPENAI = ProviderKind(
     name="openai",
     target="llmops_cli.providers.openai:open_openai",
     summary="OpenAI, and with base_url every server and gateway that speaks its API.",
+    structured=True,
     api_key_env="OPENAI_API_KEY",
 )
 
@@ -64,6 +65,7 @@ _ANTHROPIC = ProviderKind(
     name="anthropic",
     target="llmops_cli.providers.anthropic:open_anthropic",
     summary="Claude, by Anthropic's API.",
+    structured=True,
     api_key_env="ANTHROPIC_API_KEY",
 )
 

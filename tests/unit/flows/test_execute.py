@@ -12,9 +12,11 @@ from llmops_cli.core.ports import DrawKey
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.flows.arm import Arm, DrawAt
-from llmops_cli.flows.execute import Work, execute
+from llmops_cli.flows.desk import Desk
+from llmops_cli.flows.execute import execute
 from llmops_cli.flows.planning import plan_arm
-from llmops_cli.flows.scoring import Desk, Scorers
+from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.work import Work
 from llmops_cli.registry import catalogue
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results

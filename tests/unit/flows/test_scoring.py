@@ -11,7 +11,8 @@ from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.flows.arm import DrawAt
-from llmops_cli.flows.scoring import Desk, Scorers, missing_scores, score_draw, unscored_reason
+from llmops_cli.flows.desk import Desk, score_draw
+from llmops_cli.flows.scoring import Scorers, missing_scores, unscored_reason
 from llmops_cli.registry import catalogue
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results

@@ -1,0 +1,55 @@
+"""Where scores are given: the code of each scorer, opened, and the way to the judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.ports import Ask, Scorer
+from llmops_cli.core.result import Completion, Unscored
+from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.flows.asking import Asker, Calls
+from llmops_cli.flows.scoring import Bound, Scorers
+from llmops_cli.scorers.scoring import score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What scoring needs while a run goes on: the code of each kind of scorer, opened."""
+
+    code: Mapping[str, Scorer]
+    calls: Calls | None = None
+    """How judges are asked; None where no scorer asks one."""
+
+    def ask(self, bound: Bound, *, first: int = 0) -> Ask | None:
+        """One score's way to its judge; None for a scorer that has none."""
+        if bound.judge is None:
+            return None
+        assert self.calls is not None
+        assert bound.templates is not None
+        return Asker(self.calls, bound.judge, bound.templates, first=first)
+
+
+async def score_draw(
+    arm: Arm, at: DrawAt, case: Case, completion: Completion, *, scorers: Scorers, desk: Desk
+) -> None:
+    """Gives every due score of one completion that is not held."""
+    held = arm.results.scores(scorers.keys(case, completion.digest))
+    for bound in scorers.due(case):
+        key = bound.key(case, completion.digest)
+        if key in held or (bound.kind.live and completion.latency is None):
+            continue
+        given = await score(
+            desk.code[bound.kind.name],
+            bound.options.render(case),
+            case=case,
+            completion=completion,
+            ask=desk.ask(bound),
+        )
+        if isinstance(given, Unscored):
+            arm.unscored.setdefault(at, {})[bound.label] = given.why
+        elif bound.kept:
+            arm.results.put_score(key, given)
+        else:
+            arm.passing_scores.setdefault(at, {})[bound.label] = given

@@ -1,0 +1,32 @@
+"""What is left to do for one evalset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Model
+from llmops_cli.flows.arm import Arm
+from llmops_cli.flows.scoring import Scorers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One evalset's arms, each with what is left to do for it."""
+
+    cases: Sequence[Case]
+    scorers: Scorers
+    arms: Sequence[Arm]
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Every model that may be asked, by a target or by a judge."""
+        judges = [bound.judge for bound in self.scorers.all if bound.judge]
+        asked = [*(arm.target.model for arm in self.arms), *(m for j in judges for m in j.models)]
+        return tuple({model.name: model for model in asked}.values())
+
+    @property
+    def todo(self) -> int:
+        """Draws to make and draws to score again."""
+        return sum(len(arm.missing) + len(arm.rescore) for arm in self.arms)
