@@ -45,10 +45,11 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str = "stop"
     """`stop`, `length`, `content_filter`, `tool_calls` or the vendor's own word."""
-    contexts: tuple[str, ...] = ()
-    """Passages that an application retrieved for this answer."""
-    ids: tuple[str, ...] = ()
-    """Ids of what it retrieved, best first."""
+    contexts: tuple[str, ...] | None = None
+    """Passages that an application retrieved for this answer, best first. Empty: it retrieves, and
+    found nothing; None: it does not say."""
+    ids: tuple[str, ...] | None = None
+    """Ids of what it retrieved, best first; empty and None as with `contexts`."""
     usage: Usage | None = None
     cost: float | None = None
     """US dollars; None where the price or the usage is not known."""
@@ -68,16 +69,17 @@ class Completion:
         if self.text is None:
             assert self.known_digest is not None
             return self.known_digest
-        return digest(
-            "llmops/output/v1",
-            {
-                "text": self.text,
-                "tool_calls": [[each.name, each.arguments] for each in self.tool_calls],
-                "finish_reason": self.finish_reason,
-                "contexts": list(self.contexts),
-                "ids": list(self.ids),
-            },
-        )
+        named: dict[str, Json] = {
+            "text": self.text,
+            "tool_calls": [[each.name, each.arguments] for each in self.tool_calls],
+            "finish_reason": self.finish_reason,
+            "contexts": list(self.contexts or ()),
+            "ids": list(self.ids or ()),
+        }
+        in_vain = [name for name in ("contexts", "ids") if getattr(self, name) == ()]
+        if in_vain:
+            named["retrieved_nothing"] = in_vain
+        return digest("llmops/output/v1", named)
 
 
 class FailureKind(Enum):

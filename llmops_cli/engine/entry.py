@@ -25,8 +25,8 @@ def entered(completion: Completion, redact: Redactor) -> Completion:
         text=None if completion.text is None else _clean(completion.text, redact),
         tool_calls=tuple(_called(each, redact) for each in completion.tool_calls),
         finish_reason=_clean(completion.finish_reason, redact),
-        contexts=tuple(_clean(each, redact) for each in completion.contexts),
-        ids=tuple(_clean(each, redact) for each in completion.ids),
+        contexts=_all_clean(completion.contexts, redact),
+        ids=_all_clean(completion.ids, redact),
         served_model=completion.served_model and _clean(completion.served_model, redact),
         fingerprint=completion.fingerprint and _clean(completion.fingerprint, redact),
     )
@@ -39,6 +39,10 @@ def failed(failure: Failure, redact: Redactor) -> Failure:
 
 def _clean(text: str, redact: Redactor) -> str:
     return redact(whole(text))
+
+
+def _all_clean(texts: tuple[str, ...] | None, redact: Redactor) -> tuple[str, ...] | None:
+    return None if texts is None else tuple(_clean(each, redact) for each in texts)
 
 
 def whole(text: str) -> str:

@@ -111,7 +111,9 @@ class Answer:
             return value
         raise Malformed(f"{name} is not a list")
 
-    def _texts(self, name: str) -> tuple[str, ...]:
+    def _texts(self, name: str) -> tuple[str, ...] | None:
+        if name not in self.said:
+            return None
         values = self._list(name)
         texts = tuple(each for each in values if isinstance(each, str))
         if len(texts) < len(values):

@@ -227,8 +227,8 @@ def _request(case: Case, completion: Completion, arguments: Mapping[str, Json]) 
                 {"name": each.name, "arguments": each.arguments} for each in completion.tool_calls
             ],
             "finish_reason": completion.finish_reason,
-            "contexts": list(completion.contexts),
-            "ids": list(completion.ids),
+            "contexts": list(completion.contexts or ()),
+            "ids": list(completion.ids or ()),
         },
         "arguments": dict(arguments),
     }

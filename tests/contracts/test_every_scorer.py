@@ -33,6 +33,11 @@ OPTIONS: Mapping[str, Mapping[str, Json]] = {
     "regex": {"pattern": "yes|42"},
     "json_schema": {"schema": "reply.json"},
     "python": {"call": "own.py:says_yes"},
+    "hit_at_k": {"k": 2, "relevant": "p1"},
+    "precision_at_k": {"k": 2, "relevant": ["p1", "p2"]},
+    "recall_at_k": {"k": 2, "relevant": ["p1", "p2"]},
+    "mrr": {"relevant": ["p2"]},
+    "ndcg": {"relevant": {"p1": 2, "p2": 1}},
 }
 """What a scorer cannot do without; the others live on the case's `expected`."""
 
@@ -44,6 +49,7 @@ ANOTHER: Mapping[str, Json] = {
     "call": "own.py:says_no",
     "equals": {"a": 1},
     "tool": "search",
+    "k": 1,
 }
 """Another value of a scorer's shorthand option."""
 
@@ -90,6 +96,8 @@ def an_answer(text: str) -> Completion:
     return Completion(
         text=text,
         tool_calls=(ToolCall(name="search", arguments={"q": "x"}),),
+        contexts=("yes", "42"),
+        ids=("p2", "p3"),
         usage=Usage(input=10, output=5),
         cost=0.001,
         latency=0.5,
@@ -181,7 +189,11 @@ def test_the_digest_follows_options_revision_and_name(kind: ScorerKind, world: W
 @every_scorer
 def test_its_needed_options_are_enough_and_right(kind: ScorerKind, world: World) -> None:
     assert wrong_options(kind, OPTIONS.get(kind.name, {}), world) is None
-    needed = {name for name, option in kind.options.items() if option.required}
+    needed = {
+        name
+        for name, option in kind.options.items()
+        if option.required or option.default is not None
+    }
     assert needed == set(OPTIONS.get(kind.name, {}))
 
 

@@ -114,6 +114,26 @@ def test_a_wrong_scorer_is_named_at_its_line(project: Written, line: str, said: 
     assert said in problem
 
 
+def test_relevant_ids_are_those_of_the_cases_metadata_unless_said(project: Written) -> None:
+    asked = '"inputs": {"question": "?"}, "expected": "x"'
+    good = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
+    project.write("evalsets/support.jsonl", good)
+    default, own = scorers(project, "hit_at_k: 3", 'mrr: {relevant: "{{ expected }}"}')
+    assert default.options == {"k": 3, "relevant": "{{ metadata.relevant }}"}
+    assert own.options == {"relevant": "{{ expected }}"}
+    assert project.problems() == []
+    for number, metadata in enumerate(['{"relevant": {"p": "high"}}', '{"relevant": []}', "{}"]):
+        good += f'{{"id": "{number}", {asked}, "metadata": {metadata}}}\n'
+    project.write("evalsets/support.jsonl", good)
+    grade, none, absent = project.problems()
+    assert grade.startswith("evalsets/support.jsonl:2: 'hit_at_k' of this case: 'relevant': ")
+    assert "should be a valid integer" in grade
+    assert "support.jsonl:3: 'hit_at_k' of this case: `relevant` names nothing" in none
+    assert (
+        "support.jsonl:4: case '2': hit_at_k.relevant: 'metadata.relevant' is undefined" in absent
+    )
+
+
 def test_a_scorer_that_gates_can_fail_somewhere(project: Written) -> None:
     project.write("own.py", "def check(case, completion):\n    return 1\n")
     assert scorers(project, "python: own.py:check")[0].minimum == 1.0

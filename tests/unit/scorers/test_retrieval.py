@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.ports import World
+from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers import retrieval
+from tests.hostile import HOSTILE
+from tests.unit.scorers.answers import expecting, reason, said, value, why
+
+ABCD = ("c", "a", "b", "d")
+"""What was retrieved, best first."""
+
+
+def scored(
+    name: str, ids: tuple[str, ...] | None, relevant: retrieval.Relevant, **options: Any
+) -> Score | Unscored:
+    answer: Completion = said("an answer", ids=ids)
+    given = getattr(retrieval, name)(expecting(), answer, relevant=relevant, **options)
+    assert isinstance(given, (Score, Unscored))
+    return given
+
+
+def figure(name: str, ids: tuple[str, ...], relevant: retrieval.Relevant, **options: Any) -> float:
+    return value(scored(name, ids, relevant, **options))
+
+
+def test_the_figures_are_those_of_their_definitions() -> None:
+    assert [figure("hit_at_k", ABCD, ["a", "z"], k=k) for k in (1, 2, 3)] == [0, 1, 1]
+    assert figure("precision_at_k", ABCD, ["a", "b", "z"], k=3) == pytest.approx(2 / 3)
+    assert figure("recall_at_k", ABCD, ["a", "b", "z"], k=2) == pytest.approx(1 / 3)
+    assert figure("mrr", ABCD, ["b", "d"]) == pytest.approx(1 / 3)
+    assert figure("mrr", ABCD, ["b"], k=2) == 0
+    gained = 3 / math.log2(3) + 1 / math.log2(4)
+    best = 3 / math.log2(2) + 2 / math.log2(3) + 1 / math.log2(4)
+    assert figure("ndcg", ABCD, {"a": 3, "b": 1, "z": 2}, k=3) == pytest.approx(gained / best)
+    assert figure("ndcg", ABCD, {"a": 3, "b": 1, "z": 2}) == pytest.approx(gained / best)
+
+
+def test_the_best_order_of_everything_relevant_is_one_by_every_figure() -> None:
+    grades = {"a": 3, "b": 2, "c": 1, "d": 0}
+    for name in ("hit_at_k", "precision_at_k", "recall_at_k", "mrr", "ndcg"):
+        assert figure(name, ("a", "b", "c"), grades, k=3) == 1, name
+
+
+def test_fewer_than_k_count_as_k_for_precision_only() -> None:
+    assert figure("precision_at_k", ("a",), ["a"], k=5) == pytest.approx(1 / 5)
+    assert figure("recall_at_k", ("a",), ["a"], k=5) == 1
+    assert figure("ndcg", ("a",), ["a"], k=5) == 1
+
+
+def test_an_id_that_comes_twice_takes_up_its_place_and_counts_once() -> None:
+    assert figure("precision_at_k", ("a", "a", "a"), ["a"], k=3) == pytest.approx(1 / 3)
+    assert figure("hit_at_k", ("b", "b", "a"), ["a"], k=2) == 0
+    assert figure("mrr", ("b", "b", "a"), ["a"]) == pytest.approx(1 / 3)
+    assert figure("recall_at_k", ("a", "a", "b"), ["a", "b"], k=2) == pytest.approx(1 / 2)
+
+
+def test_a_grade_of_zero_is_not_relevant_and_ids_may_be_numbers() -> None:
+    assert figure("hit_at_k", ("7",), {"7": 0, "8": 1}, k=1) == 0
+    assert figure("hit_at_k", ("7",), 7, k=1) == 1
+    assert figure("recall_at_k", ("7",), [7, "8"], k=1) == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("name", ["hit_at_k", "precision_at_k", "recall_at_k", "mrr", "ndcg"])
+def test_retrieving_nothing_is_a_zero_and_not_reporting_it_is_no_score(name: str) -> None:
+    in_vain = scored(name, (), ["a"], k=3)
+    assert (value(in_vain), reason(in_vain)) == (0, "nothing was retrieved")
+    assert why(scored(name, None, ["a"], k=3)).startswith("the answer does not report the ids")
+
+
+def test_nothing_retrieved_and_nothing_reported_are_two_answers() -> None:
+    silent, in_vain = said("x"), said("x", ids=(), contexts=())
+    assert silent.digest != in_vain.digest != said("x", ids=()).digest
+    earlier = "sha256:95848c51686f034f60117205680ea69c6817131ed3e9a34cb72a7a05916fbaf8"
+    assert silent.digest == earlier  # of answers stored before the two were told apart
+
+
+def test_the_reason_says_what_was_found_where() -> None:
+    told = reason(scored("recall_at_k", ABCD, ["a", "b", "z"], k=3))
+    assert told == "2 of 3 relevant among 3 retrieved: 'a' at 2, 'b' at 3"
+    told = reason(scored("mrr", ABCD, ["z"]))
+    assert told == "0 of 1 relevant among 4 retrieved"
+
+
+def test_hostile_ids_are_ids() -> None:
+    for name, text in HOSTILE.items():
+        assert figure("mrr", ("x", text, "\0", "a b\tc"), [text]) == 1 / 2, name
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": 0, "relevant": "a"}, "k is 0, and must be at least 1"),
+        ({"relevant": []}, "`relevant` names nothing that is relevant"),
+        ({"relevant": {"a": 0}}, "`relevant` names nothing that is relevant"),
+        ({"relevant": {"a": -1, "b": 1}}, "the grade of 'a' is -1, and must be 0 to 100"),
+    ],
+)
+def test_what_can_never_be_measured_is_seen_before_any_call(
+    options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    assert retrieval.check(options, World(root=tmp_path, environ={})) == said
+    right: dict[str, Any] = {"k": 3, "relevant": {"a": 2}}
+    assert retrieval.check(right, World(root=tmp_path, environ={})) is None
