@@ -37,7 +37,7 @@ def test_nothing_prints_or_exits_outside_the_command_line() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) in {"print", "sys.exit", "exit", "quit", "os._exit"}
-        and name != "scorers/worker.py"  # a process of its own, which speaks over its pipe
+        and name != "workers/child.py"  # a process of its own, which speaks over its pipe
     ]
     assert found == []
 
@@ -58,7 +58,7 @@ def test_only_the_command_line_and_the_scorers_catch_everything() -> None:
         if isinstance(node, ast.ExceptHandler) and is_broad(node)
     }
     # around a scorer twice: in this process, and in the one that runs the project's own code
-    assert found == {"cli/main.py", "scorers/scoring.py", "scorers/worker.py"}
+    assert found == {"cli/main.py", "scorers/scoring.py", "workers/child.py"}
 
 
 def test_functions_import_nothing_outside_the_command_line() -> None:

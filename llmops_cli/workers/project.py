@@ -1,4 +1,4 @@
-"""Files of the project that a scorer names: they stand inside it, links followed."""
+"""Files of the project that an option names: they stand inside it, links followed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 
 LARGEST = 5_000_000
-"""Bytes; a schema or a scorer beyond this is a mistake."""
+"""Bytes; a schema, a scorer or an application's file beyond this is a mistake."""
 
 
 def project_file(world: World, path: str) -> Path:
@@ -16,7 +16,7 @@ def project_file(world: World, path: str) -> Path:
     root = world.root.resolve()
     file = (root / path).resolve()
     if not file.is_relative_to(root):
-        raise Refused(f"{path} is outside the project", hint="keep what scorers need inside it")
+        raise Refused(f"{path} is outside the project", hint="keep what llmops runs inside it")
     if not file.is_file():
         raise Refused(f"{path} is not a file of the project")
     if file.stat().st_size > LARGEST:

@@ -1,8 +1,10 @@
-"""The other side of the `python` scorer: a process that holds one function and calls it on demand.
+"""The other side of a worker: a process that holds one function and calls it on demand.
 
-Run as a script, `worker.py FILE FUNCTION`, and standing alone: it imports nothing of llmops. It
-writes one JSON line when the function is loaded or cannot be, then one for each JSON line that it
-reads. What the function prints goes nowhere, since standard output is the channel.
+Run as a script, `child.py FILE FUNCTION NAME…`, and standing alone: it imports nothing of llmops.
+The names are those of what each call hands over by position. It writes one JSON line when the
+function is loaded or cannot be, then one for each JSON line that it reads. What the function
+prints goes nowhere, since standard output is the channel. An async function finds the event loop
+of the calls before, so that a client it keeps goes on working.
 """
 
 from __future__ import annotations
@@ -13,26 +15,29 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 
-def main(file: str, name: str) -> None:
+def main(file: str, name: str, *given: str) -> None:
     """Answers until standard input ends."""
     home = os.getpid()
     requests, answers = _private_channel()
     try:
         function = loaded(Path(file), name)
+        count = taken(function, given)
     except Exception as error:  # noqa: BLE001 - the project's code may raise anything on import
         _write(answers, {"broken": told(error)})
         return
     _write(answers, {"ready": True})
-    for line in requests:
-        answer = answered(function, json.loads(line))
-        if os.getpid() != home:
-            os._exit(0)  # the function forked, and this is the child: one answer is enough
-        _write(answers, answer)
+    with asyncio.Runner() as runner:
+        for line in requests:
+            answer = answered(function, json.loads(line), count, runner)
+            if os.getpid() != home:
+                os._exit(0)  # the function forked, and this is the child: one answer is enough
+            _write(answers, answer)
 
 
 def loaded(file: Path, name: str) -> Callable[..., Any]:
@@ -48,32 +53,29 @@ def loaded(file: Path, name: str) -> Callable[..., Any]:
     return function
 
 
-def answered(function: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+def answered(
+    function: Callable[..., Any], request: dict[str, Any], count: int, runner: asyncio.Runner
+) -> dict[str, Any]:
     """`{"id", "value"}` with what the function returned, or `{"id", "raised"}`."""
-    given = (request["text"], request["case"], request["answer"])[: taken(function)]
     try:
-        value = function(*given, **request["arguments"])
+        value = function(*request["given"][:count], **request["arguments"])
         if inspect.isawaitable(value):
-            value = asyncio.run(_awaited(value))
+            value = runner.run(_awaited(value))
         json.dumps(value, default=_number)
     except Exception as error:  # noqa: BLE001 - whatever the project's code raises is an answer
         return {"id": request["id"], "raised": told(error)}
     return {"id": request["id"], "value": value}
 
 
-def taken(function: Callable[..., Any]) -> int:
-    """How many of `text`, `case` and `answer` the function takes by position: 1 to 3."""
+def taken(function: Callable[..., Any], given: Sequence[str]) -> int:
+    """How many of `given` the function takes by position: the first, and those it names alike."""
     parameters = inspect.signature(function).parameters.values()
     if any(each.kind is each.VAR_POSITIONAL for each in parameters):
-        return 3
+        return len(given)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [each.name for each in parameters if each.kind in positional]
-    known = [
-        name
-        for name, place in zip(names, ("text", "case", "answer"), strict=False)
-        if place in (name, "text")
-    ]
-    return max(1, len(known))
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(names[1:], given[1:], strict=False))
+    return 1 + len(list(alike))
 
 
 def told(error: BaseException) -> str:
@@ -91,7 +93,7 @@ def _number(value: object) -> object:
     item = getattr(value, "item", None)
     if callable(item):
         return item()
-    raise TypeError(f"a {type(value).__name__} is neither a score nor a reason")
+    raise TypeError(f"it returned a {type(value).__name__}, which JSON does not know")
 
 
 def _private_channel() -> tuple[BinaryIO, BinaryIO]:
@@ -109,4 +111,4 @@ def _write(answers: BinaryIO, message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

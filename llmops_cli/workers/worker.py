@@ -1,0 +1,170 @@
+"""One function of the project and the process that runs it, one call at a time; a pool of them.
+
+A process that gave no answer is killed, and made anew for the next call.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import World
+from llmops_cli.workers.function import Function
+from llmops_cli.workers.group import Trouble, ended, environment, started
+
+SCRIPT = Path(__file__).with_name("child.py")
+
+Message: TypeAlias = Mapping[str, Json]
+"""One line from the process: `value`, or what the function `raised`."""
+
+
+class Worker:
+    """One function and its process.
+
+    `given` names what the function may be handed by position, in order: the first always, the
+    others where it has a parameter of that name. `largest` caps the bytes of one answer.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        world: World,
+        *,
+        given: Sequence[str],
+        largest: int,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        command = [sys.executable, "-P", "-B", str(SCRIPT), str(function.file), function.name]
+        self._command = [*command, *given]
+        self._world = world
+        self._environ = environment(world) if environ is None else environ
+        self._largest = largest
+        self._process: Process | None = None
+        self._answers: BufferedByteReceiveStream | None = None
+        self._calls = 0
+
+    async def call(
+        self,
+        given: Sequence[Json],
+        *,
+        arguments: Mapping[str, Json] | None = None,
+        seconds: float = math.inf,
+    ) -> Message | Trouble:
+        """What the function makes of `given` (by position) and `arguments` (by name).
+
+        After a `Trouble` the process is gone, as it is when the call is cancelled.
+        """
+        alive = False
+        try:
+            with anyio.fail_after(None if math.isinf(seconds) else seconds):
+                trouble = await self.load()
+                if trouble is not None:
+                    return trouble
+                answer = await self._exchange(given, arguments or {})
+                alive = not isinstance(answer, Trouble)
+                return answer
+        except TimeoutError:
+            why = f"the function took more than {seconds:g} s and was stopped"
+            return Trouble(cause="slow", why=why)
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+            why = f"the function ended its process{await self._code()}"
+            return Trouble(cause="ended", why=why)
+        except anyio.DelimiterNotFound:
+            why = f"the function returned more than {self._largest:,} bytes"
+            return Trouble(cause="large", why=why)
+        finally:
+            if not alive:
+                await self.stop()
+
+    async def load(self) -> Trouble | None:
+        """Starts the process and loads the function, if that is not done; why it cannot be."""
+        if self._process is not None:
+            return None
+        self._process = await started(
+            self._command, self._world, self._environ, stderr=subprocess.DEVNULL
+        )
+        assert self._process.stdout is not None
+        self._answers = BufferedByteReceiveStream(self._process.stdout)
+        first = await self._line()
+        if first.get("ready") is True:
+            return None
+        return Trouble(cause="unloaded", why=str(first.get("broken")))
+
+    async def stop(self) -> None:
+        """Ends the process and all that it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            await ended(process)
+
+    async def _exchange(
+        self, given: Sequence[Json], arguments: Mapping[str, Json]
+    ) -> Message | Trouble:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._calls += 1
+        request = {"id": self._calls, "given": given, "arguments": arguments}
+        await self._process.stdin.send(json.dumps(request).encode("ascii") + b"\n")
+        answer = await self._line()
+        if answer.get("id") != self._calls:
+            why = "the function wrote to the channel that answers go by"
+            return Trouble(cause="astray", why=why)
+        return answer
+
+    async def _line(self) -> Message:
+        assert self._answers is not None
+        try:
+            read = json.loads(await self._answers.receive_until(b"\n", self._largest))
+        except (ValueError, RecursionError):
+            read = None
+        return read if isinstance(read, dict) else {}
+
+    async def _code(self) -> str:
+        if self._process is None:
+            return ""
+        with anyio.move_on_after(1):
+            return f" (exit code {await self._process.wait()})"
+        return ""
+
+
+class Pool:
+    """Workers for one function: as many as there are calls at once, the last used one first."""
+
+    def __init__(self, first: Worker, *others: Worker) -> None:
+        self._all = (first, *others)
+        self._idle = list(reversed(self._all))
+        self._turn = anyio.Semaphore(len(self._all))
+
+    async def call(self, given: Sequence[Json]) -> Message | Trouble:
+        """As `Worker.call`, by a worker that is free."""
+        async with self._turn:
+            worker = self._idle.pop()
+            try:
+                return await worker.call(given)
+            finally:
+                self._idle.append(worker)
+
+    async def stop(self) -> None:
+        """Ends every process."""
+        for worker in self._all:
+            await worker.stop()
+
+
+@asynccontextmanager
+async def until_left(pool: Pool) -> AsyncIterator[Pool]:
+    """`pool`, whose processes end with the context, however it is left."""
+    try:
+        yield pool
+    finally:
+        with anyio.CancelScope(shield=True):
+            await pool.stop()
