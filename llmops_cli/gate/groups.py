@@ -16,6 +16,8 @@ import numpy as np
 from llmops_cli.gate import student
 from llmops_cli.gate.comparison import Counts, Floats
 
+EQUAL = 1e-12
+"""Values nearer to each other than this do not differ."""
 FEWEST_GROUPS = 10
 """With fewer, the cluster variance is too rough to decide on."""
 
@@ -72,10 +74,10 @@ def design_effect(values: Floats, clusters: Clusters) -> float:
     Where no difference varies, nothing tells how alike the cases of a group are, so the worst is
     taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
     """
-    single = float(values.var()) / len(values)
-    if single == 0.0:
+    if np.ptp(values) < EQUAL:  # the variance of equal values is rounding, and its ratio noise
         sizes = np.bincount(clusters.numbers, minlength=clusters.count)
         return float(sizes @ sizes) / len(values)
+    single = float(values.var()) / len(values)
     return max(1.0, cluster_variance(values, clusters) / single)
 
 

@@ -35,6 +35,12 @@ def test_without_variance_the_cases_of_a_group_count_as_wholly_alike() -> None:
     assert design_effect(np.zeros(4), clusters(0, 0, 0, 1)) == 2.5
 
 
+@pytest.mark.parametrize("value", [-1 / 3, 0.1, 2 / 7])
+def test_equal_differences_have_no_variance_however_their_mean_is_rounded(value: float) -> None:
+    d = np.full(56, value)
+    assert design_effect(d, clusters(*np.arange(56) % 14)) == 4.0
+
+
 def test_without_variance_cases_of_their_own_are_independent() -> None:
     assert design_effect(np.zeros(4), clusters(0, 1, 2, 3)) == 1.0
 
