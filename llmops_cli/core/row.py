@@ -34,6 +34,11 @@ class Metric:
     """Its values say how the candidate's answer does against the baseline's: 1 better, ½ alike,
     0 worse. Never part of `pass`."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether a draw must pass it to pass."""
+        return not (self.advisory or self.paired)
+
     def passes(self, value: float) -> bool:
         """Whether a raw value is within the thresholds (inclusive), negation applied last."""
         low = self.minimum is None or value >= self.minimum

@@ -2,7 +2,7 @@
 
 What a draw is worth to the metric `pass`:
 
-- every gating (non-advisory) due scorer passes it: 1;
+- every gating due scorer (neither advisory nor paired) passes it: 1;
 - a measured gating scorer fails it: 0, even where another one is unscored, because no value of
   the other could turn it into a pass. It still counts as unscored for `errors`;
 - otherwise, where a gating scorer is unscored, or the draw failed: unmeasured;
@@ -151,7 +151,7 @@ def _read(draw: Draw, table: Table, totals: list[float], measured: list[int]) ->
     try:
         for label, value in draw.scores.items():
             at, metric = table[label]
-            gating = not metric.advisory
+            gating = metric.counts
             named |= 1 << at | gating
             if value is None or draw.failure is not None or not _is_measurement(metric, value):
                 unscored |= gating

@@ -86,16 +86,16 @@ class _Columns:
         return critical_state(row.candidate, self.metrics)
 
     def comparison(self, metrics: Sequence[Metric]) -> Comparison:
-        labels = [(PASS_METRIC, False), *((each.label, each.advisory) for each in metrics)]
         scores = {
-            label: Scores(
-                label=label,
-                advisory=advisory,
+            each.label: Scores(
+                label=each.label,
+                advisory=each.advisory,
+                paired=each.paired,
                 due=flags(self.due[at]),
                 candidate=self.candidate.scores[at].tally(),
                 baseline=self.baseline.scores[at].tally(),
             )
-            for at, (label, advisory) in enumerate(labels)
+            for at, each in enumerate((Metric(label=PASS_METRIC, scorer=""), *metrics))
         }
         return Comparison(
             cases=self.cases,

@@ -62,6 +62,8 @@ class Scores:
 
     label: str
     advisory: bool
+    paired: bool = False
+    """The candidate's values are about both arms: ½ is alike, and the baseline has none."""
     due: Flags
     """Cases that owe this metric a value."""
     candidate: Tally
@@ -242,7 +244,8 @@ class Comparison:
 
     def _means(self, label: str) -> tuple[Floats, Floats]:
         scores = self.metric(label)
-        return scores.candidate.mean(), scores.baseline.mean()
+        now = scores.candidate.mean()
+        return now, 1.0 - now if scores.paired else scores.baseline.mean()
 
 
 def _share(tally: Tally, at: int) -> float | None:

@@ -54,7 +54,7 @@ def _judged(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
 
 def _due(arm: Arm, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
     return any(
-        metrics[label].judged is judged and not metrics[label].advisory
+        metrics[label].judged is judged and metrics[label].counts
         for draw in arm.draws
         for label in draw.scores
     )
@@ -67,7 +67,7 @@ def _passed(draw: Draw, metrics: Mapping[str, Metric], *, judged: bool) -> bool 
     outcomes = [
         None if value is None else metrics[label].passes(value)
         for label, value in draw.scores.items()
-        if metrics[label].judged is judged and not metrics[label].advisory
+        if metrics[label].judged is judged and metrics[label].counts
     ]
     if False in outcomes:
         return False

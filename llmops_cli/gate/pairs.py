@@ -51,12 +51,16 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         return None
     same = comparison.identical[mask]
     candidate, wanted = _of(scores.candidate, mask), comparison.candidate.wanted[mask]
-    baseline, wanted_before = _of(scores.baseline, mask), comparison.baseline.wanted[mask]
+    if scores.paired:
+        baseline, wanted_before = _turned(candidate), wanted
+    else:
+        baseline, wanted_before = _of(scores.baseline, mask), comparison.baseline.wanted[mask]
     now, before = _pooled(candidate, baseline, same)
     seen = ~(np.isnan(now) | np.isnan(before))
     observed = (now - before)[seen]
     gaps = np.maximum(wanted - candidate.measured, 0)
-    gaps = gaps + np.maximum(wanted_before - baseline.measured, 0)
+    if not scores.paired:
+        gaps = gaps + np.maximum(wanted_before - baseline.measured, 0)
     gaps[same] = 0
     gaps[~seen & ~same & (gaps == 0)] = 1  # nothing was wanted, and nothing is known
     if gaps.any():
@@ -97,6 +101,14 @@ def _pooled(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats, Flo
         ).mean()
         now, before = np.where(same, both, now), np.where(same, both, before)
     return now, before
+
+
+def _turned(candidate: Tally) -> Tally:
+    """The baseline's side of a paired metric: what one arm is given, the other lacks.
+
+    So that the difference of a draw worth v is 2 v − 1, and an unmeasured one is worth −1 or 1.
+    """
+    return Tally(total=candidate.measured - candidate.total, measured=candidate.measured)
 
 
 def _mean(values: Floats) -> float:
