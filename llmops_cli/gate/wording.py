@@ -7,7 +7,7 @@ import math
 
 def points(share: float) -> str:
     """A difference of shares in points with its sign: `−2.5`, `+4.1`, `0.0`."""
-    rounded = round(100.0 * share, 1)
+    rounded = round(_steady(100.0 * share), 1)
     if rounded == 0.0:
         return "0.0"
     return f"{'−' if rounded < 0 else '+'}{abs(rounded):.1f}"
@@ -25,7 +25,7 @@ def points_up(share: float) -> str:
 
 def percent(share: float) -> str:
     """`91.3 %`."""
-    return f"{100.0 * share:.1f} %"
+    return f"{_steady(100.0 * share):.1f} %"
 
 
 def percent_up(share: float) -> str:
@@ -53,6 +53,11 @@ def listed(names: tuple[str, ...], *, at_most: int = 5) -> str:
     """The first names and how many more there are."""
     more = len(names) - at_most
     return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _steady(value: float) -> float:
+    """`value` without the last bits, which hang on the order in which cases were added up."""
+    return round(value, 9)
 
 
 def _up(share: float) -> float:
