@@ -13,6 +13,9 @@ from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Location
 from llmops_cli.core.prompt import Message
 
+ASKED = ("question", "query", "input")
+"""Inputs that are the question where there are several, the first of them first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerSpec:
@@ -54,6 +57,15 @@ class Case:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     where: Location | None = field(default=None, compare=False)
     _facts: str | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def question(self) -> str | None:
+        """What is asked: the text under one of `ASKED`, or the only text; None: none or several."""
+        texts = {name: each for name, each in self.inputs.items() if isinstance(each, str)}
+        for name in ASKED:
+            if name in texts:
+                return texts[name]
+        return next(iter(texts.values())) if len(texts) == 1 else None
 
     @property
     def facts(self) -> str:

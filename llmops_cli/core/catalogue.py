@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.prompt import Limits
 from llmops_cli.core.row import Unit
 
 Role: TypeAlias = Literal["judge", "embedding"]
 """What a model is asked for by a scorer."""
+
+Part: TypeAlias = Literal["retrieval", "generation"]
+"""The halves of an application that answers from what it retrieves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Option:
     required: bool = False
     template: bool = True
     """Whether strings in it are Jinja templates over the facts of a case."""
+    keyed: bool = True
+    """Whether an application's answer may depend on it: then it is part of its identity."""
     default: str | None = None
     """A template over the facts of a case: what is meant where nothing is given."""
 
@@ -49,6 +55,8 @@ class ScorerKind:
     """The option that falls back on the case's `expected`: one of the two must be there."""
     instead: tuple[str, ...] = ()
     """Options that make the one named by `expects` needless."""
+    question: str | None = None
+    """The option that falls back on the case's `question`: one of the two must be there."""
     check: str | None = None
     """`module:attribute` of a `core.ports.CheckOptions`, asked before any call."""
     unit: Unit = "pass"
@@ -70,6 +78,8 @@ class ScorerKind:
     """The judge's prompt where the project brings none: a file beside the scorers' code."""
     paired: bool = False
     """It sets the candidate's answer against the baseline's: never part of `pass`."""
+    part: Part | None = None
+    """The half of a retrieving application that it measures; None: the whole."""
     live: bool = False
     """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
     code: bool = False
@@ -86,7 +96,11 @@ class ScorerKind:
         """
         if self.unit not in ("pass", "fraction") and not _has_threshold(self, spec):
             return f"{self.name} measures {self.unit} and passes nothing without `min` or `max`"
-        if case is None or self.expects is None or case.expected is not None:
+        if case is None:
+            return None
+        if self.question and self.question not in spec.options and case.question is None:
+            return f"{self.name} has no `{self.question}`, and case {case.id!r} does not show which"
+        if self.expects is None or case.expected is not None:
             return None
         if not any(name in spec.options for name in (self.expects, *self.instead)):
             return f"{self.name} has no `{self.expects}`, and case {case.id!r} no `expected`"
@@ -118,9 +132,21 @@ class ProviderKind:
     """Its answers live for one run unless the model declares an identity."""
     records: str | None = None
     """`module:attribute` of a `core.ports.OpenRecords`, where answers are named one by one."""
+    application: bool = False
+    """It is an application and no model: it is handed a document made of the case's inputs, its
+    prompt needs no messages, and what it is is said by an identity."""
+    files: tuple[str, ...] = ()
+    """Options that may name project files, whose bytes are part of an application's identity."""
+    question: str | None = None
+    """The option that falls back on the case's `question`: one of the two must be there."""
+    check: str | None = None
+    """`module:attribute` of a `core.ports.CheckOptions`, asked about the model as it is written."""
+    max_concurrency: int = Limits().max_concurrency
+    """Calls at once, unless the model says otherwise."""
     identity: str | None = None
     """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
     code: bool = False
+    """It runs project code and needs trust."""
     api_key_env: str | None = None
     """Where the key is looked for unless the model says otherwise."""
     extra: str | None = None

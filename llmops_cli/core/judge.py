@@ -8,7 +8,7 @@ from functools import cached_property
 from llmops_cli.core.digest import digest
 from llmops_cli.core.prompt import Model, Prompt, Target
 
-SILENT = Prompt(name="", model="", messages=())
+SILENT = Prompt(name="", model="judge", messages=())
 """The prompt of a judge that a library writes the messages for."""
 
 

@@ -58,7 +58,9 @@ class CaseReader:
         self._names = frozenset(name for each in expectations.schemas for name in each)
         self._templated = self._compiled(expectations.scorers)
         self._expecting = [
-            spec for spec in expectations.scorers if kinds[spec.kind].expects is not None
+            spec
+            for spec in expectations.scorers
+            if kinds[spec.kind].expects is not None or kinds[spec.kind].question is not None
         ]
         self._gated = any(not spec.advisory for spec in expectations.scorers)
         self._labels = {spec.label for spec in expectations.scorers}
@@ -150,8 +152,14 @@ class CaseReader:
                 self._problems.add(line, f"'{spec.label}' of this case: {why}")
         for spec in (*self._expecting, *case.scorers):
             if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
-                self._problems.add(line, lacking, "give the case an `expected`")
+                self._problems.add(line, lacking, _remedy(lacking))
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         compiled = ((spec, Options(spec, self._kinds[spec.kind])) for spec in scorers)
         return [(spec, options) for spec, options in compiled if options.changing]
+
+
+def _remedy(lacking: str) -> str:
+    if "`expected`" in lacking:
+        return "give the case an `expected`"
+    return 'name the input, as `question: "{{ … }}"`'

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from llmops_cli.core.catalogue import Option, ScorerKind
 from llmops_cli.registry.judges import JUDGED
+from llmops_cli.registry.rag import JUDGED_RAG, OVERLAP, RETRIEVAL
 
 Scalar = str | int | float | bool
 Texts = Scalar | list[Scalar]
@@ -317,54 +318,6 @@ _OWN = ScorerKind(
     opens=True,
 )
 
-_RELEVANT = Option(
-    type=str | int | list[str | int] | dict[str, int],
-    help="the relevant ids, or the grade of each as {id: grade}; default: metadata.relevant",
-    default="{{ metadata.relevant }}",
-)
-_FIRST = Option(type=int, help="how many of the retrieved count", required=True, template=False)
-_FIRST_OR_ALL = Option(
-    type=int, help="how many of the retrieved count (default all)", template=False
-)
-
-
-def _retrieval(name: str, summary: str, k: Option, minimum: float | None) -> ScorerKind:
-    return ScorerKind(
-        name=name,
-        target=f"llmops_cli.scorers.retrieval:{name}",
-        check="llmops_cli.scorers.retrieval:check",
-        summary=summary,
-        options={"k": k, "relevant": _RELEVANT},
-        shorthand="k",
-        unit="pass" if minimum is None else "fraction",
-        minimum=minimum,
-        library="pytrec-eval-terrier",
-        extra="retrieval",
-    )
-
-
-_RETRIEVAL = (
-    _retrieval("hit_at_k", "A relevant document is among the first k retrieved.", _FIRST, None),
-    _retrieval(
-        "precision_at_k",
-        "The share of the first k retrieved that is relevant; fewer than k count as k.",
-        _FIRST,
-        0.5,
-    ),
-    _retrieval(
-        "recall_at_k", "The share of the relevant that is among the first k retrieved.", _FIRST, 0.8
-    ),
-    _retrieval(
-        "mrr", "1 / the place of the first relevant document retrieved.", _FIRST_OR_ALL, 0.5
-    ),
-    _retrieval(
-        "ndcg",
-        "How near the order of the retrieved is to the best one, by the grades of the relevant.",
-        _FIRST_OR_ALL,
-        0.7,
-    ),
-)
-
 SCORERS: Mapping[str, ScorerKind] = {
     kind.name: kind
     for kind in (
@@ -374,7 +327,9 @@ SCORERS: Mapping[str, ScorerKind] = {
         *_SIMILARITY,
         *_MEASURED,
         *JUDGED,
-        *_RETRIEVAL,
+        *RETRIEVAL,
+        *OVERLAP,
+        *JUDGED_RAG,
         _OWN,
     )
 }

@@ -54,7 +54,7 @@ def asked(case: Case) -> str:
 
 def passages(case: Case, completion: Completion) -> tuple[str, ...]:
     """What was answered from: what the application retrieved, else what the case gives."""
-    return completion.contexts or case.contexts
+    return case.contexts if completion.contexts is None else completion.contexts
 
 
 def schema(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) -> Mapping[str, Json]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,8 +16,18 @@ from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
-from llmops_cli.core.result import Completion, Score, ToolCall, Unscored, Usage
+from llmops_cli.core.prompt import Message
+from llmops_cli.core.result import (
+    Completion,
+    Failure,
+    Outcome,
+    Score,
+    ToolCall,
+    Unscored,
+    Usage,
+)
 from llmops_cli.core.row import Metric
+from llmops_cli.engine.entry import whole
 from llmops_cli.registry import (
     SCORERS,
     catalogue,
@@ -38,6 +49,13 @@ OPTIONS: Mapping[str, Mapping[str, Json]] = {
     "recall_at_k": {"k": 2, "relevant": ["p1", "p2"]},
     "mrr": {"relevant": ["p2"]},
     "ndcg": {"relevant": {"p1": 2, "p2": 1}},
+    "context_precision_by_id": {"relevant": ["p1", "p2"]},
+    "context_recall_by_id": {"relevant": ["p1", "p2"]},
+    "context_precision_by_text": {"relevant": ["yes"]},
+    "context_recall_by_text": {"relevant": ["yes"]},
+    "answer_relevancy": {"embeddings": "some/model"},
+    "rubric": {"criteria": "It says yes."},
+    "choice": {"criteria": "What it says.", "choices": {"yes": 1.0, "no": 0.0}},
 }
 """What a scorer cannot do without; the others live on the case's `expected`."""
 
@@ -50,6 +68,7 @@ ANOTHER: Mapping[str, Json] = {
     "equals": {"a": 1},
     "tool": "search",
     "k": 1,
+    "relevant": ["p9"],
 }
 """Another value of a scorer's shorthand option."""
 
@@ -62,6 +81,45 @@ def says_yes(text, case):
 def says_no(text, case):
     return "no" in text
 """
+
+
+class Obliging:
+    """A judge that fills in whatever form it is asked for, and an embedding model of one number."""
+
+    async def judge(
+        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        json.dumps(inputs)
+        return self._filled_in(json_schema)
+
+    async def generate(
+        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        assert messages
+        return self._filled_in(json_schema)
+
+    async def embed(self, text: str) -> tuple[float, ...] | Failure:
+        assert text
+        return (1.0,)
+
+    def _filled_in(self, schema: Any) -> Completion:
+        def value(of: Any) -> Json:
+            match of:
+                case {"$ref": reference}:
+                    return value(schema["$defs"][reference.rpartition("/")[2]])
+                case {"enum": [*_, last]}:
+                    return cast("Json", last)
+                case {"type": "object", "properties": properties}:
+                    return {name: value(each) for name, each in properties.items()}
+                case {"type": "array", "items": items}:
+                    return [value(items)]
+                case {"type": "integer"}:
+                    return 1
+                case _:
+                    return "as it was read"
+
+        return Completion(text=json.dumps(value(schema)), latency=0.1, served_model="obliging")
+
 
 Given = Mapping[str, tuple[Score | Unscored, float]]
 
@@ -112,8 +170,18 @@ def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Un
         async with open_scorer(kind, world) as scorer:
             for text in texts:
                 started = time.process_time()
-                options = OPTIONS.get(kind.name, {})
-                one = await score(scorer, options, case=a_case(kind), completion=an_answer(text))
+                options = dict[str, Any](OPTIONS.get(kind.name, {}))
+                if kind.judged:
+                    text = whole(text)  # noqa: PLW2901 - as the engine does, for what is sent on
+                if kind.paired:
+                    options["against"] = an_answer("no")
+                one = await score(
+                    scorer,
+                    options,
+                    case=a_case(kind),
+                    completion=an_answer(text),
+                    ask=Obliging() if kind.judged else None,
+                )
                 given.append((one, time.process_time() - started))
         return given
 
@@ -201,7 +269,8 @@ def test_its_needed_options_are_enough_and_right(kind: ScorerKind, world: World)
 def test_a_score_that_can_never_be_given_is_seen_before_any_call(kind: ScorerKind) -> None:
     without = Case(id="bare")
     spec = a_spec(kind, maximum=1.0)
-    assert (kind.lacks(spec, without) is not None) == (kind.expects is not None)
+    needs = kind.expects is not None or kind.question is not None
+    assert (kind.lacks(spec, without) is not None) == needs
     assert kind.lacks(spec, a_case(kind)) is None
 
 
