@@ -25,7 +25,8 @@ from llmops_cli.files.policy import spelled
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.rows import Row, rows_of
 from llmops_cli.files.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.files.scorers import ScorerReader, Surroundings
+from llmops_cli.files.scorers import ScorerReader
+from llmops_cli.files.surroundings import Surroundings
 from llmops_cli.files.yaml import Document
 
 FOLDER = "evalsets"

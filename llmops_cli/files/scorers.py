@@ -9,21 +9,22 @@ files, and that a scorer that gates can fail.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from llmops_cli.core.case import ScorerSpec
-from llmops_cli.core.catalogue import Catalogue, ScorerKind
+from llmops_cli.core.catalogue import ScorerKind
 from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.files.explain import Where, nearest
 from llmops_cli.files.judges import Judges
-from llmops_cli.files.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.files.paths import MAX_FILE, Unreadable
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
+from llmops_cli.files.surroundings import Surroundings
 from llmops_cli.files.template import FACTS, strings
 
 COMMON = ("name", "min", "max", "advisory")
@@ -57,19 +58,6 @@ class _Entry:
             if name in self.kind.options or name not in COMMON
         }
         return {**meant, **given}
-
-
-Check: TypeAlias = Callable[[ScorerKind, Mapping[str, Any]], str | None]
-"""What the scorer's own code finds wrong with rendered options, beyond their types."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What files are read with: what may be named in them, where others are, who else checks."""
-
-    catalogue: Catalogue
-    source: Source
-    check: Check | None = None
 
 
 class ScorerReader:

@@ -81,6 +81,8 @@ class Arm:
     """Seconds, for draws of this very run: what is reused has no latency."""
     passing_scores: dict[DrawAt, dict[str, Score]] = field(default_factory=dict)
     """Scores that are not stored, by scorer label: they live for this run."""
+    beside: dict[DrawAt, str] = field(default_factory=dict)
+    """The digest of the baseline's answer that a draw is set against, where a scorer does that."""
     called: int = 0
 
     def request(self, case: Case) -> Request:

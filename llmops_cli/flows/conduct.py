@@ -97,7 +97,7 @@ def conduct(
     for each in pairings:
         each.look = _look_taken(each)
     _decide(run)
-    for again in (_renew_changed_models, _look_further):
+    for again in (_confirm, _renew_changed_models, _look_further, _confirm):
         while not run.interrupted and again(run, options):
             _measure(workspace, run, options, progress)
             _decide(run)
@@ -116,8 +116,7 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
 
         call(workspace, run, options, progress)
     for each in run.pairings:
-        for arm in each.arms:
-            arm.settle()
+        each.settle()
 
 
 def _pool(run: Run) -> None:
@@ -162,6 +161,20 @@ def _exam(each: Pairing, run: Run, at: int) -> Exam:
         partial=run.partial,
         look=each.look,
     )
+
+
+def _confirm(run: Run, _options: Options) -> bool:
+    """Plans further draws of critical cases that a judge failed once: judges err, too."""
+    asked: set[DrawKey] = set()
+    further = False
+    for at, each in enumerate(run.pairings):
+        positions = run.comparisons[at].cases
+        unsure = {positions[case] for case in run.comparisons[at].unconfirmed_cases()}
+        if not unsure <= each.unconfirmed:
+            each.unconfirmed |= unsure
+            each.plan(asked)
+            further = True
+    return further
 
 
 def _renew_changed_models(run: Run, options: Options) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.ports import Ask, Scorer
-from llmops_cli.core.result import Completion, Unscored
+from llmops_cli.core.ports import Ask, ScoreKey, Scorer
+from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.flows.arm import Arm, DrawAt
 from llmops_cli.flows.asking import Asker, Calls
+from llmops_cli.flows.preferences import Met
 from llmops_cli.flows.scoring import Bound, Scorers
 from llmops_cli.scorers.scoring import score
 
@@ -47,9 +48,33 @@ async def score_draw(
             completion=completion,
             ask=desk.ask(bound),
         )
-        if isinstance(given, Unscored):
-            arm.unscored.setdefault(at, {})[bound.label] = given.why
-        elif bound.kept:
-            arm.results.put_score(key, given)
-        else:
-            arm.passing_scores.setdefault(at, {})[bound.label] = given
+        _keep(arm, at, bound, key, given)
+
+
+async def score_pair(arm: Arm, met: Met, case: Case, *, scorers: Scorers, desk: Desk) -> None:
+    """Gives every score of an answer set against another that is not held."""
+    for bound in scorers.paired:
+        key = bound.key(case, met.ours.digest, met.theirs.digest)
+        if arm.results.scores([key]):
+            continue
+        given: Score | Unscored = Unscored(why="the baseline's answer is not held here")
+        if met.theirs.text is not None:
+            given = await score(
+                desk.code[bound.kind.name],
+                {**bound.options.render(case), "against": met.theirs},
+                case=case,
+                completion=met.ours,
+                ask=desk.ask(bound),
+            )
+        _keep(arm, met.at, bound, key, given)
+
+
+def _keep(arm: Arm, at: DrawAt, bound: Bound, key: ScoreKey, given: Score | Unscored) -> None:
+    if isinstance(given, Unscored):
+        arm.unscored.setdefault(at, {})[bound.label] = given.why
+        return
+    arm.unscored.get(at, {}).pop(bound.label, None)
+    if bound.kept:
+        arm.results.put_score(key, given)
+    else:
+        arm.passing_scores.setdefault(at, {})[bound.label] = given

@@ -7,6 +7,7 @@ paid calls. A failed draw stays in memory: the next run tries it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.pool import run
 from llmops_cli.flows.arm import Arm, DrawAt, chunks
 from llmops_cli.flows.asking import Asks
-from llmops_cli.flows.desk import Desk, score_draw
+from llmops_cli.flows.desk import Desk, score_draw, score_pair
+from llmops_cli.flows.preferences import Met, unset
 from llmops_cli.flows.work import Work
 
 
@@ -26,6 +28,13 @@ class Job(NamedTuple):
     arm: Arm
     at: DrawAt
     held: Completion | None = None
+
+
+class Pair(NamedTuple):
+    """Two answers to set side by side."""
+
+    work: Work
+    met: Met
 
 
 async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: Progress) -> None:
@@ -48,6 +57,7 @@ async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: 
     await run(to_do, carry_out, workers=workers)
     planned += sum(len(arm.shared) for work in works for arm in work.arms)
     await run(_held(works, lambda arm: arm.shared), carry_out, workers=workers)
+    await run(_pairs(works), partial(_set_side_by_side, desk=desk), workers=workers)
     for work in works:
         for arm in work.arms:
             arm.failures.update(
@@ -75,6 +85,20 @@ def _held(works: Iterable[Work], which: Callable[[Arm], Sequence[DrawAt]]) -> It
                     completion = held.get(arm.key(at))
                     if completion is not None and arm.counts(completion):
                         yield Job(work, arm, at, completion)
+
+
+def _pairs(works: Iterable[Work]) -> Iterator[Pair]:
+    """The answers to set side by side, now that all are there."""
+    for work in works:
+        if work.against is not None:
+            met = unset(work.arms[0], work.against, work.cases, work.scorers)
+            yield from (Pair(work, each) for each in met)
+
+
+async def _set_side_by_side(pair: Pair, *, desk: Desk) -> None:
+    work, met = pair
+    case = work.cases[met.at.case]
+    await score_pair(work.arms[0], met, case, scorers=work.scorers, desk=desk)
 
 
 async def _carry_out(job: Job, engine: Asks, desk: Desk) -> Failure | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from llmops_cli.core.ports import Progress
+from llmops_cli.core.ports import Progress, untold
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
@@ -48,8 +48,9 @@ def call(workspace: Workspace, run: Run, options: Options, progress: Progress) -
 
 async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     works = [each.work() for each in run.pairings]
+    tell = getattr(progress, "waiting", untold)
     engine = Engine(
-        providers=workspace.open_provider,
+        providers=lambda model: workspace.open_provider(model, tell=tell),
         budget=run.budget,
         redact=workspace.redact,
         cells=workspace.cells,

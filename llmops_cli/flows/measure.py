@@ -40,7 +40,7 @@ from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.pairing import Depth, Pairing, plan
 from llmops_cli.flows.pricing import plan_of
 from llmops_cli.flows.reporting import report
-from llmops_cli.flows.rows import arm_rows
+from llmops_cli.flows.rows import arm_rows, confirmed_rows
 from llmops_cli.flows.runs import entries_of, manifest_of
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.stores.runfile import write_run
@@ -191,6 +191,8 @@ def _texts(workspace: Workspace, pairings: Sequence[Pairing]) -> Iterator[Comple
         yield from _completions(pairing.candidate)
         if pairing.own_baseline is not None:
             yield from _completions(pairing.own_baseline)
+        if pairing.confirming is not None and pairing.unconfirmed:
+            yield from _completions(pairing.confirming)
         for arm in pairing.others.values():
             known = _committed(workspace, pairing, arm)
             yield from (each for each in _completions(arm) if each.digest not in known)
@@ -214,13 +216,21 @@ def _committed(workspace: Workspace, pairing: Pairing, arm: Arm) -> AbstractSet[
 def _rows(pairing: Pairing) -> Iterator[EvidenceRow]:
     cases, scorers = pairing.round.cases, pairing.scorers
     assert pairing.own_baseline is not None
-    gate = arm_rows(pairing.candidate, cases, scorers)
+    confirming = pairing.confirming if pairing.unconfirmed else None
+    gate = confirmed_rows(pairing.candidate, confirming, cases, scorers)
     own = arm_rows(pairing.own_baseline, cases, scorers)
     others = {role: arm_rows(arm, cases, scorers) for role, arm in _roles(pairing)}
     for case in cases:
         mine = next(gate)
         arms = {
-            SUBJECT: ArmDraws(request=mine.request, gate=_draws(mine), baseline=_draws(next(own)))
+            SUBJECT: ArmDraws(
+                request=mine.request,
+                gate=_draws(mine),
+                baseline=_draws(next(own)),
+                confirm=Draws(planned=len(mine.confirm), made=mine.confirm)
+                if mine.confirm
+                else None,
+            )
         }
         for role, found in others.items():
             theirs = next(found)

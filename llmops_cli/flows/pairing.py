@@ -19,6 +19,7 @@ from llmops_cli.files.template import Templates
 from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest, Round
 from llmops_cli.flows.planning import plan_arm
+from llmops_cli.flows.preferences import unset
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_scorers
@@ -26,8 +27,10 @@ from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.critical import JUDGED_DRAWS
 
 BASELINE_REPEATS = 3
+CONFIRMATIONS = JUDGED_DRAWS - 1
 OFFLINE = Failure(
     kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is held"
 )
@@ -48,6 +51,12 @@ class Pairing:
     own_baseline: Arm | None = None
     """The candidate's own baseline draws, made where evidence for a version is measured: then
     every arm draws every case, so that the evidence stands on its own."""
+    confirming: Arm | None = None
+    """Further draws of the candidate for critical cases that a judge fails, where one judges."""
+    unconfirmed: frozenset[int] = frozenset()
+    """Positions of those cases."""
+    pairs: int = 0
+    """Pairs of answers to score, of those that are there already."""
     look: int = 1
     notes: tuple[str, ...] = ()
 
@@ -55,7 +64,13 @@ class Pairing:
     def arms(self) -> list[Arm]:
         """All of them."""
         own = [self.own_baseline] if self.own_baseline else []
-        return [self.candidate, *own, *self.others.values()]
+        confirming = [self.confirming] if self.unconfirmed and self.confirming else []
+        return [self.candidate, *own, *self.others.values(), *confirming]
+
+    @property
+    def against(self) -> Arm | None:
+        """Whose answers the candidate's are set against; None where no scorer does that."""
+        return self.others.get("baseline") if self.scorers.paired else None
 
     def plan(self, asked: set[DrawKey]) -> None:
         """Finds what is missing beyond what is `asked` already; nothing is called."""
@@ -65,10 +80,24 @@ class Pairing:
             plan_arm(
                 arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
             )
+        if self.against is not None:
+            self.pairs = len(unset(self.candidate, self.against, self.round.cases, self.scorers))
 
     def work(self) -> Work:
         """What is left to do."""
-        return Work(cases=self.round.cases, scorers=self.scorers, arms=self.arms)
+        return Work(
+            cases=self.round.cases,
+            scorers=self.scorers,
+            arms=self.arms,
+            against=self.against,
+            pairs=self.pairs,
+        )
+
+    def settle(self) -> None:
+        """What was to be done is done, or among the failures: nothing is made twice."""
+        self.pairs = 0
+        for arm in self.arms:
+            arm.settle()
 
     def stay_offline(self, arm: Arm) -> None:
         """Gives up every missing draw of `arm`: without a network they cannot be made."""
@@ -78,7 +107,8 @@ class Pairing:
     def rows(self, role: str = "baseline") -> Iterator[Row]:
         """One row per case: the candidate beside the arm called `role`, if there is one."""
         other = self.others.get(role)
-        yield from rows(self.round.cases, self.candidate, other, self.scorers)
+        confirming = self.confirming if self.unconfirmed else None
+        yield from rows(self.round.cases, self.candidate, other, self.scorers, confirming)
         if role == "baseline":
             yield from (gone(case) for case in self.removed)
 
@@ -87,6 +117,8 @@ class Pairing:
         return compare(self.rows(role), self.scorers.metrics, same_target=self.contest.watch)
 
     def _alike(self, arm: Arm) -> frozenset[int]:
+        if arm is self.confirming:
+            return frozenset(range(len(arm.requests))) - self.unconfirmed
         if arm is self.candidate or self.contest.watch or self.own_baseline:
             return frozenset()
         pairs = zip(arm.requests, self.candidate.requests, strict=True)
@@ -146,11 +178,16 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
         own.not_before, own.fresh = start, depth.fresh
     scorers = workspace.scorers(this.evalset)
+    confirming = None
+    if any(metric.judged and metric.counts for metric in scorers.metrics):
+        confirming = _arm(workspace, contest.candidate, "confirming", repeats=CONFIRMATIONS)
+        confirming.purpose, confirming.pools = "confirm", False
+        confirming.not_before, confirming.fresh = start, depth.fresh
     if any(kind.live for kind in scorers.kinds):
         for arm in (candidate, *others.values()):
             arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
     if depth.for_this_run:
-        for arm in (candidate, *others.values()):
+        for arm in filter(None, (candidate, confirming, *others.values())):
             if not arm.evidence_only:
                 arm.results = workspace.volatile
     here = {case.id: case.facts for case in this.evalset.cases} if before else {}
@@ -161,6 +198,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         candidate=candidate,
         others=others,
         own_baseline=own,
+        confirming=confirming,
         removed=tuple(case for case in before if case not in here),
         notes=tuple(_news(before, here, watch=contest.watch)),
     )

@@ -8,7 +8,8 @@ gaps, and a gap is never decided over.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from llmops_cli.core.policy import Anchor
@@ -21,7 +22,7 @@ from llmops_cli.core.release import (
     EvidenceRow,
     Version,
 )
-from llmops_cli.core.row import Metric, Row
+from llmops_cli.core.row import Arm, Metric, Row
 from llmops_cli.core.verdict import Verdict
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
@@ -207,7 +208,23 @@ def _comparison(
     registry: Registry, evidence: Evidence, opponent: Opponent | None, facts: EvalsetFacts
 ) -> Comparison:
     pairs = _pairs(registry, evidence, opponent, facts.evalset)
+    if opponent is not None and opponent.evidence.digest != evidence.digest:
+        gone = {metric.label for metric in facts.metrics if metric.paired}
+        pairs = (replace(row, candidate=_without(gone, row.candidate)) for row in pairs)
     return compare(pairs, facts.metrics)
+
+
+def _without(labels: AbstractSet[str], arm: Arm | None) -> Arm | None:
+    """`arm` without scores that set it against other answers than those it is compared with."""
+    if arm is None or not labels:
+        return arm
+    kept = (
+        replace(
+            draw, scores={name: each for name, each in draw.scores.items() if name not in labels}
+        )
+        for draw in arm.draws
+    )
+    return replace(arm, draws=tuple(kept))
 
 
 def _pairs(

@@ -58,6 +58,7 @@ def report(run: Run, *, partial: str | None = None, shown: int = SHOWN) -> Repor
         cost=run.cost,
         partial=partial,
         interrupted=run.interrupted,
+        spent=dict(run.spent),
         notes=tuple(run.notes),
         llmops=__version__,
     )
@@ -160,7 +161,11 @@ def _telling(
     """The first draw that shows what the case is listed for, or else the first there is."""
     metrics = {metric.label: metric for metric in each.scorers.metrics}
     due = [bound.label for bound in each.scorers.due(case)]
-    drawn = [_draw(draw, [metrics[label] for label in due]) for draw in draws]
+    paired = [bound.label for bound in each.scorers.paired]
+    drawn = [
+        _draw(draw, [metrics[label] for label in (*due, *(x for x in paired if x in draw.scores))])
+        for draw in draws
+    ]
     telling = (draw for draw in drawn if failing == _fails(draw))
     return next(telling, drawn[0] if drawn else None)
 
@@ -190,7 +195,7 @@ def _score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
         value=None if found is None else found.value,
         passed=None if found is None else metric.passes(found.value),
         reason="not scored" if found is None else found.reason,
-        advisory=metric.advisory,
+        advisory=not metric.counts,
     )
 
 
@@ -220,7 +225,7 @@ def _metrics(columns: Comparison) -> Iterator[MetricSummary]:
         ours, theirs = scores.candidate.mean(), scores.baseline.mean()
         yield MetricSummary(
             label=label,
-            gated=label == PASS_METRIC or not scores.advisory,
+            gated=label == PASS_METRIC or not (scores.advisory or scores.paired),
             candidate=_mean(ours),
             baseline=_mean(theirs),
             candidate_n=int(np.count_nonzero(~np.isnan(ours))),

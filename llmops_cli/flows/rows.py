@@ -8,7 +8,7 @@ draws, because the same question has one answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 from llmops_cli.core import row
@@ -38,12 +38,19 @@ def measured(
         key
         for at in arm.draws(positions)
         if (completion := found.get(arm.key(at))) is not None
-        for key in scorers.keys(cases[at.case], completion.digest)
+        for key in scorers.keys(cases[at.case], completion.digest, arm.beside.get(at))
     ]
     scores = arm.results.scores(keys)
     for position in positions:
         yield [
-            _measured(arm, at, found.get(arm.key(at)), scorers.due(cases[position]), scores, cases)
+            _measured(
+                arm,
+                at,
+                found.get(arm.key(at)),
+                scorers.due(cases[position], arm.beside.get(at)),
+                scores,
+                cases,
+            )
             for at in arm.draws([position])
         ]
 
@@ -56,11 +63,27 @@ def arm_rows(arm: Arm, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.
             yield _arm(arm, position, cases[position], draws, scorers)
 
 
+def confirmed_rows(
+    arm: Arm, confirming: Arm | None, cases: Sequence[Case], scorers: Scorers
+) -> Iterator[row.Arm]:
+    """What `arm` did on each case, with the draws of `confirming`, which is the same target."""
+    plain = arm_rows(arm, cases, scorers)
+    if confirming is None:
+        yield from plain
+        return
+    for mine, more in zip(plain, arm_rows(confirming, cases, scorers), strict=True):
+        yield replace(mine, confirm=more.draws) if more.draws else mine
+
+
 def rows(
-    cases: Sequence[Case], candidate: Arm, baseline: Arm | None, scorers: Scorers
+    cases: Sequence[Case],
+    candidate: Arm,
+    baseline: Arm | None,
+    scorers: Scorers,
+    confirming: Arm | None = None,
 ) -> Iterator[row.Row]:
     """One row per case, in evalset order."""
-    ours = arm_rows(candidate, cases, scorers)
+    ours = confirmed_rows(candidate, confirming, cases, scorers)
     theirs = repeat(None) if baseline is None else arm_rows(baseline, cases, scorers)
     for case, mine, other in zip(cases, ours, theirs, strict=False):
         yield row.Row(
@@ -91,7 +114,7 @@ def _arm(
         facts=case.facts,
         planned=len(draws),
         draws=tuple(
-            _draw(arm, at, draw, scorers.due(case))
+            _draw(arm, at, draw, scorers.due(case, arm.beside.get(at)))
             for at, draw in zip(arm.draws([position]), draws, strict=True)
         ),
     )
@@ -134,7 +157,8 @@ def _measured(
         return MeasuredDraw(outcome=arm.failures.get(at, UNMADE), scores={})
     given = dict(arm.passing_scores.get(at, {}))
     for bound in due:
-        score = scores.get(bound.key(cases[at.case], found.digest)) if bound.kept else None
+        key = bound.key(cases[at.case], found.digest, arm.beside.get(at))
+        score = scores.get(key) if bound.kept else None
         if score is not None:
             given[bound.label] = score
     return MeasuredDraw(outcome=found, scores=given)

@@ -157,6 +157,6 @@ def _results(each: Pairing, arm: Arm, positions: list[int]) -> Iterator[Entry]:
         key
         for at in arm.draws(positions)
         if (completion := completions.get(arm.key(at))) is not None
-        for key in each.scorers.keys(cases[at.case], completion.digest)
+        for key in each.scorers.keys(cases[at.case], completion.digest, arm.beside.get(at))
     ]
     yield from arm.results.scores(keys).items()

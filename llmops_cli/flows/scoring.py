@@ -46,8 +46,10 @@ class Bound:
     kept: bool
     """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
 
-    def key(self, case: Case, output: str) -> ScoreKey:
-        """The store's key of this scorer's score of `output` on `case`."""
+    def key(self, case: Case, output: str, beside: str | None = None) -> ScoreKey:
+        """The store's key of this scorer's score of `output`, set against `beside`, on `case`."""
+        if self.kind.paired:
+            output = digest("llmops/pair/v1", [output, beside])
         return ScoreKey(self.digest, case.facts, output)
 
     @property
@@ -114,6 +116,9 @@ class Scorers:
         self._read = read
         self._judges = judges
         self._shared = tuple(self._bind(spec) for spec in evalset.scorers)
+        self.paired = tuple(each for each in self._shared if each.kind.paired)
+        """Those that set the candidate's answer against the baseline's."""
+        self._single = tuple(each for each in self._shared if not each.kind.paired)
         self._own = _told_apart(
             {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
         )
@@ -143,13 +148,14 @@ class Scorers:
             if option == bound.kind.shorthand or path.endswith(".py")
         ]
 
-    def due(self, case: Case) -> tuple[Bound, ...]:
-        """Every scorer that owes `case` a score."""
-        return self._shared + self._own.get(case.id, ())
+    def due(self, case: Case, beside: str | None = None) -> tuple[Bound, ...]:
+        """Every scorer that owes an answer to `case` a score; `beside`: what it is set against."""
+        single = self._single + self._own.get(case.id, ())
+        return single if beside is None else single + self.paired
 
-    def keys(self, case: Case, output: str) -> list[ScoreKey]:
+    def keys(self, case: Case, output: str, beside: str | None = None) -> list[ScoreKey]:
         """The store's keys of every score due on `output`."""
-        return [bound.key(case, output) for bound in self.due(case) if bound.kept]
+        return [bound.key(case, output, beside) for bound in self.due(case, beside) if bound.kept]
 
     def own_digests(self, case: Case) -> Mapping[str, str]:
         """Digest by label of the scorers of `case` that are not the ones its metrics name."""

@@ -18,6 +18,11 @@ class Work:
     cases: Sequence[Case]
     scorers: Scorers
     arms: Sequence[Arm]
+    """The candidate's first."""
+    against: Arm | None = None
+    """Whose answers the candidate's are set against, where a scorer does that."""
+    pairs: int = 0
+    """Pairs of answers to score, of those that are there already."""
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -28,5 +33,5 @@ class Work:
 
     @property
     def todo(self) -> int:
-        """Draws to make and draws to score again."""
-        return sum(len(arm.missing) + len(arm.rescore) for arm in self.arms)
+        """Draws to make, draws to score again, and pairs to score."""
+        return self.pairs + sum(len(arm.missing) + len(arm.rescore) for arm in self.arms)

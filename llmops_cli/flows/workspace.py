@@ -7,7 +7,7 @@ so that a flow never asks the process for anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import NamedTuple
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.errors import UnknownName
-from llmops_cli.core.ports import Identifies, Provider, World
+from llmops_cli.core.ports import Identifies, Provider, World, untold
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import SUBJECT
+from llmops_cli.core.shelf import Shelf
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
-from llmops_cli.files.scorers import Check
+from llmops_cli.files.surroundings import Check
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
@@ -69,6 +70,8 @@ class Workspace:
     environ: Mapping[str, str]
     stack: ExitStack
     """Closes what the command opened."""
+    shelf: Shelf
+    """What providers opened for the length of the command."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -78,7 +81,7 @@ class Workspace:
     @property
     def world(self) -> World:
         """What providers and scorers may see."""
-        return World(root=self.root, environ=self.environ)
+        return World(root=self.root, environ=self.environ, redact=self.redact, shelf=self.shelf)
 
     @property
     def redact(self) -> Redactor:
@@ -115,9 +118,14 @@ class Workspace:
         """The catalogue's row for the provider of `model`."""
         return self.catalogue.providers[model.provider]
 
-    def open_provider(self, model: Model) -> AbstractAsyncContextManager[Provider]:
-        """The provider of `model`, ready to be entered; its code is loaded here."""
-        return open_provider(self.provider(model))(model, self.world)
+    def open_provider(
+        self, model: Model, *, tell: Callable[[str], None] = untold
+    ) -> AbstractAsyncContextManager[Provider]:
+        """The provider of `model`, ready to be entered; its code is loaded here.
+
+        `tell` hears what it waits for until it can be asked.
+        """
+        return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
     def records(self, model: Model) -> Identifies | None:
         """Where the answers of `model` are named by their own digest; None where they are not."""
@@ -245,6 +253,7 @@ def open_workspace(
             cells=stack.enter_context(closing(SharedCells(root / STORE))),
             environ=environ,
             stack=stack,
+            shelf=stack.enter_context(Shelf()),
         )
 
 

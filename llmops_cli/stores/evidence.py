@@ -178,7 +178,7 @@ def _scores(
     row: EvidenceRow, draw: Draw, output: str, metrics: dict[str, Metric]
 ) -> Iterator[tuple[ScoreKey, Score]]:
     for label, value in draw.scores.items():
-        if value is not None:
+        if value is not None and not metrics[label].paired:  # it is about two answers
             scorer = row.scorers.get(label, metrics[label].scorer)
             yield ScoreKey(scorer, row.facts, output), Score(value=value)
 
