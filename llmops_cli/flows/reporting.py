@@ -194,7 +194,7 @@ def _score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
         label=metric.label,
         value=None if found is None else found.value,
         passed=None if found is None else metric.passes(found.value),
-        reason="not scored" if found is None else found.reason,
+        reason=draw.unscored.get(metric.label, "not scored") if found is None else found.reason,
         advisory=not metric.counts,
     )
 
@@ -256,12 +256,19 @@ def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
 
 
 def _causes(arm: Arm) -> Iterator[str]:
-    """Why draws failed: each kind of failure once, in the words of its first."""
+    """Why draws failed or got no score: each kind once, in the words of its first."""
     counts = Counter(failure.kind for failure in arm.failures.values())
     said = {failure.kind: failure.message for failure in reversed(arm.failures.values())}
     for kind, count in counts.most_common():
         draws = "draw" if count == 1 else "draws"
         yield f"{count:,} {arm.role} {draws} not measured: {said[kind]}"
+    whys: dict[str, list[str]] = {}
+    for unscored in arm.unscored.values():
+        for label, why in unscored.items():
+            whys.setdefault(label, []).append(why)
+    for label, each in whys.items():
+        answers = "answer" if len(each) == 1 else "answers"
+        yield f"{len(each):,} {arm.role} {answers} not scored by {label}: {each[0]}"
 
 
 def _after_pass(contest: Contest, *, partial: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ draws, because the same question has one answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from llmops_cli.core import row
@@ -27,6 +27,8 @@ class MeasuredDraw:
 
     outcome: Completion | Failure
     scores: Mapping[str, Score]
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """Why, by label, where a scorer could not score it in this run."""
 
 
 def measured(
@@ -161,4 +163,4 @@ def _measured(
         score = scores.get(key) if bound.kept else None
         if score is not None:
             given[bound.label] = score
-    return MeasuredDraw(outcome=found, scores=given)
+    return MeasuredDraw(outcome=found, scores=given, unscored=arm.unscored.get(at, {}))
