@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, Outcome, Purpose, Score, Unscored
+from llmops_cli.core.shelf import Shelf
+
+
+def untold(_what: str) -> None:
+    """Says nothing to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,12 @@ class World:
     root: Path
     """The project's folder; paths in options are relative to it and stay inside."""
     environ: Mapping[str, str]
+    redact: Redactor = field(default_factory=Redactor)
+    """For what is written about the outside."""
+    shelf: Shelf = field(default_factory=Shelf)
+    """What is opened once for a command."""
+    tell: Callable[[str], None] = untold
+    """Says what is waited for before any call can be made; an empty text: no more."""
 
 
 class Provider(Protocol):
@@ -114,7 +126,7 @@ class OpenScorer(Protocol):
 
 
 class CheckOptions(Protocol):
-    """Looks at rendered options before any call is made."""
+    """Looks at rendered options, or at a model as it is written, before any call is made."""
 
     def __call__(self, options: Mapping[str, Any], world: World) -> str | None:
         """What is wrong with them, in one sentence; None: nothing."""
@@ -180,4 +192,5 @@ class OpenCell(Protocol):
 
 
 Progress = Callable[[int, int, int], None]
-"""Called with (done, planned, failed) calls."""
+"""Called with (done, planned, failed) calls. One that has a `waiting(what)` hears, too, what a run
+waits for before it can call: a server that starts."""

@@ -9,6 +9,7 @@ closes them, and live until the engine is left.
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
-        self._opening = anyio.Lock()
+        self._opening: defaultdict[Place, anyio.Lock] = defaultdict(anyio.Lock)
         self._ledger = Ledger(self._budget)
         self._shared = Shared(
             ledger=self._ledger,
@@ -139,7 +140,7 @@ class Engine:
                 lane.stop(why)
 
     async def _open(self, place: Place, model: Model) -> Lane:
-        async with self._opening:
+        async with self._opening[place]:  # a server that starts holds up no other model
             lane = self._lanes.get(place)
             if lane is None:
                 lane = await self._opened(model)

@@ -8,9 +8,9 @@ SDK sends (record 0004).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -35,18 +35,33 @@ KNOWN = frozenset({
 """The SDK's other parameters; a test compares."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What one vendor's version of the API has of its own."""
+
+    vendor: str
+    key_env: str
+    """Where the key stands, unless the model says otherwise."""
+    known: frozenset[str]
+    """Parameters that it takes."""
+
+
+OPENAI = Dialect(vendor="openai", key_env="OPENAI_API_KEY", known=KNOWN)
+
+
 class OpenAI:
     """One model behind `/chat/completions`."""
 
-    __slots__ = ("_name", "_wire")
+    __slots__ = ("_dialect", "_name", "_wire")
 
-    def __init__(self, name: str, wire: Wire) -> None:
+    def __init__(self, name: str, wire: Wire, dialect: Dialect = OPENAI) -> None:
         self._name = name
         self._wire = wire
+        self._dialect = dialect
 
     def check(self, request: Request) -> None:
         """Raises `Refused` for parameters that the API does not have."""
-        known_parameters(self._name, request.parameters, KNOWN, vendor="openai")
+        check_parameters(self._name, request.parameters, self._dialect)
 
     async def complete(self, request: Request) -> Completion | Failure:
         """One attempt at one call."""
@@ -54,14 +69,21 @@ class OpenAI:
         return answer if isinstance(answer, Failure) else completion(answer)
 
 
+def check_parameters(name: str, given: Iterable[str], dialect: Dialect) -> None:
+    """Raises `Refused` for a parameter that `dialect` does not know; `name` is the model's."""
+    known_parameters(name, given, dialect.known, vendor=dialect.vendor)
+
+
 @asynccontextmanager
-async def open_openai(model: Model, world: World) -> AsyncIterator[OpenAI]:
+async def open_openai(
+    model: Model, world: World, *, dialect: Dialect = OPENAI
+) -> AsyncIterator[OpenAI]:
     """A client of `model`. Raises `Refused` where its configuration can never work."""
-    known_parameters(model.name, model.parameters, KNOWN, vendor="openai")
-    given = access(model, world, key_env="OPENAI_API_KEY")
+    check_parameters(model.name, model.parameters, dialect)
+    given = access(model, world, key_env=dialect.key_env)
     url, headers = await _endpoint(given, world)
     async with open_wire(url, headers, world.environ, about_key=given.about_key) as wire:
-        yield OpenAI(model.name, wire)
+        yield OpenAI(model.name, wire, dialect)
 
 
 async def _endpoint(given: Access, world: World) -> tuple[str, dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from llmops_cli.core.catalogue import Option, ProviderKind
 from llmops_cli.providers.embedded import REVISION
+from llmops_cli.registry.vllm import VLLM
 
 _EMBEDDED = ProviderKind(
     name="embedded",
@@ -70,5 +71,5 @@ _ANTHROPIC = ProviderKind(
 )
 
 PROVIDERS: Mapping[str, ProviderKind] = {
-    row.name: row for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC)
+    row.name: row for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, VLLM)
 }

@@ -96,6 +96,7 @@ class RunProgress:
         self._told_at = 0.0
         self._told_done = 0
         self._state = State()
+        self._waiting: tuple[str, float] | None = None
         self._live: _Live | None = None
 
     def __enter__(self) -> Self:
@@ -134,6 +135,18 @@ class RunProgress:
             )
             self._show(now)
 
+    def waiting(self, what: str) -> None:
+        """Until further notice no call is made, for `what` must be ready first; empty: it is."""
+        with self._lock:
+            now = self._clock()
+            self._waiting = (terminal_line(what), now) if what else None
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            if what and not self._console.is_terminal:
+                self._told_at = now
+                self._console.print(Text(terminal_line(what)), soft_wrap=True)
+
     def _beat(self) -> None:
         while not self._over.wait(min(self._pace.quiet, self._pace.line) / 4):
             with self._lock:
@@ -141,6 +154,9 @@ class RunProgress:
 
     def _show(self, now: float) -> None:
         """Shows what is due; the lock is held."""
+        if self._waiting is not None:
+            self._wait(*self._waiting, now)
+            return
         if self._began is None or not self._state.planned:
             return
         if now - self._began < self._pace.quiet:
@@ -152,6 +168,15 @@ class RunProgress:
             self._live = _Live(self._console, self._label, started=now - self._began)
         if self._live is not None:
             self._live.show(self._state)
+
+    def _wait(self, what: str, since: float, now: float) -> None:
+        if self._console.is_terminal:
+            if self._live is None and now - since >= self._pace.quiet:
+                self._live = _Live(self._console, what, started=now - since)
+        elif now - self._told_at >= self._pace.line:
+            self._told_at = now
+            line = f"{what}: {_duration(now - since)} so far"
+            self._console.print(Text(line), soft_wrap=True)
 
     def _line(self, now: float) -> None:
         state = self._state
