@@ -193,6 +193,9 @@ class Output:
             return
         parameters = " ".join(f"{name}={value}" for name, value in request.parameters.items())
         self._text(f"{request.provider}/{request.model}  {parameters}".rstrip() + "\n")
+        if request.document is not None:
+            text = json.dumps(as_json(request.document), indent=2, ensure_ascii=False)
+            self._text(f"\n--- document\n{terminal(text)}\n")
         for message in request.messages:
             content = message.content
             text = content if isinstance(content, str) else json.dumps(as_json(content))

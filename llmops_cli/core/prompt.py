@@ -20,6 +20,7 @@ from llmops_cli.core.digest import (
     digest,
     digest_canonical,
 )
+from llmops_cli.core.errors import Location
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
@@ -109,6 +110,8 @@ class Model:
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     price: Price | None = None
+    where: Location | None = field(default=None, compare=False)
+    """Its line in llmops.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +145,26 @@ class Target:
         """What the keys of all its requests have in common, written once."""
         return _canonical_frame(self.request(()))
 
-    def request_digest(self, messages: tuple[Message, ...], *, identity: str | None = None) -> str:
+    def request_digest(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        identity: str | None = None,
+        document: Mapping[str, Json] | None = None,
+    ) -> str:
         """`request(…).digest`, at a fraction of the work."""
         frame = self._frame
         if identity is not None:
             frame = {**frame, "identity": canonical(identity)}
-        return _request_digest(frame, messages)
+        return _request_digest({**frame, **_document_key(document)}, messages)
 
-    def request(self, messages: tuple[Message, ...], *, identity: str | None = None) -> Request:
+    def request(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        identity: str | None = None,
+        document: Mapping[str, Json] | None = None,
+    ) -> Request:
         """The request for rendered `messages`; `identity` overrides the model's (replay)."""
         return Request(
             provider=self.model.provider,
@@ -158,6 +173,7 @@ class Target:
             parameters=self.parameters,
             extra_body=self.model.extra_body,
             messages=messages,
+            document=document,
             response_format=self.prompt.response_format,
             json_schema=self.prompt.json_schema,
             tools=self.prompt.tools,
@@ -174,13 +190,16 @@ class Request:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     extra_body: Mapping[str, Json] = field(default_factory=dict)
     messages: tuple[Message, ...]
+    document: Mapping[str, Json] | None = None
+    """What an application is handed; None: a model is asked, by the messages."""
     response_format: ResponseFormat | None = None
     json_schema: Mapping[str, Json] | None = None
     tools: tuple[Mapping[str, Json], ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        return _request_digest(_canonical_frame(self), self.messages)
+        frame = {**_canonical_frame(self), **_document_key(self.document)}
+        return _request_digest(frame, self.messages)
 
 
 def _canonical_frame(request: Request) -> Mapping[str, bytes]:
@@ -194,6 +213,11 @@ def _canonical_frame(request: Request) -> Mapping[str, bytes]:
         **_shape_key(request.response_format, request.json_schema, request.tools),
     }
     return {name: canonical(value) for name, value in key.items()}
+
+
+def _document_key(document: Mapping[str, Json] | None) -> dict[str, bytes]:
+    """Nothing where there is none, so that a model's requests are named as they always were."""
+    return {} if document is None else {"document": canonical(document)}
 
 
 def _request_digest(frame: Mapping[str, bytes], messages: tuple[Message, ...]) -> str:

@@ -78,15 +78,43 @@ def may_run_code(
     `llmops.yaml` at the base revision: `*` stays within a folder, `**` crosses folders.
     `secrets`: whether keys are within reach of this process.
     """
-    if ci is not None and ci.event in PRIVILEGED:
-        return f"{path} is code, and code does not run on `{ci.event}`"
-    if ci is not None and ci.foreign and secrets:
-        whose = f"comes from {ci.head}" if ci.head else "comes from a repository that is not known"
-        return f"{path} is code of a change that {whose}, and there are secrets within its reach"
+    if (why := _no_code(path, ci, secrets=secrets)) is not None:
+        return why
     if not _plain(path):
         return f"{path!r} is not a plain path inside the project"
     if not any(matches(path, glob) for glob in trusted):
         return f"{path} is code, and `trust` in llmops.yaml at the base revision does not name it"
+    return None
+
+
+def may_run_command(
+    command: Sequence[str], *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
+) -> str | None:
+    """Why the program and arguments `command` may not run; None: they may.
+
+    A program of the project is trusted by its path, like a function's file. Any other is trusted
+    as a whole line, as it stands: whoever may change its arguments may run anything.
+    """
+    line = " ".join(command)
+    if (why := _no_code(f"`{line}`", ci, secrets=secrets)) is not None:
+        return why
+    program = command[0]
+    if "/" in program and any(matches(program, glob) for glob in trusted):
+        return None
+    if line in trusted:
+        return None
+    return (
+        f"`{line}` is a command, and `trust` in llmops.yaml at the base revision does not name it"
+    )
+
+
+def _no_code(what: str, ci: CiContext | None, *, secrets: bool) -> str | None:
+    """Why no code at all may run here; None: what is trusted may."""
+    if ci is not None and ci.event in PRIVILEGED:
+        return f"{what} is code, and code does not run on `{ci.event}`"
+    if ci is not None and ci.foreign and secrets:
+        whose = f"comes from {ci.head}" if ci.head else "comes from a repository that is not known"
+        return f"{what} is code of a change that {whose}, and there are secrets within its reach"
     return None
 
 

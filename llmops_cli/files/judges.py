@@ -50,7 +50,7 @@ class Judges:
 
     def _model(self, name: str) -> Model:
         try:
-            return resolve(name, self._models, self._catalogue)
+            model = resolve(name, self._models, self._catalogue)
         except UnknownName as error:
             if name == "judge":
                 raise Refused(
@@ -58,6 +58,19 @@ class Judges:
                     hint="name the judge: `model:` on the scorer, or `judge:` under `models:`",
                 ) from error
             raise
+        if self._catalogue.providers[model.provider].application:
+            raise Refused(f"{name} is an application, and a judge is a model")
+        return model
+
+    def _embedding_model(self, name: str) -> Model:
+        model = self._model(name)
+        if not self._catalogue.providers[model.provider].embeds:
+            able = [kind.name for kind in self._catalogue.providers.values() if kind.embeds]
+            raise Refused(
+                f"{name} cannot embed: the provider {model.provider!r} has no embeddings",
+                hint=f"these have: {', '.join(sorted(able))}",
+            )
+        return model
 
     def _prompt(self, kind: ScorerKind, name: str | None) -> Prompt:
         if kind.prompt is None:

@@ -6,19 +6,25 @@ header may be `env:NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pydantic import create_model
 
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
-from llmops_cli.core.digest import digest, digest_bytes
+from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import UnknownName, suggestion
 from llmops_cli.core.prompt import Limits, Model, Price
+from llmops_cli.core.trust import matches
 from llmops_cli.files.explain import validated
-from llmops_cli.files.paths import MAX_CASES, Source, Unreadable
+from llmops_cli.files.paths import MAX_CASES, Unreadable, within
 from llmops_cli.files.problems import Problems
+from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
 from llmops_cli.files.schema import Identity, WrittenModel
+from llmops_cli.files.surroundings import Surroundings
+from llmops_cli.files.template import strings
 from llmops_cli.files.yaml import Document
 
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
@@ -27,11 +33,11 @@ SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key",
 class ModelReader:
     """Reads models against the providers of a catalogue."""
 
-    def __init__(
-        self, catalogue: Catalogue, source: Source, document: Document, problems: Problems
-    ) -> None:
-        self._providers = catalogue.providers
-        self._source = source
+    def __init__(self, surroundings: Surroundings, document: Document, problems: Problems) -> None:
+        self._providers = surroundings.catalogue.providers
+        self._source = surroundings.source
+        self._check = surroundings.check
+        self._sandbox = Sandbox()
         self._document = document
         self._problems = problems
 
@@ -58,12 +64,17 @@ class ModelReader:
         shape = validated(model_shape(kind), written, where, self._problems, *place)
         if shape is None:
             return None
-        if shape.model is None and not kind.offline:
+        if shape.model is None and not kind.offline and not kind.application:
             self._problems.add(
                 where(*place), f"'{alias}' lacks `model`", f"{kind.name}'s name for it"
             )
         self._check_headers(shape, *place)
-        return _model_of(alias, shape, kind, written, self._identity(shape.identity, *place))
+        self._check_templates(kind, written, *place)
+        if self._check is not None and (wrong := self._check(kind, written)) is not None:
+            self._problems.add(where(*place), f"'{alias}': {wrong}")
+        model = _model_of(alias, shape, kind, written)
+        identity = self._identity(shape.identity, model, kind, *place)
+        return replace(model, identity=identity or kind.identity, where=where(*place))
 
     def _check_headers(self, shape: WrittenModel, *place: str) -> None:
         for name, value in shape.headers.items():
@@ -72,17 +83,60 @@ class ModelReader:
                 hint = "write env:NAME and set NAME in the environment"
                 self._problems.add(where, f"the header '{name}' holds a secret", hint)
 
-    def _identity(self, identity: Identity | None, *place: str) -> str | None:
+    def _check_templates(self, kind: ProviderKind, written: Mapping[str, Any], *place: str) -> None:
+        for name in (each for each, option in kind.options.items() if option.template):
+            for text in filter(is_template, strings(written.get(name))):
+                try:
+                    self._sandbox.examine(text)
+                except BadTemplate as error:
+                    where = self._document.where(*place, name)
+                    self._problems.add(where, f"'{name}': {error.message}", error.hint)
+
+    def _identity(
+        self, identity: Identity | None, model: Model, kind: ProviderKind, *place: str
+    ) -> str | None:
+        """What names the answers: files by their bytes, a revision, and how an application is
+        asked and read.
+        """
         if identity is None:
             return None
+        where = self._document.where(*place, "identity")
+        if kind.application and identity.files is None and identity.revision is None:
+            hint = "name the application's `files`, or a `revision`"
+            self._problems.add(where, "'identity' says nothing", hint)
         files: dict[str, str] = {}
-        for path in identity.files or ():
+        for written in identity.files or ():
             try:
-                files[path] = digest_bytes(self._source.read(path, limit=MAX_CASES))
+                for path in self._matching(written):
+                    files[path] = digest_bytes(self._source.read(path, limit=MAX_CASES))
             except Unreadable as error:
                 where = self._document.where(*place, "identity", "files")
                 self._problems.add(where, f"'identity': {error}")
-        return digest("llmops/identity/v1", {"files": files, "revision": identity.revision})
+        named: dict[str, Json] = {"files": files, "revision": identity.revision}
+        if kind.application:
+            named["options"] = {
+                name: value for name, value in model.options.items() if kind.options[name].keyed
+            }
+            files.update(self._own_files(model, kind))
+        return digest("llmops/identity/v1", named)
+
+    def _matching(self, written: str) -> Sequence[str]:
+        """The project files that a path or a glob names. Raises `Unreadable` where it is none."""
+        if "*" not in written:
+            return [written]
+        folder = written.partition("*")[0].rpartition("/")[0]
+        found = [path for path in self._source.files(within(folder)) if matches(path, written)]
+        if not found:
+            raise Unreadable(f"no file matches {written!r}")
+        return found
+
+    def _own_files(self, model: Model, kind: ProviderKind) -> Iterator[tuple[str, str]]:
+        """The project files that the options name, with the digests of their bytes."""
+        for value in map(model.options.get, kind.files):
+            for each in value if isinstance(value, list) else [value]:
+                path = str(each).partition(":")[0]
+                with suppress(Unreadable):  # an argument that is no file; `check` knows the others
+                    yield path, digest_bytes(self._source.read(path, limit=MAX_CASES))
 
 
 def model_shape(kind: ProviderKind) -> type[WrittenModel]:
@@ -105,32 +159,32 @@ def resolve(name: str, models: Mapping[str, Model], catalogue: Catalogue) -> Mod
         return models[name]
     provider, slash, model = name.partition("/")
     kind = catalogue.providers.get(provider)
-    if not slash or not model or kind is None or any(o.required for o in kind.options.values()):
+    if not slash or not model or kind is None or not _bare(kind):
         known = [*models, *(f"{each}/…" for each in catalogue.providers)]
         raise UnknownName("model", name, known)
     return Model(name=name, provider=provider, model=model, identity=kind.identity)
 
 
+def _bare(kind: ProviderKind) -> bool:
+    """Whether `provider/model` says enough."""
+    return not kind.application and not any(each.required for each in kind.options.values())
+
+
 def _model_of(
-    alias: str,
-    shape: WrittenModel,
-    kind: ProviderKind,
-    written: Mapping[str, Any],
-    identity: str | None,
+    alias: str, shape: WrittenModel, kind: ProviderKind, written: Mapping[str, Any]
 ) -> Model:
     return Model(
         name=alias,
         provider=kind.name,
-        model=shape.model or kind.name,
+        model=shape.model or (alias if kind.application else kind.name),
         parameters=shape.model_parameters.model_dump(exclude_none=True),
         extra_body=shape.extra_body,
         options={name: written[name] for name in kind.options if name in written},
-        identity=identity or kind.identity,
         base_url=shape.base_url,
         api_key_env=shape.api_key_env,
         headers=shape.headers,
         limits=Limits(
-            max_concurrency=shape.max_concurrency,
+            max_concurrency=written.get("max_concurrency", kind.max_concurrency),
             rpm=shape.rpm,
             tpm=shape.tpm,
             timeout=shape.timeout,

@@ -31,7 +31,7 @@ from llmops_cli.files.problems import Problems
 from llmops_cli.files.prompts import PromptReader
 from llmops_cli.files.sandbox import Sandbox
 from llmops_cli.files.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
-from llmops_cli.files.scorers import Check, Surroundings
+from llmops_cli.files.surroundings import Check, Surroundings
 from llmops_cli.files.yaml import Document, load_yaml
 
 PROJECT_FILE = "llmops.yaml"
@@ -168,7 +168,7 @@ class _Loading:
         data = {} if document.data is None else document.data
         written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()
-        reader = model_files.ModelReader(self._catalogue, self._source, document, self._problems)
+        reader = model_files.ModelReader(self._surroundings, document, self._problems)
         models = reader.read(written.models)
         read, unreadable = self._prompts()
         self._check_models(read.values(), models, written.models)
@@ -226,10 +226,31 @@ class _Loading:
     ) -> None:
         for each in read:
             try:
-                model_files.resolve(each.prompt.model, models, self._catalogue)
+                model = model_files.resolve(each.prompt.model, models, self._catalogue)
             except UnknownName as error:
                 if each.prompt.model not in written:  # else its own problem is noted already
                     self._problems.add(each.document.where("model"), error.message, error.hint)
+                    self._check_messages(each)
+                continue
+            if self._catalogue.providers[model.provider].application:
+                self._check_application(each)
+            else:
+                self._check_messages(each)
+
+    def _check_messages(self, read: _Read) -> None:
+        if not read.prompt.messages:
+            hint = "only an application answers to inputs alone"
+            self._problems.add(read.document.where(), "'messages' is missing", hint)
+
+    def _check_application(self, read: _Read) -> None:
+        """What only a model understands would be left out silently."""
+        for name, given in (
+            ("tools", read.prompt.tools),
+            ("responseFormat", read.prompt.response_format),
+        ):
+            if given:
+                message = f"'{name}' is for a model, and {read.prompt.model} is an application"
+                self._problems.add(read.document.where(name), message)
 
     def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
         if isinstance(written.environments, list):

@@ -56,7 +56,7 @@ class PromptReader:
             model=written.model,
             parameters=written.model_parameters.model_dump(exclude_none=True),
             inputs=self._inputs(written),
-            messages=tuple(map(message_of, written.messages)),
+            messages=tuple(map(message_of, written.messages or ())),
             response_format=written.response_format,
             json_schema=self._json_schema(written),
             tools=tuple(tool.model_dump(exclude_none=True) for tool in written.tools),
@@ -122,7 +122,7 @@ class PromptReader:
     def _examine_messages(self) -> None:
         data = self._document.data
         assert isinstance(data, Mapping)
-        messages = data["messages"]
+        messages = data.get("messages") or []
         assert isinstance(messages, list)
         for position, message in enumerate(messages):
             for place, text in _placed(message["content"], ("messages", position, "content")):

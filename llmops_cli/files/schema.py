@@ -149,7 +149,9 @@ class WrittenPrompt(Written):
         default_factory=ModelParameters, alias="modelParameters"
     )
     inputs: dict[str, InputSchema] | None = None
-    messages: Annotated[list[WrittenMessage], Field(min_length=1)]
+    messages: Annotated[list[WrittenMessage], Field(min_length=1)] | None = Field(
+        default=None, description="What the model reads; an application needs none"
+    )
     response_format: Literal["text", "json_object", "json_schema"] | None = Field(
         default=None, alias="responseFormat"
     )
@@ -279,7 +281,9 @@ class WrittenPrice(Written):
 class Identity(Written):
     """What names an application's answers: the bytes of files, or a revision."""
 
-    files: Annotated[list[Text], Field(min_length=1)] | None = None
+    files: Annotated[list[Text], Field(min_length=1)] | None = Field(
+        default=None, description="Project files, or globs of them below a folder"
+    )
     revision: int | str | None = None
 
 

@@ -1,4 +1,5 @@
-"""Renders a prompt's messages for a case, and a scorer's options over the facts of a case.
+"""Renders a prompt's messages for a case, a scorer's options over the facts of a case, and the
+document that an application is handed.
 
 Each `content` is rendered on its own and never parsed again for roles, so nothing in an input can
 open a turn of its own. Text without template marks is not rendered at all: a prompt with hundreds
@@ -8,15 +9,16 @@ of few-shot turns costs as much as its one turn that changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from jinja2 import Undefined, nodes
 
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.core.prompt import Message, Prompt, Target
 from llmops_cli.files.sandbox import RENDERING, BadTemplate, Sandbox, is_template
 
 FACTS = ("inputs", "expected", "contexts", "metadata")
@@ -58,7 +60,7 @@ class Templates:
         An optional input that the case leaves out is null, or its declared default. Raises
         `InvalidFiles`, naming prompt, turn and case, for whatever a template cannot do.
         """
-        values = {**self._defaults, **case.inputs}
+        values = self.inputs(case)
         values.setdefault("inputs", values.copy())
         turns = self._turns.copy()
         for position, render in self._changing:
@@ -71,6 +73,10 @@ class Templates:
         if case.messages:
             turns[self._history_at : self._history_at] = case.messages
         return tuple(turns)
+
+    def inputs(self, case: Case) -> Values:
+        """The inputs of `case`, with null or its default for an optional one that it leaves out."""
+        return {**self._defaults, **case.inputs}
 
     def _renderer(self, position: int, content: Any) -> Render:
         try:
@@ -89,6 +95,52 @@ class Templates:
         hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
         place = Location(path=self._prompt.path)
         return InvalidFiles([Problem(where=place, message=f"{where}: {error.message}", hint=hint)])
+
+
+class Documents:
+    """What an application is handed for a case: JSON, with the rendered messages in it.
+
+    Without a template it is `{"inputs": …, "messages": …, "parameters": …}`. The strings of a
+    template may use the inputs by name, and these three; one that is a single expression keeps
+    its value's type. What is expected of the answer is not among them.
+    """
+
+    def __init__(self, target: Target, template: Json = None) -> None:
+        """Raises `InvalidFiles` where `template` is not of the dialect."""
+        self._target = target
+        self._templates = Templates(target.prompt)
+        self._where = target.model.where or Location(path=target.prompt.path)
+        try:
+            self._render = _compiled(Sandbox(), template or _WHOLE, native=True, null=True)
+        except BadTemplate as error:
+            problem = Problem(where=self._where, message=error.message, hint=error.hint)
+            raise InvalidFiles([problem]) from error
+
+    def document(self, case: Case, messages: Sequence[Message]) -> dict[str, Any]:
+        """The document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
+        inputs = self._templates.inputs(case)
+        values = {
+            **inputs,
+            "inputs": inputs,
+            "messages": [each.plain() for each in messages],
+            "parameters": self._target.parameters,
+        }
+        try:
+            document: dict[str, Any] = self._render(values)
+        except BadTemplate as error:
+            what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
+            unknown = re.match(r"'(\w+)' is undefined", error.message)
+            hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
+            problem = Problem(where=self._where, message=f"{what}: {error.message}", hint=hint)
+            raise InvalidFiles([problem]) from error
+        return document
+
+
+_WHOLE = {
+    "inputs": "{{ inputs }}",
+    "messages": "{{ messages }}",
+    "parameters": "{{ parameters }}",
+}
 
 
 class Options:
@@ -160,17 +212,22 @@ def _changes(value: Any) -> bool:
     return any(map(is_template, strings(value)))
 
 
-def _compiled(sandbox: Sandbox, value: Any, *, native: bool) -> Render:
-    """A function from values to `value` with every template in it rendered."""
+def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False) -> Render:
+    """A function from values to `value` with every template in it rendered.
+
+    `native`: a string that is one expression keeps its value's type; `null`: even that of nothing.
+    """
     if isinstance(value, str):
         if not is_template(value):
             return lambda _: value
-        return (native and _expression(sandbox, value)) or _text(sandbox, value)
+        return (native and _expression(sandbox, value, null=null)) or _text(sandbox, value)
     if isinstance(value, Mapping):
-        fields = {key: _compiled(sandbox, each, native=native) for key, each in value.items()}
+        fields = {
+            key: _compiled(sandbox, each, native=native, null=null) for key, each in value.items()
+        }
         return lambda values: {key: render(values) for key, render in fields.items()}
     if isinstance(value, (list, tuple)):
-        items = [_compiled(sandbox, each, native=native) for each in value]
+        items = [_compiled(sandbox, each, native=native, null=null) for each in value]
         made = type(value)
         return lambda values: made(render(values) for render in items)
     return lambda _: value
@@ -181,11 +238,11 @@ def _text(sandbox: Sandbox, source: str) -> Render:
     return lambda values: sandbox.write(template, values)
 
 
-def _expression(sandbox: Sandbox, source: str) -> Render | None:
+def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:
     """The value itself of a source that is exactly one `{{ expression }}`; None if it is not."""
     text = source.strip()
     if (name := NAME.fullmatch(text)) and name[1] not in CONSTANTS:
-        return _looked_up(name[1])
+        return _looked_up(name[1], null=null)
     body = sandbox.parse(text).body
     if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
         return None
@@ -202,12 +259,12 @@ def _expression(sandbox: Sandbox, source: str) -> Render | None:
             raise BadTemplate(str(error)) from error
         if isinstance(result, Undefined):
             raise BadTemplate(f"{inner.strip()} is undefined")
-        return _present(result, inner.strip())
+        return result if null else _present(result, inner.strip())
 
     return value
 
 
-def _looked_up(path: str) -> Render:
+def _looked_up(path: str, *, null: bool) -> Render:
     """`a.b` without a template engine: by far the most common expression."""
     first, *rest = path.split(".")
 
@@ -219,7 +276,7 @@ def _looked_up(path: str) -> Render:
             if not isinstance(found, Mapping) or step not in found:
                 raise BadTemplate(f"'{path}' is undefined: there is no '{step}'")
             found = found[step]
-        return _present(found, path)
+        return found if null else _present(found, path)
 
     return value
 

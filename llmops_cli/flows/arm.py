@@ -7,12 +7,13 @@ run killed at any moment goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar
 
 from llmops_cli.core.case import Case
+from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import DrawKey, Identifies, Results
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Purpose, Score
@@ -27,6 +28,12 @@ class Renders(Protocol):
     """A prompt's compiled templates."""
 
     def messages(self, case: Case) -> tuple[Message, ...]: ...
+
+
+class Hands(Protocol):
+    """What an application is handed for a case, beside whatever its messages are."""
+
+    def document(self, case: Case, messages: Sequence[Message]) -> Mapping[str, Json]: ...
 
 
 class DrawAt(NamedTuple):
@@ -50,6 +57,11 @@ class Arm:
     results: Results
     purpose: Purpose
     repeats: int
+    documents: Hands | None = None
+    """Where the target is an application."""
+    undrawable: str | None = None
+    """Why it cannot be drawn here: what it was made with is not in this checkout. What is held of
+    it counts."""
     records: Identifies | None = None
     not_before: str | None = None
     pools: bool = True
@@ -88,7 +100,11 @@ class Arm:
     def request(self, case: Case) -> Request:
         """The request that `case` makes; raises what the template raises."""
         messages = self.templates.messages(case)
-        return self.target.request(messages, identity=self._identity(case, messages))
+        return self.target.request(
+            messages,
+            identity=self._identity(case, messages),
+            document=self._document(case, messages),
+        )
 
     def address(self, cases: Iterable[Case]) -> None:
         """Fills `requests`: what cannot be rendered is known here, before any call."""
@@ -97,7 +113,9 @@ class Arm:
             identity = self._identity(case, messages)
             if identity == _no_record(case):
                 self.unrecorded.add(position)
-            self.requests.append(self.target.request_digest(messages, identity=identity))
+            document = self._document(case, messages)
+            request = self.target.request_digest(messages, identity=identity, document=document)
+            self.requests.append(request)
 
     def key(self, at: DrawAt) -> DrawKey:
         """The store's key of a draw."""
@@ -124,6 +142,13 @@ class Arm:
             self.failures[at] = failure
         return True
 
+    def give_up_undrawable(self) -> None:
+        """Makes failures of the missing draws of an arm that cannot be drawn here."""
+        if self.undrawable is not None:
+            failure = Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.undrawable, attempts=0)
+            self.failures.update(dict.fromkeys(self.missing + self.shared, failure))
+            self.missing, self.shared = [], []
+
     def cut_short(self, failure: Failure) -> None:
         """Records `failure` for each draw that was to be made in this run and was not."""
         due = self.missing + self.shared
@@ -146,6 +171,10 @@ class Arm:
     def planned(self) -> int:
         """Draws in all."""
         return sum(map(len, self.wanted))
+
+    def _document(self, case: Case, messages: tuple[Message, ...]) -> Mapping[str, Json] | None:
+        """What the application is handed; None for a model."""
+        return None if self.documents is None else self.documents.document(case, messages)
 
     def _identity(self, case: Case, messages: tuple[Message, ...]) -> str | None:
         """What names the recorded answer to `case`; None where answers are not recorded."""

@@ -11,7 +11,7 @@ from llmops_cli.core.errors import InvalidFiles, Problem
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project, check_project, find_root
 from llmops_cli.files.template import Templates
-from llmops_cli.flows.workspace import options_check
+from llmops_cli.flows.workspace import documents_of, options_check
 from llmops_cli.gate.sizing import what_it_can_show
 from llmops_cli.registry import catalogue
 
@@ -68,9 +68,13 @@ def check_all(start: Path) -> Checked:
 def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:
     """Cases that a prompt's templates cannot take."""
     for name in evalset.prompts:
-        templates = Templates(project.prompts[name])
+        target = project.target(project.prompts[name])
+        templates = Templates(target.prompt)
+        documents = documents_of(target, project.catalogue)
         for case in evalset.cases:
             try:
-                templates.messages(case)
+                messages = templates.messages(case)
+                if documents is not None:
+                    documents.document(case, messages)
             except InvalidFiles as error:
                 yield from error.problems

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor
+from llmops_cli.core.prompt import Model
 from llmops_cli.core.release import EvalsetFacts, Version
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.policy import policy_of
@@ -43,6 +44,8 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
     made = []
     for name in names or sorted(project.prompts):
         prompt = project.prompts[name]
+        target = project.target(prompt)
+        _demand_identity(workspace, target.model)
         paths = [prompt.path, *(f"{PROMPTS}/{path}" for path in prompt.includes)]
         sources = {
             path.removeprefix(f"{PROMPTS}/"): project.source.read(path, limit=MAX_FILE)
@@ -51,13 +54,22 @@ def release(workspace: Workspace, names: Sequence[str]) -> list[releases.Release
         made.append(
             releases.release(
                 workspace.registry,
-                project.target(prompt),
+                target,
                 sources,
                 provenance(workspace.root, workspace.environ),
                 redact=workspace.redact,
             )
         )
     return made
+
+
+def _demand_identity(workspace: Workspace, model: Model) -> None:
+    """A version says what it is, and of an application its prompt does not say enough."""
+    if workspace.provider(model).application and model.identity is None:
+        raise Refused(
+            f"{model.where}: {model.name!r} has no `identity`, so no version can say what it ran",
+            hint="identity: {files: [app/**/*.py]}, or {revision: …} where it runs elsewhere",
+        )
 
 
 def changed(workspace: Workspace, environment: str | None) -> list[str]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from llmops_cli.core import row
 from llmops_cli.core.ports import DrawKey
+from llmops_cli.core.prompt import Model
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.row import Row
 from llmops_cli.files.template import Templates
@@ -22,7 +23,7 @@ from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.preferences import unset
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
-from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_scorers
+from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_models, vet_scorers
 from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
 from llmops_cli.gate.compare import compare
@@ -68,6 +69,12 @@ class Pairing:
         return [self.candidate, *own, *self.others.values(), *confirming]
 
     @property
+    def drawn_from(self) -> list[Model]:
+        """The models that may be called for it: not those of arms that cannot be drawn here."""
+        gone = [arm.target.model for arm in self.arms if arm.undrawable is not None]
+        return [model for model in self.work().models if not any(model is each for each in gone)]
+
+    @property
     def against(self) -> Arm | None:
         """Whose answers the candidate's are set against; None where no scorer does that."""
         return self.others.get("baseline") if self.scorers.paired else None
@@ -80,6 +87,7 @@ class Pairing:
             plan_arm(
                 arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
             )
+            arm.give_up_undrawable()
         if self.against is not None:
             self.pairs = len(unset(self.candidate, self.against, self.round.cases, self.scorers))
 
@@ -155,6 +163,8 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
     ci = vet_job(workspace.environ, replaying=replaying)
     for pairing in planned:
         trusted = workspace.rules.trust
+        code = [each for each in pairing.drawn_from if workspace.provider(each).code]
+        vet_models(code, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_metrics(pairing.scorers, pairing.round.policy)
     asked: set[DrawKey] = set()
@@ -213,11 +223,14 @@ def _others(
         named = {"baseline": contest.baseline, **named}
     for role, contender in named.items():
         arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
-        if depth.fresh:
+        if depth.fresh and arm.undrawable is None:
             arm.not_before, arm.fresh = depth.start, True
         elif not workspace.provider(contender.target.model).deterministic:
             oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
             arm.not_before = oldest.isoformat()
+            if arm.undrawable is not None:
+                days = this.policy.baseline_max_age
+                arm.undrawable += f", or none of the last {days} days (`baseline_max_age`)"
         yield role, arm
 
 
@@ -279,6 +292,8 @@ def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int)
         role=role,
         target=contender.target,
         templates=Templates(contender.target.prompt),
+        documents=workspace.documents(contender.target),
+        undrawable=contender.undrawable,
         results=workspace.results_of(model),
         records=workspace.records(model),
         purpose="gate" if role == "candidate" else "baseline",

@@ -22,7 +22,10 @@ def rendered_request(
     contender = workspace.contender(name, selector or "working")
     prompt = contender.target.prompt
     chosen = _by_hand(prompt, values) if values else _case(workspace.project, name, case)
-    return contender.target.request(Templates(prompt).messages(chosen))
+    messages = Templates(prompt).messages(chosen)
+    documents = workspace.documents(contender.target)
+    document = None if documents is None else documents.document(chosen, messages)
+    return contender.target.request(messages, document=document)
 
 
 def model_rows(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import which
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
+from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.trust import CiContext, ci_context, may_run, may_run_code
+from llmops_cli.core.trust import CiContext, ci_context, may_run, may_run_code, may_run_command
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.gate.comparison import PASS_METRIC
 
@@ -42,6 +44,34 @@ def vet_scorers(
             )
 
 
+def vet_models(
+    models: Sequence[Model],
+    *,
+    trusted: Sequence[str],
+    ci: CiContext | None,
+    environ: Mapping[str, str],
+) -> None:
+    """Raises `Refused` where one of `models`, each an application of code, may not or cannot run.
+
+    `call` names a function by its file, `run` a program with its arguments.
+    """
+    secrets = bool(Redactor.of(environ))
+    for model in models:
+        told = f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
+        command = [str(each) for each in _listed(model.options.get("run"))]
+        code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
+        if command:
+            why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
+        else:
+            why = may_run_code(code, trusted=trusted, ci=ci, secrets=secrets)
+        if why is not None:
+            hint = f"a maintainer lists it in llmops.yaml: `trust: [{code}]`"
+            raise Refused(f"{told} may not run: {why}", hint=hint)
+        if command and "/" not in command[0] and not which(command[0], path=environ.get("PATH")):
+            hint = "install it, or write the path of a program of the project"
+            raise Refused(f"{told}: there is no program {command[0]!r} on the PATH", hint=hint)
+
+
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:
     """Raises `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
     known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
@@ -60,3 +90,7 @@ def _event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
     except (OSError, ValueError):
         return None
     return event if isinstance(event, dict) else None
+
+
+def _listed(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, (list, tuple)) else ()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
+from llmops_cli.core.digest import Json, short
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Identifies, Provider, World, untold
 from llmops_cli.core.prompt import Model, Target
@@ -24,6 +25,7 @@ from llmops_cli.core.shelf import Shelf
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.surroundings import Check
+from llmops_cli.files.template import Documents
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
@@ -44,6 +46,8 @@ class Contender:
     name: str
     target: Target
     version: int | None = None
+    undrawable: str | None = None
+    """Why it cannot be drawn here: the application that it was released with is another one now."""
 
 
 class Evidenced(NamedTuple):
@@ -89,11 +93,12 @@ class Workspace:
         models = self.project.models.values()
         named = [each.api_key_env for each in models if each.api_key_env]
         named += [
-            value.removeprefix(FROM_ENVIRONMENT)
+            value.rpartition(FROM_ENVIRONMENT)[2]
             for each in models
             for value in each.headers.values()
-            if value.startswith(FROM_ENVIRONMENT)
+            if FROM_ENVIRONMENT in value
         ]
+        named += [name for each in models for name in _names(each.options.get("env"))]
         return Redactor.of(self.environ, named)
 
     def read(self, path: str) -> bytes:
@@ -149,16 +154,18 @@ class Workspace:
         number = self.registry.resolve(name, selector)
         self._reuse_evidence(name, number)
         target = target_of(self.registry.version(name, number))
-        return Contender(name=f"{name}@v{number}", target=self._connected(target), version=number)
+        address = f"{name}@v{number}"
+        return Contender(
+            name=address,
+            target=self._connected(target),
+            version=number,
+            undrawable=self._undrawable(address, target.model),
+        )
 
     def _connected(self, target: Target) -> Target:
         """A snapshot's target with today's way to reach its model: URL, key, limits, price."""
         frozen = target.model
-        same = [
-            model
-            for model in self.project.models.values()
-            if (model.provider, model.model) == (frozen.provider, frozen.model)
-        ]
+        same = self._same(frozen)
         alias = self.project.models.get(frozen.name)
         if not same and alias is not None:  # the alias means another model now
             return replace(target, model=replace(frozen, name=f"{frozen.provider}/{frozen.model}"))
@@ -171,10 +178,39 @@ class Workspace:
             base_url=today.base_url,
             api_key_env=today.api_key_env,
             headers=today.headers,
+            options=today.options if self.provider(frozen).application else frozen.options,
             limits=today.limits,
             price=today.price,
         )
         return replace(target, model=reached)
+
+    def _same(self, frozen: Model) -> list[Model]:
+        """The models of llmops.yaml that answer as `frozen` did; applications, by identity."""
+        return [
+            model
+            for model in self.project.models.values()
+            if (model.provider, model.model) == (frozen.provider, frozen.model)
+            and (model.identity == frozen.identity or not self.provider(frozen).application)
+        ]
+
+    def _undrawable(self, address: str, frozen: Model) -> str | None:
+        """Why a version's application cannot be asked: what stands here is another one.
+
+        Its answers are then those that were measured: never are they drawn from other code.
+        """
+        if not self.provider(frozen).application or self._same(frozen):
+            return None
+        today = self.project.models.get(frozen.name)
+        now = short(today.identity) if today and today.identity else "none"
+        return (
+            f"{address} cannot be drawn: what it ran is not here (identity "
+            f"{short(frozen.identity or 'none')} ≠ {now}). Where it is, run "
+            f"`llmops measure {address}`: its evidence holds no such answer"
+        )
+
+    def documents(self, target: Target) -> Documents | None:
+        """What `target` is handed for a case, where it is an application."""
+        return documents_of(target, self.catalogue)
 
     def evidenced_cases(self, name: str, number: int, evalset: str) -> Mapping[str, Evidenced]:
         """The cases of `evalset` by id, as the newest evidence of a version measured them."""
@@ -218,8 +254,20 @@ class Workspace:
                 self.results.ingest(evidence.digest, *self.registry.evidence_held(evidence))
 
 
+def _names(value: Json) -> list[str]:
+    """The environment variables that an application sees."""
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
 def _is_partial(run: RunFile) -> bool:
     return any(each.partial is not None for each in run.manifest.evalsets)
+
+
+def documents_of(target: Target, catalogue: Catalogue) -> Documents | None:
+    """What `target` is handed for a case, where it is an application."""
+    if not catalogue.providers[target.model.provider].application:
+        return None
+    return Documents(target, target.model.options.get("request"))
 
 
 def open_project(start: Path) -> Project:

@@ -58,20 +58,21 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
                 hint=f"export {name}=…, or name another variable with `api_key_env`",
             )
         key = NO_KEY
-    return Access(key=key, key_env=name, base_url=base_url, headers=_headers(model, world))
+    return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, world))
 
 
-def _headers(model: Model, world: World) -> dict[str, str]:
+def headers_of(model: Model, world: World) -> dict[str, str]:
+    """The headers of `model`, `env:NAME` and `Bearer env:NAME` filled in. Raises `Refused`."""
     found: dict[str, str] = {}
     for name, value in model.headers.items():
-        if value.startswith("env:"):
-            variable = value.removeprefix("env:")
+        scheme, reference, variable = value.rpartition("env:")
+        if reference and (not scheme or scheme.endswith(" ")):
             if variable not in world.environ:
                 raise Refused(
                     f"{model.name}: header {name} needs {variable}, which is not set",
                     hint=f"export {variable}=…",
                 )
-            value = world.environ[variable]  # noqa: PLW2901 - the value it stands for
+            value = scheme + world.environ[variable]  # noqa: PLW2901 - what it stands for
         found[name] = value
     return found
 

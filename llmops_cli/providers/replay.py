@@ -24,7 +24,8 @@ from llmops_cli.core.errors import Location, Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.records import Answer, Malformed, at_path, carried, parsed
+from llmops_cli.providers.records import Answer, at_path, carried, parsed
+from llmops_cli.providers.said import Malformed
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

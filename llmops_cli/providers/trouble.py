@@ -37,6 +37,7 @@ STATUSES: Mapping[int, Class] = {
     412: (FailureKind.BAD_REQUEST, False),
     413: (FailureKind.BAD_REQUEST, False),
     422: (FailureKind.BAD_REQUEST, False),
+    424: (FailureKind.SERVER, True),  # TGI: the model failed amid the answer
     429: (FailureKind.RATE_LIMITED, True),
     431: (FailureKind.BAD_REQUEST, False),
     499: (FailureKind.SERVER, True),
@@ -76,7 +77,13 @@ _NEXT: Mapping[Class, str] = {
 }
 """What to do about a refusal, where that is not simply to come back later."""
 
+
+class Forbidden(aiohttp.ClientError):
+    """An address that is not called; the message says which and why."""
+
+
 EXCEPTIONS: Mapping[type[Exception], Class] = {
+    Forbidden: (FailureKind.BAD_REQUEST, False),
     aiohttp.InvalidURL: (FailureKind.BAD_REQUEST, False),
     aiohttp.NonHttpUrlClientError: (FailureKind.BAD_REQUEST, False),
     aiohttp.ClientSSLError: (FailureKind.CONNECTION, False),
@@ -95,6 +102,7 @@ _PROXIES = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
 _TLS = "TLS with {host} failed ({said}): SSL_CERT_FILE can name a private authority's certificate"
 
 _SENTENCES: Mapping[type[Exception], str] = {
+    Forbidden: "{said}",
     aiohttp.InvalidURL: "{url} is no URL: check `base_url` in llmops.yaml",
     aiohttp.ClientHttpProxyError: f"the proxy {{proxy}} answered {{said}}: {_PROXIES}",
     aiohttp.ClientProxyConnectionError: f"no proxy at {{proxy}} ({{said}}): {_PROXIES}",

@@ -19,6 +19,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import aiohttp
 import certifi
 
+from aiohttp.abc import AbstractResolver
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.trouble import (
@@ -32,6 +33,8 @@ from llmops_cli.providers.trouble import (
 )
 from llmops_cli.providers.waits import retry_after
 
+Method: TypeAlias = Literal["GET", "POST", "PUT"]
+
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
 IDLE = 30.0
@@ -39,7 +42,7 @@ IDLE = 30.0
 
 
 class Wire:
-    """One endpoint: `post` sends a request body and returns the JSON object that came back."""
+    """One endpoint: a JSON document goes there, and the JSON object that comes back is returned."""
 
     __slots__ = ("_endpoint", "_session", "_url")
 
@@ -50,9 +53,16 @@ class Wire:
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """The answer as a JSON object, or what went wrong."""
-        sent = json.dumps(body, separators=(",", ":")).encode("ascii")
+        return await self.send("POST", body)
+
+    async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
+        """As `post`; what is sent by GET stands in the URL's query."""
+        query = _query(body) if method == "GET" else None
+        sent = None if query else json.dumps(body, separators=(",", ":")).encode("ascii")
         try:
-            async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
+            async with self._session.request(
+                method, self._url, data=sent, params=query, allow_redirects=False
+            ) as response:
                 raw = await _read(response)
         except (aiohttp.ClientError, OSError) as error:
             return translated(error, self._endpoint)
@@ -77,18 +87,22 @@ async def open_wire(
 ) -> AsyncIterator[Wire]:
     """A wire to `url`, through the proxy and with the certificates that the environment names.
 
-    `about_key`: what to do where the server refuses the key.
+    `about_key`: what to do where the server refuses the key. `resolver`: who finds addresses,
+    where not everyone's may be called.
     """
     proxy = proxy_for(url, environ)
     session = aiohttp.ClientSession(
         headers=headers,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ssl=_tls(url)),
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver
+        ),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
     )
     async with session:
         yield Wire(session, Endpoint(url=url, proxy=proxy, about_key=about_key))
+    resolver: AbstractResolver | None = None,
 
 
 def _tls(url: str) -> ssl.SSLContext | bool:
@@ -106,6 +120,13 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
     aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
     host, because a key is sent already.
     """
+def _query(body: Mapping[str, Any]) -> dict[str, str]:
+    """Texts as they are, all else as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()
+    }
+
+
     named = {name.lower(): value for name, value in environ.items()}
     parts = urlsplit(url)
     if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):

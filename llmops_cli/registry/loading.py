@@ -50,14 +50,17 @@ def open_records(kind: ProviderKind) -> OpenRecords:
     return cast("OpenRecords", _code("provider", kind, kind.records))
 
 
-def wrong_options(kind: ScorerKind, options: Mapping[str, Any], world: World) -> str | None:
-    """What is wrong with rendered `options`, beyond their types; None: nothing.
+def wrong_options(
+    kind: ScorerKind | ProviderKind, options: Mapping[str, Any], world: World
+) -> str | None:
+    """What is wrong with `options`, beyond their types; None: nothing.
 
     A pattern that does not compile, a schema that is none, a function that is not there.
     """
     if kind.check is None:
         return None
-    return cast("CheckOptions", _code("scorer", kind, kind.check))(options, world)
+    what = "scorer" if isinstance(kind, ScorerKind) else "provider"
+    return cast("CheckOptions", _code(what, kind, kind.check))(options, world)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ Reading this table imports no vendor; a row's `target` is loaded when a call is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from llmops_cli.core.catalogue import Option, ProviderKind
 from llmops_cli.providers.embedded import REVISION
@@ -71,5 +71,96 @@ _ANTHROPIC = ProviderKind(
 )
 
 PROVIDERS: Mapping[str, ProviderKind] = {
-    row.name: row for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, VLLM)
+    row.name: row
+    for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, _HTTP, _PYTHON, _COMMAND, VLLM)
+_RESPONSE = Option(
+    type=dict[
+        Literal[
+            "text", "finish_reason", "tool_calls", "contexts", "ids", "usage", "cost",
+            "served_model",
+        ],
+        str,
+    ],
+    help="where the parts of an answer stand, as JMESPath; default: under these very names",
+    template=False,
+)  # fmt: skip
+_ENV = Option(
+    type=list[str],
+    help="environment variables that it sees beside PATH, HOME and the like; their values are "
+    "taken for secrets",
+    template=False,
+    keyed=False,
+)
+
+_HTTP = ProviderKind(
+    name="http",
+    target="llmops_cli.providers.http:open_http",
+    check="llmops_cli.providers.http:check",
+    summary="An application behind a URL (`base_url`), which takes and answers JSON.",
+    application=True,
+    volatile=True,
+    options={
+        "method": Option(
+            type=Literal["GET", "POST", "PUT"],
+            help="default POST; what GET sends stands in the query",
+            template=False,
+        ),
+        "request": Option(
+            type=dict[str, Any],
+            help="the JSON to send, its texts templates over the inputs, `inputs`, `messages` and "
+            "`parameters`; default: these three",
+        ),
+        "response": _RESPONSE,
+        "allow_hosts": Option(
+            type=list[str],
+            help="hosts of private networks that may be called; loopback may where the URL says so",
+            template=False,
+            keyed=False,
+        ),
+    },
+)
+
+_PYTHON = ProviderKind(
+    name="python",
+    target="llmops_cli.providers.python:open_python",
+    check="llmops_cli.providers.python:check",
+    summary="An application as a function of the project, run in processes of its own.",
+    application=True,
+    volatile=True,
+    code=True,
+    files=("call",),
+    max_concurrency=4,
+    options={
+        "call": Option(type=str, help="path/to/file.py:function", required=True, template=False),
+        "env": _ENV,
+    },
+)
+
+_COMMAND = ProviderKind(
+    name="command",
+    target="llmops_cli.providers.command:open_command",
+    check="llmops_cli.providers.command:check",
+    summary="An application as a program, run once for every answer.",
+    application=True,
+    volatile=True,
+    code=True,
+    files=("run",),
+    max_concurrency=4,
+    options={
+        "run": Option(
+            type=list[str],
+            help="the program and its arguments; no shell reads them",
+            required=True,
+            template=False,
+        ),
+        "output": Option(
+            type=Literal["json", "text"],
+            help="what it writes: JSON (default), or the text itself",
+            template=False,
+        ),
+        "response": _RESPONSE,
+        "env": _ENV,
+    },
+)
+
 }

@@ -65,10 +65,15 @@ async def started(
 
 async def ended(process: Process) -> None:
     """Ends `process` and all that it started, now; not cut short by a cancelled run."""
+    end_of_group(process)
+    with anyio.CancelScope(shield=True):
+        await process.aclose()
+
+
+def end_of_group(process: Process) -> None:
+    """Ends `process`, if it runs, and all that it started."""
     if sys.platform == "win32":
         process.kill()
     else:
         with suppress(ProcessLookupError):  # it may have ended, with all that it started
             os.killpg(process.pid, signal.SIGKILL)
-    with anyio.CancelScope(shield=True):
-        await process.aclose()

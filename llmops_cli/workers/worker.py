@@ -65,13 +65,27 @@ class Worker:
 
         After a `Trouble` the process is gone, as it is when the call is cancelled.
         """
+        return await self._asked({"given": given, "arguments": arguments or {}}, seconds)
+
+    async def load(self, *, seconds: float = math.inf) -> Trouble | None:
+        """Loads the function, if that is not done; why it cannot be."""
+        said = await self._asked(None, seconds)
+        return said if isinstance(said, Trouble) else None
+
+    async def stop(self) -> None:
+        """Ends the process and all that it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            await ended(process)
+
+    async def _asked(self, request: Mapping[str, Json] | None, seconds: float) -> Message | Trouble:
+        """The process's answer to `request`, or to being started where that is None."""
         alive = False
         try:
             with anyio.fail_after(None if math.isinf(seconds) else seconds):
-                trouble = await self.load()
-                if trouble is not None:
+                if self._process is None and (trouble := await self._start()) is not None:
                     return trouble
-                answer = await self._exchange(given, arguments or {})
+                answer = {} if request is None else await self._exchange(request)
                 alive = not isinstance(answer, Trouble)
                 return answer
         except TimeoutError:
@@ -87,10 +101,7 @@ class Worker:
             if not alive:
                 await self.stop()
 
-    async def load(self) -> Trouble | None:
-        """Starts the process and loads the function, if that is not done; why it cannot be."""
-        if self._process is not None:
-            return None
+    async def _start(self) -> Trouble | None:
         self._process = await started(
             self._command, self._world, self._environ, stderr=subprocess.DEVNULL
         )
@@ -101,20 +112,12 @@ class Worker:
             return None
         return Trouble(cause="unloaded", why=str(first.get("broken")))
 
-    async def stop(self) -> None:
-        """Ends the process and all that it started."""
-        process, self._process = self._process, None
-        if process is not None:
-            await ended(process)
-
-    async def _exchange(
-        self, given: Sequence[Json], arguments: Mapping[str, Json]
-    ) -> Message | Trouble:
+    async def _exchange(self, request: Mapping[str, Json]) -> Message | Trouble:
         assert self._process is not None
         assert self._process.stdin is not None
         self._calls += 1
-        request = {"id": self._calls, "given": given, "arguments": arguments}
-        await self._process.stdin.send(json.dumps(request).encode("ascii") + b"\n")
+        line = json.dumps({"id": self._calls, **request}).encode("ascii") + b"\n"
+        await self._process.stdin.send(line)
         answer = await self._line()
         if answer.get("id") != self._calls:
             why = "the function wrote to the channel that answers go by"
@@ -153,6 +156,10 @@ class Pool:
                 return await worker.call(given)
             finally:
                 self._idle.append(worker)
+
+    async def load(self, *, seconds: float) -> Trouble | None:
+        """Loads the function in one worker, to see that it can be; why it cannot."""
+        return await self._idle[-1].load(seconds=seconds)
 
     async def stop(self) -> None:
         """Ends every process."""

@@ -52,7 +52,6 @@ def test_problems_of_all_files_come_at_once_in_file_and_line_order(project: Writ
         "evalsets/support.yaml:2: unknown key 'asert' (did you mean 'scorers'?)",
         "llmops.yaml:1: unknown key 'modles' (did you mean 'models'?)",
         "llmops.yaml:3: unknown provider 'embeded' (did you mean 'embedded'?)",
-        "prompts/support.prompt.yml:1: 'messages' is missing",
         "prompts/support.prompt.yml:2: unknown key 'mesages' (did you mean 'messages'?)",
     ]
 
