@@ -13,6 +13,8 @@ import pytest
 
 from llmops_cli.core.policy import NoWorse, Policy
 from llmops_cli.core.verdict import Decision
+from llmops_cli.gate.agreement import kappa, wilson, youden
+from llmops_cli.gate.calibration import lang_reiczigel, rogan_gladen
 from llmops_cli.gate.family import benjamini_hochberg, holm
 from llmops_cli.gate.groups import Clusters, cluster_variance, design_effect, reference
 from llmops_cli.gate.score_test import Sample, lower_end, sample, upper_end, z
@@ -41,11 +43,15 @@ ELSEWHERE = {
     "p95_upper_bound_min_n",
     "power_n",
     "wilson_cp",
+    "kappa_sas",
+    "kappa_2x2",
+    "rogan_gladen_readme",
+    "rogan_gladen_point",
+    "youden_J",
 }
 NO_MCNEMAR = "the gate tests a margin, not equality: McNemar is no part of it"
 OTHER_INTERVAL = "another interval for paired proportions: the gate's own is the score interval"
-CALIBRATION = "calibrating a judge comes with gate/calibration"
-NOT_USED = "not a method of the gate"
+PREDICTED = "a judge's errors are corrected by its calibration, not by labels within the run"
 NOT_COVERED = {
     "mcnemar_10_3": NO_MCNEMAR,
     "mcnemar_cavo2012": NO_MCNEMAR,
@@ -54,12 +60,7 @@ NOT_COVERED = {
     "newcombe10_cavo2012": OTHER_INTERVAL,
     "newcombe10_tiny": OTHER_INTERVAL,
     "bonett_price_cavo2012": OTHER_INTERVAL,
-    "kappa_sas": CALIBRATION,
-    "kappa_2x2": CALIBRATION,
-    "rogan_gladen_readme": CALIBRATION,
-    "rogan_gladen_point": CALIBRATION,
-    "youden_J": CALIBRATION,
-    "ppi_pp_mean": NOT_USED,
+    "ppi_pp_mean": PREDICTED,
     "ppi_py_bug": "a trap of another library",
     "bca_mean": "the gate draws no bootstrap samples: its interval inverts the score test",
     "betting_const": "the gate looks at most three times, by shared error rates, not by betting",
@@ -163,3 +164,45 @@ def test_on_one_sample_the_interval_is_wilson_s() -> None:
     critical = two_sided(vector["input"]["conf"])
     ends = [lower_end(seen, critical), upper_end(seen, critical)]
     assert ends == pytest.approx(vector["expected"]["wilson"], abs=vector["tol"])
+    found = wilson(k, n, vector["input"]["conf"])
+    assert found is not None
+    assert [found.lower, found.upper] == pytest.approx(
+        vector["expected"]["wilson"], abs=vector["tol"]
+    )
+
+
+@pytest.mark.parametrize("name", ["kappa_sas", "kappa_2x2"])
+def test_cohen_s_kappa_and_its_interval_are_the_reference_s(name: str) -> None:
+    vector = vectors()[name]
+    found = kappa(vector["input"]["table"], 0.95)
+    assert found is not None
+    assert found.value == pytest.approx(vector["expected"]["kappa"], abs=vector["tol"])
+    ends = [found.lower, found.upper]
+    assert ends == pytest.approx(vector["expected"]["ci95"], abs=vector["tol"])
+
+
+def test_youden_s_j_has_newcombe_s_interval() -> None:
+    given, expected = vectors()["youden_J"]["input"], vectors()["youden_J"]["expected"]
+    passes = wilson(given["tp"], given["pos"], given["conf"])
+    fails = wilson(given["neg"] - given["fp"], given["neg"], given["conf"])
+    found = youden(passes, fails)
+    assert found is not None
+    assert found.value == pytest.approx(expected["J"])
+    ends = [found.lower, found.upper]
+    assert ends == pytest.approx(expected["ci"], abs=vectors()["youden_J"]["tol"])
+
+
+def test_the_corrected_pass_rate_is_rogan_and_gladen_s_with_lang_and_reiczigel_s_interval() -> None:
+    vector = vectors()["rogan_gladen_readme"]
+    given, tol = vector["input"], vector["tol"]
+    theta = rogan_gladen(given["p"], given["tpr"], given["tnr"])
+    assert theta == pytest.approx(vector["expected"]["theta"], abs=tol)
+    passes, fails = (given["tpr"], given["m1"]), (given["tnr"], given["m0"])
+    ends = lang_reiczigel(given["p"], given["n"], passes, fails, level=given["conf"])
+    assert ends == pytest.approx(vector["expected"]["ci"], abs=tol)
+
+
+def test_the_corrected_prevalence_of_the_brucellosis_study_is_as_published() -> None:
+    vector = vectors()["rogan_gladen_point"]
+    theta = rogan_gladen(23 / 150, vector["input"]["se"], vector["input"]["sp"])
+    assert theta == pytest.approx(vector["expected"]["theta"], abs=vector["tol"])

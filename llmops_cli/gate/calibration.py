@@ -1,0 +1,157 @@
+"""May a judge gate? What its counts against people's labels say, and what they allow.
+
+A judge that errs at random shrinks every difference by J = TPR + TNR − 1: a true loss of 5 points
+shows as 5·J. J below ½ hides most of a loss, and a judge whose two readings differ moves the
+gate by itself. The rule is GATE where there are enough labels and all of it is proven, ADVISORY
+where J is proven to be something at all, else UNUSABLE (docs/judges.md, record 0011).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmops_cli.core.calibration import Counts, Figure, Figures, Standing
+from llmops_cli.gate.agreement import kappa, two_sided, wilson, youden
+
+LEVEL = 0.95
+"""Of every interval but that of J."""
+LEVEL_OF_J = 0.90
+FEWEST = 100
+"""Labelled outputs, for GATE."""
+FEWEST_OF_EACH = 30
+"""Of each label, for GATE."""
+J_FOR_GATE = 0.5
+J_FOR_ADVISORY = 0.3
+KAPPA_FOR_GATE = 0.4
+DISAGREEMENT = 0.10
+UNSCORED = 0.02
+"""The share of readings that a calibration may lack."""
+EQUAL = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What a judge may be used for, and what keeps it from more."""
+
+    standing: Standing
+    why: tuple[str, ...]
+
+
+def figures(counts: Counts) -> Figures:
+    """Everything that `counts` say, with intervals."""
+    table = [
+        [counts.both_pass, counts.only_people_pass],
+        [counts.only_judge_passes, counts.both_fail],
+    ]
+    right = (counts.both_pass, counts.people_pass)
+    wrong = (counts.both_fail, counts.people_fail)
+    return Figures(
+        kappa=kappa(table, LEVEL),
+        tpr=wilson(*right, LEVEL),
+        tnr=wilson(*wrong, LEVEL),
+        j=youden(wilson(*right, LEVEL_OF_J), wilson(*wrong, LEVEL_OF_J)),
+        disagreement=wilson(counts.differing, counts.read_twice, LEVEL),
+        corrected=corrected(counts.judge_passes, counts.n, counts),
+    )
+
+
+def ruling(counts: Counts) -> Ruling:
+    """What the judge with these counts may be used for.
+
+    It never falls when counts improve: a judge that lacks labels but whose J is proven above ½
+    is ADVISORY, as one whose J is proven above 0.3 (record 0011).
+    """
+    found = figures(counts)
+    why = tuple(_short_of_gate(counts, found))
+    if not why:
+        return Ruling(standing=Standing.GATE, why=())
+    proven = found.j is not None and found.j.lower >= J_FOR_ADVISORY
+    return Ruling(standing=Standing.ADVISORY if proven else Standing.UNUSABLE, why=why)
+
+
+def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
+    if counts.n < FEWEST:
+        yield f"{counts.n} labelled outputs are fewer than {FEWEST}"
+    for word, count in (("pass", counts.people_pass), ("fail", counts.people_fail)):
+        if count < FEWEST_OF_EACH:
+            yield f"{count} labels are {word}, and {FEWEST_OF_EACH} are needed"
+    if found.j is None:
+        yield "J is not known: one of the two labels is missing"
+    elif found.j.lower < J_FOR_GATE:
+        yield f"J may be as low as {found.j.lower:.2f}, and {J_FOR_GATE:g} must be proven"
+    if found.kappa is None:
+        yield "kappa is not known: judge and people give one label alone"
+    elif found.kappa.lower < KAPPA_FOR_GATE:
+        low = f"{found.kappa.lower:.2f}"
+        yield f"kappa may be as low as {low}, and {KAPPA_FOR_GATE:g} must be proven"
+    if found.disagreement is None:
+        yield "no output was read twice"
+    elif found.disagreement.value > DISAGREEMENT + EQUAL:
+        share = f"{100 * found.disagreement.value:.1f} %"
+        yield f"its two readings differ on {share} of the outputs, and 10 % may"
+
+
+def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:
+    """The true pass rate behind a judge's `rate` (Rogan & Gladen 1978, Am J Epidemiol 107:71),
+    on [0, 1]; None for a judge that is no better than chance.
+    """
+    j = tpr + tnr - 1.0
+    if j <= EQUAL:
+        return None
+    return min(1.0, max(0.0, (rate + tnr - 1.0) / j))
+
+
+def corrected(passed: int, n: int, judge: Counts, level: float = LEVEL) -> Figure | None:
+    """The true pass rate where a judge with the counts `judge` passed `passed` of `n` outputs.
+
+    Rogan–Gladen's point with the interval of Lang & Reiczigel (2014, Prev Vet Med 113:13), which
+    takes in that the judge's own rates are estimates. None where the judge's rates are unknown
+    or no better than chance, or nothing was judged.
+    """
+    positives, negatives = judge.people_pass, judge.people_fail
+    if not (n and positives and negatives):
+        return None
+    tpr, tnr = judge.both_pass / positives, judge.both_fail / negatives
+    value = rogan_gladen(passed / n, tpr, tnr)
+    ends = lang_reiczigel(passed / n, n, (tpr, positives), (tnr, negatives), level=level)
+    if value is None or ends is None:
+        return None
+    # A point at the very edge may lie outside an interval that is centred elsewhere.
+    return Figure(value=value, lower=min(value, ends[0]), upper=max(value, ends[1]))
+
+
+def lang_reiczigel(
+    rate: float,
+    n: int,
+    tpr: tuple[float, int],
+    tnr: tuple[float, int],
+    *,
+    level: float,
+) -> tuple[float, float] | None:
+    """The ends of the interval for a true rate: `tpr` and `tnr` with the sample size of each.
+
+    The observed rate is shifted as by Agresti & Coull, the judge's rates by one success and one
+    failure each. None where these give no better than chance.
+    """
+    z = two_sided(level)
+    square = z * z
+    p, size = (n * rate + square / 2) / (n + square), n + square
+    sensitivity, positives = (tpr[0] * tpr[1] + 1) / (tpr[1] + 2), tpr[1] + 2
+    specificity, negatives = (tnr[0] * tnr[1] + 1) / (tnr[1] + 2), tnr[1] + 2
+    j = sensitivity + specificity - 1.0
+    if j <= EQUAL:
+        return None
+    middle = (p + specificity - 1.0) / j
+    spread_1 = sensitivity * (1 - sensitivity) / positives
+    spread_0 = specificity * (1 - specificity) / negatives
+    moved = middle + 2 * square * (middle * spread_1 - (1 - middle) * spread_0)
+    variance = p * (1 - p) / size + middle**2 * spread_1 + (1 - middle) ** 2 * spread_0
+    half = z * math.sqrt(variance) / j
+    return min(1.0, max(0.0, moved - half)), max(0.0, min(1.0, moved + half))
+
+
+def shown_as(loss: float, j: float) -> float:
+    """What a true loss of pass rate shows as through a judge with this J, never less than 0."""
+    return max(0.0, loss * j)

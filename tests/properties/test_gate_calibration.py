@@ -1,0 +1,117 @@
+"""What holds for every judge: bounds, symmetry, and that better counts never rule worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_cli.core.calibration import Counts, Figure, Standing
+from llmops_cli.gate.agreement import kappa, wilson
+from llmops_cli.gate.calibration import corrected, figures, ruling
+
+few = st.integers(0, 60)
+BEST_FIRST = list(Standing)
+
+
+@st.composite
+def counted(draw: st.DrawFn) -> Counts:
+    cells = [draw(few) for _ in range(4)]
+    read = draw(st.integers(0, sum(cells)))
+    return Counts(
+        both_pass=cells[0],
+        only_people_pass=cells[1],
+        only_judge_passes=cells[2],
+        both_fail=cells[3],
+        read_twice=read,
+        differing=draw(st.integers(0, read)),
+    )
+
+
+def turned(counts: Counts) -> Counts:
+    """The same with pass and fail exchanged."""
+    return replace(
+        counts,
+        both_pass=counts.both_fail,
+        both_fail=counts.both_pass,
+        only_people_pass=counts.only_judge_passes,
+        only_judge_passes=counts.only_people_pass,
+    )
+
+
+@given(counted())
+def test_every_interval_holds_its_value_and_stays_within_bounds(counts: Counts) -> None:
+    found = figures(counts)
+    shares = [found.tpr, found.tnr, found.disagreement, found.corrected]
+    for low, those in ((0.0, shares), (-1.0, [found.kappa, found.j])):
+        for each in those:
+            if each is not None:
+                assert low - 1e-12 <= each.lower <= each.value + 1e-12
+                assert each.value - 1e-12 <= each.upper <= 1.0 + 1e-12
+
+
+@given(counted())
+def test_pass_and_fail_are_treated_alike(counts: Counts) -> None:
+    here, there = figures(counts), figures(turned(counts))
+    assert (here.tpr, here.tnr) == (there.tnr, there.tpr)
+    for one, other in ((here.kappa, there.kappa), (here.j, there.j)):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert same(one, other)
+    assert ruling(counts).standing is ruling(turned(counts)).standing
+
+
+@given(counted())
+def test_judge_and_people_may_be_exchanged_in_kappa(counts: Counts) -> None:
+    table = [
+        [counts.both_pass, counts.only_people_pass],
+        [counts.only_judge_passes, counts.both_fail],
+    ]
+    one, other = kappa(table, 0.95), kappa([list(each) for each in zip(*table, strict=True)], 0.95)
+    assert (one is None) == (other is None)
+    assert one is None or other is None or same(one, other)
+
+
+def same(one: Figure, other: Figure) -> bool:
+    pairs = ((one.value, other.value), (one.lower, other.lower), (one.upper, other.upper))
+    return all(mine == pytest.approx(yours, abs=1e-9) for mine, yours in pairs)
+
+
+@given(counted(), st.booleans())
+def test_a_mistake_less_never_rules_worse(counts: Counts, passing: bool) -> None:
+    wrong = counts.only_people_pass if passing else counts.only_judge_passes
+    if not wrong:
+        return
+    better = (
+        replace(counts, only_people_pass=wrong - 1, both_pass=counts.both_pass + 1)
+        if passing
+        else replace(counts, only_judge_passes=wrong - 1, both_fail=counts.both_fail + 1)
+    )
+    assert rank(better) <= rank(counts)
+
+
+@given(counted())
+def test_a_steadier_judge_never_rules_worse(counts: Counts) -> None:
+    assert rank(replace(counts, differing=0)) <= rank(counts)
+
+
+def rank(counts: Counts) -> int:
+    return BEST_FIRST.index(ruling(counts).standing)
+
+
+@given(st.integers(0, 50), st.integers(1, 50), counted())
+def test_a_higher_rate_never_corrects_to_a_lower_one(k: int, more: int, judge: Counts) -> None:
+    n = k + more
+    one, other = corrected(k, n, judge), corrected(k + 1, n, judge)
+    if one is not None and other is not None:
+        assert one.value <= other.value + 1e-12
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.sampled_from([0.8, 0.9, 0.95]))
+def test_a_wider_level_is_a_wider_interval(k: int, rest: int, level: float) -> None:
+    narrow, wide = wilson(k, k + rest, level), wilson(k, k + rest, 0.99)
+    if narrow is not None and wide is not None:
+        assert wide.lower <= narrow.lower
+        assert narrow.upper <= wide.upper

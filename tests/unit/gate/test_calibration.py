@@ -1,0 +1,137 @@
+"""What a judge's counts say is what statsmodels says, and the rule is the one of docs/judges.md."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from statsmodels.stats.inter_rater import cohens_kappa
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from llmops_cli.core.calibration import Counts, Figure, Standing
+from llmops_cli.gate.agreement import kappa
+from llmops_cli.gate.calibration import corrected, figures, rogan_gladen, ruling, shown_as
+
+GOOD = Counts(both_pass=90, only_people_pass=5, only_judge_passes=5, both_fail=60, read_twice=160)
+
+
+def ends(figure: Figure | None) -> tuple[float, float]:
+    assert figure is not None
+    return figure.lower, figure.upper
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        GOOD,
+        Counts(both_pass=3, only_people_pass=1, only_judge_passes=2, both_fail=1, read_twice=7),
+        Counts(both_pass=40, only_people_pass=60, only_judge_passes=45, both_fail=55, differing=9,
+               read_twice=200),
+        Counts(both_pass=30, both_fail=30, read_twice=60),
+    ],
+    ids=["good", "small", "chance", "perfect"],
+)  # fmt: skip
+def test_every_figure_is_the_one_of_statsmodels(counts: Counts) -> None:
+    found = figures(counts)
+    table = [
+        [counts.both_pass, counts.only_people_pass],
+        [counts.only_judge_passes, counts.both_fail],
+    ]
+    oracle = cohens_kappa(table)
+    assert found.kappa is not None
+    assert found.kappa.value == pytest.approx(oracle.kappa)
+    clipped = (max(-1.0, oracle.kappa_low), min(1.0, oracle.kappa_upp))
+    assert ends(found.kappa) == pytest.approx(clipped)
+    for figure, k, n in (
+        (found.tpr, counts.both_pass, counts.people_pass),
+        (found.tnr, counts.both_fail, counts.people_fail),
+        (found.disagreement, counts.differing, counts.read_twice),
+    ):
+        assert ends(figure) == pytest.approx(proportion_confint(k, n, method="wilson"))
+    assert ends(found.j) == pytest.approx(
+        confint_proportions_2indep(
+            counts.both_pass,
+            counts.people_pass,
+            counts.only_judge_passes,
+            counts.people_fail,
+            method="newcomb",
+            alpha=0.1,
+        )
+    )
+
+
+def test_the_correction_of_the_labelled_outputs_themselves_gives_back_what_people_passed() -> None:
+    found = figures(GOOD).corrected
+    assert found is not None
+    assert found.value == pytest.approx(GOOD.people_pass / GOOD.n)
+
+
+def test_enough_labels_that_a_steady_judge_meets_let_it_gate() -> None:
+    assert (ruling(GOOD).standing, ruling(GOOD).why) == (Standing.GATE, ())
+
+
+@pytest.mark.parametrize(
+    ("counts", "standing", "why"),
+    [
+        (Counts(both_pass=69, both_fail=30, read_twice=99), Standing.ADVISORY,
+         "99 labelled outputs are fewer than 100"),
+        (Counts(both_pass=171, both_fail=29, read_twice=200), Standing.ADVISORY,
+         "29 labels are fail, and 30 are needed"),
+        (Counts(both_pass=29, both_fail=171, read_twice=200), Standing.ADVISORY,
+         "29 labels are pass, and 30 are needed"),
+        (Counts(both_pass=80, only_people_pass=20, only_judge_passes=30, both_fail=70,
+                read_twice=200), Standing.ADVISORY, "J may be as low as 0.39"),
+        (Counts(both_pass=60, only_people_pass=40, only_judge_passes=40, both_fail=60,
+                read_twice=200), Standing.UNUSABLE, "J may be as low as 0.08"),
+        (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), Standing.ADVISORY,
+         "differ on 10.7 % of the outputs"),
+        (Counts(both_pass=100, both_fail=100), Standing.ADVISORY, "no output was read twice"),
+        (Counts(both_pass=200, read_twice=200), Standing.UNUSABLE, "J is not known"),
+        (Counts(), Standing.UNUSABLE, "0 labelled outputs are fewer than 100"),
+    ],
+)  # fmt: skip
+def test_what_falls_short_of_the_rule_is_named(
+    counts: Counts, standing: Standing, why: str
+) -> None:
+    found = ruling(counts)
+    assert found.standing is standing
+    assert any(why in each for each in found.why)
+
+
+def test_just_enough_is_enough() -> None:
+    counts = Counts(both_pass=70, both_fail=30, read_twice=100, differing=10)
+    assert ruling(counts).standing is Standing.GATE
+
+
+def test_a_kappa_that_may_be_low_keeps_a_judge_from_gating_although_its_j_is_high() -> None:
+    counts = Counts(
+        both_pass=1400, only_people_pass=350, only_judge_passes=2, both_fail=48, read_twice=1800
+    )
+    found = ruling(counts)
+    assert found.standing is Standing.ADVISORY
+    assert [why for why in found.why if "kappa" not in why] == []
+
+
+def test_without_both_labels_nothing_is_made_up() -> None:
+    found = figures(Counts(both_pass=9, only_people_pass=1, read_twice=10))
+    assert (found.tnr, found.j, found.corrected) == (None, None, None)
+    assert found.tpr is not None
+    assert figures(Counts()).kappa is None
+
+
+def test_one_class_alone_in_both_margins_leaves_nothing_to_agree_about() -> None:
+    assert kappa([[12, 0], [0, 0]], 0.95) is None
+    constant = kappa([[6, 0], [6, 0]], 0.95)
+    assert constant is not None
+    assert constant.value == pytest.approx(0.0)
+
+
+def test_a_judge_no_better_than_chance_corrects_nothing() -> None:
+    chance = Counts(both_pass=50, only_people_pass=50, only_judge_passes=50, both_fail=50)
+    assert rogan_gladen(0.5, 0.5, 0.5) is None
+    assert corrected(40, 80, chance) is None
+
+
+def test_a_loss_shows_as_j_times_its_size() -> None:
+    assert math.isclose(shown_as(0.05, 0.62), 0.031)
+    assert shown_as(0.05, -0.2) == 0.0
