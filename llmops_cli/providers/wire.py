@@ -18,8 +18,8 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import aiohttp
 import certifi
-
 from aiohttp.abc import AbstractResolver
+
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.trouble import (
@@ -84,6 +84,7 @@ async def open_wire(
     environ: Mapping[str, str],
     *,
     about_key: str = "check the key",
+    resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[Wire]:
     """A wire to `url`, through the proxy and with the certificates that the environment names.
 
@@ -102,7 +103,13 @@ async def open_wire(
     )
     async with session:
         yield Wire(session, Endpoint(url=url, proxy=proxy, about_key=about_key))
-    resolver: AbstractResolver | None = None,
+
+
+def _query(body: Mapping[str, Any]) -> dict[str, str]:
+    """Texts as they are, all else as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()
+    }
 
 
 def _tls(url: str) -> ssl.SSLContext | bool:
@@ -120,13 +127,6 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
     aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
     host, because a key is sent already.
     """
-def _query(body: Mapping[str, Any]) -> dict[str, str]:
-    """Texts as they are, all else as JSON."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()
-    }
-
-
     named = {name.lower(): value for name, value in environ.items()}
     parts = urlsplit(url)
     if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):

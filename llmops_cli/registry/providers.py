@@ -70,9 +70,6 @@ _ANTHROPIC = ProviderKind(
     api_key_env="ANTHROPIC_API_KEY",
 )
 
-PROVIDERS: Mapping[str, ProviderKind] = {
-    row.name: row
-    for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, _HTTP, _PYTHON, _COMMAND, VLLM)
 _RESPONSE = Option(
     type=dict[
         Literal[
@@ -163,4 +160,7 @@ _COMMAND = ProviderKind(
     },
 )
 
+PROVIDERS: Mapping[str, ProviderKind] = {
+    row.name: row
+    for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, _HTTP, _PYTHON, _COMMAND, VLLM)
 }
