@@ -1,14 +1,13 @@
 """What GitHub Models kept inside a prompt file: `testData` and `evaluators`, as an evalset.
 
 The file runs unchanged. `string` evaluators become our text scorers with GitHub's rules: `equals`
-compares whole, the others ignore case. `llm` evaluators and the `uses: github/…` ones ask a model
-for a verdict; they are read where the installation has the judged scorers, and are an error where
-it has not, since an evaluator that is left out silently would be a gate left open. The exception
-is `github/similarity`, which is then measured by edit distance.
+compares whole, the others ignore case. `llm` evaluators and the `uses: github/…` ones become
+`choice`: a model sorts the answer into classes, and what GitHub passes, any score above 0, passes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,12 +15,41 @@ from llmops_cli.core.catalogue import Catalogue
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.files.problems import Problems
-from llmops_cli.files.schema import Evaluator, StringEvaluator, WrittenPrompt
+from llmops_cli.files.schema import Evaluator, LlmEvaluator, StringEvaluator, WrittenPrompt
 from llmops_cli.files.yaml import Document
 
-SIMILAR = 0.25
-"""GitHub's evaluators pass above one star of five, which is 0.25 on their scale from 0 to 1."""
-BUILT_IN = ("similarity", "relevance", "coherence", "fluency", "groundedness")
+STARS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
+LEAST_STARS = 0.25
+"""GitHub's evaluators pass with any score above 0."""
+COMPLETION = re.compile(r"\{\{-?\s*completion\s*-?\}\}")
+BUILT_IN: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "similarity": (
+        "How near is the answer to the reference answer in meaning? 5: it says the same; 3: it "
+        "says the most important part; 1: it says something else.",
+        ("expected",),
+    ),
+    "relevance": (
+        "How much of the answer is about what was asked? 5: all of it, and the question is "
+        "answered; 3: about half; 1: it does not address the question.",
+        (),
+    ),
+    "coherence": (
+        "How well do the sentences of the answer hang together? 5: each follows from the one "
+        "before; 3: the thread is lost at times; 1: unconnected sentences.",
+        (),
+    ),
+    "fluency": (
+        "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes that "
+        "do not hide the meaning; 1: hard to understand.",
+        (),
+    ),
+    "groundedness": (
+        "How much of the answer is said by the passages? 5: every statement; 3: about half; "
+        "1: nothing, or the opposite.",
+        ("contexts",),
+    ),
+}
+"""What each of GitHub's own evaluators asks, in our words, and what its judge is shown."""
 
 
 def is_own_evalset(written: WrittenPrompt) -> bool:
@@ -78,17 +106,9 @@ def _entries(evaluator: Evaluator, catalogue: Catalogue) -> Iterator[dict[str, A
     if evaluator.string is not None:
         yield from _string(evaluator.name, evaluator.string, catalogue)
     elif evaluator.llm is not None:
-        llm = evaluator.llm
-        yield _judged(
-            evaluator.name,
-            catalogue,
-            model=llm.model_id,
-            prompt=llm.prompt,
-            system_prompt=llm.system_prompt,
-            choices={each.choice: each.score for each in llm.choices},
-        )
+        yield _judged(evaluator, evaluator.llm)
     else:
-        yield _built_in(evaluator, catalogue)
+        yield _built_in(evaluator)
 
 
 def _string(
@@ -109,23 +129,38 @@ def _string(
         yield {kind.name: options}
 
 
-def _built_in(evaluator: Evaluator, catalogue: Catalogue) -> dict[str, Any]:
+def _built_in(evaluator: Evaluator) -> dict[str, Any]:
     uses = evaluator.uses or ""
     name = uses.removeprefix("github/")
     if name == uses or name not in BUILT_IN:
         known = [f"github/{each}" for each in BUILT_IN]
         raise NotRunnable(f"unknown evaluator '{uses}'", suggestion(uses, known))
-    if name == "similarity" and "choice" not in catalogue.scorers:
-        options = {"value": "{{ expected }}", "min": SIMILAR, "name": evaluator.name}
-        return {"similarity": options}
-    return _judged(evaluator.name, catalogue, built_in=name)
+    criteria, sees = BUILT_IN[name]
+    return {
+        "choice": {
+            "name": evaluator.name,
+            "criteria": criteria,
+            "choices": STARS,
+            "min": LEAST_STARS,
+            **dict.fromkeys(sees, True),
+        }
+    }
 
 
-def _judged(name: str, catalogue: Catalogue, **options: Any) -> dict[str, Any]:
-    if "choice" not in catalogue.scorers:
-        raise NotRunnable(
-            f"the evaluator '{name}' is judged by a model, and this version has no judged scorers",
-            "use string evaluators, or a `python` scorer",
-        )
-    chosen = {key: value for key, value in options.items() if value is not None}
-    return {"choice": {**chosen, "name": name}}
+def _judged(evaluator: Evaluator, llm: LlmEvaluator) -> dict[str, Any]:
+    """An evaluator with a prompt of its own: its words are the criteria of a `choice`."""
+    choices = {each.choice: each.score for each in llm.choices}
+    passing = [score for score in choices.values() if score > 0]
+    if not passing:
+        raise NotRunnable(f"no choice of the evaluator '{evaluator.name}' has a score above 0")
+    said = "\n\n".join(filter(None, (llm.system_prompt, llm.prompt)))
+    model = llm.model_id
+    return {
+        "choice": {
+            "name": evaluator.name,
+            "criteria": COMPLETION.sub("(the answer to sort, below)", said),
+            "choices": choices,
+            "min": min(passing),
+            "model": model if "/" in model else f"openai/{model}",
+        }
+    }

@@ -13,10 +13,17 @@ from tests.unit.files.conftest import Written
 
 @pytest.fixture
 def github(project: Written, repo_root: Path) -> Written:
+    project.write("llmops.yaml", "models:\n  judge: {provider: openai, model: judge}\n")
     for path in (repo_root / "tests" / "data" / "github_models").glob("*.prompt.yml"):
-        if path.name != "judged.prompt.yml":
-            project.write(f"prompts/{path.name}", path.read_bytes())
+        project.write(f"prompts/{path.name}", path.read_bytes())
+    project.write("prompts/support.prompt.yml", project_prompt(project))
     return project
+
+
+def project_prompt(project: Written) -> str:
+    """The fixture's prompt with a model that needs no alias."""
+    text = (project.root / "prompts/support.prompt.yml").read_text()
+    return text.replace("model: embedded", "model: embedded/embedded")
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_string_evaluators_become_scorers_with_the_rules_of_github(headline: Eva
         ("ends_with", True),
         ("contains", True),
         ("exact", False),
-        ("similarity", False),
+        ("choice", False),
     ]
     assert [each.label for each in headline.scorers] == [
         "Starts with 'Headline -'",
@@ -82,18 +89,31 @@ def test_a_structured_prompt_without_tests_is_a_prompt_only(github: Written) -> 
     assert loaded.evalsets_of("structured") == ()
 
 
-def test_every_judged_evaluator_is_refused_and_none_is_dropped(
-    project: Written, repo_root: Path
-) -> None:
-    judged = repo_root / "tests" / "data" / "github_models" / "judged.prompt.yml"
-    project.write("prompts/judged.prompt.yml", judged.read_bytes())
-    assert [each.partition(" is judged by a model")[0] for each in project.problems()] == [
-        "prompts/judged.prompt.yml:11: the evaluator 'tone'",
-        "prompts/judged.prompt.yml:23: the evaluator 'on topic'",
-        "prompts/judged.prompt.yml:25: the evaluator 'in order'",
-        "prompts/judged.prompt.yml:27: the evaluator 'well written'",
-        "prompts/judged.prompt.yml:29: the evaluator 'true to the source'",
+def test_every_judged_evaluator_becomes_a_choice(github: Written) -> None:
+    assert github.problems() == []
+    tone, *stars = github.evalset("judged").scorers
+    assert tone.options["model"] == "openai/gpt-4o"
+    assert tone.options["choices"] == {"polite": 1.0, "rude": 0.0}
+    criteria = str(tone.options["criteria"])
+    assert criteria.startswith("You judge tone.")
+    assert "completion" not in criteria
+    assert [each.label for each in stars] == [
+        "on topic",
+        "in order",
+        "well written",
+        "true to the source",
     ]
+    assert {(each.kind, each.minimum) for each in stars} == {("choice", 0.25)}
+    assert stars[-1].options["contexts"] is True
+
+
+def test_evaluators_that_name_no_judge_ask_for_one(github: Written) -> None:
+    github.write("llmops.yaml", "models: {}\n")
+    assert {each.partition(": ")[0] for each in github.problems()} == {
+        "prompts/headline.prompt.yml:40",
+        *(f"prompts/judged.prompt.yml:{line}" for line in (23, 25, 27, 29)),
+    }
+    assert all("no model called 'judge'" in each for each in github.problems())
 
 
 BASE = (
