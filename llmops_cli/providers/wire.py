@@ -12,7 +12,8 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, cast
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
 
