@@ -10,13 +10,21 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Failure, Outcome, Purpose, Score, Unscored
+from llmops_cli.core.result import (
+    Brief,
+    Completion,
+    Failure,
+    Outcome,
+    Purpose,
+    Score,
+    Unscored,
+)
 from llmops_cli.core.shelf import Shelf
 
 
@@ -59,18 +67,39 @@ class OpenProvider(Protocol):
         ...
 
 
-class Identifies(Protocol):
-    """A provider whose answers are named by their own digest (`replay`)."""
+class Record(NamedTuple):
+    """Where a recorded answer stands, and what names it."""
 
-    def identity(self, case: str, request: Request) -> str | None:
+    place: int
+    """Its number among the records, from 1."""
+    identity: str
+    """The digest of what it says."""
+
+
+class Records(Protocol):
+    """Answers that were recorded elsewhere (`replay`): they are read, and nothing is called."""
+
+    def find(self, case: str, request: Request) -> Record | None:
         """What answers `case`; None where nothing does."""
+        ...
+
+    def briefs(self, places: Iterable[int]) -> list[Brief]:
+        """What a verdict needs of the answers at `places`."""
+        ...
+
+    def completion(self, place: int) -> Completion:
+        """The whole answer. Raises `Refused` where the file has changed meanwhile."""
         ...
 
 
 class OpenRecords(Protocol):
     """What `ProviderKind.records` points at; raises `Refused` for files that cannot be read."""
 
-    def __call__(self, model: Model, root: Path) -> AbstractContextManager[Identifies]: ...
+    def __call__(
+        self, model: Model, root: Path, enter: Callable[[Completion], Completion]
+    ) -> AbstractContextManager[Records]:
+        """`enter` makes of a recorded answer what a call would have given."""
+        ...
 
 
 class Checks(Protocol):
@@ -156,6 +185,10 @@ class Results(Protocol):
 
     def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
         """Those of `keys` that are held. `latency` is None on each: it was not called just now."""
+        ...
+
+    def briefs(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Brief]:
+        """Those of `keys` that are held, without their texts."""
         ...
 
     def further(

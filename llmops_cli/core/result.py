@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llmops_cli.core.digest import Json, digest
 
@@ -80,6 +80,34 @@ class Completion:
         if in_vain:
             named["retrieved_nothing"] = in_vain
         return digest("llmops/output/v1", named)
+
+    @property
+    def brief(self) -> Brief:
+        """What a verdict needs of it."""
+        return Brief(
+            digest=self.digest,
+            whole=self.text is not None,
+            finish_reason=self.finish_reason,
+            input_tokens=self.usage.input if self.usage else None,
+            output_tokens=self.usage.output if self.usage else None,
+            cost=self.cost,
+            served_model=self.served_model,
+            at=self.at,
+        )
+
+
+class Brief(NamedTuple):
+    """A completion without its texts: what planning and the gate need of it."""
+
+    digest: str
+    whole: bool
+    """Whether its text is held, so that it can be scored again."""
+    finish_reason: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+    served_model: str | None
+    at: str | None
 
 
 class FailureKind(Enum):

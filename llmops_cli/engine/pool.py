@@ -10,8 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from llmops_cli.core.errors import LlmopsError
+
+BREATH = 64
+"""Jobs after which a worker lets others run, Ctrl-C among them: a job may never wait by itself."""
 
 J = TypeVar("J")
 
@@ -35,8 +39,10 @@ async def run(jobs: Iterable[J], work: Callable[[J], Awaitable[None]], *, worker
 
 
 async def _pull(source: Iterator[J], work: Callable[[J], Awaitable[None]]) -> None:
-    for job in source:
+    for at, job in enumerate(source, start=1):
         await work(job)
+        if at % BREATH == 0:
+            await anyio.lowlevel.checkpoint()
 
 
 def first_said(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:

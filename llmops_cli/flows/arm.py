@@ -7,16 +7,18 @@ run killed at any moment goes on where it stopped.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import NamedTuple, Protocol, TypeVar
+from itertools import chain, islice
+from typing import Protocol, TypeVar
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import DrawKey, Identifies, Results
+from llmops_cli.core.ports import DrawKey, Records, Results
 from llmops_cli.core.prompt import Message, Request, Target
-from llmops_cli.core.result import Completion, Failure, FailureKind, Purpose, Score
+from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
+from llmops_cli.flows.compact import Digests, DrawAt, Draws
 
 CHUNK = 64
 """Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
@@ -34,13 +36,6 @@ class Hands(Protocol):
     """What an application is handed for a case, beside whatever its messages are."""
 
     def document(self, case: Case, messages: Sequence[Message]) -> Mapping[str, Json]: ...
-
-
-class DrawAt(NamedTuple):
-    """A draw of an arm: position of its case in the evalset, and its number."""
-
-    case: int
-    n: int
 
 
 @dataclass(kw_only=True)
@@ -62,7 +57,8 @@ class Arm:
     undrawable: str | None = None
     """Why it cannot be drawn here: what it was made with is not in this checkout. What is held of
     it counts."""
-    records: Identifies | None = None
+    records: Records | None = None
+    """Where its answers are recorded: they are held, and nothing is called."""
     not_before: str | None = None
     pools: bool = True
     """Whether further draws of the same request count too: a re-run adds draws, it never
@@ -74,17 +70,17 @@ class Arm:
     evidence_only: bool = False
     """Whether it is what the evidence holds and is never drawn: the question is whether answers
     are still what they were."""
-    requests: list[str] = field(default_factory=list)
+    requests: Digests = field(default_factory=Digests)
     """Request digest per case."""
-    unrecorded: set[int] = field(default_factory=set)
-    """Positions of the cases that a replayed file has no answer to."""
+    places: array[int] = field(default_factory=lambda: array("q"))
+    """Place of each case's answer among the `records`; 0: there is none."""
     wanted: list[tuple[int, ...]] = field(default_factory=list)
     """Numbers of the draws of each case."""
-    missing: list[DrawAt] = field(default_factory=list)
+    missing: Sequence[DrawAt] = ()
     """Draws to make."""
-    shared: list[DrawAt] = field(default_factory=list)
+    shared: Sequence[DrawAt] = ()
     """Draws that an equal request, here or in another arm, makes for this one too."""
-    rescore: list[DrawAt] = field(default_factory=list)
+    rescore: Sequence[DrawAt] = ()
     """Draws whose completion is held and some score is not."""
     failures: dict[DrawAt, Failure] = field(default_factory=dict)
     unscored: dict[DrawAt, dict[str, str]] = field(default_factory=dict)
@@ -100,19 +96,13 @@ class Arm:
     def request(self, case: Case) -> Request:
         """The request that `case` makes; raises what the template raises."""
         messages = self.templates.messages(case)
-        return self.target.request(
-            messages,
-            identity=self._identity(case, messages),
-            document=self._document(case, messages),
-        )
+        return self.target.request(messages, document=self._document(case, messages))
 
     def address(self, cases: Iterable[Case]) -> None:
         """Fills `requests`: what cannot be rendered is known here, before any call."""
-        for position, case in enumerate(cases):
+        for case in cases:
             messages = self.templates.messages(case)
-            identity = self._identity(case, messages)
-            if identity == _no_record(case):
-                self.unrecorded.add(position)
+            identity = None if self.records is None else self._place(self.records, case, messages)
             document = self._document(case, messages)
             request = self.target.request_digest(messages, identity=identity, document=document)
             self.requests.append(request)
@@ -121,17 +111,36 @@ class Arm:
         """The store's key of a draw."""
         return DrawKey(self.requests[at.case], self.purpose, at.n)
 
+    def completions(self, draws: Iterable[DrawAt]) -> Mapping[DrawAt, Completion]:
+        """Those of `draws` whose answers are held and count."""
+        if self.records is not None:
+            places = ((at, self.places[at.case]) for at in draws)
+            return {at: self.records.completion(place) for at, place in places if place}
+        keys = [(at, self.key(at)) for at in draws]
+        held = self.results.completions(key for _, key in keys)
+        return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
+
+    def briefs(self, draws: Iterable[DrawAt]) -> Mapping[DrawAt, Brief]:
+        """`completions` without their texts."""
+        if self.records is not None:
+            wanted = [at for at in draws if self.places[at.case]]
+            found = self.records.briefs(self.places[at.case] for at in wanted)
+            return dict(zip(wanted, found, strict=True))
+        keys = [(at, self.key(at)) for at in draws]
+        held = self.results.briefs(key for _, key in keys)
+        return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
+
     def draws(self, positions: Sequence[int]) -> list[DrawAt]:
         """Every wanted draw of the cases at `positions`."""
         return [DrawAt(case, n) for case in positions for n in self.wanted[case]]
 
-    def counts(self, completion: Completion) -> bool:
+    def counts(self, completion: Completion | Brief) -> bool:
         """Whether a stored completion is young enough to be used."""
         return self.not_before is None or (completion.at or "") >= self.not_before
 
     def unanswerable(self, case: Case, position: int) -> bool:
         """Records a failure for each draw that a replayed file has no answer to."""
-        if position not in self.unrecorded:
+        if self.records is None or self.places[position]:
             return False
         failure = Failure(
             kind=FailureKind.NO_RECORD,
@@ -146,21 +155,20 @@ class Arm:
         """Makes failures of the missing draws of an arm that cannot be drawn here."""
         if self.undrawable is not None:
             failure = Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.undrawable, attempts=0)
-            self.failures.update(dict.fromkeys(self.missing + self.shared, failure))
-            self.missing, self.shared = [], []
+            self.failures.update(dict.fromkeys(chain(self.missing, self.shared), failure))
+            self.missing, self.shared = (), ()
 
     def cut_short(self, failure: Failure) -> None:
         """Records `failure` for each draw that was to be made in this run and was not."""
-        due = self.missing + self.shared
-        held = self.results.completions(map(self.key, due))
-        for at in due:
-            completion = held.get(self.key(at))
-            if completion is None or not self.counts(completion):
-                self.failures.setdefault(at, failure)
+        for part in chunks(chain(self.missing, self.shared)):
+            held = self.briefs(part)
+            for at in part:
+                if at not in held:
+                    self.failures.setdefault(at, failure)
 
     def settle(self) -> None:
         """What was to be done is done, or among the failures: nothing is made twice."""
-        self.missing, self.shared, self.rescore = [], [], []
+        self.missing, self.shared, self.rescore = Draws(), Draws(), Draws()
 
     def draw_anew(self, now: str) -> None:
         """Asks for every draw again: another model answered it under the same name."""
@@ -176,19 +184,14 @@ class Arm:
         """What the application is handed; None for a model."""
         return None if self.documents is None else self.documents.document(case, messages)
 
-    def _identity(self, case: Case, messages: tuple[Message, ...]) -> str | None:
-        """What names the recorded answer to `case`; None where answers are not recorded."""
-        if self.records is None:
-            return None
-        found = self.records.identity(case.id, self.target.request(messages))
-        return found or _no_record(case)
+    def _place(self, records: Records, case: Case, messages: tuple[Message, ...]) -> str:
+        """Notes where the answer to `case` is recorded; returns what names it."""
+        found = records.find(case.id, self.target.request(messages))
+        self.places.append(0 if found is None else found.place)
+        return f"no record of {case.id}" if found is None else found.identity
 
 
-def _no_record(case: Case) -> str:
-    return f"no record of {case.id}"
-
-
-def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """`items` in lists of at most `size`."""
     stream = iter(items)
     while part := list(islice(stream, size)):

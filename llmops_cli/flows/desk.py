@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import Ask, ScoreKey, Scorer
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.asking import Asker, Calls
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.preferences import Met
 from llmops_cli.flows.scoring import Bound, Scorers
 from llmops_cli.scorers.scoring import score

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.pool import run
-from llmops_cli.flows.arm import Arm, DrawAt, chunks
+from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.asking import Asks
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.desk import Desk, score_draw, score_pair
 from llmops_cli.flows.preferences import Met, unset
 from llmops_cli.flows.work import Work
@@ -80,11 +81,8 @@ def _held(works: Iterable[Work], which: Callable[[Arm], Sequence[DrawAt]]) -> It
     for work in works:
         for arm in work.arms:
             for part in chunks(which(arm)):
-                held = arm.results.completions(map(arm.key, part))
-                for at in part:
-                    completion = held.get(arm.key(at))
-                    if completion is not None and arm.counts(completion):
-                        yield Job(work, arm, at, completion)
+                for at, completion in arm.completions(part).items():
+                    yield Job(work, arm, at, completion)
 
 
 def _pairs(works: Iterable[Work]) -> Iterator[Pair]:

@@ -160,16 +160,20 @@ def _arms(workspace: Workspace, pairings: Sequence[Pairing]) -> Mapping[str, Arm
 
 def _facts(workspace: Workspace, arms: list[tuple[Arm, Pairing]]) -> ArmFacts:
     arm, pairing = arms[0]
-    found = [each for one, _ in arms for each in _completions(one)]
-    times = sorted(each.at for each in found if each.at)
+    times, served = set[str](), set[str]()
+    for one, _ in arms:
+        for part in chunks(one.draws(range(len(one.requests)))):
+            found = one.briefs(part).values()
+            times.update(each.at for each in found if each.at)
+            served.update(each.served_model for each in found if each.served_model)
     model = arm.target.model
     return ArmFacts(
         version=_version_of(pairing, arm),
         target=arm.target.digest,
         model=f"{model.provider}/{model.model}",
-        served_models=tuple(sorted({each.served_model for each in found if each.served_model})),
-        oldest=times[0] if times else None,
-        newest=times[-1] if times else None,
+        served_models=tuple(sorted(served)),
+        oldest=min(times, default=None),
+        newest=max(times, default=None),
         deterministic=workspace.provider(model).deterministic,
     )
 
@@ -182,7 +186,7 @@ def _version_of(pairing: Pairing, arm: Arm) -> int | None:
 
 def _completions(arm: Arm) -> Iterator[Completion]:
     for part in chunks(arm.draws(range(len(arm.requests)))):
-        yield from arm.results.completions(map(arm.key, part)).values()
+        yield from arm.completions(part).values()
 
 
 def _texts(workspace: Workspace, pairings: Sequence[Pairing]) -> Iterator[Completion]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from llmops_cli.core import row
 from llmops_cli.core.ports import DrawKey
@@ -109,8 +110,8 @@ class Pairing:
 
     def stay_offline(self, arm: Arm) -> None:
         """Gives up every missing draw of `arm`: without a network they cannot be made."""
-        arm.failures.update(dict.fromkeys(arm.missing + arm.shared, OFFLINE))
-        arm.missing, arm.shared = [], []
+        arm.failures.update(dict.fromkeys(chain(arm.missing, arm.shared), OFFLINE))
+        arm.missing, arm.shared = (), ()
 
     def rows(self, role: str = "baseline") -> Iterator[Row]:
         """One row per case: the candidate beside the arm called `role`, if there is one."""
@@ -249,6 +250,7 @@ def _watch(
     arm.not_before, arm.fresh = None, False
     arm.results = workspace.evidence_alone(running.target.prompt.name, running.version)
     arm.address(this.cases)
+    arm.records = None  # what was recorded since is not what was measured
     for position, case in enumerate(this.cases):
         measured = before.get(case.id)
         if measured is not None and measured.facts == case.facts:

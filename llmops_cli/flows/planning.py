@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import DrawKey
 from llmops_cli.flows.arm import Arm, chunks
+from llmops_cli.flows.compact import Draws
 from llmops_cli.flows.scoring import Scorers, missing_scores
 
 
@@ -26,26 +27,26 @@ def plan_arm(
     never mixed from different answers. A draw among `arm.failures` was tried, and is not planned.
     """
     _want(arm, len(cases), skip)
-    arm.missing, arm.shared, arm.rescore = [], [], []
+    missing, shared, rescore = Draws(), Draws(), Draws()
     for positions in chunks(range(len(cases))):
         wanted = arm.draws(
             [at for at in positions if arm.wanted[at] and not arm.unanswerable(cases[at], at)]
         )
         wanted = [at for at in wanted if at not in arm.failures]
-        held = arm.results.completions(map(arm.key, wanted))
-        usable = {
-            at: completion
-            for at in wanted
-            if (completion := held.get(arm.key(at))) is not None and arm.counts(completion)
-        }
-        pairs = [(cases[at.case], completion) for at, completion in usable.items()]
-        order = list(usable)
+        held = arm.briefs(wanted)
+        order = list(held)
+        pairs = [(cases[at.case], held[at].digest) for at in order]
         lacking = {order[place] for place in missing_scores(arm.results, pairs, scorers)}
-        arm.rescore += [at for at in order if at in lacking and usable[at].text is not None]
         for at in wanted:
-            if at not in usable or (at in lacking and usable[at].text is None):
-                (arm.shared if arm.key(at) in asked else arm.missing).append(at)
-                asked.add(arm.key(at))
+            if at in held and at not in lacking:
+                continue
+            if at in held and held[at].whole:
+                rescore.append(at)
+                continue
+            key = arm.key(at)
+            (shared if key in asked else missing).append(at)
+            asked.add(key)
+    arm.missing, arm.shared, arm.rescore = missing, shared, rescore
 
 
 def _want(arm: Arm, cases: int, skip: frozenset[int]) -> None:
@@ -75,7 +76,7 @@ def _want(arm: Arm, cases: int, skip: frozenset[int]) -> None:
 def _of_one_model(arm: Arm, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
     """Those of `further` that count and that the model answered which answered last."""
     keys = [DrawKey(request, arm.purpose, n) for n in (*range(arm.repeats), *further)]
-    found = arm.results.completions(keys)
+    found = arm.results.briefs(keys)
     held = {key: each for key, each in found.items() if arm.counts(each)}
     if not held:
         return ()

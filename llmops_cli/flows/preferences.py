@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.result import Completion
-from llmops_cli.flows.arm import Arm, DrawAt, chunks
+from llmops_cli.flows.arm import Arm, chunks
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.scoring import Scorers
 
 
@@ -27,17 +28,16 @@ class Met(NamedTuple):
 def meetings(candidate: Arm, baseline: Arm, cases: Sequence[Case]) -> Iterator[Met]:
     """Every draw of which both answers are there; notes on `candidate` what each meets."""
     for part in chunks(range(len(cases))):
-        ours = candidate.results.completions(map(candidate.key, candidate.draws(part)))
-        theirs = baseline.results.completions(map(baseline.key, baseline.draws(part)))
-        for at in candidate.draws(part):
-            mine = ours.get(candidate.key(at))
-            if mine is None or at in candidate.failures or not candidate.counts(mine):
+        ours = candidate.completions(candidate.draws(part))
+        theirs = baseline.completions(baseline.draws(part))
+        for at, mine in ours.items():
+            if at in candidate.failures:
                 continue
             other = mine
             if candidate.requests[at.case] != baseline.requests[at.case]:
                 numbers = baseline.wanted[at.case]
                 meets = DrawAt(at.case, numbers[at.n % len(numbers)]) if numbers else None
-                found = theirs.get(baseline.key(meets)) if meets else None
+                found = theirs.get(meets) if meets else None
                 if not meets or found is None or meets in baseline.failures:
                     continue
                 other = found

@@ -1,8 +1,8 @@
 """What the store holds of two arms, read back as one row per case for the gate.
 
-Rows are made chunk by chunk and handed on at once. A draw that was planned and is not there is a
-failure with its cause; a case whose request is the same in both arms shares the candidate's
-draws, because the same question has one answer.
+Rows are made chunk by chunk and handed on at once, without reading a text. A draw that was
+planned and is not there is a failure with its cause; a case whose request is the same in both
+arms shares the candidate's draws, because the same question has one answer.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
+from typing import TypeVar
 
 from llmops_cli.core import row
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import ScoreKey
-from llmops_cli.core.result import Completion, Failure, FailureKind, Score
-from llmops_cli.flows.arm import Arm, DrawAt, chunks
-from llmops_cli.flows.scoring import Bound, Scorers, unscored_reason
+from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
+from llmops_cli.flows.arm import Arm, chunks
+from llmops_cli.flows.compact import DrawAt
+from llmops_cli.flows.scoring import Scorers, unscored_reason
 
+T = TypeVar("T")
 UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
 
 
@@ -34,35 +37,37 @@ class MeasuredDraw:
 def measured(
     arm: Arm, cases: Sequence[Case], positions: Sequence[int], scorers: Scorers
 ) -> Iterator[list[MeasuredDraw]]:
-    """For each of `positions`, its wanted draws in order."""
-    found = arm.results.completions(map(arm.key, arm.draws(positions)))
-    keys = [
-        key
-        for at in arm.draws(positions)
-        if (completion := found.get(arm.key(at))) is not None
-        for key in scorers.keys(cases[at.case], completion.digest, arm.beside.get(at))
-    ]
-    scores = arm.results.scores(keys)
+    """For each of `positions`, its wanted draws in order, with their texts."""
+    found = arm.completions(arm.draws(positions))
+    held = _held(arm, found, cases, scorers)
     for position in positions:
+        case = cases[position]
         yield [
-            _measured(
-                arm,
-                at,
-                found.get(arm.key(at)),
-                scorers.due(cases[position], arm.beside.get(at)),
-                scores,
-                cases,
+            MeasuredDraw(
+                outcome=outcome,
+                scores={}
+                if isinstance(outcome, Failure)
+                else _scores(arm, at, case, outcome.digest, scorers, held),
+                unscored={} if isinstance(outcome, Failure) else arm.unscored.get(at, {}),
             )
             for at in arm.draws([position])
+            for outcome in [_outcome(arm, at, found.get(at))]
         ]
 
 
 def arm_rows(arm: Arm, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.Arm]:
     """What `arm` did on each case, in evalset order."""
     for positions in chunks(range(len(cases))):
-        found = measured(arm, cases, positions, scorers)
-        for position, draws in zip(positions, found, strict=True):
-            yield _arm(arm, position, cases[position], draws, scorers)
+        found = arm.briefs(arm.draws(positions))
+        held = _held(arm, found, cases, scorers)
+        for position in positions:
+            case, draws = cases[position], arm.draws([position])
+            yield row.Arm(
+                request=arm.requests[position],
+                facts=case.facts,
+                planned=len(draws),
+                draws=tuple(_draw(arm, at, found.get(at), case, scorers, held) for at in draws),
+            )
 
 
 def confirmed_rows(
@@ -108,59 +113,68 @@ def _beside(mine: row.Arm, other: row.Arm | None, baseline: Arm | None) -> row.A
     return mine if other.request == mine.request else other
 
 
-def _arm(
-    arm: Arm, position: int, case: Case, draws: list[MeasuredDraw], scorers: Scorers
-) -> row.Arm:
-    return row.Arm(
-        request=arm.requests[position],
-        facts=case.facts,
-        planned=len(draws),
-        draws=tuple(
-            _draw(arm, at, draw, scorers.due(case, arm.beside.get(at)))
-            for at, draw in zip(arm.draws([position]), draws, strict=True)
-        ),
-    )
-
-
-def _draw(arm: Arm, at: DrawAt, draw: MeasuredDraw, due: tuple[Bound, ...]) -> row.Draw:
-    outcome = draw.outcome
+def _draw(
+    arm: Arm,
+    at: DrawAt,
+    found: Brief | None,
+    case: Case,
+    scorers: Scorers,
+    held: Mapping[ScoreKey, Score],
+) -> row.Draw:
+    due, outcome = scorers.due(case, arm.beside.get(at)), _outcome(arm, at, found)
     if isinstance(outcome, Failure):
         return row.Draw(failure=outcome, scores={bound.label: None for bound in due})
-    usage = outcome.usage
+    scores = _scores(arm, at, case, outcome.digest, scorers, held)
     return row.Draw(
         output=outcome.digest,
         scores={
-            bound.label: found.value if (found := draw.scores.get(bound.label)) else None
+            bound.label: given.value if (given := scores.get(bound.label)) else None
             for bound in due
         },
         unscored={
             bound.label: unscored_reason(arm, at, bound)
             for bound in due
-            if bound.label not in draw.scores
+            if bound.label not in scores
         },
         finish_reason=outcome.finish_reason,
         cost=outcome.cost,
-        input_tokens=usage.input if usage else None,
-        output_tokens=usage.output if usage else None,
+        input_tokens=outcome.input_tokens,
+        output_tokens=outcome.output_tokens,
         latency=arm.latencies.get(at),
         served_model=outcome.served_model,
     )
 
 
-def _measured(
+def _outcome(arm: Arm, at: DrawAt, found: T | None) -> T | Failure:
+    """What became of a draw: a failure of this run counts before an answer that was held."""
+    failure = arm.failures.get(at)
+    return failure or found or UNMADE
+
+
+def _held(
+    arm: Arm, found: Mapping[DrawAt, Completion | Brief], cases: Sequence[Case], scorers: Scorers
+) -> Mapping[ScoreKey, Score]:
+    """Every score that is held of the answers in `found`."""
+    return arm.results.scores(
+        key
+        for at, answer in found.items()
+        for key in scorers.keys(cases[at.case], answer.digest, arm.beside.get(at))
+    )
+
+
+def _scores(
     arm: Arm,
     at: DrawAt,
-    found: Completion | None,
-    due: tuple[Bound, ...],
-    scores: Mapping[ScoreKey, Score],
-    cases: Sequence[Case],
-) -> MeasuredDraw:
-    if at in arm.failures or found is None or not arm.counts(found):
-        return MeasuredDraw(outcome=arm.failures.get(at, UNMADE), scores={})
+    case: Case,
+    output: str,
+    scorers: Scorers,
+    held: Mapping[ScoreKey, Score],
+) -> Mapping[str, Score]:
+    """The scores of one answer by label: those of this run, and those that are held."""
     given = dict(arm.passing_scores.get(at, {}))
-    for bound in due:
-        key = bound.key(cases[at.case], found.digest, arm.beside.get(at))
-        score = scores.get(key) if bound.kept else None
+    beside = arm.beside.get(at)
+    for bound in scorers.due(case, beside):
+        score = held.get(bound.key(case, output, beside)) if bound.kept else None
         if score is not None:
             given[bound.label] = score
-    return MeasuredDraw(outcome=found, scores=given, unscored=arm.unscored.get(at, {}))
+    return given

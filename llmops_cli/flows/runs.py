@@ -150,13 +150,12 @@ def _cases(each: Pairing) -> Iterator[RunCase]:
 
 
 def _results(each: Pairing, arm: Arm, positions: list[int]) -> Iterator[Entry]:
-    completions = arm.results.completions(map(arm.key, arm.draws(positions)))
-    yield from completions.items()
+    completions = arm.completions(arm.draws(positions))
+    yield from ((arm.key(at), completion) for at, completion in completions.items())
     cases = each.round.cases
     keys = [
         key
-        for at in arm.draws(positions)
-        if (completion := completions.get(arm.key(at))) is not None
+        for at, completion in completions.items()
         for key in each.scorers.keys(cases[at.case], completion.digest, arm.beside.get(at))
     ]
     yield from arm.results.scores(keys).items()

@@ -17,10 +17,10 @@ from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.judge import Judge
 from llmops_cli.core.ports import Results, ScoreKey
-from llmops_cli.core.result import Completion
 from llmops_cli.core.row import Metric
 from llmops_cli.files.template import Options, Templates
-from llmops_cli.flows.arm import Arm, DrawAt, Renders
+from llmops_cli.flows.arm import Arm, Renders
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.registry import scorer_digest, volatile
 
 FindJudge: TypeAlias = Callable[[ScorerKind, Mapping[str, Json]], Judge]
@@ -202,10 +202,12 @@ def unscored_reason(arm: Arm, at: DrawAt, bound: Bound) -> str:
 
 
 def missing_scores(
-    results: Results, wanted: Sequence[tuple[Case, Completion]], scorers: Scorers
+    results: Results, wanted: Sequence[tuple[Case, str]], scorers: Scorers
 ) -> list[int]:
-    """Positions in `wanted` where a due score is not held, and can be given without a call."""
-    keys = [scorers.keys(case, completion.digest) for case, completion in wanted]
+    """Positions in `wanted`, cases with their answers' digests, where a due score is not held
+    and can be given without a call.
+    """
+    keys = [scorers.keys(case, output) for case, output in wanted]
     held = results.scores([key for each in keys for key in each])
     return [
         at

@@ -17,7 +17,7 @@ from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.digest import Json, short
 from llmops_cli.core.errors import UnknownName
-from llmops_cli.core.ports import Identifies, Provider, World, untold
+from llmops_cli.core.ports import Provider, Records, World, untold
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import SUBJECT
@@ -26,6 +26,7 @@ from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
+from llmops_cli.flows.recorded import as_called
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
@@ -132,12 +133,13 @@ class Workspace:
         """
         return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
-    def records(self, model: Model) -> Identifies | None:
-        """Where the answers of `model` are named by their own digest; None where they are not."""
+    def records(self, model: Model) -> Records | None:
+        """Where the answers of `model` are recorded; None where it is called."""
         kind = self.provider(model)
         if kind.records is None:
             return None
-        return self.stack.enter_context(open_records(kind)(model, self.root))
+        enter = as_called(model, self.redact)
+        return self.stack.enter_context(open_records(kind)(model, self.root, enter))
 
     def results_of(self, model: Model) -> ResultsStore:
         """Where the answers of `model` are kept."""

@@ -42,8 +42,14 @@ class Answer:
 
     said: Mapping[str, Json]
     """`text`, and those of `BESIDE` that the record has."""
-    identity: str
-    """The digest of all that is said."""
+
+    @property
+    def identity(self) -> str:
+        """The digest of all that is said. Raises `Malformed` for what has none."""
+        try:
+            return digest("llmops/record/v1", self.said)
+        except NotCanonical as error:
+            raise Malformed(str(error)) from error
 
     @classmethod
     def in_record(cls, record: Mapping[str, Json], field: str) -> Answer | None:
@@ -61,10 +67,7 @@ class Answer:
         assert isinstance(holder, Mapping)
         beside = {name: holder[name] for name in BESIDE if holder.get(name) is not None}
         said: dict[str, Json] = {"text": carried(text), **beside}
-        try:
-            answer = cls(said=said, identity=digest("llmops/record/v1", said))
-        except NotCanonical as error:
-            raise Malformed(str(error)) from error
+        answer = cls(said=said)
         if beside:
             answer.completion()
         return answer

@@ -8,12 +8,16 @@ Invariants: a record is named by the digest of what it says about one answer, no
 the file, so moving lines changes no key; every line is checked before the first answer is given;
 memory does not grow with the file, whose index is a temporary SQLite database that spills to disk
 by itself; a replayed answer has no latency, because nothing was called just now.
+
+A run reads what its prompts were answered (`core.ports.Records`); `open_replay` is the provider
+for whoever asks for one answer at a time.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +25,9 @@ from typing import BinaryIO, NamedTuple, Self
 
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import Location, Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import Record, World
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.core.result import Brief, Completion, Failure, FailureKind
 from llmops_cli.providers.records import Answer, at_path, carried, parsed
 from llmops_cli.providers.said import Malformed
 
@@ -32,14 +36,18 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA cache_size = -32768;
-CREATE TABLE record (key TEXT PRIMARY KEY, line INTEGER, start INTEGER, identity TEXT);
+CREATE TABLE record (
+    key TEXT PRIMARY KEY, line INTEGER, start INTEGER, identity TEXT, brief TEXT);
 """
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_DECODE = json.JSONDecoder().decode
 
 
 @asynccontextmanager
 async def open_replay(model: Model, world: World) -> AsyncIterator[Recorded]:
     """The records of `model`, readable while the context is open. Raises as `Recorded` does."""
     with Recorded(model, world.root) as records:
+        records.index_identities()
         yield records
 
 
@@ -49,9 +57,15 @@ class Recorded:
     `root` is the project's folder. Raises `Refused`, with file and line, for a file outside the
     project and for what would make an answer doubtful: a line that is no JSON object, an id that
     is missing or stands twice, a malformed answer. A record whose text is null or absent is none.
+
+    `enter` makes of a recorded answer what a call would have given; without it only `identity`
+    and `complete` are there.
     """
 
-    def __init__(self, model: Model, root: Path) -> None:
+    def __init__(
+        self, model: Model, root: Path, enter: Callable[[Completion], Completion] | None = None
+    ) -> None:
+        self._enter = enter
         self._layout = Layout.of(model)
         self._file = _opened(root, self._layout.file)
         self._index = sqlite3.connect("")
@@ -62,13 +76,43 @@ class Recorded:
             self.close()
             raise
 
-    def identity(self, case: str, request: Request) -> str | None:
-        """The digest of the record that answers `case`; None where none does."""
+    def find(self, case: str, request: Request) -> Record | None:
+        """The record that answers `case`; None where none does."""
         found = self._index.execute(
-            "SELECT identity FROM record WHERE key = ?",
+            "SELECT rowid, identity FROM record WHERE key = ?",
             (case if self._layout.by == "case" else _messages_key(request),),
         ).fetchone()
-        return None if found is None else str(found[0])
+        return None if found is None else Record(*found)
+
+    def identity(self, case: str, request: Request) -> str | None:
+        """The digest of the record that answers `case`; None where none does."""
+        found = self.find(case, request)
+        return None if found is None else found.identity
+
+    def briefs(self, places: Iterable[int]) -> list[Brief]:
+        """What a verdict needs of the answers at `places`."""
+        query = "SELECT brief FROM record WHERE rowid = ?"
+        rows = (self._index.execute(query, (place,)).fetchone() for place in places)
+        return [Brief(*_DECODE(brief)) for (brief,) in rows]
+
+    def completion(self, place: int) -> Completion:
+        """The whole answer at `place`. Raises `Refused` where it is no longer what it was."""
+        assert self._enter is not None
+        query = "SELECT start, brief FROM record WHERE rowid = ?"
+        start, brief = self._index.execute(query, (place,)).fetchone()
+        self._file.seek(start)
+        answer = self._answer(self._file.readline())
+        found = None if answer is None else self._enter(answer.completion())
+        if found is None or found.digest != Brief(*_DECODE(brief)).digest:
+            raise Refused(
+                f"{self._layout.file} changed while it was being read",
+                hint="run the same command again",
+            )
+        return found
+
+    def index_identities(self) -> None:
+        """Makes answers quick to find by their identity, for `complete`."""
+        self._index.execute("CREATE INDEX by_identity ON record (identity)")
 
     async def complete(self, request: Request) -> Completion | Failure:
         """The recorded answer that `request.identity` names."""
@@ -99,35 +143,40 @@ class Recorded:
 
     def _read_all(self) -> None:
         """Check every line, index those that answer."""
-        start = 0
-        for number, line in enumerate(self._file, start=1):
-            if line.strip():
-                self._add(line, number, start)
-            start += len(line)
-        self._index.execute("CREATE INDEX by_identity ON record (identity)")
+        last: _Row | None = None
 
-    def _add(self, line: bytes, number: int, start: int) -> None:
+        def rows() -> Iterator[_Row]:
+            nonlocal last
+            start = 0
+            for number, line in enumerate(self._file, start=1):
+                if line.strip() and (last := self._row(line, number, start)) is not None:
+                    yield last
+                start += len(line)
+
+        try:
+            self._index.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows())
+        except sqlite3.IntegrityError as error:
+            assert last is not None
+            (first,) = self._index.execute(
+                "SELECT line FROM record WHERE key = ?", (last.key,)
+            ).fetchone()
+            raise Refused(
+                f"{self._at(last.line)}: a second record for the {self._layout.by} of line {first}",
+                hint="keep one record of each: which of two answers is meant cannot be known",
+            ) from error
+
+    def _row(self, line: bytes, number: int, start: int) -> _Row | None:
+        """The index's row of one line; None where the line holds no answer."""
         try:
             record = parsed(line.removeprefix(_BYTE_ORDER_MARK))
             key = self._layout.key(record)
             answer = Answer.in_record(record, self._layout.field)
+            if answer is None:
+                return None
+            brief = _ENCODE(self._enter(answer.completion()).brief) if self._enter else None
+            return _Row(key, number, start, answer.identity, brief)
         except Malformed as error:
             raise Refused(f"{self._at(number)}: {error}") from error
-        if answer is None:
-            return
-        try:
-            self._index.execute(
-                "INSERT INTO record VALUES (?, ?, ?, ?)",
-                (key, number, start, answer.identity),
-            )
-        except sqlite3.IntegrityError as error:
-            (first,) = self._index.execute(
-                "SELECT line FROM record WHERE key = ?", (key,)
-            ).fetchone()
-            raise Refused(
-                f"{self._at(number)}: a second record for the {self._layout.by} of line {first}",
-                hint="keep one record of each: which of two answers is meant cannot be known",
-            ) from error
 
     def _at(self, number: int) -> Location:
         return Location(path=self._layout.file, line=number)
@@ -147,6 +196,16 @@ class Recorded:
 
     def _no_record(self, why: str) -> Failure:
         return Failure(kind=FailureKind.NO_RECORD, message=f"{self._layout.file} {why}")
+
+
+class _Row(NamedTuple):
+    """One record in the index."""
+
+    key: str
+    line: int
+    start: int
+    identity: str
+    brief: str | None
 
 
 class Layout(NamedTuple):

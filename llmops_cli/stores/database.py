@@ -31,6 +31,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE ingested (source BLOB PRIMARY KEY) WITHOUT ROWID",
         "CREATE TABLE quarantine (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB)",
     ),
+    (  # NULL in rows of format 1: what they would hold is read from `value`
+        "ALTER TABLE completions ADD COLUMN brief BLOB",
+        "ALTER TABLE completions ADD COLUMN brief_checksum BLOB",
+    ),
 )
 """Step i brings a store of format i to format i + 1."""
 

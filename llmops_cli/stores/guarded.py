@@ -19,6 +19,7 @@ from llmops_cli.stores.database import NotWritable, is_damaged, move_aside, open
 FILE_NAME = "results.sqlite3"
 
 Columns: TypeAlias = tuple[bytes | str | int, ...]
+Row: TypeAlias = tuple[bytes | str | int | None, ...]
 T = TypeVar("T")
 
 
@@ -37,11 +38,11 @@ class GuardedDatabase:
                 self.notes.append(str(trouble))
         self._connection = self._opened()
 
-    def execute(self, statement: str, columns: Columns = ()) -> sqlite3.Cursor:
+    def execute(self, statement: str, columns: Row = ()) -> sqlite3.Cursor:
         """One statement, inside `reading` or `writing`."""
         return self._connection.execute(statement, columns)
 
-    def executemany(self, statement: str, rows: Iterable[Columns]) -> None:
+    def executemany(self, statement: str, rows: Iterable[Row]) -> None:
         """One statement for many rows, inside `writing`."""
         self._connection.executemany(statement, rows)
 

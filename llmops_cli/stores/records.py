@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, NotCanonical
 from llmops_cli.core.result import (
+    Brief,
     Completion,
     Failure,
     FailureKind,
@@ -25,6 +26,9 @@ from llmops_cli.core.result import (
     Usage,
 )
 
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_DECODE = json.JSONDecoder().decode
+
 
 class BadRecord(ValueError):
     """A stored record that is not what this version writes."""
@@ -32,13 +36,13 @@ class BadRecord(ValueError):
 
 def to_bytes(record: Mapping[str, Json]) -> bytes:
     """Compact ASCII JSON with sorted keys: a lone surrogate or a NUL in a text survives it."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODE(record).encode()
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
     """The record in `content`. Raises `BadRecord` where it is no JSON object."""
     try:
-        record = json.loads(content.decode())  # quicker than bytes, whose encoding it guesses
+        record = _DECODE(content.decode())  # quicker than bytes, whose encoding it guesses
     except (ValueError, RecursionError) as error:
         raise BadRecord(f"not JSON: {error}") from error
     if type(record) is not dict:
@@ -86,6 +90,22 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
     if completion.text is None and completion.known_digest is None:
         raise BadRecord("a completion with neither text nor digest")
     return completion
+
+
+def brief_bytes(completion: Completion) -> bytes | None:
+    """What a verdict needs of `completion`, as a JSON list; None where nothing can name it."""
+    try:
+        return _ENCODE(completion.brief).encode()
+    except NotCanonical:
+        return None
+
+
+def brief_of(content: bytes) -> Brief:
+    """The brief in `content`. Raises `BadRecord`."""
+    try:
+        return Brief(*_DECODE(content.decode()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRecord(f"not a completion in brief: {error}") from error
 
 
 def failure_record(failure: Failure) -> dict[str, Json]:

@@ -22,10 +22,12 @@ from typing import TypeAlias, TypeVar
 
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.result import Completion, Purpose, Score
-from llmops_cli.stores.guarded import FILE_NAME, Columns, GuardedDatabase
+from llmops_cli.core.result import Brief, Completion, Purpose, Score
+from llmops_cli.stores.guarded import FILE_NAME, Columns, GuardedDatabase, Row
 from llmops_cli.stores.records import (
     BadRecord,
+    brief_bytes,
+    brief_of,
     checksum,
     completion_of,
     completion_record,
@@ -41,9 +43,15 @@ GROUP = 500
 """Scores that wait at most before they are written."""
 
 _PUT_COMPLETION = """
-    INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-    SET origin = excluded.origin, whole = 1, value = excluded.value, checksum = excluded.checksum
+    INSERT INTO completions (request, purpose, n, origin, whole, value, checksum,
+                             brief, brief_checksum)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET origin = excluded.origin, whole = 1, value = excluded.value, checksum = excluded.checksum,
+        brief = excluded.brief, brief_checksum = excluded.brief_checksum
     WHERE completions.whole = 0 AND excluded.whole = 1"""
+_GET_BRIEF = (
+    "SELECT brief, brief_checksum FROM completions WHERE request = ? AND purpose = ? AND n = ?"
+)
 _GET_COMPLETION = (
     "SELECT value, checksum FROM completions WHERE request = ? AND purpose = ? AND n = ?"
 )
@@ -108,6 +116,16 @@ class ResultsStore:
         def read() -> dict[DrawKey, Completion]:
             found = ((key, self._held(columns)) for key, columns in wanted)
             return {key: completion for key, completion in found if completion is not None}
+
+        return self._read(read)
+
+    def briefs(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Brief]:
+        """Those of `keys` that are held, without their texts."""
+        wanted = [(key, _draw_columns(key)) for key in keys]
+
+        def read() -> dict[DrawKey, Brief]:
+            found = ((key, self._brief(columns)) for key, columns in wanted)
+            return {key: brief for key, brief in found if brief is not None}
 
         return self._read(read)
 
@@ -233,6 +251,18 @@ class ResultsStore:
     def _held(self, columns: Columns) -> Completion | None:
         return self._found(_GET_COMPLETION, _DROP_COMPLETION, columns, _completion)
 
+    def _brief(self, columns: Columns) -> Brief | None:
+        """What a verdict needs of the completion at `columns`; of an old row, from its value."""
+        row = self._db.execute(_GET_BRIEF, columns).fetchone()
+        if row is None:
+            return None
+        content, check = row
+        if isinstance(content, bytes) and check == checksum(columns, content):
+            with suppress(BadRecord):
+                return brief_of(content)
+        held = self._held(columns)
+        return None if held is None else held.brief
+
     def _found(
         self, get: str, drop: str, columns: Columns, parse: Callable[[bytes], T]
     ) -> T | None:
@@ -297,9 +327,9 @@ def _score_columns(key: ScoreKey) -> tuple[bytes, bytes, bytes]:
     return _blob(key.scorer), _blob(key.facts), _blob(key.output)
 
 
-def _completion_row(key: DrawKey, completion: Completion, origin: int | None = None) -> Columns:
+def _completion_row(key: DrawKey, completion: Completion, origin: int | None = None) -> Row:
     columns = _draw_columns(key)
-    value = to_bytes(completion_record(completion))
+    value, brief = to_bytes(completion_record(completion)), brief_bytes(completion)
     whole = int(completion.text is not None)
     return (
         *columns,
@@ -307,6 +337,8 @@ def _completion_row(key: DrawKey, completion: Completion, origin: int | None = N
         whole,
         value,
         checksum(columns, value),
+        brief,
+        None if brief is None else checksum(columns, brief),
     )
 
 

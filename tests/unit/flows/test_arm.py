@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.prompt import Model
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.flows.arm import Arm, DrawAt, chunks
+from llmops_cli.flows.arm import Arm, chunks
+from llmops_cli.flows.compact import DrawAt
+from llmops_cli.flows.recorded import as_called
+from llmops_cli.providers.replay import Recorded
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.unit.flows.test_planning import CASES, NEW, OLD, TARGET, an_arm, answered
 
 CUT = Failure(kind=FailureKind.NOT_ATTEMPTED, message="interrupted")
 
 
-class Recorded:
-    """Answers to the first case alone."""
-
-    def identity(self, case: str, request: object) -> str | None:
-        return "the record" if case == "one" else None
+@pytest.fixture
+def recorded(store: ResultsStore, tmp_path: Path) -> Iterator[Arm]:
+    """An arm whose file answers the first case alone."""
+    (tmp_path / "said.jsonl").write_text('{"id": "one", "text": "1"}\n', encoding="utf-8")
+    model = Model(name="old", provider="replay", model="old", options={"file": "said.jsonl"})
+    arm = an_arm(store, cases=())
+    with Recorded(model, tmp_path, as_called(model, Redactor())) as records:
+        arm.records = records
+        arm.address(CASES)
+        arm.wanted = [(0,), (0, 1), (0,)]
+        yield arm
 
 
 @pytest.fixture
@@ -75,21 +87,23 @@ def test_drawing_anew_forgets_failures_and_pools_no_longer(arm: Arm) -> None:
     assert (arm.not_before, arm.renewed, arm.pools, arm.failures) == (NEW, True, False, {})
 
 
-def test_a_case_without_a_record_fails_and_is_never_called(store: ResultsStore) -> None:
-    arm = an_arm(store, cases=())
-    arm.records = Recorded()
-    arm.address(CASES)
-    arm.wanted = [(0,), (0, 1), (0,)]
-    assert [arm.unanswerable(case, at) for at, case in enumerate(CASES)] == [False, True, True]
-    assert set(arm.failures) == {DrawAt(1, 0), DrawAt(1, 1), DrawAt(2, 0)}
-    assert {each.kind for each in arm.failures.values()} == {FailureKind.NO_RECORD}
+def test_a_case_without_a_record_fails_and_is_never_called(recorded: Arm) -> None:
+    unanswerable = [recorded.unanswerable(case, at) for at, case in enumerate(CASES)]
+    assert unanswerable == [False, True, True]
+    assert set(recorded.failures) == {DrawAt(1, 0), DrawAt(1, 1), DrawAt(2, 0)}
+    assert {each.kind for each in recorded.failures.values()} == {FailureKind.NO_RECORD}
 
 
-def test_a_recorded_answer_is_part_of_the_request(store: ResultsStore) -> None:
-    plain, recorded = an_arm(store), an_arm(store, cases=())
-    recorded.records = Recorded()
-    recorded.address(CASES)
-    assert plain.requests[0] != recorded.requests[0]
+def test_a_recorded_answer_is_part_of_the_request(store: ResultsStore, recorded: Arm) -> None:
+    assert an_arm(store).requests[0] != recorded.requests[0]
+
+
+def test_a_recorded_answer_is_held_whatever_the_store_holds(recorded: Arm) -> None:
+    recorded.not_before = OLD
+    draws = recorded.draws([0, 1, 2])
+    (whole,) = recorded.completions(draws).values()
+    assert (whole.text, whole.latency) == ("1", None)
+    assert recorded.briefs(draws) == {DrawAt(0, 0): whole.brief}
 
 
 def test_chunks_are_whole_and_in_order() -> None:

@@ -11,7 +11,8 @@ from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.ports import DrawKey
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.flows.arm import Arm
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.desk import Desk
 from llmops_cli.flows.execute import execute
 from llmops_cli.flows.planning import plan_arm

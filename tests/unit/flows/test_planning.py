@@ -12,7 +12,8 @@ from llmops_cli.core.ports import DrawKey
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall
 from llmops_cli.files.template import Templates
-from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.flows.arm import Arm
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.registry import catalogue

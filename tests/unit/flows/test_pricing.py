@@ -78,7 +78,8 @@ def test_a_missing_record_is_told_before_the_run(project: Project) -> None:
         ),
     )
     (evalset,) = plan(project).prompts[0].evalsets
-    assert (evalset.arms[0].unanswerable, evalset.arms[0].calls) == (2, CASES - 2)
+    arm = evalset.arms[0]
+    assert (arm.unanswerable, arm.held, arm.calls) == (2, CASES - 2, 0)
 
 
 def test_what_the_evalset_can_show_is_said(project: Project) -> None:

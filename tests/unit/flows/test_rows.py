@@ -9,7 +9,8 @@ import pytest
 
 from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
-from llmops_cli.flows.arm import Arm, DrawAt
+from llmops_cli.flows.arm import Arm
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers

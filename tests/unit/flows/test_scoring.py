@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
-from llmops_cli.flows.arm import DrawAt
+from llmops_cli.flows.compact import DrawAt
 from llmops_cli.flows.desk import Desk, score_draw
 from llmops_cli.flows.scoring import Scorers, missing_scores, unscored_reason
 from llmops_cli.registry import catalogue
@@ -117,11 +117,11 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
     case = a_case("one")
     scorers, arm, at = bound([case], EXACT), an_arm(store, cases=[case]), DrawAt(0, 0)
     completion = Completion(text="one")
-    assert missing_scores(store, [(case, completion)], scorers) == [0]
+    assert missing_scores(store, [(case, completion.digest)], scorers) == [0]
     desk = Desk(code={"exact": exact})
     for _ in range(2):
         asyncio.run(score_draw(arm, at, case, completion, scorers=scorers, desk=desk))
-    assert missing_scores(store, [(case, completion)], scorers) == []
+    assert missing_scores(store, [(case, completion.digest)], scorers) == []
     (key,) = scorers.keys(case, completion.digest)
     assert store.scores([key])[key].value == 1.0
 

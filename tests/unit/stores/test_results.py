@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import Refused, Unmeasured
-from llmops_cli.core.result import Completion, Score, ToolCall
+from llmops_cli.core.result import Completion, Score, ToolCall, Usage
 from llmops_cli.stores.results import FILE_NAME, open_results
 from tests.unit.stores.values import answer, draw_key, named, score_key
 
@@ -226,6 +227,88 @@ def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         assert database.execute("SELECT count(*) FROM completions").fetchone() == (1,)
     database.close()
+
+
+FORMAT_1 = (
+    """CREATE TABLE completions (
+        request BLOB NOT NULL, purpose TEXT NOT NULL, n INTEGER NOT NULL,
+        origin INTEGER NOT NULL, whole INTEGER NOT NULL,
+        value BLOB NOT NULL, checksum BLOB NOT NULL,
+        UNIQUE (request, purpose, n))""",
+    """CREATE TABLE scores (
+        scorer BLOB NOT NULL, facts BLOB NOT NULL, output BLOB NOT NULL,
+        value BLOB NOT NULL, checksum BLOB NOT NULL,
+        PRIMARY KEY (scorer, facts, output)) WITHOUT ROWID""",
+    "CREATE TABLE ingested (source BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE quarantine (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB)",
+    "PRAGMA application_id = 1819045231",
+    "PRAGMA user_version = 1",
+)
+"""The store of November 2026, before briefs were kept beside completions."""
+
+
+def of_format_1(folder: Path) -> None:
+    """A store as it was then, with one answer to "q" and its score, byte for byte."""
+    draw, score = draw_key("q"), score_key("q")
+    request = bytes.fromhex(draw.request.removeprefix("sha256:"))
+    digests = (score.scorer, score.facts, score.output)
+    marked = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in digests)
+    said = b'{"at":"2026-11-20T12:00:00.000+00:00","cost":0.5,"text":"old","usage":[3,2,0]}'
+    given = b'{"value":1.0}'
+    with sqlite3.connect(folder / FILE_NAME) as database:
+        for statement in FORMAT_1:
+            database.execute(statement)
+        check = hashlib.blake2b(b"\0".join([request, b"gate", b"0", said]), digest_size=16)
+        row = (request, "gate", 0, 0, 1, said, check.digest())
+        database.execute("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        check = hashlib.blake2b(b"\0".join([*marked, given]), digest_size=16)
+        database.execute(
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)", (*marked, given, check.digest())
+        )
+    database.close()
+
+
+def test_a_store_of_an_older_llmops_is_brought_forward_with_all_it_holds(tmp_path: Path) -> None:
+    of_format_1(tmp_path)
+    old = Completion(
+        text="old", at="2026-11-20T12:00:00.000+00:00", cost=0.5, usage=Usage(input=3, output=2)
+    )
+    with open_results(tmp_path) as store:
+        assert store.briefs([draw_key("q")]) == {draw_key("q"): old.brief}
+        assert store.completions([draw_key("q")]) == {draw_key("q"): old}
+        assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
+        store.put_completion(draw_key("r"), answer())
+        assert store.notes == ()
+    with open_results(tmp_path) as store:
+        found = store.briefs([draw_key("q"), draw_key("r")])
+        assert found == {draw_key("q"): old.brief, draw_key("r"): answer().brief}
+
+
+def test_a_brief_is_what_a_verdict_needs_of_a_completion(tmp_path: Path) -> None:
+    whole = replace(answer(), usage=Usage(input=3, output=2), cost=0.5, served_model="m")
+    known = Completion(text=None, known_digest=named("elsewhere"))
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), whole)
+        store.put_completion(draw_key("r"), known)
+        found = store.briefs([draw_key("q"), draw_key("r"), draw_key("nothing")])
+        assert found == {draw_key("q"): whole.brief, draw_key("r"): known.brief}
+        brief = found[draw_key("q")]
+        assert (brief.digest, brief.whole, brief.cost) == (whole.digest, True, 0.5)
+        assert (brief.input_tokens, brief.output_tokens, brief.served_model) == (3, 2, "m")
+        assert found[draw_key("r")][:2] == (named("elsewhere"), False)
+        store.put_completion(draw_key("r"), whole)
+        assert store.briefs([draw_key("r")]) == {draw_key("r"): whole.brief}
+
+
+@pytest.mark.parametrize("written", [b'["sha256:00",1]', b"[1", "text, not bytes", None])
+def test_a_damaged_brief_is_read_from_the_completion(tmp_path: Path, written: object) -> None:
+    with open_results(tmp_path) as store:
+        store.put_completion(draw_key("q"), answer())
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute("UPDATE completions SET brief = ?", (written,))
+    database.close()
+    with open_results(tmp_path) as store:
+        assert store.briefs([draw_key("q")]) == {draw_key("q"): answer().brief}
 
 
 def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
