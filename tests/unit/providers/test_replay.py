@@ -18,8 +18,9 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
-from llmops_cli.providers.records import Malformed, parsed
+from llmops_cli.providers.records import parsed
 from llmops_cli.providers.replay import Recorded, open_replay
+from llmops_cli.providers.said import Malformed
 
 QUESTION = Request(
     provider="replay", model="old", messages=(Message(role="user", content="What is 6 times 7?"),)
