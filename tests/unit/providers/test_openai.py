@@ -19,13 +19,13 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.access import Access
+from llmops_cli.providers.answers import completion
 from llmops_cli.providers.chat import body
 from llmops_cli.providers.openai import (
     BASE_URL,
     KNOWN,
     OURS,
     OpenAI,
-    completion,
     open_openai,
 )
 from llmops_cli.providers.openai_sdk import endpoint

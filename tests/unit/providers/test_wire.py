@@ -146,7 +146,7 @@ def test_an_exception_becomes_a_sentence_about_the_host(
 
 def test_every_status_has_one_place_and_no_4xx_but_the_passing_ones_is_asked_again() -> None:
     again = {status for status, (_, retryable) in STATUSES.items() if retryable}
-    assert again == {408, 409, 429, 499, 500, 502, 503, 504, 529}
+    assert again == {408, 409, 424, 429, 499, 500, 502, 503, 504, 529}
     assert {kind for kind, _ in STATUSES.values()} <= set(FailureKind)
 
 
