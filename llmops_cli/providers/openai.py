@@ -8,18 +8,19 @@ SDK sends (record 0004).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
+from llmops_cli.core.result import Completion, Failure
 from llmops_cli.providers.access import Access, access, known_parameters
+from llmops_cli.providers.answers import completion, filtered
 from llmops_cli.providers.chat import body
-from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusable
+from llmops_cli.providers.wire import Filtered, Wire, open_wire
 
 BASE_URL = "https://api.openai.com/v1"
 OURS = frozenset({"model", "messages", "tools", "response_format", "stream", "stream_options", "n"})
@@ -66,6 +67,8 @@ class OpenAI:
     async def complete(self, request: Request) -> Completion | Failure:
         """One attempt at one call."""
         answer = await self._wire.post(body(request))
+        if isinstance(answer, Filtered):
+            return filtered()
         return answer if isinstance(answer, Failure) else completion(answer)
 
 
@@ -100,53 +103,3 @@ async def _endpoint(given: Access, world: World) -> tuple[str, dict[str, str]]:
         **given.headers,
     }
     return f"{given.base_url.rstrip('/')}/chat/completions", headers
-
-
-def completion(answer: Mapping[str, Any]) -> Completion | Failure:
-    """The first choice of an answer, or why there is none."""
-    choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        return unusable("it has no choices")
-    finish = choice.get("finish_reason")
-    if not isinstance(finish, str) or not finish:
-        return unusable("it has no finish_reason")
-    refusal, content = message.get("refusal"), message.get("content")
-    refused = isinstance(refusal, str) and bool(refusal)
-    text = refusal if refused else content
-    if text is not None and not isinstance(text, str):
-        return unusable(f"its content is a {type(text).__name__}")
-    try:
-        calls = tuple(
-            ToolCall(
-                name=str(call["function"]["name"]),
-                arguments=arguments(call["function"].get("arguments")),
-            )
-            for call in message.get("tool_calls") or ()
-        )
-    except (KeyError, TypeError, AttributeError):
-        return unusable("its tool calls are not those of the API")
-    return Completion(
-        text=text or "",
-        tool_calls=calls,
-        finish_reason="refusal" if refused and finish == "stop" else finish,
-        usage=_usage(answer.get("usage")),
-        served_model=_text(answer.get("model")),
-        fingerprint=_text(answer.get("system_fingerprint")),
-    )
-
-
-def _usage(reported: object) -> Usage | None:
-    if not isinstance(reported, Mapping):
-        return None
-    into, out = count(reported.get("prompt_tokens")), count(reported.get("completion_tokens"))
-    if into is None or out is None:
-        return None
-    details = reported.get("prompt_tokens_details")
-    cached = count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
-    return Usage(input=into, output=out, cached_input=min(cached or 0, into))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

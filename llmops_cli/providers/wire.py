@@ -12,7 +12,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
@@ -23,11 +23,10 @@ from aiohttp.abc import AbstractResolver
 
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.saying import Complaint, complaint, refusal
 from llmops_cli.providers.trouble import (
     CONNECTING,
-    NAMED,
     SHOWN,
-    STATUSES,
     Endpoint,
     refused,
     translated,
@@ -76,6 +75,16 @@ class Wire:
         if not 200 <= response.status < 300:
             return _refusal(response, raw, self._endpoint)
         return _answer(response, raw, self._endpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filtered(Failure):
+    """A prompt that a content filter stopped before any model saw it."""
+
+    @classmethod
+    def of(cls, failure: Failure) -> Filtered:
+        """`failure`, known to be the filter's."""
+        return cls(kind=failure.kind, message=failure.message, status=failure.status)
 
 
 @asynccontextmanager
@@ -161,30 +170,36 @@ def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -
             message=f"the server redirects to {where!r} ({status}), which is not followed",
             status=status,
         )
-    error = _error_in(_parsed(raw))
-    return refused(
+    said = refusal(_parsed(raw))
+    failure = refused(
         status,
-        _words(error) or _shown(raw) or (response.reason or ""),
+        said.words or _shown(raw) or (response.reason or ""),
         endpoint,
-        named=_named(error),
-        wait=retry_after(response.headers),
+        named=said.status,
+        wait=retry_after(response.headers) or said.wait,
     )
+    return Filtered.of(failure) if said.filtered and status == 400 else failure
 
 
 def _answer(
     response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint
 ) -> dict[str, Any] | Failure:
     parsed = _parsed(raw)
+    said = complaint(parsed)
+    if said is not None:
+        return _complained(said, raw, endpoint, wait=retry_after(response.headers))
     if not isinstance(parsed, dict):
         kind = response.headers.get("content-type", "no content type").split(";")[0]
         size = f"{len(raw)} bytes, {short(digest_bytes(raw))}"
         where = endpoint.told("{url}")
         return _unreadable(f"{where} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
-    error = _error_in(parsed)
-    if error:
-        wait, named = retry_after(response.headers), _named(error) or 500
-        return refused(200, _words(error) or _shown(raw), endpoint, named=named, wait=wait)
     return cast("dict[str, Any]", parsed)
+
+
+def _complained(said: Complaint, raw: bytes, endpoint: Endpoint, *, wait: float | None) -> Failure:
+    """An error that came with a status of success."""
+    words, named = said.words or _shown(raw), said.status or 500
+    return refused(200, words, endpoint, named=named, wait=wait or said.wait)
 
 
 def unusable(what: str) -> Failure:
@@ -206,27 +221,6 @@ def _parsed(raw: bytes) -> Json:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _error_in(parsed: Json) -> Json:
-    return parsed.get("error") if isinstance(parsed, Mapping) else None
-
-
-def _named(error: Json) -> int | None:
-    """The status that an error object stands for, by its code or type."""
-    if not isinstance(error, Mapping):
-        return None
-    for name in (error.get("code"), error.get("type")):
-        if isinstance(name, int) and name in STATUSES:
-            return name
-        if isinstance(name, str) and (name in NAMED or name.isdigit()):
-            return NAMED.get(name) or int(name)
-    return None
-
-
-def _words(error: Json) -> str:
-    said = error.get("message") if isinstance(error, Mapping) else error
-    return " ".join(said.split())[:SHOWN] if isinstance(said, str) else ""
 
 
 def _shown(raw: bytes, limit: int = SHOWN) -> str:
