@@ -124,6 +124,8 @@ class ProviderKind:
     options: Mapping[str, Option] = field(default_factory=dict)
     structured: bool = False
     """It can hold an answer to a JSON schema."""
+    embeds: bool = False
+    """It answers requests of the format `embedding`."""
     deterministic: bool = False
     """The same request always gets the same answer: one baseline draw is enough."""
     offline: bool = False

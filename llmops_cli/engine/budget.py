@@ -123,5 +123,6 @@ def ceiling(request: Request) -> Usage:
         for message in request.messages
     )
     named = (request.parameters.get(name) for name in _MAXIMA)
-    output = next((each for each in named if isinstance(each, int)), ASSUMED_OUTPUT)
+    assumed = 0 if request.response_format == "embedding" else ASSUMED_OUTPUT
+    output = next((each for each in named if isinstance(each, int)), assumed)
     return Usage(input=characters // 3 + 4 * len(request.messages) + 8, output=output)

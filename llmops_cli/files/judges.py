@@ -44,7 +44,7 @@ class Judges:
         provider = self._catalogue.providers[model.provider]
         return Judge(
             target=Target(prompt=prompt, model=model),
-            embeddings=self._model(embeddings) if embeddings else None,
+            embeddings=self._embedding_model(embeddings) if embeddings else None,
             structured=provider.structured and prompt.response_format != "text",
         )
 

@@ -51,6 +51,11 @@ class Anthropic:
     def check(self, request: Request) -> None:
         """Raises `Refused` for parameters and formats that the API does not have."""
         _check_parameters(self._name, request.parameters)
+        if request.response_format == "embedding":
+            raise Refused(
+                f"{self._name}: anthropic has no embeddings",
+                hint="name a model of a provider that has: openai, vllm or embedded",
+            )
         if request.response_format == "json_object":
             raise Refused(
                 f"{self._name}: anthropic has no response format json_object",

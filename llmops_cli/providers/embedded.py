@@ -5,12 +5,16 @@ few-shot turns, the answer is the assistant turn behind the most similar user tu
 the sentence of the prompt that is most similar to the last user turn. So it reads the prompt, and
 better examples make better answers, which is what first steps, tests and demos need of a model.
 
+Asked for an embedding, it counts words: texts that share words are near each other, texts that say
+the same in other words are not. That is a lexical embedding, of 256 numbers and length 1.
+
 Invariants: the same messages get the same answer on every machine; ties go to the turn or sentence
 that stands first; parameters, tools and response formats are not understood and change nothing.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -19,6 +23,7 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
+from zlib import crc32
 
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Message, Model, Request
@@ -26,6 +31,9 @@ from llmops_cli.core.result import Completion, Usage
 
 REVISION = "embedded-bm25-1"
 """Raised whenever the same messages may get another answer: part of every request's key."""
+
+DIMENSIONS = 256
+"""Of an embedding: words meet in one of them by chance, and signs let that cancel out."""
 
 REMEMBERED = 16
 """Contexts kept indexed: few-shot turns are the same for every case of an evalset."""
@@ -52,6 +60,8 @@ class Embedded:
         self._recall = lru_cache(maxsize=REMEMBERED)(Memory)
 
     async def complete(self, request: Request) -> Completion:
+        if request.response_format == "embedding":
+            return _embedding(_text(request.messages[-1]))
         turns = tuple((each.role, _text(each)) for each in request.messages)
         context, question = _divided(turns)
         memory = self._recall(context)
@@ -63,6 +73,29 @@ class Embedded:
             cost=0.0,
             served_model=REVISION,
         )
+
+
+def embedded(text: str) -> list[float]:
+    """A lexical embedding: 1 + log of each word's count, hashed into signed places, length 1.
+
+    Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning". All 0 where the
+    text has no word.
+    """
+    totals = [0.0] * DIMENSIONS
+    for word, times in Counter(_words(text)).items():
+        name = crc32(word.encode("utf-8", "surrogatepass"))
+        totals[name % DIMENSIONS] += (1 if name & 1 << 31 else -1) * (1 + math.log(times))
+    length = math.hypot(*totals)
+    return [each / length for each in totals] if length else totals
+
+
+def _embedding(text: str) -> Completion:
+    return Completion(
+        text=json.dumps(embedded(text), separators=(",", ":")),
+        usage=Usage(input=len(text.split()), output=0),
+        cost=0.0,
+        served_model=REVISION,
+    )
 
 
 class Memory:

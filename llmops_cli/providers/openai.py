@@ -1,4 +1,4 @@
-"""Chat completions of OpenAI and of every server that speaks like it.
+"""Chat completions and embeddings of OpenAI and of every server that speaks like it.
 
 OpenAI itself is reached as its SDK says (`openai_sdk`). A server with a `base_url` gets what all
 of them share, a bearer key and JSON, and the SDK is not loaded for it; on a machine of one's own
@@ -20,6 +20,7 @@ from llmops_cli.core.result import Completion, Failure
 from llmops_cli.providers.access import Access, access, known_parameters
 from llmops_cli.providers.answers import completion, filtered
 from llmops_cli.providers.chat import body
+from llmops_cli.providers.embeddings import PARAMETERS, embedding, embedding_body
 from llmops_cli.providers.wire import Filtered, Wire, open_wire
 
 BASE_URL = "https://api.openai.com/v1"
@@ -51,21 +52,26 @@ OPENAI = Dialect(vendor="openai", key_env="OPENAI_API_KEY", known=KNOWN)
 
 
 class OpenAI:
-    """One model behind `/chat/completions`."""
+    """One model behind `/chat/completions`, or behind `/embeddings`."""
 
-    __slots__ = ("_dialect", "_name", "_wire")
+    __slots__ = ("_dialect", "_embeddings", "_name", "_wire")
 
     def __init__(self, name: str, wire: Wire, dialect: Dialect = OPENAI) -> None:
         self._name = name
         self._wire = wire
+        self._embeddings = wire.beside("/chat/completions", "/embeddings")
         self._dialect = dialect
 
     def check(self, request: Request) -> None:
         """Raises `Refused` for parameters that the API does not have."""
-        check_parameters(self._name, request.parameters, self._dialect)
+        known = PARAMETERS if request.response_format == "embedding" else self._dialect.known
+        known_parameters(self._name, request.parameters, known, vendor=self._dialect.vendor)
 
     async def complete(self, request: Request) -> Completion | Failure:
         """One attempt at one call."""
+        if request.response_format == "embedding":
+            vector = await self._embeddings.post(embedding_body(request))
+            return vector if isinstance(vector, Failure) else embedding(vector)
         answer = await self._wire.post(body(request))
         if isinstance(answer, Filtered):
             return filtered()
@@ -73,8 +79,11 @@ class OpenAI:
 
 
 def check_parameters(name: str, given: Iterable[str], dialect: Dialect) -> None:
-    """Raises `Refused` for a parameter that `dialect` does not know; `name` is the model's."""
-    known_parameters(name, given, dialect.known, vendor=dialect.vendor)
+    """Raises `Refused` for a parameter that is none in `dialect`, whatever the model is asked for.
+
+    `name` is the model's.
+    """
+    known_parameters(name, given, dialect.known | PARAMETERS, vendor=dialect.vendor)
 
 
 @asynccontextmanager

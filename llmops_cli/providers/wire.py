@@ -12,7 +12,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
@@ -50,6 +50,11 @@ class Wire:
         self._session = session
         self._endpoint = endpoint
         self._url = endpoint.url
+
+    def beside(self, ending: str, other: str) -> Wire:
+        """The same connections to another address of the server: `other` in place of `ending`."""
+        url = self._url.removesuffix(ending) + other
+        return Wire(self._session, replace(self._endpoint, url=url))
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """The answer as a JSON object, or what went wrong."""

@@ -19,6 +19,7 @@ _EMBEDDED = ProviderKind(
     deterministic=True,
     offline=True,
     identity=REVISION,
+    embeds=True,
 )
 
 _REPLAY = ProviderKind(
@@ -60,6 +61,7 @@ _OPENAI = ProviderKind(
     summary="OpenAI, and with base_url every server and gateway that speaks its API.",
     structured=True,
     api_key_env="OPENAI_API_KEY",
+    embeds=True,
 )
 
 _ANTHROPIC = ProviderKind(

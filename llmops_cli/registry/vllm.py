@@ -10,6 +10,7 @@ VLLM = ProviderKind(
     summary="A local model: `vllm serve`, started for the command and ended with it, or a "
     "server that runs (`base_url`).",
     structured=True,
+    embeds=True,
     api_key_env="VLLM_API_KEY",
     options={
         "args": Option(

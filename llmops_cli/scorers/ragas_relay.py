@@ -89,6 +89,8 @@ class Embedder(BaseRagasEmbedding):  # type: ignore[misc] # ragas' types are not
             given = await self._ask.embed(text)
             if isinstance(given, Failure):
                 raise Unanswered(f"the embedding model gave no answer: {given.message}")
+            if not any(given):
+                raise Unanswered("the embedding model knows no word of a text: its vector is all 0")
             self._known[text] = list(given)
         return self._known[text]
 

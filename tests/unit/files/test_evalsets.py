@@ -134,6 +134,30 @@ def test_relevant_ids_are_those_of_the_cases_metadata_unless_said(project: Writt
     )
 
 
+def test_an_embedding_model_must_be_able_to_embed(project: Written) -> None:
+    models = "models:\n  embedded: {provider: embedded}\n  judge: {provider: anthropic, model: x}"
+    project.write("llmops.yaml", models)
+    write(project, "answer_relevancy: {embeddings: embedded}")
+    assert project.problems() == []
+    write(project, "answer_relevancy: {embeddings: judge}")
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.yaml:3: 'answer_relevancy': judge cannot embed: ")
+    assert problem.endswith("(these have: embedded, openai, vllm)")
+
+
+def test_a_scorer_that_must_know_the_question_says_where_it_does_not(project: Written) -> None:
+    content = "[{role: user, content: '{{ a }}'}]"
+    prompt = f"model: embedded\ninputs: {{a: {{}}, b: {{}}}}\nmessages: {content}\n"
+    project.write("prompts/support.prompt.yml", prompt)
+    project.write("evalsets/support.jsonl", '{"id": "x", "inputs": {"a": "1", "b": "2"}}\n')
+    write(project, "faithfulness: {model: embedded}")
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.jsonl:1: faithfulness has no `question`, and case")
+    assert problem.endswith('(name the input, as `question: "{{ … }}"`)')
+    write(project, "faithfulness: {model: embedded, question: '{{ b }}'}")
+    assert project.problems() == []
+
+
 def test_a_scorer_that_gates_can_fail_somewhere(project: Written) -> None:
     project.write("own.py", "def check(case, completion):\n    return 1\n")
     assert scorers(project, "python: own.py:check")[0].minimum == 1.0

@@ -203,8 +203,9 @@ def test_sampling_parameters_are_refused_with_a_hint_before_any_call(name: str) 
         (request(parameters={"temperature": 0}), "takes no 'temperature' any more"),
         (request(parameters={"maxtokens": 5}), "takes no parameter 'maxtokens'"),
         (request(response_format="json_object"), "no response format json_object"),
+        (request(response_format="embedding"), "anthropic has no embeddings"),
     ],
-    ids=["temperature", "typo", "json_object"],
+    ids=["temperature", "typo", "json_object", "embedding"],
 )
 def test_what_a_prompt_asks_in_vain_is_refused_before_any_call(
     asked: Request, message: str

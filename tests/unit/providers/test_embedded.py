@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import bm25s
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.prompt import Message, Request, Role
 from llmops_cli.core.result import Completion
-from llmops_cli.providers.embedded import REVISION, Bm25, Embedded
+from llmops_cli.providers.embedded import DIMENSIONS, REVISION, Bm25, Embedded
 
 SHOTS: tuple[tuple[Role, str], ...] = (
     ("user", "My card has been stolen"),
@@ -136,3 +137,34 @@ def test_similarities_are_those_of_the_library_bm25s(
     expected = library.get_scores(known) if known else np.zeros(len(texts))
     ours = Bm25([" ".join(text) for text in texts]).scores(" ".join(question))
     assert ours == pytest.approx(list(expected), rel=1e-6)
+
+
+def embedding_of(text: str) -> list[float]:
+    turn = Message(role="user", content=text)
+    request = Request(
+        provider="embedded", model="embedded", messages=(turn,), response_format="embedding"
+    )
+    answer = asyncio.run(Embedded().complete(request))
+    assert answer.usage is not None
+    assert answer.usage.output == 0
+    vector: list[float] = json.loads(answer.text or "")
+    assert len(vector) == DIMENSIONS
+    return vector
+
+
+def test_texts_with_the_same_words_have_near_embeddings() -> None:
+    asked = embedding_of("Where was Ada Lovelace born?")
+    same = np.dot(asked, embedding_of("ADA LOVELACE: born where, was?"))
+    near = np.dot(asked, embedding_of("Where was Ada Lovelace buried?"))
+    far = np.dot(asked, embedding_of("Bees make honey"))
+    assert same == pytest.approx(1)
+    assert 0.7 < near < 1
+    assert abs(far) < 0.3
+
+
+def test_an_embedding_has_length_1_and_is_the_same_everywhere() -> None:
+    vector = embedding_of("a b b")
+    assert np.linalg.norm(vector) == pytest.approx(1)
+    found = {at: round(each, 6) for at, each in enumerate(vector) if each}
+    assert found == {67: 0.508542, 249: -0.861037}
+    assert embedding_of("…") == [0.0] * DIMENSIONS

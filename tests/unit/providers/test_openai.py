@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from openai import AsyncOpenAI
+from openai.types import EmbeddingCreateParams
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
 from llmops_cli.core.errors import Refused
@@ -21,6 +22,7 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, U
 from llmops_cli.providers.access import Access
 from llmops_cli.providers.answers import completion
 from llmops_cli.providers.chat import body
+from llmops_cli.providers.embeddings import PARAMETERS, embedding
 from llmops_cli.providers.openai import (
     BASE_URL,
     KNOWN,
@@ -120,6 +122,64 @@ def test_openai_itself_is_reached_as_its_sdk_reaches_it() -> None:
     assert headers["X-Team"] == "gate"
     assert headers["User-Agent"].startswith("AsyncOpenAI/Python")
     assert AsyncOpenAI(api_key="x").base_url == f"{BASE_URL}/"
+
+
+def to_embed(**changes: Any) -> Request:
+    turn = Message(role="user", content="größe?")
+    return request(messages=(turn,), response_format="embedding", **changes)
+
+
+def test_an_embedding_is_asked_for_as_the_sdk_asks_and_read_as_numbers() -> None:
+    asked = to_embed(parameters={"dimensions": 2})
+    outcome, ours = exchange(asked, {}, OPENAI_API_KEY="sk-test")
+    assert outcome == Completion(
+        text="[6.0,1.0]", usage=Usage(input=3, output=0), served_model="gpt-4.1-mini"
+    )
+
+    async def through_the_sdk() -> tuple[list[float], Exchange]:
+        async with (
+            faulty.serve() as server,
+            AsyncOpenAI(api_key="sk-test", base_url=server.url) as sdk,
+        ):
+            answer = await sdk.embeddings.create(
+                model="gpt-4.1-mini", input="größe?", dimensions=2, encoding_format="float"
+            )
+            assert server.last is not None
+            return answer.data[0].embedding, server.last
+
+    vector, theirs = anyio.run(through_the_sdk)
+    assert json.loads(outcome.text) == vector
+    assert (ours.path, ours.body) == (theirs.path, theirs.body)
+    assert ours.headers["authorization"] == theirs.headers["authorization"]
+    known = frozenset(EmbeddingCreateParams.__annotations__)
+    assert known == PARAMETERS | {"input", "model", "encoding_format"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, [], [{}], [{"embedding": []}], [{"embedding": ["1"]}], [{"embedding": "AACAPw=="}]],
+    ids=json.dumps,
+)
+def test_an_answer_without_an_embedding_is_a_failure_worth_another_try(data: Any) -> None:
+    outcome = embedding({"object": "list", "data": data})
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.retryable) == (FailureKind.BAD_ANSWER, True)
+    endless = embedding({"data": [{"embedding": [1.0, float("inf")]}]})
+    assert isinstance(endless, Failure)
+
+
+def test_a_parameter_of_a_chat_is_none_of_an_embedding_and_the_other_way_round() -> None:
+    async def checked(asked: Request) -> None:
+        async with open_openai(
+            model("http://localhost:1/v1", parameters={"dimensions": 2}), world()
+        ) as provider:
+            provider.check(asked)
+
+    anyio.run(checked, to_embed(parameters={"dimensions": 2}))
+    with pytest.raises(Refused, match="no parameter 'temperature'"):
+        anyio.run(checked, to_embed(parameters={"temperature": 0}))
+    with pytest.raises(Refused, match="no parameter 'dimensions'"):
+        anyio.run(checked, request(parameters={"dimensions": 2}))
 
 
 def test_the_parameters_are_those_of_the_sdk() -> None:
