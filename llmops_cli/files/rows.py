@@ -16,6 +16,7 @@ import importlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 from llmops_cli.core.errors import Location, MissingExtra, suggestion
@@ -32,16 +33,28 @@ Row: TypeAlias = tuple[Where, Any]
 FIELDS = frozenset(WrittenCase.model_fields)
 IN_CELLS = frozenset({"id", "expected", "contexts", "tags", "critical", "group", "known_failing"})
 """Fields that a table's cell can hold; `messages` and `scorers` need JSONL or YAML."""
+EMPTY_TEXTS = frozenset({"output", "label"})
+"""Fields of labels of which an empty cell is an empty text, and not nothing."""
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".yaml", ".yml", ".parquet")
 
 
-def rows_of(path: str, source: Source, schemas: Schemas, problems: Problems) -> Iterator[Row]:
-    """The rows of a table file with the line of each. Raises `Unreadable` if it cannot be read."""
+def rows_of(
+    path: str,
+    source: Source,
+    schemas: Schemas,
+    problems: Problems,
+    *,
+    fields: AbstractSet[str] = IN_CELLS,
+) -> Iterator[Row]:
+    """The rows of a table file with the line of each. Raises `Unreadable` if it cannot be read.
+
+    `fields` are the columns of a table that are no inputs.
+    """
     if path.endswith((".jsonl", ".ndjson")):
         yield from _jsonl(source.read(path, limit=MAX_CASES), path, problems)
     elif path.endswith(".csv"):
         text = decode(source.read(path, limit=MAX_CASES), path)
-        yield from _Table(path, schemas, problems).rows(text)
+        yield from _Table(path, schemas, problems, fields).rows(text)
     elif path.endswith((".yaml", ".yml")):
         document = load_yaml(source.read(path, limit=MAX_FILE), path)
         if not isinstance(document.data, list):
@@ -50,7 +63,8 @@ def rows_of(path: str, source: Source, schemas: Schemas, problems: Problems) -> 
         for position, row in enumerate(document.data):
             yield _below(document.where, position), row
     elif path.endswith(".parquet"):
-        yield from _parquet(source.read(path, limit=MAX_CASES), path, schemas, problems)
+        content = source.read(path, limit=MAX_CASES)
+        yield from _parquet(content, path, _Table(path, schemas, problems, fields), problems)
     else:
         hint = "it ends in " + ", ".join(ENDINGS)
         problems.add(Location(path=path), "not a file of cases", hint)
@@ -77,10 +91,13 @@ def _jsonl(content: bytes, path: str, problems: Problems) -> Iterator[Row]:
 class _Table:
     """Rows whose columns are named by people: CSV, and Parquet's columns."""
 
-    def __init__(self, path: str, schemas: Schemas, problems: Problems) -> None:
+    def __init__(
+        self, path: str, schemas: Schemas, problems: Problems, fields: AbstractSet[str]
+    ) -> None:
         self._path = path
         self._schemas = schemas
         self._problems = problems
+        self._fields = fields
 
     def rows(self, text: str) -> Iterator[Row]:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -108,7 +125,7 @@ class _Table:
         for name in (each.strip() for each in header):
             target = self._target(name)
             if target is None:
-                known = sorted({*IN_CELLS, *self._schemas})
+                known = sorted({*self._fields, *self._schemas})
                 hint = suggestion(name, known) or "declare it as an input of the prompt"
                 self._problems.add(where, f"the column '{name}' is no field and no input", hint)
             elif target in found:
@@ -121,7 +138,7 @@ class _Table:
 
     def _target(self, name: str) -> tuple[str, ...] | None:
         kind, dot, rest = name.partition(".")
-        if name in IN_CELLS:
+        if name in self._fields:
             return (name,)
         if dot and kind == "inputs" and rest in self._schemas:
             return ("inputs", rest)
@@ -137,7 +154,7 @@ class _Table:
                     schema = self._schemas[target[1]]
                     if text or (schema.get("type") in (None, "string") and is_required(schema)):
                         row["inputs"][target[1]] = from_text(text, schema)
-                elif text:
+                elif text or target[0] in EMPTY_TEXTS:
                     if len(target) == 2:
                         row["metadata"][target[1]] = text
                     else:
@@ -158,7 +175,7 @@ def _field(name: str, text: str) -> Any:
     return text
 
 
-def _parquet(content: bytes, path: str, schemas: Schemas, problems: Problems) -> Iterator[Row]:
+def _parquet(content: bytes, path: str, table: _Table, problems: Problems) -> Iterator[Row]:
     try:
         parquet = importlib.import_module("llmops_cli.files.parquet")
     except ImportError:
@@ -169,7 +186,7 @@ def _parquet(content: bytes, path: str, schemas: Schemas, problems: Problems) ->
     except ValueError as error:
         problems.add(where, f"not a Parquet file: {error}")
         return
-    columns = _Table(path, schemas, problems).columns(names)
+    columns = table.columns(names)
     if columns is None:
         return
     for values in rows:

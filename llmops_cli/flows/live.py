@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from llmops_cli.core.catalogue import ScorerKind
 from llmops_cli.core.ports import Progress, untold
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
@@ -23,7 +24,6 @@ from llmops_cli.engine.pool import first_said
 from llmops_cli.flows.asking import Calls
 from llmops_cli.flows.desk import Desk
 from llmops_cli.flows.execute import execute
-from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.registry import open_scorer
 
@@ -35,10 +35,21 @@ DRAIN = 4.0
 INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 
 
+class Stoppable(Protocol):
+    """What a first Ctrl-C stops."""
+
+    interrupted: bool
+
+
 def call(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     """Makes every missing draw and score of `run`. Raises `LlmopsError`, never in a group."""
+    to_its_end(_execute(workspace, run, options, progress))
+
+
+def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` in an event loop of its own. Raises `LlmopsError`, never in a group."""
     try:
-        asyncio.run(_execute(workspace, run, options, progress))
+        asyncio.run(work)
     except BaseExceptionGroup as errors:
         said = first_said(errors)
         if said is None:
@@ -61,8 +72,9 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
 
     calls = Calls(engine, workspace.results_of, reachable=reachable)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-        group.start_soon(_stop_on_signal, engine, run, group.cancel_scope)
-        desk = await _desk(workspace, works, stack, calls)
+        group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
+        kinds = [kind for work in works for kind in work.scorers.kinds]
+        desk = await open_desk(workspace, kinds, stack, calls)
         await execute(works, engine, desk=desk, progress=progress)
         group.cancel_scope.cancel()
     if run.interrupted:
@@ -77,18 +89,18 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         run.spent[role] = run.spent.get(role, Spending()).and_more(more)
 
 
-async def _desk(
-    workspace: Workspace, works: Sequence[Work], stack: AsyncExitStack, calls: Calls
+async def open_desk(
+    workspace: Workspace, kinds: Iterable[ScorerKind], stack: AsyncExitStack, calls: Calls
 ) -> Desk:
-    kinds = {kind.name: kind for work in works for kind in work.scorers.kinds}
+    """A desk with the code of `kinds`, which `stack` closes."""
     code = {
         name: await stack.enter_async_context(open_scorer(kind, workspace.world))
-        for name, kind in kinds.items()
+        for name, kind in {each.name: each for each in kinds}.items()
     }
     return Desk(code=code, calls=calls)
 
 
-async def _stop_on_signal(engine: Engine, run: Run, scope: anyio.CancelScope) -> None:
+async def stop_on_signal(engine: Engine, run: Stoppable, scope: anyio.CancelScope) -> None:
     """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
