@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from llmops_cli.core.catalogue import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.result import Completion, Usage
@@ -107,6 +108,8 @@ class MetricSummary:
     candidate_n: int
     """Cases measured."""
     baseline_n: int
+    part: Part | None = None
+    """The half of a retrieving application that it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

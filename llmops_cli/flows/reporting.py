@@ -94,7 +94,7 @@ def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
         repeats=each.candidate.repeats,
         candidate=_arm(each.candidate, columns.candidate),
         baseline=None if baseline is None else _arm(baseline, columns.baseline),
-        metrics=tuple(_metrics(columns)),
+        metrics=tuple(_metrics(each, columns)),
         slices=slices(columns),
         shown=tuple(_shown(each, columns, picked)),
         hidden=len(changes) - len(picked),
@@ -220,7 +220,8 @@ def _arm(arm: Arm, side: Side) -> ArmSummary:
     )
 
 
-def _metrics(columns: Comparison) -> Iterator[MetricSummary]:
+def _metrics(each: Pairing, columns: Comparison) -> Iterator[MetricSummary]:
+    parts = {bound.label: bound.kind.part for bound in each.scorers.all}
     for label, scores in columns.scores.items():
         ours, theirs = scores.candidate.mean(), scores.baseline.mean()
         yield MetricSummary(
@@ -230,6 +231,7 @@ def _metrics(columns: Comparison) -> Iterator[MetricSummary]:
             baseline=_mean(theirs),
             candidate_n=int(np.count_nonzero(~np.isnan(ours))),
             baseline_n=int(np.count_nonzero(~np.isnan(theirs))),
+            part=parts.get(label),
         )
 
 

@@ -199,13 +199,16 @@ def _figures(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Ren
 
 def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableType:
     grid = _figures_table(pen, f"  {title}", "before", "after", "")
-    for each in metrics:
-        grid.add_row(
-            pen.line(f"  {each.label}"),
-            pen.line(phrases.percent(each.baseline)),
-            pen.line(phrases.percent(each.candidate)),
-            pen.line("" if each.gated else "advisory", "dim"),
-        )
+    for part, figures in phrases.halves(metrics):
+        if part:
+            grid.add_row(pen.line(f"  {part}", "dim"))
+        for each in figures:
+            grid.add_row(
+                pen.line(f"  {'  ' * bool(part)}{each.label}"),
+                pen.line(phrases.percent(each.baseline)),
+                pen.line(phrases.percent(each.candidate)),
+                pen.line("" if each.gated else "advisory", "dim"),
+            )
     return grid
 
 

@@ -139,11 +139,14 @@ def _findings(prompt: PromptReport) -> str:
 
 def _metrics(evalset: EvalsetReport) -> str:
     rows = [f"| {_name(evalset.evalset)} | before | after | |", "|---|--:|--:|---|"]
-    rows += [
-        f"| {_name(each.label)} | {phrases.percent(each.baseline)} "
-        f"| {phrases.percent(each.candidate)} | {'' if each.gated else 'advisory'} |"
-        for each in evalset.metrics
-    ]
+    for part, figures in phrases.halves(evalset.metrics):
+        if part:
+            rows.append(f"| **{part}** | | | |")
+        rows += [
+            f"| {_name(each.label)} | {phrases.percent(each.baseline)} "
+            f"| {phrases.percent(each.candidate)} | {'' if each.gated else 'advisory'} |"
+            for each in figures
+        ]
     return "\n".join(rows)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from llmops_cli.core.catalogue import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.report import (
     ArmSummary,
     Change,
     EvalsetReport,
+    MetricSummary,
     PromptReport,
     Report,
     ShownDraw,
@@ -50,9 +52,23 @@ SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Dec
 """Sorts the worst decision first."""
 
 
+HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
+
+
 def plural(count: int, noun: str) -> str:
     """`1 case`, `1,204 cases`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSummary]]]:
+    """The metrics by the half of the application that they are about, so that a reader sees which
+    broke: the whole first, then retrieval, then generation. One nameless group where nothing is
+    retrieved.
+    """
+    if all(each.part != "retrieval" for each in metrics):
+        return [("", list(metrics))]
+    groups = {part: [each for each in metrics if each.part == part] for part in HALVES}
+    return [(part or "", group) for part, group in groups.items() if group]
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,63 @@
+"""A report tells retrieval and generation apart, so that a reader sees which half broke."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from llmops_cli.core.report import MetricSummary, Report
+from llmops_cli.render.console import console_report
+from llmops_cli.render.machine import json_report
+from llmops_cli.render.markdown import markdown_report
+from tests import reports
+from tests.reports import metric
+from tests.unit.render.test_console import printed
+
+METRICS = (
+    metric("pass", 0.9, 0.6),
+    metric("faithfulness", 0.95, 0.94, part="generation"),
+    metric("hit_at_k", 0.9, 0.5, part="retrieval"),
+    metric("contains", 0.9, 0.7),
+    metric("context_recall", 0.8, 0.4, part="retrieval"),
+)
+
+
+def with_metrics(metrics: tuple[MetricSummary, ...]) -> Report:
+    report = reports.passing()
+    (prompt,) = report.prompts
+    (evalset,) = prompt.evalsets
+    shown = replace(prompt, evalsets=(replace(evalset, metrics=metrics),))
+    return replace(report, prompts=(shown,))
+
+
+GROUPED = [
+    "pass", "contains", "retrieval", "hit_at_k", "context_recall", "generation", "faithfulness"
+]  # fmt: skip
+
+
+def first_words(text: str) -> list[str]:
+    """The first word of each row of the table of metrics."""
+    words = [(line.strip("|* ").split() or [""])[0].strip("`*") for line in text.splitlines()]
+    return words[words.index("pass") :][: len(GROUPED)]
+
+
+def test_the_console_shows_each_half_under_its_name() -> None:
+    assert first_words(printed(console_report(with_metrics(METRICS)))) == GROUPED
+
+
+def test_markdown_shows_each_half_under_its_name() -> None:
+    assert first_words(markdown_report(with_metrics(METRICS))) == GROUPED
+
+
+def test_without_retrieval_there_are_no_halves() -> None:
+    only = tuple(each for each in METRICS if each.part != "retrieval")
+    assert "generation" not in printed(console_report(with_metrics(only)))
+    assert "**generation**" not in markdown_report(with_metrics(only))
+
+
+def test_json_names_the_half_of_every_metric() -> None:
+    report = json.loads(json_report(with_metrics(METRICS)))["report"]
+    metrics = report["prompts"][0]["evalsets"][0]["metrics"]
+    assert {each["label"]: each["part"] for each in metrics} == {
+        each.label: each.part for each in METRICS
+    }
