@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from llmops_cli.core.digest import digest
-from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.prompt import Model, Prompt, StructuredOutput, Target
+
+_KEYED: Mapping[StructuredOutput, Json] = {"json_schema": True, "none": False}
+"""How these two stand in a digest, as ever."""
 
 SILENT = Prompt(name="", model="judge", messages=())
 """The prompt of a judge that a library writes the messages for."""
@@ -18,8 +22,8 @@ class Judge:
 
     target: Target
     embeddings: Model | None = None
-    structured: bool = True
-    """Whether its provider can hold an answer to a JSON schema."""
+    structured: StructuredOutput = "json_schema"
+    """What an answer of its model can be held to."""
 
     @cached_property
     def digest(self) -> str:
@@ -29,7 +33,7 @@ class Judge:
             "llmops/judge/v1",
             {
                 "target": self.target.digest,
-                "structured": self.structured,
+                "structured": _KEYED.get(self.structured, self.structured),
                 "embeddings": embedding.digest if embedding else None,
             },
         )

@@ -25,6 +25,8 @@ from llmops_cli.core.errors import Location
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
 """`embedding`: the answer's text is a JSON array of floats; the messages are one user turn."""
+StructuredOutput: TypeAlias = Literal["json_schema", "json_object", "none"]
+"""What a server can hold an answer to: a JSON Schema, any JSON object, nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,20 @@ class Model:
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     price: Price | None = None
+    structured_output: StructuredOutput | None = None
+    """What its server can hold an answer to, where llmops.yaml says so: part of no key."""
     where: Location | None = field(default=None, compare=False)
     """Its line in llmops.yaml."""
+
+    def holds(self, wanted: ResponseFormat | None) -> bool:
+        """Whether its server may be asked for this format: it may, unless llmops.yaml says no."""
+        match wanted:
+            case "json_schema":
+                return self.structured_output in {None, "json_schema"}
+            case "json_object":
+                return self.structured_output != "none"
+            case _:
+                return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import OpenCell, Provider
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
@@ -79,6 +80,11 @@ class Lane:
 
         Raises `Refused` for a request that the provider knows it can never send.
         """
+        if not self.model.holds(request.response_format):
+            raise Refused(
+                f"{self.model.name} can hold no answer to {request.response_format}",
+                hint=f"its `structured_output` is {self.model.structured_output} in llmops.yaml",
+            )
         if self._check is not None:
             self._check(request)
         patience = Patience(self.model.limits.retries, self._shared.jitter)

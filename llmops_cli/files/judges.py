@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.catalogue import Catalogue, ScorerKind
+from llmops_cli.core.catalogue import Catalogue, ProviderKind, ScorerKind
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.judge import SILENT, Judge
-from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.core.prompt import Model, Prompt, StructuredOutput, Target
 from llmops_cli.files.models import resolve
 from llmops_cli.files.paths import MAX_FILE, Folder
 from llmops_cli.files.problems import Problems
@@ -45,7 +45,7 @@ class Judges:
         return Judge(
             target=Target(prompt=prompt, model=model),
             embeddings=self._embedding_model(embeddings) if embeddings else None,
-            structured=provider.structured and prompt.response_format != "text",
+            structured="none" if prompt.response_format == "text" else _held(model, provider),
         )
 
     def _model(self, name: str) -> Model:
@@ -93,6 +93,11 @@ class Judges:
                 hint=f"a judge has no tools, and {kind.name} says what it must answer",
             )
         return prompt
+
+
+def _held(model: Model, provider: ProviderKind) -> StructuredOutput:
+    """What the model's answers are held to: its own word before its provider's."""
+    return model.structured_output or ("json_schema" if provider.structured else "none")
 
 
 @cache

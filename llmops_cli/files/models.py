@@ -191,4 +191,5 @@ def _model_of(
             retries=shape.retries,
         ),
         price=Price(**shape.price.model_dump()) if shape.price else None,
+        structured_output=shape.structured_output,
     )

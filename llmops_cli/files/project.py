@@ -236,11 +236,19 @@ class _Loading:
                 self._check_application(each)
             else:
                 self._check_messages(each)
+                self._check_format(each, model)
 
     def _check_messages(self, read: _Read) -> None:
         if not read.prompt.messages:
             hint = "only an application answers to inputs alone"
             self._problems.add(read.document.where(), "'messages' is missing", hint)
+
+    def _check_format(self, read: _Read, model: Model) -> None:
+        wanted = read.prompt.response_format
+        if not model.holds(wanted):
+            message = f"{model.name} can hold no answer to {wanted}"
+            hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
+            self._problems.add(read.document.where("responseFormat"), message, hint)
 
     def _check_application(self, read: _Read) -> None:
         """What only a model understands would be left out silently."""

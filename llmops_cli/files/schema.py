@@ -309,6 +309,10 @@ class WrittenModel(Written):
         default_factory=ModelParameters, alias="modelParameters"
     )
     price: WrittenPrice | None = None
+    structured_output: Literal["json_schema", "json_object", "none"] | None = Field(
+        default=None,
+        description="What the server can hold an answer to; default: what its provider says",
+    )
     identity: Identity | None = None
 
 

@@ -111,8 +111,11 @@ class Asker:
         """The judge model's answer to `messages`."""
         target = self._judge.target
         request = target.request(tuple(messages))
-        if self._judge.structured:
-            request = replace(request, response_format="json_schema", json_schema=json_schema)
+        match self._judge.structured:
+            case "json_schema":
+                request = replace(request, response_format="json_schema", json_schema=json_schema)
+            case "json_object":
+                request = replace(request, response_format="json_object")
         return await self._ask("judge", target.model, request)
 
     async def embed(self, text: str) -> tuple[float, ...] | Failure:
