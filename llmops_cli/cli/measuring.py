@@ -12,6 +12,7 @@ from llmops_cli.cli.options import (
     Commit,
     DryRun,
     Evalsets,
+    GitHub,
     Junit,
     Markdown,
     MaxCalls,
@@ -43,6 +44,18 @@ def evaluate(
         typer.Argument(
             metavar="[PROMPT]...",
             help="name, name@version, a glob over names, or an environment; default: all",
+        ),
+    ] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", metavar="PROMPT", help="The same as an argument; repeatable."),
+    ] = None,
+    changed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="Only prompts that changed since this branch left REV: their own files, "
+            "evalsets, models or policy.",
         ),
     ] = None,
     evalset: Evalsets = None,
@@ -102,6 +115,7 @@ def evaluate(
     reuse: Reuse = None,
     junit: Junit = None,
     markdown: Markdown = None,
+    github: GitHub = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
@@ -110,14 +124,16 @@ def evaluate(
     Only what is missing is called. Exit 0: passed. 1: worse than the baseline. 3: something was
     not measured. 4: inconclusive, with --strict or where the policy says so.
     """
+    from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
     from llmops_cli.engine.budget import Budget
     from llmops_cli.flows import evaluate as flow
     from llmops_cli.flows.contest import Selection
+    from llmops_cli.flows.places import places_of
 
     wishes = flow.Wishes(
         selection=Selection(
-            prompts=prompts or (),
+            prompts=[*(prompts or ()), *(named or ())],
             evalsets=evalset or (),
             tags=tag or (),
             cases=case or (),
@@ -128,6 +144,7 @@ def evaluate(
             baseline=baseline,
         ),
         base=base,
+        changed=changed,
         require_baseline=require_baseline,
         offline=offline,
         fresh=fresh,
@@ -137,13 +154,17 @@ def evaluate(
         reuse=reuse or (),
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
-    with output.progress() as progress:
+    runner = Actions(start=context.obj, wanted=github)
+    with runner.telling(), output.progress() as progress:
         done = flow.evaluate(context.obj, wishes, progress=progress)
     if done.report is None:
         output.plan(done.plan)
         return 0
     output.report(done.report)
-    return output.exit_code(done.report, strict=strict)
+    code = output.exit_code(done.report, strict=strict)
+    if done.run is not None:
+        runner.report(done.report, places_of(done.run), exit_code=code)
+    return code
 
 
 def compare(

@@ -47,3 +47,9 @@ Reuse = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
 ]
+GitHub = Annotated[
+    bool,
+    typer.Option(
+        "--github", help="In GitHub Actions: job summary, annotations and outputs as well."
+    ),
+]

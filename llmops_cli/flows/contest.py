@@ -249,7 +249,7 @@ def _baseline(
     return workspace.contender(name, environment.name), ()
 
 
-def _policy(rules: Project, evalset: Evalset, environment: str) -> Policy:
+def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
     """The policy of `rules` for an evalset in an environment."""
     ours = next((each for each in rules.environments if each.name == environment), None)
     return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
@@ -260,7 +260,7 @@ def _policy_changes(
 ) -> Iterator[str]:
     """What the working copy would decide by, where that is not what decides."""
     for each in rounds:
-        wanted = _policy(workspace.project, each.evalset, environment.name)
+        wanted = policy_in(workspace.project, each.evalset, environment.name)
         changed = policy_changes(each.policy, wanted)
         if changed:
             yield (
@@ -272,7 +272,7 @@ def _policy_changes(
 def _round(
     evalset: Evalset, selection: Selection, environment: Environment, rules: Project
 ) -> Round:
-    policy = _policy(rules, evalset, environment.name)
+    policy = policy_in(rules, evalset, environment.name)
     cases: Sequence[Case] = evalset.cases
     if selection.cases:
         cases = [

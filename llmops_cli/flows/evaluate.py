@@ -15,6 +15,7 @@ from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
+from llmops_cli.flows.changed import concerned
 from llmops_cli.flows.conduct import Options, Run, conduct
 from llmops_cli.flows.contest import Between, Contest, Selection, contests
 from llmops_cli.flows.pairing import Depth, plan
@@ -34,6 +35,8 @@ class Wishes:
     """Two things to compare, instead of a selection against what an environment runs."""
     base: str | None = None
     """Git revision at which policy and trust list are read."""
+    changed: str | None = None
+    """Only prompts that changed since the branch left this git revision."""
     require_baseline: bool = False
     offline: bool = False
     fresh: bool = False
@@ -80,6 +83,9 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     if wishes.between is not None:
         selection = wishes.between.selection(workspace.project)
     found = contests(workspace, selection)
+    note = None
+    if wishes.changed is not None:
+        found, note = concerned(workspace, found, wishes.changed)
     if wishes.require_baseline:
         _demand_baselines(found)
     now = datetime.now(UTC)
@@ -97,7 +103,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
         now=now.isoformat(timespec="milliseconds"),
     )
     run = conduct(workspace, planned, options, progress=progress)
-    run.notes.extend(workspace.notes())
+    run.notes.extend(workspace.notes() if note is None else (note, *workspace.notes()))
     made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)

@@ -19,6 +19,11 @@ class Revision(Protocol):
     """The files of a commit."""
 
     @property
+    def commit(self) -> str:
+        """Its full id."""
+        ...
+
+    @property
     def blobs(self) -> Mapping[str, str]:
         """Git's id of every plain file, by path."""
         ...
@@ -38,6 +43,8 @@ class Checkout(Protocol):
     def actor(self) -> str | None: ...
 
     def at(self, revision: str) -> Revision: ...
+
+    def where_it_left(self, revision: str) -> Revision: ...
 
 
 class OpenGit(Protocol):

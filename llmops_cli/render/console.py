@@ -67,7 +67,7 @@ def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]
     prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
     for warning in phrases.warnings(report):
         yield pen.line(warning, "bold yellow")
-    yield _headlines(pen, prompts)
+    yield _headlines(pen, prompts) if prompts else pen.line(phrases.nothing(report)[2:], "bold")
     detailed = [
         each
         for each in prompts
@@ -84,8 +84,6 @@ def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]
 
 
 def _headlines(pen: Pen, prompts: list[PromptReport]) -> RenderableType:
-    if not prompts:
-        return pen.line("Nothing was measured.", "bold magenta")
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=32, overflow="fold")

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.render import phrases
@@ -38,8 +39,9 @@ def junit_report(report: Report) -> str:
         for evalset in prompt.evalsets:
             document.add_testsuite(_evalset(prompt, evalset))
     if not report.prompts:
-        unmeasured = _test("llmops", "run", _error("nothing was measured"))
-        document.add_testsuite(_suite("llmops", [unmeasured], {}))
+        done = report.exit_code is ExitCode.DONE
+        run = _test("llmops", "run", None if done else _error("nothing was measured"))
+        document.add_testsuite(_suite("llmops", [run], {}))
     for suite in document:  # totals on the root too would break Jenkins' schema
         suite.update_statistics()  # type: ignore[no-untyped-call]  # half typed library
     written = io.BytesIO()

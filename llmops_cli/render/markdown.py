@@ -31,6 +31,10 @@ _SENTENCE = 2_000
 _NAME = 200
 _ANSWER = 3_000
 _PICTURE = 60
+_HEADS = 5
+"""Verdicts with a heading of their own; more are a table."""
+_LINE = 160
+_COLUMNS = "| | prompt | | why |\n|---|---|---|---|"
 _RESERVE = 400
 """Bytes kept for the closing sentence that counts what had no room."""
 
@@ -42,10 +46,12 @@ def markdown_report(report: Report, *, limit_bytes: int = 60_000) -> str:
     """
     prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
     page = _Page(limit_bytes - _RESERVE)
-    heads = [_head(each) for each in prompts] or ["### ⛔ Nothing was measured."]
+    many = len(prompts) > _HEADS
+    heads = [_head(each) for each in prompts] or [f"### {phrases.nothing(report)}"]
     warnings = [f"> **{markdown_inline(each)}**" for each in phrases.warnings(report)]
-    sections = [*_closing(report, prompts), *(s for each in prompts for s in _evidence(each))]
-    unnamed = len(heads) - page.fill(heads)
+    detailed = [each for each in prompts if not many or each.verdict.decision is not Decision.PASS]
+    sections = [*_closing(report, prompts), *(s for each in detailed for s in _evidence(each))]
+    unnamed = len(heads) - (_overview(page, prompts) if many else page.fill(heads))
     untold = len(warnings) - page.fill(warnings) + len(sections) - page.fill(sections)
     hidden = _cases(prompts) - page.fill(case for each in prompts for case in _blocks(each))
     missing = {"verdict": unnamed, "section": untold, "changed case": hidden}
@@ -78,6 +84,19 @@ class _Page:
             added += 1
         return added
 
+    def fill_rows(self, head: str, rows: Iterable[str], foot: str = "") -> int:
+        """Adds one block of rows, at most half of what is left; the number of those added."""
+        lines: list[str] = []
+        room = self._left // 2 - len((head + foot).encode())
+        for row in rows:
+            room -= len(row.encode()) + 1
+            if room < 0:
+                break
+            lines.append(row)
+        if lines:
+            self.fill(["\n".join([head, *lines]) + foot])
+        return len(lines)
+
     def close(self, block: str) -> None:
         """Adds the last words, for which room was kept."""
         self._blocks.append(block)
@@ -99,6 +118,25 @@ def _head(prompt: PromptReport) -> str:
     if phrases.leniency(verdict):
         lines += ["", f"*{markdown_inline(phrases.leniency(verdict))}*"]
     return "\n".join(lines)
+
+
+def _overview(page: _Page, prompts: Sequence[PromptReport]) -> int:
+    """A line for each of many prompts, those that pass folded away; how many found room."""
+    passing = [each for each in prompts if each.verdict.decision is Decision.PASS]
+    others = prompts[: len(prompts) - len(passing)]
+    told = page.fill_rows(_COLUMNS, map(_row, others))
+    if passing and told == len(others):
+        summary = f"✅ {phrases.plural(len(passing), 'prompt')} passed"
+        before, after = f"<details><summary>{summary}</summary>\n\n", "\n\n</details>"
+        told += page.fill_rows(before + _COLUMNS, map(_row, passing), after)
+    return told
+
+
+def _row(prompt: PromptReport) -> str:
+    decision = prompt.verdict.decision
+    counts = "; ".join(filter(None, map(phrases.counted, prompt.evalsets)))
+    why = markdown_inline(clip(prompt.verdict.why, characters=_LINE).text)
+    return f"| {_SIGNS[decision]} {decision.value} | {_name(prompt.prompt)} | {counts} | {why} |"
 
 
 def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:

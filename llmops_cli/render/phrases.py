@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from llmops_cli.core.catalogue import Part
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import (
     ArmSummary,
     Change,
@@ -180,6 +181,13 @@ def spending(report: Report) -> str:
         given, made = (sum(column) for column in zip(*counted, strict=True))
         parts.append(f"{given:,} tokens in and {made:,} out over all answers")
     return " · ".join(parts)
+
+
+def nothing(report: Report) -> str:
+    """What a report without any prompt says: that nothing had to be measured, or that it failed."""
+    if report.exit_code is ExitCode.DONE:
+        return "✅ Nothing to measure."
+    return "⛔ Nothing was measured."
 
 
 def warnings(report: Report) -> list[str]:

@@ -84,6 +84,24 @@ class Checkout:
         blobs = {path: about.split()[2] for about, _, path in entries if about.startswith(_FILE)}
         return Revision(self, commit, blobs)
 
+    def where_it_left(self, revision: str) -> Revision:
+        """The files of `root` at the last commit that HEAD and `revision` have in common.
+
+        Raises `Refused` where git knows none: also where a shallow clone holds none.
+        """
+        commit = self._commit(revision)
+        try:
+            return self.at(self._ask("merge-base", commit, "HEAD"))
+        except git.GitCommandError as error:
+            hint = (
+                "this clone is shallow: fetch-depth: 0 in the checkout step, or "
+                "git fetch --unshallow"
+                if self.shallow()
+                else "name a branch or commit that this branch started from"
+            )
+            message = f"git knows no commit that {revision!r} and this branch have in common"
+            raise Refused(message, hint=hint) from error
+
     def blob(self, name: str) -> bytes:
         """The content of the blob `name`."""
         try:

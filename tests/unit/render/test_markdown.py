@@ -40,7 +40,8 @@ def test_hundreds_of_prompts_keep_the_limit_too() -> None:
     many = [replace(prompt, prompt=f"intent-{n}") for n in range(2_000)]
     page = markdown_report(reports.report(*many))
     assert len(page.encode()) <= 60_000
-    named = len(re.findall(r"^### ", page, flags=re.MULTILINE))
+    named = len(re.findall(r"^\| ❌ FAIL \| `intent-", page, flags=re.MULTILINE))
+    assert named > 50
     assert f"Not shown here: {2_000 - named:,} verdicts" in page
 
 
@@ -80,3 +81,16 @@ def test_a_partial_run_says_so() -> None:
     assert "> **Partial run (--tag card): shown, never evidence.**" in markdown_report(
         reports.interrupted()
     )
+
+
+def test_of_sixty_prompts_those_that_do_not_pass_come_first_and_the_rest_is_folded() -> None:
+    (bad,), (good,) = reports.failing().prompts, reports.passing().prompts
+    sixty = [replace(good, prompt=f"p{at:02}") for at in range(58)]
+    both = [replace(bad, prompt=f"q{at}") for at in range(2)]
+    page = markdown_report(reports.report(*sixty, *both))
+    assert page.startswith("| | prompt | | why |\n|---|---|---|---|\n| ❌ FAIL | `q0` |")
+    shown, _, folded = page.partition("<details><summary>✅ 58 prompts passed</summary>")
+    assert shown.count("| ✅ PASS |") == 0
+    assert folded.count("| ✅ PASS | `p") == 58
+    assert page.count("#### ") == 2
+    assert "verdict" not in page.rpartition("Not shown here")[2]
