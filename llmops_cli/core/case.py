@@ -84,6 +84,12 @@ class Case:
         return known
 
 
+def remembered(case: Case, facts: str) -> Case:
+    """`case`, whose facts are known to have this digest."""
+    object.__setattr__(case, "_facts", facts)
+    return case
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evalset:
     """A named set of cases that gates one or more prompts."""

@@ -8,8 +8,8 @@ call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
@@ -64,16 +64,15 @@ class CaseReader:
         ]
         self._gated = any(not spec.advisory for spec in expectations.scorers)
         self._labels = {spec.label for spec in expectations.scorers}
-        self._seen: dict[str, Location] = {}
+        self._seen: dict[str, int | None] = {}
+        """Ids of the cases so far, with their lines: there may be a million of them."""
 
-    def read(self, rows: Iterable[Row]) -> tuple[Case, ...]:
+    def read(self, rows: Iterable[Row]) -> Iterator[Case]:
         """The cases of `rows`; what is wrong with any is noted, with its line."""
-        cases: list[Case] = []
         for where, row in rows:
             written = validated(WrittenCase, row, where, self._problems)
             if written is not None:
-                cases.append(self._case(written, where))
-        return tuple(cases)
+                yield self._case(written, where)
 
     def _case(self, written: WrittenCase, where: Where) -> Case:
         line: Location = where()
@@ -115,8 +114,10 @@ class CaseReader:
         )
 
     def _check_id(self, case: Case, line: Location, *, given: bool) -> None:
-        first = self._seen.setdefault(case.id, line)
-        if first is not line:
+        if case.id not in self._seen:
+            self._seen[case.id] = line.line
+        else:
+            first = replace(line, line=self._seen[case.id])
             what = f"the id '{case.id}' is" if given else "the same inputs are"
             hint = f"first at {first}" + ("" if given else "; give both an `id`")
             self._problems.add(line, f"{what} here twice", hint)

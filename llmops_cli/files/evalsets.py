@@ -20,6 +20,7 @@ from llmops_cli.files.cases import CaseReader, Expectations
 from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.gates import read_gate
 from llmops_cli.files.judges import Judges
+from llmops_cli.files.packed import in_memory
 from llmops_cli.files.paths import Unreadable, within
 from llmops_cli.files.policy import spelled
 from llmops_cli.files.problems import Problems
@@ -155,7 +156,7 @@ class EvalsetReader:
             retired=header.retired,
         )
         reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
-        cases = reader.read(self._rows(header, schemas))
+        cases = in_memory(reader.read(self._rows(header, schemas)))
         if len(self._problems) == before:
             if not cases:
                 self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
