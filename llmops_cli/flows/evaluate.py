@@ -5,14 +5,17 @@ Also the public `evaluate` of notebooks and tests: everything it needs is an arg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
+from llmops_cli.core.record import CaseRecords
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.changed import concerned
@@ -20,10 +23,14 @@ from llmops_cli.flows.conduct import Options, Run, conduct
 from llmops_cli.flows.contest import Between, Contest, Selection, contests
 from llmops_cli.flows.pairing import Depth, plan
 from llmops_cli.flows.pricing import plan_of
+from llmops_cli.flows.records import records_of
 from llmops_cli.flows.reporting import report
 from llmops_cli.flows.runs import entries_of, keep_report, manifest_of
 from llmops_cli.flows.workspace import Workspace, open_workspace
 from llmops_cli.stores.runfile import write_run
+
+TakeCases: TypeAlias = Callable[[Report, CaseRecords, Redactor], None]
+"""Is told the report and every case while the store is open, and what takes secrets out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,7 @@ class Wishes:
     out: Path | None = None
     reuse: Sequence[Path] = ()
     """Run files whose answers and scores are taken over first."""
+    cases_to: TakeCases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,8 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     keep_report(workspace.root, made, redact=redact)
     if wishes.out is not None:
         write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)
+    if wishes.cases_to is not None:
+        wishes.cases_to(made, records_of(run), redact)
     return Evaluated(plan=needs, report=made, run=run)
 
 

@@ -6,7 +6,7 @@ Only shown cases become objects and only their texts are read back from the stor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from math import isnan
 
 import numpy as np
@@ -85,8 +85,8 @@ def _prompt(run: Run, contest: Contest, shown: int) -> PromptReport:
 
 
 def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
-    changes = _changes(each, columns)
-    picked = dict(list(changes.items())[:shown])
+    noted = changes(columns, each.round.evalset.retired)
+    picked = dict(list(noted.items())[:shown])
     baseline = each.others.get("baseline")
     return EvalsetReport(
         evalset=each.round.evalset.name,
@@ -97,28 +97,28 @@ def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
         metrics=tuple(_metrics(each, columns)),
         slices=slices(columns),
         shown=tuple(_shown(each, columns, picked)),
-        hidden=len(changes) - len(picked),
-        changes=Counter(changes.values()),
+        hidden=len(noted) - len(picked),
+        changes=Counter(noted.values()),
         notes=tuple(_notes(each, columns)),
     )
 
 
-def _changes(each: Pairing, columns: Comparison) -> dict[str, Change]:
+def changes(columns: Comparison, retired: Container[str] = ()) -> dict[str, Change]:
     """Why each case is worth showing, worst first; a case is shown once."""
     kinds: list[tuple[Change, tuple[str, ...]]] = [
         ("critical", columns.critical_failed_cases()),
         ("lost", columns.lost_cases()),
         ("unmeasured", columns.unmeasured_cases()),
-        ("removed", tuple(set(columns.removed_cases()) - set(each.round.evalset.retired))),
+        ("removed", tuple(case for case in columns.removed_cases() if case not in retired)),
         ("known_passing", columns.known_passing_cases()),
         ("gained", columns.gained_cases()),
         ("failing", columns.failing_cases()),
     ]
-    changes: dict[str, Change] = {}
+    noted: dict[str, Change] = {}
     for change, cases in kinds:
         for case in cases:
-            changes.setdefault(case, change)
-    return changes
+            noted.setdefault(case, change)
+    return noted
 
 
 def _shown(each: Pairing, columns: Comparison, picked: dict[str, Change]) -> Iterator[ShownCase]:
@@ -184,11 +184,12 @@ def _draw(draw: MeasuredDraw, metrics: list[Metric]) -> ShownDraw:
         text=outcome.text,
         finish_reason=outcome.finish_reason,
         tool_calls=[[call.name, call.arguments] for call in outcome.tool_calls] or None,
-        scores=tuple(_score(draw, metric) for metric in metrics),
+        scores=tuple(shown_score(draw, metric) for metric in metrics),
     )
 
 
-def _score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
+def shown_score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
+    """What `metric` makes of a draw, or why it makes nothing of it."""
     found = draw.scores.get(metric.label)
     return ShownScore(
         label=metric.label,
