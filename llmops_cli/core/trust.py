@@ -99,7 +99,8 @@ def may_run_command(
     if (why := _no_code(f"`{line}`", ci, secrets=secrets)) is not None:
         return why
     program = command[0]
-    if "/" in program and any(matches(program, glob) for glob in trusted):
+    of_project = "/" in program and _plain(program)
+    if of_project and any(matches(program, glob) for glob in trusted):
         return None
     if line in trusted:
         return None

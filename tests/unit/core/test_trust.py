@@ -5,7 +5,14 @@ from collections.abc import Mapping
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.trust import CiContext, ci_context, matches, may_run, may_run_code
+from llmops_cli.core.trust import (
+    CiContext,
+    ci_context,
+    matches,
+    may_run,
+    may_run_code,
+    may_run_command,
+)
 
 OURS = "acme/bank"
 THEIRS = "mallory/bank"
@@ -136,3 +143,47 @@ def test_a_path_that_does_not_say_where_it_leads_is_no_code_to_run(path: str) ->
     assert may_run_code(path, trusted=["**"], ci=None, secrets=False) == (
         f"{path!r} is not a plain path inside the project"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "trusted", "runs"),
+    [
+        (["app/answer", "--fast"], ["app/answer"], True),
+        (["app/answer", "anything", "at all"], ["app/**"], True),
+        (["app/other"], ["app/answer"], False),
+        (["app/../bin/sh", "-c", "x"], ["app/**"], False),
+        (["/bin/sh", "-c", "x"], ["**"], False),
+        (["python", "app/main.py"], ["python app/main.py"], True),
+        (["python", "-c", "evil"], ["python app/main.py"], False),
+        (["python", "app/main.py"], ["app/main.py"], False),
+        (["python", "app/main.py"], ["python", "app/**"], False),
+        (["python", "app/main.py"], ["*"], False),
+        (["answer"], ["answer"], True),
+    ],
+)
+def test_a_command_runs_as_a_program_of_the_project_or_as_a_whole_line_that_is_trusted(
+    command: list[str], trusted: list[str], runs: bool
+) -> None:
+    why = may_run_command(command, trusted=trusted, ci=None, secrets=True)
+    assert (why is None) is runs
+
+
+@pytest.mark.parametrize(
+    ("ci", "secrets", "runs"),
+    [
+        (None, True, True),
+        (github("push"), True, True),
+        (github("pull_request", OURS), True, True),
+        (github("pull_request", THEIRS), False, True),
+        (github("pull_request", THEIRS), True, False),
+        (github("pull_request", None), True, False),
+        (github("pull_request_target", OURS), False, False),
+        (github("issue_comment"), False, False),
+        (gitlab(THEIRS), True, False),
+    ],
+)
+def test_a_trusted_command_runs_unless_secrets_meet_a_foreign_head(
+    ci: CiContext | None, secrets: bool, runs: bool
+) -> None:
+    why = may_run_command(["app/answer"], trusted=["app/*"], ci=ci, secrets=secrets)
+    assert (why is None) is runs
