@@ -209,6 +209,8 @@ class Request:
     response_format: ResponseFormat | None = None
     json_schema: Mapping[str, Json] | None = None
     tools: tuple[Mapping[str, Json], ...] = ()
+    timed: bool = False
+    """The time to the first token is wanted, which only a stream shows: part of no key."""
 
     @cached_property
     def digest(self) -> str:

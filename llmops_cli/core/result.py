@@ -55,6 +55,9 @@ class Completion:
     """US dollars; None where the price or the usage is not known."""
     latency: float | None = None
     """Seconds of the successful attempt. None on anything that was not called just now."""
+    first_token: float | None = None
+    """Seconds until the first token of the answer, where it was streamed. None as with `latency`:
+    of no answer that was not called just now."""
     served_model: str | None = None
     fingerprint: str | None = None
     attempts: int = 1

@@ -144,16 +144,21 @@ class Lane:
             outcome = await self._provider.complete(request)
             if isinstance(outcome, Failure):
                 return outcome
-            latency = None if self._recorded else anyio.current_time() - started
-            cost = outcome.cost
-            if cost is None and self._tariff is not None and outcome.usage is not None:
-                cost = self._tariff(outcome.usage)
-            return replace(outcome, latency=latency, cost=cost)
+            if self._recorded:
+                return replace(outcome, latency=None, first_token=None, cost=self._cost(outcome))
+            latency = anyio.current_time() - started
+            return replace(outcome, latency=latency, cost=self._cost(outcome))
         return Failure(
             kind=FailureKind.TIMEOUT,
             message=f"no whole answer within {self._timeout:g} s (`timeout` in llmops.yaml)",
             retryable=True,
         )
+
+    def _cost(self, answer: Completion) -> float | None:
+        """What it said it cost, or what its usage costs; None where that is not known."""
+        if answer.cost is None and self._tariff is not None and answer.usage is not None:
+            return self._tariff(answer.usage)
+        return answer.cost
 
     async def _leave_alone(self) -> None:
         """Wait until the model may be asked again, where it said when."""

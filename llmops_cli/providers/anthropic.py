@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import anyio
 from anthropic import AsyncAnthropic
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
@@ -21,7 +23,8 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
 from llmops_cli.providers.access import Access, access, known_parameters
 from llmops_cli.providers.messages import SAME, body
-from llmops_cli.providers.wire import Wire, count, open_wire, unusable
+from llmops_cli.providers.streams import MessagePieces
+from llmops_cli.providers.wire import Wire, arguments, count, open_wire, unusable
 
 BASE_URL = "https://api.anthropic.com"
 OURS = frozenset({"model", "messages", "system", "tools", "stream"})
@@ -64,8 +67,19 @@ class Anthropic:
 
     async def complete(self, request: Request) -> Completion | Failure:
         """One attempt at one call."""
+        if request.timed:
+            return await self._streamed(request)
         answer = await self._wire.post(body(request))
         return answer if isinstance(answer, Failure) else completion(answer)
+
+    async def _streamed(self, request: Request) -> Completion | Failure:
+        """One attempt that times the first token."""
+        started, pieces = anyio.current_time(), MessagePieces()
+        answer = await self._wire.stream({**body(request), "stream": True}, pieces)
+        made = answer if isinstance(answer, Failure) else completion(answer)
+        if isinstance(made, Failure) or pieces.first is None:
+            return made
+        return replace(made, first_token=pieces.first - started)
 
 
 @asynccontextmanager
@@ -109,7 +123,7 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     return Completion(
         text=_text(content),
         tool_calls=tuple(
-            ToolCall(name=str(each.get("name")), arguments=each.get("input"))
+            ToolCall(name=str(each.get("name")), arguments=arguments(each.get("input")))
             for each in content
             if each.get("type") == "tool_use"
         ),

@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import cast
 
+import anyio
+
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.result import Completion, Failure
+from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.access import Access, access, known_parameters
 from llmops_cli.providers.answers import completion, filtered
 from llmops_cli.providers.chat import body
 from llmops_cli.providers.embeddings import PARAMETERS, embedding, embedding_body
+from llmops_cli.providers.streams import ChatPieces
 from llmops_cli.providers.wire import Filtered, Wire, open_wire
 
 BASE_URL = "https://api.openai.com/v1"
@@ -54,13 +57,14 @@ OPENAI = Dialect(vendor="openai", key_env="OPENAI_API_KEY", known=KNOWN)
 class OpenAI:
     """One model behind `/chat/completions`, or behind `/embeddings`."""
 
-    __slots__ = ("_dialect", "_embeddings", "_name", "_wire")
+    __slots__ = ("_counts", "_dialect", "_embeddings", "_name", "_streams", "_wire")
 
     def __init__(self, name: str, wire: Wire, dialect: Dialect = OPENAI) -> None:
         self._name = name
         self._wire = wire
         self._embeddings = wire.beside("/chat/completions", "/embeddings")
         self._dialect = dialect
+        self._streams = self._counts = True  # until the server refuses
 
     def check(self, request: Request) -> None:
         """Raises `Refused` for parameters that the API does not have."""
@@ -72,10 +76,34 @@ class OpenAI:
         if request.response_format == "embedding":
             vector = await self._embeddings.post(embedding_body(request))
             return vector if isinstance(vector, Failure) else embedding(vector)
+        if request.timed and self._streams:
+            return await self._streamed(request)
         answer = await self._wire.post(body(request))
         if isinstance(answer, Filtered):
             return filtered()
         return answer if isinstance(answer, Failure) else completion(answer)
+
+    async def _streamed(self, request: Request) -> Completion | Failure:
+        """One attempt that times the first token; without usage, or a stream, where one of them
+        is refused.
+        """
+        started, pieces = anyio.current_time(), ChatPieces()
+        counted = {"stream_options": {"include_usage": True}} if self._counts else {}
+        answer = await self._wire.stream({**body(request), "stream": True, **counted}, pieces)
+        if isinstance(answer, Filtered):
+            return filtered()
+        if not isinstance(answer, Failure):
+            made = completion(answer)
+            if isinstance(made, Failure) or pieces.first is None:
+                return made
+            return replace(made, first_token=pieces.first - started)
+        if answer.kind is FailureKind.BAD_REQUEST and "stream" in answer.message:
+            if self._counts and "stream_options" in answer.message:
+                self._counts = False
+            else:
+                self._streams = False
+            return await self.complete(request)
+        return answer
 
 
 def check_parameters(name: str, given: Iterable[str], dialect: Dialect) -> None:

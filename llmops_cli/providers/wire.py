@@ -11,19 +11,22 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
 
 import aiohttp
+import anyio
 import certifi
 from aiohttp.abc import AbstractResolver
 
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.saying import Complaint, complaint, refusal
+from llmops_cli.providers.sse import Events
+from llmops_cli.providers.streams import Pieces
 from llmops_cli.providers.trouble import (
     CONNECTING,
     SHOWN,
@@ -39,6 +42,10 @@ LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
 IDLE = 30.0
 """Seconds that an unused connection is kept."""
+DONE = b"[DONE]"
+"""The data of the event that ends a chat completion."""
+AFTERWARDS = 0.2
+"""Seconds that a server has to close a stream that is finished."""
 
 
 class Wire:
@@ -68,9 +75,58 @@ class Wire:
             async with self._session.request(
                 method, self._url, data=sent, params=query, allow_redirects=False
             ) as response:
-                raw = await _read(response)
+                return self._received(response, await _read(response))
         except (aiohttp.ClientError, OSError) as error:
             return translated(error, self._endpoint)
+
+    async def stream(self, body: Mapping[str, Any], pieces: Pieces) -> dict[str, Any] | Failure:
+        """The answer that arrives as events and is gathered in `pieces`, or what went wrong.
+
+        A server that does not stream answers at once; a stream that ends before it says that it
+        is finished is no answer.
+        """
+        sent = json.dumps(body, separators=(",", ":")).encode("ascii")
+        try:
+            async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
+                if response.status != 200 or response.content_type != "text/event-stream":
+                    return self._received(response, await _read(response))
+                return await self._gathered(response, pieces)
+        except (aiohttp.ClientError, OSError) as error:
+            return translated(error, self._endpoint)
+
+    async def _gathered(
+        self, response: aiohttp.ClientResponse, pieces: Pieces
+    ) -> dict[str, Any] | Failure:
+        events, size = Events(), 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                response.close()
+                return self._received(response, None)
+            for data in events.feed(chunk):
+                if data == DONE:
+                    return await self._ended(response, pieces)
+                event = _parsed(data)
+                said = complaint(event)
+                if said is not None:
+                    wait = retry_after(response.headers)
+                    return _complained(said, data, self._endpoint, wait=wait)
+                if not isinstance(event, dict):
+                    return unusable(f"an event is no JSON: {_shown(data, 80)}")
+                if pieces.take(event):
+                    return await self._ended(response, pieces)
+        return unusable("the stream ended before it was finished")
+
+    async def _ended(self, response: aiohttp.ClientResponse, pieces: Pieces) -> dict[str, Any]:
+        """Reads what may come after the end, so that the connection can be used again."""
+        with anyio.move_on_after(AFTERWARDS), suppress(aiohttp.ClientError, OSError):
+            while not response.content.at_eof():
+                await response.content.readany()
+        return pieces.whole()
+
+    def _received(
+        self, response: aiohttp.ClientResponse, raw: bytes | None
+    ) -> dict[str, Any] | Failure:
         if raw is None:
             return Failure(
                 kind=FailureKind.TOO_LARGE,

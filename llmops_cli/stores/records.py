@@ -69,7 +69,7 @@ def completion_record(completion: Completion) -> dict[str, Json]:
 
 
 def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completion:
-    """The completion in `record`; its latency is kept only if `live`."""
+    """The completion in `record`; its times are kept only if `live`."""
     try:
         values = dict(record)
         if "tool_calls" in values:
@@ -84,6 +84,7 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
                 values[name] = tuple(values[name])
         if not live:
             values.pop("latency", None)
+            values.pop("first_token", None)
         completion = Completion(**values)
     except (TypeError, ValueError) as error:
         raise BadRecord(f"not a completion: {error}") from error
