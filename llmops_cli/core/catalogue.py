@@ -143,6 +143,13 @@ class ProviderKind:
     """The option that falls back on the case's `question`: one of the two must be there."""
     check: str | None = None
     """`module:attribute` of a `core.ports.CheckOptions`, asked about the model as it is written."""
+    ready: str | None = None
+    """`module:attribute` of a `core.ports.Ready`, asked before the first call of a run."""
+    runs: str | None = None
+    """`module:attribute` of a `core.ports.Runs`: its models may start a program."""
+    weights: bool = False
+    """Its models may stand on this machine: the files and folders that a model's name and its
+    keyed options name are part of its identity, as the options are."""
     max_concurrency: int = Limits().max_concurrency
     """Calls at once, unless the model says otherwise."""
     identity: str | None = None

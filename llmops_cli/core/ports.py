@@ -102,6 +102,22 @@ class OpenRecords(Protocol):
         ...
 
 
+class Ready(Protocol):
+    """Looks whether a model can be asked at all."""
+
+    def __call__(self, model: Model, world: World) -> None:
+        """Raises `Refused`, with a hint, where what it needs is not installed."""
+        ...
+
+
+class Runs(Protocol):
+    """Says what a model starts that may run anybody's code."""
+
+    def __call__(self, model: Model) -> Sequence[str] | None:
+        """The command, as words; None where it needs no trust."""
+        ...
+
+
 class Checks(Protocol):
     """A provider that knows before a call that a request can never be answered."""
 

@@ -15,16 +15,17 @@ from pydantic import create_model
 
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.digest import Json, digest, digest_bytes
-from llmops_cli.core.errors import UnknownName, suggestion
+from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.prompt import Limits, Model, Price
 from llmops_cli.core.trust import matches
 from llmops_cli.files.explain import validated
-from llmops_cli.files.paths import MAX_CASES, Unreadable, within
+from llmops_cli.files.paths import MAX_CASES, Folder, Unreadable, within
 from llmops_cli.files.problems import Problems
 from llmops_cli.files.sandbox import BadTemplate, Sandbox, is_template
 from llmops_cli.files.schema import Identity, WrittenModel
 from llmops_cli.files.surroundings import Surroundings
 from llmops_cli.files.template import strings
+from llmops_cli.files.weights import Weights
 from llmops_cli.files.yaml import Document
 
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
@@ -38,16 +39,21 @@ class ModelReader:
         self._source = surroundings.source
         self._check = surroundings.check
         self._sandbox = Sandbox()
+        here = isinstance(self._source, Folder)  # weights do not stand in git
+        self._weights = Weights(self._source.root) if here else None
         self._document = document
         self._problems = problems
 
     def read(self, written: Mapping[str, Any]) -> dict[str, Model]:
         """The models under `models:` by alias; what is wrong with them is noted."""
-        return {
+        found = {
             alias: model
             for alias, each in written.items()
             if (model := self._model(alias, each)) is not None
         }
+        if self._weights is not None:
+            self._weights.keep()
+        return found
 
     def _model(self, alias: str, written: Any) -> Model | None:
         place = ("models", alias)
@@ -99,7 +105,7 @@ class ModelReader:
         asked and read.
         """
         if identity is None:
-            return None
+            return local_identity(model, kind, self._weights)
         where = self._document.where(*place, "identity")
         if kind.application and identity.files is None and identity.revision is None:
             hint = "name the application's `files`, or a `revision`"
@@ -113,10 +119,9 @@ class ModelReader:
                 where = self._document.where(*place, "identity", "files")
                 self._problems.add(where, f"'identity': {error}")
         named: dict[str, Json] = {"files": files, "revision": identity.revision}
+        if kind.application or kind.weights:
+            named["options"] = _keyed(model, kind)
         if kind.application:
-            named["options"] = {
-                name: value for name, value in model.options.items() if kind.options[name].keyed
-            }
             files.update(self._own_files(model, kind))
         return digest("llmops/identity/v1", named)
 
@@ -137,6 +142,32 @@ class ModelReader:
                 path = str(each).partition(":")[0]
                 with suppress(Unreadable):  # an argument that is no file; `check` knows the others
                     yield path, digest_bytes(self._source.read(path, limit=MAX_CASES))
+
+
+def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
+    """What names the answers of a model on this machine that declares nothing itself: the bytes of
+    the files that it names, and the options it is served with. None: its name says it all.
+
+    Raises `Refused` for files that cannot be read.
+    """
+    if not kind.weights:
+        return None
+    options = _keyed(model, kind)
+    words = [part for text in strings(options) for part in {text, text.rpartition("=")[2]}]
+    files: dict[str, str] = {}
+    for path in filter(None, (model.model, *words)) if weights is not None else ():
+        try:
+            named = weights.digest(path)
+        except OSError as error:
+            raise Refused(f"{model.name}: {path} cannot be read: {error.strerror}") from error
+        files.update({path: named} if named is not None else {})
+    if not files and not options:
+        return None
+    return digest("llmops/identity/v1", {"files": files, "revision": None, "options": options})
+
+
+def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
+    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
 
 
 def model_shape(kind: ProviderKind) -> type[WrittenModel]:
@@ -160,14 +191,19 @@ def resolve(name: str, models: Mapping[str, Model], catalogue: Catalogue) -> Mod
     provider, slash, model = name.partition("/")
     kind = catalogue.providers.get(provider)
     if not slash or not model or kind is None or not _bare(kind):
-        known = [*models, *(f"{each}/…" for each in catalogue.providers)]
+        known = [
+            *models,
+            *(f"{each}/…" for each in catalogue.providers if _bare(catalogue.providers[each])),
+        ]
         raise UnknownName("model", name, known)
     return Model(name=name, provider=provider, model=model, identity=kind.identity)
 
 
 def _bare(kind: ProviderKind) -> bool:
     """Whether `provider/model` says enough."""
-    return not kind.application and not any(each.required for each in kind.options.values())
+    if kind.application or kind.weights:  # what it is, its identity says
+        return False
+    return not any(each.required for each in kind.options.values())
 
 
 def _model_of(

@@ -59,6 +59,8 @@ def to_its_end(work: Coroutine[Any, Any, None]) -> None:
 
 async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     works = [each.work() for each in run.pairings]
+    if not options.offline:
+        workspace.check_ready(model for work in works for model in work.due)
     tell = getattr(progress, "waiting", untold)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
@@ -85,6 +87,7 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
     run.calls += engine.calls
     spent = engine.spent
     run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
+    run.answering |= calls.answering
     for role, more in calls.spent.items():
         run.spent[role] = run.spent.get(role, Spending()).and_more(more)
 

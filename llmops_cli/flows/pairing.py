@@ -24,7 +24,13 @@ from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.preferences import unset
 from llmops_cli.flows.rows import rows
 from llmops_cli.flows.scoring import Scorers
-from llmops_cli.flows.vetting import vet_job, vet_metrics, vet_models, vet_scorers
+from llmops_cli.flows.vetting import (
+    vet_commands,
+    vet_job,
+    vet_metrics,
+    vet_models,
+    vet_scorers,
+)
 from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
 from llmops_cli.gate.compare import compare
@@ -166,6 +172,8 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
         trusted = workspace.rules.trust
         code = [each for each in pairing.drawn_from if workspace.provider(each).code]
         vet_models(code, trusted=trusted, ci=ci, environ=workspace.environ)
+        started = workspace.commands(pairing.drawn_from)
+        vet_commands(started, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_metrics(pairing.scorers, pairing.round.policy)
     asked: set[DrawKey] = set()

@@ -7,7 +7,7 @@ Code of a pull request must not run because the pull request says so. The decisi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
 
@@ -70,6 +70,24 @@ def vet_models(
         if command and "/" not in command[0] and not which(command[0], path=environ.get("PATH")):
             hint = "install it, or write the path of a program of the project"
             raise Refused(f"{told}: there is no program {command[0]!r} on the PATH", hint=hint)
+
+
+def vet_commands(
+    commands: Iterable[tuple[Model, Sequence[str]]],
+    *,
+    trusted: Sequence[str],
+    ci: CiContext | None,
+    environ: Mapping[str, str],
+) -> None:
+    """Raises `Refused` where a model would start one of `commands`, and it may not run."""
+    secrets = bool(Redactor.of(environ))
+    for model, command in commands:
+        why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
+        if why is not None:
+            told = f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
+            line = " ".join(command)
+            hint = f"a maintainer lists it in llmops.yaml: `trust: [{line}]`"
+            raise Refused(f"{told} may not be started: {why}", hint=hint)
 
 
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:

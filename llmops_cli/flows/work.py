@@ -27,8 +27,16 @@ class Work:
     @property
     def models(self) -> tuple[Model, ...]:
         """Every model that may be asked, by a target or by a judge."""
+        return self._asked(self.arms)
+
+    @property
+    def due(self) -> tuple[Model, ...]:
+        """Those that will be asked for something."""
+        return self._asked([arm for arm in self.arms if arm.missing]) if self.todo else ()
+
+    def _asked(self, arms: Sequence[Arm]) -> tuple[Model, ...]:
         judges = [bound.judge for bound in self.scorers.all if bound.judge]
-        asked = [*(arm.target.model for arm in self.arms), *(m for j in judges for m in j.models)]
+        asked = [*(arm.target.model for arm in arms), *(m for j in judges for m in j.models)]
         return tuple({model.name: model for model in asked}.values())
 
     @property

@@ -7,7 +7,7 @@ so that a flow never asks the process for anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,23 @@ from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import SUBJECT
 from llmops_cli.core.shelf import Shelf
+from llmops_cli.files.models import local_identity
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
+from llmops_cli.files.weights import Weights
 from llmops_cli.flows.recorded import as_called
 from llmops_cli.flows.revision import at_revision, open_git
 from llmops_cli.flows.scoring import Scorers
-from llmops_cli.registry import catalogue, open_provider, open_records, wrong_options
+from llmops_cli.registry import (
+    catalogue,
+    check_ready,
+    command_of,
+    open_provider,
+    open_records,
+    wrong_options,
+)
 from llmops_cli.stores.pace import SharedCells
 from llmops_cli.stores.registry import Registry, target_of
 from llmops_cli.stores.results import ResultsStore, open_results
@@ -133,6 +142,18 @@ class Workspace:
         """
         return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
+    def check_ready(self, models: Iterable[Model]) -> None:
+        """Raises `Refused` where one of `models` cannot be asked for want of a program."""
+        for model in models:
+            check_ready(self.provider(model), model, self.world)
+
+    def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
+        """What those of `models` start that trust is needed for."""
+        for model in models:
+            command = command_of(self.provider(model), model)
+            if command is not None:
+                yield model, command
+
     def records(self, model: Model) -> Records | None:
         """Where the answers of `model` are recorded; None where it is called."""
         kind = self.provider(model)
@@ -180,28 +201,39 @@ class Workspace:
             base_url=today.base_url,
             api_key_env=today.api_key_env,
             headers=today.headers,
-            options=today.options if self.provider(frozen).application else frozen.options,
+            options=today.options if self._has_identity(frozen) else frozen.options,
             limits=today.limits,
             price=today.price,
         )
         return replace(target, model=reached)
 
     def _same(self, frozen: Model) -> list[Model]:
-        """The models of llmops.yaml that answer as `frozen` did; applications, by identity."""
+        """The models of llmops.yaml that answer as `frozen` did; applications and local models,
+        by identity.
+        """
         return [
             model
             for model in self.project.models.values()
             if (model.provider, model.model) == (frozen.provider, frozen.model)
-            and (model.identity == frozen.identity or not self.provider(frozen).application)
+            and (model.identity == frozen.identity or not self._has_identity(frozen))
         ]
 
-    def _undrawable(self, address: str, frozen: Model) -> str | None:
-        """Why a version's application cannot be asked: what stands here is another one.
+    def _has_identity(self, model: Model) -> bool:
+        """Whether its name alone does not say what answers."""
+        kind = self.provider(model)
+        return kind.application or kind.weights
 
-        Its answers are then those that were measured: never are they drawn from other code.
+    def _undrawable(self, address: str, frozen: Model) -> str | None:
+        """Why a version's application or local model cannot be asked: another one stands here.
+
+        Its answers are then those that were measured: never are they drawn from other code, nor
+        from other weights.
         """
-        if not self.provider(frozen).application or self._same(frozen):
+        if not self._has_identity(frozen) or self._same(frozen):
             return None
+        kind = self.provider(frozen)
+        if kind.weights and frozen.identity == local_identity(frozen, kind, Weights(self.root)):
+            return None  # served with other options today, but its files are as they were
         today = self.project.models.get(frozen.name)
         now = short(today.identity) if today and today.identity else "none"
         return (

@@ -13,18 +13,12 @@ from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.openai import KNOWN, Dialect, OpenAI, check_parameters, open_openai
-from llmops_cli.providers.vllm_engine import (
-    KEY_ENV,
-    Engine,
-    Engines,
-    contradiction,
-    served_name,
-)
+from llmops_cli.providers.vllm_engine import KEY_ENV, Engine, Engines
+from llmops_cli.providers.vllm_options import served_name
 
 DIALECT = Dialect(vendor="vllm", key_env=KEY_ENV, known=KNOWN | {"top_k"})
 SEEN = 2.0
@@ -74,9 +68,6 @@ async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
     Raises `Refused` where its configuration can never work, or where there is no vllm to start.
     """
     check_parameters(model.name, model.parameters, DIALECT)
-    wrong = contradiction(model)
-    if wrong is not None:
-        raise Refused(f"{model.name}: {wrong}", hint="docs/local-models.md has examples")
     served = served_name(model)
     if model.base_url is not None:
         near = world if not _loopback(model.base_url) else _past_proxies(world)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,29 +21,21 @@ from typing import Self
 import aiohttp
 import anyio
 
-from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.vllm_options import adapters, arguments, program, startup_seconds
 from llmops_cli.workers.server import Server, fresh_log
 
 KEY_ENV = "VLLM_API_KEY"
 """Where `vllm serve` looks for the key that it asks for."""
-MODULE = "vllm.entrypoints.cli.main"
-"""What `python -m` starts where `command` is a Python."""
-STARTUP = 600.0
-"""Seconds until an engine must be ready: a large model is read from a disk."""
 LOOK = 0.25
 """Seconds between two questions whether it is."""
 STORE = Path(".llmops") / "store"
 KEPT_LOGS = 9
 HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 """Keys that the engine itself needs, to fetch a model."""
-OURS = frozenset(
-    {"--host", "--port", "--uds", "--api-key", "--served-model-name", "--lora-modules"}
-)
-"""Arguments that llmops sets; the same in `args` would contradict it."""
-
 _PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) ?)?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
 _SHOWN = 3
 """Lines of the log in a message."""
@@ -67,53 +57,20 @@ class Launch:
 
 def launch_of(model: Model, world: World) -> Launch:
     """How the engine of `model` is started. Raises `Refused` where there is no vllm to start."""
-    adapters = _adapters(model)
-    lora = [f"{name}={path}" for name, path in adapters.items()]
+    lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
     return Launch(
         model=model.model,
         command=(
-            *_program(model, world),
+            *program(model, world),
             "serve",
             model.model,
-            *map(str, _list(model.options.get("args"))),
+            *arguments(model),
             *("--served-model-name", model.model),
             *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
         ),
         offline=(world.root / model.model).is_dir(),
         log_name="vllm-" + re.sub(r"[^A-Za-z0-9]+", "-", model.model).strip("-")[-40:],
     )
-
-
-def served_name(model: Model) -> str:
-    """The name by which `model` is asked for: its own, or that of an adapter."""
-    named = model.options.get("served_name")
-    if named is not None:
-        return str(named)
-    return next(iter(_adapters(model)), model.model)
-
-
-def contradiction(model: Model) -> str | None:
-    """What the options of `model` say that cannot be; None: nothing."""
-    starting = [name for name in ("command", "args", "lora", "startup_timeout")
-                if name in model.options]  # fmt: skip
-    if model.base_url is not None and starting:
-        return f"`base_url` names a server that runs, `{starting[0]}` how to start one"
-    for each in map(str, _list(model.options.get("args"))):
-        flag = each.partition("=")[0].replace("_", "-")
-        if flag in OURS:
-            return f"`args` sets {flag}, which llmops does (`served_name`, `lora`)"
-    if _seconds(model) <= 0:
-        return "`startup_timeout` is more than 0 seconds"
-    adapters, named = _adapters(model), model.options.get("served_name")
-    if model.model.startswith("-"):
-        return f"{model.model!r} is no name of a model"
-    if any(not re.fullmatch(r"[\w./-]+", name) or name == model.model for name in adapters):
-        return f"an adapter in `lora` has a name of its own, not {', '.join(adapters)}"
-    if len(adapters) > 1 and named is None:
-        return f"`served_name` says which answers: {', '.join((model.model, *adapters))}"
-    if model.base_url is None and named is not None and named not in (model.model, *adapters):
-        return f"`served_name` is one of {', '.join((model.model, *adapters))}"
-    return None
 
 
 class Engine:
@@ -130,12 +87,13 @@ class Engine:
         log = fresh_log(world.root / STORE, launch.log_name, keep=KEPT_LOGS)
         self._log = log.relative_to(world.root).as_posix()
         self._late: str | None = None
+        its_own = Redactor([self.key])
         self._server = Server(
             [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
             folder=world.root,
             environ=_environment(world, self.key, offline=launch.offline),
             log=log,
-            redact=world.redact,
+            redact=lambda line: its_own(world.redact(line)),
         )
 
     @property
@@ -208,7 +166,7 @@ class Engines:
             if not engine.ready and engine.failure is None:
                 world.tell(f"starting vllm serve {model.model}")
                 try:
-                    await engine.wait(_seconds(model))
+                    await engine.wait(startup_seconds(model.options))
                 finally:
                     world.tell("")
             return engine.failure or engine
@@ -234,54 +192,16 @@ def last_words(lines: Iterable[str]) -> list[str]:
     return (errors or said)[-_SHOWN:]
 
 
-def _program(model: Model, world: World) -> list[str]:
-    named = model.options.get("command")
-    path = world.environ.get("PATH", "")
-    if named is None:
-        found = shutil.which("vllm", path=path)
-        found = found or shutil.which("vllm", path=str(Path(sys.executable).parent))
-        if found is None:
-            raise Refused(
-                f"{model.name}: there is no `vllm` on the PATH to serve {model.model} with",
-                hint="pip install 'llmops-cli[vllm]', name one by `command` in llmops.yaml, "
-                "or a server that runs by `base_url`",
-            )
-        return [found]
-    command = str(world.root / str(named)) if "/" in str(named) else str(named)
-    found = shutil.which(command, path=path)
-    if found is None:
-        raise Refused(
-            f"{model.name}: `command` is {str(named)!r}, and there is no such program",
-            hint="the path of a `vllm`, or of a Python that has it",
-        )
-    is_python = Path(found).name.startswith("python")
-    return [found, "-m", MODULE] if is_python else [found]
-
-
 def _environment(world: World, key: str, *, offline: bool) -> Mapping[str, str]:
-    """What the engine sees: everything but secrets, and nothing that calls home."""
+    """What the engine sees: all but secrets. It calls nobody and imports nothing from here."""
     kept = {
         name: value
         for name, value in world.environ.items()
         if world.redact(value) == value or name in HUGGING_FACE or name.lower().endswith("_proxy")
     }
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
     default = {"VLLM_HOST_IP": "127.0.0.1", **({"HF_HUB_OFFLINE": "1"} if offline else {})}
     return {**default, **kept, **quiet, KEY_ENV: key}
-
-
-def _adapters(model: Model) -> Mapping[str, str]:
-    lora = model.options.get("lora")
-    return {name: str(path) for name, path in lora.items()} if isinstance(lora, Mapping) else {}
-
-
-def _seconds(model: Model) -> float:
-    given = model.options.get("startup_timeout")
-    return float(given) if isinstance(given, (int, float)) else STARTUP
-
-
-def _list(value: object) -> list[object]:
-    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _free_port() -> int:

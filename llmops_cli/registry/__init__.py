@@ -7,6 +7,8 @@ Reading the catalogue imports no scorer, provider or vendor. The code behind a r
 from llmops_cli.registry.catalogue import catalogue
 from llmops_cli.registry.keys import scorer_digest, volatile
 from llmops_cli.registry.loading import (
+    check_ready,
+    command_of,
     load,
     load_scorer,
     open_provider,
@@ -21,6 +23,8 @@ __all__ = [
     "PROVIDERS",
     "SCORERS",
     "catalogue",
+    "check_ready",
+    "command_of",
     "load",
     "load_scorer",
     "open_provider",

@@ -7,14 +7,24 @@ with its row: both are `Refused`, both come before any call.
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import reduce
 from typing import Any, cast
 
 from llmops_cli.core.catalogue import ProviderKind, ScorerKind
 from llmops_cli.core.errors import MissingExtra, Refused
-from llmops_cli.core.ports import CheckOptions, OpenProvider, OpenRecords, OpenScorer, Scorer, World
+from llmops_cli.core.ports import (
+    CheckOptions,
+    OpenProvider,
+    OpenRecords,
+    OpenScorer,
+    Ready,
+    Runs,
+    Scorer,
+    World,
+)
+from llmops_cli.core.prompt import Model
 
 
 def load(target: str) -> object:
@@ -48,6 +58,19 @@ def open_records(kind: ProviderKind) -> OpenRecords:
     """What opens the records of a provider whose answers are named one by one."""
     assert kind.records is not None
     return cast("OpenRecords", _code("provider", kind, kind.records))
+
+
+def check_ready(kind: ProviderKind, model: Model, world: World) -> None:
+    """Raises `Refused` where `model` cannot be asked for want of a program."""
+    if kind.ready is not None:
+        cast("Ready", _code("provider", kind, kind.ready))(model, world)
+
+
+def command_of(kind: ProviderKind, model: Model) -> Sequence[str] | None:
+    """The command that `model` starts and that trust is needed for; None: none."""
+    if kind.runs is None:
+        return None
+    return cast("Runs", _code("provider", kind, kind.runs))(model)
 
 
 def wrong_options(

@@ -12,6 +12,10 @@ VLLM = ProviderKind(
     structured=True,
     embeds=True,
     api_key_env="VLLM_API_KEY",
+    check="llmops_cli.providers.vllm_options:check",
+    runs="llmops_cli.providers.vllm_options:runs",
+    ready="llmops_cli.providers.vllm_options:ready",
+    weights=True,
     options={
         "args": Option(
             type=list[str | int | float],

@@ -13,10 +13,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-from llmops_cli.core.redact import Redactor
 
 GUARD = Path(__file__).with_name("guard.py")
 STOPPING = 10.0
@@ -39,7 +37,7 @@ class Server:
         folder: Path,
         environ: Mapping[str, str],
         log: Path,
-        redact: Redactor,
+        redact: Callable[[str], str],
     ) -> None:
         """Starts `command` in `folder`. Raises `OSError` where the log cannot be written."""
         self._redact = redact

@@ -1,0 +1,218 @@
+"""`provider: vllm` as a person runs it: an engine that starts, serves, dies, and never stays.
+
+The engine is a program of the tests (`tests/servers/engine.py`) with vLLM's arguments; the real
+one runs in `tests/vllm/`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.projects import Project, some_cases
+from tests.servers.engine import a_vllm, alive, all_gone, asked, engines
+from tests.servers.faulty import FaultServer
+
+MODEL = {"provider": "vllm", "model": "org/tiny"}
+KEY = "sk-live-0123456789abcdef"
+NOWHERE = "http://127.0.0.1:9"
+
+
+def a_local_project(root: Path, *, cases: int = 4, **model: Any) -> Project:
+    """A project on `provider: vllm`."""
+    project = Project(root=root, settings={"models": {"tiny": {**MODEL, **model}}})
+    project.llmops_yaml()
+    project.prompt()
+    project.cases(some_cases(cases))
+    project.evalset()
+    return project
+
+
+@pytest.fixture
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment whose PATH has a vllm."""
+    program = a_vllm(tmp_path_factory.mktemp("bin"))
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def until(holds: Callable[[], object], within: float = 30.0) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < end, "never came to hold"
+        time.sleep(0.02)
+
+
+def the_log(project: Project) -> str:
+    (log,) = (project.root / ".llmops/store").glob("vllm-org-tiny-*.log")
+    return log.read_text(encoding="utf-8")
+
+
+def test_an_engine_is_started_for_the_run_and_is_gone_with_all_its_helpers_afterwards(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path, args=["--max-model-len", 512])
+    ran = project.eval(env=env)
+    assert ran.report["calls"] == 4
+    (engine,) = engines(tmp_path)
+    assert engine["arguments"][:4] == ["serve", "org/tiny", "--max-model-len", "512"]
+    assert engine["arguments"][-4:-1] == ["--host", "127.0.0.1", "--port"]
+    assert list(alive(tmp_path)) == []
+    assert "starting vllm serve org/tiny" in ran.err
+
+
+def test_an_engine_sees_no_key_and_its_log_holds_none(tmp_path: Path, env: dict[str, str]) -> None:
+    project = a_local_project(tmp_path)
+    secret = {"OPENAI_API_KEY": KEY, "HF_TOKEN": "hf_0123456789abcdef"}
+    project.eval(env={**env, **secret})
+    (engine,) = engines(tmp_path)
+    assert "OPENAI_API_KEY" not in engine["environ"]
+    assert engine["environ"]["HF_TOKEN"] == "hf_0123456789abcdef"
+    assert engine["environ"]["VLLM_NO_USAGE_STATS"] == "1"
+    log = the_log(project)
+    assert "'HF_TOKEN': '[redacted]'" in log
+    assert "hf_0123456789abcdef" not in log
+    assert engine["environ"]["VLLM_API_KEY"] not in log
+
+
+def test_models_that_are_started_alike_share_an_engine_and_an_adapter_is_asked_for_by_name(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    tuned = {**MODEL, "lora": {"tuned": "adapters/tuned"}}
+    project = a_local_project(tmp_path)
+    models = {"tiny": {**tuned, "served_name": "org/tiny"}, "tuned": tuned}
+    project.settings["models"] = models
+    project.llmops_yaml()
+    project.write("prompts/other.prompt.yml", project.read("prompts/support.prompt.yml"))
+    other = project.read("prompts/other.prompt.yml").replace("model: tiny", "model: tuned")
+    project.write("prompts/other.prompt.yml", other)
+    project.evalset(prompt=["support", "other"])
+    assert project.run("eval", env=env).code == 0
+    (engine,) = engines(tmp_path)
+    assert "--lora-modules tuned=adapters/tuned" in " ".join(engine["arguments"])
+    assert Counter(name for name, _ in asked(tmp_path)) == {"org/tiny": 4, "tuned": 4}
+
+
+def test_without_a_vllm_nothing_is_called_and_the_way_out_is_named(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        project = a_local_project(tmp_path)
+        models = project.settings["models"]
+        models["paid"] = {"provider": "openai", "model": "gpt", "base_url": server.url}
+        project.llmops_yaml()
+        ran = project.run("eval", env={"PATH": "/usr/bin:/bin"})
+    assert ran.code == 2
+    assert "there is no `vllm` on the PATH to serve org/tiny with" in ran.text
+    assert "pip install 'llmops-cli[vllm]'" in ran.text
+    assert server.requests == 0
+
+
+def test_an_engine_that_dies_early_is_incomplete_with_its_last_words_and_its_log(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path)
+    ran = project.run("eval", env={**env, "STAND_IN": "dies"})
+    assert ran.code == 3
+    assert "ended before it was ready: exit code 1" in ran.text
+    assert "ValueError: no such weights" in ran.text
+    assert ".llmops/store/vllm-org-tiny-" in ran.text
+    assert "Traceback" not in ran.err
+    assert all_gone(tmp_path)
+
+
+def test_an_engine_that_is_never_ready_is_stopped_and_incomplete(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path, startup_timeout=1.5)
+    ran = project.run("eval", env={**env, "STAND_IN": "never"})
+    assert ran.code == 3
+    assert "it took more than 1.5 s (`startup_timeout` in llmops.yaml)" in ran.text
+    assert all_gone(tmp_path)
+
+
+def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_the_rest(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path, cases=30, max_concurrency=2)
+    running = project.start("eval", env={**env, "STAND_IN": "slow"})
+    until(lambda: len(asked(tmp_path)) > 5)
+    os.kill(engines(tmp_path)[0]["pid"], signal.SIGKILL)
+    ran = running.ended()
+    assert ran.code == 3
+    assert "`vllm serve org/tiny` ended while it answered: killed by SIGKILL" in ran.text
+    assert all_gone(tmp_path)
+    answered = len(asked(tmp_path))
+    assert 5 < answered < 30
+    again = project.eval(env=env)
+    assert again.report["calls"] in {30 - answered, 30 - answered + 1, 30 - answered + 2}
+    assert again.code == 0
+    times = Counter(asked(tmp_path))
+    assert len(times) == 30
+    assert sum(times.values()) <= 32  # what was under way when it was killed
+
+
+@pytest.mark.parametrize("words", ["slow", "slow stubborn", "never"])
+def test_no_process_is_left_when_llmops_is_killed(
+    tmp_path: Path, env: dict[str, str], words: str
+) -> None:
+    project = a_local_project(tmp_path, cases=200, max_concurrency=2)
+    running = project.start("eval", env={**env, "STAND_IN": words})
+    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    assert len(list(alive(tmp_path))) == 3
+    running.send(signal.SIGKILL)
+    running.ended()
+    assert all_gone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "which"),
+    [("slow", signal.SIGINT), ("never", signal.SIGINT), ("slow", signal.SIGTERM)],
+)
+def test_an_interrupted_run_leaves_no_engine(
+    tmp_path: Path, env: dict[str, str], words: str, which: signal.Signals
+) -> None:
+    project = a_local_project(tmp_path, cases=200, max_concurrency=2)
+    running = project.start("eval", env={**env, "STAND_IN": words})
+    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    running.send(which)
+    ran = running.ended()
+    assert ran.code == 130
+    assert list(alive(tmp_path)) == []
+
+
+def test_a_local_engine_is_asked_past_every_proxy(tmp_path: Path, env: dict[str, str]) -> None:
+    proxies = {f"{each}_proxy": NOWHERE for each in ("http", "https", "all", "HTTP", "ALL")}
+    assert a_local_project(tmp_path).eval(env={**env, **proxies}).report["calls"] == 4
+
+
+def test_a_server_that_runs_is_asked_by_its_name_for_the_model_and_nothing_is_started(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    seen = list[str]()
+
+    def reply(body: Any) -> str:
+        seen.append(body["model"])
+        return str(body["messages"][-1]["content"])
+
+    with FaultServer(reply=reply) as server:
+        project = a_local_project(tmp_path, base_url=server.url, served_name="tuned")
+        ran = project.eval(env={**env, "http_proxy": NOWHERE})
+    assert ran.code == 0
+    assert set(seen) == {"tuned"}
+    assert engines(tmp_path) == []
+
+
+def test_several_commands_at_once_have_engines_of_their_own(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path)
+    both = [project.start("eval", env={**env, "STAND_IN": "slow"}) for _ in range(2)]
+    assert [each.ended().code for each in both] == [0, 0]
+    ports = {each["arguments"][-1] for each in engines(tmp_path)}
+    assert len(ports) == 2
