@@ -172,6 +172,8 @@ class Measurement:
     evalsets: tuple[EvalsetFacts, ...]
     verdict: Verdict
     counts: Mapping[str, int] = field(default_factory=dict)
+    judges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The models that judged, as they call themselves, by `evalset:label`."""
     calibrations: Mapping[str, Json] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
     """Digests of the evidence of this version that was there already: its order, not the clock."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Protocol, TypeVar
 
@@ -87,8 +87,14 @@ class Arm:
     """Why, by scorer label, for draws of this run that a scorer could not score."""
     latencies: dict[DrawAt, float] = field(default_factory=dict)
     """Seconds, for draws of this very run: what is reused has no latency."""
+    first_tokens: dict[DrawAt, float] = field(default_factory=dict)
+    """Seconds until the first token, for those that were streamed."""
+    timed: bool = False
+    """Whether something asks for the time to the first token: then answers are streamed."""
     passing_scores: dict[DrawAt, dict[str, Score]] = field(default_factory=dict)
     """Scores that are not stored, by scorer label: they live for this run."""
+    judges: dict[str, set[str]] = field(default_factory=dict)
+    """The models that judged its answers, by scorer label, as they call themselves."""
     beside: dict[DrawAt, str] = field(default_factory=dict)
     """The digest of the baseline's answer that a draw is set against, where a scorer does that."""
     called: int = 0
@@ -96,7 +102,8 @@ class Arm:
     def request(self, case: Case) -> Request:
         """The request that `case` makes; raises what the template raises."""
         messages = self.templates.messages(case)
-        return self.target.request(messages, document=self._document(case, messages))
+        request = self.target.request(messages, document=self._document(case, messages))
+        return replace(request, timed=True) if self.timed else request
 
     def address(self, cases: Iterable[Case]) -> None:
         """Fills `requests`: what cannot be rendered is known here, before any call."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -56,6 +57,8 @@ class Calls:
         self._reachable = reachable
         self._under_way: dict[DrawKey, _UnderWay] = {}
         self.spent: dict[Role, Spending] = {}
+        self.answering: dict[str, str] = {}
+        """By the name of a model that was called, what answered last, as it calls itself."""
 
     async def ask(self, role: Role, model: Model, request: Request, n: int) -> Outcome:
         """The `n`-th answer to `request`: a held one, or one that is called and then held."""
@@ -77,6 +80,8 @@ class Calls:
             mine.outcome = await self._engine.ask(model, request)
             if isinstance(mine.outcome, Completion):
                 results.put_completion(key, mine.outcome)
+                if mine.outcome.served_model is not None:
+                    self.answering[model.name] = mine.outcome.served_model
                 self._count(role, mine.outcome)
             return mine.outcome
         finally:
@@ -90,8 +95,20 @@ class Calls:
 class Asker:
     """One score's way to its judge (`core.ports.Ask`)."""
 
-    def __init__(self, calls: Calls, judge: Judge, templates: Renders, *, first: int = 0) -> None:
-        """`first`: the number of the first draw of each request; a second reading has others."""
+    def __init__(
+        self,
+        calls: Calls,
+        judge: Judge,
+        templates: Renders,
+        *,
+        first: int = 0,
+        outdated: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """`first`: the number of the first draw of each request; a second reading has others.
+
+        `outdated`: models, as they call themselves, whose held answers are passed over.
+        """
+        self._outdated = outdated
         self._calls = calls
         self._judge = judge
         self._templates = templates
@@ -133,6 +150,11 @@ class Asker:
             return Failure(kind=FailureKind.BAD_ANSWER, message=message)
 
     async def _ask(self, role: Role, model: Model, request: Request) -> Outcome:
-        n = self._first + self._asked[request.digest]
-        self._asked[request.digest] += 1
-        return await self._calls.ask(role, model, request, n)
+        while True:
+            n = self._first + self._asked[request.digest]
+            self._asked[request.digest] += 1
+            outcome = await self._calls.ask(role, model, request, n)
+            if isinstance(outcome, Failure) or outcome.latency is not None:
+                return outcome
+            if outcome.served_model not in self._outdated:
+                return outcome

@@ -18,8 +18,8 @@ from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.report import Spending
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
-from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest
+from llmops_cli.flows.drift import drifted, judged_by_others
 from llmops_cli.flows.pairing import Pairing
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.comparison import Comparison
@@ -53,6 +53,8 @@ class Run:
     cost: float | None = 0.0
     spent: dict[str, Spending] = field(default_factory=dict)
     """Of it, what scorers asked, by role."""
+    answering: dict[str, str] = field(default_factory=dict)
+    """What answers today under the name of a judge's model, where it was called."""
     partial: str | None = None
     """Why only some cases were selected."""
     budget: Budget | None = None
@@ -97,7 +99,7 @@ def conduct(
     for each in pairings:
         each.look = _look_taken(each)
     _decide(run)
-    for again in (_confirm, _renew_changed_models, _look_further, _confirm):
+    for again in (_confirm, _renew_changed_models, _look_further, _confirm, _judge_anew):
         while not run.interrupted and again(run, options):
             _measure(workspace, run, options, progress)
             _decide(run)
@@ -178,43 +180,31 @@ def _confirm(run: Run, _options: Options) -> bool:
 
 
 def _renew_changed_models(run: Run, options: Options) -> bool:
-    """Plans an arm anew where another model answered it under the same name.
-
-    The baseline first; where the candidate's reused draws are the older ones, then the candidate.
-    Offline nothing can be drawn, and so the run is INCOMPLETE.
-    """
+    """Plans an arm anew where another model answered it under the same name."""
     renewed = False
     asked: set[DrawKey] = set()
     for at, each in enumerate(run.pairings):
-        drifted = [] if each.contest.watch else [*_drifted(each, run.comparisons[at])]
-        for arm, why in drifted:
+        arms = [] if each.contest.watch else [*drifted(each, run.comparisons[at])]
+        for arm, why in arms:
             arm.draw_anew(options.now)
             run.notes.append(f"{each.round.evalset.name}: {why}: the {arm.role} is drawn anew")
-        if drifted:
+        if arms:
             each.plan(asked)
             renewed = True
     return renewed
 
 
-def _drifted(each: Pairing, with_baseline: Comparison) -> Iterator[tuple[Arm, str]]:
-    """Arms to draw anew because another model answered the arm beside them, and what answered."""
-    ours = each.candidate
-    for role, other in each.others.items():
-        arm = next((one for one in (other, ours) if not one.renewed), None)
-        if arm is None or not _same_name(ours, other):
-            continue
-        compared = with_baseline if role == "baseline" else each.comparison(role)
-        now, before = compared.candidate.served_models, compared.baseline.served_models
-        if now and before and set(now) != set(before):
-            who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
-            yield arm, f"under one model name {who} the candidate"
-            if arm is ours:
-                return
-
-
-def _same_name(one: Arm, other: Arm) -> bool:
-    ours, theirs = one.target.model, other.target.model
-    return (ours.provider, ours.model) == (theirs.provider, theirs.model)
+def _judge_anew(run: Run, _options: Options) -> bool:
+    """Plans scores anew where another model judged some of them under the same name."""
+    again = False
+    asked: set[DrawKey] = set()
+    for each in run.pairings:
+        found = [*judged_by_others(each, run.answering)]
+        run.notes += (f"{each.round.evalset.name}: {why}" for why in found)
+        if found:
+            each.plan(asked)
+            again = True
+    return again
 
 
 def _look_taken(each: Pairing) -> int:

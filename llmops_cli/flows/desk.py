@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from llmops_cli.core.case import Case
@@ -24,13 +25,18 @@ class Desk:
     calls: Calls | None = None
     """How judges are asked; None where no scorer asks one."""
 
-    def ask(self, bound: Bound, *, first: int = 0) -> Ask | None:
-        """One score's way to its judge; None for a scorer that has none."""
+    def ask(
+        self, bound: Bound, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
+    ) -> Ask | None:
+        """One score's way to its judge; None for a scorer that has none.
+
+        `outdated`: judges whose held answers do not count any more.
+        """
         if bound.judge is None:
             return None
         assert self.calls is not None
         assert bound.templates is not None
-        return Asker(self.calls, bound.judge, bound.templates, first=first)
+        return Asker(self.calls, bound.judge, bound.templates, first=first, outdated=outdated)
 
 
 async def score_draw(
@@ -40,14 +46,14 @@ async def score_draw(
     held = arm.results.scores(scorers.keys(case, completion.digest))
     for bound in scorers.due(case):
         key = bound.key(case, completion.digest)
-        if key in held or (bound.kind.live and completion.latency is None):
+        if scorers.counts(bound, held, key) or (bound.kind.live and completion.latency is None):
             continue
         given = await score(
             desk.code[bound.kind.name],
             bound.options.render(case),
             case=case,
             completion=completion,
-            ask=desk.ask(bound),
+            ask=desk.ask(bound, outdated=scorers.outdated.get(bound.label, frozenset())),
         )
         _keep(arm, at, bound, key, given)
 
@@ -56,7 +62,7 @@ async def score_pair(arm: Arm, met: Met, case: Case, *, scorers: Scorers, desk: 
     """Gives every score of an answer set against another that is not held."""
     for bound in scorers.paired:
         key = bound.key(case, met.ours.digest, met.theirs.digest)
-        if arm.results.scores([key]):
+        if scorers.counts(bound, arm.results.scores([key]), key):
             continue
         given: Score | Unscored = Unscored(why="the baseline's answer is not held here")
         if met.theirs.text is not None:
@@ -65,7 +71,7 @@ async def score_pair(arm: Arm, met: Met, case: Case, *, scorers: Scorers, desk: 
                 {**bound.options.render(case), "against": met.theirs},
                 case=case,
                 completion=met.ours,
-                ask=desk.ask(bound),
+                ask=desk.ask(bound, outdated=scorers.outdated.get(bound.label, frozenset())),
             )
         _keep(arm, met.at, bound, key, given)
 

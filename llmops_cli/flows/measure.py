@@ -129,6 +129,7 @@ def _write(workspace: Workspace, run: Run, subject: Subject, now: datetime) -> E
             evalset_facts(each.round, each.scorers, look=each.look) for each in run.pairings
         ),
         verdict=verdict,
+        judges=dict(_judges(run.pairings)),
         counts={"calls": run.calls, "reused": run.reused},
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
     )
@@ -156,6 +157,14 @@ def _arms(workspace: Workspace, pairings: Sequence[Pairing]) -> Mapping[str, Arm
         for role, arm in _roles(pairing):
             facts.setdefault(role, []).append((arm, pairing))
     return {role: _facts(workspace, arms) for role, arms in facts.items()}
+
+
+def _judges(pairings: Sequence[Pairing]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for each in pairings:
+        for metric in each.scorers.metrics:
+            served = set().union(*(arm.judges.get(metric.label, ()) for arm in each.arms))
+            if served:
+                yield f"{each.round.evalset.name}:{metric.label}", tuple(sorted(served))
 
 
 def _facts(workspace: Workspace, arms: list[tuple[Arm, Pairing]]) -> ArmFacts:

@@ -8,11 +8,12 @@ request, the baseline needs no draw: the same question has one answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 
 from llmops_cli.core import row
+from llmops_cli.core.policy import Latency
 from llmops_cli.core.ports import DrawKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.result import Failure, FailureKind
@@ -63,6 +64,8 @@ class Pairing:
     """Further draws of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()
     """Positions of those cases."""
+    rejudged: set[str] = field(default_factory=set)
+    """Labels of the scorers whose scores were given anew in this run."""
     pairs: int = 0
     """Pairs of answers to score, of those that are there already."""
     look: int = 1
@@ -111,6 +114,7 @@ class Pairing:
     def settle(self) -> None:
         """What was to be done is done, or among the failures: nothing is made twice."""
         self.pairs = 0
+        self.scorers.outdated.clear()
         for arm in self.arms:
             arm.settle()
 
@@ -159,7 +163,7 @@ class Depth:
 
 def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairing]:
     """The contest's evalsets, ready to be planned."""
-    return [_pairing(workspace, contest, each, depth) for each in contest.rounds]
+    return [_timed(_pairing(workspace, contest, each, depth)) for each in contest.rounds]
 
 
 def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> list[Pairing]:
@@ -221,6 +225,16 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         removed=tuple(case for case in before if case not in here),
         notes=tuple(_news(before, here, watch=contest.watch)),
     )
+
+
+def _timed(each: Pairing) -> Pairing:
+    """`each`; its answers are streamed where something asks for the time to the first token."""
+    rules = each.round.policy.rules
+    asked = any(isinstance(rule, Latency) and rule.of == "first_token" for rule in rules)
+    if asked or each.scorers.timed:
+        for arm in filter(None, (*each.arms, each.confirming)):
+            arm.timed = True
+    return each
 
 
 def _others(

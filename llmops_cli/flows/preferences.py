@@ -52,6 +52,7 @@ def unset(candidate: Arm, baseline: Arm, cases: Sequence[Case], scorers: Scorers
         case = cases[met.at.case]
         keys = [bound.key(case, met.ours.digest, met.theirs.digest) for bound in scorers.paired]
         held = candidate.results.scores(keys)
-        if len(held) < len(set(keys)):
+        known = zip(scorers.paired, keys, strict=True)
+        if not all(scorers.counts(bound, held, key) for bound, key in known):
             lacking.append(met)
     return lacking

@@ -18,7 +18,7 @@ from llmops_cli.core.ports import ScoreKey
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
 from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.compact import DrawAt
-from llmops_cli.flows.scoring import Scorers, unscored_reason
+from llmops_cli.flows.scoring import Scorers, judge_of, unscored_reason
 
 T = TypeVar("T")
 UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
@@ -141,6 +141,7 @@ def _draw(
         input_tokens=outcome.input_tokens,
         output_tokens=outcome.output_tokens,
         latency=arm.latencies.get(at),
+        first_token=arm.first_tokens.get(at),
         served_model=outcome.served_model,
     )
 
@@ -177,4 +178,6 @@ def _scores(
         score = held.get(bound.key(case, output, beside)) if bound.kept else None
         if score is not None:
             given[bound.label] = score
+            if bound.judge is not None and (served := judge_of(score)) is not None:
+                arm.judges.setdefault(bound.label, set()).add(served)
     return given

@@ -8,6 +8,7 @@ missing (`desk`), so that a run that reuses everything imports none of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.judge import Judge
 from llmops_cli.core.ports import Results, ScoreKey
+from llmops_cli.core.result import Score
 from llmops_cli.core.row import Metric
 from llmops_cli.files.template import Options, Templates
 from llmops_cli.flows.arm import Arm, Renders
@@ -123,6 +125,15 @@ class Scorers:
             {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
         )
         self.metrics: Sequence[Metric] = self._metrics()
+        self.outdated: dict[str, AbstractSet[str]] = {}
+        """By label, the judges whose scores that are held do not count any more."""
+
+    def counts(self, bound: Bound, held: Mapping[ScoreKey, Score], key: ScoreKey) -> bool:
+        """Whether the score of `key` is held, from a judge that still counts."""
+        score = held.get(key)
+        if score is None:
+            return False
+        return judge_of(score) not in self.outdated.get(bound.label, ())
 
     @property
     def all(self) -> tuple[Bound, ...]:
@@ -184,6 +195,13 @@ class Scorers:
             for spec in case.scorers
         )
 
+    @property
+    def timed(self) -> bool:
+        """Whether one of them asks for the time to the first token."""
+        return any(
+            each.kind.live and each.spec.options.get("of") == "first_token" for each in self.all
+        )
+
     def _metrics(self) -> list[Metric]:
         by_label: dict[str, list[Bound]] = {}
         for bound in self.all:
@@ -207,14 +225,23 @@ def missing_scores(
     """Positions in `wanted`, cases with their answers' digests, where a due score is not held
     and can be given without a call.
     """
-    keys = [scorers.keys(case, output) for case, output in wanted]
-    held = results.scores([key for each in keys for key in each])
+    held = results.scores([key for each in wanted for key in scorers.keys(*each)])
     return [
         at
-        for at, (case, _) in enumerate(wanted)
-        if any(key not in held for key in keys[at])
-        or any(not bound.kept and not bound.kind.live for bound in scorers.due(case))
+        for at, (case, output) in enumerate(wanted)
+        if any(
+            not scorers.counts(bound, held, bound.key(case, output))
+            if bound.kept
+            else not bound.kind.live
+            for bound in scorers.due(case)
+        )
     ]
+
+
+def judge_of(score: Score) -> str | None:
+    """The model that judged, as it calls itself; None: unknown, or nobody."""
+    served = score.detail.get("judge")
+    return served if isinstance(served, str) else None
 
 
 def _listed(value: Json) -> list[str]:

@@ -14,11 +14,11 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llmops_cli.core.digest import digest_bytes, short
+from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.plain import Misshapen, to_plain
 from llmops_cli.core.ports import DrawKey, ScoreKey
@@ -133,6 +133,7 @@ def held(
         each.evalset: {metric.label: metric for metric in each.metrics}
         for each in evidence.measurement.evalsets
     }
+    judges = evidence.measurement.judges
     completions: dict[DrawKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
     for row in read_rows(folder, evidence):
@@ -144,7 +145,8 @@ def held(
                         continue
                     completion = _completion(draw, draw.output, texts.get(draw.output), at)
                     completions[DrawKey(arm.request, purpose, n)] = completion
-                    scores.update(_scores(row, draw, draw.output, metrics[row.evalset]))
+                    found = _scores(row, draw, draw.output, metrics[row.evalset], judges)
+                    scores.update(found)
     return list(completions.items()), list(scores.items())
 
 
@@ -175,12 +177,18 @@ def _completion(draw: Draw, output: str, text: Completion | None, at: str) -> Co
 
 
 def _scores(
-    row: EvidenceRow, draw: Draw, output: str, metrics: dict[str, Metric]
+    row: EvidenceRow,
+    draw: Draw,
+    output: str,
+    metrics: dict[str, Metric],
+    judges: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[ScoreKey, Score]]:
     for label, value in draw.scores.items():
         if value is not None and not metrics[label].paired:  # it is about two answers
             scorer = row.scorers.get(label, metrics[label].scorer)
-            yield ScoreKey(scorer, row.facts, output), Score(value=value)
+            served = judges.get(f"{row.evalset}:{label}", ())
+            detail: dict[str, Json] = {"judge": served[0]} if len(served) == 1 else {}
+            yield ScoreKey(scorer, row.facts, output), Score(value=value, detail=detail)
 
 
 def _packed(texts: Iterable[Completion], redact: Redact) -> bytes:

@@ -60,7 +60,8 @@ _FROM_ORIGIN = (
     "SELECT n FROM completions WHERE request = ? AND purpose = ? AND origin = ? ORDER BY n"
 )
 _NEXT_N = "SELECT coalesce(max(n) + 1, 0) FROM completions WHERE request = ? AND purpose = ?"
-_PUT_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
+_PUT_SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)"
+_TAKE_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
 _GET_SCORE = "SELECT value, checksum FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
 _DROP_SCORE = "DELETE FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
 
@@ -160,8 +161,8 @@ class ResultsStore:
         self._write(put)
 
     def put_score(self, key: ScoreKey, score: Score) -> None:
-        """Keep `score`; it is on disk with the next group."""
-        self._waiting.setdefault(key, _score_row(key, score))
+        """Keep `score` in place of an earlier one; it is on disk with the next group."""
+        self._waiting[key] = _score_row(key, score)
         if len(self._waiting) >= GROUP:
             self.flush()
 
@@ -189,7 +190,7 @@ class ResultsStore:
                 return False
             for key, completion in draws:
                 self._pool(key, completion)
-            self._db.executemany(_PUT_SCORE, marks)
+            self._db.executemany(_TAKE_SCORE, marks)
             self._db.execute("INSERT INTO ingested VALUES (?)", marker)
             return True
 

@@ -245,3 +245,33 @@ def test_a_critical_case_that_a_judge_fails_once_is_drawn_again(
         assert (ran.code, ran.decision) == (0, "PASS"), ran.text
         assert seen == 3
         assert project.eval().report["calls"] == 0
+
+
+def test_a_judge_that_was_silently_updated_judges_both_arms_anew(
+    tmp_path: Path, judge: Judge
+) -> None:
+    with (
+        FaultServer(reply=judge) as application,
+        FaultServer(reply=judge, then=answer(model="judge-of-may")) as may,
+        FaultServer(reply=judge, then=answer(model="judge-of-june")) as june,
+    ):
+        project = a_project(tmp_path, application.url, cases=CASES)
+        project.models = {"judge": {**JUDGE["judge"], "base_url": may.url}}
+        project.llmops_yaml()
+        project.prompt(system="Please")
+        project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
+        project.promote_first()
+        project.models["judge"]["base_url"] = june.url
+        project.llmops_yaml()
+        project.prompt(system="Please do")
+        ran = project.eval()
+        assert ran.code == 0, ran.text
+        assert june.requests == 2 * CASES
+        assert "judged by judge-of-june and judge-of-may" in json.dumps(ran.report["notes"])
+        (project.root / ".llmops/store/results.sqlite3").unlink()
+        project.prompt(system="Please, do")
+        fresh = project.eval()
+        assert "judge-of-may" in json.dumps(fresh.report["notes"])  # the evidence tells who judged
+        again = project.eval()
+        assert (again.code, again.report["calls"]) == (0, 0)
+        assert "judge-of-may" not in json.dumps(again.report["notes"])
