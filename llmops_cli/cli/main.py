@@ -20,7 +20,16 @@ from typing import cast
 import typer
 
 from llmops_cli import __version__
-from llmops_cli.cli import bundling, importing, ledger, measuring, project, proving, reading
+from llmops_cli.cli import (
+    bundling,
+    calibrating,
+    importing,
+    ledger,
+    measuring,
+    project,
+    proving,
+    reading,
+)
 from llmops_cli.core.errors import ExitCode, LlmopsError
 
 HELP = """The release gate for LLM prompts.
@@ -73,6 +82,7 @@ def _root(
 measuring.register(app)
 ledger.register(app)
 proving.register(app)
+calibrating.register(app)
 bundling.register(app)
 reading.register(app)
 project.register(app)

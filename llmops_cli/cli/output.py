@@ -38,6 +38,8 @@ from llmops_cli.stores.atomic import write_text
 
 if TYPE_CHECKING:  # what one command says is no other command's start-up time
     from llmops_cli.core.difference import Difference
+    from llmops_cli.flows.calibrate import Calibrated
+    from llmops_cli.flows.drafting import Drafted
     from llmops_cli.flows.fsck import Growth
     from llmops_cli.flows.promote import Promotion
     from llmops_cli.flows.rollback import RolledBack
@@ -119,6 +121,33 @@ class Output:
             self._text(
                 f"next  the working copy still is {done.left.address}: revert or mend {name}\n"
             )
+
+    def calibrated(self, done: Calibrated) -> None:
+        """Prints what a calibration found."""
+        from llmops_cli.render.calibration import console_calibration, spending
+
+        assert done.calibration is not None
+        if self.as_json:
+            self._text(table_json([as_json(done)]))
+            return
+        spent = spending(done.calls, done.reused, done.cost)
+        self._render(
+            console_calibration(
+                done.calibration, causes=done.causes, spent=spent, replaced=done.replaced
+            )
+        )
+
+    def drafted(self, done: Drafted) -> None:
+        """Says what is to be labelled."""
+        if self.as_json:
+            self._text(table_json([as_json(done)]))
+            return
+        self._text(
+            f"{done.path}: {done.answers:,} of {plural(done.held, 'answer')} held, of "
+            f"{terminal(' and '.join(done.arms))}\n"
+            "  fill in `label` in every row: pass or fail, or a grade or class of the scorer\n"
+            f"next  llmops calibrate {done.address} --labels {done.path}\n"
+        )
 
     def difference(self, found: Difference) -> None:
         """Prints two versions' differences."""

@@ -130,6 +130,8 @@ class Calibration:
     """The file of labels: its name and the digest of its bytes."""
     unlabelled: int = 0
     """Its rows without a label, which were left out."""
+    graded: bool = False
+    """Whether the scorer gave other values than 0 and 1."""
     counts: Counts
     arms: Mapping[str, Counts] = field(default_factory=dict)
     """The same by arm, where the labels name arms."""
@@ -141,6 +143,17 @@ class Calibration:
     """What keeps it from `GATE`, one sentence each."""
     llmops: str
     made: Provenance
+
+    @property
+    def address(self) -> str:
+        """The scorer, as `llmops calibrate` takes it."""
+        return f"{self.evalset}:{self.label}"
+
+    def is_at_least(self, wanted: str | None) -> bool:
+        """Whether its standing is `wanted` (`gate`, `advisory`; None: anything) or better."""
+        best_first = [each.value.casefold() for each in Standing]
+        found = best_first.index(self.standing.value.casefold())
+        return wanted is None or found <= best_first.index(wanted)
 
     @property
     def instrument(self) -> str:

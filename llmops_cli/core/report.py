@@ -127,6 +127,22 @@ class SliceSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSummary:
+    """What is known about a judge that gates (docs/judges.md)."""
+
+    label: str
+    standing: str
+    """`GATE`, or `uncalibrated`: another one does not gate."""
+    labelled: int = 0
+    """Labelled answers that it was calibrated on."""
+    j: float | None = None
+    """TPR + TNR − 1; a true difference of pass rates shows as J times as much."""
+    j_lower: float | None = None
+    j_upper: float | None = None
+    """Ends of its 90 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalsetReport:
     """One prompt on one evalset."""
 
@@ -143,6 +159,8 @@ class EvalsetReport:
     """Cases that would be shown too, were there room."""
     changes: Mapping[Change, int] = field(default_factory=dict)
     """How many cases there are of each change, shown or hidden."""
+    judges: tuple[JudgeSummary, ...] = ()
+    """Those that gate."""
     notes: tuple[str, ...] = ()
     """What a reader must know: partial run, edited cases, uncalibrated judge, unpooled …"""
 

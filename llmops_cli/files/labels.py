@@ -217,8 +217,7 @@ class _Reader:
                 "expected": written.expected,
                 "contexts": written.contexts or [],
             }
-            found = self._cases.read([(where, row)])
-            return found[0] if found else None
+            return next(iter(self._cases.read([(where, row)])), None)
         case = self._known.get(written.case)
         if case is None:
             message = f"{self._wanted.evalset} has no case '{written.case}'"

@@ -69,7 +69,7 @@ class Registry:
 
     def add_version(self, version: Version, sources: Mapping[str, bytes]) -> None:
         """Write a new version. Raises `Refused` where the number is taken."""
-        self._lay_foundation()
+        self.prepare()
         write_version(self._version_folder(version.name, version.number), version, sources)
 
     # events
@@ -119,7 +119,7 @@ class Registry:
                 f"event {event.seq} does not follow from the {len(chain)} before it",
                 where=str(self.event_file(event)),
             )
-        self._lay_foundation()
+        self.prepare()
         return log.append(self.chain_folder(event.environment, event.prompt), event)
 
     # evidence
@@ -178,7 +178,7 @@ class Registry:
         redact: Redact,
     ) -> Evidence:
         """Write a measurement of a version; `texts` None keeps digests only."""
-        self._lay_foundation()
+        self.prepare()
         folder = self._evidence_folder(measurement.name, measurement.number)
         earlier = self.evidence(measurement.name, measurement.number)
         measurement = replace(measurement, earlier=tuple(each.digest for each in earlier))
@@ -265,7 +265,7 @@ class Registry:
         log_of = self.folder / "log" / _checked("environment", environment)
         return log_of / _checked("prompt", name)
 
-    def _lay_foundation(self) -> None:
+    def prepare(self) -> None:
         """What makes git treat the folder right, written once."""
         for name, content in ((".gitattributes", _ATTRIBUTES), (".gitignore", _IGNORED)):
             if not (self.folder / name).exists():

@@ -1,0 +1,97 @@
+"""`calibrate`: may this judge be trusted with a gate?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from llmops_cli.cli.options import AsJson, Commit, MaxCalls, MaxCost, Offline
+
+if TYPE_CHECKING:
+    from llmops_cli.cli.output import Output
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands to the program."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    context: typer.Context,
+    scorer: Annotated[
+        str, typer.Argument(metavar="EVALSET:LABEL", help="a scorer; its label alone, if unique")
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answers with people's labels (JSONL, CSV)."),
+    ] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write answers to be labelled (.jsonl, .csv)."),
+    ] = None,
+    answers: Annotated[
+        int, typer.Option("--answers", min=1, metavar="N", help="How many --draft writes.")
+    ] = 150,
+    canaries: Annotated[
+        bool, typer.Option("--canaries", help="Try whether answers can talk the judge round.")
+    ] = False,
+    require: Annotated[
+        Literal["gate", "advisory"] | None,
+        typer.Option(help="Exit 2 where the judge is found to be less."),
+    ] = None,
+    offline: Offline = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
+    commit: Commit = False,
+    as_json: AsJson = False,
+) -> int:
+    """Hold a judge against people's labels: may it gate?
+
+    Every labelled answer is read twice. What is found is kept under .llmops/calibrations/ and
+    looked up by eval, measure and promote. Exit 0: measured, whatever was found. 2: --require
+    asks for more. 3: too many readings were not given.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.core.errors import ExitCode, Refused
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.flows import calibrate as flow
+    from llmops_cli.flows import committing
+    from llmops_cli.flows.workspace import open_workspace
+
+    if (labels is None) == (draft is None):
+        raise Refused(
+            "calibrate takes either --labels or --draft",
+            hint=f"llmops calibrate {scorer} --draft labels.jsonl, then --labels labels.jsonl",
+        )
+    output = Output(as_json=as_json)
+    if labels is None:
+        assert draft is not None
+        _draft(context.obj, scorer, draft, answers, output)
+        return ExitCode.DONE
+    wish = flow.Wish(
+        scorer=scorer,
+        labels=labels,
+        canaries=canaries,
+        offline=offline,
+        budget=Budget(calls=max_calls, cost=max_cost),
+    )
+    with open_workspace(context.obj) as workspace, output.progress() as progress:
+        done = flow.calibrate(workspace, wish, progress=progress)
+        if commit and done.calibration is not None:
+            committing.commit(workspace.root, f"Calibrate {done.calibration.address}")
+    if done.calibration is None:
+        output.say("interrupted: run the same command again, everything that was read is kept")
+        return ExitCode.INTERRUPTED
+    output.calibrated(done)
+    return ExitCode.DONE if done.calibration.is_at_least(require) else ExitCode.REFUSED
+
+
+def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) -> None:
+    from llmops_cli.flows.drafting import write_draft
+    from llmops_cli.flows.workspace import open_workspace
+
+    with open_workspace(folder) as workspace:
+        done = write_draft(workspace, scorer, path, wanted=answers)
+    output.drafted(done)
