@@ -39,8 +39,8 @@ class ModelReader:
         self._source = surroundings.source
         self._check = surroundings.check
         self._sandbox = Sandbox()
-        here = isinstance(self._source, Folder)  # weights do not stand in git
-        self._weights = Weights(self._source.root) if here else None
+        here = self._source if isinstance(self._source, Folder) else None
+        self._weights = Weights(here.root) if here else None  # weights do not stand in git
         self._document = document
         self._problems = problems
 
@@ -155,9 +155,9 @@ def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) ->
     options = _keyed(model, kind)
     words = [part for text in strings(options) for part in {text, text.rpartition("=")[2]}]
     files: dict[str, str] = {}
-    for path in filter(None, (model.model, *words)) if weights is not None else ():
+    for path in filter(None, (model.model, *words)):
         try:
-            named = weights.digest(path)
+            named = weights.digest(path) if weights is not None else None
         except OSError as error:
             raise Refused(f"{model.name}: {path} cannot be read: {error.strerror}") from error
         files.update({path: named} if named is not None else {})
