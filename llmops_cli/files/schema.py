@@ -25,7 +25,8 @@ Text = Annotated[str, Field(min_length=1)]
 class Written(BaseModel):
     """Something a person writes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # A run needs few of these models: each is built where it is first used.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 def _shape(value: Any) -> str:
