@@ -11,6 +11,8 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from anyio.lowlevel import cancel_shielded_checkpoint
+
 from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.pool import run
@@ -107,6 +109,8 @@ async def _carry_out(job: Job, engine: Asks, desk: Desk) -> Failure | None:
         if isinstance(outcome, Failure):
             arm.failures[at] = outcome
             return outcome
+        # The slot is free: whoever waits for it sends first, then this answer is written.
+        await cancel_shielded_checkpoint()
         arm.results.put_completion(arm.key(at), outcome)
         arm.failures.pop(at, None)
         arm.called += 1
