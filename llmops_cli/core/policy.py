@@ -77,6 +77,8 @@ class Latency:
     """The 95th percentile of this run's own calls is at most `p95` seconds."""
 
     p95: float
+    of: Literal["whole", "first_token"] = "whole"
+    """The whole answer, or the time until its first token, which is measured by streaming."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

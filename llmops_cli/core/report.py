@@ -94,6 +94,9 @@ class ArmSummary:
     latency_p50: float | None = None
     """Seconds, over this run's own calls."""
     latency_p95: float | None = None
+    first_token_p50: float | None = None
+    """Seconds until the first token, where answers were streamed to measure it."""
+    first_token_p95: float | None = None
     served_models: tuple[str, ...] = ()
 
 

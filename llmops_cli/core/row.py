@@ -69,6 +69,8 @@ class Draw:
     output_tokens: int | None = None
     latency: float | None = None
     """Seconds, of a call made in this very run; None on anything reused."""
+    first_token: float | None = None
+    """Seconds until its first token, where it was streamed."""
     served_model: str | None = None
 
 

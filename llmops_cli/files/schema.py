@@ -215,6 +215,7 @@ class Growth(Written):
 
 class Latency(Written):
     p95: Seconds
+    of: Literal["whole", "first_token"] = "whole"
 
 
 class Errors(Written):

@@ -116,6 +116,8 @@ async def _carry_out(job: Job, engine: Asks, desk: Desk) -> Failure | None:
         arm.called += 1
         if outcome.latency is not None:
             arm.latencies[at] = outcome.latency
+        if outcome.first_token is not None:
+            arm.first_tokens[at] = outcome.first_token
         held = outcome
     await score_draw(arm, at, case, held, scorers=work.scorers, desk=desk)
     return None

@@ -202,7 +202,7 @@ def shown_score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
 
 def _arm(arm: Arm, side: Side) -> ArmSummary:
     model = arm.target.model
-    waits = np.sort(side.latencies)
+    waits, firsts = np.sort(side.latencies), np.sort(side.first_tokens)
     return ArmSummary(
         name=arm.name,
         target=arm.target.digest,
@@ -217,6 +217,8 @@ def _arm(arm: Arm, side: Side) -> ArmSummary:
         cost=side.total_cost,
         latency_p50=float(np.quantile(waits, 0.5)) if len(waits) else None,
         latency_p95=float(np.quantile(waits, 0.95)) if len(waits) else None,
+        first_token_p50=float(np.quantile(firsts, 0.5)) if len(firsts) else None,
+        first_token_p95=float(np.quantile(firsts, 0.95)) if len(firsts) else None,
         served_models=side.served_models,
     )
 

@@ -57,6 +57,7 @@ class ArmColumns:
     cost: TallyColumns = field(default_factory=TallyColumns)
     tokens: TallyColumns = field(default_factory=TallyColumns)
     latencies: array[float] = field(default_factory=lambda: array("d"))
+    first_tokens: array[float] = field(default_factory=lambda: array("d"))
     failures: Counter[FailureKind] = field(default_factory=Counter)
     served: dict[str, None] = field(default_factory=dict)
     planned: int = 0
@@ -111,6 +112,8 @@ class ArmColumns:
                     told += 1
                 if draw.latency is not None:
                     self.latencies.append(draw.latency)
+                if draw.first_token is not None:
+                    self.first_tokens.append(draw.first_token)
                 if draw.served_model is not None:
                     self.served[draw.served_model] = None
         self.cost.add(cost, priced)
@@ -137,6 +140,7 @@ class ArmColumns:
             input_tokens=self.input_tokens if all_told else None,
             output_tokens=self.output_tokens if all_told else None,
             latencies=floats(self.latencies),
+            first_tokens=floats(self.first_tokens),
             served_models=tuple(self.served),
         )
 

@@ -103,6 +103,8 @@ class Side:
     output_tokens: int | None = None
     latencies: Floats
     """Seconds of this run's own calls, in no order of cases."""
+    first_tokens: Floats
+    """Seconds until the first token of those that were streamed."""
     served_models: tuple[str, ...] = ()
 
     @property

@@ -38,12 +38,18 @@ def tokens(rule: Tokens, exam: Exam) -> Finding:
 
 def latency(rule: Latency, exam: Exam) -> Finding:
     """The 95th percentile of this run's own calls is at most `p95` seconds."""
-    seconds = np.sort(exam.comparison.candidate.latencies)
+    side = exam.comparison.candidate
+    first = rule.of == "first_token"
+    seconds = np.sort(side.first_tokens if first else side.latencies)
     n = len(seconds)
+    what = "first token p95" if first else "p95"
     found = Finding(
         rule="latency",
         decision=Decision.INCONCLUSIVE,
-        why="no call was made in this run: reused answers have no latency",
+        why="no answer was streamed in this run: a reused answer has no first token, nor has one "
+        "of a server that does not stream"
+        if first
+        else "no call was made in this run: reused answers have no latency",
         evalset=exam.evalset,
         figures={"calls": n, "limit": rule.p95},
     )
@@ -52,7 +58,7 @@ def latency(rule: Latency, exam: Exam) -> Finding:
     observed = float(seconds[math.ceil(P95 * n) - 1])
     low = quantile_lower_bound(seconds, P95, exam.spent.alpha)
     high = quantile_upper_bound(seconds, P95, exam.spent.beta)
-    why = f"p95 {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s"
+    why = f"{what} {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s"
     if low is not None and low > rule.p95:
         decision, why = Decision.FAIL, f"{why}: proven above it (at least {low:.2f} s)"
     elif high is not None and high <= rule.p95:

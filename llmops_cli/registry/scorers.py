@@ -267,6 +267,14 @@ _MEASURED = (
         name="latency",
         target="llmops_cli.scorers.measured:latency",
         summary="Seconds that the call took: of calls made in this run only.",
+        options={
+            "of": Option(
+                type=Literal["whole", "first_token"],
+                help="the whole answer (default), or the time until its first token: then answers "
+                "are streamed",
+                template=False,
+            ),
+        },
         shorthand="max",
         unit="seconds",
         live=True,

@@ -228,6 +228,9 @@ def effort(arm: ArmSummary) -> str:
     parts.append(money(arm.cost))
     if arm.latency_p50 is not None and arm.latency_p95 is not None:
         parts.append(f"{arm.latency_p50:.2f} s median, {arm.latency_p95:.2f} s at the 95th")
+    if arm.first_token_p50 is not None and arm.first_token_p95 is not None:
+        first = f"{arm.first_token_p50:.2f} s median, {arm.first_token_p95:.2f} s at the 95th"
+        parts.append(f"first token {first}")
     if arm.served_models:
         parts.append("answered by " + ", ".join(arm.served_models))
     return " · ".join(parts)

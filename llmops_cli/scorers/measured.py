@@ -12,13 +12,20 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 
 
-def latency(_case: Case, completion: Completion) -> Score | Unscored:
-    """Seconds of the successful attempt."""
+def latency(
+    _case: Case, completion: Completion, *, of: Literal["whole", "first_token"] = "whole"
+) -> Score | Unscored:
+    """Seconds of the successful attempt: until its end, or until its first token."""
     if completion.latency is None:
         return Unscored(
             why="this answer was not called just now: a reused answer has no latency; "
             "--fresh draws anew"
         )
+    first = completion.first_token
+    if of == "first_token":
+        if first is None:
+            return Unscored(why="this answer did not come as a stream: it has no first token")
+        return Score(value=first, reason=f"the first token came after {first:.3g} s")
     return Score(value=completion.latency, reason=f"the call took {completion.latency:.3g} s")
 
 

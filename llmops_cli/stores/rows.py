@@ -19,7 +19,15 @@ from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
 from llmops_cli.core.row import Draw
 from llmops_cli.stores.records import BadRecord, failure_of, failure_record, from_bytes, to_bytes
 
-_COLUMNS = ("output", "cost", "input_tokens", "output_tokens", "latency", "served_model")
+_COLUMNS = (
+    "output",
+    "cost",
+    "input_tokens",
+    "output_tokens",
+    "latency",
+    "first_token",
+    "served_model",
+)
 _PURPOSES = ("gate", "baseline", "confirm")
 _ABOUT_CASE = ("critical", "group", "known_failing")
 

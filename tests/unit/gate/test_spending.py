@@ -132,6 +132,20 @@ def test_reused_answers_have_no_latency() -> None:
     )
 
 
+def test_the_time_to_the_first_token_is_judged_apart_from_the_whole() -> None:
+    rule = Latency(p95=0.5, of="first_token")
+    slow = [replace(paid(0.1), latency=9.0, first_token=each) for each in [0.2] * 58 + [0.4]]
+    given = [row(f"c{at}", [each], None) for at, each in enumerate(slow)]
+    said = spending.latency(rule, exam(given))
+    assert said.decision is Decision.PASS
+    assert said.why.startswith("first token p95 0.20 s of 59 calls, limit 0.5 s: proven under it")
+    assert spending.latency(Latency(p95=0.5), exam(given)).decision is Decision.FAIL
+    at_once = [row("a", [replace(paid(0.1), latency=0.1)], None)]
+    silent = spending.latency(rule, exam(at_once))
+    assert silent.decision is Decision.INCONCLUSIVE
+    assert silent.why.startswith("no answer was streamed in this run")
+
+
 @pytest.mark.parametrize("n", [1, 20, 59, 100, 400])
 def test_the_bounds_of_a_quantile_are_those_of_scipy_s_exact_test(n: int) -> None:
     ordered = np.sort(np.random.default_rng(n).exponential(1, n))

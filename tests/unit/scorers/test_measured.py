@@ -21,6 +21,14 @@ def test_a_reused_answer_has_no_latency() -> None:
     )
 
 
+def test_the_first_token_has_its_own_seconds_where_it_was_streamed() -> None:
+    streamed = said("x", latency=0.5, first_token=0.2)
+    assert value(latency(expecting(), streamed, of="first_token")) == 0.2
+    assert value(latency(expecting(), streamed, of="whole")) == 0.5
+    at_once = latency(expecting(), MEASURED, of="first_token")
+    assert why(at_once) == "this answer did not come as a stream: it has no first token"
+
+
 def test_an_unpriced_call_has_no_cost_and_one_without_usage_no_tokens() -> None:
     assert "no price" in why(cost(expecting(), said("x")))
     assert why(tokens(expecting(), said("x"))) == "the provider reported no usage for this call"
