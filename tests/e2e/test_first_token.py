@@ -1,0 +1,55 @@
+"""The time to the first token in real runs: streamed where asked for, and never from a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.projects import a_project
+from tests.servers.faulty import FaultServer
+from tests.servers.streaming import stream, text
+
+RULE = {"latency": {"of": "first_token", "p95": 5}}
+SCORER = {"latency": {"of": "first_token", "max": 5}}
+
+
+def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(then=stream(*text("Question ", "0"), pause=0.02)) as server:
+        project = a_project(tmp_path / "shop", server.url, cases=60)
+        project.evalset(scorers=[{"contains": "Question"}], gate={"rules": ["errors", RULE]})
+        first = project.run("eval", "--json")
+        assert first.code == 0, first.text
+        (said,) = (each for each in first.verdict["findings"] if each["rule"] == "latency")
+        assert said["decision"] == "PASS"
+        assert "first token p95 0.0" in said["why"]
+        assert server.last is not None
+        assert server.last.body["stream"] is True
+        arm = first.evalset["candidate"]
+        assert 0.01 < arm["first_token_p50"] < arm["latency_p50"]
+        assert "first token 0.0" in project.run("eval", "--fresh", "--verbose").out
+
+        asked = server.requests
+        again = project.run("eval", "--json")
+        assert server.requests == asked  # answered from the store, which holds no clock
+        (said,) = (each for each in again.verdict["findings"] if each["rule"] == "latency")
+        assert said["decision"] == "INCONCLUSIVE"
+        assert "first_token_p50" not in again.evalset["candidate"] or (
+            again.evalset["candidate"]["first_token_p50"] is None
+        )
+
+
+def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path: Path) -> None:
+    with FaultServer(then=stream(*text("Question ", "0"))) as server:
+        project = a_project(tmp_path / "shop", server.url, cases=3)
+        project.evalset(scorers=[SCORER])
+        ran = project.run("eval", "--json")
+        assert server.last is not None
+        assert server.last.body["stream"] is True
+        (metric,) = (m for m in ran.evalset["metrics"] if m["label"] == "latency")
+        assert metric["candidate"] == 1.0
+    with FaultServer() as plain:
+        project = a_project(tmp_path / "other", plain.url, cases=3)
+        project.run("eval", "--json")
+        assert plain.last is not None
+        assert "stream" not in plain.last.body
