@@ -212,6 +212,20 @@ def test_a_file_that_changes_under_the_run_gives_no_wrong_answer(tmp_path: Path)
     assert failure.message == "answers.jsonl changed while it was being read"
 
 
+def test_a_whole_answer_is_refused_where_its_file_has_changed(tmp_path: Path) -> None:
+    write(tmp_path, {"id": "a", "text": "42", "cost": 0.5}, {"id": "b", "text": None})
+    with Recorded(model(), tmp_path, lambda answer: answer) as records:
+        assert records.find("b", QUESTION) is None
+        record = records.find("a", QUESTION)
+        assert record is not None
+        whole = records.completion(record.place)
+        assert whole == Completion(text="42", cost=0.5)
+        assert records.briefs([record.place]) == [whole.brief]
+        write(tmp_path, {"id": "a", "text": "41", "cost": 0.5})
+        with pytest.raises(Refused, match="changed while it was being read"):
+            records.completion(record.place)
+
+
 def test_the_provider_is_open_while_its_context_is(tmp_path: Path) -> None:
     write(tmp_path, {"id": "a", "text": "42"})
 
