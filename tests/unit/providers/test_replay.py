@@ -221,6 +221,7 @@ def test_a_whole_answer_is_refused_where_its_file_has_changed(tmp_path: Path) ->
         whole = records.completion(record.place)
         assert whole == Completion(text="42", cost=0.5)
         assert records.briefs([record.place]) == [whole.brief]
+    with Recorded(model(), tmp_path, lambda answer: answer) as records:
         write(tmp_path, {"id": "a", "text": "41", "cost": 0.5})
         with pytest.raises(Refused, match="changed while it was being read"):
             records.completion(record.place)
