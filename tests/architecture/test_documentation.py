@@ -63,6 +63,7 @@ STARTS_IN = {
     "docs/first-gate.md": None,
     "docs/using-prompts.md": "examples/application",
     "docs/applications.md": "examples/three-applications",
+    "docs/rag.md": "examples/which-half-broke",
     **{page: str(Path(page).parent) for page in PAGES if page.startswith("examples/")},
 }
 """Where a reader of a page with a session stands; None: in an empty folder."""

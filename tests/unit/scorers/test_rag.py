@@ -163,11 +163,25 @@ CALLS = {
 }
 
 
+def test_the_page_says_how_many_calls_a_score_takes(repo_root: Path) -> None:
+    page = (repo_root / "docs" / "rag.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines()]
+    rows = {row[0].strip("`"): row[1:] for row in cells if len(row) == 5}
+    for name, (judge, embeddings) in CALLS.items():
+        part, _, calls, vectors = rows[name]
+        assert part == SCORERS[name].part
+        assert calls == ("one for each passage" if name == "context_precision" else str(judge))
+        assert vectors == (f"{embeddings} to 4" if embeddings else "0")
+
+
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
     ask = Scripted(sensible)
     given(name, ask)
     assert (len(ask.prompts), len(ask.embedded)) == CALLS[name]
+    if name == "factual_correctness":
+        given(name, ask, mode="precision")
+        assert len(ask.prompts) == CALLS[name][0] + 2
 
 
 @pytest.mark.parametrize(
