@@ -22,8 +22,8 @@ from llmops_cli.core.whereabouts import Places
 from llmops_cli.files.project import find_root
 from llmops_cli.render.annotations import (
     Annotation,
-    annotations,
     problems,
+    remarks,
     workflow_commands,
 )
 from llmops_cli.render.markdown import markdown_report
@@ -53,7 +53,7 @@ class Actions:
         """Shows a finished run everywhere."""
         if not self.wanted:
             return
-        self._annotate(annotations(report, self._in_repository(places)))
+        self._annotate(remarks(report, self._in_repository(places)))
         self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
         self._append("GITHUB_OUTPUT", output_lines(outputs(report, exit_code=exit_code)))
 

@@ -23,6 +23,7 @@ from llmops_cli import __version__
 from llmops_cli.cli import (
     bundling,
     calibrating,
+    commenting,
     importing,
     ledger,
     measuring,
@@ -85,6 +86,7 @@ proving.register(app)
 calibrating.register(app)
 bundling.register(app)
 reading.register(app)
+commenting.register(app)
 project.register(app)
 importing.register(app)
 

@@ -177,15 +177,20 @@ class Output:
         if self.as_json:
             self._text(table_json([as_json(found)]))
             return
+        since = "in all" if found.base is None else f"since {found.base}"
         self._text(
-            f"since {found.base}: {plural(found.versions, 'version')}, "
+            f"{since}: {plural(found.versions, 'version')}, "
             f"{plural(found.evidence, 'piece')} of evidence, {plural(len(found.events), 'event')}\n"
         )
-        for event in found.events:
+        for event in found.events if found.base is not None else ():
             moved = f"{event.prompt}@v{event.to_version.number}" if event.to_version else ""
             why = f": {event.reason}" if event.reason else ""
             self._text(f"  {event.action}  {moved} in {event.environment}{why}\n")
         self._flaws(found.flaws, strict=strict)
+        if found.base is None:
+            holds = found.holds(strict=strict)
+            self._text("the registry holds\n" if holds else "the registry does NOT hold\n")
+            return
         if found.holds(strict=strict):
             self._text("the registry has only grown\n")
             return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Commit
+from llmops_cli.cli.options import AsJson, Commit, GitHub
 from llmops_cli.cli.people import moment, person
 
 
@@ -97,11 +97,17 @@ def verify(
 def fsck(
     context: typer.Context,
     base: Annotated[
-        str, typer.Option(metavar="REV", help="What was there: origin/main, HEAD^, FETCH_HEAD …")
-    ],
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="What was there: origin/main, HEAD^, FETCH_HEAD …; without it, the registry is "
+            "only held against itself.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A policy changed in the same change does not pass.")
     ] = False,
+    github: GitHub = False,
     as_json: AsJson = False,
 ) -> int:
     """Prove that the registry has only grown since a git revision.
@@ -110,12 +116,16 @@ def fsck(
     No version, evidence or event removed, edited or renumbered; nothing promoted under a policy
     that was weakened in the same change. Exit 2 where anything is not as it must be.
     """
+    from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
     from llmops_cli.flows import proving
 
-    found = proving.compare_with(context.obj, base)
+    runner = Actions(start=context.obj, wanted=github)
+    with runner.telling():
+        found = proving.compare_with(context.obj, base)
     Output(as_json=as_json).growth(found, strict=strict)
+    runner.growth(found, strict=strict)
     return ExitCode.DONE if found.holds(strict=strict) else ExitCode.REFUSED
 
 

@@ -35,8 +35,8 @@ _EVENT = re.compile(r"log/(?P<place>[^/]+)/(?P<name>.+)/(?P<seq>[0-9]{6})\.json"
 class Growth:
     """What came since a revision, and what is not as it must be."""
 
-    base: str
-    """The revision's name."""
+    base: str | None
+    """The revision's name; None: the registry was held against itself alone."""
     versions: int
     evidence: int
     events: tuple[Event, ...]
@@ -78,6 +78,20 @@ class Fsck:
             versions=sum(path.endswith("/version.json") for path in added),
             evidence=sum(map(_is_statement, added)),
             events=new,
+            flaws=tuple(dict.fromkeys(self._flaws)),
+        )
+
+    def consistency(self) -> Growth:
+        """What is there, held against itself alone: it is read, and its chains and digests fit."""
+        here = sorted(self._here())
+        self._read_versions()
+        self._read_evidence(path for path in here if _is_statement(path))
+        events = tuple(self._new_events(set(here)))
+        return Growth(
+            base=None,
+            versions=sum(path.endswith("/version.json") for path in here),
+            evidence=sum(map(_is_statement, here)),
+            events=events,
             flaws=tuple(dict.fromkeys(self._flaws)),
         )
 

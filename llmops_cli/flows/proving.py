@@ -56,9 +56,14 @@ def _shipped(registry: Registry, environment: str, file: Path) -> tuple[Flaw, ..
         return (Flaw(where=str(file), message=error.message),)
 
 
-def compare_with(start: Path, base: str) -> Growth:
-    """Whether the registry has only grown since the git revision `base`."""
+def compare_with(start: Path, base: str | None) -> Growth:
+    """Whether the registry has only grown since the git revision `base`; None: whether it holds.
+
+    Without a base, every version, statement and event that is there is read and must fit.
+    """
     root = find_root(start)
+    if base is None:
+        return Fsck(Registry(root), {}, "the beginning").consistency()
     checkout = open_git(root)
     if checkout is None:
         raise Refused(

@@ -44,7 +44,7 @@ class Annotation:
     """Its path is relative to the repository; None: the run as a whole."""
 
 
-def annotations(report: Report, places: Places) -> list[Annotation]:
+def remarks(report: Report, places: Places) -> list[Annotation]:
     """What is to be said at files about a run, worst first: verdicts, then single cases."""
     prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
     return [

@@ -13,7 +13,7 @@ from llmops_cli.render.annotations import (
     LONGEST,
     PER_LEVEL,
     Annotation,
-    annotations,
+    remarks,
     workflow_commands,
 )
 from tests import reports
@@ -28,7 +28,7 @@ COMMAND = re.compile(r"::(error|warning|notice) (?:[a-z]+=[^,:\n\r]*)(?:,[a-z]+=
 
 
 def lines(report: Report) -> list[str]:
-    return workflow_commands(annotations(report, PLACES)).splitlines()
+    return workflow_commands(remarks(report, PLACES)).splitlines()
 
 
 def test_a_failing_verdict_stands_at_its_prompt_and_a_critical_case_at_its_line() -> None:

@@ -1,0 +1,388 @@
+"""A runner of GitHub Actions in a hundred lines: steps run as there, in bash, with its files.
+
+`run:` steps are run for real; other people's actions are stood in for by what their documentation
+says that they do (a cache is a folder, an artefact a copy). What a step prints is read for
+commands as the runner reads it: `::name …::…` at the start of a line, `##[name]` anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.actions.expressions import evaluate, interpolate
+from tests.shop import git
+
+ROOT = Path(__file__).parents[2]
+COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::(.*)$", re.MULTILINE)
+LEGACY = re.compile(r"##\[([a-zA-Z-]+)[^\]]*\]")
+PROPERTY = re.compile(r"([a-z]+)=([^,]*)")
+DECODED = (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%"))
+KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One line that the runner obeys."""
+
+    name: str
+    properties: Mapping[str, str]
+    message: str
+
+
+@dataclass(kw_only=True)
+class Step:
+    """A step that was run, or left out."""
+
+    name: str
+    outcome: str
+    conclusion: str
+    outputs: dict[str, str] = field(default_factory=dict)
+    log: str = ""
+    summary: str = ""
+
+    @property
+    def commands(self) -> list[Command]:
+        return commands(self.log)
+
+
+@dataclass(kw_only=True)
+class Ran:
+    """A job or an action that was run."""
+
+    success: bool
+    steps: list[Step]
+    outputs: Mapping[str, str]
+
+    def step(self, name: str) -> Step:
+        (found,) = [each for each in self.steps if each.name == name]
+        return found
+
+    @property
+    def log(self) -> str:
+        return "".join(each.log for each in self.steps)
+
+    @property
+    def summary(self) -> str:
+        return "".join(each.summary for each in self.steps)
+
+    @property
+    def annotations(self) -> list[Command]:
+        return [
+            each
+            for step in self.steps
+            for each in step.commands
+            if each.name in {"error", "warning", "notice"}
+        ]
+
+
+def commands(log: str) -> list[Command]:
+    """Everything in a log that the runner would obey."""
+    found = [
+        Command(
+            name=name,
+            properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
+            message=_decoded(message),
+        )
+        for name, about, message in COMMAND.findall(log)
+    ]
+    return found + [Command(name=each, properties={}, message="") for each in LEGACY.findall(log)]
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """A machine with one checkout, for one event."""
+
+    workspace: Path
+    folder: Path
+    """Temporary files, caches and artefacts."""
+    event_name: str
+    event: Mapping[str, Any]
+    ref: str = "refs/heads/main"
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    api: str = "http://127.0.0.1:9"
+    run: int = 1
+
+    def action(self, given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Ran:
+        """Our composite action with the inputs `given`."""
+        return self._composite(ROOT, given, env or {})
+
+    def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Ran:
+        """A job of a workflow file, without its `if`."""
+        document = yaml.safe_load(workflow)
+        job = document["jobs"][name]
+        contexts = {**self._contexts({}), "needs": needs or {}}
+        env = {**document.get("env", {}), **job.get("env", {})}
+        return self._steps(job["steps"], contexts, self._texts(env, contexts))
+
+    def applies(self, workflow: str, name: str) -> bool:
+        """Whether a job's own `if` lets it run."""
+        condition = yaml.safe_load(workflow)["jobs"][name].get("if", "true")
+        text = str(condition).strip().removeprefix("${{").removesuffix("}}")
+        return bool(evaluate(text, self._contexts({}), {"always": lambda: True}))
+
+    @property
+    def artefacts(self) -> Path:
+        return self.folder / "artefacts" / str(self.run)
+
+    def _composite(self, path: Path, given: Mapping[str, Any], env: Mapping[str, str]) -> Ran:
+        action = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
+        unknown = set(given) - set(action["inputs"])
+        assert not unknown, f"unknown inputs: {unknown}"
+        contexts = self._contexts({"action_path": str(path)})
+        inputs = {
+            name: str(given[name])
+            if name in given
+            else interpolate(each.get("default", ""), contexts, {})
+            for name, each in action["inputs"].items()
+        }
+        contexts = {**contexts, "inputs": inputs}
+        ran = self._steps(action["runs"]["steps"], contexts, env)
+        ran.outputs = {
+            name: interpolate(each["value"], contexts, {})
+            for name, each in action["outputs"].items()
+        }
+        return ran
+
+    def _contexts(self, github: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "github": {
+                "event": self.event,
+                "event_name": self.event_name,
+                "repository": "acme/prompts",
+                "ref": self.ref,
+                "ref_name": self.ref.rpartition("/")[2],
+                "sha": "0" * 40,
+                "run_id": str(self.run),
+                "run_attempt": "1",
+                "token": "ghs_canary_of_the_job",
+                "workspace": str(self.workspace),
+                "base_ref": "main",
+                **github,
+            },
+            "runner": {"temp": str(self.folder / "temp"), "os": "Linux"},
+            "secrets": dict(self.secrets),
+            "steps": {},
+            "env": {},
+        }
+
+    def _steps(
+        self, steps: Sequence[Mapping[str, Any]], contexts: dict[str, Any], env: Mapping[str, str]
+    ) -> Ran:
+        done: list[Step] = []
+        success = True
+        for at, step in enumerate(steps):
+            functions: dict[str, Callable[..., Any]] = {
+                "always": lambda: True,
+                "success": lambda so_far=success: so_far,
+                "failure": lambda so_far=success: not so_far,
+                "cancelled": lambda: False,
+            }
+            ran = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
+            if "id" in step:
+                contexts["steps"][step["id"]] = {
+                    "outputs": ran.outputs,
+                    "outcome": ran.outcome,
+                    "conclusion": ran.conclusion,
+                }
+            success = success and ran.conclusion != "failure"
+            done.append(ran)
+        return Ran(success=success, steps=done, outputs={})
+
+    def _step(
+        self,
+        step: Mapping[str, Any],
+        contexts: dict[str, Any],
+        functions: Mapping[str, Callable[..., Any]],
+        env: Mapping[str, str],
+        *,
+        name: str,
+    ) -> Step:
+        condition = str(step.get("if", "success()"))
+        if not re.search(r"\b(always|failure|cancelled|success)\(", condition):
+            condition = f"success() && ({condition})"
+        if not evaluate(condition, contexts, functions):
+            return Step(name=name, outcome="skipped", conclusion="skipped")
+        own = {**env, **self._texts(step.get("env", {}), contexts)}
+        if "run" in step:
+            ran = self._bash(name, step, contexts, own)
+        else:
+            ran = self._uses(name, step, contexts, own)
+        if ran.outcome == "failure" and step.get("continue-on-error"):
+            ran.conclusion = "success"
+        return ran
+
+    def _bash(
+        self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
+    ) -> Step:
+        temp = self.folder / "temp"
+        temp.mkdir(parents=True, exist_ok=True)
+        files = {each: temp / f"_{each}" for each in ("output", "step_summary", "env", "path")}
+        for path in files.values():
+            path.write_text("")
+        (temp / "_event.json").write_text(json.dumps(self.event))
+        script = temp / "_script.sh"
+        script.write_text(interpolate(step["run"], contexts, {}), encoding="utf-8")
+        where = interpolate(step.get("working-directory", "."), contexts, {})
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],
+            cwd=self.workspace / where,
+            env={**self._environment(contexts, files), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        outcome = "failure" if done.returncode else "success"
+        return Step(
+            name=name,
+            outcome=outcome,
+            conclusion=outcome,
+            outputs=_outputs(files["output"].read_text(encoding="utf-8")),
+            log=done.stdout.decode("utf-8"),
+            summary=files["step_summary"].read_text(encoding="utf-8"),
+        )
+
+    def _environment(
+        self, contexts: Mapping[str, Any], files: Mapping[str, Path]
+    ) -> dict[str, str]:
+        github = contexts["github"]
+        return {
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            **{name: value for name, value in os.environ.items() if name.startswith("GIT_")},
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": self.api,
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_EVENT_NAME": self.event_name,
+            "GITHUB_EVENT_PATH": str(self.folder / "temp" / "_event.json"),
+            "GITHUB_REPOSITORY": github["repository"],
+            "GITHUB_REF": self.ref,
+            "GITHUB_SHA": github["sha"],
+            "GITHUB_RUN_ID": github["run_id"],
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "RUNNER_TEMP": str(self.folder / "temp"),
+            **{f"GITHUB_{name.upper()}": str(path) for name, path in files.items()},
+            **self.env,
+        }
+
+    def _uses(
+        self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
+    ) -> Step:
+        given = self._texts(step.get("with", {}), contexts)
+        action = step["uses"].partition("@")[0]
+        if action in {"./", "llmops-cli/llmops"}:
+            ran = self._composite(ROOT, {**given, "version": "none"}, env)
+            outcome = "success" if ran.success else "failure"
+            return Step(
+                name=name,
+                outcome=outcome,
+                conclusion=outcome,
+                outputs=dict(ran.outputs),
+                log=ran.log,
+                summary=ran.summary,
+            )
+        outputs = STAND_INS[action](self, given)
+        return Step(name=name, outcome="success", conclusion="success", outputs=outputs)
+
+    def _texts(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
+        return {name: interpolate(each, contexts, {}) for name, each in values.items()}
+
+    def cache_scopes(self) -> list[Path]:
+        """Whose caches a run may read: its own ref's, and those of the default branch."""
+        every = [self.ref, "refs/heads/main"]
+        return [self.folder / "caches" / each.replace("/", "_") for each in every]
+
+
+def _restore(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+    wanted = [given["key"], *given.get("restore-keys", "").split()]
+    for prefix in wanted:
+        for scope in runner.cache_scopes():
+            alike = [each for each in scope.glob("*") if each.name.startswith(prefix)]
+            if alike:
+                newest = max(alike, key=lambda each: each.stat().st_mtime_ns)
+                target = runner.workspace / given["path"]
+                shutil.copytree(newest, target, dirs_exist_ok=True)
+                return {"cache-matched-key": newest.name}
+    return {}
+
+
+def _save(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+    entry = runner.cache_scopes()[0] / given["key"]
+    source = runner.workspace / given["path"]
+    if source.exists() and not entry.exists():  # an entry never changes
+        shutil.copytree(source, entry)
+        os.utime(entry)
+    return {}
+
+
+def _upload(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+    patterns = given["path"].split()
+    left_out = {Path(each[1:]) for each in patterns if each.startswith("!")}
+    for pattern in (Path(each) for each in patterns if not each.startswith("!")):
+        files = pattern.rglob("*") if pattern.is_dir() else [pattern]
+        base = pattern if pattern.is_dir() else pattern.parent
+        for path in files:
+            if path.is_file() and path not in left_out:
+                target = runner.artefacts / given["name"] / path.relative_to(base)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+    return {}
+
+
+def _download(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+    source = runner.folder / "artefacts" / given["run-id"] / given["name"]
+    shutil.copytree(source, runner.workspace / given["path"], dirs_exist_ok=True)
+    return {}
+
+
+def _checkout(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+    """The clone is there already, whole; without `fetch-depth: 0` it is cut off."""
+    if given.get("fetch-depth", "1") != "0":
+        tip = git(runner.workspace, "rev-parse", "HEAD")
+        (runner.workspace / ".git" / "shallow").write_text(f"{tip}\n")
+    return {}
+
+
+STAND_INS: Mapping[str, Callable[[Runner, Mapping[str, str]], dict[str, str]]] = {
+    "actions/checkout": _checkout,
+    "actions/setup-python": lambda _runner, _given: {"python-path": sys.executable},
+    "actions/cache/restore": _restore,
+    "actions/cache/save": _save,
+    "actions/upload-artifact": _upload,
+    "actions/download-artifact": _download,
+}
+
+
+def _outputs(text: str) -> dict[str, str]:
+    """What stands in a file like `GITHUB_OUTPUT`: `name=value`, and `name<<END` with its lines."""
+    found: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        name, several, end = line.partition("<<")
+        if several and "=" not in name:
+            value: list[str] = []
+            while (each := next(lines)) != end:
+                value.append(each)
+            found[name] = "\n".join(value)
+        elif line:
+            name, _, given = line.partition("=")
+            found[name] = given
+    return found
+
+
+def _decoded(text: str) -> str:
+    for code, meaning in DECODED:
+        text = text.replace(code, meaning)
+    return text

@@ -1,0 +1,280 @@
+"""The composite action, its steps run as a runner would: what people see, and what it costs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.actions.hub import Hub
+from tests.actions.runner import ROOT, Ran
+from tests.hostile import HOSTILE
+from tests.projects import a_project
+from tests.servers.faulty import FaultServer, echo
+from tests.servers.github import CommentServer
+from tests.shop import Shop, a_shop, git
+
+GATE = {"version": "none"}
+STEPS = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+MARK = "<!-- llmops gate: llmops -->"
+
+
+def kinder(shop: Shop) -> None:
+    """Another target with the same answers."""
+    shop.say("support", "Answer kindly.")
+
+
+def worse(shop: Shop) -> None:
+    """A third of the answers is wrong."""
+    shop.say("support", "Answer badly.", broken=20)
+
+
+def unmeasurable(shop: Shop) -> None:
+    """A model that nobody answers for."""
+    url = "http://127.0.0.1:9/v1"
+    model = f"{{provider: openai, model: m, base_url: '{url}', retries: 0}}"
+    shop.write("llmops.yaml", f"models:\n  tiny: {model}\nenvironments: [production]\n")
+
+
+def said(ran: Ran) -> tuple[bool, str, str]:
+    return ran.success, ran.outputs["verdict"], ran.outputs["exit-code"]
+
+
+def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_sees_why(
+    hub: Hub, comments: CommentServer
+) -> None:
+    """In a clone of depth 1, by a change that would have lowered its own bar."""
+
+    def lenient(shop: Shop) -> None:
+        worse(shop)
+        shop.write("llmops.yaml", (shop.root / "llmops.yaml").read_text() + "gate: {margin: 0.9}\n")
+
+    foreign = comments.add(7, f"{MARK}\n\nnot mine", author="mallory")
+    runner = hub.pull(lenient, thin=True)
+    ran = runner.action(GATE)
+
+    assert said(ran) == (False, "FAIL", "1"), ran.log
+    assert (ran.outputs["lost"], ran.outputs["blocked"]) == ("20", "1")
+    errors = [each for each in ran.annotations if each.name == "error"]
+    assert errors[0].properties["file"] == "prompts/support.prompt.yml"
+    assert errors[0].properties["title"] == "FAIL support"
+    assert {each.properties.get("file") for each in errors[1:]} == {"evalsets/support.jsonl", None}
+    assert len(errors) == 10
+    warnings = [each.properties["file"] for each in ran.annotations if each.name == "warning"]
+    assert set(warnings) == {"llmops.yaml"}
+    assert ran.summary.startswith("### ❌ FAIL · `support`")
+
+    assert foreign["body"].endswith("not mine")
+    _, body = comments.bodies
+    assert body.startswith(f"{MARK}\n\n## ❌ FAIL · 1 of 2 prompts blocked\n")
+    assert "| ❌ FAIL | `no_worse pass` |" in body
+    assert body.count("<details><summary><b>LOST</b>") == 20
+    assert "**before**\n```\nlabel0\n" in body
+    assert "**after**\n```\nwrong\n" in body
+    assert comments.tokens == {"Bearer ghs_canary_of_the_job"}
+
+    reports = runner.artefacts / "llmops-report"
+    assert {each.name for each in reports.iterdir()} == {
+        *("comment.md", "junit.xml", "registry.json", "report.json")
+    }
+    assert (reports / "comment.md").read_text() == body
+    assert [each.name for each in (runner.artefacts / "llmops-run").iterdir()] == ["run.jsonl.gz"]
+
+
+def test_a_second_run_pays_for_nothing_and_changes_the_comment_of_the_first(
+    hub: Hub, comments: CommentServer
+) -> None:
+    comments.add(7, f"{MARK}\n\n## ❌ FAIL")
+    main = hub.push(lambda shop: shop.write("README.md", "hello")).action(GATE)
+    first = hub.pull(kinder).action(GATE)
+    again = hub.pull(None).action(GATE)
+
+    assert [said(each) for each in (main, first, again)] == [(True, "PASS", "0")] * 3
+    assert (first.outputs["calls"], again.outputs["calls"]) == ("60", "0")
+    assert first.annotations == []
+    (body,) = comments.bodies
+    assert body.startswith(f"{MARK}\n\n## ✅ PASS · 0 of 2 prompts blocked\n")
+    caches = hub.folder / "caches"
+    kept = {each.name: sorted(one.name for one in each.iterdir()) for each in caches.iterdir()}
+    assert kept == {
+        "refs_heads_main": ["llmops-llmops-main-1-1"],
+        "refs_pull_7_merge": ["llmops-llmops-pr-7-2-1", "llmops-llmops-pr-7-3-1"],
+    }
+
+
+def test_a_mistake_stands_at_its_line_and_no_old_verdict_is_left(
+    hub: Hub, comments: CommentServer
+) -> None:
+    comments.add(7, f"{MARK}\n\n## ✅ PASS")
+    broken = "model: tiny\nmesages: []\n"
+    runner = hub.pull(lambda shop: shop.write("prompts/support.prompt.yml", broken))
+    ran = runner.action({**GATE, "fail-on": "never"})
+    assert said(ran) == (False, "ERROR", "2")
+    where = ran.annotations[0].properties
+    assert (where["file"], where["line"]) == ("prompts/support.prompt.yml", "2")
+    (body,) = comments.bodies
+    assert body.startswith(f"{MARK}\n\n## ⛔ no verdict\n")
+    assert "mesages" in body
+    assert "PASS" not in body
+
+
+def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
+    hub: Hub, comments: CommentServer
+) -> None:
+    comments.troubles = [403]
+    path = ".llmops/log/production/support/000001.json"
+
+    def rewritten(shop: Shop) -> None:
+        text = (shop.root / path).read_text()
+        shop.write(path, text.replace("the first", "the fist"))
+
+    runner = hub.pull(rewritten)
+    ran = runner.action({**GATE, "fail-on": "never"})
+    assert (ran.success, ran.outputs["exit-code"]) == (False, "2")
+    assert path in {each.properties.get("file") for each in ran.annotations}
+    assert comments.bodies == []  # and the comment that GitHub refused is among the artefacts
+    assert "403 trouble 403" in ran.step("Comment").log
+    body = (runner.artefacts / "llmops-report" / "comment.md").read_text()
+    assert "the registry is broken" in body.splitlines()[2]
+    assert path in body
+
+
+def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: CommentServer) -> None:
+    hub.pull(worse)
+    ran = hub.queued().action(GATE)
+    assert said(ran) == (False, "FAIL", "1")
+    assert "about no pull request" in ran.step("Comment").log
+    assert comments.asked == []
+    assert not (hub.folder / "caches").exists()
+
+
+def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
+    runner = hub.pull(lambda shop: shop.write("README.md", "words"))
+    ran = runner.action({**GATE, "changed": "true"})
+    assert said(ran) == (True, "UNCHANGED", "0")
+    assert ran.summary.startswith("### ✅ Nothing to measure.")
+
+
+def test_a_fork_is_measured_from_what_is_held_and_its_job_may_not_write(
+    hub: Hub, comments: CommentServer
+) -> None:
+    ran = hub.pull(unmeasurable, head="mallory/prompts").action(GATE)
+    assert said(ran) == (False, "INCOMPLETE", "3")
+    assert "not called: --offline" in ran.log
+    assert int(ran.outputs["unmeasured"]) == 120
+    assert {each.name for each in ran.annotations} == {"error"}
+    assert "comes from a fork" in ran.step("Comment").log
+    assert ran.step("Keep what was answered").outcome == "skipped"
+    assert comments.asked == []
+
+
+def test_an_input_is_never_run_as_a_program(hub: Hub, tmp_path: Path) -> None:
+    evil = f"intent; touch {tmp_path}/owned $(touch {tmp_path}/owned) `touch {tmp_path}/owned`"
+    runner = hub.pull(kinder)
+    for names in (("name",), ("fail-on",), ("prompts", "args", "environment", "comment-author")):
+        assert not runner.action({**GATE, **dict.fromkeys(names, evil)}).success
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_cache_that_was_tampered_with_never_decides(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()
+    worse(shop)
+    assert shop.run("eval").code == 1
+    (store,) = (shop.root / ".llmops" / "store").glob("*.sqlite3")
+    content = store.read_bytes()
+    assert b"wrong" in content
+    store.write_bytes(content.replace(b"wrong", b"wrung"))
+    ran = shop.run("eval", "--json")
+    assert ran.code in {1, 3}
+    assert "damaged" in " ".join(ran.report["notes"])
+    assert "wrung" not in ran.out
+    assert shop.run("eval").code == 1
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code", "registry", "exit_code"),
+    [
+        *[("any", code, "success", code) for code in (0, 1, 2, 3, 4, 70, 130)],
+        *[
+            ("fail", code, "success", {1: 1, 2: 2, 70: 70}.get(code, 0))
+            for code in (0, 1, 2, 3, 70)
+        ],
+        *[("never", code, "success", {2: 2, 70: 70}.get(code, 0)) for code in (0, 1, 2, 3, 70)],
+        *[(fail_on, 0, "failure", 2) for fail_on in ("any", "fail", "never")],
+        ("any", 1, "failure", 1),
+        ("never", 1, "failure", 2),
+        ("never", None, "skipped", 3),
+    ],
+)
+def test_fail_on_says_which_exit_code_blocks(
+    tmp_path: Path, fail_on: str, code: int | None, registry: str, exit_code: int
+) -> None:
+    (step,) = [each for each in STEPS if each["name"] == "Verdict"]
+    env = {
+        "FAIL_ON": fail_on,
+        "CODE": "" if code is None else str(code),
+        "REGISTRY": registry,
+        "VERDICT": "ERROR",
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }
+    ran = subprocess.run(["bash", "-e", "-c", step["run"]], env=env, check=False)
+    assert ran.returncode == exit_code
+
+
+def test_the_program_takes_the_place_of_the_shell_so_that_signals_reach_it() -> None:
+    scripts = {each["name"]: each["run"] for each in STEPS if "run" in each}
+    for name in ("Measure and decide", "The registry has only grown", "Comment"):
+        *_, last = re.sub(r"\\\n\s*", "", scripts[name]).strip().splitlines()
+        assert last.startswith('exec "$LLMOPS" '), name
+
+
+CANARY = "sk-canary-4f1e9a77c0d2"
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in sorted(folder.rglob("*")) if each.is_file())
+
+
+def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
+    tmp_path: Path, hub: Hub, comments: CommentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    texts = [text for text in HOSTILE.values() if len(text) < 20_000]
+
+    def reply(body: object) -> str:
+        asked = echo(body)  # type: ignore[arg-type]  # what the server was sent
+        last = texts[int(asked.split()[-1]) % len(texts)]
+        system = body["messages"][0]["content"]  # type: ignore[index]
+        return asked if system == "Answer." else f"{last}\n{CANARY}"
+
+    with FaultServer(reply=reply) as server:
+        project = a_project(tmp_path / "project", server.url, cases=40, retries=0)
+        project.model = {"api_key_env": "OPENAI_API_KEY"}
+        project.llmops_yaml()
+        git(tmp_path, "init", "-q", "-b", "main", str(project.root))
+        project.promote_first()
+        shop = Shop(project.root)
+        shop.commit("the first")
+        git(tmp_path, "clone", "-q", "--bare", str(project.root), "hostile.git")
+        mine = Hub(bare=tmp_path / "hostile.git", folder=hub.folder, api=hub.api, env={**hub.env})
+        mine.env["OPENAI_API_KEY"] = CANARY
+        path = "prompts/support.prompt.yml"
+        runner = mine.pull(
+            lambda shop: shop.write(
+                path, (shop.root / path).read_text().replace("Answer.", "Answer with malice.")
+            )
+        )
+        ran = runner.action({**GATE, "args": "--verbose"})
+    assert said(ran) == (False, "FAIL", "1"), ran.log
+    assert {each.name for step in ran.steps for each in step.commands} == {"error"}
+    assert len(ran.annotations) == 10
+    (body,) = comments.bodies
+    assert len(body) < 65_536
+    written = everything(hub.folder) + ran.log.encode() + ran.summary.encode() + body.encode()
+    for secret in (CANARY, "ghs_canary_of_the_job"):
+        assert secret.encode() not in written
+    assert b"[redacted]" in written
