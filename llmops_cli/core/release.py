@@ -157,6 +157,8 @@ class EvalsetFacts:
     retired: Mapping[str, str] = field(default_factory=dict)
     look: int = 1
     """Which look it was under `on_inconclusive: rerun`: error rates are spent over the looks."""
+    shrinkage: Mapping[str, float] = field(default_factory=dict)
+    """J by metric, for those that rest on one calibrated judge: what `scale_margin` applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

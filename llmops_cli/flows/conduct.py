@@ -157,7 +157,7 @@ def _exam(each: Pairing, run: Run, at: int) -> Exam:
     return Exam(
         evalset=each.round.evalset.name,
         comparison=run.comparisons[at],
-        policy=each.round.policy,
+        policy=each.policy,
         retired=each.round.evalset.retired,
         anchors=anchors,
         partial=run.partial,
@@ -225,7 +225,7 @@ def _look_further(run: Run, options: Options) -> bool:
     for at, each in enumerate(run.pairings):
         if not _undecided(run, each) or not run.comparisons[at].has_baseline:
             continue
-        answer = next_look(run.comparisons[at], each.round.policy, each.look)
+        answer = next_look(run.comparisons[at], each.policy, each.look)
         note = f"{each.round.evalset.name}: {answer.why}"
         run.notes += [] if note in run.notes else [note]
         if isinstance(answer, NextLook):

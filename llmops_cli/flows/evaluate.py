@@ -21,7 +21,7 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.changed import concerned
 from llmops_cli.flows.conduct import Options, Run, conduct
 from llmops_cli.flows.contest import Between, Contest, Selection, contests
-from llmops_cli.flows.pairing import Depth, plan
+from llmops_cli.flows.pairing import Depth, plan, vetted
 from llmops_cli.flows.pricing import plan_of
 from llmops_cli.flows.records import records_of
 from llmops_cli.flows.reporting import report
@@ -99,7 +99,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     now = datetime.now(UTC)
     partial = selection.partial
     depth = Depth(now=now, fresh=wishes.fresh, for_this_run=wishes.fresh and partial is not None)
-    planned = plan(workspace, found, depth)
+    planned = vetted(plan(workspace, found, depth))
     needs = plan_of(workspace, planned)
     if wishes.dry_run:
         return Evaluated(plan=needs, report=None)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.flows.contest import Round
+from llmops_cli.flows.instruments import Instrument, shrinkage
 from llmops_cli.flows.scoring import Scorers
 
 
-def evalset_facts(this: Round, scorers: Scorers, *, look: int = 1) -> EvalsetFacts:
-    """What is asked of a prompt by one evalset: cases, scorers and policy."""
+def evalset_facts(
+    this: Round, scorers: Scorers, *, look: int = 1, gating: Sequence[Instrument] = ()
+) -> EvalsetFacts:
+    """What is asked of a prompt by one evalset: cases, scorers, policy and its `gating` judges."""
     due: list[Json] = [
         [case.id, case.facts, [bound.digest for bound in scorers.due(case)]] for case in this.cases
     ]
@@ -21,4 +26,5 @@ def evalset_facts(this: Round, scorers: Scorers, *, look: int = 1) -> EvalsetFac
         metrics=tuple(scorers.metrics),
         retired=this.evalset.retired,
         look=look,
+        shrinkage=shrinkage(gating, scorers),
     )

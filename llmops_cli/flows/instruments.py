@@ -7,7 +7,7 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,23 +126,3 @@ def embedded(gating: Sequence[Instrument]) -> Mapping[str, Json]:
         for each in gating
         if each.calibration is not None
     }
-
-
-def remarks(gating: Sequence[Instrument]) -> Iterator[str]:
-    """What a report says about its judges."""
-    unknown = [each.metric.label for each in gating if each.calibration is None]
-    if unknown:
-        first = next(each for each in gating if each.calibration is None)
-        yield (
-            f"judged by an uncalibrated model: {', '.join(unknown)}; nobody knows how often it "
-            f"errs (llmops calibrate {first.address})"
-        )
-    for each in gating:
-        found = each.calibration
-        j = None if found is None else found.figures.j
-        if found is not None and j is not None:
-            yield (
-                f"the judge {each.metric.label} is calibrated on {found.counts.n:,} labels: "
-                f"J {j.value:.2f} (90 % interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
-                f"5 points shows as {5 * max(0.0, j.value):.1f}"
-            )

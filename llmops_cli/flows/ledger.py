@@ -14,9 +14,10 @@ from llmops_cli.files.policy import policy_of
 from llmops_cli.flows import promote as promotions
 from llmops_cli.flows import release as releases
 from llmops_cli.flows import status as standings
-from llmops_cli.flows.contest import Selection, contests, environment_of
+from llmops_cli.flows.contest import Round, Selection, contests, environment_of
 from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.gc import Cleared, gc
+from llmops_cli.flows.instruments import instruments, vet_judges
 from llmops_cli.flows.measure import number_of
 from llmops_cli.flows.provenance import now, provenance, run_url
 from llmops_cli.flows.workspace import Workspace
@@ -102,7 +103,7 @@ def promote(
         name=name,
         number=number,
         environment=place,
-        asked=_asked(workspace, name, number, place.name),
+        asked=_asked(workspace, name, number, place.name, override=word.override),
         actor=workspace.actor(),
         at=now(),
         run_url=run_url(workspace.environ),
@@ -130,9 +131,9 @@ def status(workspace: Workspace) -> tuple[standings.PromptStatus, ...]:
 
 
 def _asked(
-    workspace: Workspace, name: str, number: int, environment: str
+    workspace: Workspace, name: str, number: int, environment: str, *, override: bool
 ) -> Sequence[EvalsetFacts]:
-    """What the project asks of the prompt today."""
+    """What the project asks of the prompt today. Raises `Refused` for a judge that may not gate."""
     if not workspace.project.evalsets_of(name):
         raise Refused(
             f"no evalset gates {name}: there is nothing that could let it pass",
@@ -140,7 +141,15 @@ def _asked(
         )
     selection = Selection(prompts=[f"{name}@v{number}"], environment=environment)
     (contest,) = contests(workspace, selection)
-    return [evalset_facts(each, workspace.scorers(each.evalset)) for each in contest.rounds]
+    return [_facts(workspace, each, override=override) for each in contest.rounds]
+
+
+def _facts(workspace: Workspace, this: Round, *, override: bool) -> EvalsetFacts:
+    scorers = workspace.scorers(this.evalset)
+    gating = instruments(workspace.root, this.evalset.name, scorers, this.policy)
+    if not override:
+        vet_judges(gating, this.policy)
+    return evalset_facts(this, scorers, gating=gating)
 
 
 def clear(workspace: Workspace, *, dry_run: bool) -> tuple[Cleared, ...]:

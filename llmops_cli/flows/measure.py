@@ -37,7 +37,8 @@ from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.conduct import Options, Run, conduct
 from llmops_cli.flows.contest import Selection, contests
 from llmops_cli.flows.facts import evalset_facts
-from llmops_cli.flows.pairing import Depth, Pairing, plan
+from llmops_cli.flows.instruments import embedded
+from llmops_cli.flows.pairing import Depth, Pairing, plan, vetted
 from llmops_cli.flows.pricing import plan_of
 from llmops_cli.flows.reporting import report
 from llmops_cli.flows.rows import arm_rows, confirmed_rows
@@ -102,7 +103,9 @@ def needs(workspace: Workspace, subject: Subject) -> Plan:
 def _planned(workspace: Workspace, subject: Subject, now: datetime) -> list[Pairing]:
     address = f"{subject.name}@v{subject.number}"
     selection = Selection(prompts=[address], environment=subject.environment)
-    return plan(workspace, contests(workspace, selection), Depth(now=now, own_baseline=True))
+    return vetted(
+        plan(workspace, contests(workspace, selection), Depth(now=now, own_baseline=True))
+    )
 
 
 def _lacking(pairing: Pairing) -> Iterator[str]:
@@ -126,11 +129,15 @@ def _write(workspace: Workspace, run: Run, subject: Subject, now: datetime) -> E
         llmops=__version__,
         arms=_arms(workspace, run.pairings),
         evalsets=tuple(
-            evalset_facts(each.round, each.scorers, look=each.look) for each in run.pairings
+            evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating)
+            for each in run.pairings
         ),
         verdict=verdict,
         judges=dict(_judges(run.pairings)),
         counts={"calls": run.calls, "reused": run.reused},
+        calibrations={
+            name: plain for each in run.pairings for name, plain in embedded(each.gating).items()
+        },
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
     )
     texts = _texts(workspace, run.pairings) if workspace.project.outputs == "commit" else None

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from llmops_cli.core import row
-from llmops_cli.core.policy import Latency
+from llmops_cli.core.policy import Latency, Policy
 from llmops_cli.core.ports import DrawKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.result import Failure, FailureKind
@@ -21,6 +21,7 @@ from llmops_cli.core.row import Row
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.contest import Contest, Round
+from llmops_cli.flows.instruments import Instrument, instruments, shrinkage, vet_judges
 from llmops_cli.flows.planning import plan_arm
 from llmops_cli.flows.preferences import unset
 from llmops_cli.flows.rows import rows
@@ -34,6 +35,7 @@ from llmops_cli.flows.vetting import (
 )
 from llmops_cli.flows.work import Work
 from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
+from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.critical import JUDGED_DRAWS
@@ -70,6 +72,13 @@ class Pairing:
     """Pairs of answers to score, of those that are there already."""
     look: int = 1
     notes: tuple[str, ...] = ()
+    gating: tuple[Instrument, ...] = ()
+    """The judges that gate, and what is known about them."""
+
+    @property
+    def policy(self) -> Policy:
+        """What decides, with margins as they show through its judges where that is asked for."""
+        return scaled(self.round.policy, shrinkage(self.gating, self.scorers))
 
     @property
     def arms(self) -> list[Arm]:
@@ -186,6 +195,13 @@ def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> lis
     return planned
 
 
+def vetted(planned: list[Pairing]) -> list[Pairing]:
+    """`planned`, whose judges may all gate. Raises `Refused`."""
+    for each in planned:
+        vet_judges(each.gating, each.round.policy)
+    return planned
+
+
 def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
     start = depth.start if depth.fresh else None
     candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
@@ -224,6 +240,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         confirming=confirming,
         removed=tuple(case for case in before if case not in here),
         notes=tuple(_news(before, here, watch=contest.watch)),
+        gating=instruments(workspace.root, this.evalset.name, scorers, this.policy),
     )
 
 

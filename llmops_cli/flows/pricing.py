@@ -42,7 +42,7 @@ def _evalset(workspace: Workspace, each: Pairing) -> EvalsetPlan:
         repeats=each.candidate.repeats,
         arms=tuple(_arm(workspace, arm, each) for arm in each.arms),
         scores=sum(len(arm.rescore) for arm in each.arms),
-        shows=what_it_can_show(len(each.round.cases), each.round.policy),
+        shows=what_it_can_show(len(each.round.cases), each.policy),
     )
 
 

@@ -24,6 +24,7 @@ from llmops_cli.core.release import (
 )
 from llmops_cli.core.row import Arm, Metric, Row
 from llmops_cli.core.verdict import Verdict
+from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import Exam, decide
@@ -92,7 +93,7 @@ def verdict_of(
             Exam(
                 evalset=each.evalset,
                 comparison=_comparison(registry, evidence, opponent, each),
-                policy=each.policy,
+                policy=scaled(each.policy, each.shrinkage),
                 retired=each.retired,
                 anchors={
                     version: _comparison(registry, evidence, Opponent(evidence, role), each)

@@ -32,6 +32,7 @@ from llmops_cli.flows.arm import Arm
 from llmops_cli.flows.conduct import Run
 from llmops_cli.flows.contest import Contest
 from llmops_cli.flows.pairing import Pairing
+from llmops_cli.flows.remarks import judged
 from llmops_cli.flows.rows import MeasuredDraw, measured
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, Side
 from llmops_cli.gate.slices import slices
@@ -99,6 +100,7 @@ def _evalset(each: Pairing, columns: Comparison, shown: int) -> EvalsetReport:
         shown=tuple(_shown(each, columns, picked)),
         hidden=len(noted) - len(picked),
         changes=Counter(noted.values()),
+        judges=tuple(one.summary() for one in each.gating),
         notes=tuple(_notes(each, columns)),
     )
 
@@ -255,9 +257,7 @@ def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
     gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
     if gated < len(each.round.cases):
         yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
-    judged = [metric.label for metric in each.scorers.metrics if metric.judged]
-    if judged:
-        yield f"judged by an uncalibrated model: {', '.join(judged)}"
+    yield from judged(each, columns)
 
 
 def _causes(arm: Arm) -> Iterator[str]:

@@ -36,7 +36,7 @@ def manifest_of(run: Run, report: Report) -> Manifest:
             RunEvalset(
                 prompt=each.contest.prompt,
                 environment=each.contest.environment,
-                facts=evalset_facts(each.round, each.scorers, look=each.look),
+                facts=evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating),
                 arms={arm.role: _arm(each, arm) for arm in each.arms},
                 partial=run.partial,
             )

@@ -9,10 +9,11 @@ where J is proven to be something at all, else UNUSABLE (docs/judges.md, record 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.calibration import Counts, Figure, Figures, Standing
+from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule
 from llmops_cli.gate.agreement import kappa, two_sided, wilson, youden
 
 LEVEL = 0.95
@@ -155,3 +156,20 @@ def lang_reiczigel(
 def shown_as(loss: float, j: float) -> float:
     """What a true loss of pass rate shows as through a judge with this J, never less than 0."""
     return max(0.0, loss * j)
+
+
+def scaled(policy: Policy, shrinkage: Mapping[str, float]) -> Policy:
+    """The policy with margins as they show: times J, for metrics that rest on one judge alone.
+
+    `shrinkage` is J by metric. As it is unless the policy says `scale_margin`.
+    """
+    if not policy.scale_margin or not shrinkage:
+        return policy
+    return replace(policy, rules=tuple(_scaled(rule, policy, shrinkage) for rule in policy.rules))
+
+
+def _scaled(rule: Rule, policy: Policy, shrinkage: Mapping[str, float]) -> Rule:
+    if not isinstance(rule, (NoWorse, Anchor)) or rule.metric not in shrinkage:
+        return rule
+    margin = policy.margin if rule.margin is None else rule.margin
+    return replace(rule, margin=shown_as(margin, shrinkage[rule.metric]))
