@@ -2,14 +2,13 @@
 
 An answer is a text, or an object with `text` and what else is known of it (`said`). Where an
 application answers in a shape of its own, `response` says by JMESPath where each part stands.
-Nothing is called here, so that a project's files can be checked without any client.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -29,23 +28,6 @@ _KINDS: Mapping[str, FailureKind] = {
     "large": FailureKind.TOO_LARGE,
     "slow": FailureKind.TIMEOUT,
 }
-
-
-def wrong_paths(options: Mapping[str, Any]) -> str | None:
-    """What is wrong with the paths of `response`; None: nothing."""
-    for part, path in (options.get("response") or {}).items():
-        try:
-            jmespath.compile(path)
-        except JMESPathError as error:
-            said = str(error).splitlines()[0].rstrip(":")
-            return f"'response.{part}' is no JMESPath: {said}"
-    return None
-
-
-def meaningless(options: Mapping[str, Any], *keys: str) -> str | None:
-    """Says which of `keys`, which other providers take, is in `options`; None: none."""
-    given = next((key for key in keys if options.get(key)), None)
-    return None if given is None else f"'{given}' means nothing to {options['provider']}"
 
 
 class Reading:

@@ -9,47 +9,22 @@ code other than 0 is a failure, told by the end of its standard error.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.application import (
-    Reading,
-    failed,
-    handed,
-    meaningless,
-    unreadable,
-    wrong_paths,
-)
+from llmops_cli.providers.application import Reading, failed, handed, unreadable
 from llmops_cli.providers.said import Malformed
+from llmops_cli.providers.written import program
 from llmops_cli.workers.group import LARGEST_ANSWER, Trouble, environment
 from llmops_cli.workers.program import Ran, run
-from llmops_cli.workers.project import project_file
 
 SHOWN = 300
 """Characters of the end of standard error in a message."""
-
-
-def check(options: Mapping[str, Any], world: World) -> str | None:
-    """What is wrong with a model as it is written; a program of the project must be there."""
-    wrong = meaningless(options, "base_url", "headers", "api_key_env", "extra_body")
-    if wrong is None and options.get("output") == "text" and options.get("response"):
-        wrong = "'response' finds its way in JSON, and 'output' is text"
-    if wrong is not None:
-        return wrong
-    if not options["run"]:
-        return "'run' names no program"
-    try:
-        _program(options["run"], world)
-    except Refused as error:
-        return error.message
-    return wrong_paths(options)
 
 
 @asynccontextmanager
@@ -62,7 +37,7 @@ class Program:
     """Runs one program for every answer."""
 
     def __init__(self, model: Model, world: World) -> None:
-        self._command = _program(cast("list[str]", model.options["run"]), world)
+        self._command = program(cast("list[str]", model.options["run"]), world)
         self._world = world
         self._environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
         self._reading = Reading(model, strict=True)
@@ -75,11 +50,17 @@ class Program:
         if isinstance(ran, Trouble):
             return failed(ran)
         if ran.code != 0:
-            return Failure(kind=FailureKind.SERVER, message=_ended(ran))
+            return Failure(kind=FailureKind.SERVER, message=self._ended(ran))
         try:
             return self._reading.completion(self._answer(ran.answer))
         except Malformed as why:
             return unreadable(why)
+
+    def _ended(self, ran: Ran) -> str:
+        """How it ended, and the last it said, redacted whole: half a key is a leak, too."""
+        said = self._world.redact(" ".join(ran.said.decode("utf-8", "replace").split()))[-SHOWN:]
+        how = f"exit code {ran.code}" if ran.code > 0 else f"signal {-ran.code}"
+        return f"the program ended with {how}" + (f": {said}" if said else "")
 
     def _answer(self, written: bytes) -> Json:
         try:
@@ -95,23 +76,6 @@ class Program:
             raise Malformed(
                 f"it is not JSON but {shown!r} (`output: text` takes it as it is)"
             ) from error
-
-
-def _program(command: list[str], world: World) -> list[str]:
-    """`command` with a program of the project by its full path. Raises `Refused`."""
-    program, *arguments = command
-    if "/" not in program:
-        return command
-    file = project_file(world, program)
-    if not os.access(file, os.X_OK):
-        raise Refused(f"{program} is not a program", hint=f"chmod +x {program}")
-    return [str(file), *arguments]
-
-
-def _ended(ran: Ran) -> str:
-    said = " ".join(ran.said.decode("utf-8", "replace").split())[-SHOWN:]
-    how = f"exit code {ran.code}" if ran.code > 0 else f"signal {-ran.code}"
-    return f"the program ended with {how}" + (f": {said}" if said else "")
 
 
 def _no_number(name: str) -> NoReturn:

@@ -13,34 +13,25 @@ cost the one answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.application import (
-    Reading,
-    failed,
-    handed,
-    meaningless,
-    unreadable,
-)
+from llmops_cli.providers.application import Reading, failed, handed, unreadable
 from llmops_cli.providers.said import Malformed
-from llmops_cli.workers.function import located, what_is_wrong
+from llmops_cli.workers.function import located
 from llmops_cli.workers.group import LARGEST_ANSWER, Trouble, environment
 from llmops_cli.workers.worker import Pool, Worker, until_left
 
+SHOWN = 300
+"""Characters of an exception's own words in a message."""
 GIVEN = ("inputs", "messages", "parameters")
 """What the function is handed, by position."""
-
-
-def check(options: Mapping[str, Any], world: World) -> str | None:
-    """What is wrong with a model as it is written. The function's file is parsed, not run."""
-    wrong = meaningless(options, "base_url", "headers", "api_key_env", "extra_body")
-    return wrong or what_is_wrong(options["call"], world)
 
 
 @asynccontextmanager
@@ -56,16 +47,18 @@ async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
     async with until_left(Pool(*workers)) as pool:
         trouble = await pool.load(seconds=model.limits.timeout)
         if trouble is not None:
-            raise Refused(f"{model.name}: {call} cannot be loaded: {trouble.why}")
-        yield Function(pool, Reading(model, strict=True))
+            why = world.redact(trouble.why)[:SHOWN]
+            raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
+        yield Function(pool, Reading(model, strict=True), world.redact)
 
 
 class Function:
     """Calls one function of the project."""
 
-    def __init__(self, pool: Pool, reading: Reading) -> None:
+    def __init__(self, pool: Pool, reading: Reading, redact: Redactor) -> None:
         self._pool = pool
         self._reading = reading
+        self._redact = redact
 
     async def complete(self, request: Request) -> Completion | Failure:
         """What the function answers, or why there is no answer."""
@@ -74,7 +67,8 @@ class Function:
         if isinstance(said, Trouble):
             return failed(said)
         if "raised" in said:
-            message = f"the function raised {said['raised']}"
+            told = self._redact(str(said["raised"]))[:SHOWN]  # whole: half a key is a leak, too
+            message = f"the function raised {told}"
             return Failure(kind=FailureKind.SERVER, message=message)
         try:
             return self._reading.completion(said.get("value"))

@@ -3,22 +3,14 @@
 A URL in a file that anybody may propose must not make this machine call what only it can reach.
 Link-local and metadata addresses are never called. Loopback is called where the URL itself says
 so, since that is where an application runs while it is worked on; other addresses that are not
-public only where `allow_hosts` names the URL's host. What a name resolves to is judged, and the
-connection goes to the very address that was judged, so that no second answer of a name server
-counts. Where a proxy is in between, it resolves the name, and its own rules hold.
+public only where `allow_hosts` names the URL's host.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Collection
 from typing import TypeAlias
-
-from aiohttp import DefaultResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
-
-from llmops_cli.providers.trouble import Forbidden
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -62,33 +54,6 @@ def literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class Judged(AbstractResolver):
-    """Resolves names as ever, and gives only those addresses that may be called."""
-
-    def __init__(self, host: str, allowed: Collection[str]) -> None:
-        """`host`: of the URL. Another one, a proxy's, is not looked at."""
-        self._host = host
-        self._allowed = allowed
-        self._names = DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of `host`. Raises `Forbidden` where none of them may be called."""
-        found = await self._names.resolve(host, port, family)
-        if host != self._host:
-            return found
-        whys = [forbidden(each["host"], host=host, allowed=self._allowed) for each in found]
-        fine = [each for each, why in zip(found, whys, strict=True) if why is None]
-        if found and not fine:
-            raise Forbidden(str(whys[0]))
-        return fine
-
-    async def close(self) -> None:
-        """Let go of the resolver behind it."""
-        await self._names.close()
 
 
 def _meant(address: Address) -> Address:

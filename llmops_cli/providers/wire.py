@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
@@ -40,6 +41,8 @@ Method: TypeAlias = Literal["GET", "POST", "PUT"]
 
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
+LARGE = 2**20
+"""Bytes of a request beyond which aiohttp wants a file and no bytes."""
 IDLE = 30.0
 """Seconds that an unused connection is kept."""
 DONE = b"[DONE]"
@@ -70,7 +73,7 @@ class Wire:
     async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """As `post`; what is sent by GET stands in the URL's query."""
         query = _query(body) if method == "GET" else None
-        sent = None if query else json.dumps(body, separators=(",", ":")).encode("ascii")
+        sent = _written(body) if query is None else None
         try:
             async with self._session.request(
                 method, self._url, data=sent, params=query, allow_redirects=False
@@ -85,7 +88,7 @@ class Wire:
         A server that does not stream answers at once; a stream that ends before it says that it
         is finished is no answer.
         """
-        sent = json.dumps(body, separators=(",", ":")).encode("ascii")
+        sent = _written(body)
         try:
             async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
@@ -174,6 +177,12 @@ async def open_wire(
     )
     async with session:
         yield Wire(session, Endpoint(url=url, proxy=proxy, about_key=about_key))
+
+
+def _written(body: Mapping[str, Any]) -> bytes | BytesIO:
+    """`body` as JSON: as a file where it is large, so that other calls are not held up."""
+    text = json.dumps(body, separators=(",", ":")).encode("ascii")
+    return text if len(text) <= LARGE else BytesIO(text)
 
 
 def _query(body: Mapping[str, Any]) -> dict[str, str]:

@@ -79,9 +79,9 @@ def taken(function: Callable[..., Any], given: Sequence[str]) -> int:
 
 
 def told(error: BaseException) -> str:
-    """An exception's type and the first line of what it says."""
+    """An exception's type and the first line of what it says; whoever shows it cuts it."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:10_000]}" if lines else type(error).__name__
 
 
 async def _awaited(value: Awaitable[object]) -> object:

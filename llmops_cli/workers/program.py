@@ -24,7 +24,7 @@ class Ran:
     answer: bytes
     """Standard output."""
     said: bytes
-    """The end of standard error."""
+    """The last lines of standard error."""
 
 
 async def run(
@@ -74,7 +74,9 @@ async def _hand(stdin: ByteSendStream, given: bytes) -> None:
 async def _read(stderr: ByteReceiveStream, said: bytearray) -> None:
     async for part in stderr:
         said += part
-        del said[:-SAID]
+        if len(said) > SAID:
+            start = said.find(b"\n", len(said) - SAID)
+            del said[: start + 1 or -SAID]
 
 
 async def _until_ended(process: Process) -> None:

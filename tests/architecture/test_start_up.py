@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,12 @@ def test_status_without_git_imports_no_statistics(tmp_path: Path) -> None:
     a_project(tmp_path)
     found = imported(tmp_path, "status")
     assert packages(found) & (SDKS | {"pandas", "ragas", "scipy", "statsmodels"}) == set()
+
+
+def test_reading_applications_imports_no_client_and_starts_nothing(
+    tmp_path: Path, repo_root: Path
+) -> None:
+    example = shutil.copytree(repo_root / "examples" / "three-applications", tmp_path / "three")
+    for command in ("status", "check"):
+        found = imported(example, command)
+        assert packages(found) & (SDKS | HEAVY - {"git"}) == set()

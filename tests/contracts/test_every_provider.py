@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,11 +21,14 @@ from typing import Any, NoReturn
 import pytest
 
 from llmops_cli.core.catalogue import ProviderKind
+from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.registry.loading import open_provider
 from llmops_cli.registry.providers import PROVIDERS
+from tests.hostile import HOSTILE
+from tests.servers import faulty
 
 OFFLINE = [kind for kind in PROVIDERS.values() if kind.offline]
 
@@ -109,6 +113,94 @@ def test_an_offline_provider_opens_no_socket(
         return await answers(kind, world)
 
     assert isinstance(asyncio.run(watched())[0], Completion)
+
+
+APPLICATION = [kind for kind in PROVIDERS.values() if kind.application]
+
+BOT = """\
+import json, sys
+
+def answer(inputs, messages):
+    said = {"text": inputs["say"], "ids": ["a", "b"], "contexts": []}
+    if inputs["say"] == "twice":
+        said["text"] = messages[0]["content"]
+    return said
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    json.dump(answer(given["inputs"], given["messages"]), sys.stdout)
+"""
+
+applications = pytest.mark.parametrize("kind", APPLICATION, ids=lambda kind: str(kind.name))
+
+
+def told(kind: ProviderKind, root: Path, *says: str) -> list[Outcome]:
+    """What one and the same application answers, by way of `kind`."""
+    (root / "bot.py").write_text(BOT, encoding="utf-8")
+
+    async def serve(exchange: faulty.Exchange) -> None:
+        names: dict[str, Any] = {"__name__": "bot"}
+        exec(BOT, names)  # noqa: S102 - our own text
+        document = exchange.body
+        body = names["answer"](document["inputs"], document["messages"])
+        exchange.send(json.dumps(body).encode())
+
+    async def main() -> list[Outcome]:
+        async with faulty.serve(then=serve) as server:
+            options: dict[str, dict[str, Any]] = {
+                "python": {"call": "bot.py:answer"},
+                "command": {"run": [Path(sys.executable).name, "bot.py"]},
+                "http": {},
+            }
+            model = Model(
+                name="it", provider=kind.name, model="it", options=options[kind.name],
+                base_url=f"{server.root}/bot" if kind.name == "http" else None,
+            )  # fmt: skip
+            environ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+            async with open_provider(kind)(model, World(root=root, environ=environ)) as provider:
+                return [await provider.complete(handing(model, say)) for say in says]
+
+    return asyncio.run(main())
+
+
+def handing(model: Model, say: str) -> Request:
+    messages = (Message(role="user", content="from the messages"),)
+    document: dict[str, Json] = {
+        "inputs": {"say": say},
+        "messages": [each.plain() for each in messages],
+        "parameters": {},
+    }
+    return replace(question(model), messages=messages, document=document)
+
+
+@applications
+def test_an_application_says_the_same_however_it_is_reached(
+    kind: ProviderKind, tmp_path: Path
+) -> None:
+    said = told(kind, tmp_path, "Paris", "twice", "", HOSTILE["escape sequences"])
+    assert said == [
+        Completion(text=text, ids=("a", "b"), contexts=())
+        for text in ("Paris", "from the messages", "", HOSTILE["escape sequences"])
+    ]
+
+
+@applications
+def test_whatever_an_application_says_is_an_outcome(kind: ProviderKind, tmp_path: Path) -> None:
+    texts = [text for name, text in HOSTILE.items() if name != "a lone surrogate"]
+    said = told(kind, tmp_path, *texts)
+    assert [each.text for each in said if isinstance(each, Completion)] == texts
+
+
+@applications
+def test_the_row_of_an_application_says_what_it_needs(kind: ProviderKind) -> None:
+    assert kind.volatile, "without an identity, its answers live for one run"
+    assert not kind.deterministic
+    assert not kind.offline
+    assert kind.check is not None
+    assert set(kind.files) <= set(kind.options)
+    assert [name for name, option in kind.options.items() if option.template] == [
+        name for name in kind.options if name == "request"
+    ]
 
 
 def test_reading_the_table_of_providers_imports_no_vendor() -> None:

@@ -47,7 +47,7 @@ def ask(
     """The outcomes of `asked`, one after the other."""
 
     async def main() -> list[Outcome]:
-        world = World(root=root, environ=environ or {})
+        world = World(root=root, environ=environ or {}, redact=Redactor.of(environ or {}))
         opens = open_provider(PROVIDERS[of.provider])
         engine = Engine(
             providers=lambda each: opens(each, world),

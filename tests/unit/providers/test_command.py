@@ -14,7 +14,7 @@ import pytest
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
-from llmops_cli.providers.command import check
+from llmops_cli.providers import written
 from tests.unit.providers.applications import ask, completion, failed, model, request
 
 PROGRAM = """\
@@ -29,6 +29,9 @@ elif what == "environment":
     print(json.dumps({"text": ",".join(sorted(os.environ))}))
 elif what == "fail":
     sys.stderr.write("x" * 10_000 + "\\nKeyError: 'page' of sk-canary-0123456789\\n")
+    sys.exit(3)
+elif what == "fail at length":
+    sys.stderr.write("x" * 5000 + " sk-canary-0123456789 " + "y" * 290)
     sys.exit(3)
 elif what == "killed":
     os.kill(os.getpid(), 9)
@@ -126,6 +129,8 @@ def test_trouble_is_a_failure_with_its_cause(
 
 
 def test_the_end_of_standard_error_is_told_without_secrets(root: Path) -> None:
+    cut = failed(one(root, "fail at length")).message
+    assert (cut[-295:], "56789" in cut) == ("ted] " + "y" * 290, False)
     assert failed(one(root, "fail")).message.endswith("KeyError: 'page' of [redacted]")
 
 
@@ -169,5 +174,5 @@ def test_the_program_sees_a_short_list_of_the_environment_and_what_is_named(root
 def test_what_cannot_work_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None, root: Path
 ) -> None:
-    said = check({"provider": "command", **options}, World(root=root, environ={}))
+    said = written.check_command({"provider": "command", **options}, World(root=root, environ={}))
     assert said is None if wrong is None else str(said).startswith(wrong), said

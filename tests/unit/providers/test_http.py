@@ -15,7 +15,8 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.http import check, open_http
+from llmops_cli.providers import written
+from llmops_cli.providers.http import open_http
 from llmops_cli.providers.reach import forbidden
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
@@ -218,7 +219,7 @@ def test_the_table_of_addresses_that_are_called(
 def test_what_cannot_work_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None
 ) -> None:
-    said = check({"provider": "http", **options}, World(root=ROOT, environ={}))
+    said = written.check_http({"provider": "http", **options}, World(root=ROOT, environ={}))
     assert said is None if wrong is None else str(said).startswith(wrong), said
 
 

@@ -14,7 +14,8 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome, ToolCall, Usage
-from llmops_cli.providers.python import check, open_python
+from llmops_cli.providers import written
+from llmops_cli.providers.python import open_python
 from tests.unit.providers.applications import ask, completion, failed, model, request
 
 APPLICATION = """
@@ -53,6 +54,8 @@ def trouble(inputs):
     what = inputs["what"]
     if what == "raise":
         raise ValueError("no such page sk-canary-0123456789")
+    if what == "raise at length":
+        raise ValueError("x" * 275 + " sk-canary-0123456789")
     if what == "exit":
         sys.exit(3)
     if what == "hang":
@@ -134,6 +137,7 @@ def test_what_is_no_answer_is_a_failure_that_says_why(answer: Any, why: str, roo
     ("what", "kind", "why"),
     [
         ("raise", FailureKind.SERVER, "the function raised ValueError: no such page [redacted]"),
+        ("raise at length", FailureKind.SERVER, " [redacted]"),
         ("exit", FailureKind.SERVER, "the function ended its process (exit code 3)"),
         ("hang", FailureKind.TIMEOUT, "no whole answer within 0.5 s"),
         ("flood", FailureKind.TOO_LARGE, "the function returned more than 16,777,216 bytes"),
@@ -213,5 +217,5 @@ def test_a_function_that_cannot_be_loaded_is_refused_before_any_call(root: Path)
 def test_a_function_that_is_not_there_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None, root: Path
 ) -> None:
-    said = check({"provider": "python", **options}, World(root=root, environ={}))
+    said = written.check_python({"provider": "python", **options}, World(root=root, environ={}))
     assert said is None if wrong is None else str(said).startswith(wrong)
