@@ -161,12 +161,18 @@ class Output:
         if self.as_json:
             self._text(table_json([as_json(found)]))
             return
+        from llmops_cli.render.calibration import brief
+
         for proof in found.proofs:
             version = "?" if proof.version is None else f"v{proof.version}"
             self._text(
                 f"{proof.prompt}@{version}  {plural(proof.events, 'event')}, "
                 f"{plural(proof.verdicts, 'verdict')} computed again\n"
             )
+            for judge in proof.judges:
+                self._text(f"  judge {judge.address}: {brief(judge)}\n")
+            for name in proof.uncalibrated:
+                self._text(f"  judge {name}: not calibrated\n")
             self._flaws(proof.flaws, strict=strict)
         self._flaws(found.shipped, strict=strict)
         told = "holds" if found.holds(strict=strict) else "does NOT hold"

@@ -22,6 +22,7 @@ from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import Event, Evidence
 from llmops_cli.flows.gc import needed_evidence
 from llmops_cli.flows.verify import Flaw
+from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.registry import FOLDER, Registry
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Fsck:
         self._refuse_added_to_versions(added)
         self._read_versions()
         self._read_evidence(path for path in here if _is_statement(path))
+        self._read_calibrations()
         new = tuple(self._new_events(set(added)))
         for event in new:
             self._demand_rows(event)
@@ -86,6 +88,7 @@ class Fsck:
         here = sorted(self._here())
         self._read_versions()
         self._read_evidence(path for path in here if _is_statement(path))
+        self._read_calibrations()
         events = tuple(self._new_events(set(here)))
         return Growth(
             base=None,
@@ -157,6 +160,12 @@ class Fsck:
             if evidence is not None:
                 for broken in self._registry.damage(evidence):
                     self._broken(broken)
+
+    def _read_calibrations(self) -> None:
+        """What is known of judges may be replaced, and must be whole."""
+        known = Calibrations(self._root)
+        for place in known.places():
+            self._read(partial(known.at, place))
 
     def _new_events(self, added: set[str]) -> Iterator[Event]:
         for place in self._registry.environments():

@@ -7,7 +7,7 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from llmops_cli.core.calibration import Calibration, Standing, instrument_of
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
+from llmops_cli.core.release import EvalsetFacts, Evidence
 from llmops_cli.core.report import JudgeSummary
 from llmops_cli.core.row import Metric
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.gate.comparison import PASS_METRIC
-from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.calibrations import Calibrations, calibration_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,15 @@ def shrinkage(gating: Sequence[Instrument], scorers: Scorers) -> Mapping[str, fl
     return found
 
 
+def unproven(calibrations: Iterable[Calibration], asked: EvalsetFacts) -> list[str]:
+    """Labels of gating judges of `asked` that no calibration lets gate, where it demands that."""
+    if asked.policy.judges != "calibrated":
+        return []
+    known = {each.instrument for each in calibrations if each.standing is Standing.GATE}
+    gating = (metric for metric in asked.metrics if metric.judged and metric.counts)
+    return [metric.label for metric in gating if instrument_of(metric) not in known]
+
+
 def embedded(gating: Sequence[Instrument]) -> Mapping[str, Json]:
     """The calibrations in full, by `evalset:label`, for evidence."""
     return {
@@ -126,3 +136,12 @@ def embedded(gating: Sequence[Instrument]) -> Mapping[str, Json]:
         for each in gating
         if each.calibration is not None
     }
+
+
+def recorded(evidence: Evidence, place: Path) -> tuple[Calibration, ...]:
+    """The calibrations that `evidence`, whose statement is at `place`, embeds.
+
+    Raises `IntegrityBroken` where one is not what was measured.
+    """
+    found = evidence.measurement.calibrations.values()
+    return tuple(calibration_of(each, place) for each in found if isinstance(each, Mapping))

@@ -24,6 +24,7 @@ from llmops_cli.core.release import (
 )
 from llmops_cli.core.row import Arm, Metric, Row
 from llmops_cli.core.verdict import Verdict
+from llmops_cli.flows.instruments import recorded, unproven
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
@@ -67,6 +68,7 @@ def recompute(
     Raises `IntegrityBroken` where a file of evidence is not what was measured.
     """
     gaps = [*_unlike(evidence, asked), *_missing_anchors(evidence, asked)]
+    gaps += _uncalibrated(registry, evidence, asked)
     if gaps:
         return Gaps(why=tuple(gaps))
     opponent = None if running is None else _opponent(registry, evidence, running, asked)
@@ -124,6 +126,18 @@ def _other_scorers(found: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[s
     for metric in metrics:
         if not metric.advisory and scorers.get(metric.label) != metric.scorer:
             yield f"the scorer {metric.label} of {found.evalset} is not the one that was measured"
+
+
+def _uncalibrated(
+    registry: Registry, evidence: Evidence, asked: Sequence[EvalsetFacts]
+) -> Iterator[str]:
+    known = recorded(evidence, registry.evidence_file(evidence))
+    for each in asked:
+        for label in unproven(known, each):
+            yield (
+                f"the judge {label} of {each.evalset} was not calibrated when it was made: "
+                "measuring again takes what is known of it now"
+            )
 
 
 def _missing_anchors(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from llmops_cli.core.calibration import Calibration, instrument_of
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import BASELINE, SUBJECT, Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
+from llmops_cli.flows.instruments import recorded, unproven
 from llmops_cli.flows.recompute import Opponent, verdict_of
 from llmops_cli.stores.log import pointer
 from llmops_cli.stores.registry import Registry
@@ -46,6 +48,10 @@ class Proof:
     verdicts: int
     """Computed again."""
     flaws: tuple[Flaw, ...]
+    judges: tuple[Calibration, ...] = ()
+    """What was known of the judges that let in what runs."""
+    uncalibrated: tuple[str, ...] = ()
+    """Those of which nothing was known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,8 @@ class _Inquiry:
         self._name = name
         self._flaws: list[Flaw] = []
         self._verdicts = 0
+        self._judges: tuple[Calibration, ...] = ()
+        self._uncalibrated: tuple[str, ...] = ()
 
     def proof(self) -> Proof:
         place = self._environment
@@ -113,6 +121,8 @@ class _Inquiry:
             events=len(events),
             verdicts=self._verdicts,
             flaws=tuple(self._flaws),
+            judges=self._judges,
+            uncalibrated=self._uncalibrated,
         )
 
     def _moves(self, events: Sequence[Event]) -> Iterator[_Move]:
@@ -193,6 +203,7 @@ class _Inquiry:
     def _speaks(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
         """Whether `evidence` is about the version, is whole, and says what the event says."""
         pieces = (evidence, *others)
+        self._judged(move, evidence)
         if move.version is not None and evidence.subject.target != move.version.target:
             self._flaw(move.event, f"its evidence is not about {move.version.address}")
         elif not all(self._registry.has_rows(each) for each in pieces):
@@ -200,6 +211,27 @@ class _Inquiry:
                 self._flaw(move.event, "the rows behind its verdict are not here")
         elif not any(self._registry.damage(each) for each in pieces):
             self._recompute(move, evidence, others)
+
+    def _judged(self, move: _Move, evidence: Evidence) -> None:
+        """Whether what was known of its judges is whole, and what the policy demands of them."""
+        place = self._registry.evidence_file(evidence)
+        known = self._read(lambda: recorded(evidence, place))
+        if known is None:
+            return
+        for facts in move.event.judged_by:
+            for label in unproven(known, facts):
+                self._flaw(
+                    move.event, f"the judge {label} of {facts.evalset} gates, and is not calibrated"
+                )
+        if move.current:
+            names = {each.instrument for each in known}
+            self._judges = known
+            self._uncalibrated = tuple(
+                f"{facts.evalset}:{metric.label}"
+                for facts in move.event.judged_by
+                for metric in facts.metrics
+                if metric.judged and metric.counts and instrument_of(metric) not in names
+            )
 
     def _recompute(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
         """Whether the scores of single cases still give the verdict."""

@@ -84,6 +84,14 @@ def sentence(found: Calibration) -> str:
             return f"it tells too little to be used: {'; '.join(found.why)}"
 
 
+def brief(found: Calibration) -> str:
+    """A calibration in a line: `GATE, J 0.81 (0.68 to 0.88) on 120 labels of 2026-11-21`."""
+    j = found.figures.j
+    told = "J unknown" if j is None else f"J {j.value:.2f} ({j.lower:.2f} to {j.upper:.2f})"
+    labels = plural(found.counts.n, "label")
+    return f"{found.standing.value}, {told} on {labels} of {found.made.at[:10]}"
+
+
 def _labelled(found: Calibration) -> str:
     counts = found.counts
     told = (

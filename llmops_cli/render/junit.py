@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from llmops_cli.core.errors import ExitCode
-from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
+from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.render import phrases
 from llmops_cli.render.safe import clip, terminal_line, xml
@@ -93,8 +93,15 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
         test.system_out = xml(_account(shown))
         tests.append(test)
     hidden = len(evalset.shown) + evalset.hidden - len(tests)
-    counts = {"cases": evalset.cases, "shown": len(tests), "hidden": hidden}
+    judges = {f"judge {each.label}": _judge(each) for each in evalset.judges}
+    counts = {"cases": evalset.cases, "shown": len(tests), "hidden": hidden, **judges}
     return _suite(f"{prompt.prompt} on {evalset.evalset}", tests, counts)
+
+
+def _judge(judge: JudgeSummary) -> str:
+    if judge.j is None:
+        return judge.standing
+    return f"{judge.standing}: J {judge.j:.2f} on {judge.labelled} labels"
 
 
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from llmops_cli.core.calibration import Calibration, Figure, Figures
 from llmops_cli.core.digest import short
@@ -29,16 +30,23 @@ class Calibrations:
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
 
-    def all(self) -> Iterator[Calibration]:
-        """Every calibration. Raises `IntegrityBroken`."""
-        for path in sorted(self.folder.glob("*.json")):
-            yield _read(path)
+    def places(self) -> list[Path]:
+        """Where calibrations stand."""
+        return sorted(self.folder.glob("*.json"))
+
+    def at(self, place: Path) -> Calibration:
+        """The calibration at `place`. Raises `IntegrityBroken`."""
+        found = _read(place)
+        if place != self.place(found.instrument):
+            raise _broken(
+                place, f"it is of another instrument: {self.place(found.instrument).name}"
+            )
+        return found
 
     def of(self, instrument: str) -> Calibration | None:
         """The calibration of an instrument; None: it has none. Raises `IntegrityBroken`."""
         path = self.place(instrument)
-        found = _read(path) if path.exists() else None
-        return found if found is not None and found.instrument == instrument else None
+        return self.at(path) if path.exists() else None
 
     def place(self, instrument: str) -> Path:
         """Where the calibration of an instrument stands."""
@@ -70,18 +78,25 @@ def _same(one: Figure | None, other: Figure | None) -> bool:
     return all(math.isclose(mine, yours, abs_tol=1e-9) for mine, yours in pairs)
 
 
-def _read(path: Path) -> Calibration:
+def calibration_of(record: Mapping[str, Any], path: Path) -> Calibration:
+    """The calibration in `record`, which stood in `path`. Raises `IntegrityBroken`."""
     try:
-        record = from_bytes(path.read_bytes())
-        stated = record.pop("digest", None)
-        calibration = from_plain(Calibration, record)
-    except (OSError, BadRecord, Misshapen) as error:
+        plain = {name: value for name, value in record.items() if name != "digest"}
+        calibration = from_plain(Calibration, plain)
+    except Misshapen as error:
         raise _broken(path, str(error)) from error
-    if calibration.digest != stated:
+    if calibration.digest != record.get("digest"):
         raise _broken(path, "its content is not what was written")
     if not follows(calibration):
         raise _broken(path, "its figures do not follow from its counts")
     return calibration
+
+
+def _read(path: Path) -> Calibration:
+    try:
+        return calibration_of(from_bytes(path.read_bytes()), path)
+    except (OSError, BadRecord) as error:
+        raise _broken(path, str(error)) from error
 
 
 def _broken(path: Path, why: str) -> IntegrityBroken:
