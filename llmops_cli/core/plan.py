@@ -32,6 +32,21 @@ class ArmPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingPlan:
+    """What one scorer may ask of one model."""
+
+    label: str
+    role: str
+    """`judge` or `embedding`."""
+    model: str
+    """`provider/model`."""
+    calls: int
+    """At most: equal answers are judged once, and some scores may be held."""
+    cost: float | None
+    """Estimated US dollars of those calls; None where the price is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalsetPlan:
     """One prompt on one evalset."""
 
@@ -41,6 +56,7 @@ class EvalsetPlan:
     arms: tuple[ArmPlan, ...]
     scores: int
     """Scores to give on completions that are held."""
+    judging: tuple[JudgingPlan, ...] = ()
     shows: str
     """What an evalset of this size can and cannot show, in a sentence."""
 
@@ -65,16 +81,18 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """Requests in all."""
-        return sum(arm.calls for arm in self._arms())
+        """Requests in all; at most so many where judges are asked."""
+        return sum(each.calls for each in self._asked())
 
     @property
     def cost(self) -> float | None:
         """Estimated US dollars in all; None where any price is not known."""
-        costs = [arm.cost for arm in self._arms() if arm.calls]
+        costs = [each.cost for each in self._asked() if each.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
-    def _arms(self) -> list[ArmPlan]:
-        return [
-            arm for prompt in self.prompts for evalset in prompt.evalsets for arm in evalset.arms
-        ]
+    def _asked(self) -> list[ArmPlan | JudgingPlan]:
+        evalsets = [evalset for prompt in self.prompts for evalset in prompt.evalsets]
+        asked: list[ArmPlan | JudgingPlan] = []
+        for evalset in evalsets:
+            asked += [*evalset.arms, *evalset.judging]
+        return asked

@@ -45,7 +45,11 @@ def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
         yield _arms(pen, evalset.arms)
         if evalset.scores:
             scores = phrases.plural(evalset.scores, "stored answer")
-            yield pen.line(f"  {scores} to score again, without a call", "dim")
+            yield pen.line(f"  {scores} to score again", "dim")
+        for each in evalset.judging:
+            calls = phrases.plural(each.calls, "call")
+            said = f"  {each.label}: at most {calls} of {each.model} as {each.role}"
+            yield pen.line(f"{said}, {phrases.money(each.cost)}", "dim")
         yield pen.line(f"  {evalset.shows}", "dim")
     for note in prompt.notes:
         yield pen.joined(("note  ", "yellow"), note)

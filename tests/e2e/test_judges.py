@@ -275,3 +275,11 @@ def test_a_judge_that_was_silently_updated_judges_both_arms_anew(
         again = project.eval()
         assert (again.code, again.report["calls"]) == (0, 0)
         assert "judge-of-may" not in json.dumps(again.report["notes"])
+
+
+def test_a_dry_run_tells_what_judges_would_be_asked(project: Project, server: Server) -> None:
+    ran = project.run("eval", "--dry-run")
+    assert ran.code == 0, ran.text
+    assert f"tone: at most {CASES} calls of openai/judge as judge" in ran.text
+    assert f"{2 * CASES} calls" in ran.text
+    assert server.requests == 0
