@@ -32,12 +32,13 @@ from llmops_cli.render.phrases import plural
 from llmops_cli.render.plan import console_plan
 from llmops_cli.render.progress import RunProgress
 from llmops_cli.render.report_schema import report_schema
-from llmops_cli.render.safe import terminal
+from llmops_cli.render.safe import terminal, terminal_line
 from llmops_cli.render.tables import Cell, table
 from llmops_cli.stores.atomic import write_text
 
 if TYPE_CHECKING:  # what one command says is no other command's start-up time
     from llmops_cli.core.difference import Difference
+    from llmops_cli.core.probe import Probed
     from llmops_cli.flows.calibrate import Calibrated
     from llmops_cli.flows.drafting import Drafted
     from llmops_cli.flows.fsck import Growth
@@ -91,6 +92,18 @@ class Output:
             self._text(table_json([dict(zip(keys, row, strict=True)) for row in rows]))
         else:
             self._render(table(headers, rows))
+
+    def probed(self, found: Probed) -> None:
+        """Prints what works with each model, why not, and what asking took."""
+        from llmops_cli.render.probes import probe_cost, probe_notes, probes_table
+
+        if self.as_json:
+            self._text(json.dumps(as_json(found), indent=2, ensure_ascii=False) + "\n")
+            return
+        self._render(probes_table(found))
+        for note in probe_notes(found):
+            self._text(f"note  {terminal_line(note)}\n")
+        self._text(f"spent {probe_cost(found)}\n")
 
     def promotion(self, address: str, done: Promotion) -> None:
         """Says whether an environment was moved, and why or why not."""

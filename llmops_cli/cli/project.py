@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -104,19 +105,45 @@ def render(
 
 def models(
     context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Only these; default: all of them."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask each a few short questions: what works?")
+    ] = False,
     as_json: AsJson = False,
-) -> None:
-    """List the models: what they are, what they need, who uses them."""
+) -> int:
+    """List the models: what they are, what they need, who uses them.
+
+    With --check, asks each the least that tells whether it is reached, holds a schema, calls
+    tools, reports tokens and streams. Exit 3: one is not reached. 2: one can never be.
+    """
     import os
 
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.rendering import model_rows
     from llmops_cli.flows.workspace import open_workspace
 
+    if check:
+        return _check_models(context.obj, names or (), as_json=as_json)
     with open_workspace(context.obj) as workspace:
-        rows = model_rows(workspace.project, os.environ)
+        rows = model_rows(workspace.project, os.environ, names or ())
     headers = ["name", "provider", "model", "where", "key", "price in/out", "used by"]
     Output(as_json=as_json).rows(headers, rows)
+    return 0
+
+
+def _check_models(folder: Path, names: Sequence[str], *, as_json: bool) -> int:
+    from llmops_cli.cli.output import Output
+    from llmops_cli.flows.probing import probe_models
+    from llmops_cli.flows.workspace import open_workspace
+
+    output = Output(as_json=as_json)
+    with open_workspace(folder) as workspace, output.progress() as progress:
+        found = probe_models(workspace, names, progress=progress)
+    output.probed(found)
+    return found.exit_code
 
 
 def schema(

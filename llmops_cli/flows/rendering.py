@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
@@ -29,27 +29,37 @@ def rendered_request(
 
 
 def model_rows(
-    project: Project, environ: Mapping[str, str]
+    project: Project, environ: Mapping[str, str], names: Sequence[str] = ()
 ) -> list[tuple[str, str, str, str, str, str, str]]:
-    """One row per model: name, provider, model, where, key, price, prompts that use it."""
-    users: dict[str, list[str]] = {name: [] for name in project.models}
-    direct: dict[str, Model] = {}
+    """One row per model, or per one of `names`.
+
+    Name, provider, model, where, key, price, prompts that use it.
+    """
+    users: dict[str, list[str]] = {}
     for prompt in project.prompts.values():
         users.setdefault(prompt.model, []).append(prompt.name)
-        if prompt.model not in project.models:
-            direct[prompt.model] = project.resolve_model(prompt.model)
     return [
         (
-            name,
+            model.name,
             model.provider,
             model.model,
             model.base_url or "",
             _key(model, project, environ),
             _price(model),
-            ", ".join(users[name]),
+            ", ".join(users.get(model.name, [])),
         )
-        for name, model in {**project.models, **direct}.items()
+        for model in chosen(project, names)
     ]
+
+
+def chosen(project: Project, names: Sequence[str]) -> Iterator[Model]:
+    """The models of llmops.yaml and those that prompts name directly, or those called `names`.
+
+    Raises `UnknownName`.
+    """
+    direct = (each.model for each in project.prompts.values())
+    every = names or [*project.models, *direct]
+    return (project.resolve_model(name) for name in dict.fromkeys(every))
 
 
 def _case(project: Project, name: str, wanted: str | None) -> Case:
