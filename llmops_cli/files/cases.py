@@ -111,6 +111,7 @@ class CaseReader:
             lambda *place: where("scorers", *place),
             names=self._names,
             taken=self._labels.copy(),
+            of_a_case=True,
         )
 
     def _check_id(self, case: Case, line: Location, *, given: bool) -> None:

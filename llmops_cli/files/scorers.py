@@ -74,7 +74,13 @@ class ScorerReader:
         self._files: dict[str, str | None] = {}
 
     def read(
-        self, entries: Sequence[Any], where: Where, *, names: AbstractSet[str], taken: set[str]
+        self,
+        entries: Sequence[Any],
+        where: Where,
+        *,
+        names: AbstractSet[str],
+        taken: set[str],
+        of_a_case: bool = False,
     ) -> tuple[ScorerSpec, ...]:
         """The specs of `entries`; what is wrong with them is noted, and those are left out.
 
@@ -86,6 +92,10 @@ class ScorerReader:
             for position, written in enumerate(entries)
             if (entry := self._entry(written, where(position))) is not None
         ]
+        for entry in found:
+            if of_a_case and entry.kind.paired:
+                message = f"'{entry.kind.name}' sets both versions' answers side by side"
+                self._problems.add(entry.where, message, "it belongs to the evalset, not to a case")
         self._reserve(found, taken)
         return tuple(spec for each in found if (spec := self._spec(each, names, taken)) is not None)
 
