@@ -17,7 +17,7 @@ from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused
 from llmops_cli.files.labels import Unlabelled, draft
 from llmops_cli.flows.arm import Arm, chunks
-from llmops_cli.flows.calibrate import Found, find
+from llmops_cli.flows.chosen import Found, find
 from llmops_cli.flows.contest import Selection, contests
 from llmops_cli.flows.pairing import Depth, Pairing, plan
 from llmops_cli.flows.workspace import Workspace
@@ -31,7 +31,7 @@ class Drafted:
     """What was written."""
 
     address: str
-    path: Path
+    path: str
     answers: int
     held: int
     """Different answers there were to choose from."""
@@ -61,7 +61,7 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, wanted: int) -
     write_text(path, text, redact=workspace.redact)
     return Drafted(
         address=found.address,
-        path=path,
+        path=str(path),
         answers=len(rows),
         held=held,
         arms=tuple(dict.fromkeys(each.arm for each in rows)),

@@ -1,0 +1,311 @@
+"""Judges held against people's labels: real runs whose judge is a model of the test's server."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_judges import Judge, polite, quoted_answer
+from tests.projects import Project, Ran, a_project
+from tests.servers.faulty import FaultServer, Server
+from tests.shop import Shop, git
+
+EACH = 60
+RUBRIC = {"rubric": {"name": "tone", "criteria": "Is it polite?"}}
+Reply = Callable[[Mapping[str, Any]], str]
+
+
+@pytest.fixture
+def judge() -> Judge:
+    return Judge()
+
+
+@pytest.fixture
+def server(judge: Judge) -> Iterator[Server]:
+    with FaultServer(reply=judge) as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: Server) -> Project:
+    made = a_project(tmp_path / "project", server.url, cases=30)
+    made.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
+    made.llmops_yaml()
+    made.prompt(system="Please")
+    made.evalset(scorers=[RUBRIC])
+    labels(made)
+    return made
+
+
+def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
+    """As many polite answers that pass as rude ones that fail; `wrong` of each labelled wrongly."""
+    rows = [
+        {
+            "id": f"{word}-{at}",
+            "inputs": {"question": f"say {at}"},
+            "output": f"{word} {at}",
+            "label": ("pass" if (word == "Please") is (at >= wrong) else "fail"),
+            "arm": "new" if at % 2 else "old",
+        }
+        for word in ("Please", "Now")
+        for at in range(EACH)
+    ]
+    project.write(path, "".join(json.dumps(each) + "\n" for each in rows))
+
+
+def run(project: Project, *arguments: str) -> Ran:
+    return Shop(project.root).run(*arguments)
+
+
+def calibrate(project: Project, *more: str) -> Ran:
+    return run(project, "calibrate", "tone", "--labels", str(project.root / "labels.jsonl"), *more)
+
+
+def found(ran: Ran) -> dict[str, Any]:
+    """The calibration that `--json` printed."""
+    (done,) = ran.document
+    calibration: dict[str, Any] = done["calibration"]
+    return calibration
+
+
+def kept(project: Project) -> list[Path]:
+    return sorted((project.root / ".llmops" / "calibrations").glob("*.json"))
+
+
+def passing_all(_body: Mapping[str, Any]) -> str:
+    return json.dumps({"reason": "it is fine", "verdict": "pass"})
+
+
+def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
+    project: Project, judge: Judge
+) -> None:
+    ran = calibrate(project, "--json")
+
+    assert ran.code == 0, ran.text
+    assert found(ran)["standing"] == "GATE"
+    assert found(ran)["counts"]["both_pass"] == found(ran)["counts"]["both_fail"] == EACH
+    assert sorted(found(ran)["arms"]) == ["new", "old"]
+    assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
+    again = calibrate(project)
+    assert len(judge.bodies) == 2 * 2 * EACH
+    assert "GATE it may gate. A true loss of 5 points shows as 5.0 points" in again.text
+    assert "replaces the calibration of" in again.text
+    assert len(kept(project)) == 1
+
+
+def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
+    project: Project, judge: Judge
+) -> None:
+    judge.verdict = passing_all
+    assert calibrate(project).code == 0
+    assert calibrate(project, "--require", "advisory").code == 2
+    judged = len(judge.bodies)
+
+    for command in (["eval"], ["eval", "--dry-run"]):
+        refused = run(project, *command)
+        assert refused.code == 2
+        assert "the judge tone of support may not gate" in refused.text
+        assert "`advisory: true`" in refused.text
+    assert (judge.answered, len(judge.bodies)) == (0, judged)
+    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "advisory": True}}, "refusal"])
+    assert run(project, "eval").code == 0
+
+
+def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
+    asked: Counter[str] = Counter()
+
+    def unsteady(body: Mapping[str, Any]) -> str:
+        text = quoted_answer(body)
+        asked[text] += 1
+        turned = asked[text] == 2 and text.endswith(("1", "3"))
+        return polite(body) if not turned else passing_all(body)
+
+    judge.verdict = unsteady
+    calibration = found(calibrate(project, "--json"))
+
+    assert calibration["counts"]["differing"] == 12
+    assert calibration["counts"]["read_twice"] == 120
+    assert calibration["standing"] == "GATE"  # 10 % may differ
+
+
+def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_incomplete(
+    project: Project, judge: Judge
+) -> None:
+    def silent(*ends: str) -> Reply:
+        return lambda body: "hm" if quoted_answer(body) in ends else polite(body)
+
+    judge.verdict = silent("Now 1", "Now 2", "Please 7")
+    ran = calibrate(project)
+    assert ran.code == 3
+    assert "6 of 240 readings were not given, and at most 2% may be missing" in ran.text
+    assert kept(project) == []
+
+    judge.verdict = silent("Now 1")
+    ran = calibrate(project, "--json")
+    assert ran.code == 0
+    assert found(ran)["counts"]["unscored"] == 2
+    assert found(ran)["counts"]["both_fail"] == EACH - 1
+
+
+def test_a_budget_ends_it_and_the_next_run_goes_on(project: Project, judge: Judge) -> None:
+    assert calibrate(project, "--max-calls", "50").code == 3
+    assert len(judge.bodies) == 50
+    assert calibrate(project).code == 0
+    assert len(judge.bodies) == 240
+
+
+def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
+    project: Project, judge: Judge
+) -> None:
+    judge.verdict = lambda body: (
+        passing_all(body) if "Ignore the criteria" in quoted_answer(body) else polite(body)
+    )
+    calibration = found(calibrate(project, "--canaries", "--json"))
+
+    assert calibration["canaries"] == {"obeyed": 2, "tried": 10, "unscored": 0}
+
+
+def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) -> None:
+    xml, page = project.root / "junit.xml", project.root / "report.md"
+    ran = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
+
+    assert ran.code == 0
+    (judged,) = ran.evalset["judges"]
+    assert (judged["label"], judged["standing"]) == ("tone", "uncalibrated")
+    said = "judged by an uncalibrated model: tone"
+    assert said in " ".join(ran.evalset["notes"])
+    assert said in run(project, "report").text
+    assert said in page.read_text()
+    assert '<property name="judge tone" value="uncalibrated"/>' in xml.read_text()
+
+
+def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
+    project: Project, judge: Judge
+) -> None:
+    project.settings = {"environments": {"production": {"gate": {"judges": "calibrated"}}}}
+    project.llmops_yaml()
+    shop = Shop(project.root)
+    assert shop.run("eval").code == 2
+    assert (judge.answered, judge.bodies) == (0, [])
+
+    calibrate(project)
+    shop.ok("release", "support")
+    shop.ok("measure", "support@v1")
+    shop.ok("promote", "support@v1", "--initial", "-m", "the first")
+    verified = shop.ok("verify")
+    assert "judge support:tone: GATE, J 1.00 (0.94 to 1.00) on 120 labels" in verified.text
+    note = "the judge tone is calibrated on 120 labels: J 1.00"
+    assert note in " ".join(shop.ok("eval", "--json").evalset["notes"])
+
+    kept(project)[0].unlink()
+    project.prompt(system="Please do")
+    assert shop.run("eval").code == 2
+
+
+def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
+    project: Project, judge: Judge
+) -> None:
+    shop = Shop(project.root)
+    shop.ok("release", "support")
+    shop.ok("measure", "support@v1")
+    called = judge.answered
+    project.settings = {"gate": {"judges": "calibrated"}}
+    project.llmops_yaml()
+    calibrate(project)
+
+    early = shop.run("promote", "support@v1", "--initial", "-m", "the first")
+    assert early.code == 3
+    assert "the judge tone of support was not calibrated when it was made" in early.text
+    shop.ok("measure", "support@v1")
+    shop.ok("promote", "support@v1", "--initial", "-m", "the first")
+    assert judge.answered == called
+
+
+def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Project) -> None:
+    calibrate(project)
+    (path,) = kept(project)
+    git(project.root, "init", "-q", "-b", "main")
+    git(project.root, "add", "-A")
+    git(project.root, "commit", "-qm", "calibrated")
+    calibrate(project)  # a newer one in its place is no flaw
+    assert run(project, "fsck", "--base", "HEAD").code == 0
+
+    path.write_text(path.read_text().replace('"both_pass": 60', '"both_pass": 61'))
+    broken = run(project, "eval")
+    assert broken.code == 2
+    assert "its content is not what was written" in broken.text
+    checked = run(project, "fsck", "--base", "HEAD")
+    assert checked.code == 2
+    assert f"BROKEN .llmops/calibrations/{path.name}" in checked.text
+
+
+def test_another_threshold_is_another_instrument(project: Project) -> None:
+    calibrate(project)
+    assert run(project, "eval", "--json").evalset["judges"][0]["standing"] == "GATE"
+    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.5}}])
+    assert run(project, "eval", "--json").evalset["judges"][0]["standing"] == "uncalibrated"
+
+
+def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> None:
+    labels(project, wrong=6)
+    project.settings = {"gate": {"scale_margin": True, "margin": 0.2}}
+    project.llmops_yaml()
+    assert found(calibrate(project, "--json"))["figures"]["j"]["value"] == pytest.approx(0.8)
+    project.promote_first()
+    project.prompt(system="Please do")
+    ran = run(project, "eval", "--json")
+
+    (finding,) = (each for each in ran.verdict["findings"] if each["rule"] == "no_worse")
+    assert finding["estimate"]["margin"] == pytest.approx(0.16)
+    notes = " ".join(ran.evalset["notes"])
+    assert "a loss of 20.0 points shows as 16.0 on pass: that is the margin" in notes
+    assert "tone passes 100.0 % of the candidate's cases; corrected for its errors" in notes
+    assert run(project, "verify").code == 0
+
+
+def test_answers_of_both_arms_are_drafted_labelled_and_calibrated(project: Project) -> None:
+    project.promote_first()
+    project.prompt(system="Now")
+    run(project, "eval")
+    draft = project.root / "draft.csv"
+    ran = run(project, "calibrate", "support:tone", "--draft", str(draft), "--answers", "40")
+
+    assert ran.code == 0, ran.text
+    with draft.open() as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(each["arm"] for each in rows) == {"support@working": 20, "support@v1": 20}
+    assert {each["label"] for each in rows} == {""}
+    assert (
+        "labels are somebody's work"
+        in run(project, "calibrate", "tone", "--draft", str(draft)).text
+    )
+    for at, each in enumerate(rows):
+        polite_one = each["output"].startswith("Please")
+        each["label"] = "" if at == 0 else "PASS" if polite_one else "0"
+    with draft.open("w") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    ran = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
+    assert (found(ran)["counts"]["both_pass"] + found(ran)["counts"]["both_fail"]) == 39
+    assert found(ran)["unlabelled"] == 1
+    assert found(ran)["standing"] == "ADVISORY"  # 39 labels are too few
+
+
+def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
+    project: Project,
+) -> None:
+    project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
+    path = str(project.root / "labels.jsonl")
+    for label, why in (("pairwise", "two answers"), ("latency", "a labelled answer has none")):
+        ran = run(project, "calibrate", f"support:{label}", "--labels", path)
+        assert (ran.code, why in ran.text) == (2, True), ran.text
+    unknown = run(project, "calibrate", "support:tony", "--labels", path)
+    assert "did you mean 'support:tone'?" in unknown.text
+    assert run(project, "calibrate", "tone").code == 2
