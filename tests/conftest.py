@@ -11,6 +11,17 @@ from typing import Any
 
 import pytest
 
+VLLM = os.environ.get("LLMOPS_TEST_VLLM")
+"""A real `vllm`, for tests/vllm."""
+collect_ignore = [] if VLLM else ["vllm"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was left out is said."""
+    if VLLM is None:
+        terminalreporter.write_line("tests/vllm not run: LLMOPS_TEST_VLLM names no vllm (.ci/run)")
+
+
 KEEP = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT"}
 
 

@@ -16,11 +16,17 @@ from urllib.parse import urlsplit
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.openai import KNOWN, Dialect, OpenAI, check_parameters, open_openai
+from llmops_cli.providers.openai import Dialect, OpenAI, check_parameters, open_openai
 from llmops_cli.providers.vllm_engine import KEY_ENV, Engine, Engines
 from llmops_cli.providers.vllm_options import served_name
 
-DIALECT = Dialect(vendor="vllm", key_env=KEY_ENV, known=KNOWN | {"top_k"})
+KNOWN = frozenset({
+    "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens",
+    "parallel_tool_calls", "presence_penalty", "reasoning_effort", "seed", "stop", "temperature",
+    "tool_choice", "top_k", "top_logprobs", "top_p", "user",
+})  # fmt: skip
+"""What it does not know it leaves out without a word; a test asks a real one what it knows."""
+DIALECT = Dialect(vendor="vllm", key_env=KEY_ENV, known=KNOWN)
 SEEN = 2.0
 """Seconds in which an engine that dropped a connection is seen to have ended."""
 

@@ -53,3 +53,13 @@ def test_nothing_that_is_read_can_run_code() -> None:
     found = {name: imported(tree) & (RUNS_WHAT_IT_READS | REFUSED) for name, tree in modules()}
     assert len(found) > 150
     assert {name: bad for name, bad in found.items() if bad} == {}
+
+
+def test_vllm_which_weighs_gigabytes_comes_with_no_extra_but_its_own() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = {
+        **pyproject["project"]["optional-dependencies"],
+        "": pyproject["project"]["dependencies"],
+    }
+    asking = {name for name, lines in extras.items() if any("vllm" in line for line in lines)}
+    assert asking == {"vllm"}

@@ -216,3 +216,32 @@ def test_several_commands_at_once_have_engines_of_their_own(
     assert [each.ended().code for each in both] == [0, 0]
     ports = {each["arguments"][-1] for each in engines(tmp_path)}
     assert len(ports) == 2
+
+
+def test_weights_that_were_trained_again_are_asked_anew_and_no_version_is_drawn_from_them(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", env["PATH"])
+    project = a_local_project(tmp_path, model="models/tiny")
+    weights = project.write("models/tiny/model.safetensors", "as trained in May")
+    project.promote_first()
+    assert project.eval().report["calls"] == 0
+    weights.write_text("as trained in Jun", encoding="utf-8")
+    project.cases(some_cases(5))
+    ran = project.eval()
+    assert ran.report["calls"] == 5  # all of the candidate, and of the baseline nothing
+    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    assert "support@v1 cannot be drawn" in ran.text
+
+
+def test_arguments_that_may_run_code_are_started_only_where_they_are_trusted(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path, args=["--trust-remote-code"])
+    ran = project.run("eval", env=env)
+    assert ran.code == 2
+    assert "the model 'tiny' may not be started" in ran.text
+    assert engines(tmp_path) == []
+    project.settings["trust"] = ["vllm serve org/tiny --trust-remote-code"]
+    project.llmops_yaml()
+    assert project.run("eval", env=env).code == 0

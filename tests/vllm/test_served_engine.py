@@ -1,0 +1,108 @@
+"""A real vLLM that runs already: gated, promoted on, judged by, asked for an adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from llmops_cli.providers.vllm import KNOWN
+from tests.projects import Project, Ran
+from tests.vllm.conftest import Local
+
+CASES = 60
+PROMPT = {
+    "model": "local",
+    "inputs": {"question": {"type": "string"}},
+    "messages": [{"role": "user", "content": "{{ question }}"}],
+}
+
+
+@pytest.fixture
+def project(project: Project, served: str, local: Local) -> Project:
+    """A prompt on the model, with a judge and an adapter beside it."""
+    model = {"provider": "vllm", "model": "models/model", "base_url": served}
+    project.settings = {
+        "gate": {"margin": 0.1},
+        "models": {
+            "local": {**model, "served_name": "tiny", "modelParameters": {"temperature": 0}},
+            "tuned": {**model, "served_name": "tuned", "modelParameters": {"temperature": 0}},
+            "judge": {**model, "served_name": "tiny", "modelParameters": judging(local.models)},
+        },
+    }
+    project.llmops_yaml()
+    prompt(project, "Say: {{ question }}")
+    project.cases(
+        {"id": f"c{at:02}", "inputs": {"question": f"say {at}"}, "contexts": ["It was said."]}
+        for at in range(CASES)
+    )
+    project.evalset(scorers=[{"length": {"min": 4}}])
+    return project
+
+
+def prompt(project: Project, user: str, *, tokens: int = 12) -> None:
+    messages = [{"role": "user", "content": user}]
+    written = {**PROMPT, "messages": messages, "modelParameters": {"maxTokens": tokens}}
+    project.write("prompts/support.prompt.yml", json.dumps(written))
+
+
+def judging(models: Path) -> dict[str, Any]:
+    """Parameters with which a model that says nothing comes to the end of its JSON."""
+    words = json.loads((models / "model" / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = words["model"]["vocab"]
+    ends = {str(ids[sign]): bias for sign, bias in {'"': 5, "{": 5, "}": 3, "]": 3}.items()}
+    return {"temperature": 1, "seed": 1, "maxTokens": 700, "logitBias": ends}
+
+
+def test_a_real_local_model_is_gated_released_measured_and_promoted(project: Project) -> None:
+    project.promote_first()
+    prompt(project, "Repeat: {{ question }}")
+    better = project.eval()
+    assert (better.code, better.decision) == (0, "PASS"), better.text
+    assert better.report["calls"] == CASES
+    for arguments in (
+        ["release", "support"],
+        ["measure", "support@v2"],
+        ["promote", "support@v2", "-m", "as good"],
+        ["verify", "production"],
+    ):
+        ran = project.run(*arguments)
+        assert ran.code == 0, f"{arguments}: {ran.text}"
+    prompt(project, "Repeat: {{ question }}", tokens=1)
+    worse = project.eval()
+    assert (worse.code, worse.decision) == (1, "FAIL"), worse.text
+
+
+def test_an_adapter_of_a_server_that_runs_is_compared_with_its_model(project: Project) -> None:
+    ran = project.eval("--case", "c0*")
+    tuned = project.eval("--case", "c0*", "--model", "tuned")
+    assert [each.report["calls"] for each in (ran, tuned)] == [10, 10]
+    assert tuned.prompt["candidate"] != ran.prompt["candidate"]
+
+
+def test_a_real_judge_held_to_a_schema_gives_a_verdict_on_every_answer(project: Project) -> None:
+    project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is the answer polite?"}}])
+    ran = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
+    assert ran.report["spent"]["judge"]["calls"] == 4
+    assert scored(ran, "tone") == 4
+
+
+def test_faithfulness_is_measured_by_ragas_on_a_real_judge(project: Project) -> None:
+    project.evalset(scorers=["faithfulness"])
+    ran = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
+    assert ran.report["spent"]["judge"]["calls"] >= 2 * scored(ran, "faithfulness") > 0
+
+
+def scored(ran: Ran, label: str) -> int:
+    """The answers that a scorer gave a score to."""
+    (metric,) = (each for each in ran.evalset["metrics"] if each["label"] == label)
+    return int(metric["candidate_n"])
+
+
+def test_every_parameter_that_is_let_through_is_one_that_a_real_server_knows(served: str) -> None:
+    with urlopen(served.replace("/v1", "/openapi.json")) as answer:  # noqa: S310 - loopback
+        schemas = json.load(answer)["components"]["schemas"]
+    assert KNOWN - set(schemas["ChatCompletionRequest"]["properties"]) == set()
