@@ -132,12 +132,6 @@ class AssertionReader:
         raise NotCarried(f"there is no scorer for '{asked.kind}'", way_out)
 
     def _judged(self, asked: _Asked) -> Mapped:
-        rubric = self.catalogue.scorers.get("rubric")
-        if rubric is None:
-            raise NotCarried(
-                "a model judges it, and this version has no judged scorers",
-                "a deterministic scorer, or a `python` scorer",
-            )
         if asked.kind != "llm-rubric" or not isinstance(asked.value, str):
             raise NotCarried("it has a judge's prompt of its own", "`rubric`, or a RAG scorer")
         if self.judge is None:
