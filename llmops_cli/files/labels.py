@@ -188,9 +188,10 @@ class _Reader:
         case = self._case(written, named, where)
         if case is None or len(self._problems) > before:
             return None
-        self._once(f"the id '{named}'", where())
         same = digest("llmops/label/v1", [case.facts, written.output, written.contexts])
         self._once("the same answer to the same question", where(), key=same)
+        if written.id is not None:
+            self._once(f"the id '{named}'", where())
         if given is None:
             self.unlabelled += 1
             return None
@@ -212,7 +213,7 @@ class _Reader:
     def _case(self, written: WrittenLabel, named: str, where: Where) -> Case | None:
         if written.case is None:
             row = {
-                "id": named,
+                "id": f"{named}.{len(self._seen)}",  # whether it is here twice is seen later
                 "inputs": written.inputs,
                 "expected": written.expected,
                 "contexts": written.contexts or [],
@@ -332,7 +333,7 @@ def draft(rows: Iterable[Unlabelled], *, table: bool) -> str:
     head = ["id", "case", "arm", *(f"inputs.{name}" for name in inputs)]
     head += ["expected", "contexts", "output", "label"]
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(head)
     for each in plain:
         values = {**each, **{f"inputs.{name}": value for name, value in each["inputs"].items()}}
