@@ -7,6 +7,7 @@ the same loading works for a folder and for a git revision.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -106,14 +107,27 @@ class Project:
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`."""
+    """The nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`.
+
+    Where there is none, `start` itself, if it has prompts: they may name their models in full.
+    """
     start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return folder
+    prompts = start / prompt_files.FOLDER
+    if any(next(prompts.rglob(f"*{each}"), None) for each in prompt_files.ENDINGS):
+        return start
     raise Refused(
         f"no {PROJECT_FILE} in {start} or above it", hint="llmops init writes one to start from"
     )
+
+
+def has_project_file(root: Path, source: Source) -> bool:
+    """Whether `source` holds an `llmops.yaml`, readable or not."""
+    if isinstance(source, Folder):
+        return os.path.lexists(root / PROJECT_FILE)
+    return PROJECT_FILE in source.files(".")
 
 
 def load_project(
@@ -164,7 +178,9 @@ class _Loading:
         self._sandbox = Sandbox()
 
     def project(self) -> Project:
-        document = self._document(PROJECT_FILE) or Document(PROJECT_FILE, {}, {}, {})
+        there = has_project_file(self._root, self._source)
+        document = self._document(PROJECT_FILE) if there else None
+        document = document or Document(PROJECT_FILE, {}, {}, {})
         data = {} if document.data is None else document.data
         written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.files.project import PROJECT_FILE, Project, load_project
+from llmops_cli.files.project import Project, load_project
 from llmops_cli.flows.contest import Contest, Round, policy_in
 from llmops_cli.flows.facts import evalset_facts
 from llmops_cli.flows.revision import AtRevision, open_git
@@ -42,8 +42,6 @@ def concerned(
     left = checkout.where_it_left(revision)
     since = f"since {left.commit[:12]}, where this branch left {revision}"
     source = AtRevision(left, left.commit[:12])
-    if PROJECT_FILE not in source.files("."):
-        return list(contests), f"every prompt is new {since}"
     try:
         before = load_project(workspace.root, workspace.catalogue, source=source)
         then = _Then(replace(workspace, project=before), before)

@@ -227,7 +227,9 @@ def _contest(
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
         policy_changes=tuple(_policy_changes(workspace, rounds, environment)),
-        against_environment=selection.baseline is None and selection.baseline_model is None,
+        against_environment=selection.baseline is None
+        and selection.baseline_model is None
+        and (baseline is None or baseline.version is not None),
         borrowed=selection.model is not None,
         notes=notes,
     )
@@ -244,8 +246,11 @@ def _baseline(
         return workspace.contender(other or name, selector or "working"), ()
     running = workspace.registry.pointer(environment.name, name)
     if running is None:
-        note = f"no baseline: {environment.name} does not run {name} yet"
-        return None, (note,)
+        missing = f"{environment.name} does not run {name} yet"
+        before = workspace.at_base(name) if selection.environment is None else None
+        if before is None:
+            return None, (f"no baseline: {missing}",)
+        return before, (f"{missing}: compared with the prompt at the base revision",)
     return workspace.contender(name, environment.name), ()
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.digest import Json, short
-from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.errors import InvalidFiles, UnknownName
 from llmops_cli.core.ports import Provider, Records, World, untold
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
@@ -24,7 +24,7 @@ from llmops_cli.core.release import SUBJECT
 from llmops_cli.core.shelf import Shelf
 from llmops_cli.files.models import local_identity
 from llmops_cli.files.paths import MAX_FILE
-from llmops_cli.files.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.files.project import Project, find_root, has_project_file, load_project
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
 from llmops_cli.files.weights import Weights
@@ -185,6 +185,17 @@ class Workspace:
             undrawable=self._undrawable(address, target.model),
         )
 
+    def at_base(self, name: str) -> Contender | None:
+        """The prompt `name` as it stands at the base revision; None: no base, or not there."""
+        if self.rules is self.project or name not in self.rules.prompts:
+            return None
+        target, address = self.rules.target(self.rules.prompts[name]), f"{name}@base"
+        return Contender(
+            name=address,
+            target=self._connected(target),
+            undrawable=self._undrawable(address, target.model),
+        )
+
     def _connected(self, target: Target) -> Target:
         """A snapshot's target with today's way to reach its model: URL, key, limits, price."""
         frozen = target.model
@@ -342,10 +353,15 @@ def open_workspace(
 def _rules_at(base: str, project: Project) -> Project:
     """The project at a git revision; before it began, its policy is the default and trusts none."""
     source = at_revision(project.root, base)
-    if PROJECT_FILE in source.files("."):
+    if has_project_file(project.root, source):
         return load_project(project.root, project.catalogue, source=source)
     environments = tuple(replace(each, gate={}) for each in project.environments)
-    return replace(project, environments=environments, gate={}, evalsets={}, trust=())
+    bare = replace(project, environments=environments, gate={}, prompts={}, evalsets={}, trust=())
+    try:
+        before = load_project(project.root, project.catalogue, source=source)
+    except InvalidFiles:  # prompts of another kind, which nobody had called a project yet
+        return bare
+    return replace(bare, models=before.models, prompts=before.prompts, evalsets=before.evalsets)
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:
