@@ -42,6 +42,7 @@ def _changes(old: Target, new: Target) -> Iterator[Changed]:
     yield from _mapping("extra body", old.model.extra_body, new.model.extra_body)
     if old.model.identity != new.model.identity:
         yield Changed(what="identity", before=old.model.identity, after=new.model.identity)
+    yield from _mapping("option", old.model.options, new.model.options)
     yield from _mapping("input", old.prompt.inputs, new.prompt.inputs)
     yield from _mapping("include", old.prompt.includes, new.prompt.includes)
     ours: dict[str, Json] = {

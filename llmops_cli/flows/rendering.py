@@ -43,7 +43,7 @@ def model_rows(
             model.name,
             model.provider,
             model.model,
-            model.base_url or "",
+            _where(model),
             _key(model, project, environ),
             _price(model),
             ", ".join(users.get(model.name, [])),
@@ -103,6 +103,13 @@ def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
     if name is None:
         return "none needed"
     return f"{name} {'is set' if environ.get(name) else 'is not set'}"
+
+
+def _where(model: Model) -> str:
+    """Its URL, or the code that answers."""
+    run = model.options.get("run")
+    command = " ".join(map(str, run)) if isinstance(run, (list, tuple)) else run
+    return str(model.base_url or model.options.get("call") or command or "")
 
 
 def _price(model: Model) -> str:

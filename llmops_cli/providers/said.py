@@ -62,6 +62,8 @@ def _texts(said: Mapping[str, Json], name: str) -> tuple[str, ...] | None:
     if name not in said:
         return None
     values = _list(said, name)
+    if name == "ids":  # 17 and "17" name the same page
+        values = [str(each) if type(each) is int else each for each in values]
     texts = tuple(each for each in values if isinstance(each, str))
     if len(texts) < len(values):
         raise Malformed(f"{name} is not a list of texts")

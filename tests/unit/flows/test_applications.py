@@ -11,6 +11,7 @@ import pytest
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.verdict import Decision
 from llmops_cli.flows.checking import check_all
+from llmops_cli.flows.difference import difference
 from llmops_cli.flows.rendering import rendered_request
 from llmops_cli.flows.workspace import open_workspace
 from tests.projects import Project, some_cases
@@ -371,3 +372,14 @@ def test_what_env_names_is_taken_for_a_secret(project: Application) -> None:
     project.configured(**{**PYTHON, "env": ["MINE"]})
     with open_workspace(project.root, environ={"MINE": "canary-0123"}) as workspace:
         assert workspace.redact("it is canary-0123") == "it is [redacted]"
+
+
+def test_what_changed_of_an_application_is_told(project: Application) -> None:
+    http = {"provider": "http", "base_url": "http://localhost:1/a", "identity": {"revision": 1}}
+    project.configured(**http)
+    release(project)
+    project.configured(**{**http, "request": {"q": "{{ question }}"}})
+    with open_workspace(project.root) as workspace:
+        found = difference(workspace, "support@v1", "support@working")
+    assert [each.what for each in found.changes] == ["identity", "option request"]
+    assert found.changes[1].after == '{"q": "{{ question }}"}'

@@ -100,7 +100,7 @@ def test_plain_text_is_taken_as_it_is_where_that_is_said(root: Path) -> None:
 
 
 def test_paths_find_the_parts_of_an_answer_of_another_shape(root: Path) -> None:
-    paths = {"text": "out.answer", "contexts": "docs[].t", "ids": "docs[].to_string(id)"}
+    paths = {"text": "out.answer", "contexts": "docs[].t", "ids": "docs[].id"}
     answer = completion(one(root, "nested", response=paths))
     assert (answer.text, answer.contexts, answer.ids) == ("Paris", ("p",), ("1",))
 

@@ -54,10 +54,10 @@ def ask(
 
 
 def test_the_document_is_posted_and_the_answer_is_read() -> None:
-    said = {"text": "Paris", "contexts": ["p"], "ids": ["a", "b"], "took": 0.1}
+    said = {"text": "Paris", "contexts": ["p"], "ids": ["a", 2], "took": 0.1}
     outcome, server = ask(answered(**said))
     answer = completion(outcome)
-    assert (answer.text, answer.contexts, answer.ids) == ("Paris", ("p",), ("a", "b"))
+    assert (answer.text, answer.contexts, answer.ids) == ("Paris", ("p",), ("a", "2"))
     assert server.last is not None
     assert server.last.path == "/answer?v=2"
     assert server.last.body == request(country="France").document
