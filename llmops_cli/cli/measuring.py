@@ -13,6 +13,7 @@ from llmops_cli.cli.options import (
     DryRun,
     Evalsets,
     GitHub,
+    Html,
     Junit,
     Markdown,
     MaxCalls,
@@ -115,6 +116,7 @@ def evaluate(
     reuse: Reuse = None,
     junit: Junit = None,
     markdown: Markdown = None,
+    html: Html = None,
     github: GitHub = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -126,6 +128,7 @@ def evaluate(
     """
     from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
+    from llmops_cli.cli.pages import page_at
     from llmops_cli.engine.budget import Budget
     from llmops_cli.flows import evaluate as flow
     from llmops_cli.flows.contest import Selection
@@ -152,6 +155,7 @@ def evaluate(
         budget=Budget(calls=max_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds),
         out=out,
         reuse=reuse or (),
+        cases_to=page_at(html),
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
     runner = Actions(start=context.obj, wanted=github)
@@ -184,6 +188,7 @@ def compare(
     offline: Offline = False,
     strict: Strict = False,
     max_cost: MaxCost = None,
+    html: Html = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
@@ -192,6 +197,7 @@ def compare(
     Decides as `eval` does, with A in the place of the baseline; exits alike.
     """
     from llmops_cli.cli.output import Output
+    from llmops_cli.cli.pages import page_at
     from llmops_cli.engine.budget import Budget
     from llmops_cli.flows import evaluate as flow
     from llmops_cli.flows.contest import Between
@@ -202,6 +208,7 @@ def compare(
         offline=offline,
         dry_run=dry_run,
         budget=Budget(cost=max_cost),
+        cases_to=page_at(html),
     )
     with output.progress() as progress:
         done = flow.evaluate(context.obj, wishes, progress=progress)

@@ -33,6 +33,9 @@ Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XM
 Markdown = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
 ]
+Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with every case.")
+]
 Commit = Annotated[
     bool, typer.Option("--commit", help="Commit to git what is written under .llmops/.")
 ]

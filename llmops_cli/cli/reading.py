@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Junit, Markdown, Verbose
+from llmops_cli.cli.options import AsJson, Html, Junit, Markdown, Verbose
 
 
 def register(app: typer.Typer) -> None:
@@ -23,12 +23,17 @@ def report(
     ] = None,
     junit: Junit = None,
     markdown: Markdown = None,
+    html: Html = None,
+    opened: Annotated[
+        bool, typer.Option("--open", help="Write the page and open it in a browser.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
     """Show the report of the last run, or of a run file, in any form. Measures nothing.
 
-    Exits as the run did.
+    Exits as the run did. Of the last run, the page holds the cases that its report shows; of a
+    run file, every case.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.files.project import find_root
@@ -38,4 +43,11 @@ def report(
     found = read_report(root, file)
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
     output.report(found)
+    if html is not None or opened:
+        from llmops_cli.cli.pages import OPENED, open_page, write_kept_page
+
+        page = html or find_root(context.obj) / OPENED
+        write_kept_page(page, found, file)
+        if opened and not open_page(page):
+            output.say(f"page  {page}")
     return found.exit_code

@@ -76,6 +76,9 @@ class RunCase:
     facts: str
     inputs: Mapping[str, Json]
     expected: Json = None
+    contexts: tuple[str, ...] = ()
+    messages: Json = None
+    """Earlier turns of the conversation."""
     tags: tuple[str, ...] = ()
     critical: bool = False
     group: str | None = None

@@ -78,6 +78,11 @@ def read_report(root: Path, file: Path | None) -> Report:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = kept[-1]
     plain = _of_document(file) if file.suffix == ".json" else _of_whole_run(file)
+    return report_of(file, plain)
+
+
+def report_of(file: Path, plain: Json) -> Report:
+    """The report that `file` holds as plain data. Raises `Refused` where it is none."""
     if plain is None:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",
@@ -135,6 +140,8 @@ def _cases(each: Pairing) -> Iterator[RunCase]:
             facts=case.facts,
             inputs=case.inputs,
             expected=case.expected,
+            contexts=case.contexts,
+            messages=[message.plain() for message in case.messages] or None,
             tags=case.tags,
             critical=case.critical,
             group=case.group,

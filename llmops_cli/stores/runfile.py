@@ -16,8 +16,9 @@ import hashlib
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,18 +91,18 @@ class RunFile:
 
         Raises `IntegrityBroken` at the first line that is not what was written.
         """
-        read: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
-            "case": lambda value: from_plain(RunCase, value, "case"),
-            "completion": _read_completion,
-            "failure": lambda value: (_draw_key(value), failure_of(value["failure"])),
-            "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
-        }
         for number, (kind, value) in enumerate(_lines(self.path), start=1):
-            if kind in read:
+            if kind in _READ:
                 try:
-                    yield read[kind](value)
+                    yield _READ[kind](value)
                 except (BadRecord, Misshapen, KeyError, TypeError) as error:
                     raise _broken(self.path, number, str(error)) from error
+
+    @contextmanager
+    def indexed(self) -> Iterator[RunIndex]:
+        """Its entries by key, on the temporary disk. Raises as `entries` does."""
+        with closing(_sorted(self.entries())) as database:
+            yield RunIndex(database)
 
     def held(
         self,
@@ -118,6 +119,48 @@ class RunFile:
             elif isinstance(key, ScoreKey) and isinstance(content, Score):
                 scores.append((key, content))
         return completions, scores
+
+
+@dataclass(frozen=True, slots=True)
+class RunIndex:
+    """What a run file holds of a case, a draw or an answer, in little memory."""
+
+    _database: sqlite3.Connection
+
+    def cases(self, prompt: str, evalset: str) -> Iterator[RunCase]:
+        """The cases of one evalset, in its order."""
+        for entry in self._under("case", f"{prompt}\n{evalset}\n"):
+            assert isinstance(entry, RunCase)
+            yield entry
+
+    def case(self, prompt: str, evalset: str, position: int) -> RunCase:
+        """The case at `position` of one evalset."""
+        (entry,) = self._under("case", f"{prompt}\n{evalset}\n{position:012}\n")
+        assert isinstance(entry, RunCase)
+        return entry
+
+    def draws(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
+        """Every draw of a request, by number."""
+        found: list[tuple[int, Completion | Failure]] = []
+        for kind in ("completion", "failure"):
+            for entry in self._under(kind, f"{request}\n{purpose}\n"):
+                assert not isinstance(entry, RunCase)
+                key, outcome = entry
+                assert isinstance(key, DrawKey)
+                assert isinstance(outcome, (Completion, Failure))
+                found.append((key.n, outcome))
+        return sorted(found, key=itemgetter(0))
+
+    def score(self, key: ScoreKey) -> Score | None:
+        """What a scorer gave."""
+        named = f"{key.scorer}\n{key.facts}\n{key.output}"
+        row = self._database.execute(_ONE, ("score", named)).fetchone()
+        return None if row is None else score_of(from_bytes(row[0])["score"])
+
+    def _under(self, kind: str, start: str) -> Iterator[Entry]:
+        """Entries whose key begins with `start`, which ends in a newline."""
+        rows = self._database.execute(_UNDER, (kind, start, start[:-1] + "\x0b"))
+        return (_READ[kind](from_bytes(value)) for (value,) in rows)
 
 
 def open_run(path: Path) -> RunFile:
@@ -166,6 +209,8 @@ def _in_order(manifest: Manifest) -> Manifest:
     return replace(manifest, evalsets=tuple(ordered))
 
 
+_ONE = "SELECT value FROM entries WHERE kind = ? AND key = ?"
+_UNDER = "SELECT value FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key"
 _IN_ORDER = "SELECT kind, value FROM entries ORDER BY kind, key"
 _KEEP_SMALLER = """
     INSERT INTO entries VALUES (?, ?, ?, ?)
@@ -213,6 +258,14 @@ def _read_completion(value: dict[str, Any]) -> Entry:
     if completion.digest != value["output"]:  # a secret was taken out of the text
         completion = replace(completion, text=None, known_digest=value["output"])
     return _draw_key(value), completion
+
+
+_READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
+    "case": lambda value: from_plain(RunCase, value, "case"),
+    "completion": _read_completion,
+    "failure": lambda value: (_draw_key(value), failure_of(value["failure"])),
+    "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
+}
 
 
 def _draw_key(value: dict[str, Any]) -> DrawKey:

@@ -1,0 +1,64 @@
+"""The report as a page for a browser: written where it was asked for, and opened there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from llmops_cli.core.record import CaseRecords
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.report import Report
+from llmops_cli.flows.filed import filed
+from llmops_cli.flows.records import records_of_report
+from llmops_cli.render.html.page import html_report
+from llmops_cli.stores.atomic import write_stream
+
+OPENED = Path(".llmops") / "store" / "report.html"
+"""Where the page goes that is opened and that nobody gave a name: git does not see it."""
+
+
+def page_at(path: Path | None) -> Callable[[Report, CaseRecords, Redactor], None] | None:
+    """What writes the page to `path`; None where none is asked for."""
+    if path is None:
+        return None
+
+    def write(report: Report, records: CaseRecords, redact: Redactor) -> None:
+        write_page(path, report, records, redact)
+
+    return write
+
+
+def write_page(path: Path, report: Report, records: CaseRecords, redact: Redactor) -> None:
+    """Writes the page piece by piece, wholly or not at all."""
+
+    def fill(file: BinaryIO) -> None:
+        for piece in html_report(report, records, redact=redact):
+            file.write(piece.encode())
+
+    write_stream(path, fill)
+
+
+def write_kept_page(path: Path, report: Report, file: Path | None) -> None:
+    """Writes the page of a run that is over: of a run file every case, else what is shown."""
+    redact = Redactor.of(os.environ)
+    if file is None or file.suffix == ".json":
+        write_page(path, report, records_of_report(report), redact)
+        return
+    with filed(file) as (_, records):
+        write_page(path, report, records, redact)
+
+
+def open_page(path: Path) -> bool:
+    """Opens a browser on the page; False where there is none, or nobody to look at it."""
+    environ = os.environ
+    screen = sys.platform != "linux" or "DISPLAY" in environ or "WAYLAND_DISPLAY" in environ
+    if environ.get("CI") or not (screen or environ.get("BROWSER")):
+        return False
+    try:
+        return webbrowser.open(path.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        return False

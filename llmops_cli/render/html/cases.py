@@ -1,0 +1,240 @@
+"""The cases as blocks of data in the page, and an index by which its script finds them.
+
+Blocks are written one after the other and read one by one: the page shows ten thousand cases
+without unpacking them first. What has no room is counted: of a text the characters, of the cases
+the number, least bad first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
+from llmops_cli.core.report import ShownScore
+from llmops_cli.render import phrases
+from llmops_cli.render.html.diff import word_diff
+from llmops_cli.render.html.ink import Ink, data
+
+TEXT = 8_000
+"""Characters of one text."""
+NAME = 300
+"""Characters of an id, a tag, a label."""
+BLOCK = 100
+"""Cases that are read together."""
+CASES = 10_000
+BYTES = 60_000_000
+"""What a page holds at most: browsers read this in a second or two."""
+
+FAILED, CRITICAL, UNMEASURED, FLIPPED = 1, 2, 4, 8
+"""Bits of a case in the index; page.js knows them too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much one page holds."""
+
+    cases: int = CASES
+    size: int = BYTES
+
+
+@dataclass(slots=True)
+class Names:
+    """Texts that many cases share, by number."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        """Of `name`, a new one where it is new."""
+        return self.numbers.setdefault(name, len(self.numbers))
+
+
+class CaseBook:
+    """Takes records and gives the page's data; afterwards it knows what it holds."""
+
+    def __init__(self, ink: Ink, room: Room | None = None) -> None:
+        self._ink = ink
+        self._room = room or Room()
+        self._index: list[Json] = []
+        self._sets, self._tags, self._scorers = Names(), Names(), Names()
+        self.total = 0
+
+    @property
+    def held(self) -> int:
+        """Cases in the page."""
+        return len(self._index)
+
+    def blocks(self, records: CaseRecords) -> Iterator[Markup]:
+        """The cases as data, a block at a time, and the index after them."""
+        self.total = records.total
+        left, block = self._room.size, list[Json]()
+        for record in records.worst_first:
+            block.append(self._record(record))
+            full = self.held >= self._room.cases
+            if len(block) == BLOCK or full:
+                written = data("block", block)
+                left -= len(written)
+                yield written
+                block = []
+            if full or left <= 0:
+                break
+        if block:
+            yield data("block", block)
+        yield data("index", self._contents())
+
+    def _contents(self) -> Json:
+        return {
+            "block": BLOCK,
+            "total": self.total,
+            "sets": list(self._sets.numbers),
+            "tags": list(self._tags.numbers),
+            "scorers": list(self._scorers.numbers),
+            "words": {str(name): word for name, word in phrases.CHANGES.items()},
+            "meanings": {str(name): each for name, each in phrases.MEANINGS.items()},
+            "cases": self._index,
+        }
+
+    def _record(self, record: CaseRecord) -> Json:
+        prompt, evalset = self._name(record.prompt), self._name(record.evalset)
+        tags = [self._name(tag) for tag in record.tags]
+        case = self._name(record.case)
+        self._index.append(
+            [
+                case,
+                self._sets.number(f"{prompt}\n{evalset}"),
+                record.change,
+                _flags(record),
+                [self._tags.number(tag) for tag in tags],
+                [self._scorers.number(self._name(label)) for label in _failing(record)],
+            ]
+        )
+        inputs: list[Json] = [
+            [self._name(name), self._text(text)] for name, text in _short_first(record.inputs)
+        ]
+        ours, theirs = self._arm(record.candidate), self._arm(record.baseline)
+        whole: dict[str, Json] = {
+            "inputs": inputs,
+            "expected": None if record.expected is None else self._value(record.expected),
+            "contexts": [self._text(each) for each in record.contexts],
+            "messages": self._value(record.messages) if record.messages else None,
+            "group": self._name(record.group) if record.group else None,
+            "known": self._text(record.known_failing) if record.known_failing else None,
+            "same": record.identical,
+            "baseline": theirs,
+            "candidate": ours,
+            "diff": _marked(record, theirs, ours),
+        }
+        return {name: value for name, value in whole.items() if value not in (None, [], False)}
+
+    def _arm(self, arm: ArmRecord | None) -> dict[str, Json] | None:
+        if arm is None:
+            return None
+        return {"passed": arm.passed, "draws": [self._draw(each) for each in arm.draws]}
+
+    def _draw(self, draw: DrawRecord) -> Json:
+        whole: dict[str, Json] = {
+            "text": None if draw.text is None else self._text(draw.text),
+            "failure": self._text(draw.failure) if draw.failure is not None else None,
+            "tools": self._value(draw.tool_calls) if draw.tool_calls else None,
+            "contexts": None
+            if draw.contexts is None
+            else [self._text(each) for each in draw.contexts],
+            "scores": [self._score(each) for each in draw.scores],
+            "facts": self._name(_facts(draw)),
+            "confirming": draw.confirming or None,
+        }
+        return {name: value for name, value in whole.items() if value is not None}
+
+    def _score(self, score: ShownScore) -> Json:
+        value = None if score.value is None else f"{score.value:.4g}"
+        reason = self._text(score.reason) if score.reason else None
+        return [self._name(score.label), value, score.passed, reason, score.advisory]
+
+    def _name(self, text: str) -> str:
+        return self._ink.line(text, NAME)
+
+    def _value(self, value: Json) -> Json:
+        return self._text(phrases.plain(value))
+
+    def _text(self, text: str) -> Json:
+        """The text; with the number of characters that were cut where some were."""
+        cut = self._ink.clipped(text, TEXT)
+        return [cut.text, cut.characters] if cut.characters else cut.text
+
+
+def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
+    """Inputs as texts: a question before the passages that it is about, however they came."""
+    texts = [(name, phrases.plain(value)) for name, value in inputs.items()]
+    return sorted(texts, key=lambda each: (len(each[1]), each[0]))
+
+
+def _marked(
+    record: CaseRecord, theirs: Mapping[str, Json] | None, ours: Mapping[str, Json] | None
+) -> Json:
+    """The draws of both arms that tell most, and what changed between their texts.
+
+    A text that the marks hold stands nowhere else.
+    """
+    if record.baseline is None or record.candidate is None or theirs is None or ours is None:
+        return None
+    worse = record.change != "gained"
+    pair = [record.baseline.telling(passing=worse), record.candidate.telling(passing=not worse)]
+    draws = [
+        each[at]
+        for arm, at in zip((theirs, ours), pair, strict=True)
+        if isinstance(each := arm["draws"], list) and at < len(each)
+    ]
+    texts = [each["text"] for each in draws if isinstance(each, dict) and "text" in each]
+    if len(texts) < 2:
+        return [*pair, None]
+    before, after = (each[0] if isinstance(each, list) else each for each in texts)
+    pieces = word_diff(str(before), str(after))
+    if pieces is not None:
+        for each in draws:
+            assert isinstance(each, dict)
+            given = each.pop("text")
+            each["cut"] = given[1] if isinstance(given, list) else 0
+    return [*pair, pieces]
+
+
+def _facts(draw: DrawRecord) -> str:
+    """What a draw took, in a line."""
+    parts = []
+    if draw.finish_reason not in (None, "stop", "tool_calls"):
+        parts.append(f"ended by {draw.finish_reason}")
+    if draw.input_tokens is not None and draw.output_tokens is not None:
+        parts.append(f"{draw.input_tokens:,} tokens in, {draw.output_tokens:,} out")
+    if draw.cost:
+        parts.append(phrases.money(draw.cost))
+    if draw.latency is not None and draw.latency >= 0.005:
+        parts.append(f"{draw.latency:.2f} s")
+    if draw.served_model:
+        parts.append(draw.served_model)
+    return " · ".join(parts)
+
+
+def _failing(record: CaseRecord) -> list[str]:
+    """Scorers that some draw of the candidate does not pass."""
+    draws = record.candidate.draws if record.candidate else ()
+    count = Counter(each.label for draw in draws for each in draw.scores if each.passed is not True)
+    return list(count)
+
+
+def _flags(record: CaseRecord) -> int:
+    ours = record.candidate.passed if record.candidate else None
+    theirs = record.baseline.passed if record.baseline else None
+    draws = record.candidate.draws if record.candidate else ()
+    unmeasured = any(
+        draw.failure is not None
+        or any(each.passed is None and not each.advisory for each in draw.scores)
+        for draw in draws
+    )
+    flags = CRITICAL * record.critical | UNMEASURED * (unmeasured or record.change == "unmeasured")
+    flags |= FAILED * (ours is not None and ours < 0.5)
+    if ours is not None and theirs is not None:
+        flags |= FLIPPED * ((ours >= 0.5) != (theirs >= 0.5))
+    return flags
