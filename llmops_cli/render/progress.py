@@ -125,7 +125,9 @@ class RunProgress:
         with self._lock:
             now = self._clock()
             if self._began is None:
-                self._began = self._told_at = now
+                self._began = now
+                if self._waiting is None:
+                    self._told_at = now
             self._state = State(
                 done=done,
                 planned=planned,

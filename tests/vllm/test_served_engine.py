@@ -49,12 +49,15 @@ def prompt(project: Project, user: str, *, tokens: int = 12) -> None:
     project.write("prompts/support.prompt.yml", json.dumps(written))
 
 
+BIAS = {'"': 9, "{": 9, "}": 9, "]": 7, "1": 8, "-": -100, ",": -2}
+"""Short texts, lists of one, the number 1."""
+
+
 def judging(models: Path) -> dict[str, Any]:
     """Parameters with which a model that says nothing comes to the end of its JSON."""
     words = json.loads((models / "model" / "tokenizer.json").read_text(encoding="utf-8"))
-    ids = words["model"]["vocab"]
-    ends = {str(ids[sign]): bias for sign, bias in {'"': 5, "{": 5, "}": 3, "]": 3}.items()}
-    return {"temperature": 1, "seed": 1, "maxTokens": 700, "logitBias": ends}
+    bias = {str(words["model"]["vocab"][sign]): value for sign, value in BIAS.items()}
+    return {"temperature": 1, "seed": 2, "maxTokens": 700, "logitBias": bias}
 
 
 def test_a_real_local_model_is_gated_released_measured_and_promoted(project: Project) -> None:
@@ -93,7 +96,8 @@ def test_a_real_judge_held_to_a_schema_gives_a_verdict_on_every_answer(project: 
 def test_faithfulness_is_measured_by_ragas_on_a_real_judge(project: Project) -> None:
     project.evalset(scorers=["faithfulness"])
     ran = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
-    assert ran.report["spent"]["judge"]["calls"] >= 2 * scored(ran, "faithfulness") > 0
+    assert scored(ran, "faithfulness") == 4
+    assert ran.report["spent"]["judge"]["calls"] > 4  # statements of each, and verdicts on them
 
 
 def scored(ran: Ran, label: str) -> int:

@@ -80,3 +80,33 @@ def test_a_terminal_gets_a_bar_that_goes_when_the_run_is_over() -> None:
 def test_the_rest_of_the_time_is_told_from_the_rate() -> None:
     assert State(done=50, planned=200, elapsed=60.0).sentence == "0.8/s · 3 min 00 s left"
     assert State(planned=200, elapsed=60.0).sentence == ""
+
+
+def test_what_a_run_waits_for_is_said_at_once_and_again() -> None:
+    console, file = log()
+    clock = Clock()
+    with RunProgress(console, pace=Pace(quiet=0.0, line=30.0), clock=clock) as progress:
+        progress.waiting("starting vllm serve [tiny]")
+        for _ in range(100):
+            clock.now += 1.0
+            progress.update(0, 10)
+        progress.waiting("")
+        progress.update(10, 10)
+    assert file.getvalue().splitlines() == [
+        "starting vllm serve [tiny]",
+        "starting vllm serve [tiny]: 30 s so far",
+        "starting vllm serve [tiny]: 1 min 00 s so far",
+        "starting vllm serve [tiny]: 1 min 30 s so far",
+        "calls 10 of 10 (100 %) · 0.1/s",
+    ]
+
+
+def test_a_terminal_shows_what_a_run_waits_for_until_it_is_there() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100)
+    with RunProgress(console, pace=AT_ONCE) as progress:
+        progress.waiting("starting vllm serve [tiny]")
+        time.sleep(0.2)
+        progress.waiting("")
+        progress.update(1, 1)
+    assert "starting vllm serve [tiny]" in file.getvalue()
