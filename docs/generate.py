@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
+import yaml
 
 from llmops_cli.cli.main import app
 from llmops_cli.core.catalogue import Option, ScorerKind
@@ -154,6 +155,27 @@ def rules() -> Iterator[str]:
     )
 
 
+def action() -> Iterator[str]:
+    """The inputs and outputs of the action for GitHub."""
+    written = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    yield from _table(
+        ("input", "default", ""),
+        (
+            (f"`{name}`", _code(_default(each["default"])), each["description"])
+            for name, each in written["inputs"].items()
+        ),
+    )
+    yield from _table(
+        ("output", ""),
+        ((f"`{name}`", each["description"]) for name, each in written["outputs"].items()),
+    )
+
+
+def _default(value: str) -> str:
+    """A default as people read it: what is computed is told by the description."""
+    return "" if "${{" in value else value
+
+
 def _options(options: Mapping[str, Option]) -> Iterator[str]:
     if not options:
         yield "No options of its own."
@@ -200,6 +222,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "action": action,
     "commands": commands,
     "overview": overview,
     "scorers": scorers,

@@ -1,0 +1,216 @@
+"""Every file that tells a CI system what to do: valid, safe, and run as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.actions.hub import Hub, programs
+from tests.actions.runner import ROOT, Runner
+from tests.servers.github import CommentServer
+from tests.shop import Shop, git
+
+WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+PINNED = re.compile(r"uses: (\./ |[\w./-]+@[0-9a-f]{40} # v\d)")
+
+
+def block(page: str, mark: str, kind: str = "yaml") -> str:
+    """The block of code that follows a comment."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {mark} -->\n```{kind}\n(.*?)```", text, re.DOTALL)
+    assert found, f"{page} has lost its block {mark!r}"
+    return found[1]
+
+
+def program(*command: str) -> subprocess.CompletedProcess[str]:
+    folder = Path(sys.executable).parent
+    name, *arguments = command
+    return subprocess.run(
+        [str(folder / name), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def valid(schema: str, *paths: Path) -> None:
+    ran = program("check-jsonschema", "--builtin-schema", schema, *map(str, paths))
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_zizmor_finds_nothing() -> None:
+    ran = program("zizmor", "--offline", "--no-progress", "action.yml", ".github")
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_workflows_actions_and_templates_are_what_their_schemas_say(tmp_path: Path) -> None:
+    shown = {"README.md": "workflow", "docs/ci.md": "workflow: minimal"}
+    for at, (page, mark) in enumerate(shown.items()):
+        (tmp_path / f"{at}.yml").write_text(block(page, mark), encoding="utf-8")
+    valid("vendor.github-workflows", *WORKFLOWS.values(), *tmp_path.glob("*.yml"))
+    valid("vendor.github-actions", ROOT / "action.yml")
+    valid("vendor.gitlab-ci", ROOT / "docs" / "ci" / "gitlab.yml")
+
+
+def test_every_action_is_pinned_to_a_commit_and_no_event_hands_secrets_to_strangers() -> None:
+    for path in (ROOT / "action.yml", *WORKFLOWS.values()):
+        text = path.read_text(encoding="utf-8")
+        assert len(PINNED.findall(text)) == text.count("uses: "), path.name
+        assert "pull_request_target" not in text
+
+
+def test_the_workflow_that_the_readme_shows_is_short_and_the_same_everywhere() -> None:
+    shown = block("README.md", "workflow")
+    assert len(shown.splitlines()) < 25
+    assert shown == block("docs/ci.md", "workflow: minimal")
+    assert shown in (ROOT / "docs" / "first-gate.md").read_text(encoding="utf-8")
+
+
+def test_the_workflow_that_the_readme_shows_blocks_a_worse_prompt_without_any_registry(
+    hub: Hub, comments: CommentServer
+) -> None:
+    """Nothing but prompts and evalsets, and this one file."""
+
+    def bare(shop: Shop) -> None:
+        shop.git("rm", "-rq", ".llmops", "llmops.yaml", "prompts/intent.prompt.yml")
+        shop.git("rm", "-rq", "evalsets/intent.yaml", "evalsets/intent.jsonl")
+        say(shop, "Answer.")
+
+    def say(shop: Shop, system: str, broken: int = 0) -> None:
+        shop.say("support", system, broken=broken)
+        path = shop.root / "prompts" / "support.prompt.yml"
+        path.write_text(path.read_text().replace('"tiny"', '"embedded/embedded"'))
+
+    hub.push(bare)
+    runner = hub.pull(lambda shop: say(shop, "Answer badly.", broken=20))
+    runner.secrets = {"OPENAI_API_KEY": "sk-canary-of-the-readme"}
+    ran = runner.job(block("README.md", "workflow"), "gate")
+    assert ran.success is False, ran.log
+    assert ran.steps[-1].outputs["verdict"] == "FAIL"
+    (body,) = comments.bodies
+    assert "`support@working` against `support@base`" in body
+    assert "sk-canary-of-the-readme" not in ran.log + body
+
+
+@pytest.mark.parametrize("result", ["success", "failure", "cancelled", "skipped"])
+def test_the_required_job_is_green_for_success_alone(hub: Hub, result: str) -> None:
+    runner = hub.pull(None)
+    workflow = WORKFLOWS["gate.yml"].read_text(encoding="utf-8")
+    assert runner.applies(workflow, "gate")
+    ran = runner.job(workflow, "gate", needs={"measure": {"result": result}})
+    assert ran.success is (result == "success")
+
+
+def fork_run(hub: Hub) -> Runner:
+    """The gate's own job on a pull request from a fork, which ran before."""
+    runner = hub.pull(
+        lambda shop: shop.say("support", "Answer badly.", broken=20), head="mallory/prompts"
+    )
+    ran = runner.job(WORKFLOWS["gate.yml"].read_text(encoding="utf-8"), "measure")
+    assert ran.success is False
+    return runner
+
+
+def trusted(hub: Hub, earlier: Runner, programs: Path) -> Runner:
+    after = hub.after(earlier, owner="mallory")
+    after.env = {**after.env, "PATH": f"{programs}{os.pathsep}{after.env['PATH']}"}
+    return after
+
+
+def test_a_fork_gets_its_comment_from_a_job_that_believes_nothing(
+    hub: Hub, comments: CommentServer, tmp_path: Path
+) -> None:
+    workflow = WORKFLOWS["report.yml"].read_text(encoding="utf-8")
+    tools = programs(tmp_path / "tools", pip="exit 0")
+    earlier = fork_run(hub)
+    commit = earlier.event["pull_request"]["head"]["sha"]
+    assert comments.comments == []
+    comments.pulls = [{"number": 7, "label": "mallory:patch-1", "head": {"sha": commit}}]
+
+    after = trusted(hub, earlier, tools)
+    assert after.applies(workflow, "comment")
+    assert after.job(workflow, "comment").success
+    (body,) = comments.bodies
+    assert "## ❌ FAIL · 1 of 2 prompts blocked" in body
+    assert body.count("<b>LOST</b>") == 20
+
+    report = earlier.artefacts / "llmops-report" / "report.json"
+    document = json.loads(report.read_text())
+    document["report"]["prompts"][0]["verdict"]["decision"] = "<script>@team</script>"
+    report.write_text(json.dumps(document))
+    ran = trusted(hub, earlier, tools).job(workflow, "comment")
+    assert ran.success is False
+    (body,) = comments.bodies
+    assert "## ⛔ no verdict" in body
+    assert "is no report: report/prompts/0/verdict/decision" in body
+
+    comments.pulls[0]["head"]["sha"] = "f" * 40  # it was pushed to meanwhile
+    before = list(comments.bodies)
+    trusted(hub, earlier, tools).job(workflow, "comment")
+    assert comments.bodies == before
+
+
+def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
+    """promote.yml on a merge; its branch merged by the owners; deploy.yml."""
+    log = tmp_path / "gh.txt"
+    tools = programs(tmp_path / "tools", pip="exit 0", gh=f'echo "$GH_TOKEN $@" >> {log}')
+
+    def machine(runner: Runner, commit: str) -> Runner:
+        path = f"{tools}{os.pathsep}{runner.env['PATH']}"
+        runner.env = {**runner.env, "PATH": path, "GITHUB_SHA": commit}
+        runner.secrets = {"PROMOTE_TOKEN": "canary-promote"}
+        return runner
+
+    pushed = hub.push(lambda shop: shop.say("support", "Answer kindly."))
+    commit = git(hub.bare, "rev-parse", "main")
+    ran = machine(pushed, commit).job(WORKFLOWS["promote.yml"].read_text(), "promote")
+    assert ran.success, ran.log
+    assert log.read_text().splitlines() == [
+        "canary-promote auth setup-git",
+        "canary-promote pr create --fill",
+    ]
+    branch = f"promote/{commit[:12]}"
+
+    def merge(shop: Shop) -> None:
+        shop.git("merge", "-q", "--squash", f"origin/{branch}")
+
+    merged = hub.push(merge)
+    ran = machine(merged, git(hub.bare, "rev-parse", "main")).job(
+        WORKFLOWS["deploy.yml"].read_text(), "deploy"
+    )
+    assert ran.success, ran.log
+    assert "promote support@v2 in production" in " ".join(ran.log.split())
+    bundle = merged.artefacts / "production-bundle" / "production.bundle.json"
+    assert json.loads(bundle.read_text())
+    assert "canary-promote" not in ran.log
+
+
+def shell(script: str, shop: Shop, tools: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    world = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    world["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-e", "-o", "pipefail", "-c", script]
+    return subprocess.run(
+        command, cwd=shop.root, env=world, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_job_for_gitlab_and_the_recipe_for_others_fail_for_a_worse_prompt(
+    hub: Hub, tmp_path: Path
+) -> None:
+    job: dict[str, Any] = yaml.safe_load((ROOT / "docs/ci/gitlab.yml").read_text())["prompts"]
+    tools = programs(tmp_path / "tools", pip="exit 0")
+    runner = hub.pull(lambda shop: shop.say("support", "Answer badly.", broken=20))
+    shop, base = Shop(runner.workspace), runner.event["pull_request"]["base"]["sha"]
+    for script, env in (
+        ("\n".join([*job["before_script"], *job["script"]]), "CI_MERGE_REQUEST_DIFF_BASE_SHA"),
+        (block("docs/ci.md", "recipe", "sh"), "BASE"),
+    ):
+        ran = shell(script, shop, tools, **{env: base})
+        assert ran.returncode == 1, ran.stdout + ran.stderr
+        for name in (job["artifacts"]["reports"]["junit"], *job["artifacts"]["paths"]):
+            (shop.root / name).unlink()
