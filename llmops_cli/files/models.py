@@ -28,7 +28,11 @@ from llmops_cli.files.template import strings
 from llmops_cli.files.weights import Weights
 from llmops_cli.files.yaml import Document
 
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
+SECRET_HEADERS = frozenset({
+    "authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key",
+    "ocp-apim-subscription-key", "x-portkey-api-key", "helicone-auth", "cf-aig-authorization",
+})  # fmt: skip
+"""Headers of vendors and gateways that hold a key."""
 
 
 class ModelReader:

@@ -53,3 +53,16 @@ def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path:
         project.run("eval", "--json")
         assert plain.last is not None
         assert "stream" not in plain.last.body
+
+
+def test_a_verdict_about_the_first_token_is_proven_from_its_evidence(tmp_path: Path) -> None:
+    with FaultServer(then=stream(*text("Question ", "0"))) as server:
+        project = a_project(tmp_path / "shop", server.url, cases=60)
+        rules = ["errors", "coverage", {"no_worse": "pass"}, RULE]
+        project.evalset(scorers=[{"contains": "Question"}], gate={"rules": rules})
+        project.promote_first()
+    proven = project.run("verify", "production")
+    assert proven.code == 0, proven.text
+    assert "1 verdict computed again" in proven.text
+    (rows,) = project.root.glob(".llmops/evidence/*/*.cases.jsonl")
+    assert '"first_token"' in rows.read_text(encoding="utf-8")

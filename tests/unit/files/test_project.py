@@ -152,12 +152,17 @@ def test_secrets_in_the_project_file_are_refused_with_a_way_out(project: Written
         "    provider: openai\n"
         "    model: x\n"
         "    headers:\n"
-        "      Authorization: Bearer sk-123\n",
+        "      Authorization: Bearer sk-123\n"
+        "      Helicone-Auth: Bearer sk-456\n",
     )
     assert project.problems() == [
         "llmops.yaml:6: unknown key 'api_key' (did you mean 'api_key_env'?)",
         (
             "llmops.yaml:11: the header 'Authorization' holds a secret"
+            " (write env:NAME and set NAME in the environment)"
+        ),
+        (
+            "llmops.yaml:12: the header 'Helicone-Auth' holds a secret"
             " (write env:NAME and set NAME in the environment)"
         ),
     ]
