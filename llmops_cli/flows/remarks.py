@@ -16,10 +16,27 @@ from llmops_cli.gate.wording import percent, points_up
 
 def judged(each: Pairing, columns: Comparison) -> Iterator[str]:
     """Everything about the judges of one evalset that a reader must know."""
+    yield from _by_itself(each)
     yield from _standing(each.gating)
+    for one in each.gating:
+        if one.calibration is not None and one.metric.label in each.rejudged:
+            before = " and ".join(one.calibration.served) or one.calibration.judge
+            yield (
+                f"the judge {one.metric.label} was calibrated as {before}; another model answers "
+                f"under its name now: llmops calibrate {one.address}"
+            )
     for one in each.gating:
         yield from _corrected(one, columns)
     yield from _scaled(each)
+
+
+def _by_itself(each: Pairing) -> Iterator[str]:
+    """A model is a lenient judge of its own answers."""
+    model = each.candidate.target.model
+    for bound in each.scorers.all:
+        judge = bound.judge and bound.judge.target.model
+        if judge and (judge.provider, judge.model) == (model.provider, model.model):
+            yield f"{bound.label} is judged by the model under test, {model.provider}/{model.model}"
 
 
 def _standing(gating: Sequence[Instrument]) -> Iterator[str]:

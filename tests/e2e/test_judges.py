@@ -283,3 +283,9 @@ def test_a_dry_run_tells_what_judges_would_be_asked(project: Project, server: Se
     assert f"tone: at most {CASES} calls of openai/judge as judge" in ran.text
     assert f"{2 * CASES} calls" in ran.text
     assert server.requests == 0
+
+
+def test_a_model_that_judges_its_own_answers_is_told(project: Project) -> None:
+    project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Polite?", "model": "tiny"}}])
+    ran = project.eval()
+    assert "tone is judged by the model under test, openai/tiny" in ran.evalset["notes"]
