@@ -11,8 +11,9 @@ reports, run files and evidence are made of.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias, cast
 
 from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.report import Spending
@@ -26,6 +27,10 @@ from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import Exam, decide_all
 from llmops_cli.gate.looks import NextLook, next_look
 from llmops_cli.gate.shares import DRAWS
+from llmops_cli.registry import load
+
+LIVE = "llmops_cli.flows.live:call"
+"""What calls models: loaded where something is due, with asyncio and the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,9 @@ class Run:
         ]
 
 
+Call: TypeAlias = Callable[[Workspace, Run, Options, Progress], None]
+
+
 def conduct(
     workspace: Workspace,
     pairings: Sequence[Pairing],
@@ -114,8 +122,7 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
                     each.stay_offline(arm)
     works = [each.work() for each in run.pairings]
     if any(work.todo for work in works):
-        from llmops_cli.flows.live import call  # noqa: PLC0415 - asyncio and the engine: when due
-
+        call = cast("Call", load(LIVE))
         call(workspace, run, options, progress)
     for each in run.pairings:
         each.settle()
