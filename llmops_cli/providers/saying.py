@@ -69,8 +69,17 @@ def _read(error: Mapping[str, Json]) -> Complaint:
         words=_words(error.get("message"))[:SHOWN],
         status=next(filter(None, map(_status, names)), None),
         wait=_wait(error.get("details")),
-        filtered=any(isinstance(name, str) and name in FILTERED for name in names),
+        filtered=_filtered(error, names),
     )
+
+
+def _filtered(error: Mapping[str, Json], names: Sequence[Json]) -> bool:
+    """Azure says so by its code, LiteLLM by the name of its exception, OpenRouter by reasons."""
+    if any(isinstance(name, str) and name in FILTERED for name in names):
+        return True
+    metadata = error.get("metadata")
+    flagged = isinstance(metadata, Mapping) and "reasons" in metadata
+    return flagged or "ContentPolicyViolationError" in _words(error.get("message"))
 
 
 def _words(said: Json) -> str:

@@ -248,7 +248,7 @@ def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -
         named=said.status,
         wait=retry_after(response.headers) or said.wait,
     )
-    return Filtered.of(failure) if said.filtered and status == 400 else failure
+    return Filtered.of(failure) if said.filtered and status in {400, 403} else failure
 
 
 def _answer(

@@ -275,6 +275,35 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
         ),
         {"text": "", "finish_reason": "content_filter", "usage": None},
     ),
+    (
+        _of(
+            "LiteLLM",
+            "BerriAI/litellm docs/my-website/docs/exception_mapping.md",
+            "prompt filtered by the vendor behind it",
+            error(
+                message="litellm.ContentPolicyViolationError: AzureException - filtered",
+                type=None,
+                param=None,
+                code="400",
+            ),
+            status=400,
+        ),
+        {"text": "", "finish_reason": "content_filter"},
+    ),
+    (
+        _of(
+            "OpenRouter",
+            OPENROUTER,
+            "prompt flagged",
+            error(
+                code=403,
+                message="Your chosen model requires moderation and your input was flagged",
+                metadata={"reasons": ["violence"], "flagged_input": "…"},
+            ),
+            status=403,
+        ),
+        {"text": "", "finish_reason": "content_filter"},
+    ),
     # Portkey: guardrails have statuses of their own; without strict compliance, the vendor's words.
     (
         _of("Portkey", PORTKEY, "guardrail failed, let through", chat(said("hi")), status=246),
