@@ -24,28 +24,38 @@ LEAST_STARS = 0.25
 COMPLETION = re.compile(r"\{\{-?\s*completion\s*-?\}\}")
 BUILT_IN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "similarity": (
-        "How near is the answer to the reference answer in meaning? 5: it says the same; 3: it "
-        "says the most important part; 1: it says something else.",
+        (
+            "How near is the answer to the reference answer in meaning? 5: it says the same; 3: it "
+            "says the most important part; 1: it says something else."
+        ),
         ("expected",),
     ),
     "relevance": (
-        "How much of the answer is about what was asked? 5: all of it, and the question is "
-        "answered; 3: about half; 1: it does not address the question.",
+        (
+            "How much of the answer is about what was asked? 5: all of it, and the question is "
+            "answered; 3: about half; 1: it does not address the question."
+        ),
         (),
     ),
     "coherence": (
-        "How well do the sentences of the answer hang together? 5: each follows from the one "
-        "before; 3: the thread is lost at times; 1: unconnected sentences.",
+        (
+            "How well do the sentences of the answer hang together? 5: each follows from the one "
+            "before; 3: the thread is lost at times; 1: unconnected sentences."
+        ),
         (),
     ),
     "fluency": (
-        "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes that "
-        "do not hide the meaning; 1: hard to understand.",
+        (
+            "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes that "
+            "do not hide the meaning; 1: hard to understand."
+        ),
         (),
     ),
     "groundedness": (
-        "How much of the answer is said by the passages? 5: every statement; 3: about half; "
-        "1: nothing, or the opposite.",
+        (
+            "How much of the answer is said by the passages? 5: every statement; 3: about half; "
+            "1: nothing, or the opposite."
+        ),
         ("contexts",),
     ),
 }
