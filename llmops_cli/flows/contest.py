@@ -247,10 +247,11 @@ def _baseline(
     running = workspace.registry.pointer(environment.name, name)
     if running is None:
         missing = f"{environment.name} does not run {name} yet"
+        compared = f"{environment.name} does not run it yet: compared with what the base holds"
         before = workspace.at_base(name) if selection.environment is None else None
         if before is None:
             return None, (f"no baseline: {missing}",)
-        return before, (f"{missing}: compared with the prompt at the base revision",)
+        return before, (compared,)
     return workspace.contender(name, environment.name), ()
 
 

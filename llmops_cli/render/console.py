@@ -34,6 +34,8 @@ _CASES = 10
 _CASES_VERBOSE = 100
 _FAILING = 3
 _SLICES = 5
+_HEADS = 5
+"""Prompts that pass with their whole sentence; of more, one line each."""
 _SENTENCE = 2_000
 _ALARMING = 0.05
 
@@ -67,7 +69,11 @@ def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]
     prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
     for warning in phrases.warnings(report):
         yield pen.line(warning, "bold yellow")
-    yield _headlines(pen, prompts) if prompts else pen.line(phrases.nothing(report)[2:], "bold")
+    yield (
+        _headlines(pen, prompts, brief=not verbose and len(prompts) > _HEADS)
+        if prompts
+        else pen.line(phrases.nothing(report)[2:], "bold")
+    )
     detailed = [
         each
         for each in prompts
@@ -83,7 +89,8 @@ def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]
     yield _footer(pen, report, prompts)
 
 
-def _headlines(pen: Pen, prompts: list[PromptReport]) -> RenderableType:
+def _headlines(pen: Pen, prompts: list[PromptReport], *, brief: bool) -> RenderableType:
+    """A verdict for each prompt; `brief`: of many, one line for each that passes."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=32, overflow="fold")
@@ -93,11 +100,18 @@ def _headlines(pen: Pen, prompts: list[PromptReport]) -> RenderableType:
         grid.add_row(
             pen.line(verdict.decision.value, COLOURS[verdict.decision]),
             pen.line(each.prompt, "bold"),
-            pen.line(_sentence(verdict.why)),
+            pen.line(_brief(each) if brief else _sentence(verdict.why)),
         )
         if phrases.leniency(verdict):
             grid.add_row("", "", pen.line(phrases.leniency(verdict), "yellow"))
     return grid
+
+
+def _brief(prompt: PromptReport) -> str:
+    """What changed, where that decides nothing; else the whole sentence."""
+    if prompt.verdict.decision is not Decision.PASS:
+        return _sentence(prompt.verdict.why)
+    return "; ".join(filter(None, map(phrases.counted, prompt.evalsets))) or "nothing changed"
 
 
 def _prompt(

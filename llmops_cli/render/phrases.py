@@ -7,7 +7,7 @@ thousands with a comma. Nothing here makes a text safe; that is each sink's own 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llmops_cli.core.catalogue import Part
 from llmops_cli.core.digest import Json
@@ -48,6 +48,10 @@ MEANINGS: Mapping[Change, str] = {
     "removed": "in the baseline, and gone",
     "known_passing": "marked as known to fail, and passes",
 }
+
+NAMED = 3
+"""Evalsets that share a note, by their names."""
+STEPS = 12
 
 SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Decision)}
 """Sorts the worst decision first."""
@@ -237,14 +241,25 @@ def effort(arm: ArmSummary) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """Every note once: those of the run, then those of its evalsets, with the evalset's name."""
-    lines = list(report.notes)
+    """Every note once: those of the run, then those of its evalsets, with the evalsets' names."""
+    said: dict[str, list[str]] = {}
     for prompt in report.prompts:
         for evalset in prompt.evalsets:
-            lines += [f"{evalset.evalset}: {note}" for note in evalset.notes]
-    return list(dict.fromkeys(lines))
+            for note in evalset.notes:
+                said.setdefault(note, []).append(evalset.evalset)
+    named = (f"{_several(dict.fromkeys(names))}: {note}" for note, names in said.items())
+    return list(dict.fromkeys([*report.notes, *named]))
+
+
+def _several(names: Iterable[str]) -> str:
+    """`a, b`; `a, b, c and 57 more`."""
+    every = list(names)
+    rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return ", ".join(every[:NAMED]) + rest
 
 
 def next_steps(prompts: Sequence[PromptReport]) -> list[str]:
-    """Every next step once, in the order of the prompts."""
-    return list(dict.fromkeys(step for prompt in prompts for step in prompt.next_steps))
+    """Every next step once, in the order of the prompts; of very many, the first."""
+    every = list(dict.fromkeys(step for prompt in prompts for step in prompt.next_steps))
+    rest = [f"# and {len(every) - STEPS} more like these"] if len(every) > STEPS else []
+    return [*every[:STEPS], *rest]

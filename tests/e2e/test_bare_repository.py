@@ -31,7 +31,7 @@ def test_a_worse_prompt_fails_and_one_as_good_passes(shop: Shop) -> None:
     ran = shop.run("eval", "--base", "HEAD")
     assert ran.code == 1, ran.text
     assert "support@working against support@base" in ran.text
-    assert "production does not run support yet" in ran.text
+    assert "production does not run it yet" in ran.text
     say(shop, "Answer kindly.")
     assert "PASS" in shop.ok("eval", "--base", "HEAD", "--require-baseline").out
 
