@@ -126,6 +126,8 @@ class Calibration:
     negate: bool
     judge: str | None
     """`provider/model` of who judged; None: the scorer asks no model."""
+    served: tuple[str, ...] = ()
+    """What the provider says answered under that name."""
     labels: FileRef
     """The file of labels: its name and the digest of its bytes."""
     unlabelled: int = 0

@@ -23,6 +23,7 @@ from llmops_cli.flows.canaries import canaries
 from llmops_cli.flows.chosen import Found, find
 from llmops_cli.flows.provenance import provenance
 from llmops_cli.flows.readings import Job, read
+from llmops_cli.flows.scoring import judge_of
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.calibration import UNSCORED, figures, ruling
 from llmops_cli.stores.calibrations import Calibrations
@@ -161,7 +162,8 @@ def _calibration(
             arms.setdefault(each.label.arm, []).append(each)
     ruled = ruling(counts)
     model = found.bound.judge.target.model if found.bound.judge else None
-    values = {each.first.value for each in read_twice if isinstance(each.first, Score)}
+    scores = [each.first for each in read_twice if isinstance(each.first, Score)]
+    values = {each.value for each in scores}
     return Calibration(
         evalset=found.evalset.name,
         label=found.bound.label,
@@ -170,6 +172,7 @@ def _calibration(
         maximum=metric.maximum,
         negate=metric.negate,
         judge=None if model is None else f"{model.provider}/{model.model}",
+        served=tuple(sorted({who for each in scores if (who := judge_of(each)) is not None})),
         labels=labels.file,
         unlabelled=labels.unlabelled,
         graded=not values <= {0.0, 1.0},

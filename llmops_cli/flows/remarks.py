@@ -18,13 +18,7 @@ def judged(each: Pairing, columns: Comparison) -> Iterator[str]:
     """Everything about the judges of one evalset that a reader must know."""
     yield from _by_itself(each)
     yield from _standing(each.gating)
-    for one in each.gating:
-        if one.calibration is not None and one.metric.label in each.rejudged:
-            before = " and ".join(one.calibration.served) or one.calibration.judge
-            yield (
-                f"the judge {one.metric.label} was calibrated as {before}; another model answers "
-                f"under its name now: llmops calibrate {one.address}"
-            )
+    yield from _drifted(each)
     for one in each.gating:
         yield from _corrected(one, columns)
     yield from _scaled(each)
@@ -54,6 +48,18 @@ def _standing(gating: Sequence[Instrument]) -> Iterator[str]:
                 f"the judge {each.metric.label} is calibrated on {found.counts.n:,} labels: "
                 f"J {j.value:.2f} (90 % interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
                 f"5 points shows as {5 * max(0.0, j.value):.1f}"
+            )
+
+
+def _drifted(each: Pairing) -> Iterator[str]:
+    """Judges whose name another model answers to than the one that was calibrated."""
+    for one in each.gating:
+        label, known = one.metric.label, one.calibration
+        served = {who for arm in each.arms for who in arm.judges.get(label, ())}
+        if known is not None and known.served and served - set(known.served):
+            yield (
+                f"the judge {label} was calibrated as {' and '.join(known.served)}, and "
+                f"{' and '.join(sorted(served))} judged now: llmops calibrate {one.address}"
             )
 
 

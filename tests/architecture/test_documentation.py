@@ -64,6 +64,7 @@ STARTS_IN = {
     "docs/using-prompts.md": "examples/application",
     "docs/applications.md": "examples/three-applications",
     "docs/rag.md": "examples/which-half-broke",
+    "docs/judges.md": "examples/judge-calibration",
     **{page: str(Path(page).parent) for page in PAGES if page.startswith("examples/")},
 }
 """Where a reader of a page with a session stands; None: in an empty folder."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.test_judges import Judge, polite, quoted_answer
 from tests.projects import Project, Ran, a_project
-from tests.servers.faulty import FaultServer, Server
+from tests.servers.faulty import FaultServer, Server, answer
 from tests.shop import Shop, git
 
 EACH = 60
@@ -243,6 +243,15 @@ def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Proje
     checked = run(project, "fsck", "--base", "HEAD")
     assert checked.code == 2
     assert f"BROKEN .llmops/calibrations/{path.name}" in checked.text
+
+
+def test_a_judge_that_was_replaced_under_its_name_is_told(project: Project, judge: Judge) -> None:
+    calibrate(project)
+    with FaultServer(reply=judge, then=answer(model="judge-of-june")) as june:
+        project.models["judge"]["base_url"] = june.url
+        project.llmops_yaml()
+        notes = " ".join(run(project, "eval", "--json").evalset["notes"])
+    assert "the judge tone was calibrated as judge-0001, and judge-of-june judged now" in notes
 
 
 def test_another_threshold_is_another_instrument(project: Project) -> None:
