@@ -46,8 +46,8 @@ BUILT_IN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "fluency": (
         (
-            "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes that "
-            "do not hide the meaning; 1: hard to understand."
+            "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes "
+            "that do not hide the meaning; 1: hard to understand."
         ),
         (),
     ),
