@@ -16,12 +16,15 @@ from llmops_cli.core.report import Report
 from llmops_cli.render import phrases
 from llmops_cli.render.markdown import markdown_report
 from llmops_cli.render.outputs import overall
-from llmops_cli.render.safe import clip, markdown_code, markdown_inline, markdown_span
+from llmops_cli.render.safe import clip, markdown_code, markdown_inline, markdown_span, visible
 
 LIMIT = 60_000
 """Bytes; GitHub refuses a comment over 65,536 characters."""
-_FLAWS = 20
+_FLAWS = 20_000
+"""Bytes for what is broken in the registry."""
 _PROBLEM = 6_000
+_LONGEST = 100_000
+_NAME = 100
 _SIGNS = {
     "FAIL": "❌",
     "INCOMPLETE": "⛔",
@@ -52,7 +55,7 @@ class Told:
 
 def mark(name: str) -> str:
     """What the comment of the gate `name` begins with. Nothing in it ends an HTML comment."""
-    plain = re.sub(r"[^A-Za-z0-9./_]+", "_", name)
+    plain = re.sub(r"[^A-Za-z0-9./_-]+|--+", "_", name[:_NAME])
     return f"<!-- llmops gate: {plain} -->"
 
 
@@ -83,24 +86,29 @@ def _headline(told: Told, word: str) -> str:
         said = f"{word} · {blocked} of {phrases.plural(len(report.prompts), 'prompt')} blocked"
     if told.flaws:
         said += " · the registry is broken"
-    return said + (f" · {markdown_span(told.name)}" if told.name != "llmops" else "")
+    return said + (f" · {markdown_span(told.name[:_NAME])}" if told.name != "llmops" else "")
 
 
 def _registry(flaws: Sequence[tuple[str, str]]) -> str:
-    rows = ["| `.llmops/` has not only grown | |", "|---|---|"]
-    rows += [
-        f"| {markdown_span(clip(where, characters=300).text)} "
-        f"| {markdown_inline(clip(message, characters=600).text)} |"
-        for where, message in flaws[:_FLAWS]
-    ]
-    hidden = len(flaws) - _FLAWS
+    rows = ["| `.llmops/` is not as it must be | |", "|---|---|"]
+    room = _FLAWS
+    for where, message in flaws:
+        row = (
+            f"| {markdown_span(clip(where, characters=300).text)} "
+            f"| {markdown_inline(clip(message, characters=600).text)} |"
+        )
+        room -= len(row.encode())
+        if room < 0:
+            break
+        rows.append(row)
+    hidden = len(flaws) - (len(rows) - 2)
     return "\n".join(rows) + (f"\n\n*{hidden:,} more.*" if hidden > 0 else "")
 
 
 def _nothing(problem: str) -> str:
     if not problem.strip():
         return "The run ended before there was a verdict; its log says why."
-    cut = clip(problem, characters=_PROBLEM)
+    cut = clip(visible(problem[:_LONGEST]), characters=_PROBLEM)
     return markdown_code(cut.text) + (f"\n\n*… {cut.remark}*" if cut.remark else "")
 
 

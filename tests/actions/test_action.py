@@ -78,7 +78,7 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
 
     reports = runner.artefacts / "llmops-report"
     assert {each.name for each in reports.iterdir()} == {
-        *("comment.md", "junit.xml", "registry.json", "report.json")
+        *("comment.md", "junit.xml", "registry.json", "report.html", "report.json")
     }
     assert (reports / "comment.md").read_text() == body
     assert [each.name for each in (runner.artefacts / "llmops-run").iterdir()] == ["run.jsonl.gz"]
