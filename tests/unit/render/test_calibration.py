@@ -1,0 +1,76 @@
+"""A calibration is told in full, with what to do next; hostile names do no harm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from llmops_cli.core.calibration import Calibration, Canaries, Classes, Counts, Standing
+from llmops_cli.gate.calibration import figures, ruling
+from llmops_cli.render.calibration import brief, console_calibration, spending
+from tests.hostile import HOSTILE
+from tests.unit.stores.test_calibrations import COUNTS, a_calibration
+
+GOOD = Counts(both_pass=90, only_people_pass=5, only_judge_passes=5, both_fail=60, read_twice=160)
+
+
+def shown(found: Calibration, **causes: int) -> str:
+    console = Console(width=96, highlight=False, markup=False, emoji=False)
+    with console.capture() as capture:
+        console.print(
+            console_calibration(found, causes=causes, spent=spending(4, 2, 0.5), replaced=None)
+        )
+    return " ".join(capture.get().split())
+
+
+def test_a_fit_judge_is_told_what_a_loss_shows_as() -> None:
+    text = shown(a_calibration(GOOD))
+    assert "GATE it may gate. A true loss of 5 points shows as 4.4 points through it" in text
+    assert "4 calls, $0.5000 · 2 stored answers reused" in text
+
+
+def test_what_keeps_a_judge_from_the_gate_is_named_with_the_next_step() -> None:
+    text = shown(a_calibration())
+    assert "ADVISORY it may be shown, and may not gate: J may be as low as 0.3" in text
+    assert "mend its criteria or choose another model" in text
+    few = shown(a_calibration(Counts(both_pass=50, both_fail=20, read_twice=70)))
+    assert "more labels: llmops calibrate support:tone --draft more.jsonl" in few
+
+
+def test_nothing_is_shown_for_what_is_not_known() -> None:
+    text = shown(a_calibration(Counts(both_pass=8, only_people_pass=2, read_twice=10)))
+    assert "fails what people fail (TNR) –" in text
+    assert "J is not known: one of the two labels is missing" in text
+
+
+def test_arms_classes_canaries_and_missing_readings_are_told() -> None:
+    found = replace(
+        a_calibration(replace(COUNTS, unscored=3)),
+        arms={"v1": COUNTS, "v2": GOOD},
+        classes=Classes(names=("warm", "rude"), table=((7, 1), (2, 9)), kappa=None),
+        canaries=Canaries(tried=10, obeyed=2),
+        unlabelled=4,
+    )
+    text = shown(found, refused=3)
+    assert "3 readings not given: 3× refused" in text
+    assert "2 of 10 failing answers passed once it told its judge to: the judge can be" in text
+    assert "v2 160 94.7 % 92.3 %" in text
+    assert "warm 7 1 rude 2 9" in text
+    assert "4 rows without a label left out" in text
+
+
+@pytest.mark.parametrize("name", ["escape sequences", "rich markup", "a legacy workflow command"])
+def test_a_hostile_name_of_an_arm_does_no_harm(name: str) -> None:
+    found = replace(a_calibration(), arms={HOSTILE[name]: GOOD, "v1": COUNTS})
+    text = shown(found)
+    assert "\x1b" not in text
+    assert "##[" not in text
+
+
+def test_a_calibration_in_a_line() -> None:
+    found = a_calibration(GOOD)
+    assert (found.standing, ruling(GOOD).standing) == (Standing.GATE, Standing.GATE)
+    assert figures(GOOD).j is not None
+    assert brief(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
