@@ -14,7 +14,7 @@ if [[ $given != "Linux x86_64, Python 3.11" ]]; then
 fi
 
 trouble() {
-  echo "it cannot be installed: $(grep -m1 '^ERROR' "$folder.log" || tail -n 1 "$folder.log")"
+  echo "it cannot be installed: $(grep -m1 -iE '(^| )error: ' "$folder.log" || tail -n 1 "$folder.log")"
   exit 1
 }
 "$python" -m venv "$folder"

@@ -20,6 +20,7 @@ from typing import Self
 
 import aiohttp
 import anyio
+from anyio import to_thread
 
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model
@@ -122,7 +123,7 @@ class Engine:
                     await anyio.sleep(LOOK)
             return
         self._late = f"it took more than {seconds:g} s (`startup_timeout` in llmops.yaml)"
-        self.stop()
+        await to_thread.run_sync(self.stop)
 
     async def gone(self, within: float) -> Failure | None:
         """Why it does not answer any more, which may take a moment to be seen."""
@@ -130,6 +131,10 @@ class Engine:
             while self.failure is None:  # noqa: ASYNC110 - a process, which wakes nobody
                 await anyio.sleep(LOOK / 5)
         return self.failure
+
+    def let_go(self) -> None:
+        """Has it end; waits for nothing."""
+        self._server.let_go()
 
     def stop(self) -> None:
         """Ends it and all it started."""
@@ -180,6 +185,8 @@ class Engines:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for engine in self._engines.values():
+            engine.let_go()
         for engine in self._engines.values():
             engine.stop()
 

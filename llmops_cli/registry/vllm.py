@@ -11,7 +11,6 @@ VLLM = ProviderKind(
     "server that runs (`base_url`).",
     structured=True,
     embeds=True,
-    api_key_env="VLLM_API_KEY",
     check="llmops_cli.providers.vllm_options:check",
     runs="llmops_cli.providers.vllm_options:runs",
     ready="llmops_cli.providers.vllm_options:ready",

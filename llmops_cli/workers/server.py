@@ -72,10 +72,14 @@ class Server:
         """The last lines it wrote, at most `lines`."""
         return list(self._lines)[-lines:]
 
-    def stop(self) -> None:
-        """Ends it and all it started, and returns when they are gone."""
+    def let_go(self) -> None:
+        """Has it end, with all it started; waits for nothing."""
         assert self._guard.stdin is not None
         self._guard.stdin.close()
+
+    def stop(self) -> None:
+        """Ends it and all it started, and returns when they are gone."""
+        self.let_go()
         try:
             self._guard.wait(STOPPING)
         except subprocess.TimeoutExpired:
