@@ -202,13 +202,6 @@ class Scorers:
             each.kind.live and each.spec.options.get("of") == "first_token" for each in self.all
         )
 
-    @property
-    def timed(self) -> bool:
-        """Whether one of them asks for the time to the first token."""
-        return any(
-            each.kind.live and each.spec.options.get("of") == "first_token" for each in self.all
-        )
-
     def _metrics(self) -> list[Metric]:
         by_label: dict[str, list[Bound]] = {}
         for bound in self.all:
