@@ -78,6 +78,8 @@ def sentence(found: Calibration) -> str:
                 "it may gate. A true loss of 5 points shows as "
                 f"{100 * shown_as(_LOSS, j.value):.1f} points through it"
             )
+        case _ if found.judge is None:
+            return f"no model judges here, so nothing is refused: {'; '.join(found.why)}"
         case Standing.ADVISORY:
             return f"it may be shown, and may not gate: {'; '.join(found.why)}"
         case Standing.UNUSABLE:
@@ -202,13 +204,15 @@ def _next(found: Calibration) -> Iterator[str]:
     if found.standing is Standing.GATE:
         yield "commit .llmops/calibrations; `scale_margin: true` takes J into the margin"
         return
-    yield "mark it `advisory: true` until it may gate: until then, eval and measure refuse"
+    if found.judge is not None:
+        yield "mark it `advisory: true` until it may gate: until then, eval and measure refuse"
     counts = found.counts
     short_of = counts.n < FEWEST or min(counts.people_pass, counts.people_fail) < FEWEST_OF_EACH
     if short_of:
         yield f"more labels: llmops calibrate {address} --draft more.jsonl"
     else:
-        yield "look at where it differs from people, and mend its criteria or choose another model"
+        better = "mend its criteria or choose another model" if found.judge else "mend it"
+        yield f"look at where it differs from people, and {better}"
 
 
 def _table(pen: Pen, *headers: str) -> Table:
@@ -222,7 +226,10 @@ def _table(pen: Pen, *headers: str) -> Table:
 def _value(value: float | None, *, share: bool) -> str:
     if value is None:
         return "–"
-    return percent(value) if share else f"{value:.2f}"
+    if share:
+        return percent(value)
+    rounded = round(value, 2)
+    return f"{'−' if rounded < 0 else ''}{abs(rounded):.2f}"
 
 
 def _interval(figure: Figure | None, *, share: bool) -> str:

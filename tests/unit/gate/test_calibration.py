@@ -9,8 +9,16 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from llmops_cli.core.calibration import Counts, Figure, Standing
+from llmops_cli.core.policy import Anchor, Critical, NoWorse, Policy
 from llmops_cli.gate.agreement import kappa
-from llmops_cli.gate.calibration import corrected, figures, rogan_gladen, ruling, shown_as
+from llmops_cli.gate.calibration import (
+    corrected,
+    figures,
+    rogan_gladen,
+    ruling,
+    scaled,
+    shown_as,
+)
 
 GOOD = Counts(both_pass=90, only_people_pass=5, only_judge_passes=5, both_fail=60, read_twice=160)
 
@@ -135,3 +143,16 @@ def test_a_judge_no_better_than_chance_corrects_nothing() -> None:
 def test_a_loss_shows_as_j_times_its_size() -> None:
     assert math.isclose(shown_as(0.05, 0.62), 0.031)
     assert shown_as(0.05, -0.2) == 0.0
+
+
+def test_scale_margin_multiplies_each_margin_by_the_j_of_its_metric() -> None:
+    rules = (Critical(), NoWorse(), NoWorse(metric="tone", margin=0.2), Anchor(version="v1"))
+    policy = Policy(margin=0.1, rules=rules, scale_margin=True)
+
+    found = scaled(policy, {"tone": 0.5})
+
+    assert found.rules[:2] == rules[:2]
+    assert found.rules[2] == NoWorse(metric="tone", margin=0.1)
+    halved = scaled(policy, {"pass": 0.5}).rules
+    assert halved[1::2] == (NoWorse(margin=0.05), Anchor(version="v1", margin=0.05))
+    assert scaled(Policy(rules=rules), {"tone": 0.5}) == Policy(rules=rules)

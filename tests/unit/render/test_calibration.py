@@ -74,3 +74,10 @@ def test_a_calibration_in_a_line() -> None:
     assert (found.standing, ruling(GOOD).standing) == (Standing.GATE, Standing.GATE)
     assert figures(GOOD).j is not None
     assert brief(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
+
+
+def test_of_a_scorer_that_asks_no_model_nothing_is_said_to_be_refused() -> None:
+    text = shown(replace(a_calibration(), judge=None))
+    assert "no model is asked" in text
+    assert "no model judges here, so nothing is refused: J may be as low as" in text
+    assert "advisory: true" not in text
