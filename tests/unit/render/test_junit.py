@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render.junit import junit_report
@@ -43,14 +45,27 @@ def outcomes(report: Report) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(
+REQUIRED = {
+    "testsuite": {"name", "tests", "failures", "errors"},
+    "testcase": {"name"},
+    "property": {"name", "value"},
+}
+"""Of these, what it asks for."""
+TIME = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?")
+"""Its `SUREFIRE_TIME`."""
+RESULTS = ("failure", "error", "skipped")
+
+ALL = pytest.mark.parametrize(
     "make",
     [
         *(reports.passing, reports.failing, reports.inconclusive, reports.incomplete),
         *(reports.no_baseline, reports.several, reports.interrupted, reports.hostile),
-        reports.report,
+        *(reports.report, reports.enormous),
     ],
 )
+
+
+@ALL
 def test_jenkins_accepts_every_report(make: Callable[[], Report]) -> None:
     root = parsed(make())
     assert root.tag == "testsuites"
@@ -58,8 +73,36 @@ def test_jenkins_accepts_every_report(make: Callable[[], Report]) -> None:
         attributes, children = JENKINS[element.tag]
         assert set(element.keys()) <= attributes
         assert {each.tag for each in element} <= children
-        if element.tag == "testsuite":
-            assert {"name", "tests", "failures", "errors"} <= set(element.keys())
+        assert REQUIRED.get(element.tag, set()) <= set(element.keys())
+        assert TIME.fullmatch(element.get("time", "0"))
+
+
+@ALL
+def test_gitlab_reads_every_test_once_and_one_result_of_it(make: Callable[[], Report]) -> None:
+    """It names a test by suite, class and name, and takes one result: of two, one would be lost."""
+    written = junit_report(make())
+    assert len(written.encode()) < 30_000_000  # GitLab reads no more of a job
+    seen = set()
+    for suite in ET.fromstring(written):  # noqa: S314 - our own output
+        tests = list(suite.iter("testcase"))
+        for test in tests:
+            name = (suite.get("name"), test.get("classname"), test.get("name"))
+            assert all(name)
+            assert name not in seen
+            seen.add(name)
+            assert sum(each.tag in RESULTS for each in test) <= 1
+        counted = {
+            "tests": len(tests),
+            "failures": len(list(suite.iter("failure"))),
+            "errors": len(list(suite.iter("error"))),
+            "skipped": len(list(suite.iter("skipped"))),
+        }
+        assert {name: int(str(suite.get(name))) for name in counted} == counted
+
+
+def test_a_run_with_nothing_to_measure_is_green() -> None:
+    nothing = reports.report(exit_code=ExitCode.DONE)
+    assert outcomes(nothing) == {"llmops/run": "green"}
 
 
 def test_a_failing_verdict_blames_its_findings_and_the_lost_cases() -> None:
