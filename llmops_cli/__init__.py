@@ -1,8 +1,8 @@
 """The release gate for prompts.
 
-The public Python API, loaded when it is used: `load_prompt` for applications, `load_project` and
-`evaluate` for notebooks and tests, `compare` and `decide` for rows of one's own. Everything else
-is internal.
+The public Python API, loaded when it is used: `load_prompt` for applications; `load_project`,
+`evaluate` and `frame`, a run file as a pandas table, for notebooks and tests; `compare` and
+`decide` for rows of one's own. Everything else is internal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_cli.flows.evaluate import Wishes, evaluate
+    from llmops_cli.flows.frame import frame
     from llmops_cli.flows.workspace import open_project as load_project
     from llmops_cli.gate.compare import compare
     from llmops_cli.gate.decide import decide
@@ -24,6 +25,7 @@ __all__ = [
     "compare",
     "decide",
     "evaluate",
+    "frame",
     "load_project",
     "load_prompt",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 _HOMES = {
     "Wishes": ("llmops_cli.flows.evaluate", "Wishes"),
     "evaluate": ("llmops_cli.flows.evaluate", "evaluate"),
+    "frame": ("llmops_cli.flows.frame", "frame"),
     "load_project": ("llmops_cli.flows.workspace", "open_project"),
     "compare": ("llmops_cli.gate.compare", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),

@@ -10,6 +10,7 @@ import typer
 from llmops_cli.cli.options import (
     AsJson,
     Commit,
+    Csv,
     DryRun,
     Evalsets,
     GitHub,
@@ -19,6 +20,7 @@ from llmops_cli.cli.options import (
     MaxCalls,
     MaxCost,
     Offline,
+    Parquet,
     Reuse,
     Strict,
     Verbose,
@@ -94,7 +96,11 @@ def evaluate(
     ] = False,
     base: Annotated[
         str | None,
-        typer.Option(metavar="REV", help="Read policy and trust list at this git revision."),
+        typer.Option(
+            metavar="REV",
+            help="Read policy and trust list at this git revision; what nothing runs of yet is "
+            "compared with the prompt there.",
+        ),
     ] = None,
     strict: Strict = False,
     dry_run: DryRun = False,
@@ -117,6 +123,8 @@ def evaluate(
     junit: Junit = None,
     markdown: Markdown = None,
     html: Html = None,
+    csv: Csv = None,
+    parquet: Parquet = None,
     github: GitHub = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -129,6 +137,7 @@ def evaluate(
     from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
     from llmops_cli.cli.pages import page_at
+    from llmops_cli.cli.tables import tables_at
     from llmops_cli.engine.budget import Budget
     from llmops_cli.flows import evaluate as flow
     from llmops_cli.flows.contest import Selection
@@ -155,7 +164,7 @@ def evaluate(
         budget=Budget(calls=max_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds),
         out=out,
         reuse=reuse or (),
-        cases_to=page_at(html),
+        cases_to=[*page_at(html), *tables_at(csv, parquet)],
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
     runner = Actions(start=context.obj, wanted=github)

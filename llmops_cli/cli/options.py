@@ -36,6 +36,13 @@ Markdown = Annotated[
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with every case.")
 ]
+Csv = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write every draw of every case as CSV.")
+]
+Parquet = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The same as Parquet (the extra `parquet` writes it)."),
+]
 Commit = Annotated[
     bool, typer.Option("--commit", help="Commit to git what is written under .llmops/.")
 ]

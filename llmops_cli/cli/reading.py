@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Html, Junit, Markdown, Verbose
+from llmops_cli.cli.options import AsJson, Csv, Html, Junit, Markdown, Parquet, Verbose
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,8 @@ def report(
     junit: Junit = None,
     markdown: Markdown = None,
     html: Html = None,
+    csv: Csv = None,
+    parquet: Parquet = None,
     opened: Annotated[
         bool, typer.Option("--open", help="Write the page and open it in a browser.")
     ] = False,
@@ -32,8 +34,8 @@ def report(
 ) -> int:
     """Show the report of the last run, or of a run file, in any form. Measures nothing.
 
-    Exits as the run did. Of the last run, the page holds the cases that its report shows; of a
-    run file, every case.
+    Exits as the run did. Of the last run, page and tables hold the cases that its report shows;
+    of a run file, every case.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.files.project import find_root
@@ -50,4 +52,10 @@ def report(
         write_kept_page(page, found, file)
         if opened and not open_page(page):
             output.say(f"page  {page}")
+    if csv is not None or parquet is not None:
+        from llmops_cli.cli.tables import write_kept_tables
+
+        remark = write_kept_tables(found, file, csv=csv, parquet=parquet)
+        if remark is not None:
+            output.say(f"table  {remark}")
     return found.exit_code

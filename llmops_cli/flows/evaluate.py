@@ -52,7 +52,7 @@ class Wishes:
     out: Path | None = None
     reuse: Sequence[Path] = ()
     """Run files whose answers and scores are taken over first."""
-    cases_to: TakeCases | None = None
+    cases_to: Sequence[TakeCases] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,8 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     keep_report(workspace.root, made, redact=redact)
     if wishes.out is not None:
         write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)
-    if wishes.cases_to is not None:
-        wishes.cases_to(made, records_of(run), redact)
+    for take in wishes.cases_to:
+        take(made, records_of(run), redact)
     return Evaluated(plan=needs, report=made, run=run)
 
 

@@ -20,7 +20,14 @@ from llmops_cli.core.result import Completion, Failure, Score
 from llmops_cli.core.row import Metric
 from llmops_cli.core.run import Manifest, RunArm, RunCase, RunEvalset
 from llmops_cli.flows.pairing import gone
-from llmops_cli.flows.records import GONE, Mark, draw_record, in_turn, marks
+from llmops_cli.flows.records import (
+    GONE,
+    Mark,
+    draw_record,
+    in_turn,
+    marks,
+    records_of_report,
+)
 from llmops_cli.flows.reporting import changes
 from llmops_cli.flows.rows import UNMADE, MeasuredDraw
 from llmops_cli.flows.runs import report_of
@@ -43,6 +50,16 @@ def filed(file: Path) -> Iterator[tuple[Report, CaseRecords]]:
         evalsets = [_Filed(index, run.manifest, report, at) for at in range(count)]
         marked = [mark for each in evalsets for mark in each.marks()]
         yield report, CaseRecords(len(marked), _records(evalsets, marked))
+
+
+@contextmanager
+def kept(report: Report, file: Path | None) -> Iterator[CaseRecords]:
+    """The cases of a run that is over: of a run file every one, else those that `report` shows."""
+    if file is None or file.suffix == ".json":
+        yield records_of_report(report)
+        return
+    with filed(file) as (_, records):
+        yield records
 
 
 def _records(evalsets: Sequence[_Filed], marked: Sequence[Mark]) -> Iterator[CaseRecord]:

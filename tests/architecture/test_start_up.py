@@ -62,6 +62,18 @@ def test_an_all_cached_run_imports_no_sdk_and_nothing_heavy(tmp_path: Path) -> N
     assert "scipy.stats" not in found
 
 
+def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
+    tmp_path: Path,
+) -> None:
+    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    imported(tmp_path, "eval", "--junit", "j.xml", "--markdown", "m.md", "--out", "run.jsonl")
+    plain = imported(tmp_path, "report", "run.jsonl", "--html", "page.html")
+    table = imported(tmp_path, "report", "run.jsonl", "--csv", "run.csv")
+    assert packages(plain) & {"pandas", "pyarrow"} == set()
+    assert "pandas" in packages(table)
+    assert "pyarrow.parquet" not in table
+
+
 def test_a_run_of_the_embedded_model_imports_no_sdk(tmp_path: Path) -> None:
     a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
     found = imported(tmp_path, "eval")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 
 from tests.hostile import HOSTILE
@@ -57,11 +58,12 @@ def project_on(root: Path, url: str) -> Project:
 
 
 OUT = "--junit junit.xml --markdown page.md --out run.jsonl"
+AGAIN = "--junit again.xml --markdown again.md --csv run.csv --parquet run.parquet"
 COMMANDS = (
     f"eval --verbose {OUT}",
     "eval --json --offline --out run.jsonl.gz",
     "report --verbose",
-    "report run.jsonl --json --junit again.xml --markdown again.md",
+    f"report run.jsonl --json {AGAIN}",
     "release support",
     "measure support@v2 --verbose --markdown measured.md",
     "promote support@v2 --override -m why",
@@ -152,6 +154,22 @@ def test_machine_output_and_run_files_hold_the_answers_as_they_were(
     for line in (project.root / "run.jsonl").read_bytes().splitlines():
         json.loads(line)
         assert line.isascii()
+
+
+def test_tables_hold_the_answers_as_they_were_and_no_formula(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    project, _ = ran
+    whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
+    parquet = pd.read_parquet(project.root / "run.parquet")
+    csv = pd.read_csv(project.root / "run.csv", dtype="str", keep_default_na=False)
+    for table, expected in (
+        (parquet, whole),
+        (csv, [text.replace("\0", "\\x00") for text in whole]),
+    ):
+        answers = table[table["arm"] == "candidate"].sort_values("case")["text"]
+        assert [text.removeprefix("'") for text in answers] == expected
+    assert not csv["text"].str.match(r"[=+\-@|%\t\r]").any()
 
 
 def test_what_was_stored_is_read_again_without_a_call(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 import pytest
 
 from tests.e2e.test_exit_codes import PROVIDER, plug_in
@@ -115,6 +116,9 @@ def places(root: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(root)), content
             if content.startswith(b"\x1f\x8b"):
                 yield f"{path.relative_to(root)} unpacked", gzip.decompress(content)
+            if path.suffix == ".parquet":
+                cells = pd.read_parquet(path).to_numpy().ravel()
+                yield f"{path.relative_to(root)} unpacked", "\n".join(map(str, cells)).encode()
 
 
 def leaks(roots: list[Path], said: Mapping[str, Ran]) -> list[tuple[str, str]]:
@@ -135,8 +139,8 @@ COMMANDS = (
     "models",
     "render support",
     "eval --dry-run",
-    "eval --out run.jsonl --junit junit.xml --markdown page.md --verbose",
-    "eval --json --out run.jsonl.gz",
+    "eval --out run.jsonl --junit junit.xml --markdown page.md --verbose --csv run.csv",
+    "eval --json --out run.jsonl.gz --parquet run.parquet",
     "eval --model second",
     "compare tiny second --verbose",
     "release support",
@@ -151,7 +155,7 @@ AFTER_A_CHANGE = (
     "measure support@v2",
     "promote support@v2 --override -m second",
     "report --verbose --junit report.xml",
-    "report run.jsonl --json",
+    "report run.jsonl --json --csv kept.csv --parquet kept.parquet",
     "history support",
     "history support --json",
     "diff support@v1 support@v2",
@@ -183,6 +187,7 @@ def test_no_key_is_in_any_artefact_of_any_command(tmp_path: Path) -> None:
     assert (tmp_path / "project/bundle.json").exists()
     assert any("[redacted]" in content.decode("utf-8", "replace")
                for name, content in places(tmp_path) if name.endswith(".sqlite3"))  # fmt: skip
+    assert pd.read_parquet(tmp_path / "project/kept.parquet")["text"].str.contains("redacted").all()
     assert leaks([tmp_path], said) == []
 
 
