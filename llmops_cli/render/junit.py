@@ -140,6 +140,7 @@ def _error(message: str) -> Error:
 def _test(where: str, name: str, result: Result | None) -> TestCase:
     test = TestCase(_attribute(name), _attribute(where))
     if result is not None:
+        result.text = result.message  # GitLab shows the content, Jenkins the attribute
         test.result = [result]
     return test
 
