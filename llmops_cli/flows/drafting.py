@@ -88,11 +88,8 @@ def _answers(workspace: Workspace, found: Found) -> dict[str, list[Unlabelled]]:
 def _of(pairing: Pairing, arm: Arm) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
     cases = pairing.round.cases
     for positions in chunks(range(len(cases))):
-        draws = arm.draws(positions)
-        held = arm.results.completions(map(arm.key, draws))
-        for at in draws:
-            completion = held.get(arm.key(at))
-            if completion is None or completion.text is None or completion.tool_calls:
+        for at, completion in arm.completions(arm.draws(positions)).items():
+            if completion.text is None or completion.tool_calls:
                 continue
             case = cases[at.case]
             contexts = case.contexts if completion.contexts is None else completion.contexts

@@ -94,7 +94,7 @@ def test_no_answer_is_both_an_example_of_the_judge_and_a_label() -> None:
     assert [each["id"] for each in labels if f"as in {each['id']}\\" in prompt] == []
 
 
-def test_a_judge_that_was_found_unfit_keeps_the_example_from_running_where_it_gates(
+def test_the_example_runs_drafts_and_is_refused_where_its_unfit_judge_gates(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns(".llmops"))
@@ -102,6 +102,11 @@ def test_a_judge_that_was_found_unfit_keeps_the_example_from_running_where_it_ga
     path = str(shop.root / "labels" / "answers.jsonl")
     shop.ok("calibrate", "truthful", "--labels", path)
     shop.ok("eval")
+    shop.ok("calibrate", "truthful", "--draft", str(shop.root / "draft.jsonl"), "--answers", "7")
+    drafted = [json.loads(line) for line in (shop.root / "draft.jsonl").read_text().splitlines()]
+    texts = {each["case"]: each["output"] for each in lines("labels/answers.jsonl")}
+    assert [each["output"] for each in drafted] == [texts[each["case"]] for each in drafted]
+    assert len(drafted) == 7
     evalset = (shop.root / "evalsets/chat.yaml").read_text()
     shop.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))
     ran = shop.run("eval")
