@@ -33,6 +33,8 @@ class Seen:
 
     requests: list[str] = field(default_factory=list)
     """Addresses that it asked for, its own file left out."""
+    refused: list[str] = field(default_factory=list)
+    """Those of them that its own policy refused."""
     logged: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
 
@@ -68,14 +70,19 @@ def opened(
         if not request.url.startswith(file.as_uri()):
             seen.requests.append(request.url)
 
-    def refused(dialog: Dialog) -> None:
+    def failed(request: Request) -> None:
+        if "csp" in (request.failure or ""):
+            seen.refused.append(request.url)
+
+    def dismissed(dialog: Dialog) -> None:
         seen.dialogs.append(dialog.message)
         dialog.dismiss()
 
     try:
         page = context.new_page()
         page.on("request", asked)
-        page.on("dialog", refused)
+        page.on("requestfailed", failed)
+        page.on("dialog", dismissed)
         page.on("console", lambda message: seen.logged.append(message.text))
         page.on("pageerror", lambda error: seen.logged.append(str(error)))
         page.goto(file.as_uri() + address)

@@ -61,6 +61,7 @@ class CaseBook:
         self._room = room or Room()
         self._index: list[Json] = []
         self._sets, self._tags, self._scorers = Names(), Names(), Names()
+        self._known: dict[str, str] = {}
         self.total = 0
 
     @property
@@ -99,8 +100,8 @@ class CaseBook:
         }
 
     def _record(self, record: CaseRecord) -> Json:
-        prompt, evalset = self._name(record.prompt), self._name(record.evalset)
-        tags = [self._name(tag) for tag in record.tags]
+        prompt, evalset = self._often(record.prompt), self._often(record.evalset)
+        tags = [self._often(tag) for tag in record.tags]
         case = self._name(record.case)
         self._index.append(
             [
@@ -109,7 +110,7 @@ class CaseBook:
                 record.change,
                 _flags(record),
                 [self._tags.number(tag) for tag in tags],
-                [self._scorers.number(self._name(label)) for label in _failing(record)],
+                [self._scorers.number(self._often(label)) for label in _failing(record)],
             ]
         )
         inputs: list[Json] = [
@@ -152,10 +153,15 @@ class CaseBook:
     def _score(self, score: ShownScore) -> Json:
         value = None if score.value is None else f"{score.value:.4g}"
         reason = self._text(score.reason) if score.reason else None
-        return [self._name(score.label), value, score.passed, reason, score.advisory]
+        return [self._often(score.label), value, score.passed, reason, score.advisory]
 
     def _name(self, text: str) -> str:
         return self._ink.line(text, NAME)
+
+    def _often(self, name: str) -> str:
+        """A name that many cases share."""
+        known = self._known.get(name)
+        return self._known.setdefault(name, self._name(name)) if known is None else known
 
     def _value(self, value: Json) -> Json:
         return self._text(phrases.plain(value))

@@ -24,7 +24,9 @@ def word_diff(before: str, after: str) -> list[str] | None:
     pieces: list[list[str]] = [["", "", ""]]
     for kind, gone, new in _runs(ours, theirs):
         if kind == "equal" and not (gone.isspace() and pieces[-1][1] + pieces[-1][2]):
-            pieces.append([gone, "", ""])
+            if any(pieces[-1]):
+                pieces.append(["", "", ""])
+            pieces[-1][0] = gone
         else:
             pieces[-1][1] += gone
             pieces[-1][2] += gone if kind == "equal" else new

@@ -49,11 +49,15 @@
 
   // Texts are made searchable while nobody waits.
   function prepare(at = 0) {
-    const idle = window.requestIdleCallback ?? ((act) => setTimeout(act, 20));
-    idle(() => {
-      const end = Math.min(at + 50, cases.length);
-      for (let one = at; one < end; one += 1) haystacks[one] ??= words(cases[one]);
-      if (end < cases.length) prepare(end);
+    const idle = window.requestIdleCallback ?? ((act) => setTimeout(() => act({ timeRemaining: () => 0 }), 20));
+    idle((left) => {
+      let next = at;
+      do {
+        const end = Math.min(next + 20, cases.length);
+        for (; next < end; next += 1) haystacks[next] ??= words(cases[next]);
+      } while (next < cases.length && left.timeRemaining() > 4);
+      if (next < cases.length) prepare(next);
+      else performance.mark("searchable");
     });
   }
 
@@ -400,4 +404,5 @@
   follow(true);
   prepare();
   document.documentElement.dataset.ready = "yes";
+  performance.mark("usable");
 })();

@@ -20,7 +20,7 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import PromptReport, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import phrases
-from llmops_cli.render.html import parts
+from llmops_cli.render.html import parts, tables
 from llmops_cli.render.html.cases import CaseBook, Room
 from llmops_cli.render.html.ink import Ink, joined
 from llmops_cli.render.machine import json_report
@@ -28,6 +28,8 @@ from llmops_cli.render.machine import json_report
 STATIC_CASES = 20
 """Cases in the table for browsers without script."""
 _EXCERPT = 300
+FEW = 5
+"""Passing prompts that are listed one by one."""
 
 
 def html_report(
@@ -42,6 +44,7 @@ def html_report(
     yield _body(ink, report, prompts)
     yield from book.blocks(records)
     yield _scripted(script)
+    yield _end(ink, report)
 
 
 def _asset(name: str) -> str:
@@ -73,7 +76,7 @@ def _head(ink: Ink, title: str, style: str, script: str) -> Markup:
 
 
 def _scripted(script: str) -> Markup:
-    return Markup("<script>{}</script>\n</body>\n</html>\n").format(
+    return Markup("<script>{}</script>\n").format(
         Markup(script)  # noqa: S704 - a file of this package
     )
 
@@ -101,25 +104,33 @@ def _count(prompts: list[PromptReport]) -> str:
 
 
 def _body(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
-    single = len(prompts) == 1
-    sections = [
-        _prompt(
-            ink, each, at, single=single, opened=at == 0 and each.verdict.decision.value != "PASS"
-        )
-        for at, each in enumerate(prompts)
-    ]
     return ink.fill(
         '<body>\n<a class="skip" href="#cases">Skip to the cases</a>\n'
-        "<header>{top}{warnings}</header>\n<main>\n{sections}\n{cases}\n{rest}\n</main>\n"
-        "<footer>llmops {version} · {digest}</footer>\n",
+        "<header>{top}{warnings}</header>\n<main>\n{sections}\n{cases}\n",
         top=_top(ink, report, prompts),
         warnings=parts.items(ink, phrases.warnings(report), "warnings"),
-        sections=joined(sections),
+        sections=_prompts(ink, prompts),
         cases=_cases(ink, report),
-        rest=_rest(ink, report),
-        version=report.llmops,
-        digest=_name_of(report),
     )
+
+
+def _prompts(ink: Ink, prompts: list[PromptReport]) -> Markup:
+    """Every prompt's reasons, worst first; many that pass are folded away together."""
+    single = len(prompts) == 1
+    sections = [
+        _prompt(ink, each, at, single=single, opened=at == 0) for at, each in enumerate(prompts)
+    ]
+    passing = sum(each.verdict.decision is Decision.PASS for each in prompts)
+    if passing <= FEW or passing == len(prompts):
+        return joined(sections)
+    folded = ink.fill(
+        '<details class="passing"><summary><h2>{badge} {count} prompts pass the gate</h2>'
+        "</summary>{each}</details>",
+        badge=parts.badge(ink, Decision.PASS),
+        count=passing,
+        each=joined(sections[-passing:]),
+    )
+    return joined([*sections[:-passing], folded])
 
 
 def _name_of(report: Report) -> str:
@@ -161,7 +172,7 @@ def _prompt(ink: Ink, prompt: PromptReport, at: int, *, single: bool, opened: bo
         *(
             part(ink, each)
             for each in prompt.evalsets
-            for part in (parts.metrics, parts.slices, parts.effort)
+            for part in (tables.metrics, tables.slices, tables.effort)
         ),
     ]
     inner = ink.fill(
@@ -233,7 +244,7 @@ def _static_cases(ink: Ink, report: Report) -> Markup:
         "<p>Every case can be searched and compared here where scripts may run; "
         "these are the worst {count}.</p>{table}",
         count=len(rows),
-        table=parts.table(ink, "The worst cases", heads, rows),
+        table=tables.table(ink, "The worst cases", heads, rows),
     )
 
 
@@ -241,12 +252,15 @@ def _excerpt(ink: Ink, text: str) -> str:
     return ink.line(text, _EXCERPT)
 
 
-def _rest(ink: Ink, report: Report) -> Markup:
-    """What it cost, what to know, where it came from."""
+def _end(ink: Ink, report: Report) -> Markup:
+    """What it cost, what to know, where it came from: after the cases, so that nothing moves."""
     return ink.fill(
-        '<section aria-labelledby="about"><h2 id="about">About this run</h2>'
-        "<p>{spending}</p>{roles}{notes}</section>",
+        '<section id="about-run" aria-labelledby="about"><h2 id="about">About this run</h2>'
+        "<p>{spending}</p>{roles}{notes}</section>\n</main>\n"
+        "<footer>llmops {version} · report {digest}</footer>\n</body>\n</html>\n",
         spending=phrases.spending(report),
-        roles=parts.roles(ink, report),
+        roles=tables.roles(ink, report),
         notes=parts.items(ink, report.notes, "notes"),
+        version=report.llmops,
+        digest=_name_of(report),
     )

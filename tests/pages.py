@@ -1,0 +1,67 @@
+"""Pages of the report to open in a browser, and records of cases to put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.report import Change, Report, ShownScore
+from llmops_cli.flows.records import records_of_report
+from llmops_cli.render.html.cases import Room
+from llmops_cli.render.html.page import html_report
+
+KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}
+
+
+def arm(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> ArmRecord:
+    """Draws with one score each, that of `label`."""
+    right = passed is not None and passed >= 0.5
+    score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
+    draws = (DrawRecord(text=text, scores=(score,)) for text in texts)
+    return ArmRecord(passed=passed, draws=tuple(draws))
+
+
+def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
+    """A case whose answer before and after says little."""
+    before, after = KIND.get(change or "", (1.0, 1.0))
+    parts: dict[str, Any] = {
+        "inputs": {"question": f"What about {case}?"},
+        "expected": "fine",
+        "baseline": arm("All is fine with it.", passed=before),
+        "candidate": arm("All is well with it.", passed=after),
+        "critical": change == "critical",
+    }
+    return CaseRecord(
+        prompt="intent", evalset="banking77", case=case, change=change, **parts | more
+    )
+
+
+def mixed(count: int) -> Iterator[CaseRecord]:
+    """One critical, a tenth lost, one gained, one unmeasured; the others pass."""
+    failed = ArmRecord(passed=None, draws=(DrawRecord(failure="the server was down"),))
+    yield record("critical-0", "critical", tags=("fraud",))
+    for at in range(count // 10):
+        yield record(f"lost-{at}", "lost", tags=("card",))
+    yield record("unmeasured-0", "unmeasured", candidate=failed)
+    yield record("gained-0", "gained", tags=("cash",))
+    for at in range(count - count // 10 - 3):
+        yield record(f"passing-{at}")
+
+
+def page(
+    path: Path,
+    report: Report,
+    records: Iterable[CaseRecord] | None = None,
+    *,
+    secrets: Iterable[str] = (),
+    room: Room | None = None,
+) -> Path:
+    """Writes the page of `report` with `records`, or with the cases that it shows."""
+    every = None if records is None else list(records)
+    taken = records_of_report(report) if every is None else CaseRecords(len(every), iter(every))
+    pieces = html_report(report, taken, redact=Redactor(secrets), room=room)
+    path.write_text("".join(pieces), encoding="utf-8")
+    return path
