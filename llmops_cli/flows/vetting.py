@@ -6,9 +6,7 @@ Code of a pull request must not run because the pull request says so. The decisi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from shutil import which
 
 from llmops_cli.core.digest import Json
@@ -17,13 +15,14 @@ from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.trust import CiContext, ci_context, may_run, may_run_code, may_run_command
+from llmops_cli.flows.event import github_event
 from llmops_cli.flows.scoring import Scorers
 from llmops_cli.gate.comparison import PASS_METRIC
 
 
 def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
     """The CI job this is, if any. Raises `Refused` where nothing at all may run in it."""
-    ci = ci_context(environ, _event(environ))
+    ci = ci_context(environ, github_event(environ))
     why = may_run(ci, replaying=replaying)
     if why is not None:
         raise Refused(why)
@@ -96,18 +95,6 @@ def vet_metrics(scorers: Scorers, policy: Policy) -> None:
     for rule in policy.rules:
         if isinstance(rule, (NoWorse, Anchor, Floor)) and rule.metric not in known:
             raise UnknownName("metric", rule.metric, known)
-
-
-def _event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
-    """GitHub's event payload; None where there is none that can be read."""
-    path = environ.get("GITHUB_EVENT_PATH")
-    if not path:
-        return None
-    try:
-        event = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def _listed(value: Json) -> Sequence[Json]:
