@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -158,6 +160,29 @@ def test_a_budget_ends_it_and_the_next_run_goes_on(project: Project, judge: Judg
     assert len(judge.bodies) == 50
     assert calibrate(project).code == 0
     assert len(judge.bodies) == 240
+
+
+def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
+    project: Project, judge: Judge
+) -> None:
+    with FaultServer(reply=judge, then=answer(delay=0.3)) as slow:
+        project.models["judge"]["base_url"] = slow.url
+        project.llmops_yaml()
+        process = project.start("calibrate", "tone", "--labels", "labels.jsonl")
+        while slow.requests < 20:
+            assert process.running
+            time.sleep(0.02)
+        process.send(signal.SIGINT)
+        ran = process.ended()
+    assert (ran.code, kept(project)) == (130, [])
+    assert "run the same command again, everything that was read is kept" in ran.text
+    answered = len(judge.bodies)
+    assert 20 <= answered < 240
+
+    project.models["judge"]["base_url"] = project.url
+    project.llmops_yaml()
+    assert found(calibrate(project, "--json"))["standing"] == "GATE"
+    assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
 
 def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
