@@ -6,7 +6,6 @@ the network for or opens as a dialog is kept, so that a test can say that there 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Dialog, Page, Request, sync_playwright
+
+from tests.conftest import CHROMIUM
 
 FLAGS = (
     "--no-sandbox",
@@ -39,19 +40,12 @@ class Seen:
     dialogs: list[str] = field(default_factory=list)
 
 
-def chromium() -> str:
-    """The program; says what to install where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found, "no chromium here: apt-get install chromium"
-    return found
-
-
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A browser with a profile of its own, gone afterwards."""
+    assert CHROMIUM, "no Chromium here: apt-get install chromium"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         try:
             yield running
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,18 @@ import pytest
 
 VLLM = os.environ.get("LLMOPS_TEST_VLLM")
 """A real `vllm`, for tests/vllm."""
-collect_ignore = [] if VLLM else ["vllm"]
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+"""A real browser, for tests/e2e/test_page.py."""
+collect_ignore = [*([] if VLLM else ["vllm"]), *([] if CHROMIUM else ["e2e/test_page.py"])]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was left out is said."""
     if VLLM is None:
         terminalreporter.write_line("tests/vllm not run: LLMOPS_TEST_VLLM names no vllm (.ci/run)")
+    if CHROMIUM is None:
+        terminalreporter.write_line("tests/e2e/test_page.py not run: no Chromium here (.ci/run)")
 
 
 KEEP = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT"}

@@ -57,7 +57,7 @@ def project_on(root: Path, url: str) -> Project:
     return project
 
 
-OUT = "--junit junit.xml --markdown page.md --out run.jsonl"
+OUT = "--junit junit.xml --markdown page.md --html page.html --out run.jsonl"
 AGAIN = "--junit again.xml --markdown again.md --csv run.csv --parquet run.parquet"
 COMMANDS = (
     f"eval --verbose {OUT}",
@@ -130,6 +130,18 @@ def test_every_page_in_markdown_is_free_of_markup_and_mentions(
         prose = outside_code(page)
         for dangerous in ("<script", "@team", "](https://", "![", "https://evil"):
             assert dangerous not in prose, name
+
+
+def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(
+    ran: tuple[Project, Mapping[str, Ran]],
+) -> None:
+    project, _ = ran
+    page = (project.root / "page.html").read_bytes().decode("utf-8")
+    assert OBEYED.findall(page) == []
+    tags = {name.lower() for name in re.findall(r"<([a-zA-Z!][\w-]*)", page)}
+    assert tags & {"img", "iframe", "link", "object", "base", "form", "!--"} == set()
+    assert page.count("<script>") == 1
+    assert page.count("<script") == page.count("</script>") == 3
 
 
 def test_junit_can_be_read_and_holds_no_control(ran: tuple[Project, Mapping[str, Ran]]) -> None:

@@ -172,7 +172,7 @@ def _prompt(ink: Ink, prompt: PromptReport, at: int, *, single: bool, opened: bo
         *(
             part(ink, each)
             for each in prompt.evalsets
-            for part in (tables.metrics, tables.slices, tables.effort)
+            for part in (tables.metrics, tables.slices, tables.judges, tables.effort)
         ),
     ]
     inner = ink.fill(

@@ -46,7 +46,7 @@ def metrics(ink: Ink, evalset: EvalsetReport) -> Markup:
     shown = {"label", "gated", "candidate", "baseline", "candidate_n", "baseline_n"}
     more = _further(evalset.metrics, shown)
     rows = []
-    for each in evalset.metrics:
+    for each in (one for _, half in phrases.halves(evalset.metrics) for one in half):
         cells = [
             phrases.percent(each.baseline),
             phrases.percent(each.candidate),
@@ -94,6 +94,27 @@ def slices(ink: Ink, evalset: EvalsetReport) -> Markup:
     return table(ink, f"By tag on {evalset.evalset}", heads, rows, kinds) if rows else Markup()
 
 
+def judges(ink: Ink, evalset: EvalsetReport) -> Markup:
+    """What is known about the judges that gate."""
+    rows = [
+        ink.fill(
+            '<tr><th scope="row">{label}</th><td>{standing}</td><td class="number">{j}</td>'
+            '<td class="number">{interval}</td><td class="number">{labelled}</td></tr>',
+            label=each.label,
+            standing=each.standing,
+            j="–" if each.j is None else f"{each.j:.2f}",
+            interval="–"
+            if each.j_lower is None or each.j_upper is None
+            else f"{each.j_lower:.2f} to {each.j_upper:.2f}",
+            labelled=f"{each.labelled:,}",
+        )
+        for each in evalset.judges
+    ]
+    heads = ("Judge", "Standing", "J", "90 % interval", "Labels")
+    kinds = ("", "", *["number"] * 3)
+    return table(ink, f"Judges on {evalset.evalset}", heads, rows, kinds) if rows else Markup()
+
+
 def effort(ink: Ink, evalset: EvalsetReport) -> Markup:
     """What each arm was and what it took; fields that are new here get a row of their own."""
     both = [each for each in (evalset.baseline, evalset.candidate) if each is not None]
@@ -109,10 +130,13 @@ def effort(ink: Ink, evalset: EvalsetReport) -> Markup:
         ("Cost of all draws", lambda arm: phrases.money(arm.cost)),
         ("Latency, median", lambda arm: _seconds(arm.latency_p50)),
         ("Latency, 95th", lambda arm: _seconds(arm.latency_p95)),
+        ("First token, median", lambda arm: _seconds(arm.first_token_p50)),
+        ("First token, 95th", lambda arm: _seconds(arm.first_token_p95)),
     ]
     shown = {
         *("name", "target", "model", "planned", "measured", "called", "failures", "unscored"),
         *("input_tokens", "output_tokens", "cost", "latency_p50", "latency_p95", "served_models"),
+        *("first_token_p50", "first_token_p95"),
     }
     rows = [(label, [tell(arm) for arm in both]) for label, tell in known]
     rows += [
