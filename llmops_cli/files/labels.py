@@ -1,21 +1,14 @@
-"""Reads what people said about answers, and writes the answers that they are asked about.
+"""Reads what people said about answers.
 
 A row is an answer with its label: `output` and `label`, and what was asked, either as `case` (a
 case of the evalset) or as `inputs`, `expected` and `contexts` of its own; `arm` says whose answer
 it is. JSONL, CSV, YAML and Parquet, read as strictly as cases are. A row without a label yet is no
 mistake: it is counted.
-
-A draft in CSV is opened in spreadsheets, which run a cell that begins with `=`: such a cell gets
-an apostrophe before it, which is taken off again when the file is read.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -28,6 +21,7 @@ from llmops_cli.core.digest import Json, digest, digest_bytes, short
 from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.core.release import FileRef
 from llmops_cli.files.cases import CaseReader, Expectations
+from llmops_cli.files.drafts import bare, cell
 from llmops_cli.files.explain import Where, validated
 from llmops_cli.files.inputs import Schemas
 from llmops_cli.files.paths import MAX_CASES, Folder, Unreadable
@@ -46,8 +40,6 @@ VERDICTS: Mapping[str, bool] = {
     "false": False,
     "0": False,
 }
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-"""The beginning of a cell that a spreadsheet would run, apostrophes before it included."""
 
 Given: TypeAlias = bool | float
 """A verdict, or the score of a grade or class."""
@@ -285,78 +277,18 @@ def _unlike(written: WrittenLabel, case: Case) -> Iterator[str]:
 
 def _alike(one: Json, other: Json) -> bool:
     """Whether two values are the same, white space and the form of a cell apart."""
-    return one == other or _cell(one).split() == _cell(other).split()
+    return one == other or cell(one).split() == cell(other).split()
 
 
 def _unquoted(written: WrittenLabel) -> WrittenLabel:
     inputs = {
-        name: _bare(value) if isinstance(value, str) else value
+        name: bare(value) if isinstance(value, str) else value
         for name, value in written.inputs.items()
     }
-    expected = _bare(written.expected) if isinstance(written.expected, str) else written.expected
+    expected = bare(written.expected) if isinstance(written.expected, str) else written.expected
     names = {
-        name: _bare(value)
+        name: bare(value)
         for name in ("id", "case", "arm", "output")
         if (value := getattr(written, name)) is not None
     }
     return written.model_copy(update={"inputs": inputs, "expected": expected, **names})
-
-
-def _bare(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
-
-
-def _cell(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-# drafts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unlabelled:
-    """An answer to ask people about."""
-
-    id: str
-    case: Case
-    arm: str
-    output: str
-    contexts: tuple[str, ...]
-
-
-def draft(rows: Iterable[Unlabelled], *, table: bool) -> str:
-    """A file of labels to be filled in: CSV if `table`, else JSONL."""
-    plain = [_plain(each) for each in rows]
-    if not table:
-        return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in plain)
-    inputs = list(dict.fromkeys(name for each in plain for name in each["inputs"]))
-    head = ["id", "case", "arm", *(f"inputs.{name}" for name in inputs)]
-    head += ["expected", "contexts", "output", "label"]
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(head)
-    for each in plain:
-        values = {**each, **{f"inputs.{name}": value for name, value in each["inputs"].items()}}
-        writer.writerow([_quoted(_shown(values.get(name))) for name in head])
-    return written.getvalue()
-
-
-def _plain(row: Unlabelled) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "case": row.case.id,
-        "arm": row.arm,
-        "inputs": dict(row.case.inputs),
-        "expected": row.case.expected,
-        "contexts": list(row.contexts),
-        "output": row.output,
-        "label": "",
-    }
-
-
-def _shown(value: Json) -> str:
-    return "" if value is None or value == [] else _cell(value)
-
-
-def _quoted(cell: str) -> str:
-    return f"'{cell}" if FORMULA.match(cell) else cell

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused
-from llmops_cli.files.labels import Unlabelled, draft
+from llmops_cli.files.drafts import Unlabelled, draft
 from llmops_cli.flows.arm import Arm, chunks
 from llmops_cli.flows.chosen import Found, find
 from llmops_cli.flows.contest import Selection, contests

@@ -12,7 +12,8 @@ import pytest
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.files.labels import Labels, Unlabelled, Wanted, classes_of, draft, read_labels
+from llmops_cli.files.drafts import Unlabelled, draft
+from llmops_cli.files.labels import Labels, Wanted, classes_of, read_labels
 from llmops_cli.files.project import Project, load_project
 from llmops_cli.registry import catalogue
 from tests.hostile import HOSTILE
