@@ -1,6 +1,6 @@
 """Reads what another job wrote down about a run as what it may be: a stranger's work.
 
-A report is at most 5 MB, strict JSON, and what `llmops schema report` says, or it is none. That
+A report is at most 32 MB, strict JSON, and what `llmops schema report` says, or it is none. That
 makes it safe to render, not true: a fork's pull request can make its own job say PASS, which is
 why the required check is the job and not the comment.
 """
@@ -19,7 +19,7 @@ from llmops_cli.files.json import NotPlain, load_json
 from llmops_cli.flows.verify import Flaw
 from llmops_cli.render.report_schema import report_schema
 
-LARGEST = 5_000_000
+LARGEST = 32_000_000
 """Bytes."""
 FLAWS = 1_000
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.actions.hub import Hub
+from llmops_cli import __version__
+from tests.actions.hub import Hub, programs
 from tests.actions.runner import ROOT, Ran
+from tests.e2e.test_fail_open import wait_until_asked
 from tests.hostile import HOSTILE
-from tests.projects import a_project
-from tests.servers.faulty import FaultServer, echo
+from tests.projects import Process, a_project
+from tests.servers.faulty import FaultServer, answer, echo, hang
 from tests.servers.github import CommentServer
 from tests.shop import Shop, a_shop, git
 
@@ -278,3 +284,52 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
     for secret in (CANARY, "ghs_canary_of_the_job"):
         assert secret.encode() not in written
     assert b"[redacted]" in written
+
+
+def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
+    """GitHub's SIGINT goes to the shell of the step, and bash would not pass it on."""
+    (step,) = [each for each in STEPS if each["name"] == "Measure and decide"]
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    env = {
+        **os.environ,
+        "LLMOPS": str(programs(tmp_path / "programs") / "llmops"),
+        "PYTHONPATH": str(ROOT),
+        "FOLDER": str(folder),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        **dict.fromkeys(("PROMPTS", "ARGS", "BASE", "CHANGED", "ENVIRONMENT", "OFFLINE"), ""),
+    }
+    with FaultServer(*[answer()] * 5, then=hang()) as server:
+        project = a_project(tmp_path / "project", server.url, max_concurrency=3)
+        process = Process(["bash", "-e", "-o", "pipefail", "-c", step["run"]], project.root, env)
+        wait_until_asked(server, 8, process)
+        process.send(signal.SIGINT)
+        ran = process.ended()
+    assert ran.code == 130, ran.text
+    outputs = (tmp_path / "output").read_text()
+    assert re.search(r"^verdict<<.*\nINCOMPLETE\n", outputs, re.MULTILINE)
+    assert re.search(r"^exit-code<<.*\n130\n", outputs, re.MULTILINE)
+    assert (folder / "run.jsonl.gz").exists()
+
+
+def test_the_action_installs_the_checkout_that_it_came_with(tmp_path: Path) -> None:
+    """Into an environment of its own; what llmops needs is taken from this one."""
+    (step,) = [each for each in STEPS if each["name"] == "Install llmops"]
+    env = {
+        **os.environ,
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it as: no isolation
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PYTHON": sys.executable,
+        "VERSION": "",
+        "EXTRAS": "text,parquet",
+        "ACTION": str(ROOT),
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }
+    subprocess.run(["bash", "-e", "-o", "pipefail", "-c", step["run"]], env=env, check=True)
+    program = (tmp_path / "output").read_text().strip().removeprefix("llmops=")
+    assert program == f"{tmp_path}/llmops-python/bin/llmops"
+    said = subprocess.run([program, "--version"], env=env, capture_output=True, check=True).stdout
+    assert said.decode().strip() == f"llmops {__version__}"

@@ -1,0 +1,47 @@
+"""`fsck` without a base: the registry held against itself, as a hook before a commit does it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.shop import Shop, a_shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    shop = a_shop(tmp_path / "shop", "support")
+    shop.first()
+    return shop
+
+
+def test_a_registry_that_holds_is_said_to_with_and_without_git(shop: Shop) -> None:
+    said = "in all: 1 version, 1 piece of evidence, 1 event the registry holds"
+    assert shop.ok("fsck").text == said
+    shutil.rmtree(shop.root / ".git")
+    assert shop.ok("fsck").text == said
+
+
+def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None:
+    assert "the registry holds" in a_shop(tmp_path / "shop", "support").ok("fsck").out
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "log/production/support/000001.json",
+        "versions/support@v1/version.json",
+        "versions/support@v1/files/support.prompt.yml",
+        "evidence/support@v1/*.cases.jsonl",
+    ],
+)
+def test_a_byte_that_was_edited_is_found(shop: Shop, path: str) -> None:
+    (file,) = (shop.root / ".llmops").glob(path)
+    before, edited, after = file.read_bytes().rpartition(b"e")
+    file.write_bytes(before + edited.upper() + after)
+    ran = shop.run("fsck")
+    assert ran.code == 2
+    assert "the registry does NOT hold" in ran.out
+    assert "BROKEN" in ran.out
