@@ -106,6 +106,8 @@ class MetricSummary:
 
     label: str
     gated: bool
+    paired: bool = False
+    """Its values set the candidate's answers against the baseline's: ½ is alike."""
     candidate: float | None
     baseline: float | None
     candidate_n: int

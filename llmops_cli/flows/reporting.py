@@ -232,6 +232,7 @@ def _metrics(each: Pairing, columns: Comparison) -> Iterator[MetricSummary]:
         yield MetricSummary(
             label=label,
             gated=label == PASS_METRIC or not (scores.advisory or scores.paired),
+            paired=scores.paired,
             candidate=_mean(ours),
             baseline=_mean(theirs),
             candidate_n=int(np.count_nonzero(~np.isnan(ours))),

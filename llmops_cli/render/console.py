@@ -219,7 +219,7 @@ def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableTy
                 pen.line(f"  {'  ' * bool(part)}{each.label}"),
                 pen.line(phrases.percent(each.baseline)),
                 pen.line(phrases.percent(each.candidate)),
-                pen.line("" if each.gated else "advisory", "dim"),
+                pen.line(phrases.standing(each), "dim"),
             )
     return grid
 

@@ -81,6 +81,13 @@ def percent(share: float | None) -> str:
     return "–" if share is None else wording.percent(share)
 
 
+def standing(metric: MetricSummary) -> str:
+    """What a metric is to the gate, where it is not part of `pass`."""
+    if metric.gated:
+        return ""
+    return "side by side" if metric.paired else "advisory"
+
+
 def money(dollars: float | None) -> str:
     """`$0.0123`, `$12.30`; `unpriced` where a price or a usage is not known."""
     if dollars is None:

@@ -43,7 +43,7 @@ def table(
 
 def metrics(ink: Ink, evalset: EvalsetReport) -> Markup:
     """Every metric before and after; fields that are new here get a column of their own."""
-    shown = {"label", "gated", "candidate", "baseline", "candidate_n", "baseline_n"}
+    shown = {"label", "gated", "paired", "candidate", "baseline", "candidate_n", "baseline_n"}
     more = _further(evalset.metrics, shown)
     rows = []
     for each in (one for _, half in phrases.halves(evalset.metrics) for one in half):
@@ -60,7 +60,7 @@ def metrics(ink: Ink, evalset: EvalsetReport) -> Markup:
                 '<tr><th scope="row">{label}</th>{cells}<td>{role}</td></tr>',
                 label=each.label,
                 cells=joined([*numbers, *others], ""),
-                role="gates" if each.gated else "shown",
+                role=phrases.standing(each) or "gates",
             )
         )
     heads = ("Metric", "Before", "After", "Points", "Cases", *map(_named, more), "Role")
