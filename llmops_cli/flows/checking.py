@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_cli.core.case import Evalset
-from llmops_cli.core.errors import InvalidFiles, Problem
+from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
+from llmops_cli.core.policy import Anchor, Floor, NoWorse
 from llmops_cli.files.policy import policy_of
-from llmops_cli.files.project import Project, check_project, find_root
+from llmops_cli.files.project import PROJECT_FILE, Project, check_project, find_root
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.workspace import documents_of, options_check
+from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.sizing import what_it_can_show
 from llmops_cli.registry import catalogue
 
@@ -34,7 +36,7 @@ class Checked:
     cases: int
     evalsets: tuple[CheckedEvalset, ...]
     ungated: tuple[str, ...]
-    """Prompts that no evalset gates."""
+    """Prompts that no evalset gates or judges with."""
 
 
 def check_all(start: Path) -> Checked:
@@ -42,9 +44,10 @@ def check_all(start: Path) -> Checked:
     root = find_root(start)
     project, evalsets = check_project(root, catalogue(), check=options_check(root, environ={}))
     problems = [each for evalset in evalsets for each in _unrenderable(project, evalset)]
+    problems += [each for evalset in evalsets for each in _unknown_metrics(project, evalset)]
     if problems:
         raise InvalidFiles(problems)
-    gated = {prompt for evalset in evalsets for prompt in evalset.prompts}
+    used = {prompt for evalset in evalsets for prompt in (*evalset.prompts, *_judging(evalset))}
     return Checked(
         prompts=len(project.prompts),
         cases=sum(len(evalset.cases) for evalset in evalsets),
@@ -61,8 +64,35 @@ def check_all(start: Path) -> Checked:
             for evalset in evalsets
             for prompt in evalset.prompts
         ),
-        ungated=tuple(name for name in project.prompts if name not in gated),
+        ungated=tuple(name for name in project.prompts if name not in used),
     )
+
+
+def _judging(evalset: Evalset) -> Iterator[str]:
+    """The prompts of the project that its judges are asked with."""
+    for spec in (*evalset.scorers, *(each for case in evalset.cases for each in case.scorers)):
+        prompt = spec.options.get("prompt")
+        if isinstance(prompt, str):
+            yield prompt
+
+
+def _unknown_metrics(project: Project, evalset: Evalset) -> Iterator[Problem]:
+    """Rules of the project or of an environment for a metric that the evalset does not give."""
+    own = (spec for case in evalset.cases for spec in case.scorers)
+    known = {PASS_METRIC, *(spec.label for spec in (*evalset.scorers, *own))}
+    wanted = {
+        rule.metric
+        for environment in project.environments
+        for rule in policy_of(project.gate, evalset.gate, environment.gate).rules
+        if isinstance(rule, (NoWorse, Anchor, Floor))
+    }
+    for metric in sorted(each for each in wanted if each.partition(" (")[0] not in known):
+        yield Problem(
+            where=Location(path=PROJECT_FILE),
+            message=f"a rule asks for the metric {metric!r}, which the evalset "
+            f"'{evalset.name}' does not give",
+            hint=suggestion(metric, sorted(known)),
+        )
 
 
 def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:

@@ -62,3 +62,21 @@ def test_a_case_that_a_template_cannot_take_is_found(project: Project) -> None:
     with pytest.raises(InvalidFiles) as refused:
         check_all(project.root)
     assert len(refused.value.problems) >= 1
+
+
+def test_a_rule_for_a_metric_that_nothing_gives_is_found(project: Project) -> None:
+    project.settings["gate"] = {"rules": ["no_worse", {"floor": {"metric": "exakt", "min": 0.5}}]}
+    project.llmops_yaml()
+    with pytest.raises(InvalidFiles) as refused:
+        check_all(project.root)
+    (problem,) = refused.value.problems
+    assert str(problem).startswith("llmops.yaml: a rule asks for the metric 'exakt'")
+    assert "did you mean 'exact'?" in str(problem)
+
+
+def test_a_judges_prompt_needs_no_evalset(project: Project) -> None:
+    project.write("prompts/fair.prompt.yml", "model: tiny\nmessages: [{role: user, content: x}]\n")
+    project.evalset(
+        scorers=[{"exact": "{{ expected }}"}, {"rubric": {"criteria": "a", "prompt": "fair"}}]
+    )
+    assert check_all(project.root).ungated == ()
