@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from llmops_cli.core.report import Change, Report, ShownScore
 from llmops_cli.flows.records import records_of_report
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
+from tests import reports
 
 KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}
 
@@ -65,3 +67,18 @@ def page(
     pieces = html_report(report, taken, redact=Redactor(secrets), room=room)
     path.write_text("".join(pieces), encoding="utf-8")
     return path
+
+
+def many_prompts() -> tuple[Report, Iterator[CaseRecord]]:
+    """Sixty prompts of which two fail and one cannot be decided, with some cases of the worst."""
+    good, bad, open_ = (
+        each().prompts[0] for each in (reports.passing, reports.failing, reports.inconclusive)
+    )
+    names = ("billing/refunds", "billing/charges")
+    worst = [replace(bad, prompt=name, candidate=f"{name}@working") for name in names]
+    others = [
+        replace(good, prompt=f"team-{at % 7}/prompt-{at:02}", candidate=f"prompt-{at:02}@working")
+        for at in range(57)
+    ]
+    cases = (replace(each, prompt=names[0]) for each in mixed(200))
+    return reports.report(*others, *worst, open_), cases

@@ -177,7 +177,7 @@ def _prompt(ink: Ink, prompt: PromptReport, at: int, *, single: bool, opened: bo
     ]
     inner = ink.fill(
         '{figures}<div class="reasoning"><section><h3>Why</h3>{why}</section>'
-        "<section><h3>What to do</h3>{steps}{notes}</section></div>"
+        "<section>{steps}{notes}</section></div>"
         '<details class="more"><summary>Every rule, metric and arm</summary>{details}</details>',
         figures=parts.figures(ink, prompt),
         why=parts.why(ink, prompt),

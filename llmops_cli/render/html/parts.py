@@ -27,7 +27,7 @@ _NO_BASELINE = "has nothing to be compared with yet"
 _COMMAND = re.compile(
     r"^(?P<before>.*?: )?(?P<command>(?:git|llmops) [^:]+?)(?:   # (?P<after>.*))?$"
 )
-NAMED_CASES = 12
+NAMED_CASES = 6
 """Cases that a finding links to."""
 
 
@@ -169,7 +169,9 @@ def steps(ink: Ink, lines: Iterable[str]) -> Markup:
                 after=found["after"] or "",
             )
         )
-    return ink.fill('<ol class="steps">{items}</ol>', items=joined(items)) if items else Markup()
+    if not items:
+        return Markup()
+    return ink.fill('<h3>What to do</h3><ol class="steps">{items}</ol>', items=joined(items))
 
 
 def findings(ink: Ink, prompt: PromptReport) -> Markup:

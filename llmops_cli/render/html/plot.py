@@ -27,8 +27,8 @@ _LARGE = """<svg class="plot {kind}" role="img" aria-label="{told}" width="100%"
 <text x="{point}%" y="12" text-anchor="middle" class="strong">{difference}</text>
 <text x="{lower}%" dx="-9" y="45" text-anchor="end">{least}</text>
 <text x="{upper}%" dx="9" y="45">{most}</text>
-<text x="{margin}%" dx="3" y="80" text-anchor="end" class="quiet">margin {limit}</text>
-<text x="{zero}%" dx="10" y="80" class="quiet">0: as before</text>
+<text x="{margin}%" dx="-2" y="80" text-anchor="end" class="quiet">margin {limit}</text>
+<text x="{zero}%" dx="4" y="80" class="quiet">0: as before</text>
 </svg>"""
 _SMALL = """<svg class="plot small {kind}" role="img" aria-label="{told}" width="180" height="24">
 <rect class="zone" x="0" y="3" width="{margin}%" height="18"/>
@@ -37,7 +37,7 @@ _SMALL = """<svg class="plot small {kind}" role="img" aria-label="{told}" width=
 <line class="bar" x1="{lower}%" x2="{upper}%" y1="12" y2="12"/>
 <circle cx="{point}%" cy="12" r="4"/>
 </svg>"""
-_ROOM = 20.0
+_ROOM = 22.0
 """Per cent of the width on either side of a large drawing: room for its figures."""
 _EDGE = 4.0
 
