@@ -16,8 +16,9 @@ VLLM = os.environ.get("LLMOPS_TEST_VLLM")
 """A real `vllm`, for tests/vllm."""
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-"""A real browser, for tests/e2e/test_page.py."""
-collect_ignore = [*([] if VLLM else ["vllm"]), *([] if CHROMIUM else ["e2e/test_page.py"])]
+"""A real browser, for those tests that look through one."""
+BROWSED = ("e2e/test_page.py", "e2e/test_site_search.py")
+collect_ignore = [*([] if VLLM else ["vllm"]), *([] if CHROMIUM else BROWSED)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -25,7 +26,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if VLLM is None:
         terminalreporter.write_line("tests/vllm not run: LLMOPS_TEST_VLLM names no vllm (.ci/run)")
     if CHROMIUM is None:
-        terminalreporter.write_line("tests/e2e/test_page.py not run: no Chromium here (.ci/run)")
+        for name in BROWSED:
+            terminalreporter.write_line(f"tests/{name} not run: no Chromium here (.ci/run)")
 
 
 KEEP = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT"}

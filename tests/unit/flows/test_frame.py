@@ -165,7 +165,7 @@ def test_a_run_file_is_one_row_for_each_draw_of_each_arm(
     assert made["passed"].sum() == len(made) - 1
     assert made["score.exact"].sum() == len(made) - 1
     assert list(made["draw"].unique()) == [1, 2, 3]
-    not_in_a_file = ["latency", "cost", "failure"]
+    not_in_a_file = ["latency"]
     assert_frame_equal(kept.drop(columns=not_in_a_file), made.drop(columns=not_in_a_file))
     assert read_csv(csv.read_bytes()).shape == made.shape
 

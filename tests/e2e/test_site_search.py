@@ -1,0 +1,19 @@
+"""The site in a browser: its search works on pages opened from a disk, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.architecture.test_site import CONFIG, built
+from tests.browser import browser, opened
+
+
+def test_the_search_finds_a_word_from_a_disk_and_asks_nobody(tmp_path: Path) -> None:
+    assert built(CONFIG, tmp_path) == (0, "")
+    with browser() as running, opened(running, tmp_path / "words.html") as (page, seen):
+        page.locator("input[name=query]").click()
+        page.keyboard.type("quarantine")
+        page.locator(".md-search-result__item").first.wait_for(timeout=20_000)
+        elsewhere = [each for each in seen.requests if not each.startswith(tmp_path.as_uri())]
+    assert elsewhere == []
+    assert seen.logged == []
