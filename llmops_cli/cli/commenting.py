@@ -30,7 +30,7 @@ def comment(
     problem: Annotated[
         str,
         typer.Option(
-            metavar="TEXT", envvar="LLMOPS_PROBLEM", help="Why there is no report, in that case."
+            metavar="WHY", envvar="LLMOPS_PROBLEM", help="Why there is no report, in that case."
         ),
     ] = "",
     name: Annotated[
@@ -46,7 +46,7 @@ def comment(
         Path | None, typer.Option(metavar="FILE", help="Write the comment here as well.")
     ] = None,
 ) -> None:
-    """Tell a pull request on GitHub what a run came to, in one comment that is kept up to date.
+    """Tell a pull request on GitHub what a run came to. One comment, kept up to date.
 
     For a job of GitHub Actions, with GITHUB_TOKEN: of `pull_request`, or of `workflow_run` after
     one. The files are checked as what a stranger may have written. Where GitHub does not take the
