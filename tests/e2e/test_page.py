@@ -97,6 +97,17 @@ def test_sixty_prompts_stand_in_one_table_worst_first_and_lead_to_their_reasons(
         )
 
 
+def test_on_paper_it_is_dark_on_white_and_without_what_cannot_be_pressed(
+    running: Browser, failing: Path
+) -> None:
+    with opened(running, failing, color_scheme="dark") as (at, _):
+        at.emulate_media(media="print", color_scheme="dark")
+        ground = at.locator("body").evaluate("it => getComputedStyle(it).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+        assert not at.get_by_label("Search all texts").is_visible()
+        assert at.locator(".detail").is_visible()
+
+
 # Cases ----------------------------------------------------------------------------------------
 
 

@@ -400,6 +400,7 @@
     count, make("div", { class: `browser ${cases.length < 12 ? "few" : ""}` }, list, detail), help);
   if (cases.length < 12) list.style.height = `${Math.max(cases.length, 1) * ROW + 2}px`;
   explorer.hidden = false;
+  document.getElementById("cases").hidden = cases.length === 0;
   ask({}, true);
   follow(true);
   prepare();

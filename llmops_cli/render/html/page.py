@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
+from llmops_cli.core.digest import NotCanonical, digest
 from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import PromptReport, Report
@@ -23,7 +24,7 @@ from llmops_cli.render import phrases
 from llmops_cli.render.html import parts, tables
 from llmops_cli.render.html.cases import CaseBook, Room
 from llmops_cli.render.html.ink import Ink, joined
-from llmops_cli.render.machine import json_report
+from llmops_cli.render.machine import SCHEMA, as_json
 
 STATIC_CASES = 20
 """Cases in the table for browsers without script."""
@@ -134,8 +135,11 @@ def _prompts(ink: Ink, prompts: list[PromptReport]) -> Markup:
 
 
 def _name_of(report: Report) -> str:
-    """What names the run: the digest of its report as `--json` prints it."""
-    return "sha256:" + hashlib.sha256(json_report(report).encode()).hexdigest()
+    """What names the run, here as in CI: its report's digest. Half a character has none."""
+    try:
+        return f" · run {digest(SCHEMA, as_json(report))}"
+    except NotCanonical:
+        return ""
 
 
 def _top(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
@@ -257,10 +261,10 @@ def _end(ink: Ink, report: Report) -> Markup:
     return ink.fill(
         '<section id="about-run" aria-labelledby="about"><h2 id="about">About this run</h2>'
         "<p>{spending}</p>{roles}{notes}</section>\n</main>\n"
-        "<footer>llmops {version} · report {digest}</footer>\n</body>\n</html>\n",
+        "<footer>llmops {version}{name}</footer>\n</body>\n</html>\n",
         spending=phrases.spending(report),
         roles=tables.roles(ink, report),
         notes=parts.items(ink, report.notes, "notes"),
         version=report.llmops,
-        digest=_name_of(report),
+        name=_name_of(report),
     )
