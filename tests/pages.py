@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +69,17 @@ def page(
     pieces = html_report(report, taken, redact=Redactor(secrets), room=room)
     path.write_text("".join(pieces), encoding="utf-8")
     return path
+
+
+def cases_in(file: Path) -> list[dict[str, Any]]:
+    """Every case that a page holds, without what answering took."""
+    found = re.findall(r'class="block">(.*?)</script>', file.read_text(encoding="utf-8"))
+    cases: list[dict[str, Any]] = [case for block in found for case in json.loads(block)]
+    for case in cases:
+        for name in ("baseline", "candidate"):
+            for draw in case.get(name, {}).get("draws", ()):
+                draw.pop("facts", None)
+    return cases
 
 
 def many_prompts() -> tuple[Report, Iterator[CaseRecord]]:

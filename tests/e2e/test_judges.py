@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.projects import Project, a_project
+from tests.pages import cases_in
+from tests.projects import Project, a_project, some_cases
 from tests.servers.faulty import FaultServer, Server, answer
 
 CASES = 30
@@ -204,6 +205,33 @@ def test_pairwise_asks_in_both_orders_and_never_decides_by_itself(
     )
     worse = project.eval()
     assert (worse.code, worse.decision) == (1, "FAIL"), worse.text
+
+
+def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
+    project: Project, judge: Judge
+) -> None:
+    judged = [{"rubric": {"name": "tone", "criteria": "Is it polite?"}}]
+    project.evalset(scorers=[*judged, {"pairwise": {"name": "preferred"}}])
+    project.cases([{**each, "critical": each["id"] == "c003"} for each in some_cases(CASES)])
+    project.promote_first()
+    project.prompt(system="Now")
+
+    def verdict(body: Mapping[str, Any]) -> str:
+        if "first answer" not in body["messages"][-1]["content"]:
+            return polite(body)
+        kind = "first" if "Please" in quoted_answer(body, "first answer") else "second"
+        return json.dumps({"reason": "kinder", "better": kind})
+
+    judge.verdict = verdict
+    assert project.eval("--html", "page.html", "--out", "run.jsonl.gz").code == 1
+    assert project.run("report", "run.jsonl.gz", "--html", "again.html").code == 1
+    cases = cases_in(project.root / "page.html")
+    assert cases == cases_in(project.root / "again.html")
+    draws = cases[0]["candidate"]["draws"]  # the critical one, which was confirmed
+    assert [draw.get("confirming", False) for draw in draws] == [False, True, True]
+    scores = {label: (passed, reason) for label, _, passed, reason, _ in draws[0]["scores"]}
+    assert scores["tone"] == (False, "it says please")
+    assert "kinder" in scores["preferred"][1]
 
 
 def test_a_judge_that_prefers_a_place_gives_a_tie(project: Project, judge: Judge) -> None:
