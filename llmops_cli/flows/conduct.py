@@ -100,6 +100,7 @@ def conduct(
     Only a run that calls something starts an event loop.
     """
     run = Run(pairings=pairings, partial=options.partial, budget=options.budget)
+    damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:
         _pool(run)
@@ -111,6 +112,10 @@ def conduct(
         while not run.interrupted and again(run, options):
             _measure(workspace, run, options, progress)
             _decide(run)
+    if workspace.results.damaged > damaged and not run.interrupted:
+        _plan_again(run)  # what turned out to be damaged on the way is missing now
+        _measure(workspace, run, options, progress)
+        _decide(run)
     return run
 
 
@@ -126,6 +131,12 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
         call(workspace, run, options, progress)
     for each in run.pairings:
         each.settle()
+
+
+def _plan_again(run: Run) -> None:
+    asked: set[DrawKey] = set()
+    for each in run.pairings:
+        each.plan(asked)
 
 
 def _pool(run: Run) -> None:

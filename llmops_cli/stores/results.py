@@ -102,6 +102,11 @@ class ResultsStore:
         self._damaged_rows = 0
 
     @property
+    def damaged(self) -> int:
+        """Damaged rows that were met so far."""
+        return self._damaged_rows + len(self._damaged)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run must know about this store: damage and fallbacks."""
         if not self._damaged_rows:
