@@ -47,7 +47,7 @@ def calibrate(
     commit: Commit = False,
     as_json: AsJson = False,
 ) -> int:
-    """Hold a judge against people's labels, and say whether it may gate.
+    """Hold a judge against people's labels: may it gate?
 
     Every labelled answer is read twice. What is found is kept under .llmops/calibrations/ and
     looked up by eval, measure and promote. Exit 0: measured, whatever was found. 2: --require
