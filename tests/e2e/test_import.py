@@ -59,10 +59,16 @@ def test_every_loss_is_said_with_its_line(foreign: Path) -> None:
     assert lost == [
         ("promptfooconfig.yaml:6", "the prompt 'file://prompts/generated.js'"),
         ("promptfooconfig.yaml:16", "the provider 'exec:python answer.py'"),
-        ("promptfooconfig.yaml:30", "the assertion 'llm-rubric'"),
         ("tests.csv:2", "the assertion 'javascript'"),
     ]
     assert all(each["why"] and each["instead"] for each in report["notes"])
+
+
+def test_what_a_named_model_graded_is_judged_by_that_model(foreign: Path) -> None:
+    llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
+    evalset = (foreign / "new/evalsets/foreign.yaml").read_text()
+    assert "rubric: {criteria: is polite, model: claude-haiku-4-5}" in evalset
+    assert "claude-haiku-4-5: {provider: anthropic" in (foreign / "new/llmops.yaml").read_text()
 
 
 def test_strict_writes_nothing_where_something_would_be_lost(foreign: Path) -> None:
