@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pandas.testing import assert_frame_equal
 
 import llmops_cli
 from llmops_cli.cli.tables import tables_at
+from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report, ShownScore
@@ -180,6 +182,30 @@ def test_what_nobody_drew_is_a_row_without_an_arm_and_unscored_is_neither_pass_n
     )
     assert frame["arm"].isna().tolist() == [True, False]
     assert frame["passed"].isna().all()
+
+
+def test_tables_of_the_last_report_say_how_many_cases_they_hold(
+    running: Project, tmp_path: Path
+) -> None:
+    running.prompt(system="Next.")
+    gate(running, out=tmp_path / "run.jsonl")
+    csv = tmp_path / "last.csv"
+    last = running.run("report", "--csv", str(csv))
+    whole = running.run("report", str(tmp_path / "run.jsonl"), "--csv", str(tmp_path / "all.csv"))
+    assert f"table 0 of {CASES} cases, as the report shows them" in last.text
+    assert len(read_csv(csv.read_bytes())) == 0
+    assert "table" not in whole.text
+    assert len(read_csv((tmp_path / "all.csv").read_bytes())) == 4 * CASES
+
+
+def test_parquet_without_its_library_is_refused_with_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "llmops_cli.render.parquet")
+    with pytest.raises(MissingExtra, match="writing Parquet files needs a library") as caught:
+        tables_at(None, tmp_path / "t.parquet")
+    assert caught.value.hint == "pip install 'llmops-cli[parquet]'"
 
 
 def test_long_answers_and_many_cases_take_the_memory_of_one_table() -> None:
