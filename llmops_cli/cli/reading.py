@@ -38,9 +38,11 @@ def report(
     of a run file, every case.
     """
     from llmops_cli.cli.output import Output
+    from llmops_cli.cli.tables import tables_at, write_kept_tables
     from llmops_cli.files.project import find_root
     from llmops_cli.flows.runs import read_report
 
+    tables = tables_at(csv, parquet)
     root = context.obj if file is not None else find_root(context.obj)
     found = read_report(root, file)
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
@@ -52,10 +54,8 @@ def report(
         write_kept_page(page, found, file)
         if opened and not open_page(page):
             output.say(f"page  {page}")
-    if csv is not None or parquet is not None:
-        from llmops_cli.cli.tables import write_kept_tables
-
-        remark = write_kept_tables(found, file, csv=csv, parquet=parquet)
+    if tables:
+        remark = write_kept_tables(found, file, tables)
         if remark is not None:
             output.say(f"table  {remark}")
     return found.exit_code

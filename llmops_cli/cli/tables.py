@@ -39,9 +39,7 @@ def tables_at(csv: Path | None, parquet: Path | None) -> list[TakeCases]:
     return [_at(path, write) for path, write in _wanted(csv, parquet).items()]
 
 
-def write_kept_tables(
-    report: Report, file: Path | None, *, csv: Path | None, parquet: Path | None
-) -> str | None:
+def write_kept_tables(report: Report, file: Path | None, tables: Iterable[TakeCases]) -> str | None:
     """Writes the tables of a run that is over: of a run file every case, else what is shown.
 
     Says what is missing from them.
@@ -49,7 +47,7 @@ def write_kept_tables(
     from llmops_cli.flows.filed import kept
 
     redact = Redactor.of(os.environ)
-    for take in tables_at(csv, parquet):
+    for take in tables:
         with kept(report, file) as records:
             take(report, records, redact)
     if file is not None and file.suffix != ".json":
