@@ -47,7 +47,7 @@ def calibrate(
     commit: Commit = False,
     as_json: AsJson = False,
 ) -> int:
-    """Hold a judge against people's labels: may it gate?
+    """Say by people's labels whether a judge may gate.
 
     Every labelled answer is read twice. What is found is kept under .llmops/calibrations/ and
     looked up by eval, measure and promote. Exit 0: measured, whatever was found. 2: --require
@@ -56,8 +56,8 @@ def calibrate(
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode, Refused
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows import calibrate as flow
-    from llmops_cli.flows import committing
+    from llmops_cli.flows.judge import calibrate as flow
+    from llmops_cli.flows.ledger import committing
     from llmops_cli.flows.workspace import open_workspace
 
     if (labels is None) == (draft is None):
@@ -89,7 +89,7 @@ def calibrate(
 
 
 def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) -> None:
-    from llmops_cli.flows.drafting import write_draft
+    from llmops_cli.flows.judge.drafting import write_draft
     from llmops_cli.flows.workspace import open_workspace
 
     with open_workspace(folder) as workspace:
