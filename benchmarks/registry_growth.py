@@ -39,9 +39,9 @@ from llmops_cli.core.release import (
 from llmops_cli.core.result import Completion
 from llmops_cli.core.row import Draw, Metric
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.flows.gc import gc
-from llmops_cli.flows.promote import Wish, promote
-from llmops_cli.flows.release import release
+from llmops_cli.flows.ledger.gc import gc
+from llmops_cli.flows.ledger.promote import Wish, promote
+from llmops_cli.flows.ledger.release import release
 from llmops_cli.stores.registry import Registry
 
 ROOT = Path(__file__).parents[1]

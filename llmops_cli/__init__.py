@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmops_cli.flows.evaluate import Wishes, evaluate
-    from llmops_cli.flows.frame import frame
+    from llmops_cli.flows.report.frame import frame
+    from llmops_cli.flows.run.evaluate import Wishes, evaluate
     from llmops_cli.flows.workspace import open_project as load_project
     from llmops_cli.gate.compare import compare
     from llmops_cli.gate.decide import decide
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Wishes": ("llmops_cli.flows.evaluate", "Wishes"),
-    "evaluate": ("llmops_cli.flows.evaluate", "evaluate"),
-    "frame": ("llmops_cli.flows.frame", "frame"),
+    "Wishes": ("llmops_cli.flows.run.evaluate", "Wishes"),
+    "evaluate": ("llmops_cli.flows.run.evaluate", "evaluate"),
+    "frame": ("llmops_cli.flows.report.frame", "frame"),
     "load_project": ("llmops_cli.flows.workspace", "open_project"),
     "compare": ("llmops_cli.gate.compare", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),

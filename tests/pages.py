@@ -12,7 +12,7 @@ from typing import Any
 from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Change, Report, ShownScore
-from llmops_cli.flows.records import records_of_report
+from llmops_cli.flows.report.records import records_of_report
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
 from tests import reports

@@ -32,7 +32,7 @@ def bundle(
 
     from llmops_cli.cli.output import Output
     from llmops_cli.files.project import find_root
-    from llmops_cli.flows.bundle import bundle as made_of
+    from llmops_cli.flows.ledger.bundle import bundle as made_of
     from llmops_cli.stores.atomic import write_bytes
     from llmops_cli.stores.registry import Registry
 

@@ -32,7 +32,7 @@ from llmops_cli.render.safe import clip, markdown_code, terminal
 
 if TYPE_CHECKING:
     from llmops_cli.core.report import Report
-    from llmops_cli.flows.fsck import Growth
+    from llmops_cli.flows.ledger.fsck import Growth
 
 SUMMARY_BYTES = 900_000
 """GitHub drops a step's summary over 1 MiB whole."""

@@ -11,7 +11,7 @@ import typer
 from llmops_cli.cli.options import AsJson
 
 if TYPE_CHECKING:  # start-up: each command imports what it needs
-    from llmops_cli.flows.importing import ImportReport
+    from llmops_cli.flows.project.importing import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def import_(
     written, 2 with --strict if anything would be lost, or where `llmops check` would refuse them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.importing import Wishes, import_file
+    from llmops_cli.flows.project.importing import Wishes, import_file
     from llmops_cli.render.machine import as_json as plain
 
     folder = context.obj if into is None else context.obj / into

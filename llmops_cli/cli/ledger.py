@@ -36,7 +36,8 @@ def release(
     """Freeze prompts as versions. The same target is the same version, however often."""
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import Refused
-    from llmops_cli.flows import committing, ledger
+    from llmops_cli.flows.ledger import committing
+    from llmops_cli.flows.ledger import opened as ledger
     from llmops_cli.flows.workspace import open_workspace
 
     if changed and prompts:
@@ -98,9 +99,9 @@ def promote(
 
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.flows import moving
-    from llmops_cli.flows.committing import Delivery
-    from llmops_cli.flows.ledger import Word
+    from llmops_cli.flows.ledger import moving
+    from llmops_cli.flows.ledger.committing import Delivery
+    from llmops_cli.flows.ledger.opened import Word
 
     ask = moving.Ask(
         address=version,
@@ -144,7 +145,7 @@ def status(
 ) -> None:
     """Show what every environment runs, since when and by whom. And whether the files are ahead."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows import ledger
+    from llmops_cli.flows.ledger import opened as ledger
     from llmops_cli.flows.workspace import open_workspace
 
     with open_workspace(context.obj) as workspace:
@@ -194,9 +195,9 @@ def rollback(
     import os
 
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows import moving
-    from llmops_cli.flows.committing import Delivery
-    from llmops_cli.flows.ledger import Word
+    from llmops_cli.flows.ledger import moving
+    from llmops_cli.flows.ledger.committing import Delivery
+    from llmops_cli.flows.ledger.opened import Word
 
     ask = moving.Ask(
         address=address, word=Word(reason=message), delivery=Delivery(commit=commit, push=push)

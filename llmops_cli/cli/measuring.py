@@ -139,9 +139,9 @@ def evaluate(
     from llmops_cli.cli.pages import page_at
     from llmops_cli.cli.tables import tables_at
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows import evaluate as flow
-    from llmops_cli.flows.contest import Selection
-    from llmops_cli.flows.places import places_of
+    from llmops_cli.flows.report.places import places_of
+    from llmops_cli.flows.run import evaluate as flow
+    from llmops_cli.flows.run.contest import Selection
 
     wishes = flow.Wishes(
         selection=Selection(
@@ -208,8 +208,8 @@ def compare(
     from llmops_cli.cli.output import Output
     from llmops_cli.cli.pages import page_at
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows import evaluate as flow
-    from llmops_cli.flows.contest import Between
+    from llmops_cli.flows.run import evaluate as flow
+    from llmops_cli.flows.run.contest import Between
 
     output = Output(as_json=as_json, verbose=verbose)
     wishes = flow.Wishes(
@@ -253,8 +253,8 @@ def measure(
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows import committing
-    from llmops_cli.flows import measure as flow
+    from llmops_cli.flows.ledger import committing
+    from llmops_cli.flows.ledger import measure as flow
     from llmops_cli.flows.workspace import open_workspace
 
     output = Output(as_json=as_json, markdown=markdown, verbose=verbose)

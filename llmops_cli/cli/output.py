@@ -39,12 +39,12 @@ from llmops_cli.stores.atomic import write_text
 if TYPE_CHECKING:  # what one command says is no other command's start-up time
     from llmops_cli.core.difference import Difference
     from llmops_cli.core.probe import Probed
-    from llmops_cli.flows.calibrate import Calibrated
-    from llmops_cli.flows.drafting import Drafted
-    from llmops_cli.flows.fsck import Growth
-    from llmops_cli.flows.promote import Promotion
-    from llmops_cli.flows.rollback import RolledBack
-    from llmops_cli.flows.verify import Flaw, Verification
+    from llmops_cli.flows.judge.calibrate import Calibrated
+    from llmops_cli.flows.judge.drafting import Drafted
+    from llmops_cli.flows.ledger.fsck import Growth
+    from llmops_cli.flows.ledger.promote import Promotion
+    from llmops_cli.flows.ledger.rollback import RolledBack
+    from llmops_cli.flows.ledger.verify import Flaw, Verification
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""

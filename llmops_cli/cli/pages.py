@@ -13,7 +13,7 @@ from typing import BinaryIO
 from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
-from llmops_cli.flows.evaluate import TakeCases
+from llmops_cli.flows.run.evaluate import TakeCases
 from llmops_cli.stores.atomic import write_stream
 
 OPENED = Path(".llmops") / "store" / "report.html"
@@ -44,7 +44,7 @@ def write_page(path: Path, report: Report, records: CaseRecords, redact: Redacto
 
 def write_kept_page(path: Path, report: Report, file: Path | None) -> None:
     """Writes the page of a run that is over: of a run file every case, else what is shown."""
-    from llmops_cli.flows.filed import kept
+    from llmops_cli.flows.report.filed import kept
 
     redact = Redactor.of(os.environ)
     with kept(report, file) as records:

@@ -35,8 +35,8 @@ def init(
     Nothing that is there is touched.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.checking import check_all
-    from llmops_cli.flows.starting import start_project
+    from llmops_cli.flows.project.checking import check_all
+    from llmops_cli.flows.project.starting import start_project
 
     written = start_project(context.obj, model)
     output = Output()
@@ -61,7 +61,7 @@ def check(
     and cannot show. File names are taken so that pre-commit can pass them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.checking import check_all
+    from llmops_cli.flows.project.checking import check_all
     from llmops_cli.render.phrases import plural
 
     del files
@@ -94,7 +94,7 @@ def render(
 ) -> None:
     """Show exactly what a prompt sends. Calls nothing."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.rendering import rendered_request
+    from llmops_cli.flows.project.rendering import rendered_request
     from llmops_cli.flows.workspace import open_workspace
 
     given = dict(_pair(each) for each in values or ())
@@ -122,7 +122,7 @@ def models(
     import os
 
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.rendering import model_rows
+    from llmops_cli.flows.project.rendering import model_rows
     from llmops_cli.flows.workspace import open_workspace
 
     if check:
@@ -136,7 +136,7 @@ def models(
 
 def _check_models(folder: Path, names: Sequence[str], *, as_json: bool) -> int:
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.probing import probe_models
+    from llmops_cli.flows.project.probing import probe_models
     from llmops_cli.flows.workspace import open_workspace
 
     output = Output(as_json=as_json)
@@ -158,7 +158,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a file format, or write all of them."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.starting import all_schemas, write_schemas
+    from llmops_cli.flows.project.starting import all_schemas, write_schemas
 
     output = Output(as_json=True)
     if write:

@@ -29,7 +29,7 @@ def history(
 ) -> None:
     """What happened to a prompt: every event, newest first."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows import proving
+    from llmops_cli.flows.ledger import proving
 
     rows = [
         (
@@ -59,7 +59,7 @@ def diff(
 ) -> None:
     """Show what changed between two versions. Texts by words, parameters, inputs and scores."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.difference import difference
+    from llmops_cli.flows.project.difference import difference
     from llmops_cli.flows.workspace import open_workspace
 
     with open_workspace(context.obj) as workspace:
@@ -87,7 +87,7 @@ def verify(
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.flows import proving
+    from llmops_cli.flows.ledger import proving
 
     found = proving.prove(context.obj, environment, bundle)
     Output(as_json=as_json).verification(found, strict=strict)
@@ -119,7 +119,7 @@ def fsck(
     from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.flows import proving
+    from llmops_cli.flows.ledger import proving
 
     runner = Actions(start=context.obj, wanted=github)
     with runner.telling():
@@ -143,7 +143,8 @@ def gc(
     summaries stay for ever.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows import committing, ledger
+    from llmops_cli.flows.ledger import committing
+    from llmops_cli.flows.ledger import opened as ledger
     from llmops_cli.flows.workspace import open_workspace
 
     with open_workspace(context.obj) as workspace:

@@ -16,7 +16,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.plain import Misshapen, from_plain
 from llmops_cli.core.report import Report
 from llmops_cli.files.json import NotPlain, load_json
-from llmops_cli.flows.verify import Flaw
+from llmops_cli.flows.ledger.verify import Flaw
 from llmops_cli.render.report_schema import report_schema
 
 LARGEST = 32_000_000

@@ -40,7 +40,7 @@ def report(
     from llmops_cli.cli.output import Output
     from llmops_cli.cli.tables import tables_at, write_kept_tables
     from llmops_cli.files.project import find_root
-    from llmops_cli.flows.runs import read_report
+    from llmops_cli.flows.report.runs import read_report
 
     tables = tables_at(csv, parquet)
     root = context.obj if file is not None else find_root(context.obj)

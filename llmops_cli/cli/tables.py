@@ -16,7 +16,7 @@ from llmops_cli.stores.atomic import write_stream
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llmops_cli.flows.evaluate import TakeCases
+    from llmops_cli.flows.run.evaluate import TakeCases
 
 
 class Write(Protocol):
@@ -44,7 +44,7 @@ def write_kept_tables(report: Report, file: Path | None, tables: Iterable[TakeCa
 
     Says what is missing from them.
     """
-    from llmops_cli.flows.filed import kept
+    from llmops_cli.flows.report.filed import kept
 
     redact = Redactor.of(os.environ)
     for take in tables:
@@ -82,7 +82,7 @@ def _wanted(csv: Path | None, parquet: Path | None) -> Wanted:
 
 
 def _at(path: Path, write: Write) -> TakeCases:
-    from llmops_cli.flows.frame import frames
+    from llmops_cli.flows.report.frame import frames
 
     def take(report: Report, records: CaseRecords, redact: Redactor) -> None:
         def fill(file: BinaryIO) -> None:

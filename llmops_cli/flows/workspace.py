@@ -28,9 +28,9 @@ from llmops_cli.files.project import Project, find_root, has_project_file, load_
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
 from llmops_cli.files.weights import Weights
-from llmops_cli.flows.recorded import as_called
 from llmops_cli.flows.revision import at_revision, open_git
-from llmops_cli.flows.scoring import Scorers
+from llmops_cli.flows.run.recorded import as_called
+from llmops_cli.flows.run.scoring import Scorers
 from llmops_cli.registry import (
     catalogue,
     check_ready,

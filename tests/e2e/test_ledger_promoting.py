@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import llmops_cli.flows.measure as measuring
+import llmops_cli.flows.ledger.measure as measuring
 import llmops_cli.flows.provenance as signing
 from tests.servers.faulty import FaultServer
 from tests.shop import Shop, a_shop

@@ -26,7 +26,7 @@ from llmops_cli.core.release import (
 from llmops_cli.core.result import Completion
 from llmops_cli.core.row import Draw, Metric
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.flows.release import release
+from llmops_cli.flows.ledger.release import release
 from llmops_cli.stores.registry import Registry
 from tests.unit.stores.values import named, plain
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.flows import ledger
-from llmops_cli.flows.contest import Between, Selection
-from llmops_cli.flows.evaluate import Evaluated, Wishes, evaluate, unseen
-from llmops_cli.flows.measure import Measured, Subject, measure
+from llmops_cli.flows.ledger import opened as ledger
+from llmops_cli.flows.ledger.measure import Measured, Subject, measure
+from llmops_cli.flows.run.contest import Between, Selection
+from llmops_cli.flows.run.evaluate import Evaluated, Wishes, evaluate, unseen
 from llmops_cli.flows.workspace import open_workspace
 from tests.projects import Project
 from tests.servers.faulty import Reply, echo

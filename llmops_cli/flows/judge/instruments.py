@@ -1,0 +1,147 @@
+"""The judges that gate, and what is known about each of them.
+
+Looked up before any call: a judge that was found unfit may not gate, and an environment may demand
+that every one that gates was calibrated and found fit. Who is not calibrated is told in every
+report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_cli.core.calibration import Calibration, Standing, instrument_of
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
+from llmops_cli.core.release import EvalsetFacts, Evidence
+from llmops_cli.core.report import JudgeSummary
+from llmops_cli.core.row import Metric
+from llmops_cli.flows.run.scoring import Scorers
+from llmops_cli.gate.comparison import PASS_METRIC
+from llmops_cli.stores.calibrations import Calibrations, calibration_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A judged scorer that gates."""
+
+    evalset: str
+    metric: Metric
+    calibration: Calibration | None = None
+
+    @property
+    def address(self) -> str:
+        """As `llmops calibrate` takes it."""
+        return f"{self.evalset}:{self.metric.label}"
+
+    @property
+    def j(self) -> float | None:
+        """By how much a difference shrinks through this judge, where that is known."""
+        found = self.calibration
+        return None if found is None or found.figures.j is None else found.figures.j.value
+
+    def summary(self) -> JudgeSummary:
+        """What a report says of it."""
+        found = self.calibration
+        j = None if found is None else found.figures.j
+        return JudgeSummary(
+            label=self.metric.label,
+            standing="uncalibrated" if found is None else found.standing.value,
+            labelled=0 if found is None else found.counts.n,
+            j=None if j is None else j.value,
+            j_lower=None if j is None else j.lower,
+            j_upper=None if j is None else j.upper,
+        )
+
+
+def instruments(
+    root: Path, evalset: str, scorers: Scorers, policy: Policy
+) -> tuple[Instrument, ...]:
+    """Every judged scorer that gates an evalset. Raises `IntegrityBroken`."""
+    named = {each.metric for each in policy.rules if isinstance(each, (NoWorse, Anchor, Floor))}
+    known = Calibrations(root)
+    found: dict[str, Instrument] = {}
+    for bound in scorers.all:
+        metric = bound.metric([bound.digest])
+        if not metric.judged or not (metric.counts or metric.label in named):
+            continue
+        name = instrument_of(metric)
+        found[name] = Instrument(evalset=evalset, metric=metric, calibration=known.of(name))
+    return tuple(found.values())
+
+
+def vet_judges(gating: Sequence[Instrument], policy: Policy) -> None:
+    """Raises `Refused` where one of `gating` may not gate."""
+    for each in gating:
+        found = each.calibration
+        if found is None:
+            if policy.judges == "calibrated":
+                raise _uncalibrated(each)
+        elif found.standing is not Standing.GATE:
+            raise Refused(
+                f"the judge {each.metric.label} of {each.evalset} may not gate: its calibration "
+                f"says {found.standing.value} ({'; '.join(found.why)})",
+                hint="make it `advisory: true`, or better it and calibrate it again: "
+                f"llmops calibrate {each.address} --labels FILE",
+            )
+
+
+def _uncalibrated(each: Instrument) -> Refused:
+    what = f"the judge {each.metric.label} of {each.evalset} is not calibrated"
+    if each.metric.paired:
+        hint = "it compares two answers, and labels are about one: take its metric out of the rules"
+    else:
+        hint = (
+            f"llmops calibrate {each.address} --draft labels.jsonl, fill in the labels, "
+            f"then llmops calibrate {each.address} --labels labels.jsonl"
+        )
+    return Refused(f"{what}, and the policy demands `judges: calibrated`", hint=hint)
+
+
+def shrinkage(gating: Sequence[Instrument], scorers: Scorers) -> Mapping[str, float]:
+    """J by metric, for each metric that rests on one calibrated judge alone.
+
+    Several scorers together shrink a difference by what nobody has measured.
+    """
+    by_label: dict[str, list[Instrument]] = {}
+    for each in gating:
+        by_label.setdefault(each.metric.label, []).append(each)
+    found = {
+        label: each.j
+        for label, (each, *others) in by_label.items()
+        if not others and each.calibration and not each.calibration.graded and each.j is not None
+    }
+    counting = {metric.label for metric in scorers.metrics if metric.counts}
+    alone = [each for each in gating if each.metric.counts]
+    if len(counting) == len(alone) == 1 and alone[0].j is not None:
+        found[PASS_METRIC] = alone[0].j
+    return found
+
+
+def unproven(calibrations: Iterable[Calibration], asked: EvalsetFacts) -> list[str]:
+    """Labels of gating judges of `asked` that no calibration lets gate, where it demands that."""
+    if asked.policy.judges != "calibrated":
+        return []
+    known = {each.instrument for each in calibrations if each.standing is Standing.GATE}
+    gating = (metric for metric in asked.metrics if metric.judged and metric.counts)
+    return [metric.label for metric in gating if instrument_of(metric) not in known]
+
+
+def embedded(gating: Sequence[Instrument]) -> Mapping[str, Json]:
+    """The calibrations in full, by `evalset:label`, for evidence."""
+    return {
+        each.address: {**each.calibration.plain(), "digest": each.calibration.digest}
+        for each in gating
+        if each.calibration is not None
+    }
+
+
+def recorded(evidence: Evidence, place: Path) -> tuple[Calibration, ...]:
+    """The calibrations that `evidence`, whose statement is at `place`, embeds.
+
+    Raises `IntegrityBroken` where one is not what was measured.
+    """
+    found = evidence.measurement.calibrations.values()
+    return tuple(calibration_of(each, place) for each in found if isinstance(each, Mapping))

@@ -1,0 +1,1 @@
+"""Versions, evidence and environments: what is released, measured, promoted and proved."""

@@ -1,0 +1,1 @@
+"""What a run tells: its report, its cases one by one, its file."""

@@ -1,0 +1,131 @@
+"""`llmops eval`, whole: open the project, choose, plan, conduct, report.
+
+Also the public `evaluate` of notebooks and tests: everything it needs is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.plan import Plan
+from llmops_cli.core.ports import Progress
+from llmops_cli.core.record import CaseRecords
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.report import Report
+from llmops_cli.engine.budget import Budget
+from llmops_cli.flows.report.records import records_of
+from llmops_cli.flows.report.reporting import report
+from llmops_cli.flows.report.runs import entries_of, keep_report, manifest_of
+from llmops_cli.flows.run.changed import concerned
+from llmops_cli.flows.run.conduct import Options, Run, conduct
+from llmops_cli.flows.run.contest import Between, Contest, Selection, contests
+from llmops_cli.flows.run.pairing import Depth, plan, vetted
+from llmops_cli.flows.run.pricing import plan_of
+from llmops_cli.flows.workspace import Workspace, open_workspace
+from llmops_cli.stores.runfile import write_run
+
+TakeCases: TypeAlias = Callable[[Report, CaseRecords, Redactor], None]
+"""Is told the report and every case while the store is open, and what takes secrets out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """Everything that a person can ask of a run."""
+
+    selection: Selection = field(default_factory=Selection)
+    between: Between | None = None
+    """Two things to compare, instead of a selection against what an environment runs."""
+    base: str | None = None
+    """Git revision at which policy and trust list are read."""
+    changed: str | None = None
+    """Only prompts that changed since the branch left this git revision."""
+    require_baseline: bool = False
+    offline: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    budget: Budget | None = None
+    out: Path | None = None
+    reuse: Sequence[Path] = ()
+    """Run files whose answers and scores are taken over first."""
+    cases_to: Sequence[TakeCases] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What a run would need and, unless it was a dry run, what came of it."""
+
+    plan: Plan
+    report: Report | None
+    run: Run | None = None
+
+
+def unseen(_done: int, _planned: int, _failed: int) -> None:
+    """Progress that nobody watches."""
+
+
+def evaluate(
+    start: Path,
+    wishes: Wishes | None = None,
+    *,
+    progress: Progress = unseen,
+    environ: Mapping[str, str] | None = None,
+) -> Evaluated:
+    """Measures what `wishes` (default: everything) select in the project around `start`.
+
+    Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
+    disk or git get in the way. What goes wrong in a call is in the report.
+    """
+    wishes = wishes or Wishes()
+    with open_workspace(start, environ=environ, base=wishes.base) as workspace:
+        workspace.reuse_runs(wishes.reuse)
+        return _evaluate(workspace, wishes, progress)
+
+
+def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evaluated:
+    selection = wishes.selection
+    if wishes.between is not None:
+        selection = wishes.between.selection(workspace.project)
+    found = contests(workspace, selection)
+    note = None
+    if wishes.changed is not None:
+        found, note = concerned(workspace, found, wishes.changed)
+    if wishes.require_baseline:
+        _demand_baselines(found)
+    now = datetime.now(UTC)
+    partial = selection.partial
+    depth = Depth(now=now, fresh=wishes.fresh, for_this_run=wishes.fresh and partial is not None)
+    planned = vetted(plan(workspace, found, depth))
+    needs = plan_of(workspace, planned)
+    if wishes.dry_run:
+        return Evaluated(plan=needs, report=None)
+    options = Options(
+        offline=wishes.offline,
+        fresh=wishes.fresh,
+        budget=wishes.budget,
+        partial=partial,
+        now=now.isoformat(timespec="milliseconds"),
+    )
+    run = conduct(workspace, planned, options, progress=progress)
+    run.notes.extend(workspace.notes() if note is None else (note, *workspace.notes()))
+    made = report(run, partial=run.partial)
+    redact = workspace.redact
+    keep_report(workspace.root, made, redact=redact)
+    if wishes.out is not None:
+        write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)
+    for take in wishes.cases_to:
+        take(made, records_of(run), redact)
+    return Evaluated(plan=needs, report=made, run=run)
+
+
+def _demand_baselines(found: list[Contest]) -> None:
+    without = [contest.prompt for contest in found if contest.baseline is None]
+    if without:
+        raise Refused(
+            f"no baseline for {', '.join(without)}, and --require-baseline asks for one",
+            hint=f"llmops release {without[0]}, measure {without[0]}@v1, then promote it --initial",
+        )
