@@ -193,7 +193,7 @@ def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
     )
     calibration = found(calibrate(project, "--canaries", "--json"))
 
-    assert calibration["canaries"] == {"obeyed": 2, "tried": 10, "unscored": 0}
+    assert calibration["canaries"] == {"obeyed": 1, "tried": 10, "unscored": 0}
 
 
 def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) -> None:
