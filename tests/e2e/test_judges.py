@@ -11,7 +11,7 @@ import pytest
 
 from tests.pages import cases_in
 from tests.projects import Project, a_project, some_cases
-from tests.servers.faulty import FaultServer, Server, answer
+from tests.servers.faulty import Exchange, FaultServer, Server, answer, status
 
 CASES = 30
 JUDGE = {"judge": {"provider": "openai", "model": "judge"}}
@@ -317,3 +317,31 @@ def test_a_model_that_judges_its_own_answers_is_told(project: Project) -> None:
     project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Polite?", "model": "tiny"}}])
     ran = project.eval()
     assert "tone is judged by the model under test, openai/tiny" in ran.evalset["notes"]
+
+
+@pytest.mark.parametrize("fails", ["Now", "Please"])
+def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
+    project: Project, judge: Judge, fails: str
+) -> None:
+    judge.verdict = lambda _: json.dumps({"reason": "alike", "better": "tie"})
+    rules = ["no_worse", {"no_worse": {"metric": "preferred"}}]
+    project.models["judge"]["base_url"] = project.url
+    project.evalset(
+        scorers=[{"contains": "say"}, {"pairwise": {"name": "preferred"}}], gate={"rules": rules}
+    )
+
+    async def but_one(exchange: Exchange) -> None:
+        turns = [str(each["content"]) for each in exchange.body["messages"]]
+        lost = exchange.body["model"] != "judge" and turns == [fails, "say 7"]
+        await (status(400) if lost else answer())(exchange)
+
+    with FaultServer(then=but_one, reply=judge) as server:
+        project.url = server.url
+        project.llmops_yaml()
+        assert project.run("release", project.name).code == 0
+        project.prompt(system="Now")
+        ran = project.run("compare", "support@v1", "support@working", "--json")
+    (found,) = [each for each in ran.verdict["findings"] if each["metric"] == "preferred"]
+    assert found["estimate"]["n"] == CASES, found
+    assert found["estimate"]["unmeasured"] == 1, found
+    assert found["decision"] != "PASS"

@@ -95,6 +95,9 @@ class Arm:
     """Scores that are not stored, by scorer label: they live for this run."""
     judges: dict[str, set[str]] = field(default_factory=dict)
     """The models that judged its answers, by scorer label, as they call themselves."""
+    opposed: bool = False
+    """Whether every draw owes a score against the baseline's answer, also where one of the two
+    answers is missing: nothing unmeasured drops out of a paired metric."""
     beside: dict[DrawAt, str] = field(default_factory=dict)
     """The digest of the baseline's answer that a draw is set against, where a scorer does that."""
     called: int = 0

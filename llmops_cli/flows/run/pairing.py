@@ -107,6 +107,7 @@ class Pairing:
                 arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
             )
             arm.give_up_undrawable()
+        self.candidate.opposed = self.against is not None
         if self.against is not None:
             self.pairs = len(unset(self.candidate, self.against, self.round.cases, self.scorers))
 

@@ -121,7 +121,9 @@ def _draw(
     scorers: Scorers,
     held: Mapping[ScoreKey, Score],
 ) -> row.Draw:
-    due, outcome = scorers.due(case, arm.beside.get(at)), _outcome(arm, at, found)
+    due, outcome = scorers.due(case), _outcome(arm, at, found)
+    if arm.opposed:
+        due += scorers.paired
     if isinstance(outcome, Failure):
         return row.Draw(failure=outcome, scores={bound.label: None for bound in due})
     scores = _scores(arm, at, case, outcome.digest, scorers, held)

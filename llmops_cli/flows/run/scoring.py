@@ -216,6 +216,8 @@ def unscored_reason(arm: Arm, at: DrawAt, bound: Bound) -> str:
         return reasons[bound.label]
     if bound.kind.live:
         return "this answer was not called just now, so it has no latency; --fresh draws anew"
+    if bound.kind.paired and at not in arm.beside:
+        return "the answer that it is set against was not given"
     return "not scored in this run"
 
 
