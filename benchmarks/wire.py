@@ -27,8 +27,8 @@ from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import run
-from llmops_cli.providers.chat import body
-from llmops_cli.providers.openai import open_openai
+from llmops_cli.providers.openai.chat import body
+from llmops_cli.providers.openai.model import open_openai
 
 REQUEST = Request(
     provider="openai",

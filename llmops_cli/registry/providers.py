@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from llmops_cli.core.catalogue import Option, ProviderKind
-from llmops_cli.providers.embedded import REVISION
+from llmops_cli.providers.offline.embedded import REVISION
 from llmops_cli.registry.vllm import VLLM
 
 _EMBEDDED = ProviderKind(
     name="embedded",
-    target="llmops_cli.providers.embedded:open_embedded",
+    target="llmops_cli.providers.offline.embedded:open_embedded",
     summary="A small deterministic retrieval model over the prompt itself: no key, no network.",
     deterministic=True,
     offline=True,
@@ -24,8 +24,8 @@ _EMBEDDED = ProviderKind(
 
 _REPLAY = ProviderKind(
     name="replay",
-    target="llmops_cli.providers.replay:open_replay",
-    records="llmops_cli.providers.replay:Recorded",
+    target="llmops_cli.providers.offline.replay:open_replay",
+    records="llmops_cli.providers.offline.replay:Recorded",
     volatile=True,
     summary="Recorded answers from a JSONL file: a missing record is never a live call.",
     deterministic=True,
@@ -57,7 +57,7 @@ _REPLAY = ProviderKind(
 
 _OPENAI = ProviderKind(
     name="openai",
-    target="llmops_cli.providers.openai:open_openai",
+    target="llmops_cli.providers.openai.model:open_openai",
     summary="OpenAI, and with base_url every server and gateway that speaks its API.",
     structured=True,
     api_key_env="OPENAI_API_KEY",
@@ -66,7 +66,7 @@ _OPENAI = ProviderKind(
 
 _ANTHROPIC = ProviderKind(
     name="anthropic",
-    target="llmops_cli.providers.anthropic:open_anthropic",
+    target="llmops_cli.providers.anthropic.model:open_anthropic",
     summary="Claude, by Anthropic's API.",
     structured=True,
     api_key_env="ANTHROPIC_API_KEY",
@@ -93,8 +93,8 @@ _ENV = Option(
 
 _HTTP = ProviderKind(
     name="http",
-    target="llmops_cli.providers.http:open_http",
-    check="llmops_cli.providers.written:check_http",
+    target="llmops_cli.providers.application.http:open_http",
+    check="llmops_cli.providers.application.written:check_http",
     summary="An application behind a URL (`base_url`), which takes and answers JSON.",
     application=True,
     volatile=True,
@@ -121,8 +121,8 @@ _HTTP = ProviderKind(
 
 _PYTHON = ProviderKind(
     name="python",
-    target="llmops_cli.providers.python:open_python",
-    check="llmops_cli.providers.written:check_python",
+    target="llmops_cli.providers.application.python:open_python",
+    check="llmops_cli.providers.application.written:check_python",
     summary="An application as a function of the project, run in processes of its own.",
     application=True,
     volatile=True,
@@ -137,8 +137,8 @@ _PYTHON = ProviderKind(
 
 _COMMAND = ProviderKind(
     name="command",
-    target="llmops_cli.providers.command:open_command",
-    check="llmops_cli.providers.written:check_command",
+    target="llmops_cli.providers.application.command:open_command",
+    check="llmops_cli.providers.application.written:check_command",
     summary="An application as a program, run once for every answer.",
     application=True,
     volatile=True,

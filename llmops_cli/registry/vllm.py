@@ -6,14 +6,14 @@ from llmops_cli.core.catalogue import Option, ProviderKind
 
 VLLM = ProviderKind(
     name="vllm",
-    target="llmops_cli.providers.vllm:open_vllm",
+    target="llmops_cli.providers.vllm.model:open_vllm",
     summary="A local model: `vllm serve`, started for the command and ended with it, or a "
     "server that runs (`base_url`).",
     structured=True,
     embeds=True,
-    check="llmops_cli.providers.vllm_options:check",
-    runs="llmops_cli.providers.vllm_options:runs",
-    ready="llmops_cli.providers.vllm_options:ready",
+    check="llmops_cli.providers.vllm.options:check",
+    runs="llmops_cli.providers.vllm.options:runs",
+    ready="llmops_cli.providers.vllm.options:ready",
     weights=True,
     options={
         "args": Option(

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_cli.core.prompt import Request
-from llmops_cli.providers import chat, messages
+from llmops_cli.providers.anthropic import messages
+from llmops_cli.providers.openai import chat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,8 +85,8 @@ def test_a_run_on_one_vendor_imports_no_other_vendor(tmp_path: Path) -> None:
     with FaultServer() as server:
         a_project(tmp_path, server.url)
         found = imported(tmp_path, "eval")
-    assert "llmops_cli.providers.openai" in found
-    assert "llmops_cli.providers.anthropic" not in found
+    assert "llmops_cli.providers.openai.model" in found
+    assert "llmops_cli.providers.anthropic.model" not in found
     assert "anthropic" not in packages(found)
 
 

@@ -22,8 +22,8 @@ from llmops_cli.core.result import Completion, Score
 from llmops_cli.files.project import Project, load_project
 from llmops_cli.files.template import Options, Templates
 from llmops_cli.gate.score_test import sample, z
-from llmops_cli.providers.embedded import Embedded
-from llmops_cli.providers.replay import Recorded
+from llmops_cli.providers.offline.embedded import Embedded
+from llmops_cli.providers.offline.replay import Recorded
 from llmops_cli.registry.catalogue import catalogue
 from llmops_cli.registry.loading import open_scorer
 

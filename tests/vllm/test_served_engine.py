@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from llmops_cli.providers.vllm import KNOWN
+from llmops_cli.providers.vllm.model import KNOWN
 from tests.projects import Project, Ran
 from tests.vllm.conftest import Local
 

@@ -13,7 +13,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Prompt, Request, StructuredOutput, Target
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.openai import open_openai
+from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
 from tests.unit.files.conftest import PROMPT, Written
 

@@ -10,7 +10,8 @@ from openai import OpenAI
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Request
-from llmops_cli.providers import chat, messages
+from llmops_cli.providers.anthropic import messages
+from llmops_cli.providers.openai import chat
 from llmops_cli.runtime.rendered import Rendered
 from tests.servers.faulty import FaultServer, Server
 

@@ -13,7 +13,7 @@ from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.compact import DrawAt
 from llmops_cli.flows.run.recorded import as_called
-from llmops_cli.providers.replay import Recorded
+from llmops_cli.providers.offline.replay import Recorded
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.unit.flows.run.test_planning import CASES, NEW, OLD, TARGET, an_arm, answered
 

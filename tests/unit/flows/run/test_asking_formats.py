@@ -16,7 +16,7 @@ from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.run.asking import Asker, Calls
-from llmops_cli.providers.openai import open_openai
+from llmops_cli.providers.openai.model import open_openai
 from llmops_cli.stores.results import open_results
 from tests.servers import faulty
 

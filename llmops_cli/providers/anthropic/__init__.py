@@ -1,0 +1,1 @@
+"""Claude, over its messages API."""

@@ -1,0 +1,116 @@
+"""What the three ways to reach an application have in common: how its answers are read.
+
+An answer is a text, or an object with `text` and what else is known of it (`said`). Where an
+application answers in a shape of its own, `response` says by JMESPath where each part stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import suggestion
+from llmops_cli.core.prompt import Message, Model, Request
+from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.providers.application.said import BESIDE, Malformed, completed
+from llmops_cli.workers.group import Trouble
+
+PARTS = ("text", *BESIDE)
+"""What an answer may say."""
+
+_KINDS: Mapping[str, FailureKind] = {
+    "large": FailureKind.TOO_LARGE,
+    "slow": FailureKind.TIMEOUT,
+}
+
+
+class Reading:
+    """How the answers of one application are read."""
+
+    def __init__(self, model: Model, *, strict: bool) -> None:
+        """`strict`: an object without `response` says nothing that is not in `PARTS`."""
+        paths = cast("Mapping[str, str]", model.options.get("response") or {})
+        self._paths: Mapping[str, ParsedResult] = {
+            part: jmespath.compile(path) for part, path in paths.items()
+        }
+        self._strict = strict
+
+    def completion(self, answer: Json) -> Completion:
+        """What `answer` says. Raises `Malformed`."""
+        if self._paths:
+            said = {part: self._at(part, answer) for part in self._paths}
+        elif isinstance(answer, str):
+            said = {"text": answer}
+        elif isinstance(answer, Mapping):
+            said = self._parts(answer)
+        else:
+            raise Malformed(f"it is {_called(answer)}, not a text and not an object")
+        found = {part: value for part, value in said.items() if value is not None}
+        return completed({**found, "text": self._text(found)})
+
+    def _at(self, part: str, answer: Json) -> Json:
+        path = self._paths[part]
+        try:
+            return cast("Json", path.search(answer))
+        except JMESPathError as error:
+            raise Malformed(f"`response.{part}`: {error}") from error
+
+    def _parts(self, answer: Mapping[str, Json]) -> dict[str, Json]:
+        strange = next((name for name in answer if name not in PARTS), None)
+        if self._strict and strange is not None:
+            hint = suggestion(str(strange), PARTS)
+            raise Malformed(f"it says {str(strange)[:40]!r}, which no answer does ({hint})")
+        return {part: answer[part] for part in PARTS if part in answer}
+
+    def _text(self, said: Mapping[str, Json]) -> str:
+        """The text; empty where an application only retrieves."""
+        text = said.get("text")
+        if isinstance(text, str):
+            return text
+        if isinstance(text, (dict, list)):
+            return json.dumps(text, ensure_ascii=False)
+        if text is None and "text" not in self._paths and ("ids" in said or "contexts" in said):
+            return ""
+        where = self._paths.get("text")
+        place = f" at `{where.expression}`" if where is not None else ""
+        raise Malformed(f"there is no text{place}, but {_called(text)}")
+
+
+def handed(request: Request) -> Mapping[str, Json]:
+    """What an application is handed."""
+    if request.document is not None:
+        return request.document
+    return {"inputs": {}, "messages": _plain(request.messages), "parameters": request.parameters}
+
+
+def unreadable(why: Malformed) -> Failure:
+    """An answer that says nothing usable: another would not either."""
+    return Failure(kind=FailureKind.BAD_ANSWER, message=f"the answer is not a whole one: {why}")
+
+
+def failed(trouble: Trouble) -> Failure:
+    """What became of code that gave no answer. It is not tried again: code does as it does."""
+    kind = _KINDS.get(trouble.cause, FailureKind.SERVER)
+    return Failure(kind=kind, message=trouble.why)
+
+
+def _plain(messages: tuple[Message, ...]) -> list[Json]:
+    return [each.plain() for each in messages]
+
+
+def _called(value: Json) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
+    return "an object" if isinstance(value, Mapping) else "a list"

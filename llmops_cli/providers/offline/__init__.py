@@ -1,0 +1,1 @@
+"""What answers without a network: a small model of our own, and answers that were recorded."""

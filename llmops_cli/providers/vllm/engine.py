@@ -1,0 +1,218 @@
+"""The `vllm serve` processes of one command: started when first asked for, ended with the command.
+
+One engine serves every model that is started in the same way, whichever of its adapters they ask
+for. It listens on loopback only, at a port of its own, and answers only who knows a key that is
+made for it. It sees no key of the project. What it writes is kept in `.llmops/store/vllm-….log`.
+Engines start one after the other: a second one would disturb what the first measures of the
+memory.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import anyio
+from anyio import to_thread
+
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Model
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.vllm.options import adapters, arguments, program, startup_seconds
+from llmops_cli.workers.server import Server, fresh_log
+
+KEY_ENV = "VLLM_API_KEY"
+"""Where `vllm serve` looks for the key that it asks for."""
+LOOK = 0.25
+"""Seconds between two questions whether it is."""
+STORE = Path(".llmops") / "store"
+KEPT_LOGS = 9
+HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+"""Keys that the engine itself needs, to fetch a model."""
+_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) ?)?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
+_SHOWN = 3
+"""Lines of the log in a message."""
+_LONGEST = 240
+"""Characters of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What an engine is started with."""
+
+    model: str
+    command: tuple[str, ...]
+    """All but host and port."""
+    offline: bool
+    """The model stands on this machine: there is nothing to fetch."""
+    log_name: str
+
+
+def launch_of(model: Model, world: World) -> Launch:
+    """How the engine of `model` is started. Raises `Refused` where there is no vllm to start."""
+    lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
+    return Launch(
+        model=model.model,
+        command=(
+            *program(model, world),
+            "serve",
+            model.model,
+            *arguments(model),
+            *("--served-model-name", model.model),
+            *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
+        ),
+        offline=(world.root / model.model).is_dir(),
+        log_name="vllm-" + re.sub(r"[^A-Za-z0-9]+", "-", model.model).strip("-")[-40:],
+    )
+
+
+class Engine:
+    """One `vllm serve` and how to reach it."""
+
+    def __init__(self, launch: Launch, world: World) -> None:
+        """Starts it. Raises `OSError` where that is not possible."""
+        self.key = secrets.token_urlsafe(24)
+        self.launch = launch
+        self.ready = False
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/v1"
+        (world.root / STORE).mkdir(parents=True, exist_ok=True)
+        log = fresh_log(world.root / STORE, launch.log_name, keep=KEPT_LOGS)
+        self._log = log.relative_to(world.root).as_posix()
+        self._late: str | None = None
+        its_own = Redactor([self.key])
+        self._server = Server(
+            [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
+            folder=world.root,
+            environ=_environment(world, self.key, offline=launch.offline),
+            log=log,
+            redact=lambda line: its_own(world.redact(line)),
+        )
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it does not answer and never will; None while it runs."""
+        ended = self._late or self._server.ended
+        if ended is None:
+            return None
+        when = "while it answered" if self.ready else "before it was ready"
+        said = " / ".join(last_words(self._server.last(100)))
+        message = f"`vllm serve {self.launch.model}` ended {when}: {ended}"
+        message += f"; it said: {said}" if said else ""
+        return Failure(kind=FailureKind.CONNECTION, message=f"{message} (all of it: {self._log})")
+
+    async def wait(self, seconds: float) -> None:
+        """Until it answers, or is known to never do: after `seconds` it is stopped."""
+        with anyio.move_on_after(seconds):
+            async with aiohttp.ClientSession(
+                headers={"Authorization": f"Bearer {self.key}"},
+                timeout=aiohttp.ClientTimeout(total=5.0),
+            ) as session:
+                while self.failure is None:
+                    if await self._answers(session):
+                        self.ready = True
+                        return
+                    await anyio.sleep(LOOK)
+            return
+        self._late = f"it took more than {seconds:g} s (`startup_timeout` in llmops.yaml)"
+        await to_thread.run_sync(self.stop)
+
+    async def gone(self, within: float) -> Failure | None:
+        """Why it does not answer any more, which may take a moment to be seen."""
+        with anyio.move_on_after(within):
+            while self.failure is None:  # noqa: ASYNC110 - a process, which wakes nobody
+                await anyio.sleep(LOOK / 5)
+        return self.failure
+
+    def let_go(self) -> None:
+        """Has it end; waits for nothing."""
+        self._server.let_go()
+
+    def stop(self) -> None:
+        """Ends it and all it started."""
+        self._server.stop()
+
+    async def _answers(self, session: aiohttp.ClientSession) -> bool:
+        """Whether it says, to who knows its key, what it serves."""
+        try:
+            async with session.get(f"{self.url}/models") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+
+class Engines:
+    """The engines of one command. Use as `with Engines()`."""
+
+    def __init__(self) -> None:
+        self._engines: dict[Launch, Engine] = {}
+        self._turn = anyio.Lock()
+
+    async def of(self, model: Model, world: World) -> Engine | Failure:
+        """The engine that answers for `model`, ready, or why it does not."""
+        launch = launch_of(model, world)
+        async with self._turn:
+            engine = self._engines.get(launch)
+            if engine is None:
+                try:
+                    engine = Engine(launch, world)
+                except OSError as error:
+                    message = f"`vllm serve {model.model}` cannot be started: {error}"
+                    return Failure(kind=FailureKind.CONNECTION, message=message)
+                self._engines[launch] = engine
+            if not engine.ready and engine.failure is None:
+                world.tell(f"starting vllm serve {model.model}")
+                try:
+                    await engine.wait(startup_seconds(model.options))
+                finally:
+                    world.tell("")
+            return engine.failure or engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for engine in self._engines.values():
+            engine.let_go()
+        for engine in self._engines.values():
+            engine.stop()
+
+
+def last_words(lines: Iterable[str]) -> list[str]:
+    """What is worth telling of a log: its last errors, else its last lines, without prefixes."""
+    plain = list(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
+    said = [line[:_LONGEST] for line in plain if line]
+    errors = [line for line in said if re.search(r"error\b|killed", line, re.IGNORECASE)]
+    return (errors or said)[-_SHOWN:]
+
+
+def _environment(world: World, key: str, *, offline: bool) -> Mapping[str, str]:
+    """What the engine sees: all but secrets. It calls nobody and imports nothing from here."""
+    kept = {
+        name: value
+        for name, value in world.environ.items()
+        if world.redact(value) == value or name in HUGGING_FACE or name.lower().endswith("_proxy")
+    }
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
+    default = {"VLLM_HOST_IP": "127.0.0.1", **({"HF_HUB_OFFLINE": "1"} if offline else {})}
+    return {**default, **kept, **quiet, KEY_ENV: key}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,401 @@
+"""Everything a server and a network can do to a call, through the engine and a real socket."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import anyio
+import pytest
+
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Limits, Message, Model, Request
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
+from llmops_cli.engine.call import Engine
+from llmops_cli.engine.pool import run
+from llmops_cli.providers.openai.model import open_openai
+from tests.servers import faulty
+from tests.servers.faulty import Behaviour, Server
+
+WORLD = World(root=Path(), environ={})
+
+
+def model(url: str, *, timeout: float = 5.0, retries: int = 3, concurrency: int = 8) -> Model:
+    limits = Limits(timeout=timeout, retries=retries, max_concurrency=concurrency)
+    return Model(name="m", provider="openai", model="tiny", base_url=url, limits=limits)
+
+
+def request(text: str = "hello") -> Request:
+    turn = Message(role="user", content=text)
+    return Request(provider="openai", model="tiny", messages=(turn,))
+
+
+def engine() -> Engine:
+    return Engine(
+        providers=lambda of: open_openai(of, WORLD), redact=Redactor(), jitter=lambda: 0.0
+    )
+
+
+def ask(
+    *script: Behaviour,
+    then: Behaviour | None = None,
+    timeout: float = 5.0,
+    retries: int = 3,
+) -> tuple[Outcome, Server]:
+    """One call against a server that plays `script`."""
+
+    async def main() -> tuple[Outcome, Server]:
+        async with faulty.serve(*script, then=then) as server, engine() as ours:
+            of = model(server.url, timeout=timeout, retries=retries)
+            return await ours.ask(of, request()), server
+
+    return anyio.run(main)
+
+
+def completion(outcome: Outcome) -> Completion:
+    assert isinstance(outcome, Completion), outcome
+    return outcome
+
+
+def failed(outcome: Outcome) -> Failure:
+    assert isinstance(outcome, Failure), outcome
+    return outcome
+
+
+def test_a_429_with_seconds_is_waited_out() -> None:
+    outcome, server = ask(faulty.status(429, retry_after="0.3"))
+    assert completion(outcome).attempts == 2
+    assert server.arrivals[1] - server.arrivals[0] >= 0.3
+
+
+def test_a_429_with_a_date_is_waited_out() -> None:
+    when = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    outcome, server = ask(faulty.status(429, retry_after=when))
+    assert completion(outcome).attempts == 2
+    assert server.arrivals[1] - server.arrivals[0] >= 0.8
+
+
+def test_a_quota_that_is_used_up_is_not_asked_again() -> None:
+    body = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
+    outcome, server = ask(faulty.status(429, body=body))
+    assert failed(outcome).kind is FailureKind.RATE_LIMITED
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504, 529])
+def test_a_server_in_trouble_is_asked_again(code: int) -> None:
+    outcome, server = ask(faulty.status(code), faulty.status(code))
+    assert completion(outcome).attempts == 3
+    assert server.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, FailureKind.BAD_REQUEST),
+        (401, FailureKind.AUTHENTICATION),
+        (403, FailureKind.AUTHENTICATION),
+        (404, FailureKind.NOT_FOUND),
+        (422, FailureKind.BAD_REQUEST),
+    ],
+)
+def test_a_refusal_is_final_and_in_the_words_of_the_server(code: int, kind: FailureKind) -> None:
+    outcome, server = ask(faulty.status(code, message="because I say so"))
+    assert (failed(outcome).kind, failed(outcome).status) == (kind, code)
+    assert failed(outcome).message.startswith(f"the server answered {code}: because I say so (")
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_thousand_cases_against_a_wrong_key_are_one_clear_cause(code: int) -> None:
+    async def main() -> tuple[list[Failure], int]:
+        found: list[Failure] = []
+        then = faulty.status(code, message="wrong key")
+        async with faulty.serve(then=then) as server, engine() as ours:
+
+            async def work(_: int) -> None:
+                found.append(failed(await ours.ask(model(server.url), request())))
+
+            await run(range(1000), work, workers=16)
+            return found, server.requests
+
+    found, requests = anyio.run(main)
+    assert requests <= 8 + 2  # those on the wire, and the two before the third refusal
+    assert sum(each.kind is FailureKind.NOT_ATTEMPTED for each in found) == 1000 - requests
+    assert len({each.message for each in found}) == 2
+
+
+def test_a_closed_port_ends_the_run_within_seconds() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    async def main() -> tuple[list[Failure], float]:
+        found: list[Failure] = []
+        started = anyio.current_time()
+        async with Engine(providers=lambda of: open_openai(of, WORLD)) as ours:
+
+            async def work(_: int) -> None:
+                of = model(f"http://127.0.0.1:{port}/v1", retries=5)
+                found.append(failed(await ours.ask(of, request())))
+
+            await run(range(200), work, workers=16)
+            return found, anyio.current_time() - started
+
+    found, seconds = anyio.run(main)
+    assert seconds < 8
+    assert {each.kind for each in found} == {
+        FailureKind.CONNECTION,
+        FailureKind.NOT_ATTEMPTED,
+    }
+    assert f"nobody answers at http://127.0.0.1:{port}/v1" in found[-1].message
+
+
+def test_a_host_that_nothing_resolves_is_a_failure_of_the_connection() -> None:
+    async def main() -> Outcome:
+        async with engine() as ours:
+            return await ours.ask(model("http://nowhere.internal/v1", retries=0), request())
+
+    assert failed(anyio.run(main)).kind is FailureKind.CONNECTION
+
+
+@pytest.mark.parametrize("where", ["at once", "headers", "body"])
+def test_a_reset_connection_is_tried_again_and_half_an_answer_is_none(where: str) -> None:
+    outcome, server = ask(faulty.reset(where))
+    assert completion(outcome).text == "hello"
+    assert server.requests == 2
+
+
+@pytest.mark.parametrize("broken", [faulty.short(), faulty.cut_chunked()])
+def test_a_body_that_is_cut_off_is_tried_again_and_then_a_failure(broken: Behaviour) -> None:
+    outcome, _ = ask(broken)
+    assert completion(outcome).text == "hello"
+    outcome, server = ask(then=broken, retries=2)
+    assert failed(outcome).kind is FailureKind.CONNECTION
+    assert server.requests == 3
+
+
+def test_truncated_json_is_asked_for_once_more_and_named_by_its_digest() -> None:
+    outcome, server = ask(then=faulty.truncated())
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+    assert server.requests == 2
+    assert "answers no JSON but application/json" in failed(outcome).message
+    assert " bytes, " in failed(outcome).message
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "again"),
+    [
+        ("overloaded_error", FailureKind.OVERLOADED, True),
+        ("rate_limit_exceeded", FailureKind.RATE_LIMITED, True),
+        ("server_error", FailureKind.SERVER, True),
+        ("invalid_request_error", FailureKind.BAD_REQUEST, False),
+        ("authentication_error", FailureKind.AUTHENTICATION, False),
+    ],
+)
+def test_a_200_with_an_error_is_that_error(error: str, kind: FailureKind, again: bool) -> None:
+    said = faulty.error_object(error, "upstream says no")
+    outcome, _ = ask(said, retries=0)
+    assert failed(outcome).kind is kind
+    assert failed(outcome).message.startswith("the server answered 200: upstream says no")
+    outcome, _ = ask(said)
+    assert isinstance(outcome, Completion) is again
+
+
+def test_a_login_page_is_named_for_what_it_is() -> None:
+    outcome, server = ask(then=faulty.html())
+    message = failed(outcome).message
+    assert message.startswith(f"{server.url}/chat/completions answers no JSON but text/html (")
+    assert message.endswith("<!DOCTYPE html><html><h1>Please log in</h1></html>")
+
+
+def test_a_server_that_speaks_no_http_is_a_failure_and_not_a_crash() -> None:
+    outcome, _ = ask(then=faulty.garbage())
+    assert failed(outcome).kind in {FailureKind.BAD_ANSWER, FailureKind.CONNECTION}
+
+
+def test_invalid_utf8_is_a_failure_and_not_a_crash() -> None:
+    outcome, _ = ask(then=faulty.bad_utf8())
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    outcome, _ = ask(faulty.marked())
+    assert completion(outcome).text == "hello"
+
+
+def test_a_nul_in_the_body_is_a_failure_and_a_nul_in_the_text_is_kept() -> None:
+    outcome, _ = ask(then=faulty.raw_body(b'{"choices": [\x00]}'))
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+    choice = {"message": {"content": "a\x00b"}, "finish_reason": "stop"}
+    outcome, _ = ask(faulty.answer(choices=[choice]))
+    assert completion(outcome).text == "a\x00b"
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
+    choice = {"message": {"content": "a\ud800b"}, "finish_reason": "stop"}
+    outcome, _ = ask(faulty.answer(choices=[choice]))
+    assert completion(outcome).text == "a\ufffdb"
+    assert completion(outcome).digest.startswith("sha256:")
+
+
+def test_an_answer_without_a_finish_reason_is_not_a_whole_one() -> None:
+    choice = {"message": {"content": "cut"}, "finish_reason": None}
+    outcome, _ = ask(then=faulty.answer(choices=[choice]))
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+    assert "finish_reason" in failed(outcome).message
+
+
+def test_numbers_that_are_none_in_the_usage_mean_that_usage_is_unknown() -> None:
+    choices = b'"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]'
+    body = b'{"usage":{"prompt_tokens":1e999,"completion_tokens":-3},' + choices + b"}"
+    outcome, _ = ask(faulty.raw_body(body))
+    assert completion(outcome).usage is None
+
+
+def test_nan_in_an_answer_is_not_json() -> None:
+    outcome, _ = ask(then=faulty.raw_body(b'{"choices": NaN}'))
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+
+
+def test_json_nested_a_hundred_thousand_deep_is_a_failure_and_not_a_crash() -> None:
+    outcome, _ = ask(then=faulty.raw_body(b"[" * 100_000 + b"]" * 100_000))
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+
+
+def test_a_dripping_body_is_ended_by_the_deadline() -> None:
+    async def main() -> tuple[Outcome, float]:
+        async with faulty.serve(then=faulty.drip(0.05)) as server, engine() as ours:
+            started = anyio.current_time()
+            outcome = await ours.ask(model(server.url, timeout=0.5, retries=0), request())
+            return outcome, anyio.current_time() - started
+
+    outcome, seconds = anyio.run(main)
+    assert failed(outcome).kind is FailureKind.TIMEOUT
+    assert seconds < 4  # a byte every 50 ms: the whole answer would take 20
+
+
+def test_a_hang_before_the_headers_is_ended_by_the_deadline_and_tried_again() -> None:
+    outcome, server = ask(faulty.hang(), timeout=1.0)
+    assert completion(outcome).attempts == 2
+    assert server.requests == 2
+
+
+def test_a_stale_connection_is_replaced_without_a_word() -> None:
+    async def main() -> list[Outcome]:
+        script = [faulty.stale(), faulty.stale(delay=0.05), faulty.stale()]
+        async with faulty.serve(*script) as server, engine() as ours:
+            found = []
+            for _ in range(6):
+                found.append(await ours.ask(model(server.url), request()))
+                await anyio.sleep(0.06)
+            return found
+
+    assert all(isinstance(each, Completion) for each in anyio.run(main))
+
+
+def test_a_megabyte_of_text_arrives_whole() -> None:
+    text = "ä" * 1_000_000
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    outcome, _ = ask(faulty.answer(choices=[choice]))
+    assert completion(outcome).text == text
+
+
+def test_a_gzipped_answer_is_read() -> None:
+    outcome, _ = ask(faulty.gzipped())
+    assert completion(outcome).text == "hello"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nonsense"])
+def test_a_body_in_an_encoding_that_it_is_not_in_is_a_failure(encoding: str) -> None:
+    outcome, _ = ask(then=faulty.raw_body(b"plainly not", content_encoding=encoding), retries=1)
+    assert failed(outcome).kind in {FailureKind.CONNECTION, FailureKind.BAD_ANSWER}
+
+
+@pytest.mark.parametrize("bomb", [faulty.gzip_bomb, faulty.endless])
+def test_a_bomb_is_cut_off_at_the_cap_and_memory_stays_flat(
+    bomb: Callable[[], Behaviour],
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome, server = ask(then=bomb())
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert failed(outcome).kind is FailureKind.TOO_LARGE
+    assert failed(outcome).message == "the answer is larger than 16 MB and was cut off"
+    assert server.requests == 1
+    assert grown < 120
+
+
+def test_a_redirect_is_not_followed() -> None:
+    metadata = "http://169.254.169.254/latest/meta-data"
+    outcome, server = ask(then=faulty.redirect(metadata), retries=0)
+    assert failed(outcome).kind is FailureKind.BAD_ANSWER
+    assert metadata in failed(outcome).message
+    assert server.requests == 1
+
+
+def test_concurrency_stays_under_the_limit_of_open_files() -> None:
+    code = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "import anyio\n"
+        "from tests.unit.providers.openai.test_faults import many\n"
+        "print(anyio.run(many))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "300"
+
+
+async def many() -> int:
+    """300 calls with 1,000 allowed at once; how many were answered."""
+    answered = 0
+    async with faulty.serve(then=faulty.answer(delay=0.02)) as server, engine() as ours:
+
+        async def work(_: int) -> None:
+            nonlocal answered
+            outcome = await ours.ask(model(server.url, concurrency=1000), request())
+            answered += isinstance(outcome, Completion)
+
+        await run(range(300), work, workers=300)
+    return answered
+
+
+def test_answers_that_arrive_out_of_order_belong_to_their_questions() -> None:
+    def slow_first(number: int) -> Behaviour:
+        return faulty.answer(delay=0.2 if number < 5 else 0.0)
+
+    async def main() -> list[tuple[int, str | None]]:
+        found: list[tuple[int, str | None]] = []
+        script = [slow_first(i) for i in range(40)]
+        async with faulty.serve(*script) as server, engine() as ours:
+
+            async def work(i: int) -> None:
+                outcome = await ours.ask(model(server.url), request(f"question {i}"))
+                found.append((i, completion(outcome).text))
+
+            await run(range(40), work, workers=8)
+        return found
+
+    found = anyio.run(main)
+    assert [i for i, _ in found] != sorted(i for i, _ in found)
+    assert all(text == f"question {i}" for i, text in found)
+
+
+def test_calls_in_flight_never_exceed_the_limit_on_the_wire() -> None:
+    async def main() -> int:
+        then = faulty.answer(delay=0.02)
+        async with faulty.serve(faulty.status(503), then=then) as server, engine() as ours:
+
+            async def work(_: int) -> None:
+                await ours.ask(model(server.url, concurrency=5), request())
+
+            await run(range(60), work, workers=30)
+            return server.most_in_flight
+
+    assert anyio.run(main) == 5
