@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Commit, MaxCalls, MaxCost, Offline
+from llmops_cli.cli import options
 
 if TYPE_CHECKING:
     from llmops_cli.cli.output import Output
@@ -20,32 +20,17 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     context: typer.Context,
-    scorer: Annotated[
-        str, typer.Argument(metavar="EVALSET:LABEL", help="a scorer; its label alone, if unique")
-    ],
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Answers with people's labels (JSONL, CSV)."),
-    ] = None,
-    draft: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write answers to be labelled (.jsonl, .csv)."),
-    ] = None,
-    answers: Annotated[
-        int, typer.Option("--answers", min=1, metavar="N", help="How many --draft writes.")
-    ] = 150,
-    canaries: Annotated[
-        bool, typer.Option("--canaries", help="Try whether answers can talk the judge round.")
-    ] = False,
-    require: Annotated[
-        Literal["gate", "advisory"] | None,
-        typer.Option(help="Exit 2 where the judge is found to be less."),
-    ] = None,
-    offline: Offline = False,
-    max_cost: MaxCost = None,
-    max_calls: MaxCalls = None,
-    commit: Commit = False,
-    as_json: AsJson = False,
+    scorer: options.ScorerAddress,
+    labels: options.Labels = None,
+    draft: options.Draft = None,
+    answers: options.Answers = 150,
+    canaries: options.Canaries = False,
+    require: options.Require = None,
+    offline: options.Offline = False,
+    max_cost: options.MaxCost = None,
+    max_calls: options.MaxCalls = None,
+    commit: options.Commit = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Say by people's labels whether a judge may gate.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from llmops_cli.cli import options
 
 if TYPE_CHECKING:
     from llmops_cli.core.pull import Subject
@@ -17,34 +18,12 @@ def register(app: typer.Typer) -> None:
 
 
 def comment(
-    report: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REPORT", help="what `report --json` printed; none there: there is no verdict"
-        ),
-    ],
-    registry: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What `fsck --json` printed: broken files are told."),
-    ] = None,
-    problem: Annotated[
-        str,
-        typer.Option(
-            metavar="WHY", envvar="LLMOPS_PROBLEM", help="Why there is no report, in that case."
-        ),
-    ] = "",
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Which gate: each name has its own comment.")
-    ] = "llmops",
-    author: Annotated[
-        str,
-        typer.Option(
-            metavar="LOGIN", help="Who comments: another, where the token is not a job's."
-        ),
-    ] = "github-actions[bot]",
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the comment here as well.")
-    ] = None,
+    report: options.PublishedReport,
+    registry: options.PublishedFlaws = None,
+    problem: options.Problem = "",
+    name: options.GateName = "llmops",
+    author: options.Author = "github-actions[bot]",
+    out: options.CommentFile = None,
 ) -> None:
     """Tell a pull request on GitHub what a run came to. One comment, kept up to date.
 

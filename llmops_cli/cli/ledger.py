@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Commit, Message, Push, Version
+from llmops_cli.cli import options
 from llmops_cli.cli.people import moment, person
 
 
@@ -30,8 +29,8 @@ def release(
     to: Annotated[
         Optional[str], typer.Option(metavar="ENV", help="For --changed; default: the last.")
     ] = None,
-    commit: Commit = False,
-    as_json: AsJson = False,
+    commit: options.Commit = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Freeze prompts as versions. The same target is the same version, however often."""
     from llmops_cli.cli.output import Output
@@ -62,33 +61,18 @@ def release(
 
 def promote(
     context: typer.Context,
-    version: Version,
-    to: Annotated[
-        Optional[str], typer.Option(metavar="ENV", help="The environment; default: the last.")
-    ] = None,
-    message: Message = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Draw what the evidence lacks first: calls models.")
-    ] = False,
-    run: Annotated[
-        Optional[list[Path]],
-        typer.Option(metavar="FILE", help="Make the evidence of this run file of `measure --out`."),
-    ] = None,
-    initial: Annotated[
-        bool, typer.Option("--initial", help="The first version there: nothing to compare with.")
-    ] = False,
-    accept_inconclusive: Annotated[
-        bool, typer.Option("--accept-inconclusive", help="Answer for what the gate cannot tell.")
-    ] = False,
-    accept_breaking: Annotated[
-        bool, typer.Option("--accept-breaking", help="Callers have to pass other inputs.")
-    ] = False,
-    override: Annotated[
-        bool, typer.Option("--override", help="Whatever the evidence says: loud ever after.")
-    ] = False,
-    commit: Commit = False,
-    push: Push = False,
-    as_json: AsJson = False,
+    version: options.Version,
+    to: options.To = None,
+    message: options.Message = None,
+    measure: options.MeasureFirst = False,
+    run: options.RunFiles = None,
+    initial: options.Initial = False,
+    accept_inconclusive: options.AcceptInconclusive = False,
+    accept_breaking: options.AcceptBreaking = False,
+    override: options.Override = False,
+    commit: options.Commit = False,
+    push: options.Push = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Move an environment to a version, if its evidence lets it. Calls no model unless asked.
 
@@ -141,7 +125,7 @@ def promote(
 
 def status(
     context: typer.Context,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what every environment runs, since when and by whom. And whether the files are ahead."""
     from llmops_cli.cli.output import Output
@@ -183,10 +167,10 @@ def rollback(
     to: Annotated[
         str | None, typer.Option(metavar="VERSION", help="v2; default: the distinct one before.")
     ] = None,
-    message: Message = None,
-    commit: Commit = False,
-    push: Push = False,
-    as_json: AsJson = False,
+    message: options.Message = None,
+    commit: options.Commit = False,
+    push: options.Push = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Move an environment back, at once. The version it leaves is quarantined.
 

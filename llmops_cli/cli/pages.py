@@ -13,7 +13,7 @@ from typing import BinaryIO
 from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
-from llmops_cli.flows.run.evaluate import TakeCases
+from llmops_cli.flows.report.forms import TakeCases
 from llmops_cli.stores.atomic import write_stream
 
 OPENED = Path(".llmops") / "store" / "report.html"

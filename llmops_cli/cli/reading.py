@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson, Csv, Html, Junit, Markdown, Parquet, Verbose
+from llmops_cli.cli import options
 
 
 def register(app: typer.Typer) -> None:
@@ -21,16 +21,16 @@ def report(
         Path | None,
         typer.Argument(metavar="[FILE]", help="a run file of `eval --out`; default: the last run"),
     ] = None,
-    junit: Junit = None,
-    markdown: Markdown = None,
-    html: Html = None,
-    csv: Csv = None,
-    parquet: Parquet = None,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
+    html: options.Html = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
     opened: Annotated[
         bool, typer.Option("--open", help="Write the page and open it in a browser.")
     ] = False,
-    as_json: AsJson = False,
-    verbose: Verbose = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
 ) -> int:
     """Show the report of the last run, or of a run file, in any form. Measures nothing.
 

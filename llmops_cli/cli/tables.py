@@ -16,7 +16,7 @@ from llmops_cli.stores.atomic import write_stream
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llmops_cli.flows.run.evaluate import TakeCases
+    from llmops_cli.flows.report.forms import TakeCases
 
 
 class Write(Protocol):

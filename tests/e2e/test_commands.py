@@ -118,12 +118,29 @@ def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
     says(ran, "FAIL", "27 lost", "no idea", "c000", "say 0")
 
 
-def test_eval_writes_every_form_of_its_report(project: Project) -> None:
-    files = {name: project.root / name for name in ("run.jsonl.gz", "gate.xml", "gate.md")}
-    options = zip(("--out", "--junit", "--markdown"), map(str, files.values()), strict=True)
-    assert project.run("eval", *(word for pair in options for word in pair)).code == 0
-    assert all(path.stat().st_size for path in files.values())
-    says(project.run("report", str(files["run.jsonl.gz"])), "PASS", "support@v1 (production)")
+@pytest.mark.parametrize(
+    "command", [["eval"], ["compare", "support@v1", "support@v2"], ["measure", "support@v2"]]
+)
+def test_what_measures_writes_every_form_of_its_report(
+    project: Project, command: list[str]
+) -> None:
+    out, junit, markdown, html, csv, summary = (
+        project.root / f"gate.{ending}"
+        for ending in ("jsonl.gz", "xml", "md", "html", "csv", "sum")
+    )
+    options = ["--out", out, "--junit", junit, "--markdown", markdown, "--html", html]
+    ran = project.run(
+        *command,
+        *map(str, [*options, "--csv", csv]),
+        "--github",
+        env={"GITHUB_STEP_SUMMARY": str(summary)},
+    )
+    assert ran.code == 0, ran.text
+    for path in (junit, markdown, html, summary):
+        assert "no_worse" in path.read_text(encoding="utf-8"), path
+    assert len(csv.read_text(encoding="utf-8").splitlines()) > CASES
+    again = project.run("report", str(out))
+    assert ran.out.startswith(again.out)
 
 
 def test_eval_dry_run_says_what_it_would_call(project: Project) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from llmops_cli import __version__
 from llmops_cli.core import row
@@ -34,8 +33,8 @@ from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.judge.instruments import embedded
+from llmops_cli.flows.report.forms import Forms
 from llmops_cli.flows.report.reporting import report
-from llmops_cli.flows.report.runs import entries_of, manifest_of
 from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.conduct import Options, Run, conduct
 from llmops_cli.flows.run.contest import Selection, contests
@@ -44,7 +43,6 @@ from llmops_cli.flows.run.pairing import Depth, Pairing, plan, vetted
 from llmops_cli.flows.run.pricing import plan_of
 from llmops_cli.flows.run.rows import arm_rows, confirmed_rows
 from llmops_cli.flows.workspace import Workspace
-from llmops_cli.stores.runfile import write_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +60,7 @@ class Measured:
     """What `measure` found; no evidence where something was not measured."""
 
     report: Report
+    run: Run
     evidence: Evidence | None
 
 
@@ -72,27 +71,28 @@ def measure(
     progress: Progress,
     budget: Budget | None = None,
     offline: bool = False,
-    out: Path | None = None,
+    forms: Forms | None = None,
 ) -> Measured:
     """Draws what the evidence of `subject` needs and is missing, and writes it.
 
     An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
-    nothing over a network; `out` is written as a run file, whatever came of it.
+    nothing over a network; `forms` are written whatever came of it.
     """
     now = datetime.now(UTC)
     planned = _planned(workspace, subject, now)
     options = Options(offline=offline, budget=budget, now=now.isoformat())
     run = conduct(workspace, planned, options, progress=progress)
     found = report(run)
-    if out is not None:
-        write_run(out, manifest_of(run, found), entries_of(run), redact=workspace.redact)
     (verdict,) = run.verdicts.values()
     lacking = [why for each in planned for why in _lacking(each)]
-    if run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE:
+    whole = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
+    if not whole:
         code = found.exit_code if run.interrupted else ExitCode.INCOMPLETE
-        notes = (*found.notes, *lacking)
-        return Measured(report=replace(found, exit_code=code, notes=notes), evidence=None)
-    return Measured(report=found, evidence=_write(workspace, run, subject, now))
+        found = replace(found, exit_code=code, notes=(*found.notes, *lacking))
+    if forms is not None:
+        forms.write(run, found, workspace.redact)
+    evidence = _write(workspace, run, subject, now) if whole else None
+    return Measured(report=found, run=run, evidence=evidence)
 
 
 def needs(workspace: Workspace, subject: Subject) -> Plan:

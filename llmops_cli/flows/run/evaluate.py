@@ -5,32 +5,25 @@ Also the public `evaluate` of notebooks and tests: everything it needs is an arg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.record import CaseRecords
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
-from llmops_cli.flows.report.records import records_of
+from llmops_cli.flows.report.forms import Forms, TakeCases
 from llmops_cli.flows.report.reporting import report
-from llmops_cli.flows.report.runs import entries_of, keep_report, manifest_of
+from llmops_cli.flows.report.runs import keep_report
 from llmops_cli.flows.run.changed import concerned
 from llmops_cli.flows.run.conduct import Options, Run, conduct
 from llmops_cli.flows.run.contest import Between, Contest, Selection, contests
 from llmops_cli.flows.run.pairing import Depth, plan, vetted
 from llmops_cli.flows.run.pricing import plan_of
 from llmops_cli.flows.workspace import Workspace, open_workspace
-from llmops_cli.stores.runfile import write_run
-
-TakeCases: TypeAlias = Callable[[Report, CaseRecords, Redactor], None]
-"""Is told the report and every case while the store is open, and what takes secrets out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +108,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
-    if wishes.out is not None:
-        write_run(wishes.out, manifest_of(run, made), entries_of(run), redact=redact)
-    for take in wishes.cases_to:
-        take(made, records_of(run), redact)
+    Forms(out=wishes.out, cases_to=wishes.cases_to).write(run, made, redact)
     return Evaluated(plan=needs, report=made, run=run)
 
 
