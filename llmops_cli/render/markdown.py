@@ -185,7 +185,17 @@ def _metrics(evalset: EvalsetReport) -> str:
             f"| {phrases.percent(each.candidate)} | {phrases.standing(each)} |"
             for each in figures
         ]
-    return "\n".join(rows)
+    return "\n".join([*rows, *_first_tokens(evalset)])
+
+
+def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
+    """The seconds until the first token, where answers were streamed to measure them."""
+    before, after = evalset.baseline, evalset.candidate
+    for when, name in (("median", "first_token_p50"), ("95th", "first_token_p95")):
+        both = [None if arm is None else getattr(arm, name) for arm in (before, after)]
+        if any(seconds is not None for seconds in both):
+            told = ("–" if seconds is None else f"{seconds:.2f} s" for seconds in both)
+            yield f"| first token, {when} | {' | '.join(told)} | |"
 
 
 def _cases(prompts: Sequence[PromptReport]) -> int:

@@ -22,6 +22,17 @@ def test_the_worst_verdict_is_the_first_line() -> None:
     assert titles == ["❌ FAIL · `intent`", "❔ INCONCLUSIVE · `support`", "✅ PASS · `halueval`"]
 
 
+def test_the_first_token_is_told_where_it_was_measured() -> None:
+    report = reports.passing()
+    (prompt,) = report.prompts
+    (evalset,) = prompt.evalsets
+    timed = replace(evalset.candidate, first_token_p50=0.214, first_token_p95=0.5)
+    streamed = replace(prompt, evalsets=(replace(evalset, candidate=timed),))
+    page = markdown_report(replace(report, prompts=(streamed,)))
+    assert "| first token, median | – | 0.21 s | |\n| first token, 95th | – | 0.50 s | |" in page
+    assert "first token" not in markdown_report(report)
+
+
 @pytest.mark.parametrize("limit", [1_000, 5_000, 60_000])
 def test_the_page_keeps_its_limit_and_counts_what_it_cut(limit: int) -> None:
     page = markdown_report(reports.enormous(), limit_bytes=limit)
