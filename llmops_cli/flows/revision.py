@@ -5,12 +5,13 @@ GitPython takes a tenth of a second to import, and most commands need no git.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.files.paths import Source, Unreadable
 from llmops_cli.registry import load
 
@@ -86,3 +87,23 @@ def at_revision(root: Path, name: str) -> Source:
             hint="in CI, check the repository out; or leave --base away",
         )
     return AtRevision(checkout.at(name), name)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Raises `Refused`, with the files at fault, where what is at the revision cannot be read."""
+    try:
+        yield
+    except InvalidFiles as error:
+        where = error.problems[0].where.path
+        raise _unusable(name, "\n".join(f"  {each}" for each in error.problems), where) from error
+    except Unreadable as error:
+        raise _unusable(name, f"  {error}", ".") from error
+
+
+def _unusable(name: str, problems: str, path: str) -> Refused:
+    return Refused(
+        f"what decides is read at {name}, and there it is not valid:\n{problems}",
+        hint=f"mend it there first, in a change of its own; or --base the last commit at which it "
+        f"was valid: git log {name} -- {path}",
+    )

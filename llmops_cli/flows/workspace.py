@@ -28,7 +28,7 @@ from llmops_cli.files.project import Project, find_root, has_project_file, load_
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
 from llmops_cli.files.weights import Weights
-from llmops_cli.flows.revision import at_revision, open_git
+from llmops_cli.flows.revision import at_revision, open_git, reading
 from llmops_cli.flows.run.recorded import as_called
 from llmops_cli.flows.run.scoring import Scorers
 from llmops_cli.registry import (
@@ -75,6 +75,8 @@ class Workspace:
     project: Project
     rules: Project
     """Whose policy and trust count: this project's, or what it was at the base revision."""
+    base: str | None = None
+    """The name of that revision; None: none was named."""
     registry: Registry
     results: ResultsStore
     volatile: ResultsStore
@@ -268,6 +270,13 @@ class Workspace:
                 }
         return {}
 
+    def evidenced_evalsets(self, name: str, number: int) -> tuple[str, ...]:
+        """The evalsets that the newest evidence of a version was measured on."""
+        for evidence in reversed(self.registry.evidence(name, number)):
+            if self.registry.has_rows(evidence):
+                return tuple(each.evalset for each in evidence.measurement.evalsets)
+        return ()
+
     def evidence_alone(self, name: str, number: int) -> ResultsStore:
         """A store of what the evidence of a version holds, and of nothing that was drawn since."""
         store = self.stack.enter_context(open_results(None))
@@ -340,6 +349,7 @@ def open_workspace(
             root=root,
             project=project,
             rules=rules,
+            base=base,
             registry=Registry(root),
             results=results,
             volatile=stack.enter_context(open_results(None)),
@@ -354,14 +364,15 @@ def _rules_at(base: str, project: Project) -> Project:
     """The project at a git revision; before it began, its policy is the default and trusts none."""
     source = at_revision(project.root, base)
     if has_project_file(project.root, source):
-        return load_project(project.root, project.catalogue, source=source)
+        with reading(base):
+            return load_project(project.root, project.catalogue, source=source)
     environments = tuple(replace(each, gate={}) for each in project.environments)
     bare = replace(project, environments=environments, gate={}, prompts={}, evalsets={}, trust=())
     try:
         before = load_project(project.root, project.catalogue, source=source)
     except InvalidFiles:  # prompts of another kind, which nobody had called a project yet
         return bare
-    return replace(bare, models=before.models, prompts=before.prompts, evalsets=before.evalsets)
+    return replace(before, environments=environments, gate={}, trust=())
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:

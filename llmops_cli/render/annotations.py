@@ -140,6 +140,13 @@ def _policy(prompt: PromptReport, places: Places) -> Iterator[Annotation]:
                 message=finding.why,
                 where=places.project,
             )
+        if finding.rule == "evalset":
+            yield Annotation(
+                level="warning",
+                title=f"what {prompt.prompt} is measured by changes",
+                message=finding.why,
+                where=places.prompts.get(prompt.prompt),
+            )
 
 
 def _cases(prompt: PromptReport, places: Places, changes: tuple[str, ...]) -> Iterator[Annotation]:

@@ -109,8 +109,13 @@ def verdict_of(
 
 
 def _unlike(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
-    """What is asked for and was not measured, or not on these cases with these scorers."""
+    """What is asked for and was not measured, or not on these cases with these scorers; and what
+    was measured and is asked no more: leaving out an evalset is no way round what it says.
+    """
     measured = {each.evalset: each for each in evidence.measurement.evalsets}
+    left = [name for name in measured if name not in {each.evalset for each in asked}]
+    if left:
+        yield f"it was measured on {', '.join(left)} too, which gates the prompt no longer"
     for each in asked:
         found = measured.get(each.evalset)
         if found is None:

@@ -153,21 +153,24 @@ def _pool(run: Run) -> None:
 
 
 def _decide(run: Run) -> None:
-    """Compares and decides; a change of policy is a finding of its own."""
+    """Compares and decides; a change of policy or evalsets is a finding of its own."""
     run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
     by_prompt: dict[str, list[Exam]] = {}
     for at, each in enumerate(run.pairings):
         by_prompt.setdefault(each.contest.candidate.name, []).append(_exam(each, run, at))
-    changed = {each.contest.candidate.name: each.contest.policy_changes for each in run.pairings}
+    contests = {each.contest.candidate.name: each.contest for each in run.pairings}
     run.verdicts = {
-        name: replace(verdict, findings=(*verdict.findings, *_policy_findings(changed[name])))
+        name: replace(verdict, findings=(*verdict.findings, *_findings(contests[name])))
         for name, verdict in decide_all(by_prompt).items()
     }
 
 
-def _policy_findings(changes: Sequence[str]) -> Iterator[Finding]:
-    for change in changes:
+def _findings(contest: Contest) -> Iterator[Finding]:
+    """What the change itself does to the bar that it is held to."""
+    for change in contest.policy_changes:
         yield Finding(rule="policy", decision=Decision.PASS, why=change)
+    for change in contest.asked_otherwise:
+        yield Finding(rule="evalset", decision=Decision.PASS, why=change)
 
 
 def _exam(each: Pairing, run: Run, at: int) -> Exam:

@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
+from llmops_cli.core.policy import Anchor, Environment, Floor, NoWorse, Policy, policy_changes
 from llmops_cli.core.prompt import Model
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project
+from llmops_cli.flows.run.asked import Then, asked_otherwise, asked_then, no_longer_gated
 from llmops_cli.flows.workspace import Contender, Workspace
 
 
@@ -106,6 +107,10 @@ class Contest:
     """The candidate is what runs already: its fresh draws against its own evidence."""
     policy_changes: tuple[str, ...] = ()
     """How this change's own policy differs from the one at the base revision, which decides."""
+    then: Then = field(default_factory=Then)
+    """What was asked of the prompt at the base revision."""
+    asked_otherwise: tuple[str, ...] = ()
+    """What this change asks otherwise, where both arms are measured by what it asks."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
     borrowed: bool = False
@@ -121,9 +126,11 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
     # Policy counts as it is at the base revision, and whose policy that is belongs to it.
     which = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(which, selection.environment)
+    addresses = _addresses(workspace, selection)
+    said = _ungated(workspace, selection, addresses)
     found = [
         contest
-        for address in _addresses(workspace, selection)
+        for address in addresses
         if (contest := _contest(workspace, selection, address, environment)) is not None
     ]
     if not found:
@@ -136,9 +143,32 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
     kept = [_filtered(each) for each in found if any(one.cases for one in each.rounds)]
     dropped = [each.prompt for each in found if not any(one.cases for one in each.rounds)]
     if dropped:
-        note = f"no case of {', '.join(dropped)} matches the filter"
-        kept[0] = replace(kept[0], notes=(*kept[0].notes, note))
+        said.append(f"no case of {', '.join(dropped)} matches the filter")
+    kept[0] = replace(kept[0], notes=(*kept[0].notes, *said))
     return kept
+
+
+def _ungated(workspace: Workspace, selection: Selection, addresses: Sequence[str]) -> list[str]:
+    """What is selected and not measured, because no evalset gates it.
+
+    Raises `Refused` where that was asked for by name, or is what the change itself makes so.
+    """
+    project = workspace.project
+    without = [
+        name
+        for name in dict.fromkeys(each.partition("@")[0] for each in addresses)
+        if not project.evalsets_of(name)
+    ]
+    named = [
+        name for name in without if name in {each.partition("@")[0] for each in selection.prompts}
+    ]
+    if named and len(named) < len(addresses):
+        raise Refused(
+            f"no evalset gates {', '.join(named)}: it cannot be measured",
+            hint=f"write evalsets/{named[0]}.yaml, or leave its name out",
+        )
+    said = [f"no evalset gates {name}: it is not measured" for name in without]
+    return said + no_longer_gated(workspace, selection.prompts)
 
 
 def _filtered(contest: Contest) -> Contest:
@@ -209,6 +239,9 @@ def _contest(
         for each in workspace.project.load(wanted)
     )
     baseline, notes = _baseline(workspace, selection, name, environment)
+    left_out = ", ".join(each for each in names if each not in wanted)
+    notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
+    then = asked_then(workspace, name)
     anchors = {
         rule.version: workspace.contender(name, rule.version)
         for each in rounds
@@ -227,6 +260,8 @@ def _contest(
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
         policy_changes=tuple(_policy_changes(workspace, rounds, environment)),
+        then=then,
+        asked_otherwise=tuple(_asked_otherwise(workspace, name, rounds, then)),
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
@@ -273,6 +308,18 @@ def _policy_changes(
                 f"this change also changes the policy of {each.evalset.name} "
                 f"({', '.join(changed)}); decided by the policy at the base revision"
             )
+
+
+def _asked_otherwise(
+    workspace: Workspace, name: str, rounds: Sequence[Round], then: Then
+) -> Iterator[str]:
+    tags = {
+        rule.tag
+        for each in rounds
+        for rule in each.policy.rules
+        if isinstance(rule, (NoWorse, Floor)) and rule.tag is not None
+    }
+    return asked_otherwise(workspace, name, (each.evalset for each in rounds), then, tags)
 
 
 def _round(

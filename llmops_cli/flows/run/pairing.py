@@ -7,7 +7,7 @@ request, the baseline needs no draw: the same question has one answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -21,6 +21,7 @@ from llmops_cli.core.row import Row
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.judge.instruments import Instrument, instruments, shrinkage, vet_judges
 from llmops_cli.flows.run.arm import Arm
+from llmops_cli.flows.run.asked import gone_with_their_evalset
 from llmops_cli.flows.run.contest import Contest, Round
 from llmops_cli.flows.run.planning import plan_arm
 from llmops_cli.flows.run.preferences import unset
@@ -239,7 +240,7 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         others=others,
         own_baseline=own,
         confirming=confirming,
-        removed=tuple(case for case in before if case not in here),
+        removed=tuple(_removed(workspace, contest, this, before)),
         notes=tuple(_news(before, here, watch=contest.watch)),
         gating=instruments(workspace.root, this.evalset.name, scorers, this.policy),
     )
@@ -304,6 +305,35 @@ def _cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mappin
         return {}
     name = baseline.target.prompt.name
     return workspace.evidenced_cases(name, baseline.version, this.evalset.name)
+
+
+def _removed(
+    workspace: Workspace, contest: Contest, this: Round, before: Mapping[str, Evidenced]
+) -> Iterator[str]:
+    """Cases that the baseline was measured on, or had at the base revision, and that are gone.
+
+    Those whose evalset is gone stand with the contest's first.
+    """
+    if contest.baseline is None:
+        return
+    known = dict.fromkeys((*before, *contest.then.ids(this.evalset.name)))
+    here = {case.id for case in this.evalset.cases} if known else {}
+    yield from (case for case in known if case not in here)
+    if this is contest.rounds[0] and contest.baseline.target.prompt.name == contest.prompt:
+        asked = _asked_before(workspace, contest)
+        yield from gone_with_their_evalset(workspace.project, contest.prompt, asked)
+
+
+def _asked_before(workspace: Workspace, contest: Contest) -> Mapping[str, Collection[str]]:
+    """The cases of every evalset that gated the prompt, in evidence or at the base revision."""
+    then = contest.then
+    asked = {name: dict.fromkeys(then.ids(name)) for name in then.evalsets}
+    running = contest.baseline
+    if running is not None and running.version is not None:
+        for name in workspace.evidenced_evalsets(contest.prompt, running.version):
+            found = workspace.evidenced_cases(contest.prompt, running.version, name)
+            asked.setdefault(name, {}).update(dict.fromkeys(found))
+    return asked
 
 
 def _news(

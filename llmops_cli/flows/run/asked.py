@@ -1,0 +1,208 @@
+"""What was asked of a prompt at the base revision, and what a change makes of it.
+
+Policy and trust are those of the base revision. Cases and scorers are those of the change, because
+they change with the prompts they are about, and both arms are measured by them. So a weaker
+scorer, an edited answer or a case that is critical no longer decides nothing by itself: it is
+said. Cases that are gone decide (`coverage`), also with the evalset they stood in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from llmops_cli.core.case import Case, Evalset
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.row import Metric
+from llmops_cli.files.project import Project
+from llmops_cli.flows.revision import reading
+from llmops_cli.flows.workspace import Workspace
+from llmops_cli.gate.wording import cases, listed
+
+THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
+"""The parts of a metric that say what passes; which scorer gives its values is the other part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Then:
+    """The evalsets that gated a prompt at the base revision."""
+
+    evalsets: Mapping[str, Evalset] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
+    """How each of them scored."""
+
+    def ids(self, evalset: str) -> tuple[str, ...]:
+        """The cases that `evalset` had."""
+        found = self.evalsets.get(evalset)
+        return () if found is None else tuple(case.id for case in found.cases)
+
+
+def asked_then(workspace: Workspace, prompt: str) -> Then:
+    """What gated `prompt` at the base revision: nothing where none was named.
+
+    Raises `Refused` where that cannot be read.
+    """
+    if workspace.base is None:
+        return Then()
+    rules = workspace.rules
+    before = replace(workspace, project=rules)
+    with reading(workspace.base):
+        loaded = rules.load(rules.evalsets_of(prompt))
+        return Then(
+            evalsets={each.name: each for each in loaded},
+            metrics={each.name: before.scorers(each).metrics for each in loaded},
+        )
+
+
+def asked_otherwise(
+    workspace: Workspace, prompt: str, now: Iterable[Evalset], then: Then, tags: Collection[str]
+) -> Iterator[str]:
+    """One sentence for each evalset of which more than its wording changed since the base.
+
+    `tags` are those that a rule of the policy speaks of.
+    """
+    for evalset in now:
+        earlier = then.evalsets.get(evalset.name)
+        if earlier is None:
+            continue
+        scorers = workspace.scorers(evalset).metrics
+        parts = [
+            *_scorers(then.metrics[evalset.name], scorers),
+            *_cases(earlier, evalset, tags),
+        ]
+        if earlier.repeats != evalset.repeats:
+            parts.append(f"repeats {earlier.repeats} → {evalset.repeats}")
+        if parts:
+            yield (
+                f"this change also changes what {evalset.name} asks: {'; '.join(parts)}. "
+                "Both arms are measured by what it asks now"
+            )
+    here = workspace.project.evalsets_of(prompt)
+    for name, earlier in then.evalsets.items():
+        if name not in here:
+            own = ", nor does the policy that it had of its own" if earlier.gate else ""
+            size = cases(len(earlier.cases))
+            yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
+
+
+def _scorers(then: Sequence[Metric], now: Sequence[Metric]) -> Iterator[str]:
+    before, after = ({each.label: each for each in metrics} for metrics in (then, now))
+    for label, metric in before.items():
+        if label not in after:
+            yield f"the scorer {label} is gone"
+            continue
+        differing = [
+            f"{name} {getattr(metric, name)} → {getattr(after[label], name)}"
+            for name in THRESHOLDS
+            if getattr(metric, name) != getattr(after[label], name)
+        ]
+        if differing:
+            yield f"the scorer {label} has another bar ({', '.join(differing)})"
+        if metric.scorer != after[label].scorer:
+            yield f"the scorer {label} is another one"
+    yield from (f"the scorer {label} is new" for label in after if label not in before)
+
+
+def _cases(then: Evalset, now: Evalset, tags: Collection[str]) -> Iterator[str]:
+    before, after = ({case.id: case for case in each.cases} for each in (then, now))
+    gone = [id_ for id_ in before if id_ not in after]
+    yield from _named("retired", [each for each in gone if each in now.retired])
+    yield from _named("removed", [each for each in gone if each not in now.retired])
+    added = sum(id_ not in before for id_ in after)
+    if added:
+        yield f"{cases(added)} added"
+    kept = [(before[id_], after[id_]) for id_ in after if id_ in before]
+    for what, changed in (
+        ("edited", _edited),
+        ("critical no longer", _no_longer_critical),
+        ("known to fail", _newly_failing),
+        ("with other scorers of their own", _own_scorers),
+        ("grouped otherwise", _regrouped),
+    ):
+        yield from _named(what, [new.id for old, new in kept if changed(old, new)])
+    retagged = [new.id for old, new in kept if {*old.tags} & {*tags} != {*new.tags} & {*tags}]
+    yield from _named("with other tags that a rule names", retagged)
+
+
+def _named(what: str, found: Sequence[str]) -> Iterator[str]:
+    if found:
+        yield f"{cases(len(found))} {what} ({listed(tuple(found), at_most=3)})"
+
+
+def _edited(then: Case, now: Case) -> bool:
+    return then.facts != now.facts
+
+
+def _no_longer_critical(then: Case, now: Case) -> bool:
+    return then.critical and not now.critical
+
+
+def _newly_failing(then: Case, now: Case) -> bool:
+    return then.known_failing is None and now.known_failing is not None
+
+
+def _own_scorers(then: Case, now: Case) -> bool:
+    return then.scorers != now.scorers
+
+
+def _regrouped(then: Case, now: Case) -> bool:
+    return then.group != now.group
+
+
+def gone_with_their_evalset(
+    project: Project, prompt: str, then: Mapping[str, Collection[str]]
+) -> tuple[str, ...]:
+    """Cases that gated `prompt` in evalsets that do so no longer, as `evalset/case`.
+
+    `then` are the ids of each evalset. A case that another evalset took over under its id is not
+    gone, nor is one that is retired there: by its id, or by the name of its evalset, with all.
+    """
+    here = project.evalsets_of(prompt)
+    left = [name for name in then if name not in here]
+    if not left:
+        return ()
+    loaded = project.load(here)
+    retired = {each for evalset in loaded for each in evalset.retired}
+    taken_over = {
+        case.id
+        for evalset in loaded
+        for case in evalset.cases
+        if case.id not in then.get(evalset.name, ())
+    }
+    return tuple(
+        f"{name}/{case}"
+        for name in left
+        if name not in retired
+        for case in then[name]
+        if case not in taken_over and not {case, f"{name}/{case}"} & retired
+    )
+
+
+def no_longer_gated(workspace: Workspace, wanted: Sequence[str]) -> list[str]:
+    """The prompts among `wanted` (none: all) that the base gates and that are not here any more.
+
+    Raises `Refused` for one that is still here, and that the change takes its evalsets from.
+    """
+    if workspace.base is None:
+        return []
+    project, rules = workspace.project, workspace.rules
+    lost = [
+        name
+        for name in rules.prompts
+        if rules.evalsets_of(name)
+        and not project.evalsets_of(name)
+        and (not wanted or any(fnmatchcase(name, each.partition("@")[0]) for each in wanted))
+    ]
+    for name in lost:
+        if name in project.prompts:
+            evalsets = ", ".join(rules.evalsets_of(name))
+            raise Refused(
+                f"nothing gates {name} any more: at {workspace.base}, {evalsets} did",
+                hint="give it an evalset, or remove the prompt with it; where nothing shall gate "
+                "it, name the prompts to measure",
+            )
+    return [
+        f"{name} is gone, which {', '.join(rules.evalsets_of(name))} gated at {workspace.base}"
+        for name in lost
+    ]
