@@ -215,8 +215,8 @@ class Results(Protocol):
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
-    def put_completion(self, key: DrawKey, completion: Completion) -> None:
-        """A later answer takes the key; the earlier one stays as a further draw."""
+    def put_completions(self, completions: Iterable[tuple[DrawKey, Completion]]) -> None:
+        """All or none. A later answer takes the key; the earlier one stays as a further draw."""
         ...
 
     def put_score(self, key: ScoreKey, score: Score) -> None: ...

@@ -2,7 +2,7 @@
 
 SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
 
-- A completion is on disk when `put_completion` returns: it survives kill -9 (and, with
+- Completions are on disk when `put_completions` returns: they survive kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
   written in groups: with the next completion, after 500, before one is read and on closing.
 - Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
@@ -150,19 +150,14 @@ class ResultsStore:
             self.flush()
         return self._read(read)
 
-    def put_completion(self, key: DrawKey, completion: Completion) -> None:
-        """Keep `completion`; on return it is on disk."""
+    def put_completions(self, completions: Iterable[tuple[DrawKey, Completion]]) -> None:
+        """Keep `completions`; on return they are on disk, or none is where this raises."""
+        rows = [(*each, _completion_row(*each)) for each in completions]
 
         def put() -> None:
-            earlier = self._held_or_swept(_draw_columns(key))
-            if earlier is None or earlier.text is None or not _is_later(completion, earlier):
-                self._db.execute(_PUT_COMPLETION, row)
-                return
-            self._db.execute(_DROP_COMPLETION, _draw_columns(key))
-            self._db.execute(_PUT_COMPLETION, row)
-            self._add_draw(key, earlier)
+            for key, completion, row in rows:
+                self._put(key, completion, row)
 
-        row = _completion_row(key, completion)
         self._write(put)
 
     def put_score(self, key: ScoreKey, score: Score) -> None:
@@ -225,6 +220,16 @@ class ResultsStore:
     def close(self) -> None:
         """Release the file. What waits is lost unless flushed: `open_results` flushes."""
         self._db.close()
+
+    def _put(self, key: DrawKey, completion: Completion, row: Row) -> None:
+        """Put `row`, which is `completion`, under its key; an earlier answer makes room."""
+        earlier = self._held_or_swept(_draw_columns(key))
+        if earlier is None or earlier.text is None or not _is_later(completion, earlier):
+            self._db.execute(_PUT_COMPLETION, row)
+            return
+        self._db.execute(_DROP_COMPLETION, _draw_columns(key))
+        self._db.execute(_PUT_COMPLETION, row)
+        self._add_draw(key, earlier)
 
     def _pool(self, key: DrawKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""

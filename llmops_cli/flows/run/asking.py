@@ -25,6 +25,7 @@ from llmops_cli.core.prompt import Message, Model, Request, Target
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.flows.run.arm import Renders
+from llmops_cli.flows.run.keeping import Keeping
 
 
 class Asks(Protocol):
@@ -55,6 +56,7 @@ class Calls:
         self._engine = engine
         self._results = results
         self._reachable = reachable
+        self._keeping = Keeping()
         self._under_way: dict[DrawKey, _UnderWay] = {}
         self.spent: dict[Role, Spending] = {}
         self.answering: dict[str, str] = {}
@@ -79,7 +81,7 @@ class Calls:
         try:
             mine.outcome = await self._engine.ask(model, request)
             if isinstance(mine.outcome, Completion):
-                results.put_completion(key, mine.outcome)
+                await self._keeping.keep(results, key, mine.outcome)
                 if mine.outcome.served_model is not None:
                     self.answering[model.name] = mine.outcome.served_model
                 self._count(role, mine.outcome)

@@ -11,8 +11,6 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from anyio.lowlevel import cancel_shielded_checkpoint
-
 from llmops_cli.core.ports import DrawKey, Progress
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.pool import run
@@ -20,8 +18,13 @@ from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.asking import Asks
 from llmops_cli.flows.run.compact import DrawAt
 from llmops_cli.flows.run.desk import Desk, score_draw, score_pair
+from llmops_cli.flows.run.keeping import Keeping
 from llmops_cli.flows.run.preferences import Met, unset
 from llmops_cli.flows.run.work import Work
+
+AHEAD = 2
+"""Workers for each call that may be in flight: one is on the wire while another writes its answer,
+scores it and has the next request ready."""
 
 
 class Job(NamedTuple):
@@ -41,21 +44,22 @@ class Pair(NamedTuple):
 
 
 async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: Progress) -> None:
-    """Draws and scores what is missing in `works`, at most as many at once as the models allow."""
+    """Draws and scores what is missing in `works`."""
     planned = sum(work.todo for work in works)
     failed: dict[DrawKey, Failure] = {}
+    keeping = Keeping()
     done = 0
 
     async def carry_out(job: Job) -> None:
         nonlocal done
-        failure = await _carry_out(job, engine, desk)
+        failure = await _carry_out(job, engine, keeping, desk)
         if failure is not None:
             failed[job.arm.key(job.at)] = failure
         done += 1
         progress(done, planned, len(failed))
 
     models = {model.name: model for work in works for model in work.models}
-    workers = sum(model.limits.max_concurrency for model in models.values())
+    workers = AHEAD * sum(model.limits.max_concurrency for model in models.values())
     to_do = chain(_draws(works), _held(works, lambda arm: arm.rescore))
     await run(to_do, carry_out, workers=workers)
     planned += sum(len(arm.shared) for work in works for arm in work.arms)
@@ -101,7 +105,7 @@ async def _set_side_by_side(pair: Pair, *, desk: Desk) -> None:
     await score_pair(work.arms[0], met, case, scorers=work.scorers, desk=desk)
 
 
-async def _carry_out(job: Job, engine: Asks, desk: Desk) -> Failure | None:
+async def _carry_out(job: Job, engine: Asks, keeping: Keeping, desk: Desk) -> Failure | None:
     work, arm, at, held = job
     case = work.cases[at.case]
     if held is None:
@@ -109,9 +113,7 @@ async def _carry_out(job: Job, engine: Asks, desk: Desk) -> Failure | None:
         if isinstance(outcome, Failure):
             arm.failures[at] = outcome
             return outcome
-        # The slot is free: whoever waits for it sends first, then this answer is written.
-        await cancel_shielded_checkpoint()
-        arm.results.put_completion(arm.key(at), outcome)
+        await keeping.keep(arm.results, arm.key(at), outcome)
         arm.failures.pop(at, None)
         arm.called += 1
         if outcome.latency is not None:

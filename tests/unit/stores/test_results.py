@@ -34,7 +34,7 @@ def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path:
         attempts=2,
     )
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), full)
+        store.put_completions([(draw_key("q"), full)])
         store.put_score(score_key("q"), Score(value=0.5, reason="half", detail={"k": [1, None]}))
     with open_results(tmp_path) as store:
         assert store.completions([draw_key("q"), draw_key("other")]) == {
@@ -57,7 +57,7 @@ def test_scores_can_be_read_before_they_are_written(tmp_path: Path) -> None:
 )
 def test_hostile_texts_come_back_as_they_were(tmp_path: Path, text: str) -> None:
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer(text))
+        store.put_completions([(draw_key("q"), answer(text))])
         store.put_score(score_key("q"), Score(value=1, reason=text))
     with open_results(tmp_path) as store:
         assert store.completions([draw_key("q")])[draw_key("q")].text == text
@@ -67,7 +67,7 @@ def test_hostile_texts_come_back_as_they_were(tmp_path: Path, text: str) -> None
 def test_a_private_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with open_results(None) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
         assert len(store.completions([draw_key("q")])) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -77,9 +77,9 @@ def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_dra
 ) -> None:
     earlier, later = answer("old", "2026-01-01T00:00:00"), answer("new", "2026-11-01T00:00:00")
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), earlier)
-        store.put_completion(draw_key("q"), later)
-        store.put_completion(draw_key("q"), earlier)
+        store.put_completions([(draw_key("q"), earlier)])
+        store.put_completions([(draw_key("q"), later)])
+        store.put_completions([(draw_key("q"), earlier)])
         assert store.completions([draw_key("q", n) for n in range(3)]) == {
             draw_key("q", 0): later,
             draw_key("q", 1): earlier,
@@ -89,10 +89,10 @@ def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_dra
 def test_an_answer_known_by_its_digest_gives_way_to_one_with_a_text(tmp_path: Path) -> None:
     known = Completion(text=None, known_digest=answer().digest)
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), known)
+        store.put_completions([(draw_key("q"), known)])
         assert store.completions([draw_key("q")]) == {draw_key("q"): known}
-        store.put_completion(draw_key("q"), answer())
-        store.put_completion(draw_key("q"), known)
+        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(draw_key("q"), known)])
         assert store.completions([draw_key("q"), draw_key("q", 1)]) == {draw_key("q"): answer()}
 
 
@@ -130,7 +130,7 @@ def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_draws
 def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         for question in range(3):
-            store.put_completion(draw_key(question), answer())
+            store.put_completions([(draw_key(question), answer())])
         store.put_score(score_key("q"), Score(value=1))
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         wrong = b'{"text":"Paris"}'
@@ -142,19 +142,19 @@ def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path:
         keys = [draw_key(question) for question in range(3)]
         assert list(store.completions(keys)) == [keys[0], keys[2]]
         assert "1 row of" in store.notes[0]
-        store.put_completion(keys[1], answer("again"))
+        store.put_completions([(keys[1], answer("again"))])
         assert store.completions(keys)[keys[1]].text == "again"
 
 
 def test_a_damaged_row_gives_its_key_to_the_next_answer(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
-        store.put_completion(draw_key("r"), answer())
+        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(draw_key("r"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("UPDATE completions SET checksum = x'00'")
     database.close()
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer("again"))
+        store.put_completions([(draw_key("q"), answer("again"))])
         store.ingest(named("run"), [(draw_key("r"), answer("taken over"))], [])
         found = store.completions([draw_key("q"), draw_key("r")])
         assert [each.text for each in found.values()] == ["again", "taken over"]
@@ -176,7 +176,7 @@ def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) ->
         found = store.completions(keys)
         assert all(each.text == f"to {key.request}" for key, each in found.items())
         assert len(found) == len(keys) or store.notes or _is_quietly_missing(path)
-        store.put_completion(draw_key("later"), answer())
+        store.put_completions([(draw_key("later"), answer())])
         assert draw_key("later") in store.completions([draw_key("later")])
 
 
@@ -194,7 +194,7 @@ def _is_quietly_missing(path: Path) -> bool:
 def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
         assert "moved to results.sqlite3.damaged-1" in store.notes[0]
     assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == content
 
@@ -202,7 +202,7 @@ def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).touch()
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
         assert store.notes == ()
 
 
@@ -217,7 +217,7 @@ def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) ->
 
 def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("PRAGMA user_version = 7")
     database.close()
@@ -277,7 +277,7 @@ def test_a_store_of_an_older_llmops_is_brought_forward_with_all_it_holds(tmp_pat
         assert store.briefs([draw_key("q")]) == {draw_key("q"): old.brief}
         assert store.completions([draw_key("q")]) == {draw_key("q"): old}
         assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
-        store.put_completion(draw_key("r"), answer())
+        store.put_completions([(draw_key("r"), answer())])
         assert store.notes == ()
     with open_results(tmp_path) as store:
         found = store.briefs([draw_key("q"), draw_key("r")])
@@ -288,22 +288,22 @@ def test_a_brief_is_what_a_verdict_needs_of_a_completion(tmp_path: Path) -> None
     whole = replace(answer(), usage=Usage(input=3, output=2), cost=0.5, served_model="m")
     known = Completion(text=None, known_digest=named("elsewhere"))
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), whole)
-        store.put_completion(draw_key("r"), known)
+        store.put_completions([(draw_key("q"), whole)])
+        store.put_completions([(draw_key("r"), known)])
         found = store.briefs([draw_key("q"), draw_key("r"), draw_key("nothing")])
         assert found == {draw_key("q"): whole.brief, draw_key("r"): known.brief}
         brief = found[draw_key("q")]
         assert (brief.digest, brief.whole, brief.cost) == (whole.digest, True, 0.5)
         assert (brief.input_tokens, brief.output_tokens, brief.served_model) == (3, 2, "m")
         assert found[draw_key("r")][:2] == (named("elsewhere"), False)
-        store.put_completion(draw_key("r"), whole)
+        store.put_completions([(draw_key("r"), whole)])
         assert store.briefs([draw_key("r")]) == {draw_key("r"): whole.brief}
 
 
 @pytest.mark.parametrize("written", [b'["sha256:00",1]', b"[1", "text, not bytes", None])
 def test_a_damaged_brief_is_read_from_the_completion(tmp_path: Path, written: object) -> None:
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("UPDATE completions SET brief = ?", (written,))
     database.close()
@@ -332,7 +332,7 @@ def test_a_store_that_cannot_be_written_serves_this_run_only(tmp_path: Path) -> 
         if os.getuid() == 0:
             os.setuid(65534)
         with open_results(Path(sys.argv[1])) as store:
-            store.put_completion(draw_key("q"), answer())
+            store.put_completions([(draw_key("q"), answer())])
             print(len(store.completions([draw_key("q")])), *store.notes)
     """
     with open_results(tmp_path):
@@ -359,14 +359,14 @@ def test_a_disk_without_shared_memory_is_used_the_slow_way_and_told(
 
     monkeypatch.setattr(sqlite3, "connect", without_shared_memory)
     with open_results(tmp_path) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
         assert len(store.completions([draw_key("q")])) == 1
         assert "no write-ahead logging" in store.notes[0]
 
 
 def test_a_durable_store_waits_for_the_disk(tmp_path: Path) -> None:
     with open_results(tmp_path, durable=True) as store:
-        store.put_completion(draw_key("q"), answer())
+        store.put_completions([(draw_key("q"), answer())])
         assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     with open_results(tmp_path) as store:
         assert store._db.execute("PRAGMA synchronous").fetchone() == (1,)
@@ -382,7 +382,7 @@ def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged
         try:
             with open_results(Path(sys.argv[1])) as store:
                 for n in range(10_000):
-                    store.put_completion(draw_key(n), answer("x" * 1000))
+                    store.put_completions([(draw_key(n), answer("x" * 1000))])
                     print(n, flush=True)
         except Unmeasured as trouble:
             sys.exit(f"{trouble} | {trouble.hint}")
@@ -403,7 +403,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         start = int(sys.argv[2])
         with open_results(Path(sys.argv[1])) as store:
             for n in range(start, start + 1_000_000):
-                store.put_completion(draw_key(n), answer(f"answer {n}"))
+                store.put_completions([(draw_key(n), answer(f"answer {n}"))])
                 store.put_score(score_key(n), Score(value=1))
                 sys.stdout.write(f"{n}\\n")
                 sys.stdout.flush()
@@ -430,7 +430,7 @@ def test_several_processes_share_one_store(tmp_path: Path) -> None:
         import sys
         with open_results(Path(sys.argv[1])) as store:
             for n in range(300):
-                store.put_completion(draw_key(n), answer(f"answer {n}"))
+                store.put_completions([(draw_key(n), answer(f"answer {n}"))])
                 store.put_score(score_key(n), Score(value=1))
             print(len(store.completions([draw_key(n) for n in range(300)])), *store.notes)
     """

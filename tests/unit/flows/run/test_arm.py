@@ -63,14 +63,14 @@ def test_without_a_limit_every_age_counts(arm: Arm) -> None:
 
 def test_what_was_cut_short_fails_unless_it_was_answered(arm: Arm, store: ResultsStore) -> None:
     arm.missing, arm.shared = [DrawAt(0, 0), DrawAt(1, 0)], [DrawAt(2, 0)]
-    store.put_completion(arm.key(DrawAt(0, 0)), answered())
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered())])
     arm.cut_short(CUT)
     assert arm.failures == {DrawAt(1, 0): CUT, DrawAt(2, 0): CUT}
 
 
 def test_an_answer_that_is_too_old_was_cut_short(arm: Arm, store: ResultsStore) -> None:
     arm.missing, arm.not_before = [DrawAt(0, 0)], NEW
-    store.put_completion(arm.key(DrawAt(0, 0)), answered(at=OLD))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered(at=OLD))])
     arm.cut_short(CUT)
     assert arm.failures == {DrawAt(0, 0): CUT}
 

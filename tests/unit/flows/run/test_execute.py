@@ -114,7 +114,7 @@ def test_a_shared_draw_is_answered_or_fails_with_the_one_that_is_made(
 
 def test_a_held_answer_is_scored_without_a_call(store: ResultsStore, scorers: Scorers) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), Completion(text="one", at=NEW))
+    store.put_completions([(arm.key(DrawAt(0, 0)), Completion(text="one", at=NEW))])
     engine, _ = carried_out(scorers, arm)
     assert engine.asked == ["two", "three"]
     (key,) = scorers.keys(CASES[0], Completion(text="one").digest)
@@ -123,6 +123,6 @@ def test_a_held_answer_is_scored_without_a_call(store: ResultsStore, scorers: Sc
 
 def test_what_is_left_to_do_is_draws_and_scores(store: ResultsStore, scorers: Scorers) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), Completion(text="one", at=NEW))
+    store.put_completions([(arm.key(DrawAt(0, 0)), Completion(text="one", at=NEW))])
     plan_arm(arm, CASES, scorers=scorers, asked=set())
     assert Work(cases=CASES, scorers=scorers, arms=[arm]).todo == 3

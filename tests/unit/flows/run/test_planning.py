@@ -79,7 +79,7 @@ def test_a_held_answer_without_a_score_is_scored_and_not_called(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered())
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered())])
     planned(arm, scorers)
     assert (arm.missing, arm.rescore) == ([DrawAt(1, 0), DrawAt(2, 0)], [DrawAt(0, 0)])
 
@@ -89,13 +89,13 @@ def test_an_answer_with_tool_calls_is_scored_like_any_other(
 ) -> None:
     arm = an_arm(store)
     calls = (ToolCall(name="look", arguments={"at": ["this"]}),)
-    store.put_completion(arm.key(DrawAt(0, 0)), replace(answered(), tool_calls=calls))
+    store.put_completions([(arm.key(DrawAt(0, 0)), replace(answered(), tool_calls=calls))])
     assert planned(arm, scorers).rescore == [DrawAt(0, 0)]
 
 
 def test_a_held_answer_with_its_score_needs_nothing(store: ResultsStore, scorers: Scorers) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered())
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered())])
     (key,) = scorers.keys(CASES[0], answered().digest)
     store.put_score(key, Score(value=1.0))
     planned(arm, scorers)
@@ -106,7 +106,7 @@ def test_an_answer_known_by_its_digest_is_drawn_anew_where_a_score_is_missing(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered(None))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered(None))])
     assert DrawAt(0, 0) in planned(arm, scorers).missing
     (key,) = scorers.keys(CASES[0], answered(None).digest)
     store.put_score(key, Score(value=1.0))
@@ -140,7 +140,7 @@ def test_a_draw_that_failed_in_this_run_is_not_planned_again(
 
 def held(store: ResultsStore, arm: Arm, *answers: Completion) -> None:
     for n, each in enumerate(answers):
-        store.put_completion(arm.key(DrawAt(0, n)), each)
+        store.put_completions([(arm.key(DrawAt(0, n)), each)])
 
 
 def test_further_draws_of_the_model_that_answered_last_count(

@@ -49,7 +49,7 @@ def test_a_measured_draw_carries_its_scores_and_what_it_took(
 ) -> None:
     completion = replace(answered("one"), usage=Usage(input=3, output=2), cost=0.5)
     arm = wanted(an_arm(store), scorers)
-    store.put_completion(arm.key(DrawAt(0, 0)), completion)
+    store.put_completions([(arm.key(DrawAt(0, 0)), completion)])
     scored(store, scorers, completion, 1.0)
     arm.latencies[DrawAt(0, 0)] = 0.25
     first = next(rows(CASES, arm, None, scorers))
@@ -78,7 +78,7 @@ def test_a_draw_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     arm = wanted(an_arm(store), scorers)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered("one"))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered("one"))])
     arm.failures[DrawAt(0, 0)] = FAILED
     first = next(rows(CASES, arm, None, scorers))
     assert first.candidate is not None
@@ -87,7 +87,7 @@ def test_a_draw_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
 
 def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
     arm = an_arm(store)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered("one", at=OLD))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered("one", at=OLD))])
     arm.not_before = NEW
     first = next(rows(CASES, wanted(arm, scorers), None, scorers))
     assert first.candidate is not None
@@ -98,7 +98,7 @@ def test_an_answer_without_a_score_is_unscored_and_says_why(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     arm = wanted(an_arm(store), scorers)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered("one"))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered("one"))])
     arm.unscored[DrawAt(0, 0)] = {"exact": "it raised"}
     first = next(rows(CASES, arm, None, scorers))
     assert first.candidate is not None
@@ -110,7 +110,7 @@ def test_scores_that_live_for_one_run_are_read_from_the_arm(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     arm = wanted(an_arm(store), scorers)
-    store.put_completion(arm.key(DrawAt(0, 0)), answered("one"))
+    store.put_completions([(arm.key(DrawAt(0, 0)), answered("one"))])
     arm.passing_scores[DrawAt(0, 0)] = {"exact": Score(value=0.0)}
     first = next(rows(CASES, arm, None, scorers))
     assert first.candidate is not None
@@ -131,7 +131,7 @@ def test_a_case_that_the_evidence_lacks_has_no_baseline(
 ) -> None:
     arm, other = wanted(an_arm(store), scorers), an_arm(store)
     other.purpose, other.evidence_only = "baseline", True
-    store.put_completion(other.key(DrawAt(0, 0)), answered("one"))
+    store.put_completions([(other.key(DrawAt(0, 0)), answered("one"))])
     found = list(rows(CASES, arm, wanted(other, scorers), scorers))
     assert [row.baseline is None for row in found] == [False, True, True]
 
