@@ -281,7 +281,7 @@ def _after_pass(contest: Contest, *, partial: bool) -> Iterator[str]:
     name, version, baseline = contest.prompt, contest.candidate.version, contest.baseline
     unchanged = baseline and baseline.target.digest == contest.candidate.target.digest
     if partial:
-        yield f"llmops eval {name}   # every case: a partial run is no evidence"
+        yield f"{contest.again}   # every case: a partial run is no evidence"
     elif unchanged or not contest.against_environment:
         return
     elif contest.borrowed:
@@ -307,7 +307,9 @@ def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
         case Decision.PASS:
             yield from _after_pass(contest, partial=run.partial is not None)
         case Decision.FAIL:
-            yield f"fix {name}, or look at every case: llmops eval {name} --verbose"
+            stay = contest.borrowed and contest.baseline
+            first = f"stay with {stay.name}" if stay else f"fix {name}"
+            yield f"{first}, or look at every case: {contest.again} --verbose"
         case Decision.INCOMPLETE:
             mend = "mend what the notes say, then " if _lasting(contest, run) else ""
             yield f"{mend}run the same command again: only what is missing is called"

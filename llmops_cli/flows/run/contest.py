@@ -53,6 +53,21 @@ class Selection:
             return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
         return None
 
+    def again(self, address: str) -> str:
+        """The command that measures `address` like this once more, with every case."""
+        name = address.partition("@")[0]
+        if self.baseline_model is not None:
+            words = ["llmops compare", self.baseline_model, self.model, "--prompt", name]
+        elif self.baseline is not None and self.model is None:
+            other, at, selector = self.baseline.partition("@")
+            words = ["llmops compare", (other or name) + at + selector, address]
+        else:
+            words = ["llmops eval", address]
+            said = {"--model": self.model, "--baseline": self.baseline, "--env": self.environment}
+            words += [word for pair in said.items() if pair[1] is not None for word in pair]
+        words += [word for each in self.evalsets for word in ("--evalset", each)]
+        return " ".join(word for word in words if word)
+
 
 @dataclass(frozen=True, slots=True)
 class Between:
@@ -115,6 +130,8 @@ class Contest:
     """Whether the baseline is what `environment` runs, and not one that was named."""
     borrowed: bool = False
     """Whether the candidate answers with another model than its own."""
+    again: str = ""
+    """The command that measures it once more, with every case."""
     notes: tuple[str, ...] = ()
 
 
@@ -266,6 +283,7 @@ def _contest(
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
         borrowed=selection.model is not None,
+        again=selection.again(address),
         notes=notes,
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.flows.report.reporting import SHOWN, exit_code
+from llmops_cli.flows.run.contest import Between, Selection
 from tests.projects import Project, some_cases
-from tests.servers.faulty import Server, status
+from tests.servers.faulty import Server, echo, status
 from tests.unit.flows.gate import CASES, Ran, gate, promoted, questions, wrong_on
 
 
@@ -123,7 +124,28 @@ def test_a_failure_leads_back_to_the_prompt(running: Project, server: Server) ->
     server.reply = wrong_on(questions(15), system="Worse.")
     running.prompt(system="Worse.")
     (step,) = gate(running).prompt.next_steps
-    assert step.startswith("fix support")
+    assert step == "fix support, or look at every case: llmops eval support --verbose"
+
+
+def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> None:
+    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
+    running.llmops_yaml()
+    server.reply = lambda body: "no" if body["model"] == "other" else echo(body)
+    (step,) = gate(running, between=Between("tiny", "other")).prompt.next_steps
+    first, _, command = step.partition(", or look at every case: ")
+    assert first == "stay with support@working on tiny"
+    assert command == "llmops compare tiny other --prompt support --verbose"
+    again = running.run(*command.split()[1:])
+    assert (again.code, "support@working on other" in again.text) == (1, True), again.text
+
+
+def test_a_run_is_repeated_as_it_was_asked_for() -> None:
+    again = {
+        Selection(baseline="@v1", sample=3).again("support"): "compare support@v1 support",
+        Selection(evalsets=("a",)).again("support@v2"): "eval support@v2 --evalset a",
+        Selection(model="big", environment="beta").again("x"): "eval x --model big --env beta",
+    }
+    assert {said: f"llmops {told}" for said, told in again.items()} == {s: s for s in again}
 
 
 def test_the_worst_verdict_is_the_exit_code() -> None:
