@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
-from llmops_cli.core.digest import Json, short
+from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, UnknownName
 from llmops_cli.core.ports import Provider, Records, World, untold
 from llmops_cli.core.prompt import Model, Target
@@ -23,7 +24,7 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import SUBJECT
 from llmops_cli.core.shelf import Shelf
 from llmops_cli.files.models import local_identity
-from llmops_cli.files.paths import MAX_FILE
+from llmops_cli.files.paths import MAX_FILE, Unreadable
 from llmops_cli.files.project import Project, find_root, has_project_file, load_project
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents
@@ -47,6 +48,10 @@ from llmops_cli.stores.runfile import RunFile, open_run
 FROM_ENVIRONMENT = "env:"
 """How a header in llmops.yaml refers to a secret."""
 STORE = Path(".llmops") / "store"
+FILE = "file"
+"""The option that names the file of recorded answers."""
+MAX_RECORDS = 2_000_000_000
+"""Bytes of a file of records at another revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ class Contender:
     version: int | None = None
     undrawable: str | None = None
     """Why it cannot be drawn here: the application that it was released with is another one now."""
+    at_base: bool = False
+    """Whether it is what stands at the base revision, and so are its recorded answers."""
 
 
 class Evidenced(NamedTuple):
@@ -156,13 +163,44 @@ class Workspace:
             if command is not None:
                 yield model, command
 
-    def records(self, model: Model) -> Records | None:
-        """Where the answers of `model` are recorded; None where it is called."""
+    def records(self, model: Model, *, at_base: bool = False) -> Records | None:
+        """Where the answers of `model` are recorded; None where it is called.
+
+        `at_base`: as they stood at the base revision, where they are other ones now.
+        """
         kind = self.provider(model)
         if kind.records is None:
             return None
+        then = self._recorded_then(model) if at_base else None
+        root = self.root if then is None else self._laid_out(str(model.options[FILE]), then)
         enter = as_called(model, self.redact)
-        return self.stack.enter_context(open_records(kind)(model, self.root, enter))
+        return self.stack.enter_context(open_records(kind)(model, root, enter))
+
+    def recorded_in(self, model: Model, *, at_base: bool = False) -> str | None:
+        """What names the records that `model` is answered from; None where it is called."""
+        if self.provider(model).records is None:
+            return None
+        other = at_base and self._recorded_then(model) is not None
+        return digest("llmops/records/v1", [dict(model.options), other])
+
+    def _recorded_then(self, model: Model) -> bytes | None:
+        """The file of records of `model` at the base revision; None: it is as it was."""
+        path = model.options.get(FILE)
+        if self.base is None or not isinstance(path, str):
+            return None
+        with reading(self.base):
+            then = self.rules.source.read(path, limit=MAX_RECORDS)
+        try:
+            return None if self.project.source.read(path, limit=MAX_RECORDS) == then else then
+        except Unreadable:
+            return then
+
+    def _laid_out(self, path: str, content: bytes) -> Path:
+        """A folder, for the length of the command, in which `path` holds `content`."""
+        folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="llmops-")))
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+        return folder
 
     def results_of(self, model: Model) -> ResultsStore:
         """Where the answers of `model` are kept."""
@@ -196,6 +234,7 @@ class Workspace:
             name=address,
             target=self._connected(target),
             undrawable=self._undrawable(address, target.model),
+            at_base=True,
         )
 
     def _connected(self, target: Target) -> Target:

@@ -59,6 +59,10 @@ class Arm:
     it counts."""
     records: Records | None = None
     """Where its answers are recorded: they are held, and nothing is called."""
+    recorded_in: str | None = None
+    """What names these records: one case has one answer in them, whichever arm asks."""
+    answered_alike: frozenset[int] = frozenset()
+    """Positions of cases whose only record is the answer of the other arm."""
     not_before: str | None = None
     pools: bool = True
     """Whether further draws of the same request count too: a re-run adds draws, it never
@@ -150,13 +154,19 @@ class Arm:
 
     def unanswerable(self, case: Case, position: int) -> bool:
         """Records a failure for each draw that a replayed file has no answer to."""
-        if self.records is None or self.places[position]:
+        if self.records is None:
             return False
-        failure = Failure(
-            kind=FailureKind.NO_RECORD,
-            message=f"{self.target.model.options.get('file', self.target.model.name)} holds no "
-            f"answer to case {case.id!r}: record one there",
-        )
+        file = self.target.model.options.get("file", self.target.model.name)
+        if not self.places[position]:
+            why = f"{file} holds no answer to case {case.id!r}: record one there"
+        elif position in self.answered_alike:
+            why = (
+                f"{file} holds one answer to case {case.id!r} for both arms, which compares "
+                "nothing: record each arm in a file of its own"
+            )
+        else:
+            return False
+        failure = Failure(kind=FailureKind.NO_RECORD, message=why)
         for at in self.draws([position]):
             self.failures[at] = failure
         return True

@@ -7,7 +7,7 @@ request, the baseline needs no draw: the same question has one answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -21,7 +21,7 @@ from llmops_cli.core.row import Row
 from llmops_cli.files.template import Templates
 from llmops_cli.flows.judge.instruments import Instrument, instruments, shrinkage, vet_judges
 from llmops_cli.flows.run.arm import Arm
-from llmops_cli.flows.run.asked import gone_with_their_evalset
+from llmops_cli.flows.run.before import cases_before, news, recalled, removed, watched
 from llmops_cli.flows.run.contest import Contest, Round
 from llmops_cli.flows.run.planning import plan_arm
 from llmops_cli.flows.run.preferences import unset
@@ -35,7 +35,7 @@ from llmops_cli.flows.run.vetting import (
     vet_scorers,
 )
 from llmops_cli.flows.run.work import Work
-from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
+from llmops_cli.flows.workspace import Contender, Workspace
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
@@ -104,6 +104,9 @@ class Pairing:
         for arm in self.arms:
             if not arm.requests:
                 arm.address(self.round.cases)
+        for arm in self.others.values():
+            arm.answered_alike = self._answered_alike(arm)
+        for arm in self.arms:
             plan_arm(
                 arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
             )
@@ -153,6 +156,18 @@ class Pairing:
             return frozenset()
         pairs = zip(arm.requests, self.candidate.requests, strict=True)
         return frozenset(at for at, (theirs, ours) in enumerate(pairs) if theirs == ours)
+
+    def _answered_alike(self, arm: Arm) -> frozenset[int]:
+        """Cases that one and the same record answers in both arms, whatever they ask."""
+        ours = self.candidate
+        if arm.recorded_in is None or arm.records is None or arm.recorded_in != ours.recorded_in:
+            return frozenset()
+        pairs = enumerate(zip(arm.places, ours.places, strict=True))
+        return frozenset(
+            at
+            for at, (their, our) in pairs
+            if their and their == our and arm.requests[at] != ours.requests[at]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +224,11 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
     candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
     candidate.not_before, candidate.fresh = start, depth.fresh
     candidate.pools = candidate.pools and not contest.watch
-    before = _cases_before(workspace, contest, this)
+    before = cases_before(workspace, contest, this)
     others = dict(_others(workspace, contest, this, depth))
     if contest.watch:
-        _watch(workspace, others["baseline"], contest, this, before)
+        assert contest.baseline is not None
+        watched(workspace, others["baseline"], contest.baseline, this, before)
     own = None
     if depth.own_baseline:
         repeats = _repeats(workspace, contest.candidate, this)
@@ -240,8 +256,8 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
         others=others,
         own_baseline=own,
         confirming=confirming,
-        removed=tuple(_removed(workspace, contest, this, before)),
-        notes=tuple(_news(before, here, watch=contest.watch)),
+        removed=tuple(removed(workspace, contest, this, before)),
+        notes=tuple(news(before, here, watch=contest.watch)),
         gating=instruments(workspace.root, this.evalset.name, scorers, this.policy),
     )
 
@@ -273,82 +289,9 @@ def _others(
             if arm.undrawable is not None:
                 days = this.policy.baseline_max_age
                 arm.undrawable += f", or none of the last {days} days (`baseline_max_age`)"
+        if not contest.watch:
+            recalled(workspace, arm, contender, this)
         yield role, arm
-
-
-def _watch(
-    workspace: Workspace,
-    arm: Arm,
-    contest: Contest,
-    this: Round,
-    before: Mapping[str, Evidenced],
-) -> None:
-    """Makes `arm` what the evidence holds, however old, under the requests it was measured with."""
-    running = contest.baseline
-    assert running is not None
-    assert running.version is not None
-    arm.evidence_only, arm.pools = True, False
-    arm.not_before, arm.fresh = None, False
-    arm.results = workspace.evidence_alone(running.target.prompt.name, running.version)
-    arm.address(this.cases)
-    arm.records = None  # what was recorded since is not what was measured
-    for position, case in enumerate(this.cases):
-        measured = before.get(case.id)
-        if measured is not None and measured.facts == case.facts:
-            arm.requests[position] = measured.request
-
-
-def _cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mapping[str, Evidenced]:
-    """What the baseline's evidence was measured on, by case id."""
-    baseline = contest.baseline
-    if baseline is None or baseline.version is None:
-        return {}
-    name = baseline.target.prompt.name
-    return workspace.evidenced_cases(name, baseline.version, this.evalset.name)
-
-
-def _removed(
-    workspace: Workspace, contest: Contest, this: Round, before: Mapping[str, Evidenced]
-) -> Iterator[str]:
-    """Cases that the baseline was measured on, or had at the base revision, and that are gone.
-
-    Those whose evalset is gone stand with the contest's first.
-    """
-    if contest.baseline is None:
-        return
-    known = dict.fromkeys((*before, *contest.then.ids(this.evalset.name)))
-    here = {case.id for case in this.evalset.cases} if known else {}
-    yield from (case for case in known if case not in here)
-    if this is contest.rounds[0] and contest.baseline.target.prompt.name == contest.prompt:
-        asked = _asked_before(workspace, contest)
-        yield from gone_with_their_evalset(workspace.project, contest.prompt, asked)
-
-
-def _asked_before(workspace: Workspace, contest: Contest) -> Mapping[str, Collection[str]]:
-    """The cases of every evalset that gated the prompt, in evidence or at the base revision."""
-    then = contest.then
-    asked = {name: dict.fromkeys(then.ids(name)) for name in then.evalsets}
-    running = contest.baseline
-    if running is not None and running.version is not None:
-        for name in workspace.evidenced_evalsets(contest.prompt, running.version):
-            found = workspace.evidenced_cases(contest.prompt, running.version, name)
-            asked.setdefault(name, {}).update(dict.fromkeys(found))
-    return asked
-
-
-def _news(
-    before: Mapping[str, Evidenced], here: Mapping[str, str], *, watch: bool
-) -> Iterator[str]:
-    """Added and edited cases, told apart: both arms are measured on them anew."""
-    if not before:
-        return
-    added = sum(case not in before for case in here)
-    edited = sum(case in before and before[case].facts != facts for case, facts in here.items())
-    tail = ": not part of the watch" if watch else ""
-    for count, what in ((added, "added"), (edited, "edited")):
-        if count:
-            cases = f"{count} case{'s' if count != 1 else ''}"
-            yield f"{cases} {what} since the baseline's evidence{tail}"
 
 
 def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:
@@ -367,7 +310,8 @@ def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int)
         documents=workspace.documents(contender.target),
         undrawable=contender.undrawable,
         results=workspace.results_of(model),
-        records=workspace.records(model),
+        records=workspace.records(model, at_base=contender.at_base),
+        recorded_in=workspace.recorded_in(model, at_base=contender.at_base),
         purpose="gate" if role == "candidate" else "baseline",
         repeats=repeats,
         pools=not workspace.provider(model).deterministic,
