@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from scipy.stats import binom
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -156,3 +157,27 @@ def test_scale_margin_multiplies_each_margin_by_the_j_of_its_metric() -> None:
     halved = scaled(policy, {"pass": 0.5}).rules
     assert halved[1::2] == (NoWorse(margin=0.05), Anchor(version="v1", margin=0.05))
     assert scaled(Policy(rules=rules), {"tone": 0.5}) == Policy(rules=rules)
+
+
+@pytest.mark.parametrize(("worth", "least", "most"), [(0.5, 0.0, 0.05), (0.8, 0.95, 1.0)])
+def test_a_judge_at_the_limit_seldom_gates_and_a_good_one_nearly_always(
+    worth: float, least: float, most: float
+) -> None:
+    half = 50
+    chance = binom.pmf(range(half + 1), half, (1 + worth) / 2)
+    gating = sum(
+        chance[passed] * chance[failed]
+        for passed in range(half + 1)
+        for failed in range(half + 1)
+        if ruling(
+            Counts(
+                both_pass=passed,
+                only_people_pass=half - passed,
+                only_judge_passes=half - failed,
+                both_fail=failed,
+                read_twice=2 * half,
+            )
+        ).standing
+        is Standing.GATE
+    )
+    assert least <= gating <= most
