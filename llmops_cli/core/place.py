@@ -8,8 +8,16 @@ from urllib.parse import urlsplit
 
 def own_machine(url: str) -> bool:
     """Whether `url` points at loopback, a private network or a name without a public domain."""
-    host = urlsplit(url).hostname or ""
+    host = host_of(url)
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+
+
+def host_of(url: str) -> str:
+    """The host that `url` names; "" where it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -29,6 +29,8 @@ _NAMED_AS_SECRET = re.compile(
 )
 
 
+BYTES = "surrogateescape"
+"""How Python keeps the bytes of a variable that are no UTF-8."""
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 
 
@@ -84,11 +86,11 @@ def _forms(secret: str) -> Iterator[str]:
         if len(piece) < SHORTEST:
             continue
         yield piece
-        yield quote(piece, safe="")
-        yield quote_plus(piece)
+        yield quote(piece, safe="", errors=BYTES)
+        yield quote_plus(piece, errors=BYTES)
         yield json.dumps(piece)[1:-1]
         yield json.dumps(piece, ensure_ascii=False)[1:-1]
-        yield from _base64(piece.encode("utf-8", "surrogateescape"))
+        yield from _base64(piece.encode("utf-8", BYTES))
 
 
 def _base64(raw: bytes) -> Iterator[str]:

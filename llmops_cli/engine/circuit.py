@@ -23,6 +23,9 @@ GRACE = 3.0
 
 _REFUSED = frozenset({FailureKind.AUTHENTICATION, FailureKind.NOT_FOUND})
 _UNREACHABLE = frozenset({FailureKind.CONNECTION, FailureKind.TIMEOUT})
+_MAYBE_THE_CASE = frozenset(
+    {FailureKind.BAD_REQUEST, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE}
+)
 _TROUBLE = _UNREACHABLE | {FailureKind.SERVER, FailureKind.OVERLOADED, FailureKind.RATE_LIMITED}
 
 
@@ -58,7 +61,7 @@ class Circuit:
 
     def failed(self, failure: Failure) -> None:
         """One call failed for good."""
-        hopeless = failure.kind is FailureKind.BAD_REQUEST and not self._answered
+        hopeless = failure.kind in _MAYBE_THE_CASE and not self._answered
         if hopeless or failure.kind in _TROUBLE:
             self._failed += 1
             if self._failed >= FAILED_CALLS:

@@ -23,12 +23,13 @@ MEMORY = 8
 class Rates:
     """Keeps `limits.rpm` and `limits.tpm`; nothing is counted where neither is set."""
 
-    __slots__ = ("_queue", "_requests", "_tokens", "_usual")
+    __slots__ = ("_minute", "_queue", "_requests", "_tokens", "_usual")
 
     def __init__(self, limits: Limits, cells: OpenCell, place: str) -> None:
         """`place` names what counts against the same rates."""
         self._requests = Pace(limits.rpm, cells(f"{place} requests")) if limits.rpm else None
         self._tokens = Pace(limits.tpm, cells(f"{place} tokens")) if limits.tpm else None
+        self._minute = limits.tpm or 0
         self._usual: float | None = None
         self._queue = anyio.Lock()
 
@@ -43,9 +44,14 @@ class Rates:
         return expected if await self._wait(self._tokens, expected, stopped) else 0
 
     def settle(self, taken: float, used: int) -> None:
-        """A call that took so many tokens used so many; 0 where it was none."""
+        """A call that took so many tokens used so many; 0 where it was none.
+
+        More than a minute's worth is none that a model can have given away: whatever a server
+        says, one answer holds up the next for no longer than that.
+        """
         if self._tokens is None:
             return
+        used = min(used, self._minute)
         self._tokens.settle(used - taken)
         if used:
             usual = self._usual or used

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,14 @@ def test_no_key_is_in_any_artefact_of_any_command(tmp_path: Path) -> None:
                for name, content in places(tmp_path) if name.endswith(".sqlite3"))  # fmt: skip
     assert pd.read_parquet(tmp_path / "project/kept.parquet")["text"].str.contains("redacted").all()
     assert leaks([tmp_path], said) == []
+
+
+def test_a_token_that_is_no_utf8_changes_no_exit_code(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        ran = a_project(tmp_path, server.url, cases=2).run(
+            "eval", env={"DEPLOY_TOKEN": os.fsdecode(b"\xffcanary-bytes-000008")}
+        )
+    assert (ran.code, "Traceback" in ran.err) == (0, False), ran.text
 
 
 @pytest.mark.parametrize(

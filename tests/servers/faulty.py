@@ -369,6 +369,17 @@ def redirect(location: str) -> Behaviour:
     return behave
 
 
+def twice(*, after: float = 0.02) -> Behaviour:
+    """A good answer, and `after` seconds later the same one again, which nobody asked for."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.send(exchange.answer())
+        again = exchange.answer()
+        asyncio.get_running_loop().call_later(after, exchange.send, again)
+
+    return behave
+
+
 def stale(*, delay: float = 0.0) -> Behaviour:
     """A good answer on a connection that is then closed without a word."""
 

@@ -23,8 +23,9 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
 from llmops_cli.providers.anthropic.messages import SAME, body
 from llmops_cli.providers.wire.access import Access, access, known_parameters
-from llmops_cli.providers.wire.exchange import Wire, arguments, count, open_wire, unusable
+from llmops_cli.providers.wire.exchange import Wire, open_wire
 from llmops_cli.providers.wire.streams import MessagePieces
+from llmops_cli.providers.wire.values import arguments, count, unusable
 
 BASE_URL = "https://api.anthropic.com"
 OURS = frozenset({"model", "messages", "system", "tools", "stream"})
@@ -119,11 +120,13 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
         return unusable("it has no content")
     if not isinstance(finish, str) or not finish:
         return unusable("it has no stop_reason")
+    if not all(map(_says, content)):
+        return unusable("a block of its content says nothing")
     served = answer.get("model")
     return Completion(
         text=_text(content),
         tool_calls=tuple(
-            ToolCall(name=str(each.get("name")), arguments=arguments(each.get("input")))
+            ToolCall(name=each["name"], arguments=arguments(each.get("input")))
             for each in content
             if each.get("type") == "tool_use"
         ),
@@ -133,8 +136,19 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     )
 
 
+def _says(block: Mapping[str, Any]) -> bool:
+    """Whether a block holds what its type promises; of types of its own, nothing is asked."""
+    match block:
+        case {"type": "text", "text": str()} | {"type": "tool_use", "name": str()}:
+            return True
+        case {"type": "text" | "tool_use"}:
+            return False
+        case _:
+            return isinstance(block.get("type"), str)
+
+
 def _text(content: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(str(each.get("text", "")) for each in content if each.get("type") == "text")
+    return "".join(each["text"] for each in content if each.get("type") == "text")
 
 
 def _usage(reported: object) -> Usage | None:

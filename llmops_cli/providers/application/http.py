@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
-from urllib.parse import urlsplit
 
 from llmops_cli.core.errors import Refused
+from llmops_cli.core.place import host_of
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure
@@ -35,7 +35,7 @@ async def open_http(model: Model, world: World) -> AsyncIterator[Provider]:
     if wrong is not None:
         raise Refused(f"{model.name}: {wrong}")
     headers = {**OURS, **{name.lower(): each for name, each in headers_of(model, world).items()}}
-    judged = Judged(urlsplit(url).hostname or "", allowed)
+    judged = Judged(host_of(url), allowed)
     about_key = f"check the `headers` of {model.name}"
     async with open_wire(url, headers, world.environ, about_key=about_key, resolver=judged) as wire:
         method = cast("Method", model.options.get("method") or "POST")

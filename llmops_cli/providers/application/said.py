@@ -6,13 +6,13 @@ or in those of the two APIs. What makes no sense is `Malformed`, and never half 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, ToolCall, Usage
+from llmops_cli.providers.wire.values import arguments, count
 
 BESIDE = ("finish_reason", "tool_calls", "contexts", "ids", "usage", "cost", "served_model")
 
@@ -75,8 +75,8 @@ def _usage(said: Json) -> Usage | None:
         return None
     if isinstance(said, Mapping):
         for names in _COUNTS:
-            read, written = (said.get(name) for name in names)
-            if isinstance(read, int) and isinstance(written, int) and read >= 0 <= written:
+            read, written = (count(said.get(name)) for name in names)
+            if read is not None and written is not None:
                 return Usage(input=read, output=written)
     raise Malformed("usage has no counts of input and output tokens")
 
@@ -98,8 +98,4 @@ def _tool_call(said: Json) -> ToolCall:
     name = call.get("name") if isinstance(call, Mapping) else None
     if not isinstance(call, Mapping) or not isinstance(name, str):
         raise Malformed("a tool call has no name")
-    arguments = call.get("arguments")
-    if isinstance(arguments, str):
-        with suppress(ValueError):
-            arguments = json.loads(arguments)
-    return ToolCall(name=name, arguments=arguments)
+    return ToolCall(name=name, arguments=arguments(call.get("arguments")))

@@ -17,6 +17,7 @@ from jmespath.exceptions import JMESPathError
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.providers.application.reach import forbidden, literal
+from llmops_cli.providers.wire.access import wrong_address
 from llmops_cli.workers.function import what_is_wrong
 from llmops_cli.workers.project import project_file
 
@@ -55,12 +56,12 @@ def check_command(options: Mapping[str, Any], world: World) -> str | None:
 
 def wrong_url(url: str, allowed: frozenset[str]) -> str | None:
     """Why `url` is never called, as far as it says so itself; None: it may be called."""
+    if wrong_address(url) is not None:
+        return f"'base_url' {url!r} is not an http(s) URL"
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         return "'base_url' holds a password: send it as a header, `authorization: env:NAME`"
     host = parts.hostname or ""
-    if parts.scheme not in {"http", "https"} or not host:
-        return f"'base_url' {url!r} is not an http(s) URL"
     return forbidden(host, host=host, allowed=allowed) if literal(host) else None
 
 

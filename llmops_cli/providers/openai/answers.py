@@ -13,8 +13,8 @@ from typing import Any
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
-from llmops_cli.providers.wire.exchange import arguments, count, unusable
 from llmops_cli.providers.wire.saying import complaint
+from llmops_cli.providers.wire.values import arguments, count, unusable
 
 FINISH = {
     "eos_token": "stop",
@@ -34,6 +34,10 @@ BROKEN_OFF = frozenset({"error", "abort", "aborted", "cancelled"})
 """It did not stop, it was stopped: what there is of a text is no answer."""
 
 
+SAYING = frozenset({"content", "refusal", "tool_calls", "reasoning", "reasoning_content"})
+"""What a message may say; Gemini leaves all of it out where it was stopped before it began."""
+
+
 def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     """The first choice of an answer, or why there is none."""
     choices = answer.get("choices")
@@ -44,8 +48,10 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
     finish = choice.get("finish_reason")
     if not isinstance(finish, str) or not finish:
         return unusable("it has no finish_reason")
-    if finish in BROKEN_OFF:
+    if finish.lower() in BROKEN_OFF:
         return _broken_off(finish, choice)
+    if finish == "stop" and not message.keys() & SAYING:
+        return unusable("its message says nothing")
     text, refused = _text(message)
     if text is None:
         return unusable(f"its content is a {type(message.get('content')).__name__}")
@@ -82,7 +88,7 @@ def _broken_off(finish: str, choice: Mapping[str, Any]) -> Failure:
 
 def _finish(word: str, *, called: bool, refused: bool) -> str:
     """Gemini and others say `stop` of an answer that asks for tools."""
-    said = FINISH.get(word.lower(), word)
+    said = FINISH.get(word.lower(), word.lower())
     if said == "stop" and called:
         return "tool_calls"
     return "refusal" if refused and said == "stop" else said
@@ -111,13 +117,14 @@ def _part(part: Mapping[str, Any], name: str) -> str:
 def _tool_calls(given: Any) -> tuple[ToolCall, ...]:  # noqa: ANN401 - whatever the server sent
     """Raises where they are not those of the API. Ids are not kept; no arguments are `{}`."""
     calls = [given] if isinstance(given, dict) else given or ()
-    return tuple(
-        ToolCall(
-            name=str(call["function"]["name"]),
-            arguments=_arguments(call["function"].get("arguments")),
-        )
-        for call in calls
-    )
+    return tuple(_tool_call(call["function"]) for call in calls)
+
+
+def _tool_call(function: Mapping[str, Any]) -> ToolCall:
+    name = function["name"]
+    if not isinstance(name, str):
+        raise TypeError("a name that is no text")
+    return ToolCall(name=name, arguments=_arguments(function.get("arguments")))
 
 
 def _arguments(given: object) -> Json:

@@ -8,16 +8,17 @@ paid for like any answer.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.result import Completion, Failure, Usage
-from llmops_cli.providers.wire.exchange import count, unusable
+from llmops_cli.providers.wire.values import count, unusable
 
 PARAMETERS = frozenset({"dimensions", "user"})
 """The SDK's parameters, of those that are not ours; a test compares."""
+LARGEST = 1e100
+"""In absolute terms; a vector's length is made of the squares of its numbers."""
 
 
 def embedding_body(request: Request) -> dict[str, Any]:
@@ -49,4 +50,7 @@ def embedding(answer: Mapping[str, Any]) -> Completion | Failure:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """A number of a size that can be reckoned with."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return -LARGEST <= value <= LARGEST

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
+from llmops_cli.core.place import host_of
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
@@ -98,7 +98,7 @@ def _past_proxies(world: World) -> World:
 
 
 def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = host_of(url)
     try:
         return ip_address(host).is_loopback
     except ValueError:

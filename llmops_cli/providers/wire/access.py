@@ -5,6 +5,7 @@ Keys and headers name environment variables; their values never stand in a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ from llmops_cli.core.prompt import Model
 
 NO_KEY = "unused"
 """What a server of one's own is told when no key is set: it asks for none."""
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,7 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
     """
     base_url = model.base_url
     if base_url is not None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Refused(
-                f"{model.name}: base_url {base_url!r} is not an http(s) URL",
-                hint="write it like http://localhost:8000/v1",
-            )
+        _check_url(model.name, base_url)
     name = model.api_key_env or key_env
     key = world.environ.get(name, "").strip()
     if not key:
@@ -58,6 +58,7 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
                 hint=f"export {name}=…, or name another variable with `api_key_env`",
             )
         key = NO_KEY
+    _check_sendable(model.name, "authorization", key, whence=name)
     return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, world))
 
 
@@ -72,9 +73,48 @@ def headers_of(model: Model, world: World) -> dict[str, str]:
                     f"{model.name}: header {name} needs {variable}, which is not set",
                     hint=f"export {variable}=…",
                 )
-            value = scheme + world.environ[variable]  # noqa: PLW2901 - what it stands for
+            value = scheme + world.environ[variable].strip()  # noqa: PLW2901 - what it stands for
+        _check_sendable(model.name, name, value, whence=variable if reference else "llmops.yaml")
         found[name] = value
     return found
+
+
+def wrong_address(url: str) -> str | None:
+    """What is wrong with the address of a server; None: it can be called."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        fine = parts.scheme in {"http", "https"} and host and parts.port != 0
+    except ValueError as error:  # UnicodeError is one
+        return str(error)
+    return None if fine else "it is not an http(s) URL"
+
+
+def _check_url(model: str, url: str) -> None:
+    wrong = wrong_address(url)
+    if wrong is not None:
+        raise Refused(
+            f"{model}: base_url {url!r} is not an http(s) URL",
+            hint="write it like http://localhost:8000/v1",
+        )
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise Refused(
+            f"{model}: base_url holds a password, which would stand in every report",
+            hint="name the variable that holds the key with `api_key_env`, or use `headers`",
+        )
+
+
+def _check_sendable(model: str, name: str, value: str, *, whence: str) -> None:
+    """Raises `Refused` for what no HTTP header can carry; the value is never told."""
+    if _NAME.fullmatch(name) is None:
+        raise Refused(f"{model}: {name!r} is no name of a header")
+    if _CONTROL.search(value) is not None:
+        raise Refused(
+            f"{model}: header {name} holds a line break, or what else HTTP cannot carry",
+            hint=f"look at what stands around it in {whence}",
+        )
 
 
 def known_parameters(

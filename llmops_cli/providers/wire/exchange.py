@@ -9,25 +9,22 @@ is the engine's.
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, Literal, NoReturn, TypeAlias, cast
-from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
+from typing import Any, Literal, TypeAlias, cast
 
 import aiohttp
 import anyio
-import certifi
 from aiohttp.abc import AbstractResolver
 
-from llmops_cli.core.digest import Json, digest_bytes, short
+from llmops_cli.core.digest import digest_bytes, short
 from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.wire.connections import Connections, proxy_for
 from llmops_cli.providers.wire.saying import Complaint, complaint, refusal
 from llmops_cli.providers.wire.sse import Events
-from llmops_cli.providers.wire.streams import Pieces
+from llmops_cli.providers.wire.streams import Garbled, Pieces
 from llmops_cli.providers.wire.trouble import (
     CONNECTING,
     SHOWN,
@@ -35,7 +32,8 @@ from llmops_cli.providers.wire.trouble import (
     refused,
     translated,
 )
-from llmops_cli.providers.wire.waits import retry_after
+from llmops_cli.providers.wire.values import parsed, unreadable, unusable
+from llmops_cli.providers.wire.waits import moment, retry_after
 
 Method: TypeAlias = Literal["GET", "POST", "PUT"]
 
@@ -43,8 +41,6 @@ LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
 LARGE = 2**20
 """Bytes of a request beyond which aiohttp wants a file and no bytes."""
-IDLE = 30.0
-"""Seconds that an unused connection is kept."""
 DONE = b"[DONE]"
 """The data of the event that ends a chat completion."""
 AFTERWARDS = 0.2
@@ -107,18 +103,27 @@ class Wire:
                 response.close()
                 return self._received(response, None)
             for data in events.feed(chunk):
-                if data == DONE:
-                    return await self._ended(response, pieces)
-                event = _parsed(data)
-                said = complaint(event)
-                if said is not None:
-                    wait = retry_after(response.headers)
-                    return _complained(said, data, self._endpoint, wait=wait)
-                if not isinstance(event, dict):
-                    return unusable(f"an event is no JSON: {_shown(data, 80)}")
-                if pieces.take(event):
+                ended = data == DONE or self._taken(data, pieces, response)
+                if isinstance(ended, Failure):
+                    return ended
+                if ended:
                     return await self._ended(response, pieces)
         return unusable("the stream ended before it was finished")
+
+    def _taken(
+        self, data: bytes, pieces: Pieces, response: aiohttp.ClientResponse
+    ) -> bool | Failure:
+        """Adds the event in `data`; True: it ends the answer."""
+        event = parsed(data)
+        said = complaint(event)
+        if said is not None:
+            return _complained(said, data, self._endpoint, wait=_wait(response))
+        if not isinstance(event, dict):
+            return unusable(f"an event is no JSON: {_shown(data, 80)}")
+        try:
+            return pieces.take(event)
+        except Garbled as error:
+            return unusable(f"{error}: {_shown(data, 80)}")
 
     async def _ended(self, response: aiohttp.ClientResponse, pieces: Pieces) -> dict[str, Any]:
         """Reads what may come after the end, so that the connection can be used again."""
@@ -168,9 +173,7 @@ async def open_wire(
     proxy = proxy_for(url, environ)
     session = aiohttp.ClientSession(
         headers=headers,
-        connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver
-        ),
+        connector=Connections(url, resolver),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
@@ -190,28 +193,6 @@ def _query(body: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()
     }
-
-
-def _tls(url: str) -> ssl.SSLContext | bool:
-    """Trusts the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
-    if not url.startswith("https:"):
-        return True
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy that `environ` names for `url`; None: a direct connection.
-
-    aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
-    host, because a key is sent already.
-    """
-    named = {name.lower(): value for name, value in environ.items()}
-    parts = urlsplit(url)
-    if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):
-        return None
-    return named.get(f"{parts.scheme}_proxy") or named.get("all_proxy") or None
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
@@ -240,13 +221,13 @@ def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -
             message=f"the server redirects to {where!r} ({status}), which is not followed",
             status=status,
         )
-    said = refusal(_parsed(raw))
+    said = refusal(parsed(raw))
     failure = refused(
         status,
         said.words or _shown(raw) or (response.reason or ""),
         endpoint,
         named=said.status,
-        wait=retry_after(response.headers) or said.wait,
+        wait=_wait(response) or said.wait,
     )
     return Filtered.of(failure) if said.filtered and status in {400, 403} else failure
 
@@ -254,16 +235,16 @@ def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -
 def _answer(
     response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint
 ) -> dict[str, Any] | Failure:
-    parsed = _parsed(raw)
-    said = complaint(parsed)
+    given = parsed(raw)
+    said = complaint(given)
     if said is not None:
-        return _complained(said, raw, endpoint, wait=retry_after(response.headers))
-    if not isinstance(parsed, dict):
+        return _complained(said, raw, endpoint, wait=_wait(response))
+    if not isinstance(given, dict):
         kind = response.headers.get("content-type", "no content type").split(";")[0]
         size = f"{len(raw)} bytes, {short(digest_bytes(raw))}"
         where = endpoint.told("{url}")
-        return _unreadable(f"{where} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
-    return cast("dict[str, Any]", parsed)
+        return unreadable(f"{where} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
+    return cast("dict[str, Any]", given)
 
 
 def _complained(said: Complaint, raw: bytes, endpoint: Endpoint, *, wait: float | None) -> Failure:
@@ -272,41 +253,10 @@ def _complained(said: Complaint, raw: bytes, endpoint: Endpoint, *, wait: float 
     return refused(200, words, endpoint, named=named, wait=wait or said.wait)
 
 
-def unusable(what: str) -> Failure:
-    """An answer that is JSON but not what the API promises."""
-    return _unreadable(f"the answer is not a whole one: {what}")
-
-
-def _unreadable(message: str) -> Failure:
-    return Failure(kind=FailureKind.BAD_ANSWER, message=message, status=200, retryable=True)
-
-
-def _parsed(raw: bytes) -> Json:
-    """The JSON in `raw`, a byte order mark passed over; None for what is no JSON."""
-    try:
-        return cast("Json", json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _wait(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds that it asks to wait; its dates are read by its own clock where it tells the time."""
+    return retry_after(response.headers, now=moment(response.headers.get("date", "")))
 
 
 def _shown(raw: bytes, limit: int = SHOWN) -> str:
     return " ".join(raw[: 4 * limit].decode("utf-8", "replace").split())[:limit]
-
-
-def arguments(text: object) -> Json:
-    """A tool call's arguments parsed from JSON; the text itself where it is none."""
-    if not isinstance(text, str):
-        return cast("Json", text)
-    try:
-        return cast("Json", json.loads(text, parse_constant=_no_number))
-    except (ValueError, RecursionError):
-        return text
-
-
-def count(value: object) -> int | None:
-    """A token count as servers report it; None for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

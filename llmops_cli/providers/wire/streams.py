@@ -1,7 +1,8 @@
 """An answer that arrives piece by piece, put together to what would have come at once.
 
 The first piece that a user could see is timed: text, a refusal or a tool call, not what a
-reasoning model thinks before. Only a stream that says it is finished is an answer.
+reasoning model thinks before. Only a stream that says it is finished is an answer, and a piece that
+cannot be read is the end of it: an answer with a hole in it is none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import anyio
 from llmops_cli.core.digest import Json
 
 
+class Garbled(ValueError):
+    """An event that is none of the API's; the message says what is wrong with it."""
+
+
 class Pieces(Protocol):
     """What a stream's events are gathered in."""
 
@@ -21,7 +26,7 @@ class Pieces(Protocol):
     """When the first token came, on the event loop's clock; None: none came."""
 
     def take(self, event: Mapping[str, Any]) -> bool:
-        """Adds one event; True: it says that the answer is finished."""
+        """Adds one event; True: it says that the answer is finished. Raises `Garbled`."""
         ...
 
     def whole(self) -> dict[str, Any]:
@@ -44,17 +49,26 @@ class ChatPieces:
         for name in ("model", "system_fingerprint", "usage"):
             if event.get(name):
                 self._answer[name] = event[name]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, Mapping) or choice.get("index") not in {0, None}:
-            return False
+        choices = event.get("choices") or ()
+        if not isinstance(choices, (list, tuple)):
+            raise Garbled("a chunk whose choices are no list")
+        for choice in choices[:1]:
+            index = choice.get("index") if isinstance(choice, dict) else choice
+            if not isinstance(choice, dict) or not isinstance(index, int | None):
+                raise Garbled("a choice that is none of the API's")
+            if not index:
+                self._choose(choice)
+        return False
+
+    def _choose(self, choice: Mapping[str, Any]) -> None:
         for name in ("finish_reason", "error"):
             if choice.get(name):
                 self._choice[name] = choice[name]
         delta = choice.get("delta")
         if isinstance(delta, Mapping):
             self._add(delta)
-        return False
+        elif delta is not None:
+            raise Garbled("a delta that is no object")
 
     def whole(self) -> dict[str, Any]:
         message: dict[str, Any] = {name: "".join(each) for name, each in self._texts.items()}
@@ -67,20 +81,22 @@ class ChatPieces:
             if piece := _text(delta.get(name)):
                 texts.append(piece)
                 self._seen()
-        given = delta.get("tool_calls")
-        for position, each in enumerate([given] if isinstance(given, dict) else given or ()):
-            if isinstance(each, Mapping):
-                self._called(each, position)
-                self._seen()
+        given = delta.get("tool_calls") or ()
+        calls = [given] if isinstance(given, dict) else given
+        if not isinstance(calls, (list, tuple)) or not all(isinstance(one, dict) for one in calls):
+            raise Garbled("tool calls that are no objects")
+        for position, each in enumerate(calls):
+            self._called(each, position)
+            self._seen()
 
     def _called(self, piece: Mapping[str, Any], position: int) -> None:
         """A call's pieces share an index; a server that gives none sends each call at once."""
         index = piece.get("index")
         at = index if isinstance(index, int) else len(self._calls) + position
         call = self._calls.setdefault(at, {"function": {"arguments": ""}})["function"]
-        function = piece.get("function")
+        function = piece.get("function") or {}
         if not isinstance(function, Mapping):
-            return
+            raise Garbled("a tool call whose function is no object")
         if function.get("name"):
             call["name"] = function["name"]
         arguments = function.get("arguments")
@@ -100,57 +116,92 @@ class MessagePieces:
     def __init__(self) -> None:
         self.first: float | None = None
         self._message: dict[str, Any] = {}
-        self._blocks: dict[int, dict[str, Any]] = {}
+        self._blocks: dict[int, _Block] = {}
 
     def take(self, event: Mapping[str, Any]) -> bool:
         """Adds one event; those it does not know are passed over, as the API asks for."""
-        kind, at = event.get("type"), event.get("index")
-        block, delta = event.get("content_block"), event.get("delta")
-        if kind == "message_start" and isinstance(event.get("message"), dict):
-            self._message = dict(event["message"])
-        elif kind == "content_block_start" and isinstance(at, int) and isinstance(block, dict):
-            self._blocks[at] = dict(block)
-            if block.get("type") == "tool_use":
-                self._seen()
-        elif kind == "content_block_delta" and isinstance(at, int) and isinstance(delta, dict):
-            self._add(self._blocks.setdefault(at, {}), delta)
-        elif kind == "message_delta" and isinstance(delta, dict):
-            self._message |= delta
-            self._count(event.get("usage"))
-        return kind == "message_stop"
+        match event.get("type"):
+            case "message_start":
+                self._message = dict(_object(event, "message"))
+            case "content_block_start":
+                self._begin(event.get("index"), _object(event, "content_block"))
+            case "content_block_delta":
+                self._add(self._blocks.get(_index(event)), _object(event, "delta"))
+            case "message_delta":
+                self._message |= _object(event, "delta")
+                self._count(event.get("usage"))
+            case "message_stop":
+                return True
+        return False
+
+    def whole(self) -> dict[str, Any]:
+        blocks = (self._blocks[at] for at in sorted(self._blocks))
+        return {**self._message, "content": [each.whole() for each in blocks]}
+
+    def _begin(self, at: object, start: Mapping[str, Any]) -> None:
+        if not isinstance(at, int) or at in self._blocks:
+            raise Garbled("a block that begins twice or nowhere")
+        self._blocks[at] = _Block(start)
+        if start.get("type") == "tool_use":
+            self._seen()
+
+    def _add(self, block: _Block | None, delta: Mapping[str, Any]) -> None:
+        if block is None:
+            raise Garbled("a piece of a block that never began")
+        if block.add(delta):
+            self._seen()
 
     def _count(self, usage: object) -> None:
         """Counts of the end replace those of the beginning; what it leaves out stays."""
         if isinstance(usage, dict):
+            before = self._message.get("usage")
             known = {name: each for name, each in usage.items() if each is not None}
-            self._message["usage"] = {**(self._message.get("usage") or {}), **known}
-
-    def whole(self) -> dict[str, Any]:
-        blocks = (self._blocks[at] for at in sorted(self._blocks))
-        return {**self._message, "content": [_finished(block) for block in blocks]}
-
-    def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> None:
-        text, part = delta.get("text"), delta.get("partial_json")
-        if isinstance(text, str) and text:
-            block["text"] = block.get("text", "") + text
-            self._seen()
-        if isinstance(part, str):
-            block["partial"] = block.get("partial", "") + part
+            self._message["usage"] = {**(before if isinstance(before, dict) else {}), **known}
 
     def _seen(self) -> None:
         if self.first is None:
             self.first = anyio.current_time()
 
 
-def _finished(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block with its input as one JSON text, which is read where tool calls are."""
-    partial = block.get("partial")
-    return {**block, "input": partial} if partial else dict(block)
+class _Block:
+    """One block of a message: how it began, its text, and its input as pieces of JSON."""
+
+    def __init__(self, start: Mapping[str, Any]) -> None:
+        self._start = start
+        self._text = [_text(start.get("text"))]
+        self._input: list[str] = []
+
+    def add(self, delta: Mapping[str, Any]) -> bool:
+        """Adds a piece; whether a user could see it."""
+        text = _text(delta.get("text"))
+        self._text.append(text)
+        self._input.append(_text(delta.get("partial_json")))
+        return bool(text)
+
+    def whole(self) -> dict[str, Any]:
+        """The block with its input as one JSON text, which is read where tool calls are."""
+        block = {**self._start, "text": "".join(self._text)}
+        partial = "".join(self._input)
+        return {**block, "input": partial} if partial else block
+
+
+def _object(event: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = event.get(name)
+    if not isinstance(found, dict):
+        raise Garbled(f"an event without its {name}")
+    return found
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    at = event.get("index")
+    return at if isinstance(at, int) else -1
 
 
 def _text(piece: Json) -> str:
-    """A piece's text; of a list of parts, the text parts'."""
-    if isinstance(piece, list):
-        parts = (each for each in piece if isinstance(each, dict) and each.get("type") == "text")
-        return "".join(_text(each.get("text")) for each in parts)
-    return piece if isinstance(piece, str) else ""
+    """A piece's text, and nothing for null; of a list of parts, the text parts'."""
+    if piece is None or isinstance(piece, str):
+        return piece or ""
+    if not isinstance(piece, list) or not all(isinstance(each, dict) for each in piece):
+        raise Garbled("a piece of text that is none")
+    parts = (each for each in piece if isinstance(each, dict) and each.get("type") == "text")
+    return "".join(_text(each.get("text")) for each in parts)

@@ -32,6 +32,7 @@ STATUSES: Mapping[int, Class] = {
     402: (FailureKind.RATE_LIMITED, False),  # no credit left: a quota that waiting does not fill
     403: (FailureKind.AUTHENTICATION, False),
     404: (FailureKind.NOT_FOUND, False),
+    407: (FailureKind.AUTHENTICATION, False),  # a proxy's, which wants a password
     408: (FailureKind.TIMEOUT, True),
     409: (FailureKind.SERVER, True),
     412: (FailureKind.BAD_REQUEST, False),
@@ -160,7 +161,7 @@ def refused(
     meant = named if named is not None and status in {200, 429} else status
     fallback = (FailureKind.SERVER, True) if meant >= 500 else (FailureKind.BAD_REQUEST, False)
     kind, retryable = STATUSES.get(meant, fallback)
-    advice = endpoint.told(_NEXT.get((kind, retryable), ""))
+    advice = _PROXIES if status == 407 else endpoint.told(_NEXT.get((kind, retryable), ""))
     message = f"the server answered {status}" + (f": {words}" if words else "")
     return Failure(
         kind=kind,

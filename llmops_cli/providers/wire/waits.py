@@ -29,8 +29,9 @@ _RESETS = (
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Seconds that a response asks to wait; None where it does not say, or says nonsense.
 
-    `headers`: a mapping that finds lower-case names. `Retry-After` rules; without it the longest
-    wait among the reset headers whose limit is used up (or of unknown rest).
+    `headers`: a mapping that finds lower-case names. `now`: the time by the clock that its dates
+    are of, the server's. `Retry-After` rules; without it the longest wait among the reset headers
+    whose limit is used up (or of unknown rest).
     """
     now = now or datetime.now(UTC)
     milliseconds = headers.get("retry-after-ms")
@@ -63,17 +64,18 @@ def parse_wait(text: str, *, now: datetime) -> float | None:
         return max(0.0, seconds - now.timestamp()) if seconds >= _EPOCH else seconds
     if _DURATION.fullmatch(text):
         return math.fsum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text))
-    moment = _moment(text)
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
+    until = moment(text)
+    return None if until is None else max(0.0, (until - now).total_seconds())
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """The time that `text` is, by ISO 8601 or as an HTTP date; None for what is none."""
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            moment = parse(text)
+            found = parse(text)
         except (ValueError, OverflowError):
             continue
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
     return None
 
 

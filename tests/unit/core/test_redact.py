@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from urllib.parse import quote
 
@@ -85,6 +86,11 @@ def test_a_variable_that_the_project_refers_to_is_a_secret_whatever_its_name() -
 def test_values_that_are_ordinary_words_are_left_alone() -> None:
     assert Redactor(["true", "1", "", "  "])("true 1") == "true 1"
     assert len("canary") >= SHORTEST
+
+
+def test_a_variable_that_is_no_utf8_is_a_secret_like_any_other() -> None:
+    redact = Redactor.of({"DEPLOY_TOKEN": os.fsdecode(b"\xffbinary-canary")})
+    assert redact("%FFbinary-canary and it") == "[redacted] and it"
 
 
 def test_clean_text_is_returned_as_it_came() -> None:

@@ -83,8 +83,10 @@ def test_an_answer_between_keeps_it_closed() -> None:
     [
         (FailureKind.BAD_REQUEST, False, True),
         (FailureKind.BAD_REQUEST, True, False),
-        (FailureKind.BAD_ANSWER, False, False),
-        (FailureKind.TOO_LARGE, False, False),
+        (FailureKind.BAD_ANSWER, False, True),
+        (FailureKind.BAD_ANSWER, True, False),
+        (FailureKind.TOO_LARGE, False, True),
+        (FailureKind.TOO_LARGE, True, False),
         (FailureKind.NO_RECORD, False, False),
         (FailureKind.SERVER, True, True),
     ],

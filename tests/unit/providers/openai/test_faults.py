@@ -82,6 +82,15 @@ def test_a_429_with_a_date_is_waited_out() -> None:
     assert server.arrivals[1] - server.arrivals[0] >= 0.8
 
 
+def test_a_date_is_read_by_the_clock_of_the_server_that_wrote_it() -> None:
+    theirs = datetime.now(UTC) + timedelta(days=9)
+    soon = format_datetime(theirs + timedelta(seconds=1), usegmt=True)
+    date = format_datetime(theirs, usegmt=True)
+    outcome, server = ask(faulty.status(429, retry_after=soon, date=date))
+    assert completion(outcome).attempts == 2
+    assert 1.0 <= server.arrivals[1] - server.arrivals[0] < 5.0
+
+
 def test_a_quota_that_is_used_up_is_not_asked_again() -> None:
     body = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
     outcome, server = ask(faulty.status(429, body=body))

@@ -16,7 +16,8 @@ import pytest
 from aiohttp import client_exceptions
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.providers.wire.exchange import open_wire, proxy_for
+from llmops_cli.providers.wire.connections import proxy_for
+from llmops_cli.providers.wire.exchange import open_wire
 from llmops_cli.providers.wire.trouble import EXCEPTIONS, STATUSES, Endpoint, translated
 from tests.servers import faulty
 

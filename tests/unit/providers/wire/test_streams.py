@@ -183,6 +183,20 @@ def test_a_stream_that_does_not_say_it_is_finished_is_no_answer(cut: Behaviour) 
     assert (found.text, found.attempts) == ("whole", 2)
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [b'{"choices": 5}', b'{"choices": [5]}', b'{"choices": [{"delta": ["gr"]}]}',
+     b'{"choices": [{"delta": {"content": 7}}]}', b'{"choices": [{"delta": {"tool_calls": 7}}]}',
+     b'{"choices": [{"index": [], "delta": {"tool_calls": [7]}}, {}]}', b"[]", b"7"],
+)  # fmt: skip
+def test_a_stream_with_a_piece_that_cannot_be_read_is_asked_for_again(piece: bytes) -> None:
+    broken = [
+        b"data: " + piece + b"\n\n" if n == 1 else each for n, each in enumerate(text("a", "b"))
+    ]
+    found = answer(faulty.raw_body(b"".join(broken), kind="text/event-stream"), stream(*text("ab")))
+    assert (found.text, found.attempts) == ("ab", 2)
+
+
 def test_an_error_amid_a_stream_is_told_and_asked_again() -> None:
     trouble = {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}
     (outcome,), server = asked(then=stream(chunk({"content": "ha"}), event(trouble), DONE))

@@ -1,0 +1,78 @@
+"""How a server is reached: through which proxy, with which certificates, over which connections."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
+
+import aiohttp
+import certifi
+from aiohttp.abc import AbstractResolver
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.providers.wire.access import wrong_address
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+IDLE = 30.0
+"""Seconds that an unused connection is kept."""
+
+
+class Connections(aiohttp.TCPConnector):
+    """Kept connections, but for those on which something came that nobody had asked for.
+
+    A server or a proxy that answers twice would otherwise answer every later question on that
+    connection with the answer to the one before.
+    """
+
+    def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
+        """`resolver`: who finds addresses, where not everyone's may be called."""
+        super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (kept := await super()._get(key, traces)) is not None:
+            if kept.protocol is not None and not kept.protocol.should_close:
+                return kept
+            kept.close()
+        return None
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy that `environ` names for `url`; None: a direct connection.
+
+    aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
+    host, because a key is sent already. Raises `Refused` for a proxy that cannot be spoken to.
+    """
+    named = {name.lower(): value for name, value in environ.items()}
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):
+        return None
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        if proxy := named.get(name, "").strip():
+            return _spoken(proxy if "://" in proxy else f"http://{proxy}", name)
+    return None
+
+
+def _spoken(proxy: str, name: str) -> str:
+    """`proxy`, where it is one of HTTP. What it is called is not told: it may hold a password."""
+    if wrong_address(proxy) is None:
+        return proxy
+    raise Refused(
+        f"{name.upper()} names no HTTP proxy",
+        hint="write it like http://proxy.example:3128, or name the server's host in NO_PROXY",
+    )
+
+
+def _tls(url: str) -> ssl.SSLContext | bool:
+    """Trusts the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
+    if not url.startswith("https:"):
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
