@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from llmops_cli.cli import options
 from llmops_cli.cli.people import moment, person
+
+if TYPE_CHECKING:
+    from llmops_cli.flows.judge.known import KnownJudge
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +130,10 @@ def status(
     context: typer.Context,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what every environment runs, since when and by whom. And whether the files are ahead."""
+    """Show what every environment runs, since when and by whom. And whether the files are ahead.
+
+    Of every judged metric of what runs it says what is known of the judge today.
+    """
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.ledger import opened as ledger
     from llmops_cli.flows.workspace import open_workspace
@@ -148,7 +154,19 @@ def status(
         for each in prompt.standings
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
-    Output(as_json=as_json).rows(headers, rows)
+    standings = [(prompt.prompt, each) for prompt in prompts for each in prompt.standings]
+    output = Output(as_json=as_json)
+    output.rows(headers, rows, beside={"judges": [each.judges for _, each in standings]})
+    for name, each in standings:
+        for judge in each.judges:
+            output.say(f"judge  {name}@{each.environment}  {_known(judge, each.environment)}")
+
+
+def _known(judge: KnownJudge, environment: str) -> str:
+    """`support:tone  uncalibrated: nobody knows how often it errs`."""
+    told = f"{judge.address}  {judge.standing}" + (f": {judge.why}" if judge.why else "")
+    demanded = f"; {environment} demands `judges: calibrated`" if judge.demanded else ""
+    return told + ("  (advisory)" if judge.advisory else demanded)
 
 
 def _working(gone: bool, equal: int | None, latest: int | None) -> str:

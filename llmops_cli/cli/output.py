@@ -19,6 +19,7 @@ from rich.console import Console, RenderableType
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, UnknownName
+from llmops_cli.core.plain import to_plain
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.redact import Redactor
@@ -85,11 +86,21 @@ class Output:
         else:
             self._render(console_plan(plan))
 
-    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Prints a table, or as JSON one object per row."""
+    def rows(
+        self,
+        headers: Sequence[str],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        beside: Mapping[str, Sequence[object]] | None = None,
+    ) -> None:
+        """Prints a table, or as JSON one object per row, with what is `beside` it for every row."""
         if self.as_json:
             keys = [header.replace(" ", "_") for header in headers]
-            self._text(table_json([dict(zip(keys, row, strict=True)) for row in rows]))
+            objects = [dict[str, Json](zip(keys, row, strict=True)) for row in rows]
+            for name, values in (beside or {}).items():
+                for each, value in zip(objects, values, strict=True):
+                    each[name] = to_plain(value)
+            self._text(table_json(objects))
         else:
             self._render(table(headers, rows))
 

@@ -58,7 +58,8 @@ def check(
     """Find every mistake in the project's files. Calls nothing.
 
     Every case is rendered and every scorer's options are looked at. Says what each evalset can
-    and cannot show. File names are taken so that pre-commit can pass them.
+    and cannot show, and which judges gate that no calibration lets gate. File names are taken so
+    that pre-commit can pass them.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.project.checking import check_all
@@ -67,12 +68,14 @@ def check(
     del files
     found = check_all(context.obj)
     output = Output(as_json=as_json)
-    output.rows(
-        ["prompt", "evalset", "cases", "what it can show"],
-        [(each.prompt, each.evalset, each.cases, each.shows) for each in found.evalsets],
-    )
+    headers = ["prompt", "evalset", "cases", "what it can show"]
+    rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in found.evalsets]
+    output.rows(headers, rows, beside={"judges": [each.judges for each in found.evalsets]})
     for name in found.ungated:
         output.say(f"note  no evalset gates {name}")
+    judges = (note for each in found.evalsets for note in each.judges)
+    for note in dict.fromkeys((*judges, *found.broken)):
+        output.say(f"note  {note}")
     prompts = plural(found.prompts, "prompt")
     output.say(f"{prompts}, {plural(found.cases, 'case')}: no problem found")
 

@@ -103,3 +103,4 @@ def test_reading_applications_imports_no_client_and_starts_nothing(
     for command in ("status", "check"):
         found = imported(example, command)
         assert packages(found) & (SDKS | HEAVY - {"git"}) == set()
+    assert "llmops_cli.flows.judge.known" not in found  # nobody judges here

@@ -343,3 +343,63 @@ def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
     unknown = run(project, "calibrate", "support:tony", "--labels", path)
     assert "did you mean 'support:tone'?" in unknown.text
     assert run(project, "calibrate", "tone").code == 2
+
+
+def test_check_warns_of_judges_that_no_calibration_lets_gate(
+    project: Project, judge: Judge
+) -> None:
+    def notes() -> str:
+        ran = run(project, "check")
+        assert ran.code == 0, ran.text  # it warns; what measures refuses
+        return " ".join(line for line in ran.out.splitlines() if line.startswith("note  the judge"))
+
+    never = "the judge support:tone gates and is not calibrated (nobody knows how often it errs)"
+    assert notes() == f"note  {never}: llmops calibrate support:tone"
+    project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
+    project.llmops_yaml()
+    assert f"{never}; live demands `judges: calibrated`" in notes()
+    (row,) = run(project, "check", "--json").document
+    assert len(row["judges"]) == 1
+    assert calibrate(project).code == 0
+    assert notes() == ""
+    (file,) = kept(project)
+
+    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "scale": [1, 5], "min": 0.5}}])
+    assert "gates, and its calibration is outdated" in notes()
+    assert "had another judge or criterion); live demands" in notes()
+    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.9}}])
+    assert "had another threshold)" in notes()
+    project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "advisory": True}}, "refusal"])
+    assert notes() == ""
+
+    project.evalset(scorers=[RUBRIC])
+    sound = file.read_text(encoding="utf-8")
+    file.write_text(sound.replace('"both_pass": 60', '"both_pass": 61'), encoding="utf-8")
+    assert "its content is not what was written" in run(project, "check").text
+    file.unlink()
+    judge.verdict = passing_all
+    project.write("labels.jsonl", project.read("labels.jsonl").replace("Now", "Later"))
+    assert calibrate(project).code == 0
+    assert "may not gate: its calibration says UNUSABLE" in notes()
+
+
+def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) -> None:
+    project.evalset(
+        scorers=[
+            RUBRIC,
+            "refusal",
+            {"rubric": {"name": "long", "criteria": "Is it?", "advisory": True}},
+        ]
+    )
+    project.promote_first()
+    before = run(project, "status").out
+    told = "judge  support@production  support:tone  uncalibrated: nobody knows how often it errs"
+    assert told in before
+    assert "support:long  uncalibrated: nobody knows how often it errs  (advisory)" in before
+    assert calibrate(project).code == 0
+    (row,) = run(project, "status", "--json").document
+    assert [(each["address"], each["standing"]) for each in row["judges"]] == [
+        ("support:tone", "GATE"),
+        ("support:long", "uncalibrated"),
+    ]
+    assert "support:tone  GATE\n" in run(project, "status").out

@@ -60,16 +60,23 @@ def instruments(
     root: Path, evalset: str, scorers: Scorers, policy: Policy
 ) -> tuple[Instrument, ...]:
     """Every judged scorer that gates an evalset. Raises `IntegrityBroken`."""
-    named = {each.metric for each in policy.rules if isinstance(each, (NoWorse, Anchor, Floor))}
     known = Calibrations(root)
-    found: dict[str, Instrument] = {}
-    for bound in scorers.all:
-        metric = bound.metric([bound.digest])
-        if not metric.judged or not (metric.counts or metric.label in named):
-            continue
-        name = instrument_of(metric)
-        found[name] = Instrument(evalset=evalset, metric=metric, calibration=known.of(name))
-    return tuple(found.values())
+    return tuple(
+        Instrument(evalset=evalset, metric=metric, calibration=known.of(name))
+        for name, metric in gating_metrics(scorers, policy).items()
+    )
+
+
+def gating_metrics(scorers: Scorers, policy: Policy) -> Mapping[str, Metric]:
+    """How each judged scorer that gates is read, by the instrument that it is."""
+    metrics = (bound.metric([bound.digest]) for bound in scorers.all if bound.kind.judged)
+    return {instrument_of(metric): metric for metric in metrics if gates(metric, policy)}
+
+
+def gates(metric: Metric, policy: Policy) -> bool:
+    """Whether something rests on `metric`: `pass`, or a rule that names it."""
+    rules = (each for each in policy.rules if isinstance(each, (NoWorse, Anchor, Floor)))
+    return metric.counts or metric.label in {each.metric for each in rules}
 
 
 def vet_judges(gating: Sequence[Instrument], policy: Policy) -> None:

@@ -12,6 +12,7 @@ from llmops_cli.core.release import EvalsetFacts, Version
 from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.policy import policy_of
 from llmops_cli.flows.judge.instruments import instruments, vet_judges
+from llmops_cli.flows.judge.known import Acquaintance
 from llmops_cli.flows.ledger import promote as promotions
 from llmops_cli.flows.ledger import release as releases
 from llmops_cli.flows.ledger import status as standings
@@ -103,7 +104,7 @@ def promote(
         name=name,
         number=number,
         environment=place,
-        asked=_asked(workspace, name, number, place.name, override=word.override),
+        asked=() if word.override else _asked(workspace, name, number, place.name),
         actor=workspace.actor(),
         at=now(),
         run_url=run_url(workspace.environ),
@@ -127,11 +128,12 @@ def status(workspace: Workspace) -> tuple[standings.PromptStatus, ...]:
     project = workspace.project
     working = {name: project.target(prompt) for name, prompt in project.prompts.items()}
     environments = [each.name for each in project.environments]
-    return standings.status(workspace.registry, environments, working)
+    judges = Acquaintance(root=workspace.root)
+    return standings.status(workspace.registry, environments, working, judges)
 
 
 def _asked(
-    workspace: Workspace, name: str, number: int, environment: str, *, override: bool
+    workspace: Workspace, name: str, number: int, environment: str
 ) -> Sequence[EvalsetFacts]:
     """What the project asks of the prompt today. Raises `Refused` for a judge that may not gate."""
     if not workspace.project.evalsets_of(name):
@@ -141,14 +143,13 @@ def _asked(
         )
     selection = Selection(prompts=[f"{name}@v{number}"], environment=environment)
     (contest,) = contests(workspace, selection)
-    return [_facts(workspace, each, override=override) for each in contest.rounds]
+    return [_facts(workspace, each) for each in contest.rounds]
 
 
-def _facts(workspace: Workspace, this: Round, *, override: bool) -> EvalsetFacts:
+def _facts(workspace: Workspace, this: Round) -> EvalsetFacts:
     scorers = workspace.scorers(this.evalset)
     gating = instruments(workspace.root, this.evalset.name, scorers, this.policy)
-    if not override:
-        vet_judges(gating, this.policy)
+    vet_judges(gating, this.policy)
     return evalset_facts(this, scorers, gating=gating)
 
 

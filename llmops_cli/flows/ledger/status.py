@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Event, Version
 from llmops_cli.core.verdict import Decision
+from llmops_cli.flows.judge.known import Acquaintance, KnownJudge
 from llmops_cli.stores.registry import Registry
 
 
@@ -25,6 +26,8 @@ class Standing:
     """What the evidence said; None: nothing was decided (override, rollback)."""
     remarks: tuple[str, ...] = ()
     """What stays loud: override, accepted inconclusive, first promotion, rollback, quarantine."""
+    judges: tuple[KnownJudge, ...] = ()
+    """Of every judged metric that it was measured by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +51,25 @@ class PromptStatus:
 
 
 def status(
-    registry: Registry, environments: Sequence[str], working: Mapping[str, Target]
+    registry: Registry,
+    environments: Sequence[str],
+    working: Mapping[str, Target],
+    judges: Acquaintance,
 ) -> tuple[PromptStatus, ...]:
     """Every prompt that was released or stands in the working copy, by name.
 
     `working` are the targets of the working copy by prompt. Raises `IntegrityBroken`.
     """
     names = sorted({*registry.names(), *working})
-    return tuple(_status(registry, environments, name, working.get(name)) for name in names)
+    return tuple(_status(registry, environments, name, working.get(name), judges) for name in names)
 
 
 def _status(
-    registry: Registry, environments: Sequence[str], name: str, target: Target | None
+    registry: Registry,
+    environments: Sequence[str],
+    name: str,
+    target: Target | None,
+    judges: Acquaintance,
 ) -> PromptStatus:
     versions = registry.versions(name)
     quarantined = registry.quarantined(name)
@@ -70,13 +80,29 @@ def _status(
         gone=target is None,
         quarantined=tuple(sorted(quarantined)),
         standings=tuple(
-            _standing(each, registry.pointer(each, name), quarantined) for each in environments
+            replace(standing, judges=_judges(registry, event, judges))
+            for each in environments
+            for event in [registry.pointer(each, name)]
+            for standing in [_standing(each, event, quarantined)]
         ),
     )
 
 
 def _equal_to(target: Target, versions: Sequence[Version]) -> int | None:
     return next((each.number for each in versions if each.target == target.digest), None)
+
+
+def _judges(
+    registry: Registry, event: Event | None, judges: Acquaintance
+) -> tuple[KnownJudge, ...]:
+    """What is known of those by whom that was measured which `event` lets run."""
+    if event is None or event.to_version is None:
+        return ()
+    asked = event.judged_by  # a rollback or an override decides nothing: then its evidence knows
+    if not asked:
+        for evidence in registry.evidence(event.prompt, event.to_version.number)[-1:]:
+            asked = evidence.measurement.evalsets
+    return tuple(known for facts in asked for known in judges.of_facts(facts))
 
 
 def _standing(environment: str, event: Event | None, quarantined: frozenset[int]) -> Standing:

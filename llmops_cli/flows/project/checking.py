@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from llmops_cli.core.case import Evalset
+from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.policy import Anchor, Floor, NoWorse
 from llmops_cli.files.policy import policy_of
@@ -15,7 +16,10 @@ from llmops_cli.files.template import Templates
 from llmops_cli.flows.workspace import documents_of, options_check
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.sizing import what_it_can_show
-from llmops_cli.registry import catalogue
+from llmops_cli.registry import catalogue, load
+
+if TYPE_CHECKING:
+    from llmops_cli.flows.judge.known import Look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class CheckedEvalset:
     evalset: str
     cases: int
     shows: str
+    judges: tuple[str, ...] = ()
+    """What is to be known of judges that gate it, and that no calibration lets gate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class Checked:
     evalsets: tuple[CheckedEvalset, ...]
     ungated: tuple[str, ...]
     """Prompts that no evalset gates or judges with."""
+    broken: tuple[str, ...] = ()
+    """Calibrations that are not what was written, each with its file."""
 
 
 def check_all(start: Path) -> Checked:
@@ -47,6 +55,7 @@ def check_all(start: Path) -> Checked:
     problems += [each for evalset in evalsets for each in _unknown_metrics(project, evalset)]
     if problems:
         raise InvalidFiles(problems)
+    judges, broken = _doubts(project, evalsets)
     used = {prompt for evalset in evalsets for prompt in (*evalset.prompts, *_judging(evalset))}
     return Checked(
         prompts=len(project.prompts),
@@ -60,17 +69,36 @@ def check_all(start: Path) -> Checked:
                     len(evalset.cases),
                     policy_of(project.gate, evalset.gate, project.environments[-1].gate),
                 ),
+                judges=judges.get(evalset.name, ()),
             )
             for evalset in evalsets
             for prompt in evalset.prompts
         ),
         ungated=tuple(name for name in project.prompts if name not in used),
+        broken=broken,
     )
+
+
+def _doubts(
+    project: Project, evalsets: Iterable[Evalset]
+) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """What is to be known of judges, by evalset, and of calibrations; read where a model judges."""
+    kinds = project.catalogue.scorers
+    judged = [each for each in evalsets if any(kinds[one.kind].judged for one in _specs(each))]
+    if not judged:
+        return {}, ()
+    return cast("Look", load("llmops_cli.flows.judge.known:doubts"))(project, judged)
+
+
+def _specs(evalset: Evalset) -> Iterator[ScorerSpec]:
+    """Every scorer, those of single cases included."""
+    yield from evalset.scorers
+    yield from (spec for case in evalset.cases for spec in case.scorers)
 
 
 def _judging(evalset: Evalset) -> Iterator[str]:
     """The prompts of the project that its judges are asked with."""
-    for spec in (*evalset.scorers, *(each for case in evalset.cases for each in case.scorers)):
+    for spec in _specs(evalset):
         prompt = spec.options.get("prompt")
         if isinstance(prompt, str):
             yield prompt
@@ -78,8 +106,7 @@ def _judging(evalset: Evalset) -> Iterator[str]:
 
 def _unknown_metrics(project: Project, evalset: Evalset) -> Iterator[Problem]:
     """Rules of the project or of an environment for a metric that the evalset does not give."""
-    own = (spec for case in evalset.cases for spec in case.scorers)
-    known = {PASS_METRIC, *(spec.label for spec in (*evalset.scorers, *own))}
+    known = {PASS_METRIC, *(spec.label for spec in _specs(evalset))}
     wanted = {
         rule.metric
         for environment in project.environments

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
@@ -43,10 +44,13 @@ class Bound:
     label: str
     options: Options
     judge: Judge | None
-    templates: Renders | None
-    """The judge's prompt, compiled."""
     kept: bool
     """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
+
+    @cached_property
+    def templates(self) -> Renders | None:
+        """The judge's prompt, compiled where it is asked."""
+        return Templates(self.judge.target.prompt) if self.judge else None
 
     def key(self, case: Case, output: str, beside: str | None = None) -> ScoreKey:
         """The store's key of this scorer's score of `output`, set against `beside`, on `case`."""
@@ -182,7 +186,6 @@ class Scorers:
             kind=kind,
             digest=scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None),
             judge=judge,
-            templates=Templates(judge.target.prompt) if judge else None,
             label=label or spec.label,
             options=Options(spec, kind),
             kept=not kind.live and not volatile(kind, spec),

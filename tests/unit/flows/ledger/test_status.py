@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmops_cli.core.verdict import Decision
+from llmops_cli.flows.judge.known import Acquaintance
 from llmops_cli.flows.ledger.status import PromptStatus, Standing, status
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA, NOON, event, released, target
 
 
 def test_nothing_released_is_ahead_of_everything(tmp_path: Path) -> None:
-    (found,) = status(Registry(tmp_path), ["production"], {"support": target()})
+    (found,) = status(
+        Registry(tmp_path), ["production"], {"support": target()}, Acquaintance(root=tmp_path)
+    )
     assert found == PromptStatus(
         prompt="support",
         latest=None,
@@ -33,7 +36,12 @@ def test_every_prompt_in_every_environment(tmp_path: Path) -> None:
     for each in (first, second, back):
         registry.append(each)
     registry.append(event(two, environment="staging", changes={"decision": Decision.PASS}))
-    old, support = status(registry, ["staging", "production"], {"support": target("Answer well.")})
+    old, support = status(
+        registry,
+        ["staging", "production"],
+        {"support": target("Answer well.")},
+        Acquaintance(root=tmp_path),
+    )
     assert (old.prompt, old.gone, old.ahead, old.latest) == ("old", True, False, 1)
     assert (support.latest, support.working, support.ahead) == (2, 2, False)
     assert support.quarantined == (2,)
