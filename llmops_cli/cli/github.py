@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,11 +49,11 @@ class Actions:
     """Whether anything is to be told."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def report(self, report: Report, places: Places, *, exit_code: int) -> None:
-        """Shows a finished run everywhere."""
+    def report(self, report: Report, places: Callable[[], Places], *, exit_code: int) -> None:
+        """Shows a finished run everywhere; `places` is asked only where that is wanted."""
         if not self.wanted:
             return
-        self._annotate(remarks(report, self._in_repository(places)))
+        self._annotate(remarks(report, self._in_repository(places())))
         self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
         self._append("GITHUB_OUTPUT", output_lines(outputs(report, exit_code=exit_code)))
 

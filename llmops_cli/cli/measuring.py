@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -204,7 +205,7 @@ def measure(
         output.say("no evidence was written: something was not measured")
     else:
         output.say(f"evidence  {done.evidence.digest}")
-    runner.report(done.report, places_of(done.run), exit_code=done.report.exit_code)
+    runner.report(done.report, partial(places_of, done.run), exit_code=done.report.exit_code)
     return done.report.exit_code
 
 
@@ -224,5 +225,5 @@ def _evaluated(
         return 0
     output.report(done.report)
     code = output.exit_code(done.report, strict=strict)
-    runner.report(done.report, places_of(done.run), exit_code=code)
+    runner.report(done.report, partial(places_of, done.run), exit_code=code)
     return code

@@ -174,12 +174,14 @@ class EvalsetReader:
 
     def _check_rules(self, header: Header, cases: Sequence[Case]) -> None:
         """The metrics and tags that the evalset's own rules speak of are there."""
-        specs = (*header.scorers, *(spec for case in cases for spec in case.scorers))
-        known = {
-            "metric": {"pass", *(spec.label for spec in specs)},
-            "tag": {tag for case in cases for tag in case.tags},
-        }
-        for rule in header.gate.get("rules", ()):
+        rules = header.gate.get("rules", ())
+        if not rules:
+            return
+        known = {"metric": {"pass", *(spec.label for spec in header.scorers)}, "tag": set()}
+        for case in cases:
+            known["metric"].update(spec.label for spec in case.scorers)
+            known["tag"].update(case.tags)
+        for rule in rules:
             name, options = spelled(rule)
             for what, names in known.items():
                 wanted = options.get(what)

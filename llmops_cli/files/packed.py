@@ -20,7 +20,7 @@ from llmops_cli.core.prompt import Message
 
 BLOCK = 256
 """Cases that are packed together."""
-OPEN = 32 * BLOCK
+OPEN = 64 * BLOCK
 """Cases that stand in memory as objects at most, and about as many again while they are read."""
 FAST = 1
 """zlib's level: three times smaller already."""

@@ -124,8 +124,10 @@ def changes(columns: Comparison, retired: Container[str] = ()) -> dict[str, Chan
 
 
 def _shown(each: Pairing, columns: Comparison, picked: dict[str, Change]) -> Iterator[ShownCase]:
-    positions = [at for at, case in enumerate(each.round.cases) if case.id in picked]
-    cases = {each.round.cases[at].id: (each.round.cases[at], at) for at in positions}
+    here = len(each.round.cases)
+    places = {case: columns.cases[case] for case in picked}
+    cases = {case: (each.round.cases[at], at) for case, at in places.items() if at < here}
+    positions = [at for _, at in cases.values()]
     ours = _draws(each, each.candidate, positions)
     baseline = each.others.get("baseline")
     theirs = {} if baseline is None else _draws(each, baseline, positions)
@@ -252,9 +254,9 @@ def _notes(each: Pairing, columns: Comparison) -> Iterator[str]:
         yield from _causes(arm)
     yield from each.contest.notes
     yield from each.notes
-    known = [case.id for case in each.round.cases if case.known_failing]
+    known = int(np.count_nonzero(columns.known_failing))
     if known:
-        yield f"{len(known)} known-failing case{'s' if len(known) != 1 else ''} outside the gate"
+        yield f"{known} known-failing case{'s' if known != 1 else ''} outside the gate"
     gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
     if gated < len(each.round.cases):
         yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
