@@ -88,6 +88,29 @@ class RunCase:
     arms: Mapping[str, PlannedArm]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDraw:
+    """What only the run that made a draw knows of it, and no store keeps.
+
+    Readers of before it was written pass over it.
+    """
+
+    prompt: str
+    evalset: str
+    position: int
+    """Of the case in the evalset."""
+    role: str
+    """Of the arm."""
+    n: int
+    latency: float | None = None
+    """Seconds of its call; None: it was answered by what is held."""
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """Why, by label, where a scorer could not score it."""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    """Those that live for the run, by label: of a clock, and of code without identity."""
+
+
 Entry: TypeAlias = (
-    "RunCase | tuple[DrawKey, Completion] | tuple[DrawKey, Failure] | tuple[ScoreKey, Score]"
+    "RunCase | RunDraw"
+    " | tuple[DrawKey, Completion] | tuple[DrawKey, Failure] | tuple[ScoreKey, Score]"
 )

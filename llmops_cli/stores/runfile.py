@@ -1,8 +1,9 @@
 """A run in one file: what was planned, answered, scored and failed, for CI caches, shards, reports.
 
 JSON lines, gzipped where the name ends in `.gz`. The first line is the manifest, the last counts
-the others; between them cases, completions, failures and scores, each line with a checksum. The
-bytes follow from the content alone: equal runs are equal files.
+the others; between them cases, completions, failures, scores, and what only this run knows of a
+draw, each line with a checksum. A kind of line that a reader does not know it counts and passes
+over. The bytes follow from the content alone: equal runs are equal files.
 
 A completion's name is (request, purpose, n, output): merging files is the union of their lines,
 so it may be done in any order and twice. Equal completions collapse; different ones under one
@@ -27,7 +28,7 @@ from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.ports import DrawKey, ScoreKey
 from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunEvalset
+from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunDraw, RunEvalset
 from llmops_cli.stores.atomic import Redact, write_stream
 from llmops_cli.stores.records import (
     BadRecord,
@@ -111,7 +112,7 @@ class RunFile:
         completions: list[tuple[DrawKey, Completion]] = []
         scores: list[tuple[ScoreKey, Score]] = []
         for entry in self.entries():
-            if isinstance(entry, RunCase):
+            if isinstance(entry, (RunCase, RunDraw)):
                 continue
             key, content = entry
             if isinstance(key, DrawKey) and isinstance(content, Completion):
@@ -139,12 +140,21 @@ class RunIndex:
         assert isinstance(entry, RunCase)
         return entry
 
+    def told(self, case: RunCase) -> Mapping[tuple[str, int], RunDraw]:
+        """What the run itself knows of the draws of a case, by the arm's role and number."""
+        found = {}
+        start = f"{case.prompt}\n{case.evalset}\n{case.position:012}\n"
+        for entry in self._under("draw", start):
+            assert isinstance(entry, RunDraw)
+            found[entry.role, entry.n] = entry
+        return found
+
     def draws(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
         """Every draw of a request, by number."""
         found: list[tuple[int, Completion | Failure]] = []
         for kind in ("completion", "failure"):
             for entry in self._under(kind, f"{request}\n{purpose}\n"):
-                assert not isinstance(entry, RunCase)
+                assert not isinstance(entry, (RunCase, RunDraw))
                 key, outcome = entry
                 assert isinstance(key, DrawKey)
                 assert isinstance(outcome, (Completion, Failure))
@@ -238,6 +248,9 @@ def _columns(entry: Entry) -> tuple[str, str, str | None, bytes]:
     if isinstance(entry, RunCase):
         key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.case}"
         return "case", key, None, to_bytes(_mapping(to_plain(entry)))
+    if isinstance(entry, RunDraw):
+        key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.role}\n{entry.n:09}"
+        return "draw", key, None, to_bytes(_mapping(to_plain(entry)))
     about, content = entry
     if isinstance(about, ScoreKey):
         assert isinstance(content, Score)
@@ -262,6 +275,7 @@ def _read_completion(value: dict[str, Any]) -> Entry:
 
 _READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
     "case": lambda value: from_plain(RunCase, value, "case"),
+    "draw": lambda value: from_plain(RunDraw, value, "draw"),
     "completion": _read_completion,
     "failure": lambda value: (_draw_key(value), failure_of(value["failure"])),
     "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),

@@ -1,8 +1,8 @@
 """The cases of a run file one by one, worst first: as the run that wrote it would give them.
 
 What a case's change is follows from its draws and scores, which are compared again: that takes
-neither the project nor the store. What the file does not hold is said: why an answer got no score,
-and how long it took.
+neither the project nor the store. A file of an earlier llmops may not hold why an answer got no
+score, nor how long it took: then that is not told.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmops_cli.core.record import WORST_FIRST, ArmRecord, CaseRecord, CaseRecor
 from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion, Failure, Score
 from llmops_cli.core.row import Metric
-from llmops_cli.core.run import Manifest, RunArm, RunCase, RunEvalset
+from llmops_cli.core.run import Manifest, RunArm, RunCase, RunDraw, RunEvalset
 from llmops_cli.flows.report.records import (
     GONE,
     Mark,
@@ -166,13 +166,16 @@ class _Filed:
             self._outcomes(case, role) for role in ("candidate", "confirming", "baseline")
         )
         against = ours if _identical(case) else theirs
+        told = self._index.told(case)
+
+        def scored(role: str, n: int, outcome: Completion | Failure) -> MeasuredDraw:
+            pairs = self._pairs(case, outcome, against, n) if role == "candidate" else {}
+            return self._scored(case, outcome, pairs, told.get((role, n)))
+
         return (
-            [
-                self._scored(case, outcome, self._pairs(case, outcome, against, n))
-                for n, outcome in ours
-            ],
-            [self._scored(case, outcome, {}) for _, outcome in more],
-            [self._scored(case, outcome, {}) for _, outcome in theirs],
+            [scored("candidate", *draw) for draw in ours],
+            [scored("confirming", *draw) for draw in more],
+            [scored("baseline", *draw) for draw in theirs],
         )
 
     def _outcomes(self, case: RunCase, role: str) -> list[tuple[int, Completion | Failure]]:
@@ -203,7 +206,11 @@ class _Filed:
         return {each.label: ScoreKey(each.scorer, case.facts, pair) for each in paired}
 
     def _scored(
-        self, case: RunCase, outcome: Completion | Failure, pairs: Mapping[str, ScoreKey]
+        self,
+        case: RunCase,
+        outcome: Completion | Failure,
+        pairs: Mapping[str, ScoreKey],
+        told: RunDraw | None,
     ) -> MeasuredDraw:
         if isinstance(outcome, Failure):
             return MeasuredDraw(outcome=outcome, scores={})
@@ -213,7 +220,14 @@ class _Filed:
         }
         found = {label: self._index.score(key) for label, key in {**keys, **pairs}.items()}
         scores = {label: score for label, score in found.items() if score is not None}
-        return MeasuredDraw(outcome=outcome, scores=scores)
+        if told is None:
+            return MeasuredDraw(outcome=outcome, scores=scores)
+        return MeasuredDraw(
+            outcome=outcome,
+            scores={**told.scores, **scores},
+            unscored=told.unscored,
+            latency=told.latency,
+        )
 
 
 def _value(score: Score | None) -> float | None:

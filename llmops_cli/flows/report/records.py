@@ -91,7 +91,6 @@ def draw_record(
     draw: MeasuredDraw,
     metrics: Iterable[Metric],
     *,
-    latency: float | None = None,
     confirming: bool = False,
 ) -> DrawRecord:
     """One draw with the scores under `metrics` that it owes or has."""
@@ -108,7 +107,7 @@ def draw_record(
         input_tokens=usage.input if usage else None,
         output_tokens=usage.output if usage else None,
         cost=outcome.cost,
-        latency=latency,
+        latency=draw.latency,
         served_model=outcome.served_model,
         confirming=confirming,
     )
@@ -172,10 +171,9 @@ def _draws(each: Pairing, arm: Arm, positions: Sequence[int]) -> dict[int, tuple
             draw_record(
                 draw,
                 _owed(each, position, draw, metrics),
-                latency=arm.latencies.get(at),
                 confirming=arm is each.confirming,
             )
-            for at, draw in zip(arm.draws([position]), draws, strict=True)
+            for draw in draws
         )
         for position, draws in zip(positions, found, strict=True)
     }

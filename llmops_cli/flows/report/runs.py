@@ -15,7 +15,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.report import Report
-from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunEvalset
+from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunDraw, RunEvalset
 from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.conduct import Run
 from llmops_cli.flows.run.facts import evalset_facts
@@ -47,7 +47,7 @@ def manifest_of(run: Run, report: Report) -> Manifest:
 
 
 def entries_of(run: Run) -> Iterator[Entry]:
-    """Every case, and every completion, failure and score of its draws."""
+    """Every case, and every completion, failure and score of its draws, with what is told of it."""
     for each in run.pairings:
         yield from _cases(each)
         for arm in each.arms:
@@ -156,7 +156,26 @@ def _cases(each: Pairing) -> Iterator[RunCase]:
         )
 
 
+def _told(each: Pairing, arm: Arm, positions: list[int]) -> Iterator[RunDraw]:
+    """Of the draws of this run, what is nowhere else."""
+    for at in arm.draws(positions):
+        latency, unscored = arm.latencies.get(at), arm.unscored.get(at, {})
+        scores = arm.passing_scores.get(at, {})
+        if latency is not None or unscored or scores:
+            yield RunDraw(
+                prompt=each.contest.prompt,
+                evalset=each.round.evalset.name,
+                position=at.case,
+                role=arm.role,
+                n=at.n,
+                latency=latency,
+                unscored=unscored,
+                scores=scores,
+            )
+
+
 def _results(each: Pairing, arm: Arm, positions: list[int]) -> Iterator[Entry]:
+    yield from _told(each, arm, positions)
     completions = arm.completions(arm.draws(positions))
     yield from ((arm.key(at), completion) for at, completion in completions.items())
     cases = each.round.cases

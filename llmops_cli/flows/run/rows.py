@@ -32,6 +32,8 @@ class MeasuredDraw:
     scores: Mapping[str, Score]
     unscored: Mapping[str, str] = field(default_factory=dict)
     """Why, by label, where a scorer could not score it in this run."""
+    latency: float | None = None
+    """Seconds, where it was called in this run."""
 
 
 def measured(
@@ -49,6 +51,7 @@ def measured(
                 if isinstance(outcome, Failure)
                 else _scores(arm, at, case, outcome.digest, scorers, held),
                 unscored={} if isinstance(outcome, Failure) else arm.unscored.get(at, {}),
+                latency=arm.latencies.get(at),
             )
             for at in arm.draws([position])
             for outcome in [_outcome(arm, at, found.get(at))]

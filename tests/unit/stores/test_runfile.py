@@ -13,7 +13,8 @@ import pytest
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Failure, FailureKind, Score
-from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunEvalset
+from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunDraw, RunEvalset
+from llmops_cli.stores import runfile
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.runfile import merge, open_run, write_run
 from tests.unit.releases import facts
@@ -55,6 +56,16 @@ ENTRIES: list[Entry] = [
     (draw_key(1), TIMEOUT),
     (score_key(0), Score(value=1, reason="said so", detail={"at": 3})),
 ]
+CLOCK = RunDraw(
+    prompt="support",
+    evalset="support",
+    position=1,
+    role="candidate",
+    n=0,
+    latency=0.25,
+    unscored={"tone": "no judge \ud800"},
+    scores={"latency": Score(value=0.25, reason="quick")},
+)
 
 
 @pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])
@@ -64,6 +75,26 @@ def test_a_run_comes_back_sorted(tmp_path: Path, name: str) -> None:
     run = open_run(path)
     assert run.manifest == manifest()
     assert list(run.entries()) == [case(0), case(1), *ENTRIES[2:]]
+
+
+def test_what_only_the_run_knows_of_a_draw_comes_back_by_its_case(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
+    with open_run(path).indexed() as index:
+        assert index.told(case(1)) == {("candidate", 0): CLOCK}
+        assert index.told(case(0)) == {}
+    held = dict(open_run(path).held()[0])
+    assert held[draw_key(0)].latency is None  # it is nobody else's clock
+
+
+def test_a_line_of_a_kind_that_comes_later_is_counted_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.jsonl"
+    write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
+    known = {kind: read for kind, read in runfile._READ.items() if kind != "draw"}
+    monkeypatch.setattr(runfile, "_READ", known)  # as the llmops before it read
+    assert list(open_run(path).entries()) == [case(0), case(1), *ENTRIES[2:]]
 
 
 @pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +48,6 @@ def test_all_cases_come_worst_first_with_every_answer(running: Project, server: 
     assert report.prompts[0].evalsets[0].changes == {"lost": 2}
 
 
-def plain(record: CaseRecord) -> CaseRecord:
-    """Without what a run file does not hold: how long an answer took."""
-
-    def arm(each: Any) -> Any:
-        return each and replace(
-            each, draws=tuple(replace(draw, latency=None) for draw in each.draws)
-        )
-
-    return replace(record, candidate=arm(record.candidate), baseline=arm(record.baseline))
-
-
 @pytest.mark.parametrize("same", [True, False], ids=["same requests", "other requests"])
 def test_a_run_file_gives_the_cases_that_the_run_gave(
     running: Project, server: Server, tmp_path: Path, same: bool
@@ -75,7 +63,7 @@ def test_a_run_file_gives_the_cases_that_the_run_gave(
     report, total, records = told(running, out=file)
     with filed(file) as (again, found):
         assert (again, found.total) == (report, total)
-        assert [*found.worst_first] == [plain(each) for each in records]
+        assert [*found.worst_first] == records
     assert {each.change for each in records} >= (
         {"removed"} if same else {"critical", "unmeasured"}
     )
@@ -83,6 +71,32 @@ def test_a_run_file_gives_the_cases_that_the_run_gave(
     by_case = {each.case: each for each in records}
     assert by_case["c001"].contexts == ("a passage",)
     assert by_case["c001"].messages == [{"role": "user", "content": "earlier"}]
+
+
+def test_a_run_file_tells_how_long_an_answer_took_and_why_it_got_no_score(
+    project: Project, server: Server, tmp_path: Path
+) -> None:
+    del server
+    silent = "def silent(text, case):\n    raise ValueError('nothing to say')\n"
+    project.write("scorers/silent.py", silent)
+    project.settings["trust"] = ["scorers/silent.py"]
+    project.llmops_yaml()
+    project.evalset(
+        scorers=[
+            {"exact": "{{ expected }}"},
+            {"latency": {"max": 60, "advisory": True}},
+            {"python": {"call": "scorers/silent.py:silent", "advisory": True}},
+        ]
+    )
+    file = tmp_path / "run.jsonl"
+    report, _, records = told(project, out=file)
+    with filed(file) as (again, found):
+        assert (again, [*found.worst_first]) == (report, records)
+    (draw,) = records[0].candidate.draws  # type: ignore[union-attr]
+    exact, latency, silence = draw.scores
+    assert draw.latency is not None
+    assert (exact.passed, latency.value, silence.value) == (True, draw.latency, None)
+    assert "nothing to say" in silence.reason
 
 
 def test_of_a_report_alone_come_the_cases_that_it_shows_and_the_number_of_all(

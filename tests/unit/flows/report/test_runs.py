@@ -8,7 +8,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import RunCase
+from llmops_cli.core.run import RunCase, RunDraw
 from llmops_cli.flows.report.runs import KEPT, REPORTS, keep_report, read_report
 from llmops_cli.render.machine import json_report
 from llmops_cli.stores.runfile import merge, open_run, write_run
@@ -24,7 +24,9 @@ def test_a_run_file_holds_cases_answers_and_scores(running: Project, tmp_path: P
     run = open_run(tmp_path / "run.jsonl")
     entries = list(run.entries())
     cases = [each for each in entries if isinstance(each, RunCase)]
-    contents = [each[1] for each in entries if not isinstance(each, RunCase)]
+    contents = [each[1] for each in entries if isinstance(each, tuple)]
+    timed = [each for each in entries if isinstance(each, RunDraw) and each.latency]
+    assert len(timed) == CASES  # the baseline's answers are those of its evidence
     assert [case.case for case in cases] == [f"c{at:03}" for at in range(CASES)]
     assert sum(isinstance(each, Completion) for each in contents) == CASES * 4
     assert sum(isinstance(each, Score) for each in contents) == CASES
@@ -41,7 +43,7 @@ def test_a_run_file_holds_failures(project: Project, server: Server, tmp_path: P
     server._script = [status(400)]
     gate(project, out=tmp_path / "run.jsonl.gz")
     entries = open_run(tmp_path / "run.jsonl.gz").entries()
-    failures = [each for each in entries if not isinstance(each, RunCase)]
+    failures = [each for each in entries if isinstance(each, tuple)]
     assert sum(isinstance(each[1], Failure) for each in failures) == 1
 
 
