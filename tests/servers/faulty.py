@@ -24,7 +24,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias, cast
 
@@ -373,9 +373,10 @@ def twice(*, after: float = 0.02) -> Behaviour:
     """A good answer, and `after` seconds later the same one again, which nobody asked for."""
 
     async def behave(exchange: Exchange) -> None:
-        exchange.send(exchange.answer())
-        again = exchange.answer()
-        asyncio.get_running_loop().call_later(after, exchange.send, again)
+        headers = {"x-request-id": f"req_{exchange.server.requests}"}
+        again = partial(exchange.send, exchange.answer(), headers=headers)
+        again()
+        asyncio.get_running_loop().call_later(after, again)
 
     return behave
 

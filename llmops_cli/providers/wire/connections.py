@@ -24,21 +24,52 @@ IDLE = 30.0
 """Seconds that an unused connection is kept."""
 
 
+REQUEST_IDS = ("x-request-id", "request-id")
+"""Headers in which OpenAI, Anthropic and many gateways name the request that they answer."""
+REMEMBERED = 1024
+"""Answers; a second one comes soon or never."""
+
+
 class Connections(aiohttp.TCPConnector):
-    """Kept connections, but for those on which something came that nobody had asked for.
+    """Kept connections, until something comes on one of them that nobody had asked for.
 
     A server or a proxy that answers twice would otherwise answer every later question on that
-    connection with the answer to the one before.
+    connection with the answer to the one before. From then on each question has a connection of
+    its own.
     """
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
         """`resolver`: who finds addresses, where not everyone's may be called."""
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
+        self._asked: dict[str, int] = {}
+        self._doubted: str | None = None
+        self._ids_differ = True
+
+    def answers_another(self, headers: Mapping[str, str], asked: int) -> bool:
+        """Whether an answer with `headers` came already, to another question than `asked`.
+
+        `asked` is a hash of what was sent. Where no header names the request, or always by the
+        same name, it cannot be known.
+        """
+        named = next(filter(None, map(headers.get, REQUEST_IDS)), None)
+        if named is None or not self._ids_differ:
+            return False
+        if named == self._doubted:  # a third time, and over a connection of its own
+            self._ids_differ = False
+            return False
+        if self._asked.setdefault(named, asked) != asked:
+            self._doubted, self._force_close = named, True
+            return True
+        if len(self._asked) > REMEMBERED:
+            del self._asked[next(iter(self._asked))]
+        return False
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         while (kept := await super()._get(key, traces)) is not None:
-            if kept.protocol is not None and not kept.protocol.should_close:
-                return kept
+            if not self._force_close and kept.protocol is not None:
+                if not kept.protocol.should_close:
+                    return kept
+                self._force_close = True
             kept.close()
         return None
 

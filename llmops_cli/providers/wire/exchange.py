@@ -43,6 +43,7 @@ LARGE = 2**20
 """Bytes of a request beyond which aiohttp wants a file and no bytes."""
 DONE = b"[DONE]"
 """The data of the event that ends a chat completion."""
+TWICE = "the server sent an answer twice: this one is to another question"
 AFTERWARDS = 0.2
 """Seconds that a server has to close a stream that is finished."""
 
@@ -50,17 +51,20 @@ AFTERWARDS = 0.2
 class Wire:
     """One endpoint: a JSON document goes there, and the JSON object that comes back is returned."""
 
-    __slots__ = ("_endpoint", "_session", "_url")
+    __slots__ = ("_connections", "_endpoint", "_session", "_url")
 
-    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, connections: Connections, endpoint: Endpoint
+    ) -> None:
         self._session = session
+        self._connections = connections
         self._endpoint = endpoint
         self._url = endpoint.url
 
     def beside(self, ending: str, other: str) -> Wire:
         """The same connections to another address of the server: `other` in place of `ending`."""
         url = self._url.removesuffix(ending) + other
-        return Wire(self._session, replace(self._endpoint, url=url))
+        return Wire(self._session, self._connections, replace(self._endpoint, url=url))
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """The answer as a JSON object, or what went wrong."""
@@ -69,11 +73,14 @@ class Wire:
     async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
         """As `post`; what is sent by GET stands in the URL's query."""
         query = _query(body) if method == "GET" else None
-        sent = _written(body) if query is None else None
+        text = _written(body)
+        sent = _sent(text) if query is None else None
         try:
             async with self._session.request(
                 method, self._url, data=sent, params=query, allow_redirects=False
             ) as response:
+                if self._connections.answers_another(response.headers, hash(text)):
+                    return unreadable(TWICE)
                 return self._received(response, await _read(response))
         except (aiohttp.ClientError, OSError) as error:
             return translated(error, self._endpoint)
@@ -84,9 +91,13 @@ class Wire:
         A server that does not stream answers at once; a stream that ends before it says that it
         is finished is no answer.
         """
-        sent = _written(body)
+        text = _written(body)
         try:
-            async with self._session.post(self._url, data=sent, allow_redirects=False) as response:
+            async with self._session.post(
+                self._url, data=_sent(text), allow_redirects=False
+            ) as response:
+                if self._connections.answers_another(response.headers, hash(text)):
+                    return unreadable(TWICE)
                 if response.status != 200 or response.content_type != "text/event-stream":
                     return self._received(response, await _read(response))
                 return await self._gathered(response, pieces)
@@ -171,20 +182,24 @@ async def open_wire(
     where not everyone's may be called.
     """
     proxy = proxy_for(url, environ)
+    connections = Connections(url, resolver)
     session = aiohttp.ClientSession(
         headers=headers,
-        connector=Connections(url, resolver),
+        connector=connections,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
     )
     async with session:
-        yield Wire(session, Endpoint(url=url, proxy=proxy, about_key=about_key))
+        yield Wire(session, connections, Endpoint(url=url, proxy=proxy, about_key=about_key))
 
 
-def _written(body: Mapping[str, Any]) -> bytes | BytesIO:
-    """`body` as JSON: as a file where it is large, so that other calls are not held up."""
-    text = json.dumps(body, separators=(",", ":")).encode("ascii")
+def _written(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def _sent(text: bytes) -> bytes | BytesIO:
+    """As a file where it is large, so that other calls are not held up."""
     return text if len(text) <= LARGE else BytesIO(text)
 
 

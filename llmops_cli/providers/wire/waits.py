@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+LONGEST = 366 * 86400.0
+"""Seconds; a longer wait is no other one, and a number that no file can hold is none."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])", re.ASCII)
@@ -36,7 +38,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     now = now or datetime.now(UTC)
     milliseconds = headers.get("retry-after-ms")
     if milliseconds is not None and _NUMBER.fullmatch(milliseconds.strip()):
-        return float(milliseconds) / 1000
+        return min(LONGEST, float(milliseconds) / 1000)
     said = headers.get("retry-after")
     if said is not None:
         wait = parse_wait(said, now=now)
@@ -56,9 +58,14 @@ def parse_wait(text: str, *, now: datetime) -> float | None:
     """Seconds from any form in which servers write a wait; None for what is none.
 
     Seconds (`7`, `1.5`), durations (`1m30s`, `250ms`), an HTTP date (RFC 9110 §5.6.7), an ISO 8601
-    time, seconds since 1970. A negative number is ignored; a time that has passed is 0.
+    time, seconds since 1970. A negative number is ignored; a time that has passed is 0; nothing is
+    longer than `LONGEST`.
     """
-    text = text.strip()
+    wait = _seconds(text.strip(), now)
+    return None if wait is None else min(LONGEST, wait)
+
+
+def _seconds(text: str, now: datetime) -> float | None:
     if _NUMBER.fullmatch(text):
         seconds = float(text)
         return max(0.0, seconds - now.timestamp()) if seconds >= _EPOCH else seconds

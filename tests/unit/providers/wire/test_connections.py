@@ -8,7 +8,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits, Model
-from llmops_cli.core.result import Completion
+from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.openai.model import open_openai
 from llmops_cli.providers.wire.connections import proxy_for
@@ -16,21 +16,39 @@ from tests.servers import faulty
 from tests.unit.providers.openai.test_faults import WORLD, engine, model, request
 
 
-@pytest.mark.parametrize("after", [0.0, 0.02])
-def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(after: float) -> None:
-    questions = [f"question {n}" for n in range(4)]
+def answered(then: faulty.Behaviour, questions: list[str], *, pause: float) -> list[Outcome]:
+    """What the questions came to, asked one after the other with a pause between."""
 
-    async def main() -> list[str | None]:
-        texts = []
-        async with faulty.serve(then=faulty.twice(after=after)) as server, engine() as ours:
+    async def main() -> list[Outcome]:
+        outcomes = []
+        async with faulty.serve(then=then) as server, engine() as ours:
+            of = model(server.url, retries=1)
             for question in questions:
-                outcome = await ours.ask(model(server.url), request(question))
-                assert isinstance(outcome, Completion)
-                texts.append(outcome.text)
-                await anyio.sleep(2 * after)
-        return texts
+                outcomes.append(await ours.ask(of, request(question)))
+                await anyio.sleep(pause)
+        return outcomes
 
-    assert anyio.run(main) == questions
+    return anyio.run(main)
+
+
+QUESTIONS = [f"question {n}" for n in range(8)]
+
+
+@pytest.mark.parametrize(("after", "pause"), [(0.0, 0.0), (0.02, 0.04), (0.002, 0.0), (0.02, 0.0)])
+def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
+    after: float, pause: float
+) -> None:
+    outcomes = answered(faulty.twice(after=after), QUESTIONS, pause=pause)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+
+
+def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt() -> None:
+    async def same(exchange: faulty.Exchange) -> None:
+        exchange.send(exchange.answer(), headers={"x-request-id": "abc"})
+
+    outcomes = answered(same, QUESTIONS, pause=0.0)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
 
 
 @pytest.mark.parametrize(
