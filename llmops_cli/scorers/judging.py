@@ -108,7 +108,7 @@ async def answer_of(
         why = _unusable(outcome)
         if why is None:
             try:
-                return read(parsed(outcome.text or "")), outcome
+                return read(parsed(outcome.text or "", once=True)), outcome
             except (NotJson, NotTheForm) as error:
                 why = str(error).replace("the answer is", "the judge's answer is", 1)
         elif outcome.latency is not None:

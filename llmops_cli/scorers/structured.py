@@ -75,13 +75,21 @@ def tool_call(
     return right(f"the model called {', '.join(each.name for each in wanted)}")
 
 
-def parsed(text: str, *, fence: bool = True) -> Json:
-    """The JSON value that `text` is. Raises `NotJson`."""
+def parsed(text: str, *, fence: bool = True, once: bool = False) -> Json:
+    """The JSON value that `text` is. Raises `NotJson`.
+
+    `once`: no key may stand twice in an object, where otherwise the last one rules.
+    """
     body = text.strip()
     if fence and body.startswith("```") and body.endswith("```") and "\n" in body:
         body = body.partition("\n")[2].removesuffix("```")
     try:
-        value: Json = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
+        value: Json = json.loads(
+            body,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            object_pairs_hook=_each_once if once else None,
+        )
     except RecursionError:
         raise NotJson("the answer is nested too deeply to be read as JSON") from None
     except ValueError as error:
@@ -99,6 +107,13 @@ def equal(one: Json, other: Json) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _each_once(pairs: list[tuple[str, Json]]) -> Json:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _finite(digits: str) -> float:

@@ -307,6 +307,7 @@ BAD: Mapping[str, tuple[str, str]] = {
     "another form": ('{"claims": []}', "not what ragas asked for: statements: Field required"),
     "numbers": ('{"statements": [1]}', "statements.0: Input should be a valid string"),
     "NaN": ('{"statements": NaN}', "the judge's answer is not JSON"),
+    "said twice": ('{"statements": [], "statements": ["He won."]}', "a key stands twice"),
 }
 
 
