@@ -115,12 +115,17 @@ def models(
     check: Annotated[
         bool, typer.Option("--check", help="Ask each a few short questions: what works?")
     ] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="With --check: start the engines of local models, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """List the models: what they are, what they need, who uses them.
 
     With --check, asks each the least that tells whether it is reached, holds a schema, calls
-    tools, reports tokens and streams. Exit 3: one is not reached. 2: one can never be.
+    tools, reports tokens and streams. Of a local model whose engine does not run yet it says what
+    would be started, and whether program and weights are there. Exit 3: one is not reached. 2: one
+    can never be.
     """
     import os
 
@@ -128,8 +133,10 @@ def models(
     from llmops_cli.flows.project.rendering import model_rows
     from llmops_cli.flows.workspace import open_workspace
 
+    if start and not check:
+        raise typer.BadParameter("--start goes with --check")
     if check:
-        return _check_models(context.obj, names or (), as_json=as_json)
+        return _check_models(context.obj, names or (), start=start, as_json=as_json)
     with open_workspace(context.obj) as workspace:
         rows = model_rows(workspace.project, os.environ, names or ())
     headers = ["name", "provider", "model", "where", "key", "price in/out", "used by"]
@@ -137,14 +144,14 @@ def models(
     return 0
 
 
-def _check_models(folder: Path, names: Sequence[str], *, as_json: bool) -> int:
+def _check_models(folder: Path, names: Sequence[str], *, start: bool, as_json: bool) -> int:
     from llmops_cli.cli.output import Output
     from llmops_cli.flows.project.probing import probe_models
     from llmops_cli.flows.workspace import open_workspace
 
     output = Output(as_json=as_json)
     with open_workspace(folder) as workspace, output.progress() as progress:
-        found = probe_models(workspace, names, progress=progress)
+        found = probe_models(workspace, names, progress=progress, start=start)
     output.probed(found)
     return found.exit_code
 

@@ -103,11 +103,10 @@ class OpenRecords(Protocol):
 
 
 class Ready(Protocol):
-    """Looks whether a model can be asked at all."""
+    """Whether a provider could be asked here, where that takes a program of this machine."""
 
-    def __call__(self, model: Model, world: World) -> None:
-        """Raises `Refused`, with a hint, where what it needs is not installed."""
-        ...
+    def __call__(self, model: Model, world: World) -> str | None:
+        """What asking `model` starts, in words; None: nothing. Raises `Refused`."""
 
 
 class Runs(Protocol):

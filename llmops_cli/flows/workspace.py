@@ -154,7 +154,11 @@ class Workspace:
     def check_ready(self, models: Iterable[Model]) -> None:
         """Raises `Refused` where one of `models` cannot be asked for want of a program."""
         for model in models:
-            check_ready(self.provider(model), model, self.world)
+            self.starts(model)
+
+    def starts(self, model: Model) -> str | None:
+        """What asking `model` starts here, in words; None: nothing. Raises as `check_ready`."""
+        return check_ready(self.provider(model), model, self.world)
 
     def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
         """What those of `models` start that trust is needed for."""

@@ -60,10 +60,14 @@ def open_records(kind: ProviderKind) -> OpenRecords:
     return cast("OpenRecords", _code("provider", kind, kind.records))
 
 
-def check_ready(kind: ProviderKind, model: Model, world: World) -> None:
-    """Raises `Refused` where `model` cannot be asked for want of a program."""
-    if kind.ready is not None:
-        cast("Ready", _code("provider", kind, kind.ready))(model, world)
+def check_ready(kind: ProviderKind, model: Model, world: World) -> str | None:
+    """What asking `model` starts here, in words; None: nothing.
+
+    Raises `Refused` where it cannot be asked for want of a program.
+    """
+    if kind.ready is None:
+        return None
+    return cast("Ready", _code("provider", kind, kind.ready))(model, world)
 
 
 def command_of(kind: ProviderKind, model: Model) -> Sequence[str] | None:

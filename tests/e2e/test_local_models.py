@@ -245,3 +245,31 @@ def test_arguments_that_may_run_code_are_started_only_where_they_are_trusted(
     project.settings["trust"] = ["vllm serve org/tiny --trust-remote-code"]
     project.llmops_yaml()
     assert project.run("eval", env=env).code == 0
+
+
+def test_a_check_of_models_starts_no_engine_and_says_what_it_would_start(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    project = a_local_project(tmp_path, args=["--trust-remote-code"])  # nothing runs: no trust
+    cache = {**env, "HF_HOME": str(tmp_path / "cache")}
+    ran = project.run("models", "--check", env=cache)
+    assert (ran.code, engines(tmp_path)) == (0, [])
+    assert "/vllm serve org/tiny --trust-remote-code`; org/tiny is not on this machine" in ran.text
+    (tmp_path / "cache/hub/models--org--tiny/snapshots/0a1b").mkdir(parents=True)
+    (tmp_path / "adapters/tuned").mkdir(parents=True)
+    project = a_local_project(tmp_path, lora={"tuned": "adapters/tuned"})
+    ran = project.run("models", "--check", env=cache)
+    assert ran.code == 2
+    assert "there are no weights at adapters/tuned" in ran.text
+    project.write("adapters/tuned/adapter.safetensors", "x")
+    ran = project.run("models", "--check", env=cache)
+    assert (ran.code, engines(tmp_path)) == (0, [])
+    assert "org/tiny is in the cache of Hugging Face; adapters/tuned is here" in ran.text
+    assert project.run("models", "--check", env={"PATH": "/usr/bin:/bin"}).code == 2
+
+    ran = project.run("models", "--check", "--start", "--json", env=cache)
+    assert len(engines(tmp_path)) == 1
+    assert all_gone(tmp_path)
+    assert ran.document["models"][0]["probes"][0] == {
+        "aspect": "reachable", "works": True, "why": ""
+    }  # fmt: skip

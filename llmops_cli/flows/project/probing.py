@@ -1,13 +1,13 @@
 """Asks each model the least that tells what works: a few short calls, through the engine.
 
 Their answers are kept nowhere. What cannot be told without a case, an application's answers and
-recorded ones, is not asked.
+recorded ones, is not asked; and no engine is started for it unless that is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from llmops_cli.core.catalogue import ProviderKind
@@ -54,14 +54,17 @@ TOOL: Mapping[str, Json] = {
 }
 
 
-def probe_models(workspace: Workspace, names: Sequence[str], *, progress: Progress) -> Probed:
+def probe_models(
+    workspace: Workspace, names: Sequence[str], *, progress: Progress, start: bool = False
+) -> Probed:
     """What works with the models called `names`; with none named, with every model there is.
 
+    Of a model whose engine would have to be started it is said what that would be, unless `start`.
     Raises `UnknownName`, and `Refused` where a model's program may not be started.
     """
     models = list(chosen(workspace.project, names))
     kinds = {model.name: workspace.provider(model) for model in models}
-    asked = [model for model in models if _asked(kinds[model.name])]
+    asked = [model for model in models if _asked(kinds[model.name], start=start)]
     replaying = all(kind.offline for kind in kinds.values())
     ci = vet_job(workspace.environ, replaying=replaying)
     commands = workspace.commands(asked)
@@ -78,7 +81,13 @@ def probe_models(workspace: Workspace, names: Sequence[str], *, progress: Progre
         async def probe(model: Model) -> None:
             kind = kinds[model.name]
             named = "embed" in model.model.lower() and not kind.offline
-            asking = _Asking(engine, model, kind, embeds=named or model.name in embedders)
+            asking = _Asking(
+                engine,
+                model,
+                kind,
+                embeds=named or model.name in embedders,
+                starts=None if start else workspace.starts,
+            )
             found[model.name] = await asking.everything()
             progress(len(found), len(models), 0)
 
@@ -103,18 +112,28 @@ def embedding_models(project: Project) -> set[str]:
     return {str(spec.options["embeddings"]) for spec in specs if spec.options.get("embeddings")}
 
 
-def _asked(kind: ProviderKind) -> bool:
-    return not kind.application and kind.records is None
+def _asked(kind: ProviderKind, *, start: bool) -> bool:
+    return not kind.application and kind.records is None and (start or kind.runs is None)
 
 
 class _Asking:
     """The questions to one model, each where the ones before leave something to ask."""
 
-    def __init__(self, engine: Engine, model: Model, kind: ProviderKind, *, embeds: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: Model,
+        kind: ProviderKind,
+        *,
+        embeds: bool,
+        starts: Callable[[Model], str | None] | None,
+    ) -> None:
+        """`starts` says what asking starts, which is then not done; None: it may be started."""
         limits = replace(model.limits, retries=min(model.limits.retries, 1))
         self.engine, self.kind, self.embeds = engine, kind, embeds
         self.model = replace(model, limits=limits)
         self.found: list[Probe] = []
+        self.starts = starts
         self.counted = False
         self.timed: Completion | None = None
 
@@ -128,6 +147,8 @@ class _Asking:
                 )
             elif self.kind.records is not None:
                 self._say("reachable", "recorded answers: nothing is called", works=None)
+            elif self.starts is not None and (what := self.starts(self.model)) is not None:
+                self._say("reachable", f"not started (--start does): {what}", works=None)
             elif self.embeds:
                 await self._embedding()
             else:

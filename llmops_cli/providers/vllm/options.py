@@ -6,6 +6,7 @@ Light enough to be asked whenever a project is loaded: no vendor, no event loop.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -89,10 +90,33 @@ def program(model: Model, world: World) -> list[str]:
     return [found, "-m", MODULE] if Path(found).name.startswith("python") else [found]
 
 
-def ready(model: Model, world: World) -> None:
-    """Raises `Refused` where an engine cannot even be tried, before any call is made."""
-    if model.base_url is None:
-        program(model, world)
+def ready(model: Model, world: World) -> str | None:
+    """The engine that is started to ask `model`, and where its weights are; None: a server runs.
+
+    Raises `Refused` where an engine cannot even be tried, before any call is made.
+    """
+    if model.base_url is not None:
+        return None
+    command = shlex.join([*program(model, world), "serve", model.model, *arguments(model)])
+    wanted = [model.model, *adapters(model.options).values()]
+    return "; ".join([f"`{command}`", *(_found(model, each, world) for each in wanted)])
+
+
+def _found(model: Model, weights: str, world: World) -> str:
+    """Where the weights of that name are: a path here, or a repository of Hugging Face."""
+    place = world.root / weights
+    if place.is_file() or (place.is_dir() and any(place.iterdir())):
+        return f"{weights} is here"
+    if weights.startswith(("/", ".")) or place.is_dir():
+        raise Refused(
+            f"{model.name}: there are no weights at {weights}",
+            hint="the folder of a model, or its name at Hugging Face",
+        )
+    home = Path(world.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(world.environ.get("HF_HUB_CACHE") or home / "hub")
+    if any((cache / f"models--{weights.replace('/', '--')}" / "snapshots").glob("*")):
+        return f"{weights} is in the cache of Hugging Face"
+    return f"{weights} is not on this machine: vllm fetches it first"
 
 
 def arguments(model: Model) -> list[str]:
