@@ -4,6 +4,7 @@ of those that take many.
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -85,8 +86,18 @@ Offline = Annotated[
     bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Draw anew instead of reusing what is held.")]
+
+
+def _limit(value: float | None) -> float | None:
+    """A limit that holds: nothing is ever more than NaN."""
+    if value is not None and isnan(value):
+        raise typer.BadParameter("nan is no limit")
+    return value
+
+
 MaxCost = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="Stop before spending more.")
+    float | None,
+    typer.Option(min=0, metavar="USD", callback=_limit, help="Stop before spending more."),
 ]
 MaxCalls = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="Stop before making more calls.")
@@ -96,7 +107,7 @@ MaxTokens = Annotated[
 ]
 MaxSeconds = Annotated[
     float | None,
-    typer.Option(min=0, metavar="SECONDS", help="Start no call after this time."),
+    typer.Option(min=0, metavar="SECONDS", callback=_limit, help="Start no call after this time."),
 ]
 Reuse = Annotated[
     list[Path] | None,

@@ -156,4 +156,3 @@ class Environment:
     """`pass`: an inconclusive verdict never enters, whatever flags are given."""
     gate: Mapping[str, object] = field(default_factory=dict)
     """The part of the policy that this environment overrides."""
-    destinations: tuple[str, ...] = ()

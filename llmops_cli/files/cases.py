@@ -62,7 +62,6 @@ class CaseReader:
             for spec in expectations.scorers
             if kinds[spec.kind].expects is not None or kinds[spec.kind].question is not None
         ]
-        self._gated = any(not spec.advisory for spec in expectations.scorers)
         self._labels = {spec.label for spec in expectations.scorers}
         self._seen: dict[str, int | None] = {}
         """Ids of the cases so far, with their lines: there may be a million of them."""
@@ -139,8 +138,8 @@ class CaseReader:
                     self._problems.add(line, f"the input '{name}' {why}")
 
     def _check_scorers(self, case: Case, line: Location) -> None:
-        asserts = self._gated or any(not spec.advisory for spec in case.scorers)
-        if self._wanted.complete and not asserts and not self._wanted.scorers:
+        asserts = self._wanted.scorers or any(not spec.advisory for spec in case.scorers)
+        if self._wanted.complete and not asserts:
             hint = "add a scorer to it or to its evalset"
             self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
         own = self._compiled(case.scorers) if case.scorers else ()

@@ -300,7 +300,6 @@ class _Loading:
                 gate=read_gate(
                     details.gate, document.where, self._problems, "environments", name, "gate"
                 ),
-                destinations=tuple(details.destinations),
             )
 
     def _evalsets(

@@ -17,8 +17,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Margin = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=0.5)]
 Positive = Annotated[int, Field(ge=1)]
+Repeats = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=200)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -199,7 +200,7 @@ class Anchor(Written):
 
 
 class Floor(Written):
-    min: Share
+    min: Annotated[float, Field(gt=0, le=1)]
     metric: Text | None = None
     by: Literal["mean", "bound"] | None = None
     tag: Text | None = None
@@ -252,7 +253,7 @@ class Gate(Written):
     rules: Annotated[list[Any], Field(min_length=1)] | None = Field(
         default=None, description="Replaces [critical, no_worse, errors, coverage]"
     )
-    baseline_repeats: Positive | None = None
+    baseline_repeats: Repeats | None = None
     baseline_max_age: Positive | None = Field(default=None, description="Days")
     judges: Literal["any", "calibrated"] | None = None
     scale_margin: bool | None = None
@@ -266,7 +267,7 @@ class WrittenEvalset(Written):
         Annotated[str, Tag("text")] | Annotated[list[WrittenCase], Tag("list")],
         Discriminator(_shape),
     ] = Field(description="A JSONL, CSV, YAML or Parquet file beside this one, or the cases")
-    repeats: Positive = Field(default=1, description="Gate draws per case")
+    repeats: Repeats = Field(default=1, description="Gate draws per case")
     scorers: list[Any] = Field(default_factory=list)
     gate: Gate = Field(default_factory=Gate)
     retired: dict[str, Text] = Field(default_factory=dict, description="Cases that went: id to why")
@@ -322,7 +323,6 @@ class WrittenEnvironment(Written):
     after: Name | None = Field(default=None, description="Must run there first")
     accept: Literal["inconclusive", "pass"] = "inconclusive"
     gate: Gate = Field(default_factory=Gate)
-    destinations: list[Text] = Field(default_factory=list)
 
 
 class Evidence(Written):

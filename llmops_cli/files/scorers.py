@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -183,8 +184,8 @@ class ScorerReader:
 
     def _check_whole(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
         lacking = kind.lacks(spec)
-        if lacking is None and not spec.advisory and spec.minimum is None and spec.maximum is None:
-            lacking = f"'{kind.name}' gates but can never fail"
+        if lacking is None and not spec.advisory and (always := _always(spec, kind)) is not None:
+            lacking = f"'{kind.name}' gates but can never {always}"
         if lacking is not None:
             self._problems.add(where, lacking, "give `min` or `max`")
         templated = any(
@@ -285,6 +286,18 @@ class ScorerReader:
                 self._files[path] = str(error)
         if (why := self._files[path]) is not None:
             self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
+
+
+def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
+    """What a scorer can never do, `fail` or `pass`, whatever its value; None: it can do both."""
+    top = 1.0 if kind.unit in {"pass", "fraction"} else inf
+    low = 0.0 if spec.minimum is None else spec.minimum
+    high = inf if spec.maximum is None else spec.maximum
+    if low > top or high < 0:
+        return "fail" if spec.negate else "pass"
+    if low <= 0 and high >= top:
+        return "pass" if spec.negate else "fail"
+    return None
 
 
 def _free(kind: str, taken: set[str], *, negate: bool) -> str:

@@ -103,6 +103,12 @@ def measure(rule: NoWorse | Anchor, exam: Exam) -> Measured | Finding:
     if not len(compared.observed):
         why = f"none of {cases(compared.n)} was measured in both arms"
         return _settled(question, Decision.INCOMPLETE, why)
+    if compared.nothing_to_lose:
+        why = (
+            f"{question.metric} is 0 in both arms, on every one of {cases(compared.n)}: there is "
+            "nothing that could get worse, which tells nothing; look at the scorers"
+        )
+        return _settled(question, Decision.INCONCLUSIVE, why)
     groups = compared.clusters
     if groups is not None and groups.count < FEWEST_GROUPS:
         why = (

@@ -36,6 +36,8 @@ class Pairs:
     """Draws that were filled."""
     clusters: Clusters | None
     clusters_of_observed: Clusters | None
+    nothing_to_lose: bool
+    """Every measured draw of both arms is at 0: a loss could not be seen."""
 
     @property
     def all_identical(self) -> bool:
@@ -84,6 +86,7 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         unmeasured=int(gaps.sum()),
         clusters=Clusters.of(labels) if comparison.grouped else None,
         clusters_of_observed=Clusters.of(labels[seen]) if comparison.grouped else None,
+        nothing_to_lose=not (candidate.total.any() or baseline.total.any()),
     )
 
 

@@ -77,6 +77,8 @@ def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
         ["eval", "--baseline", "nobody@v1"],
         ["eval", "--base", "HEAD"],
         ["eval", "--require-baseline"],
+        ["eval", "--max-cost", "nan"],
+        ["eval", "--max-seconds", "nan"],
         ["measure"],
         ["measure", "support"],
         ["measure", "support@v9"],

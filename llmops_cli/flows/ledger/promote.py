@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.release import EvalsetFacts, Event, Evidence, Version, VersionRef
@@ -35,7 +35,8 @@ class Wish:
     number: int
     environment: Environment
     asked: Sequence[EvalsetFacts]
-    """Every evalset that gates the prompt now, with the environment's policy for each."""
+    """Every evalset that gates the prompt now, with the environment's policy for each; none where
+    it is overridden."""
     actor: str
     at: str
     """UTC, ISO 8601."""
@@ -75,7 +76,7 @@ def promote(registry: Registry, wish: Wish) -> Promotion:
     version = registry.version(wish.name, wish.number)
     chain = registry.history(wish.environment.name, wish.name)
     current = registry.pointer(wish.environment.name, wish.name)
-    running = _version_of(registry, wish.name, current)
+    running = None if current is None else registry.moved_to(current)
     if running is not None and running.number == version.number:
         return Promotion(
             exit_code=ExitCode.DONE,
@@ -160,6 +161,12 @@ def _decided(registry: Registry, wish: Wish, version: Version, running: Version 
     for evidence in reversed(registry.evidence(version.name, version.number)):
         if not registry.has_rows(evidence):
             continue
+        if evidence.subject.target != version.target:
+            raise IntegrityBroken(
+                f"it is not about what {version.address} sends",
+                where=str(registry.evidence_file(evidence)),
+                hint="restore it from git, or measure the version again",
+            )
         found = recompute(registry, evidence, running, wish.asked)
         if isinstance(found, Decided):
             return _judged(found, wish, running, measure)
@@ -201,12 +208,6 @@ def _inconclusive(found: Decided, wish: Wish, running: Version | None) -> _Answe
         hint = "add cases, or answer for it: --accept-inconclusive -m WHY"
         return _Answer(exit_code=ExitCode.INCONCLUSIVE, why=why, hint=hint, decided=found)
     return _Answer(exit_code=ExitCode.DONE, why=why, decided=found, accepted=True)
-
-
-def _version_of(registry: Registry, name: str, event: Event | None) -> Version | None:
-    if event is None or event.to_version is None:
-        return None
-    return registry.version(name, event.to_version.number)
 
 
 def _refuse_without_reason(wish: Wish, running: Version | None) -> None:

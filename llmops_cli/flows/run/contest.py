@@ -143,6 +143,9 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
     # Policy counts as it is at the base revision, and whose policy that is belongs to it.
     which = workspace.rules if selection.environment is None else workspace.project
     environment = environment_of(which, selection.environment)
+    for name in selection.evalsets:
+        if name not in workspace.project.evalsets:
+            raise UnknownName("evalset", name, workspace.project.evalsets)
     addresses = _addresses(workspace, selection)
     said = _ungated(workspace, selection, addresses)
     found = [
@@ -246,9 +249,6 @@ def _contest(
         candidate = _with_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
     wanted = [each for each in names if not selection.evalsets or each in selection.evalsets]
-    if selection.evalsets and not wanted:
-        _check_evalsets(selection.evalsets, workspace.project)
-        return None
     if not wanted:
         return None
     rounds = tuple(
@@ -368,9 +368,3 @@ def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
 def _with_model(side: Contender, model: Model) -> Contender:
     """The same prompt answered by another model: that is no version."""
     return Contender(name=f"{side.name} on {model.name}", target=replace(side.target, model=model))
-
-
-def _check_evalsets(wanted: Sequence[str], project: Project) -> None:
-    for each in wanted:
-        if each not in project.evalsets:
-            raise UnknownName("evalset", each, sorted(project.evalsets))

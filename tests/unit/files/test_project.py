@@ -79,8 +79,7 @@ def test_the_long_form_of_environments(project: Written) -> None:
         "  production:\n"
         "    after: staging\n"
         "    accept: pass\n"
-        "    gate: {margin: 0.02}\n"
-        "    destinations: [langfuse]\n",
+        "    gate: {margin: 0.02}\n",
     )
     assert project.load().environments == (
         Environment(name="staging"),
@@ -89,9 +88,25 @@ def test_the_long_form_of_environments(project: Written) -> None:
             after="staging",
             accept="pass",
             gate={"margin": 0.02},
-            destinations=("langfuse",),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("environments: {a: {destinations: [x]}}", "unknown key 'destinations'"),
+        (f"environments: [{'a' * 300}]", "at most 200 characters"),
+        ("gate: {baseline_repeats: 1000000}", "less than or equal to 100"),
+        ("gate: {rules: [{floor: 0}]}", "'gate.rules.0.floor.min': input should be greater than 0"),
+    ],
+)
+def test_what_could_not_work_or_would_let_all_pass_is_refused(
+    project: Written, written: str, said: str
+) -> None:
+    project.write("llmops.yaml", EMBEDDED + written + "\n")
+    (problem,) = project.problems()
+    assert said in problem
 
 
 def test_without_environments_there_is_production(project: Written) -> None:

@@ -95,6 +95,13 @@ def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
     assert found(given, tolerant).decision is Decision.INCONCLUSIVE
 
 
+def test_where_nothing_passes_in_either_arm_nothing_is_told() -> None:
+    said = found(rows(lost=0, gained=0, n=300, failing=300))
+    assert said.decision is Decision.INCONCLUSIVE
+    assert "pass is 0 in both arms, on every one of 300 cases" in said.why
+    assert found(rows(lost=0, gained=1, n=300, failing=299)).decision is Decision.PASS
+
+
 def test_draws_are_averaged_before_cases_are_counted() -> None:
     given = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
     measured = estimate(given)

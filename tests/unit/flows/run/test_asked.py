@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.core.errors import ExitCode, Refused, UnknownName
 from llmops_cli.core.verdict import Decision
 from llmops_cli.flows.ledger import opened as ledger
 from llmops_cli.flows.workspace import open_workspace
@@ -146,6 +146,8 @@ def test_an_evalset_that_is_left_out_is_said(project: Project) -> None:
     Project(root=project.root, name="hard").evalset(prompt="support")
     ran = gate(project, select={"evalsets": ["support"]})
     assert "without hard, which gates support as well" in ran.evalset.notes
+    with pytest.raises(UnknownName):
+        gate(project, select={"evalsets": ["support", "harder"]})
 
 
 @pytest.mark.parametrize(
@@ -187,3 +189,15 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
         done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
     assert (done.event, done.exit_code) == (None, ExitCode.INCOMPLETE)
     assert "measured on hard too, which gates the prompt no longer" in done.why
+
+
+def test_an_override_promotes_what_nothing_gates(running: Project) -> None:
+    running.prompt(system="Next.")
+    number = release(running)
+    for ending in ("yaml", "jsonl"):
+        (running.root / f"evalsets/support.{ending}").unlink()
+    word = ledger.Word(reason="the house is on fire", override=True)
+    with open_workspace(running.root) as workspace:
+        done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
+    assert done.event is not None
+    assert (done.event.action, done.event.judged_by) == ("override", ())

@@ -10,7 +10,8 @@ import pytest
 from llmops_cli.core.verdict import Decision
 from tests.projects import Project, some_cases
 from tests.unit.flows.gate import CASES, gate, promoted
-from tests.unit.flows.test_revision import committed, git
+from tests.unit.flows.test_revision import committed
+from tests.unit.stores.test_git import git
 
 
 @pytest.fixture
