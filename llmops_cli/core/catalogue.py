@@ -154,6 +154,9 @@ class ProviderKind:
     """Calls at once, unless the model says otherwise."""
     identity: str | None = None
     """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
+    max_tokens: int | None = None
+    """The most tokens of an answer, where nobody says how many: a parameter of its models like any
+    other, so that it is sent and is part of what names a request. None: its API has its own."""
     code: bool = False
     """It runs project code and needs trust."""
     api_key_env: str | None = None

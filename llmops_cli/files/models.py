@@ -33,6 +33,8 @@ SECRET_HEADERS = frozenset({
     "ocp-apim-subscription-key", "x-portkey-api-key", "helicone-auth", "cf-aig-authorization",
 })  # fmt: skip
 """Headers of vendors and gateways that hold a key."""
+MAXIMA = frozenset({"max_tokens", "max_completion_tokens"})
+"""Parameters that say how many tokens an answer may have."""
 
 
 class ModelReader:
@@ -200,7 +202,20 @@ def resolve(name: str, models: Mapping[str, Model], catalogue: Catalogue) -> Mod
             *(f"{each}/…" for each in catalogue.providers if _bare(catalogue.providers[each])),
         ]
         raise UnknownName("model", name, known)
-    return Model(name=name, provider=provider, model=model, identity=kind.identity)
+    return Model(
+        name=name,
+        provider=provider,
+        model=model,
+        parameters=_parameters({}, kind),
+        identity=kind.identity,
+    )
+
+
+def _parameters(written: Mapping[str, Json], kind: ProviderKind) -> dict[str, Json]:
+    """What is written, and a maximum where the provider's API demands one and none is written."""
+    if kind.max_tokens is None or not MAXIMA.isdisjoint(written):
+        return dict(written)
+    return {"max_tokens": kind.max_tokens, **written}
 
 
 def _bare(kind: ProviderKind) -> bool:
@@ -217,7 +232,7 @@ def _model_of(
         name=alias,
         provider=kind.name,
         model=shape.model or (alias if kind.application else kind.name),
-        parameters=shape.model_parameters.model_dump(exclude_none=True),
+        parameters=_parameters(shape.model_parameters.model_dump(exclude_none=True), kind),
         extra_body=shape.extra_body,
         options={name: written[name] for name in kind.options if name in written},
         base_url=shape.base_url,

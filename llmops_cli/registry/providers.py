@@ -69,6 +69,7 @@ _ANTHROPIC = ProviderKind(
     target="llmops_cli.providers.anthropic.model:open_anthropic",
     summary="Claude, by Anthropic's API.",
     structured=True,
+    max_tokens=4096,  # the API demands one
     api_key_env="ANTHROPIC_API_KEY",
 )
 

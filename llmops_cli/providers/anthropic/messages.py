@@ -12,7 +12,8 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Request
 
 MAX_TOKENS = 4096
-"""The API demands a maximum; this one holds where the prompt names none."""
+"""The API demands a maximum. A model of llmops.yaml has one, in the key of every request; this one
+is for a request that names none, a version that was frozen before: it never changes."""
 SAME = {"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}
 """OpenAI's name for a parameter to the one it has here."""
 CHOICES = {"auto": "auto", "required": "any", "none": "none"}
