@@ -54,11 +54,34 @@ class Branch:
 
         What else is staged stays staged. Raises `Refused` or `Unmeasured`, with nothing committed.
         """
+        self._refuse_ignored()
         self._do("add", "--", REGISTRY)
         if not self._try("diff", "--cached", "--quiet", "--", REGISTRY)[0]:
             return None
         self._do("commit", "--quiet", "--only", "-m", message, "--", REGISTRY)
         return self.head()
+
+    def _refuse_ignored(self) -> None:
+        """What the project's own .gitignore hides would silently be no part of the commit."""
+        hidden = [
+            line[3:]
+            for line in self._do(
+                "status",
+                "--porcelain",
+                "--ignored=matching",
+                "--untracked-files=all",
+                "--",
+                REGISTRY,
+            ).splitlines()
+            if line.startswith("!!") and not _is_meant(line[3:])
+        ]
+        if hidden:
+            _, rule, _ = self._try("check-ignore", "--verbose", "--no-index", "--", hidden[0])
+            raise Refused(
+                f"git ignores {hidden[0]}, so that it would not be committed: "
+                f"{rule.partition(chr(9))[0] or 'a rule of .gitignore'}",
+                hint=f"write !{REGISTRY}/ below that rule, and !* first in {REGISTRY}/.gitignore",
+            )
 
     def undo(self, commit: str | None) -> None:
         """Goes back to `commit`, before a commit of this process; every file stays as it is."""
@@ -145,6 +168,13 @@ class Branch:
 
     def _try(self, *arguments: str) -> tuple[int, str, str]:
         return _execute(self.root, *arguments)
+
+
+def _is_meant(path: str) -> bool:
+    """Whether a path under the registry is ignored by the registry's own rules."""
+    parts = Path(path).parts
+    below = parts[parts.index(REGISTRY) + 1 :] if REGISTRY in parts else ()
+    return below[:1] == ("store",) or any(each.startswith(".new-") for each in below)
 
 
 def open_branch(root: Path, *, purpose: str) -> Branch:

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,14 @@ from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.plain import Misshapen, to_plain
 from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.release import Draws, Evidence, EvidenceRow, FileRef, Measurement
+from llmops_cli.core.release import (
+    SUBJECT,
+    Draws,
+    Evidence,
+    EvidenceRow,
+    FileRef,
+    Measurement,
+)
 from llmops_cli.core.result import Completion, Purpose, Score, Usage
 from llmops_cli.core.row import Draw, Metric
 from llmops_cli.stores.atomic import Redact, write_bytes
@@ -74,21 +82,35 @@ def write_evidence(
 def read_evidence(path: Path) -> Evidence:
     """The evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
-        return Evidence.of(from_bytes(path.read_bytes()))
+        evidence = Evidence.of(from_bytes(path.read_bytes()))
     except (OSError, BadRecord, Misshapen) as error:
         raise _broken(path, str(error)) from error
+    names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
+    if not names <= {f"{path.stem}.cases.jsonl", f"{path.stem}.texts.jsonl.gz", None}:
+        raise _broken(path, "it names files that do not stand beside it under its own name")
+    return evidence
 
 
 def read_rows(folder: Path, evidence: Evidence) -> Iterator[EvidenceRow]:
-    """The rows of `evidence`, one at a time, after its file was found whole."""
+    """The rows of `evidence`, one at a time, after its file was found whole.
+
+    Raises `IntegrityBroken`, after the last row where cases are missing or too many.
+    """
     path = folder / evidence.cases.name
     _check(path, evidence.cases)
+    found: Counter[str] = Counter()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                yield row_of(line)
+                row = row_of(line)
             except BadRecord as error:
                 raise _broken(path, f"line {number}: {error}") from error
+            found[row.evalset] += SUBJECT in row.arms
+            yield row
+    for each in evidence.measurement.evalsets:
+        if found[each.evalset] != each.cases:
+            told = f"it holds {found[each.evalset]} of the {each.cases} cases of {each.evalset}"
+            raise _broken(path, told)
 
 
 def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:

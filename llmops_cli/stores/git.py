@@ -20,7 +20,14 @@ import git
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+_AS_WRITTEN = {"GIT_NO_REPLACE_OBJECTS": "1"}
+"""`git replace` puts another commit in the place of one: what is asked about is the one."""
+_QUIET = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    **_AS_WRITTEN,
+}
 _FILE = "100"  # of 100644 and 100755; a link is 120000
 
 
@@ -106,7 +113,11 @@ class Checkout:
         """The content of the blob `name`."""
         try:
             content = self._git().cat_file(
-                "blob", name, stdout_as_string=False, strip_newline_in_stdout=False
+                "blob",
+                name,
+                env=_AS_WRITTEN,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
             )
         except git.GitCommandError as error:
             raise Unmeasured(

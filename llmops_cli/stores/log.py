@@ -108,6 +108,8 @@ def _read(path: Path) -> Event:
         raise _broken(path, str(error)) from error
     if event.digest != stated:
         raise _broken(path, "its content is not what was written")
+    if event.action in _MOVES and event.to_version is None:
+        raise _broken(path, f"it says {event.action}, and not to which version")
     return event
 
 

@@ -30,7 +30,13 @@ _ATTRIBUTES = """\
 evidence/**/*.cases.jsonl linguist-generated
 evidence/**/*.gz binary linguist-generated
 """
-_IGNORED = "store/\n.new-*\n"
+_IGNORED = """\
+# written by llmops: what a project ignores elsewhere (log/, *.jsonl) is not ignored here
+!*
+store/
+.new-*
+"""
+_FROM_GIT = "restore what was there from git: git log --stat -- .llmops shows who touched it"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
 
@@ -76,16 +82,40 @@ class Registry:
 
     def history(self, environment: str, name: str) -> tuple[Event, ...]:
         """Every event of `name` in `environment`, oldest first; the chain is checked."""
-        return log.read_chain(self.chain_folder(environment, name))
+        events = log.read_chain(self.chain_folder(environment, name))
+        for event in events:
+            if (event.environment, event.prompt) != (environment, name):
+                raise IntegrityBroken(
+                    f"it belongs to {event.prompt} in {event.environment}",
+                    where=str(log.place_of(self.chain_folder(environment, name), event)),
+                    hint=_FROM_GIT,
+                )
+        return events
 
     def pointer(self, environment: str, name: str) -> Event | None:
         """The event that says what `environment` runs; None: it does not run `name`."""
         return log.pointer(self.history(environment, name))
 
+    def moved_to(self, event: Event) -> Version:
+        """The version that `event`, which moved the pointer, put there.
+
+        Raises `IntegrityBroken` where another one stands under its number now.
+        """
+        assert event.to_version is not None
+        version = self.version(event.prompt, event.to_version.number)
+        if version.digest != event.to_version.digest:
+            raise IntegrityBroken(
+                f"{version.address} is not the version that this event moved to",
+                where=str(self.event_file(event)),
+                hint=_FROM_GIT,
+            )
+        return version
+
     def environments(self) -> tuple[str, ...]:
         """Every environment that a prompt was ever promoted to."""
         logs = self.folder / "log"
-        return tuple(sorted(each.name for each in logs.iterdir())) if logs.is_dir() else ()
+        found = (each.name for each in logs.iterdir() if each.is_dir()) if logs.is_dir() else ()
+        return tuple(sorted(found))
 
     def prompts_in(self, environment: str) -> tuple[str, ...]:
         """The prompts that have any event in `environment`; nothing is checked."""
@@ -129,12 +159,21 @@ class Registry:
         and by the clock only where two were made apart from each other.
         """
         folder = self._evidence_folder(name, number)
-        found = [evidence_files.read_evidence(path) for path in sorted(folder.glob("*.json"))]
+        found = [self.evidence_at(path) for path in sorted(folder.glob("*.json"))]
         return tuple(sorted(found, key=_age))
 
     def evidence_at(self, statement: Path) -> Evidence:
-        """The evidence whose statement is at `statement`. Raises `IntegrityBroken`."""
-        return evidence_files.read_evidence(statement)
+        """The evidence whose statement is at `statement`. Raises `IntegrityBroken`, also where it
+        is about another version than the one in whose folder it stands.
+        """
+        evidence = evidence_files.read_evidence(statement)
+        about = evidence.measurement
+        address = f"{about.name}@v{about.number}"
+        if statement.parent != self.folder / "evidence" / address:
+            raise IntegrityBroken(
+                f"it is evidence about {address}", where=str(statement), hint=_FROM_GIT
+            )
+        return evidence
 
     def evidence_rows(self, evidence: Evidence) -> Iterator[EvidenceRow]:
         """The rows of `evidence`, streamed."""
@@ -222,7 +261,7 @@ class Registry:
     def _in_environment(self, name: str, environment: str, back: int) -> int:
         event = log.before(self.history(environment, name), back)
         if event is not None and event.to_version is not None:
-            return event.to_version.number
+            return self.moved_to(event).number
         if self.pointer(environment, name) is not None:
             raise Refused(f"{environment} has not run {back + 1} distinct versions of {name}")
         known = self.environments()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.release import Event, Version
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.release import Event
 from llmops_cli.flows.ledger.verify import Flaw
 from llmops_cli.stores import log
 from llmops_cli.stores.bundle import Bundle, Bundled
@@ -61,21 +61,10 @@ def _bundled(registry: Registry, chain: Sequence[Event]) -> Bundled:
     """The prompt of `chain`, which holds an event that moved the pointer."""
     moves = [event for event in (log.before(chain, 0), log.before(chain, 1)) if event is not None]
     return Bundled(
-        versions=tuple(_moved_to(registry, event) for event in moves),
+        versions=tuple(registry.moved_to(event) for event in moves),
         events=tuple(chain[moves[0].seq - 1 :]),
         quarantined=tuple(sorted(registry.quarantined(moves[0].prompt))),
     )
-
-
-def _moved_to(registry: Registry, event: Event) -> Version:
-    assert event.to_version is not None
-    version = registry.version(event.prompt, event.to_version.number)
-    if version.digest != event.to_version.digest:
-        raise IntegrityBroken(
-            f"{version.address} is not the version that this event moved to",
-            where=str(registry.event_file(event)),
-        )
-    return version
 
 
 def _same(one: Bundled, other: Bundled) -> bool:

@@ -38,6 +38,7 @@ class EarlierPolicy:
         where = str(self.registry.event_file(event).relative_to(self.registry.folder.parent))
         for message in self._bypassed(event, environment):
             yield Flaw(where=where, message=message)
+        yield from self._left_out(event, where)
         earlier = [self._earlier(each, environment) for each in event.judged_by]
         changes = [
             f"{now.evalset}: {change}"
@@ -47,6 +48,19 @@ class EarlierPolicy:
         if changes:
             told = f"the policy changed since {self.base} too ({'; '.join(changes)})"
             yield self._second_verdict(event, earlier, where, told)
+
+    def _left_out(self, event: Event, where: str) -> Iterator[Flaw]:
+        """The evalsets that gated the prompt then and have no say any more."""
+        decided = {each.evalset for each in event.judged_by}
+        retired = {each for facts in event.judged_by for each in facts.retired}
+        for name in self.rules.evalsets_of(event.prompt):
+            if name not in decided:
+                yield Flaw(
+                    where=where,
+                    message=f"at {self.base}, {name} gated {event.prompt}, and it was not asked. "
+                    "Take it away first, in a change of its own",
+                    doubtful=name in retired,
+                )
 
     def _second_verdict(
         self, event: Event, earlier: list[EvalsetFacts], where: str, told: str

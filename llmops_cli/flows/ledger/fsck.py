@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -148,9 +149,10 @@ class Fsck:
     def _read_versions(self) -> None:
         for name in self._registry.names():
             numbers = self._registry.numbers(name)
-            for missing in sorted(set(range(1, numbers[-1])) - set(numbers)):
-                place = f"{FOLDER}/versions/{name}@v{missing}/version.json"
-                self._flaw(place, f"{name} has a v{numbers[-1]} and no v{missing}")
+            for last, following in pairwise((0, *numbers)):
+                if following > last + 1:
+                    place = f"{FOLDER}/versions/{name}@v{last + 1}/version.json"
+                    self._flaw(place, f"{name} has a v{following} and no v{last + 1}")
             for number in numbers:
                 self._read(partial(self._registry.version, name, number))
 
@@ -173,6 +175,8 @@ class Fsck:
                 chain = self._read(partial(self._registry.history, place, name))
                 for event in chain or ():
                     if self._path(event) in added:
+                        if event.to_version is not None:
+                            self._read(partial(self._registry.moved_to, event))
                         yield event
 
     def _demand_rows(self, event: Event) -> None:

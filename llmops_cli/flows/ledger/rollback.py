@@ -50,12 +50,13 @@ def rollback(registry: Registry, retreat: Retreat) -> RolledBack:
     """
     events = registry.history(retreat.environment, retreat.name)
     current = pointer(events)
-    if current is None or current.to_version is None:
+    if current is None:
         raise Refused(f"{retreat.environment} does not run {retreat.name}")
     if not retreat.reason:
         raise Refused("a rollback is recorded with a reason", hint="-m WHY")
+    assert current.to_version is not None
     left = registry.version(retreat.name, current.to_version.number)
-    now = registry.version(retreat.name, _destination(registry, retreat, events, left.number))
+    now = registry.moved_to(_destination(registry, retreat, events, left.number))
     event = Event(
         seq=len(events) + 1,
         environment=retreat.environment,
@@ -77,22 +78,22 @@ def rollback(registry: Registry, retreat: Retreat) -> RolledBack:
 
 def _destination(
     registry: Registry, retreat: Retreat, events: Sequence[Event], running: int
-) -> int:
-    """The version to go to: one that ran there, and nobody has taken away since."""
-    ran = [event.to_version.number for event in events if event.to_version is not None]
+) -> Event:
+    """What put the version there that is gone back to: it ran, and nobody took it away since."""
+    ran = [(each.to_version.number, each) for each in reversed(events) if each.to_version]
     quarantined = registry.quarantined(retreat.name)
     if retreat.to is not None:
         if retreat.to == running:
             raise Refused(f"{retreat.environment} runs v{running} already")
-        if retreat.to not in ran:
+        if retreat.to not in dict(ran):
             raise Refused(
                 f"{retreat.environment} has never run {retreat.name}@v{retreat.to}",
                 hint="rollback goes back; llmops promote goes on",
             )
-        return retreat.to
-    for number in reversed(ran):
+        return next(event for number, event in ran if number == retreat.to)
+    for number, event in ran:
         if number != running and number not in quarantined:
-            return number
+            return event
     raise Refused(
         f"{retreat.environment} has run no other version of {retreat.name} that is fit to run",
         hint="promote another one: llmops promote NAME@vN --override -m WHY moves at once",

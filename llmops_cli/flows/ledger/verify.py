@@ -7,7 +7,7 @@ at fault; one broken file hides no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -108,8 +108,10 @@ class _Inquiry:
         events = self._read(lambda: self._registry.history(place, self._name)) or ()
         moves = list(self._moves(events))
         known = self._evidence({each.to_version.number for each in events if each.to_version})
+        ran = set[VersionRef | None]()
         for move in moves:
-            self._link(move)
+            ran.add(move.ran)
+            self._link(move, ran)
             if move.event.action == "promote":
                 self._admitted(move)
                 self._cited(move, known)
@@ -154,16 +156,31 @@ class _Inquiry:
                 self._flaws.append(Flaw(where=broken.where or "", message=broken.why))
         return known
 
-    def _link(self, move: _Move) -> None:
-        """Whether the event stands in its place and starts from what ran."""
+    def _link(self, move: _Move, ran: Collection[VersionRef | None]) -> None:
+        """Whether the event starts from what ran, and goes where it says it may.
+
+        `ran`: what ran there at any time before.
+        """
         event = move.event
-        if (event.environment, event.prompt) != (self._environment, self._name):
-            self._flaw(event, f"it belongs to {event.prompt} in {event.environment}")
         if event.action != "quarantine" and event.from_version != move.ran:
             started = f"v{event.from_version.number}" if event.from_version else "nothing"
             self._flaw(event, f"it moves from {started}, which is not what ran then")
+        if event.action == "rollback" and event.to_version not in ran:
+            self._flaw(event, f"it goes back to v{_number(event)}, which never ran there")
+        if event.came_from is not None and not self._ran_before(event):
+            self._flaw(event, "the event of another environment that it cites is not here")
         if event.action == "override":
             self._doubt(event, f"promoted by override: {event.reason}")
+
+    def _ran_before(self, event: Event) -> bool:
+        """Whether the event that `event` cites moved another environment to the same version."""
+        others = [each for each in self._registry.environments() if each != self._environment]
+        chains = (self._read(partial(self._registry.history, each, self._name)) for each in others)
+        return any(
+            (each.digest, each.to_version) == (event.came_from, event.to_version)
+            for chain in chains
+            for each in chain or ()
+        )
 
     def _admitted(self, move: _Move) -> None:
         """Whether a verdict that lets nothing in has let it in."""
