@@ -51,6 +51,8 @@ CI_WIDTH = 100
 """Columns where standard output is no terminal."""
 NARROWEST = 20
 """Columns: with fewer, nothing can be read."""
+WIDEST = 1000
+"""Columns: with more, nothing is gained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,4 +313,6 @@ def _width() -> int | None:
     if sys.stdout.isatty():
         return None
     wanted = os.environ.get("COLUMNS", "")
-    return max(int(wanted), NARROWEST) if wanted.isdecimal() and int(wanted) else CI_WIDTH
+    if not wanted.isdecimal() or not int(wanted[:9]):
+        return CI_WIDTH
+    return min(max(int(wanted[:9]), NARROWEST), WIDEST)

@@ -61,7 +61,10 @@ class Folder:
 
     def read(self, path: str, *, limit: int) -> bytes:
         root = self.root.resolve()
-        full = (root / within(path)).resolve()
+        try:
+            full = (root / within(path)).resolve()
+        except (OSError, RuntimeError):  # which of them depends on the version of Python
+            raise Unreadable(f"{path!r} is a link that leads in a circle") from None
         if not full.is_relative_to(root):
             raise Unreadable(f"{path!r} is a link that leaves the project")
         try:

@@ -14,8 +14,9 @@ def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
     path = environ.get("GITHUB_EVENT_PATH")
     if not path:
         return None
+    file = Path(path)
     try:
-        event = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        event = json.loads(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

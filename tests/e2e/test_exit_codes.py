@@ -360,6 +360,8 @@ def test_head_reads_one_line_and_nothing_complains(project: Project) -> None:
         {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         {"COLUMNS": "1"},
         {"COLUMNS": "10"},
+        {"COLUMNS": "999999999999"},
+        {"GITHUB_EVENT_PATH": "/dev/zero", "GITHUB_EVENT_NAME": "pull_request"},
         {"COLUMNS": "0"},
         {"COLUMNS": "-3"},
         {"COLUMNS": "wide"},

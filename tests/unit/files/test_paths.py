@@ -34,6 +34,12 @@ def test_a_link_that_leaves_the_project_is_refused(tmp_path: Path) -> None:
             Folder(root).read(path, limit=100)
 
 
+def test_a_link_that_leads_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(Unreadable, match="leads in a circle"):
+        Folder(tmp_path).read("link", limit=100)
+
+
 def test_a_link_within_the_project_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "real")
