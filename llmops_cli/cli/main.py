@@ -14,6 +14,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +34,7 @@ from llmops_cli.cli import (
     reading,
 )
 from llmops_cli.core.errors import ExitCode, LlmopsError
+from llmops_cli.core.listening import listen
 
 HELP = """The release gate for LLM prompts.
 
@@ -102,6 +105,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of `llmops *arguments`; everything it says is printed."""
+    listen(_waiting)
     try:
         code = _run(arguments)
     except BrokenPipeError:
@@ -145,6 +149,17 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last stop: a bug is told as one, never as 1
         return _bug(error)
     return int(answer or 0)
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """Shows on standard error what is waited for."""
+    from llmops_cli.cli.output import Output
+
+    with Output().progress() as progress:
+        progress.waiting(what)
+        yield
+        progress.waiting("")
 
 
 def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:

@@ -12,17 +12,20 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import TypeAlias
 
 from llmops_cli.core.digest import digest
+from llmops_cli.core.listening import long_wait
 
 STORE = Path(".llmops") / "store"
 SETTLED = 2.0
 """Seconds after which a file's times tell whether it changed."""
+LARGE = 250_000_000
+"""Bytes that take a moment to read: more than that is said."""
 
 Seen: TypeAlias = list[int | str]
 """Size, two times and inode of a file, and the digest of its bytes."""
@@ -43,12 +46,12 @@ class Weights:
         read.
         """
         place = self._root / path
-        if place.is_file():
-            return self._of_file(place)
-        if not place.is_dir():
-            return None
-        files = {each.relative_to(place).as_posix(): self._of_file(each) for each in _files(place)}
-        return digest("llmops/weights/v1", {**files}) if files else None
+        found = [place] if place.is_file() else list(_files(place))
+        unread = sum(self._unread(each) for each in found)
+        if unread <= LARGE:
+            return self._named(place, found)
+        with long_wait(f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"):
+            return self._named(place, found)
 
     def keep(self) -> None:
         """Remembers what was read, where the project has a store."""
@@ -59,18 +62,26 @@ class Weights:
             part.write_text(json.dumps(self._seen), encoding="utf-8")
             part.replace(self._file)
 
+    def _named(self, place: Path, found: Sequence[Path]) -> str | None:
+        if place.is_file():
+            return self._of_file(place)
+        files = {each.relative_to(place).as_posix(): self._of_file(each) for each in found}
+        return digest("llmops/weights/v1", {**files}) if files else None
+
+    def _unread(self, file: Path) -> int:
+        """Bytes to read before it can be named."""
+        seen, now = self._seen.get(str(file.absolute())), _about(file)
+        return 0 if seen is not None and seen[:-1] == now else int(now[0])
+
     def _of_file(self, file: Path) -> str:
-        about = file.stat()
-        times = (about.st_mtime_ns, about.st_ctime_ns)
-        now: Seen = [about.st_size, *times, about.st_ino]
-        key = str(file.absolute())
+        now, key = _about(file), str(file.absolute())
         seen = self._seen.get(key)
         if seen is not None and seen[:-1] == now:
             return str(seen[-1])
         with file.open("rb") as opened:
             named = f"sha256:{file_digest(opened, 'sha256').hexdigest()}"
         self._seen.pop(key, None)
-        if time.time() - max(times) / 1e9 > SETTLED:
+        if time.time() - max(now[1], now[2]) / 1e9 > SETTLED:
             self._seen[key] = [*now, named]
         return named
 
@@ -80,6 +91,12 @@ class Weights:
             if isinstance(held, dict):
                 return {key: seen for key, seen in held.items() if isinstance(seen, list) and seen}
         return {}
+
+
+def _about(file: Path) -> list[int]:
+    """Size, two times and inode."""
+    about = file.stat()
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.cli.main import run
 from llmops_cli.files.weights import Weights
 
 
@@ -56,6 +57,21 @@ def test_bytes_are_read_once_and_again_when_they_may_have_changed(
     weights.write_bytes(b"WEIGHTS")
     os.utime(weights, ns=times)  # as a copying program would leave it
     assert Weights(root).digest("models/tiny") != named
+
+
+def test_weights_that_take_long_to_read_are_told_once_and_on_standard_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("SETTLED", -1.0), ("LARGE", 5)):
+        monkeypatch.setattr(f"llmops_cli.files.weights.{name}", value)
+    model = "models: {m: {provider: vllm, model: models/tiny, base_url: 'http://127.0.0.1:9'}}\n"
+    (root / "llmops.yaml").write_text(model, encoding="utf-8")
+    assert run(["-C", str(root), "models"]) == 0
+    told = "reading the weights at models/tiny to name them, 0.0 GB"
+    out, err = capfd.readouterr()
+    assert (err.splitlines(), told in out) == ([told], False)
+    assert run(["-C", str(root), "models"]) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_a_file_that_was_written_a_moment_ago_is_not_believed_next_time(root: Path) -> None:
