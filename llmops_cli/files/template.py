@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from jinja2 import Undefined, nodes
 
 from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.catalogue import Catalogue, ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.prompt import Message, Prompt, Target
@@ -134,6 +134,13 @@ class Documents:
             problem = Problem(where=self._where, message=f"{what}: {error.message}", hint=hint)
             raise InvalidFiles([problem]) from error
         return document
+
+
+def documents_of(target: Target, catalogue: Catalogue) -> Documents | None:
+    """What `target` is handed for a case, where it is an application."""
+    if not catalogue.providers[target.model.provider].application:
+        return None
+    return Documents(target, target.model.options.get("request"))
 
 
 _WHOLE = {

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.files.paths import Source, Unreadable
+from llmops_cli.files.project import Project, has_project_file, load_project
 from llmops_cli.registry import load
 
 
@@ -107,3 +108,18 @@ def _unusable(name: str, problems: str, path: str) -> Refused:
         hint=f"mend it there first, in a change of its own; or --base the last commit at which it "
         f"was valid: git log {name} -- {path}",
     )
+
+
+def rules_at(base: str, project: Project) -> Project:
+    """The project at a git revision; before it began, its policy is the default and trusts none."""
+    source = at_revision(project.root, base)
+    if has_project_file(project.root, source):
+        with reading(base):
+            return load_project(project.root, project.catalogue, source=source)
+    environments = tuple(replace(each, gate={}) for each in project.environments)
+    bare = replace(project, environments=environments, gate={}, prompts={}, evalsets={}, trust=())
+    try:
+        before = load_project(project.root, project.catalogue, source=source)
+    except InvalidFiles:  # prompts of another kind, which nobody had called a project yet
+        return bare
+    return replace(before, environments=environments, gate={}, trust=())

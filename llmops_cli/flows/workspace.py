@@ -17,7 +17,7 @@ from typing import NamedTuple
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalogue import Catalogue, ProviderKind
 from llmops_cli.core.digest import Json, digest, short
-from llmops_cli.core.errors import InvalidFiles, UnknownName
+from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.ports import Provider, Records, World, untold
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
@@ -25,11 +25,11 @@ from llmops_cli.core.release import SUBJECT
 from llmops_cli.core.shelf import Shelf
 from llmops_cli.files.models import local_identity
 from llmops_cli.files.paths import MAX_FILE, Unreadable
-from llmops_cli.files.project import Project, find_root, has_project_file, load_project
+from llmops_cli.files.project import Project, find_root, load_project
 from llmops_cli.files.surroundings import Check
-from llmops_cli.files.template import Documents
+from llmops_cli.files.template import Documents, documents_of
 from llmops_cli.files.weights import Weights
-from llmops_cli.flows.revision import at_revision, open_git, reading
+from llmops_cli.flows.revision import open_git, reading, rules_at
 from llmops_cli.flows.run.recorded import as_called
 from llmops_cli.flows.run.scoring import Scorers
 from llmops_cli.registry import (
@@ -154,11 +154,7 @@ class Workspace:
     def check_ready(self, models: Iterable[Model]) -> None:
         """Raises `Refused` where one of `models` cannot be asked for want of a program."""
         for model in models:
-            self.starts(model)
-
-    def starts(self, model: Model) -> str | None:
-        """What asking `model` starts here, in words; None: nothing. Raises as `check_ready`."""
-        return check_ready(self.provider(model), model, self.world)
+            check_ready(self.provider(model), model, self.world)
 
     def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
         """What those of `models` start that trust is needed for."""
@@ -360,13 +356,6 @@ def _is_partial(run: RunFile) -> bool:
     return any(each.partial is not None for each in run.manifest.evalsets)
 
 
-def documents_of(target: Target, catalogue: Catalogue) -> Documents | None:
-    """What `target` is handed for a case, where it is an application."""
-    if not catalogue.providers[target.model.provider].application:
-        return None
-    return Documents(target, target.model.options.get("request"))
-
-
 def open_project(start: Path) -> Project:
     """The project around `start`, for looking at it: raises `InvalidFiles` for all problems."""
     root = find_root(start)
@@ -385,7 +374,7 @@ def open_workspace(
     known = catalogue()
     environ = os.environ if environ is None else environ
     project = load_project(root, known, check=options_check(root, environ))
-    rules = project if base is None else _rules_at(base, project)
+    rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
         results = stack.enter_context(open_results(root / STORE))
         yield Workspace(
@@ -401,21 +390,6 @@ def open_workspace(
             stack=stack,
             shelf=stack.enter_context(Shelf()),
         )
-
-
-def _rules_at(base: str, project: Project) -> Project:
-    """The project at a git revision; before it began, its policy is the default and trusts none."""
-    source = at_revision(project.root, base)
-    if has_project_file(project.root, source):
-        with reading(base):
-            return load_project(project.root, project.catalogue, source=source)
-    environments = tuple(replace(each, gate={}) for each in project.environments)
-    bare = replace(project, environments=environments, gate={}, prompts={}, evalsets={}, trust=())
-    try:
-        before = load_project(project.root, project.catalogue, source=source)
-    except InvalidFiles:  # prompts of another kind, which nobody had called a project yet
-        return bare
-    return replace(before, environments=environments, gate={}, trust=())
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:

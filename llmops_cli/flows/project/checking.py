@@ -12,8 +12,8 @@ from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.policy import Anchor, Floor, NoWorse
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import PROJECT_FILE, Project, check_project, find_root
-from llmops_cli.files.template import Templates
-from llmops_cli.flows.workspace import documents_of, options_check
+from llmops_cli.files.template import Templates, documents_of
+from llmops_cli.flows.workspace import options_check
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.sizing import what_it_can_show
 from llmops_cli.registry import catalogue, load

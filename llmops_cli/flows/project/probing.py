@@ -25,6 +25,7 @@ from llmops_cli.flows.project.rendering import chosen
 from llmops_cli.flows.run.live import to_its_end
 from llmops_cli.flows.run.vetting import vet_commands, vet_job
 from llmops_cli.flows.workspace import Workspace
+from llmops_cli.registry import check_ready
 
 AT_ONCE = 8
 """Models that are asked at the same time."""
@@ -73,6 +74,9 @@ def probe_models(
     spent: list[Engine] = []
     embedders = embedding_models(workspace.project)
 
+    def starts(model: Model) -> str | None:
+        return check_ready(workspace.provider(model), model, workspace.world)
+
     async def main() -> None:
         engine = Engine(
             providers=workspace.open_provider, redact=workspace.redact, cells=workspace.cells
@@ -86,7 +90,7 @@ def probe_models(
                 model,
                 kind,
                 embeds=named or model.name in embedders,
-                starts=None if start else workspace.starts,
+                starts=None if start else starts,
             )
             found[model.name] = await asking.everything()
             progress(len(found), len(models), 0)
