@@ -159,21 +159,27 @@ class Engine:
                 "or cap calls or tokens instead",
             )
         try:
-            provider = await self._keepers.start(self._keep, model)
+            provider, scope = await self._keepers.start(self._keep, model)
         except Refused as refusal:
             return refusal
+        scope.shield = True
         place = digest_bytes(repr(_place(model)).encode())
         lane = Lane(model, provider, tariff=price, shared=self._shared, place=place)
         if self._why is not None:
             lane.stop(self._why)
         return lane
 
-    async def _keep(self, model: Model, *, task_status: TaskStatus[Provider]) -> None:
-        """Hold `model`'s provider open; closing is not cut short by a cancelled run."""
+    async def _keep(
+        self, model: Model, *, task_status: TaskStatus[tuple[Provider, anyio.CancelScope]]
+    ) -> None:
+        """Hold `model`'s provider open; closing is not cut short by a cancelled run.
+
+        Whoever opens it shields it, and not before it is theirs: a call that is cancelled while
+        it opens a provider waits for the end of this task.
+        """
         with anyio.CancelScope() as scope:
             async with self._providers(model) as provider:
-                scope.shield = True
-                task_status.started(provider)
+                task_status.started((provider, scope))
                 await self._closing.wait()
                 scope.deadline = anyio.current_time() + CLOSING
 

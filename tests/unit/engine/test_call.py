@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -425,6 +426,27 @@ def test_a_cancelled_run_closes_its_providers() -> None:
 
     in_virtual_time(main)
     assert (provider.opened, provider.closed) == (1, 1)
+
+
+def test_a_run_that_is_cancelled_while_a_provider_opens_ends() -> None:
+    provider = Scripted()
+
+    async def main() -> float:
+        @asynccontextmanager
+        async def opens(of: Model) -> AsyncIterator[Scripted]:
+            async with provider.opener()(of):
+                scope.cancel()  # Ctrl-C, before the call that opens it has heard that it is open
+                yield provider
+
+        with anyio.CancelScope() as scope:
+            async with Engine(providers=opens) as engine:
+                asyncio.get_running_loop().call_later(60, engine._closing.set)  # else it hung
+                async with anyio.create_task_group() as group:
+                    group.start_soon(engine.ask, model(), request())
+        return anyio.current_time()
+
+    assert in_virtual_time(main) < 60
+    assert (provider.opened, provider.sent) == (1, [])
 
 
 # Providers and what they give ----------------------------------------------------------------
