@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import cast
 
 import jmespath
-from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from llmops_cli.core.digest import Json
@@ -23,6 +22,9 @@ from llmops_cli.workers.group import Trouble
 
 PARTS = ("text", *BESIDE)
 """What an answer may say."""
+
+UNANSWERABLE = (ArithmeticError, RecursionError, TypeError, ValueError)
+"""What JMESPath raises over an answer: its own errors, and those of Python that it lets through."""
 
 _KINDS: Mapping[str, FailureKind] = {
     "large": FailureKind.TOO_LARGE,
@@ -58,7 +60,7 @@ class Reading:
         path = self._paths[part]
         try:
             return cast("Json", path.search(answer))
-        except JMESPathError as error:
+        except UNANSWERABLE as error:
             raise Malformed(f"`response.{part}`: {error}") from error
 
     def _parts(self, answer: Mapping[str, Json]) -> dict[str, Json]:

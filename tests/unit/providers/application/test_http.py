@@ -10,6 +10,7 @@ import anyio
 import pytest
 from aiohttp import DefaultResolver
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits
@@ -74,6 +75,23 @@ def test_an_answer_without_a_text_where_one_was_promised_is_a_failure() -> None:
     failure = failed(ask(answered(out=None), retries=0, response={"text": "out.text"})[0])
     assert failure.kind is FailureKind.BAD_ANSWER
     assert "there is no text at `out.text`, but nothing" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("path", "out"),
+    [
+        ("max_by(out, &x).x", [{"x": 1}, {"x": "a"}]),
+        ("out[?x > `1`]", [{"x": 1}, {"x": "a"}]),
+        ("avg(out)", [10**400, 0.5]),
+        ("floor(out)", float("1e999")),
+        ("out[::0]", [1]),
+    ],
+)
+def test_a_path_that_cannot_be_reckoned_over_an_answer_is_a_failure(path: str, out: Json) -> None:
+    raw = json.dumps({"out": out}).replace("Infinity", "1e999").encode()
+    failure = failed(ask(faulty.raw_body(raw), retries=0, response={"text": path})[0])
+    assert failure.kind is FailureKind.BAD_ANSWER
+    assert failure.message.startswith("the answer is not a whole one: `response.text`: ")
 
 
 def test_headers_come_from_the_environment_and_are_never_told() -> None:
