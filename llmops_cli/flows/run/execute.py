@@ -11,8 +11,11 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+import anyio
+
 from llmops_cli.core.ports import DrawKey, Progress
-from llmops_cli.core.result import Completion, Failure
+from llmops_cli.core.prompt import Request
+from llmops_cli.core.result import Completion, Failure, Outcome
 from llmops_cli.engine.pool import run
 from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.asking import Asks
@@ -23,8 +26,8 @@ from llmops_cli.flows.run.preferences import Met, unset
 from llmops_cli.flows.run.work import Work
 
 AHEAD = 2
-"""Workers for each call that may be in flight: one is on the wire while another writes its answer,
-scores it and has the next request ready."""
+"""Workers for each call that may be in flight: while one waits for its answer, another scores the
+last one and has the next request ready."""
 
 
 class Job(NamedTuple):
@@ -47,19 +50,20 @@ async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: 
     """Draws and scores what is missing in `works`."""
     planned = sum(work.todo for work in works)
     failed: dict[DrawKey, Failure] = {}
-    keeping = Keeping()
+    models = {model.name: model for work in works for model in work.models}
+    in_flight = sum(model.limits.max_concurrency for model in models.values())
+    calling = Calling(engine, in_flight)
     done = 0
 
     async def carry_out(job: Job) -> None:
         nonlocal done
-        failure = await _carry_out(job, engine, keeping, desk)
+        failure = await _carry_out(job, calling, desk)
         if failure is not None:
             failed[job.arm.key(job.at)] = failure
         done += 1
         progress(done, planned, len(failed))
 
-    models = {model.name: model for work in works for model in work.models}
-    workers = AHEAD * sum(model.limits.max_concurrency for model in models.values())
+    workers = AHEAD * in_flight
     to_do = chain(_draws(works), _held(works, lambda arm: arm.rescore))
     await run(to_do, carry_out, workers=workers)
     planned += sum(len(arm.shared) for work in works for arm in work.arms)
@@ -70,6 +74,23 @@ async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: 
             arm.failures.update(
                 (at, failed[arm.key(at)]) for at in arm.shared if arm.key(at) in failed
             )
+
+
+class Calling:
+    """Calls and the writing of their answers: at most `at_once` that a killed run would repeat."""
+
+    def __init__(self, engine: Asks, at_once: int) -> None:
+        self._engine = engine
+        self._keeping = Keeping()
+        self._at_risk = anyio.Semaphore(max(1, at_once), fast_acquire=True)
+
+    async def answered(self, arm: Arm, at: DrawAt, request: Request) -> Outcome:
+        """The outcome of one draw; a completion is in the store."""
+        async with self._at_risk:
+            outcome = await self._engine.ask(arm.target.model, request)
+            if isinstance(outcome, Completion):
+                await self._keeping.keep(arm.results, arm.key(at), outcome)
+            return outcome
 
 
 def _draws(works: Iterable[Work]) -> Iterator[Job]:
@@ -105,15 +126,14 @@ async def _set_side_by_side(pair: Pair, *, desk: Desk) -> None:
     await score_pair(work.arms[0], met, case, scorers=work.scorers, desk=desk)
 
 
-async def _carry_out(job: Job, engine: Asks, keeping: Keeping, desk: Desk) -> Failure | None:
+async def _carry_out(job: Job, calling: Calling, desk: Desk) -> Failure | None:
     work, arm, at, held = job
     case = work.cases[at.case]
     if held is None:
-        outcome = await engine.ask(arm.target.model, arm.request(case))
+        outcome = await calling.answered(arm, at, arm.request(case))
         if isinstance(outcome, Failure):
             arm.failures[at] = outcome
             return outcome
-        await keeping.keep(arm.results, arm.key(at), outcome)
         arm.failures.pop(at, None)
         arm.called += 1
         if outcome.latency is not None:

@@ -1,8 +1,8 @@
 """Answers on their way to the disk: those that come together are written together.
 
 An answer counts once it is written, and a transaction for each would hold up every answer behind
-it. So the first to come lets the loop go round a few times: what else has arrived joins it, calls
-whose slot fell free are sent, and then one transaction writes them all.
+it. So the first to come lets the loop go round once: what else has arrived meanwhile joins it, and
+one transaction writes them all.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from llmops_cli.core.ports import DrawKey, Results
 from llmops_cli.core.result import Completion
-
-ROUNDS = 3
-"""Turns of the loop: an answer read, its slot taken over, the next request sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,8 +49,7 @@ class Keeping:
         self, results: Results, key: DrawKey, completion: Completion
     ) -> None:
         batch = self._open[results] = _Batch([(key, completion)])
-        for _ in range(ROUNDS):
-            await cancel_shielded_checkpoint()
+        await cancel_shielded_checkpoint()
         del self._open[results]
         try:
             results.put_completions(batch.answers)

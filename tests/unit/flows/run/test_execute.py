@@ -126,3 +126,25 @@ def test_what_is_left_to_do_is_draws_and_scores(store: ResultsStore, scorers: Sc
     store.put_completions([(arm.key(DrawAt(0, 0)), Completion(text="one", at=NEW))])
     plan_arm(arm, CASES, scorers=scorers, asked=set())
     assert Work(cases=CASES, scorers=scorers, arms=[arm]).todo == 3
+
+
+def test_a_kill_would_repeat_no_more_calls_than_may_be_in_flight(
+    store: ResultsStore, scorers: Scorers
+) -> None:
+    arm = an_arm(store, repeats=40)
+    at_once = arm.target.model.limits.max_concurrency
+    draws = [arm.key(at) for at in (DrawAt(case, n) for case in range(3) for n in range(40))]
+    at_risk = []
+
+    class Slow(Answering):
+        async def ask(self, model: Model, request: Request) -> Outcome:
+            outcome = await super().ask(model, request)
+            at_risk.append(len(self.asked) - len(store.completions(draws)))
+            await asyncio.sleep(0.001)
+            return outcome
+
+    plan_arm(arm, CASES, scorers=scorers, asked=set())
+    work, desk = Work(cases=CASES, scorers=scorers, arms=[arm]), Desk(code={"exact": exact})
+    asyncio.run(execute([work], Slow(right), desk=desk, progress=lambda *_: None))
+    assert len(store.completions(draws)) == len(draws)
+    assert max(at_risk) == at_once
