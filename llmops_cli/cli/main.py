@@ -142,6 +142,9 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
+            message = "the folder that this was started in is not there any more"
+            return _say(message, hint="cd to one that is, or name it: -C", code=ExitCode.REFUSED)
         if error.errno not in DISK:
             return _bug(error)
         where = f" ({error.filename})" if error.filename else ""

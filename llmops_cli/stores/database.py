@@ -97,7 +97,8 @@ def opened(
 
 def is_damaged(error: Exception) -> bool:
     """Whether `error` says that the file's content is broken, not that the disk refused."""
-    return isinstance(error, Foreign) or _code(error) in _DAMAGE
+    lacking = str(error).startswith(("no such table", "no such column"))
+    return isinstance(error, Foreign) or lacking or _code(error) in _DAMAGE
 
 
 def move_aside(path: Path, *, only_inode: int | None) -> Path | None:

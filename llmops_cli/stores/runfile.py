@@ -42,6 +42,9 @@ from llmops_cli.stores.records import (
     to_bytes,
 )
 
+LONGEST = 128 << 20
+"""Bytes of a line: an answer of 16 MB, each of whose characters is escaped, has room in it."""
+
 
 def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redact: Redact) -> None:
     """Write a run, in any order of `entries`, wholly or not at all; needs little memory.
@@ -297,7 +300,9 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     count, ended = 0, False
     try:
         with _opened(path) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
+                if len(line) > LONGEST:
+                    raise _broken(path, number, f"a line of more than {LONGEST >> 20} MB")
                 kind, value = _parsed(path, number, line)
                 if ended or (kind == "end" and value != {"lines": count}):
                     raise _broken(path, number, "lines are missing or too many")

@@ -52,6 +52,15 @@ def clock(tmp_path: Path, jumps: list[int]) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(site), *known])}
 
 
+def test_an_age_that_no_calendar_reaches_back_to_is_no_bug(tmp_path: Path) -> None:
+    with FaultServer(then=answer()) as server:
+        project = a_project(tmp_path, server.url, cases=3)
+        project.evalset(gate={"baseline_max_age": 10**12})
+        project.promote_first()
+        ran = project.eval()
+    assert (ran.code, ran.decision, ran.report["calls"]) == (0, "PASS", 0), ran.text
+
+
 @pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())
 def test_a_clock_that_jumps_changes_no_verdict_wait_deadline_or_rate(
     tmp_path: Path, jumps: list[int]

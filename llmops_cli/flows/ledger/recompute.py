@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from llmops_cli.core.policy import Anchor
 from llmops_cli.core.release import (
@@ -30,6 +30,8 @@ from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import Exam, decide
 from llmops_cli.stores.registry import Registry
+
+SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,7 @@ def _incomparable(
         return f"another model answered as {ours.model} then"
     limit = min((each.policy.baseline_max_age for each in asked), default=0)
     if not theirs.deterministic and _too_old(ours, theirs, limit):
-        return f"its baseline draws are more than {limit} days older"
+        return f"its baseline draws are not known to be of the same {limit} days"
     for each in asked:
         measured = {found.evalset: found for found in other.measurement.evalsets}
         if each.evalset not in measured:
@@ -205,10 +207,14 @@ def _answered_by_others(ours: ArmFacts, theirs: ArmFacts) -> bool:
 
 
 def _too_old(ours: ArmFacts, theirs: ArmFacts, days: int) -> bool:
+    """Also where a clock was wrong: a draw from the future is not a young one for ever."""
     if theirs.oldest is None or ours.newest is None:
         return True
-    age = datetime.fromisoformat(ours.newest) - datetime.fromisoformat(theirs.oldest)
-    return age > timedelta(days=days)
+    try:
+        apart = datetime.fromisoformat(ours.newest) - datetime.fromisoformat(theirs.oldest)
+    except (TypeError, ValueError):  # no time, or one without a zone
+        return True
+    return abs(apart).total_seconds() > days * SECONDS_A_DAY
 
 
 def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:

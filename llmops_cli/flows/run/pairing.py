@@ -43,6 +43,8 @@ from llmops_cli.gate.critical import JUDGED_DRAWS
 
 BASELINE_REPEATS = 3
 CONFIRMATIONS = JUDGED_DRAWS - 1
+CENTURIES = 100_000
+"""Days: older than any draw, and within the calendar."""
 OFFLINE = Failure(
     kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is held"
 )
@@ -284,7 +286,7 @@ def _others(
         if depth.fresh and arm.undrawable is None:
             arm.not_before, arm.fresh = depth.start, True
         elif not workspace.provider(contender.target.model).deterministic:
-            oldest = depth.now - timedelta(days=this.policy.baseline_max_age)
+            oldest = depth.now - timedelta(days=min(this.policy.baseline_max_age, CENTURIES))
             arm.not_before = oldest.isoformat()
             if arm.undrawable is not None:
                 days = this.policy.baseline_max_age

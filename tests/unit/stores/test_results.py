@@ -199,6 +199,24 @@ def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content
     assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "harm", ["DROP TABLE scores", "ALTER TABLE completions RENAME COLUMN value TO valve"]
+)
+def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_told(
+    tmp_path: Path, harm: str
+) -> None:
+    with open_results(tmp_path) as store:
+        store.put_completions([(draw_key("q"), answer())])
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute(harm)
+    database.close()
+    with open_results(tmp_path) as store:
+        store.scores([score_key("q")])
+        store.put_completions([(draw_key("q"), answer())])
+        assert "moved to results.sqlite3.damaged-1" in store.notes[0]
+        assert store.completions([draw_key("q")])
+
+
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).touch()
     with open_results(tmp_path) as store:

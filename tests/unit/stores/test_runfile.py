@@ -208,6 +208,15 @@ def test_every_cut_of_a_packed_run_is_noticed(tmp_path: Path) -> None:
             list(open_run(path).entries())
 
 
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(130):
+            file.write(b" " * (1 << 20))
+    with pytest.raises(Refused, match="a line of more than 128 MB"):
+        open_run(path)
+
+
 def test_a_run_of_another_llmops_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl.gz"
     write_run(path, replace(manifest(), format="llmops/run/v9"), [], redact=plain)

@@ -192,7 +192,10 @@ def test_decided_again_it_may_fail(tmp_path: Path, running: Version) -> None:
     [
         (rows(V3, V1, edited="other facts"), NOON, "60 cases of support were not measured alike"),
         ([*rows(V3, V1)[:59], replace(rows(V3, V1)[59], case="new")], NOON, "1 case of support"),
-        (rows(V3, V1), "2026-08-01T12:00:00+00:00", "more than 30 days older"),
+        (rows(V3, V1), "2026-08-01T12:00:00+00:00", "not known to be of the same 30 days"),
+        (rows(V3, V1), "2016-08-01T12:00:00+00:00", "not known to be of the same 30 days"),
+        (rows(V3, V1), "2026-06-01T12:00:00", "not known to be of the same 30 days"),
+        (rows(V3, V1), "noon", "not known to be of the same 30 days"),
     ],
 )
 def test_scores_that_cannot_be_compared_are_measured_anew(
