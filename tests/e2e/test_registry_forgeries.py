@@ -130,7 +130,7 @@ def test_another_version_under_the_number_that_runs_is_neither_served_nor_compar
     record["digest"] = version_from({k: record[k] for k in record if k != "digest"}).digest
     (versions / "support@v2/version.json").write_text(json.dumps(record))
     told = "support@v2 is not the version that this event moved to"
-    for command in (["fsck"], ["eval"], ["promote", "support@v4"], ["verify"]):
+    for command in (["fsck"], ["status"], ["eval"], ["promote", "support@v4"], ["verify"]):
         assert told in refused(shop, *command)
     with pytest.raises(IntegrityBroken, match=told):
         load_prompt("support@production", source=shop.root)

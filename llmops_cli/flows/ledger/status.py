@@ -83,7 +83,7 @@ def _status(
             replace(standing, judges=_judges(registry, event, judges))
             for each in environments
             for event in [registry.pointer(each, name)]
-            for standing in [_standing(each, event, quarantined)]
+            for standing in [_standing(registry, each, event, quarantined)]
         ),
     )
 
@@ -105,19 +105,22 @@ def _judges(
     return tuple(known for facts in asked for known in judges.of_facts(facts))
 
 
-def _standing(environment: str, event: Event | None, quarantined: frozenset[int]) -> Standing:
-    if event is None or event.to_version is None:
+def _standing(
+    registry: Registry, environment: str, event: Event | None, quarantined: frozenset[int]
+) -> Standing:
+    if event is None:
         return Standing(environment=environment, version=None)
+    version = registry.moved_to(event)
     remarks = {
         "override": event.action == "override",
         "rolled back": event.action == "rollback",
         "inconclusive, accepted": event.accept_inconclusive,
         "first promotion": event.initial,
-        "quarantined": event.to_version.number in quarantined,
+        "quarantined": version.number in quarantined,
     }
     return Standing(
         environment=environment,
-        version=event.to_version.number,
+        version=version.number,
         since=event.at,
         by=event.actor,
         decision=event.decision,
