@@ -23,6 +23,7 @@ from llmops_cli.core.prompt import Model, Prompt, Target
 from llmops_cli.files import evalsets as evalset_files
 from llmops_cli.files import models as model_files
 from llmops_cli.files import prompts as prompt_files
+from llmops_cli.files import rows
 from llmops_cli.files.evalsets import EvalsetReader, Header
 from llmops_cli.files.explain import validated
 from llmops_cli.files.gates import read_gate
@@ -332,22 +333,29 @@ class _Loading:
         return found
 
     def _headers(self, reader: EvalsetReader) -> Iterable[Header | None]:
-        """Headers of the files in `evalsets/`; a file that is a list holds another one's cases."""
+        """Headers of the files in `evalsets/`; a list or a table holds another one's cases."""
         tables: list[str] = []
         named: set[str | None] = set()
+        broken = False
         for path in self._source.files(evalset_files.FOLDER):
             if not path.endswith(evalset_files.ENDINGS):
+                if path.endswith(rows.ENDINGS):
+                    tables.append(path)
                 continue
             document = self._document(path)
             if document is None:
+                broken = True
                 continue
             if isinstance(document.data, list):
                 tables.append(path)
                 continue
             header = reader.header(document)
-            if header is not None:
+            if header is None:
+                broken = True
+            else:
                 named.add(header.table)
             yield header
         for path in tables:
-            if path not in named:
-                self._problems.add(Location(path=path), "a list of cases that no evalset names")
+            if path not in named and not broken:  # else a broken one may name it
+                hint = f"an evalset names it: `cases: {path.rpartition('/')[2]}`"
+                self._problems.add(Location(path=path), "cases that no evalset names", hint)

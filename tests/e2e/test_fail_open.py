@@ -250,6 +250,7 @@ def test_a_typing_mistake_in_a_csv_column_is_refused_with_line_and_nearest_name(
     tmp_path: Path, server: Server
 ) -> None:
     project = a_project(tmp_path, server.url)
+    (project.root / "evalsets/support.jsonl").unlink()
     project.write("evalsets/support.csv", "id,question,expectd\nc1,say 1,say 1\n")
     project.evalset(cases="support.csv")
     ran = project.run("eval")

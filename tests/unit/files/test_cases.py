@@ -27,6 +27,7 @@ messages:
 @pytest.fixture
 def rich(project: Written) -> Written:
     project.write("prompts/support.prompt.yml", PROMPT)
+    project.remove("evalsets/support.jsonl")
     return project
 
 
@@ -156,13 +157,13 @@ def test_a_csv_table(rich: Written) -> None:
     assert str(second.where) == "evalsets/c.csv:3"
 
 
-def test_an_input_that_is_named_like_a_field_stands_under_inputs(project: Written) -> None:
-    project.write(
+def test_an_input_that_is_named_like_a_field_stands_under_inputs(rich: Written) -> None:
+    rich.write(
         "prompts/support.prompt.yml",
         "model: embedded\ninputs: {expected: {}}\n"
         'messages: [{role: user, content: "{{ expected }}"}]\n',
     )
-    (case,) = cases(project, "c.csv", "inputs.expected,expected\nasked,answered\n")
+    (case,) = cases(rich, "c.csv", "inputs.expected,expected\nasked,answered\n")
     assert (case.inputs, case.expected) == ({"expected": "asked"}, "answered")
 
 
@@ -288,6 +289,7 @@ def test_cases_of_several_prompts_fit_each_of_them(rich: Written) -> None:
 
 def test_an_expectation_and_its_place_do_not_change_the_facts_of_another(rich: Written) -> None:
     one = cases(rich, "c.jsonl", '{"id": "a", "inputs": {"question": "x"}, "tags": ["t"]}')[0]
+    rich.remove("evalsets/c.jsonl")
     two = cases(rich, "d.jsonl", '\n{"id": "b", "inputs": {"question": "x"}, "critical": true}')[0]
     assert one.facts == two.facts
 

@@ -194,6 +194,7 @@ def test_a_file_of_cases_that_is_not_there_is_an_error(project: Written) -> None
 
 
 def test_a_case_that_asserts_nothing_is_an_error(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
     project.write(
         "evalsets/support.yaml",
         "cases:\n"
@@ -284,6 +285,7 @@ def test_a_wrong_rule_is_named_at_its_line(project: Written, rule: str, said: st
 
 
 def test_cases_can_stand_in_a_yaml_file_of_their_own(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
     project.write("evalsets/support.yaml", "cases: support.cases.yaml\nscorers: [exact]\n")
     project.write("evalsets/support.cases.yaml", "- {id: a, inputs: {question: x}, expected: no}\n")
     (case,) = project.evalset().cases
@@ -291,9 +293,17 @@ def test_cases_can_stand_in_a_yaml_file_of_their_own(project: Written) -> None:
     assert str(case.where) == "evalsets/support.cases.yaml:1"
 
 
-def test_a_list_of_cases_that_no_evalset_names_is_not_left_out_silently(project: Written) -> None:
-    project.write("evalsets/forgotten.yaml", "- {id: a}\n")
-    assert project.problems() == ["evalsets/forgotten.yaml: a list of cases that no evalset names"]
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a/new.yaml", "- {id: a}\n"), ("new.jsonl", '{"id": "a"}\n'), ("new.csv", "id\na\n")],
+)
+def test_cases_that_no_evalset_names_are_not_left_out_silently(
+    project: Written, name: str, text: str
+) -> None:
+    project.write(f"evalsets/{name}", text)
+    (problem,) = project.problems()
+    assert problem.startswith(f"evalsets/{name}: cases that no evalset names (an evalset names it")
+    assert problem.endswith(f"`cases: {name.rpartition('/')[2]}`)")
 
 
 def test_unchanged_text_is_an_unchanged_evalset(project: Written) -> None:
