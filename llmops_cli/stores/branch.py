@@ -47,7 +47,26 @@ class Branch:
         decides = self._do("status", "--porcelain", "--untracked-files=all", "--", *_DECIDES)
         changed = [line for line in tracked.splitlines() if not line.startswith("A")]
         paths = {line[3:] for line in (*changed, *decides.splitlines())}
-        return tuple(sorted(path for path in paths if REGISTRY not in Path(path).parts))
+        mine = {path for path in paths if REGISTRY not in Path(path).parts}
+        return tuple(sorted(mine | self._out_of_sight()))
+
+    def _out_of_sight(self) -> set[str]:
+        """Deciding files that `git status` passes over: ignored ones, and changes to those that
+        it was told to take as unchanged.
+        """
+        ignored = self._list("--others", "--ignored", "--exclude-standard")
+        found = {path for path in ignored if not any(map(_is_litter, Path(path).parts))}
+        marked = (line for line in self._list("-v") if line[0].islower() or line[0] == "S")
+        for path in (line[2:] for line in marked):
+            if (self.root / path).is_file():
+                _, held, _ = self._try("rev-parse", f":./{path}")
+                if self._do("hash-object", "--", path) != held:
+                    found.add(path)
+        return found
+
+    def _list(self, *how: str) -> list[str]:
+        listed = self._do("ls-files", "-z", *how, "--", *_DECIDES)
+        return [each for each in listed.split("\0") if each]
 
     def commit(self, message: str) -> str | None:
         """Commits everything under `.llmops/`; None where that is committed already.
@@ -168,6 +187,11 @@ class Branch:
 
     def _try(self, *arguments: str) -> tuple[int, str, str]:
         return _execute(self.root, *arguments)
+
+
+def _is_litter(name: str) -> bool:
+    """What desktops, editors and Python leave behind: nothing that a project is read from."""
+    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
 
 
 def _is_meant(path: str) -> bool:

@@ -185,6 +185,31 @@ def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path
     assert "at base, hard gated support, and it was not asked" in told
 
 
+@pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
+def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
+    shop: Shop, mark: str
+) -> None:
+    shop.git("update-index", mark, "llmops.yaml")
+    shop.ok("promote", "support@v4", "--commit")  # marked, and as it is committed
+    with (shop.root / "llmops.yaml").open("a") as file:
+        file.write("gate: {rules: [{no_worse: {margin: 0.9}}]}\n")
+    assert shop.git("status", "--short") == ""
+    told = refused(shop, "promote", "support@v3", "--commit")
+    assert "not committed: llmops.yaml" in told
+
+
+def test_an_evalset_that_git_ignores_is_not_committed_and_said_so(shop: Shop) -> None:
+    (shop.root / ".git/info/exclude").write_text("*.local.jsonl\n.DS_Store\n")
+    shop.write("evalsets/.DS_Store", "what a Finder has seen")
+    shop.ok("promote", "support@v4", "--commit")
+    shop.cases("support.local", 30)
+    shop.evalset("support", cases="support.local.jsonl")
+    (shop.root / "evalsets/support.jsonl").unlink()
+    shop.commit("easier")
+    told = refused(shop, "promote", "support@v3", "--commit")
+    assert "not committed: evalsets/support.local.jsonl" in told
+
+
 @pytest.mark.parametrize("ignored", ["log/", "*.jsonl", "*.gz", "*.json"])
 def test_what_a_project_ignores_is_committed_in_the_registry_all_the_same(
     shop: Shop, tmp_path: Path, ignored: str
