@@ -1,4 +1,4 @@
-"""What a reader gets, whole: every renderer on every kind of report, byte for byte."""
+"""What a reader gets, whole: every renderer on every kind of report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree.ElementTree import canonicalize
 
 import pytest
 from rich.console import Console
@@ -74,7 +75,10 @@ def test_a_job_summary_shows_the_whole_report(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*SMALL, "hostile"])
 def test_junit_xml_shows_the_whole_report(name: str) -> None:
-    assert_is_golden(f"{name}.xml", junit_report(REPORTS[name]()))
+    written = junit_report(REPORTS[name]())
+    assert written.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
+    # Which quotes in a text are escaped is Python's business: 3.13 writes fewer.
+    assert_is_golden(f"{name}.xml", canonicalize(written))
 
 
 @pytest.mark.parametrize("name", ["failing", "incomplete", "no_baseline"])
