@@ -6,8 +6,9 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
   written in groups: with the next completion, after 500, before one is read and on closing.
 - Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
-  process), the later answer takes the key and the earlier one stays as a further draw. Only a
-  completion that is known by its digest alone gives way to one with a text.
+  process), the later answer takes the key and the earlier one stays as a further draw; one that is
+  dated a day after it was made is of a clock that ran ahead, and not later. Only a completion that
+  is known by its digest alone gives way to one with a text.
 - Every row carries a checksum over its key and value. A damaged row is a miss: it is set aside
   and told in `notes`, never served. A damaged file is moved beside itself and a new one begun.
 - Several processes may use one store; a store of a newer llmops is refused, an older migrated.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -41,6 +43,9 @@ __all__ = ["FILE_NAME", "ResultsStore", "open_results"]
 
 GROUP = 500
 """Scores that wait at most before they are written."""
+
+FAST_CLOCK = timedelta(days=1)
+"""No two processes take so long between making an answer and writing it."""
 
 _PUT_COMPLETION = """
     INSERT INTO completions (request, purpose, n, origin, whole, value, checksum,
@@ -322,8 +327,15 @@ def _score(value: bytes) -> Score:
     return score_of(from_bytes(value))
 
 
-def _is_later(one: Completion, other: Completion) -> bool:
-    return (one.at or "") > (other.at or "")
+def _is_later(made: Completion, held: Completion) -> bool:
+    """Whether the answer that was just made is later than the one that is held."""
+    if made.at is None or held.at is None or made.at >= held.at:
+        return (made.at or "") > (held.at or "")
+    try:
+        ahead = datetime.fromisoformat(held.at) - datetime.fromisoformat(made.at)
+    except (TypeError, ValueError):  # taken over from somewhere, with no time that is one
+        return True
+    return ahead > FAST_CLOCK
 
 
 def _blob(digest: str) -> bytes:

@@ -75,7 +75,7 @@ def test_a_private_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any)
 def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_draw(
     tmp_path: Path,
 ) -> None:
-    earlier, later = answer("old", "2026-01-01T00:00:00"), answer("new", "2026-11-01T00:00:00")
+    earlier, later = answer("old", "2026-11-01T00:00:00"), answer("new", "2026-11-01T09:00:00")
     with open_results(tmp_path) as store:
         store.put_completions([(draw_key("q"), earlier)])
         store.put_completions([(draw_key("q"), later)])
@@ -83,6 +83,18 @@ def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_dra
         assert store.completions([draw_key("q", n) for n in range(3)]) == {
             draw_key("q", 0): later,
             draw_key("q", 1): earlier,
+        }
+
+
+@pytest.mark.parametrize("at", ["2036-11-01T00:00:00", "tomorrow"])
+def test_an_answer_of_a_clock_that_ran_ahead_is_not_the_later_one(tmp_path: Path, at: str) -> None:
+    ahead, true = answer("old", at), answer("new", "2026-11-01T00:00:00")
+    with open_results(tmp_path) as store:
+        store.put_completions([(draw_key("q"), ahead)])
+        store.put_completions([(draw_key("q"), true)])
+        assert store.completions([draw_key("q", n) for n in range(2)]) == {
+            draw_key("q", 0): true,
+            draw_key("q", 1): ahead,
         }
 
 
