@@ -63,8 +63,8 @@ def evaluate(
     from llmops_cli.cli.forms import cases_at
     from llmops_cli.cli.output import Output
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows.run.contest import Selection
     from llmops_cli.flows.run.evaluate import Wishes
+    from llmops_cli.flows.run.selection import Selection
 
     wishes = Wishes(
         selection=Selection(
@@ -127,8 +127,8 @@ def compare(
     from llmops_cli.cli.forms import cases_at
     from llmops_cli.cli.output import Output
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.flows.run.contest import Between
     from llmops_cli.flows.run.evaluate import Wishes
+    from llmops_cli.flows.run.selection import Between
 
     wishes = Wishes(
         between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
@@ -177,6 +177,7 @@ def measure(
     from llmops_cli.flows.ledger import measure as flow
     from llmops_cli.flows.report.forms import Forms
     from llmops_cli.flows.report.places import places_of
+    from llmops_cli.flows.reuse import reuse_runs
     from llmops_cli.flows.workspace import open_workspace
 
     forms = Forms(out=out, cases_to=cases_at(html, csv, parquet))
@@ -188,7 +189,7 @@ def measure(
         open_workspace(context.obj) as workspace,
         output.progress() as progress,
     ):
-        workspace.reuse_runs(reuse or ())
+        reuse_runs(workspace, reuse or ())
         number = flow.number_of(workspace, name, selector)
         done = flow.measure(
             workspace,

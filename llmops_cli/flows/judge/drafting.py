@@ -18,8 +18,10 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.files.drafts import Unlabelled, draft
 from llmops_cli.flows.judge.chosen import Found, find
 from llmops_cli.flows.run.arm import Arm, chunks
-from llmops_cli.flows.run.contest import Selection, contests
-from llmops_cli.flows.run.pairing import Depth, Pairing, plan
+from llmops_cli.flows.run.contest import contests
+from llmops_cli.flows.run.pairing import Pairing
+from llmops_cli.flows.run.preparing import Depth, plan
+from llmops_cli.flows.run.selection import Selection
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.stores.atomic import write_text
 

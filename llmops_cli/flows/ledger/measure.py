@@ -37,11 +37,13 @@ from llmops_cli.flows.report.forms import Forms
 from llmops_cli.flows.report.reporting import report
 from llmops_cli.flows.run.arm import Arm, chunks
 from llmops_cli.flows.run.conduct import Options, Run, conduct
-from llmops_cli.flows.run.contest import Selection, contests
+from llmops_cli.flows.run.contest import contests
 from llmops_cli.flows.run.facts import evalset_facts
-from llmops_cli.flows.run.pairing import Depth, Pairing, plan, vetted
+from llmops_cli.flows.run.pairing import Pairing
+from llmops_cli.flows.run.preparing import Depth, plan, vetted
 from llmops_cli.flows.run.pricing import plan_of
 from llmops_cli.flows.run.rows import arm_rows, confirmed_rows
+from llmops_cli.flows.run.selection import Selection
 from llmops_cli.flows.workspace import Workspace
 
 

@@ -22,7 +22,8 @@ from llmops_cli.flows.ledger.measure import Measured, Subject, measure, needs, n
 from llmops_cli.flows.ledger.promote import Promotion
 from llmops_cli.flows.ledger.rollback import Retreat, RolledBack, rollback
 from llmops_cli.flows.provenance import actor, now, run_url
-from llmops_cli.flows.run.contest import environment_of
+from llmops_cli.flows.reuse import reuse_runs
+from llmops_cli.flows.run.selection import environment_of
 from llmops_cli.flows.workspace import Workspace, open_project, open_workspace
 from llmops_cli.stores.registry import Registry
 
@@ -73,7 +74,7 @@ def measure_first(
     given: then nothing is called over a network.
     """
     with open_workspace(start, environ=environ) as workspace:
-        workspace.reuse_runs(runs)
+        reuse_runs(workspace, runs)
         subject = _subject(workspace, ask)
         return measure(workspace, subject, progress=progress, budget=Budget(), offline=bool(runs))
 

@@ -19,8 +19,9 @@ from llmops_cli.flows.ledger import status as standings
 from llmops_cli.flows.ledger.gc import Cleared, gc
 from llmops_cli.flows.ledger.measure import number_of
 from llmops_cli.flows.provenance import now, provenance, run_url
-from llmops_cli.flows.run.contest import Round, Selection, contests, environment_of
+from llmops_cli.flows.run.contest import Round, contests
 from llmops_cli.flows.run.facts import evalset_facts
+from llmops_cli.flows.run.selection import Selection, environment_of
 from llmops_cli.flows.workspace import Workspace
 
 PROMPTS = "prompts"

@@ -17,7 +17,7 @@ from llmops_cli.flows.ledger.earlier import EarlierPolicy
 from llmops_cli.flows.ledger.fsck import Fsck, Growth
 from llmops_cli.flows.ledger.verify import Flaw, Verification, verify
 from llmops_cli.flows.revision import AtRevision, open_git
-from llmops_cli.flows.run.contest import environment_of
+from llmops_cli.flows.run.selection import environment_of
 from llmops_cli.flows.workspace import open_project
 from llmops_cli.registry import catalogue
 from llmops_cli.stores.bundle import bundle_of

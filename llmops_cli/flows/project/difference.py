@@ -10,8 +10,9 @@ from llmops_cli.core.difference import Changed, Difference
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Target
 from llmops_cli.core.release import Evidence
+from llmops_cli.flows.contenders import Contender, contender_of
 from llmops_cli.flows.ledger.promote import breaking
-from llmops_cli.flows.workspace import Contender, Workspace
+from llmops_cli.flows.workspace import Workspace
 
 
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
@@ -19,8 +20,8 @@ def difference(workspace: Workspace, before: str, after: str) -> Difference:
     name, _, selector = before.partition("@")
     named = "@" in after or after in workspace.project.prompts
     other, _, their = after.partition("@") if named else (name, "", after)
-    old = workspace.contender(name, selector or "working")
-    new = workspace.contender(other, their or "working")
+    old = contender_of(workspace, name, selector or "working")
+    new = contender_of(workspace, other, their or "working")
     return Difference(
         before=old.name,
         after=new.name,

@@ -11,6 +11,7 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Model, Prompt, Request
 from llmops_cli.files.project import Project
 from llmops_cli.files.template import Templates
+from llmops_cli.flows.contenders import contender_of
 from llmops_cli.flows.workspace import Workspace
 
 
@@ -19,7 +20,7 @@ def rendered_request(
 ) -> Request:
     """What `address` sends for a case of its evalsets, or for `values` given by hand."""
     name, _, selector = address.partition("@")
-    contender = workspace.contender(name, selector or "working")
+    contender = contender_of(workspace, name, selector or "working")
     prompt = contender.target.prompt
     chosen = _by_hand(prompt, values) if values else _case(workspace.project, name, case)
     messages = Templates(prompt).messages(chosen)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from llmops_cli.flows.contenders import Contender
+from llmops_cli.flows.reuse import Evidenced, evidence_alone, evidenced_cases, evidenced_evalsets
 from llmops_cli.flows.run.arm import Arm
 from llmops_cli.flows.run.asked import gone_with_their_evalset
 from llmops_cli.flows.run.contest import Contest, Round
-from llmops_cli.flows.workspace import Contender, Evidenced, Workspace
+from llmops_cli.flows.workspace import Workspace
 
 
 def watched(
@@ -26,7 +28,7 @@ def watched(
     assert running.version is not None
     arm.evidence_only, arm.pools = True, False
     arm.not_before, arm.fresh = None, False
-    arm.results = workspace.evidence_alone(running.target.prompt.name, running.version)
+    arm.results = evidence_alone(workspace, running.target.prompt.name, running.version)
     if not arm.requests:
         arm.address(this.cases)
     arm.records = None  # what was recorded since is not what was measured
@@ -45,7 +47,7 @@ def recalled(workspace: Workspace, arm: Arm, contender: Contender, this: Round) 
     if arm.records is None or contender.version is None:
         return
     name = contender.target.prompt.name
-    before = workspace.evidenced_cases(name, contender.version, this.evalset.name)
+    before = evidenced_cases(workspace, name, contender.version, this.evalset.name)
     arm.address(this.cases)
     held = [before.get(case.id) for case in this.cases]
     whole = all(
@@ -66,7 +68,7 @@ def cases_before(workspace: Workspace, contest: Contest, this: Round) -> Mapping
     if baseline is None or baseline.version is None:
         return {}
     name = baseline.target.prompt.name
-    return workspace.evidenced_cases(name, baseline.version, this.evalset.name)
+    return evidenced_cases(workspace, name, baseline.version, this.evalset.name)
 
 
 def removed(
@@ -92,8 +94,8 @@ def _asked_before(workspace: Workspace, contest: Contest) -> Mapping[str, Collec
     asked = {name: dict.fromkeys(then.ids(name)) for name in then.evalsets}
     running = contest.baseline
     if running is not None and running.version is not None:
-        for name in workspace.evidenced_evalsets(contest.prompt, running.version):
-            found = workspace.evidenced_cases(contest.prompt, running.version, name)
+        for name in evidenced_evalsets(workspace, contest.prompt, running.version):
+            found = evidenced_cases(workspace, contest.prompt, running.version, name)
             asked.setdefault(name, {}).update(dict.fromkeys(found))
     return asked
 

@@ -8,95 +8,18 @@ measuring come after.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 
 from llmops_cli.core.case import Case, Evalset
-from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Floor, NoWorse, Policy, policy_changes
 from llmops_cli.core.prompt import Model
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project
+from llmops_cli.flows.contenders import Contender, contender_at_base, contender_of
 from llmops_cli.flows.run.asked import Then, asked_otherwise, asked_then, no_longer_gated
-from llmops_cli.flows.workspace import Contender, Workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What a person asked to have measured; empty means everything."""
-
-    prompts: Sequence[str] = ()
-    """`name`, `name@selector`, a glob over names, or an environment."""
-    evalsets: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    cases: Sequence[str] = ()
-    model: str | None = None
-    """Replaces the candidate's model."""
-    sample: int | None = None
-    seed: int = 0
-    environment: str | None = None
-    """Whose version is the baseline; None: the last of llmops.yaml."""
-    baseline: str | None = None
-    """`name[@selector]` to compare with instead."""
-    baseline_model: str | None = None
-    """Compare with the working prompt on this model instead."""
-
-    @property
-    def partial(self) -> str | None:
-        """Why a run of this selection is no evidence."""
-        if self.tags:
-            return f"only cases tagged {', '.join(self.tags)}"
-        if self.cases:
-            return f"only {len(self.cases)} named case{'s' if len(self.cases) != 1 else ''}"
-        if self.sample is not None:
-            return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
-        return None
-
-    def again(self, address: str) -> str:
-        """The command that measures `address` like this once more, with every case."""
-        name = address.partition("@")[0]
-        if self.baseline_model is not None:
-            words = ["llmops compare", self.baseline_model, self.model, "--prompt", name]
-        elif self.baseline is not None and self.model is None:
-            other, at, selector = self.baseline.partition("@")
-            words = ["llmops compare", (other or name) + at + selector, address]
-        else:
-            words = ["llmops eval", address]
-            said = {"--model": self.model, "--baseline": self.baseline, "--env": self.environment}
-            words += [word for pair in said.items() if pair[1] is not None for word in pair]
-        words += [word for each in self.evalsets for word in ("--evalset", each)]
-        return " ".join(word for word in words if word)
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Two prompts, versions or models, to be compared with each other."""
-
-    before: str
-    after: str
-    _: KW_ONLY
-    prompts: Sequence[str] = ()
-    """Between two models: only these prompts."""
-    evalsets: Sequence[str] = ()
-
-    def selection(self, project: Project) -> Selection:
-        """What that means in `project`. Raises `UnknownName` for what is neither."""
-        known = [each.partition("@")[0] in project.prompts for each in (self.before, self.after)]
-        if all(known):
-            return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
-        if any(known):
-            stranger = self.after if known[0] else self.before
-            raise UnknownName("prompt", stranger, project.prompts)
-        for model in (self.before, self.after):
-            if model not in project.models and "/" not in model:
-                raise UnknownName("prompt or model", model, [*project.prompts, *project.models])
-        return Selection(
-            prompts=self.prompts,
-            evalsets=self.evalsets,
-            model=self.after,
-            baseline_model=self.before,
-        )
+from llmops_cli.flows.run.selection import Selection, addresses_of, environment_of
+from llmops_cli.flows.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +69,7 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
     for name in selection.evalsets:
         if name not in workspace.project.evalsets:
             raise UnknownName("evalset", name, workspace.project.evalsets)
-    addresses = _addresses(workspace, selection)
+    addresses = addresses_of(workspace, selection)
     said = _ungated(workspace, selection, addresses)
     found = [
         contest
@@ -203,40 +126,6 @@ def _filtered(contest: Contest) -> Contest:
     )
 
 
-def environment_of(project: Project, name: str | None) -> Environment:
-    """The environment called `name`, or the last in promotion order."""
-    if name is None:
-        return project.environments[-1]
-    for environment in project.environments:
-        if environment.name == name:
-            return environment
-    raise UnknownName("environment", name, [each.name for each in project.environments])
-
-
-def _addresses(workspace: Workspace, selection: Selection) -> list[str]:
-    project = workspace.project
-    environments = {each.name for each in project.environments}
-    if not selection.prompts:
-        return sorted(name for name in project.prompts if project.evalsets_of(name))
-    chosen: dict[str, None] = {}
-    for wish in selection.prompts:
-        name, at, selector = wish.partition("@")
-        if wish in environments:
-            running = (f"{each}@{wish}" for each in workspace.registry.running(wish))
-            chosen.update(dict.fromkeys(running))
-            continue
-        matches = [each for each in sorted(project.prompts) if fnmatchcase(each, name)]
-        if not matches:
-            raise UnknownName("prompt", name, [*project.prompts, *environments])
-        chosen.update(dict.fromkeys(each + at + selector for each in matches))
-    if not chosen:
-        raise Refused(
-            f"nothing runs in {', '.join(selection.prompts)} yet",
-            hint="llmops release NAME, llmops measure NAME@v1, llmops promote NAME@v1 --initial",
-        )
-    return list(chosen)
-
-
 def _contest(
     workspace: Workspace,
     selection: Selection,
@@ -244,7 +133,7 @@ def _contest(
     environment: Environment,
 ) -> Contest | None:
     name, _, selector = address.partition("@")
-    candidate = workspace.contender(name, selector or "working")
+    candidate = contender_of(workspace, name, selector or "working")
     if selection.model is not None:
         candidate = _with_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
@@ -260,7 +149,7 @@ def _contest(
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
     then = asked_then(workspace, name)
     anchors = {
-        rule.version: workspace.contender(name, rule.version)
+        rule.version: contender_of(workspace, name, rule.version)
         for each in rounds
         for rule in each.policy.rules
         if isinstance(rule, Anchor)
@@ -293,19 +182,19 @@ def _baseline(
 ) -> tuple[Contender | None, tuple[str, ...]]:
     if selection.baseline_model is not None:
         model = workspace.project.resolve_model(selection.baseline_model)
-        return _with_model(workspace.contender(name, "working"), model), ()
+        return _with_model(contender_of(workspace, name, "working"), model), ()
     if selection.baseline is not None:
         other, _, selector = selection.baseline.partition("@")
-        return workspace.contender(other or name, selector or "working"), ()
+        return contender_of(workspace, other or name, selector or "working"), ()
     running = workspace.registry.pointer(environment.name, name)
     if running is None:
         missing = f"{environment.name} does not run {name} yet"
         compared = f"{environment.name} does not run it yet: compared with what the base holds"
-        before = workspace.at_base(name) if selection.environment is None else None
+        before = contender_at_base(workspace, name) if selection.environment is None else None
         if before is None:
             return None, (f"no baseline: {missing}",)
         return before, (compared,)
-    return workspace.contender(name, environment.name), ()
+    return contender_of(workspace, name, environment.name), ()
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
@@ -344,25 +233,7 @@ def _round(
     evalset: Evalset, selection: Selection, environment: Environment, rules: Project
 ) -> Round:
     policy = policy_in(rules, evalset, environment.name)
-    cases: Sequence[Case] = evalset.cases
-    if selection.cases:
-        cases = [
-            case
-            for case in cases
-            if any(case.id == each or fnmatchcase(case.id, each) for each in selection.cases)
-        ]
-    if selection.tags:
-        cases = [case for case in cases if set(case.tags) & set(selection.tags)]
-    if selection.sample is not None and selection.sample < len(cases):
-        cases = _sampled(cases, selection.sample, selection.seed)
-    return Round(evalset=evalset, cases=cases, policy=policy)
-
-
-def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
-    """`size` of `cases` by the digest of their ids: a case that is added moves one at most."""
-    ranks = {case.id: digest("llmops/sample/v1", [seed, case.id]) for case in cases}
-    kept = set(sorted(ranks, key=ranks.__getitem__)[:size])
-    return [case for case in cases if case.id in kept]
+    return Round(evalset=evalset, cases=selection.cases_of(evalset), policy=policy)
 
 
 def _with_model(side: Contender, model: Model) -> Contender:

@@ -18,11 +18,13 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.flows.report.forms import Forms, TakeCases
 from llmops_cli.flows.report.reporting import report
 from llmops_cli.flows.report.runs import keep_report
+from llmops_cli.flows.reuse import reuse_runs
 from llmops_cli.flows.run.changed import concerned
 from llmops_cli.flows.run.conduct import Options, Run, conduct
-from llmops_cli.flows.run.contest import Between, Contest, Selection, contests
-from llmops_cli.flows.run.pairing import Depth, plan, vetted
+from llmops_cli.flows.run.contest import Contest, contests
+from llmops_cli.flows.run.preparing import Depth, plan, vetted
 from llmops_cli.flows.run.pricing import plan_of
+from llmops_cli.flows.run.selection import Between, Selection
 from llmops_cli.flows.workspace import Workspace, open_workspace
 
 
@@ -75,7 +77,7 @@ def evaluate(
     """
     wishes = wishes or Wishes()
     with open_workspace(start, environ=environ, base=wishes.base) as workspace:
-        workspace.reuse_runs(wishes.reuse)
+        reuse_runs(workspace, wishes.reuse)
         return _evaluate(workspace, wishes, progress)
 
 

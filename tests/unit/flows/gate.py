@@ -9,8 +9,8 @@ from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, R
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.flows.ledger import opened as ledger
 from llmops_cli.flows.ledger.measure import Measured, Subject, measure
-from llmops_cli.flows.run.contest import Between, Selection
 from llmops_cli.flows.run.evaluate import Evaluated, Wishes, evaluate, unseen
+from llmops_cli.flows.run.selection import Between, Selection
 from llmops_cli.flows.workspace import open_workspace
 from tests.projects import Project
 from tests.servers.faulty import Reply, echo

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.flows.report.reporting import SHOWN, exit_code
-from llmops_cli.flows.run.contest import Between, Selection
+from llmops_cli.flows.run.selection import Between, Selection
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server, echo, status
 from tests.unit.flows.gate import CASES, Ran, gate, promoted, questions, wrong_on

@@ -10,6 +10,7 @@ import pytest
 
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.verdict import Decision
+from llmops_cli.flows.contenders import contender_of
 from llmops_cli.flows.project.checking import check_all
 from llmops_cli.flows.project.difference import difference
 from llmops_cli.flows.project.rendering import rendered_request
@@ -164,7 +165,7 @@ def test_a_change_of_how_an_application_is_asked_or_read_is_a_new_target(
     def target(**more: Any) -> str:
         project.configured(**{**http, **more})
         with open_workspace(project.root) as workspace:
-            return workspace.contender("support", "working").target.digest
+            return contender_of(workspace, "support", "working").target.digest
 
     first = target()
     assert target(base_url="http://localhost:2/b") == first

@@ -13,8 +13,9 @@ import pytest
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
-from llmops_cli.flows.run.contest import Selection, contests
-from llmops_cli.flows.run.pairing import Depth, plan
+from llmops_cli.flows.run.contest import contests
+from llmops_cli.flows.run.preparing import Depth, plan
+from llmops_cli.flows.run.selection import Selection
 from llmops_cli.flows.workspace import open_workspace
 from llmops_cli.stores.runfile import open_run
 from tests.projects import Project, some_cases

@@ -11,8 +11,10 @@ import pytest
 
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.verdict import Decision
-from llmops_cli.flows.run.contest import Selection, contests
-from llmops_cli.flows.run.pairing import Depth, Pairing, plan
+from llmops_cli.flows.run.contest import contests
+from llmops_cli.flows.run.pairing import Pairing
+from llmops_cli.flows.run.preparing import Depth, plan
+from llmops_cli.flows.run.selection import Selection
 from llmops_cli.flows.workspace import open_workspace
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server, answer

@@ -1,0 +1,184 @@
+"""From contests to pairings that are planned: the arms of every evalset, and what they may run.
+
+The candidate's draws are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
+apart from the ones that let it pass (the winner's curse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from llmops_cli.core.policy import Latency
+from llmops_cli.core.ports import DrawKey
+from llmops_cli.files.template import Templates
+from llmops_cli.flows.contenders import Contender
+from llmops_cli.flows.judge.instruments import instruments, vet_judges
+from llmops_cli.flows.run.arm import Arm
+from llmops_cli.flows.run.before import cases_before, news, recalled, removed, watched
+from llmops_cli.flows.run.contest import Contest, Round
+from llmops_cli.flows.run.pairing import Pairing
+from llmops_cli.flows.run.recorded import recorded_in, records
+from llmops_cli.flows.run.vetting import (
+    vet_commands,
+    vet_job,
+    vet_metrics,
+    vet_models,
+    vet_scorers,
+)
+from llmops_cli.flows.workspace import Workspace
+from llmops_cli.gate.critical import JUDGED_DRAWS
+
+BASELINE_REPEATS = 3
+CONFIRMATIONS = JUDGED_DRAWS - 1
+CENTURIES = 100_000
+"""Days: older than any draw, and within the calendar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much to draw: `fresh` takes nothing held, `own_baseline` is for evidence."""
+
+    now: datetime
+    fresh: bool = False
+    own_baseline: bool = False
+    for_this_run: bool = False
+    """Whether what is drawn is forgotten afterwards: chosen cases that are drawn anew would have
+    more draws than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
+
+    @property
+    def start(self) -> str:
+        """What was answered earlier is not fresh."""
+        return self.now.isoformat(timespec="milliseconds")
+
+
+def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairing]:
+    """The contest's evalsets, ready to be planned."""
+    return [_timed(_pairing(workspace, contest, each, depth)) for each in contest.rounds]
+
+
+def plan(workspace: Workspace, contests: Sequence[Contest], depth: Depth) -> list[Pairing]:
+    """The evalsets of all contests, planned: a request that several make is made once."""
+    planned = [each for contest in contests for each in pairings(workspace, contest, depth)]
+    models = [model for pairing in planned for model in pairing.work().models]
+    replaying = all(workspace.provider(model).offline for model in models)
+    ci = vet_job(workspace.environ, replaying=replaying)
+    for pairing in planned:
+        trusted = workspace.rules.trust
+        code = [each for each in pairing.drawn_from if workspace.provider(each).code]
+        vet_models(code, trusted=trusted, ci=ci, environ=workspace.environ)
+        started = workspace.commands(pairing.drawn_from)
+        vet_commands(started, trusted=trusted, ci=ci, environ=workspace.environ)
+        vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
+        vet_metrics(pairing.scorers, pairing.round.policy)
+    asked: set[DrawKey] = set()
+    for pairing in planned:
+        pairing.plan(asked)
+    return planned
+
+
+def vetted(planned: list[Pairing]) -> list[Pairing]:
+    """`planned`, whose judges may all gate. Raises `Refused`."""
+    for each in planned:
+        vet_judges(each.gating, each.round.policy)
+    return planned
+
+
+def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
+    start = depth.start if depth.fresh else None
+    candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
+    candidate.not_before, candidate.fresh = start, depth.fresh
+    candidate.pools = candidate.pools and not contest.watch
+    before = cases_before(workspace, contest, this)
+    others = dict(_others(workspace, contest, this, depth))
+    if contest.watch:
+        assert contest.baseline is not None
+        watched(workspace, others["baseline"], contest.baseline, this, before)
+    own = None
+    if depth.own_baseline:
+        repeats = _repeats(workspace, contest.candidate, this)
+        own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
+        own.not_before, own.fresh = start, depth.fresh
+    scorers = workspace.scorers(this.evalset)
+    confirming = None
+    if any(metric.judged and metric.counts for metric in scorers.metrics):
+        confirming = _arm(workspace, contest.candidate, "confirming", repeats=CONFIRMATIONS)
+        confirming.purpose, confirming.pools = "confirm", False
+        confirming.not_before, confirming.fresh = start, depth.fresh
+    if any(kind.live for kind in scorers.kinds):
+        for arm in (candidate, *others.values()):
+            arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
+    if depth.for_this_run:
+        for arm in filter(None, (candidate, confirming, *others.values())):
+            if not arm.evidence_only:
+                arm.results = workspace.volatile
+    here = {case.id: case.facts for case in this.evalset.cases} if before else {}
+    return Pairing(
+        contest=contest,
+        round=this,
+        scorers=scorers,
+        candidate=candidate,
+        others=others,
+        own_baseline=own,
+        confirming=confirming,
+        removed=tuple(removed(workspace, contest, this, before)),
+        notes=tuple(news(before, here, watch=contest.watch)),
+        gating=instruments(workspace.root, this.evalset.name, scorers, this.policy),
+    )
+
+
+def _timed(each: Pairing) -> Pairing:
+    """`each`; its answers are streamed where something asks for the time to the first token."""
+    rules = each.round.policy.rules
+    asked = any(isinstance(rule, Latency) and rule.of == "first_token" for rule in rules)
+    if asked or each.scorers.timed:
+        for arm in filter(None, (*each.arms, each.confirming)):
+            arm.timed = True
+    return each
+
+
+def _others(
+    workspace: Workspace, contest: Contest, this: Round, depth: Depth
+) -> Iterator[tuple[str, Arm]]:
+    """What the candidate is compared with, by role."""
+    named = {f"anchor {version}": each for version, each in contest.anchors.items()}
+    if contest.baseline is not None:
+        named = {"baseline": contest.baseline, **named}
+    for role, contender in named.items():
+        arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
+        if depth.fresh and arm.undrawable is None:
+            arm.not_before, arm.fresh = depth.start, True
+        elif not workspace.provider(contender.target.model).deterministic:
+            oldest = depth.now - timedelta(days=min(this.policy.baseline_max_age, CENTURIES))
+            arm.not_before = oldest.isoformat()
+            if arm.undrawable is not None:
+                days = this.policy.baseline_max_age
+                arm.undrawable += f", or none of the last {days} days (`baseline_max_age`)"
+        if not contest.watch:
+            recalled(workspace, arm, contender, this)
+        yield role, arm
+
+
+def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:
+    """Baseline draws per case: one answer stands for all where it is always the same."""
+    steady = workspace.provider(contender.target.model).deterministic
+    return this.policy.baseline_repeats or (1 if steady else BASELINE_REPEATS)
+
+
+def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int) -> Arm:
+    model = contender.target.model
+    return Arm(
+        name=contender.name,
+        role=role,
+        target=contender.target,
+        templates=Templates(contender.target.prompt),
+        documents=workspace.documents(contender.target),
+        undrawable=contender.undrawable,
+        results=workspace.results_of(model),
+        records=records(workspace, model, at_base=contender.at_base),
+        recorded_in=recorded_in(workspace, model, at_base=contender.at_base),
+        purpose="gate" if role == "candidate" else "baseline",
+        repeats=repeats,
+        pools=not workspace.provider(model).deterministic,
+    )
