@@ -54,6 +54,16 @@ class GuardedDatabase:
         """What `write` gives, on disk wholly or not at all: it may run twice."""
         return self._guarded("BEGIN IMMEDIATE", write)
 
+    @property
+    def gone(self) -> bool:
+        """Whether somebody took the file away while it was open: what is written goes with it."""
+        if self.path is None:
+            return False
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Release the file."""
         with suppress(sqlite3.Error):

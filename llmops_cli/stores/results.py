@@ -114,11 +114,13 @@ class ResultsStore:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run must know about this store: damage and fallbacks."""
-        if not self._damaged_rows:
-            return tuple(self._db.notes)
-        rows = "1 row" if self._damaged_rows == 1 else f"{self._damaged_rows} rows"
-        damage = f"{rows} of {self._db.path} were damaged: set aside and measured anew"
-        return (*self._db.notes, damage)
+        notes = list(self._db.notes)
+        if self._damaged_rows:
+            rows = "1 row" if self._damaged_rows == 1 else f"{self._damaged_rows} rows"
+            notes.append(f"{rows} of {self._db.path} were damaged: set aside and measured anew")
+        if self._db.gone:
+            notes.append(f"{self._db.path} was taken away during this run, which is not kept")
+        return tuple(notes)
 
     def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
         """Those of `keys` that are held, each with `latency` None."""

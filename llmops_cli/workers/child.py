@@ -4,7 +4,8 @@ Run as a script, `child.py FILE FUNCTION NAME…`, and standing alone: it import
 The names are those of what each call hands over by position. It writes one JSON line when the
 function is loaded or cannot be, then one for each JSON line that it reads. What the function
 prints goes nowhere, since standard output is the channel. An async function finds the event loop
-of the calls before, so that a client it keeps goes on working.
+of the calls before, so that a client it keeps goes on working. When llmops is gone, however it
+went, the process and what it started are ended, though the function hangs.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ import importlib.util
 import inspect
 import json
 import os
+import select
+import signal
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
+
+GRACE = 2.0
+"""Seconds that a function gets to return when nobody waits for it any more."""
 
 
 def main(file: str, name: str, *given: str) -> None:
     """Answers until standard input ends."""
     home = os.getpid()
     requests, answers = _private_channel()
+    threading.Thread(target=_end_with_llmops, args=[requests.fileno()], daemon=True).start()
     try:
         function = loaded(Path(file), name)
         count = taken(function, given)
@@ -103,6 +112,17 @@ def _private_channel() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     return requests, answers
+
+
+def _end_with_llmops(channel: int) -> None:
+    """Waits until the other end of `channel` is closed, and then for the function to return."""
+    if sys.platform == "win32" or os.getpgrp() != os.getpid():
+        return  # no group of its own to end
+    watched = select.poll()
+    watched.register(channel, 0)  # a hang-up is always told
+    watched.poll()
+    time.sleep(GRACE)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _write(answers: BinaryIO, message: dict[str, Any]) -> None:

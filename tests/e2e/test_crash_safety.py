@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -286,3 +286,31 @@ def test_a_killed_measure_writes_no_evidence_and_can_be_run_again(tmp_path: Path
         assert project.run("measure", "support@v1").code == 0
         assert server.requests <= 160 + IN_FLIGHT
         assert project.run("promote", "support@v1", "--initial", "-m", "why").code == 0
+
+
+def test_a_scorer_that_hangs_ends_with_a_killed_run(tmp_path: Path) -> None:
+    hangs = (
+        "import os, pathlib, time\n"
+        "def hangs(output):\n"
+        "    pathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "    while True:\n"
+        "        time.sleep(0.1)\n"
+    )
+    with FaultServer() as server:
+        project = a_project(tmp_path, server.url, cases=1)
+        project.settings = {"trust": ["scorers/own.py"]}
+        project.llmops_yaml()
+        project.write("scorers/own.py", hangs)
+        project.evalset(scorers=[{"python": {"call": "scorers/own.py:hangs", "timeout": 600}}])
+        process, pid = project.start("eval"), tmp_path / "pid"
+        wait_until(lambda: pid.exists() and pid.read_text())
+        process.send(signal.SIGKILL)
+        process.ended()
+        wait_until(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+
+
+def wait_until(so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -227,6 +228,16 @@ def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_told(
         store.put_completions([(draw_key("q"), answer())])
         assert "moved to results.sqlite3.damaged-1" in store.notes[0]
         assert store.completions([draw_key("q")])
+
+
+def test_a_store_that_is_taken_away_while_it_is_used_is_told(tmp_path: Path) -> None:
+    with open_results(tmp_path / "store") as store:
+        store.put_completions([(draw_key("q"), answer())])
+        assert store.notes == ()
+        shutil.rmtree(tmp_path / "store")
+        assert store.completions([draw_key("q")])
+        (told,) = store.notes
+    assert "was taken away during this run" in told
 
 
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
