@@ -31,14 +31,20 @@ class Contender:
     """Whether it is what stands at the base revision, and so are its recorded answers."""
 
 
-def contender_of(workspace: Workspace, name: str, selector: str) -> Contender:
-    """The target that `name@selector` means (docs/words.md)."""
+def contender_of(
+    workspace: Workspace, name: str, selector: str, *, before: bool = False
+) -> Contender:
+    """The target that `name@selector` means (docs/words.md).
+
+    `before`: with the log as it stood at the base revision, where one was named.
+    """
     if selector == "working":
         if name not in workspace.project.prompts:
             raise UnknownName("prompt", name, sorted(workspace.project.prompts))
         prompt = workspace.project.prompts[name]
         return Contender(name=f"{name}@working", target=workspace.project.target(prompt))
-    number = workspace.registry.resolve(name, selector)
+    registry = workspace.before if before else workspace.registry
+    number = registry.resolve(name, selector)
     reuse_evidence(workspace, name, number)
     target = target_of(workspace.registry.version(name, number))
     address = f"{name}@v{number}"

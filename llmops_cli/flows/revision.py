@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
-from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.files.paths import Source, Unreadable
+from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
+from llmops_cli.core.release import Event
+from llmops_cli.files.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.files.project import Project, has_project_file, load_project
 from llmops_cli.registry import load
+from llmops_cli.stores.log import chain_of, is_event
+from llmops_cli.stores.registry import Registry
 
 
 class Revision(Protocol):
@@ -102,6 +106,27 @@ def reading(name: str) -> Iterator[None]:
         raise _unusable(name, f"  {error}", ".") from error
 
 
+def registry_at(base: str, root: Path, source: Source) -> Registry:
+    """The registry as its log stands in `source`, which is the revision `base`.
+
+    The log only grows: what a change adds to it counts for nobody but itself. Versions and
+    evidence are those that are here. It raises `IntegrityBroken` where that log is broken.
+    """
+
+    def chains(folder: Path) -> tuple[Event, ...]:
+        files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
+        here = [each for each in files if root / each.parent == folder and is_event(each)]
+        with reading(base):
+            contents = {each: source.read(each.as_posix(), limit=MAX_FILE) for each in here}
+        try:
+            return chain_of((each, partial(contents.__getitem__, each)) for each in here)
+        except IntegrityBroken as broken:
+            where = f"{broken.where} at {base}"
+            raise IntegrityBroken(broken.why, where=where, hint=broken.hint) from broken
+
+    return Registry(root, chains)
+
+
 def _unusable(name: str, problems: str, path: str) -> Refused:
     return Refused(
         f"what decides is read at {name}, and there it is not valid:\n{problems}",
@@ -117,7 +142,15 @@ def rules_at(base: str, project: Project) -> Project:
         with reading(base):
             return load_project(project.root, project.catalogue, source=source)
     environments = tuple(replace(each, gate={}) for each in project.environments)
-    bare = replace(project, environments=environments, gate={}, prompts={}, evalsets={}, trust=())
+    bare = replace(
+        project,
+        surroundings=replace(project.surroundings, source=source),
+        environments=environments,
+        gate={},
+        prompts={},
+        evalsets={},
+        trust=(),
+    )
     try:
         before = load_project(project.root, project.catalogue, source=source)
     except InvalidFiles:  # prompts of another kind, which nobody had called a project yet

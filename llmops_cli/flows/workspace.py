@@ -23,7 +23,7 @@ from llmops_cli.files.paths import MAX_FILE
 from llmops_cli.files.project import Project, find_root, load_project
 from llmops_cli.files.surroundings import Check
 from llmops_cli.files.template import Documents, documents_of
-from llmops_cli.flows.revision import open_git, rules_at
+from llmops_cli.flows.revision import open_git, registry_at, rules_at
 from llmops_cli.flows.run.scoring import Scorers
 from llmops_cli.registry import (
     catalogue,
@@ -52,6 +52,8 @@ class Workspace:
     base: str | None = None
     """The name of that revision; None: none was named."""
     registry: Registry
+    before: Registry
+    """The same with the log of the base revision: what environments run without this change."""
     results: ResultsStore
     volatile: ResultsStore
     """Answers that live for one run: replayed ones, and code without an identity."""
@@ -166,12 +168,14 @@ def open_workspace(
     rules = project if base is None else rules_at(base, project)
     with ExitStack() as stack:
         results = stack.enter_context(open_results(root / STORE))
+        registry = Registry(root)
         yield Workspace(
             root=root,
             project=project,
             rules=rules,
             base=base,
-            registry=Registry(root),
+            registry=registry,
+            before=registry if base is None else registry_at(base, root, rules.source),
             results=results,
             volatile=stack.enter_context(open_results(None)),
             cells=stack.enter_context(closing(SharedCells(root / STORE))),

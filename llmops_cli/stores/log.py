@@ -8,7 +8,7 @@ before, so an event that was edited, or removed from the middle, is seen by read
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, Refused
@@ -26,9 +26,17 @@ def read_chain(folder: Path) -> tuple[Event, ...]:
 
     Raises `IntegrityBroken` that names the file where the chain breaks.
     """
+    return chain_of((path, path.read_bytes) for path in sorted(folder.glob(_PATTERN)))
+
+
+def chain_of(files: Iterable[tuple[Path, Callable[[], bytes]]]) -> tuple[Event, ...]:
+    """The events in `files`, each with what reads it, in order of their names.
+
+    Raises `IntegrityBroken` that names the file where the chain breaks.
+    """
     events: list[Event] = []
-    for path in sorted(folder.glob(_PATTERN)):
-        event = _read(path)
+    for path, read in files:
+        event = _read(path, read)
         expected = events[-1].digest if events else None
         if path.name != _file_name(len(events) + 1) or event.seq != len(events) + 1:
             raise _broken(path, f"event {len(events) + 1} is missing before it")
@@ -36,6 +44,11 @@ def read_chain(folder: Path) -> tuple[Event, ...]:
             raise _broken(path, "it does not follow from the event before it")
         events.append(event)
     return tuple(events)
+
+
+def is_event(path: Path) -> bool:
+    """Whether a file of this name is an event."""
+    return path.match(_PATTERN)
 
 
 def place_of(folder: Path, event: Event) -> Path:
@@ -99,9 +112,9 @@ def _number(event: Event) -> int:
     return event.to_version.number
 
 
-def _read(path: Path) -> Event:
+def _read(path: Path, read: Callable[[], bytes]) -> Event:
     try:
-        record = from_bytes(path.read_bytes())
+        record = from_bytes(read())
         stated = record.pop("digest", None)
         event = event_from(record)
     except (OSError, BadRecord, Misshapen) as error:

@@ -8,9 +8,10 @@ nothing that is there is ever changed: a second writer of the same name is refus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.ports import DrawKey, ScoreKey
@@ -41,11 +42,19 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
 
 
-class Registry:
-    """The registry under `root`, which need not exist yet."""
+Chains: TypeAlias = Callable[[Path], tuple[Event, ...]]
+"""The events of the folder of a chain. Raises `IntegrityBroken`."""
 
-    def __init__(self, root: Path) -> None:
+
+class Registry:
+    """The registry under `root`, which need not exist yet.
+
+    `chains` reads its log: that of another revision, say, about the versions that are here.
+    """
+
+    def __init__(self, root: Path, chains: Chains = log.read_chain) -> None:
         self.folder = root / FOLDER
+        self._chains = chains
 
     # versions
 
@@ -82,7 +91,7 @@ class Registry:
 
     def history(self, environment: str, name: str) -> tuple[Event, ...]:
         """Every event of `name` in `environment`, oldest first; the chain is checked."""
-        events = log.read_chain(self.chain_folder(environment, name))
+        events = self._chains(self.chain_folder(environment, name))
         for event in events:
             if (event.environment, event.prompt) != (environment, name):
                 raise IntegrityBroken(

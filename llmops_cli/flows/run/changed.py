@@ -63,6 +63,8 @@ class _Then:
 
     def concerns(self, now: Workspace, contest: Contest) -> bool:
         """Whether anything of `contest` is not what it was."""
+        if contest.moved:
+            return True
         prompt = self._project.prompts.get(contest.prompt)
         gating = [each.evalset.name for each in contest.rounds]
         if prompt is None or {*gating} - {*self._project.evalsets_of(contest.prompt)}:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Floor, NoWorse, Policy, policy_changes
-from llmops_cli.core.prompt import Model
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project
-from llmops_cli.flows.contenders import Contender, contender_at_base, contender_of
+from llmops_cli.flows.contenders import Contender, contender_of
 from llmops_cli.flows.run.asked import Then, asked_otherwise, asked_then, no_longer_gated
+from llmops_cli.flows.run.baseline import baseline_of, moved_here, on_model
 from llmops_cli.flows.run.selection import Selection, addresses_of, environment_of
 from llmops_cli.flows.workspace import Workspace
 
@@ -51,6 +51,8 @@ class Contest:
     """What this change asks otherwise, where both arms are measured by what it asks."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
+    moved: bool = False
+    """Whether the change itself moves what `environment` runs."""
     borrowed: bool = False
     """Whether the candidate answers with another model than its own."""
     again: str = ""
@@ -135,7 +137,7 @@ def _contest(
     name, _, selector = address.partition("@")
     candidate = contender_of(workspace, name, selector or "working")
     if selection.model is not None:
-        candidate = _with_model(candidate, workspace.project.resolve_model(selection.model))
+        candidate = on_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
     wanted = [each for each in names if not selection.evalsets or each in selection.evalsets]
     if not wanted:
@@ -144,12 +146,13 @@ def _contest(
         _round(each, selection, environment, workspace.rules)
         for each in workspace.project.load(wanted)
     )
-    baseline, notes = _baseline(workspace, selection, name, environment)
+    baseline, notes = baseline_of(workspace, selection, name, environment)
+    moved = moved_here(workspace, environment.name, name)
     left_out = ", ".join(each for each in names if each not in wanted)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
     then = asked_then(workspace, name)
     anchors = {
-        rule.version: contender_of(workspace, name, rule.version)
+        rule.version: contender_of(workspace, name, rule.version, before=True)
         for each in rounds
         for rule in each.policy.rules
         if isinstance(rule, Anchor)
@@ -171,30 +174,11 @@ def _contest(
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
+        moved=moved is not None,
         borrowed=selection.model is not None,
         again=selection.again(address),
         notes=notes,
     )
-
-
-def _baseline(
-    workspace: Workspace, selection: Selection, name: str, environment: Environment
-) -> tuple[Contender | None, tuple[str, ...]]:
-    if selection.baseline_model is not None:
-        model = workspace.project.resolve_model(selection.baseline_model)
-        return _with_model(contender_of(workspace, name, "working"), model), ()
-    if selection.baseline is not None:
-        other, _, selector = selection.baseline.partition("@")
-        return contender_of(workspace, other or name, selector or "working"), ()
-    running = workspace.registry.pointer(environment.name, name)
-    if running is None:
-        missing = f"{environment.name} does not run {name} yet"
-        compared = f"{environment.name} does not run it yet: compared with what the base holds"
-        before = contender_at_base(workspace, name) if selection.environment is None else None
-        if before is None:
-            return None, (f"no baseline: {missing}",)
-        return before, (compared,)
-    return contender_of(workspace, name, environment.name), ()
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
@@ -234,8 +218,3 @@ def _round(
 ) -> Round:
     policy = policy_in(rules, evalset, environment.name)
     return Round(evalset=evalset, cases=selection.cases_of(evalset), policy=policy)
-
-
-def _with_model(side: Contender, model: Model) -> Contender:
-    """The same prompt answered by another model: that is no version."""
-    return Contender(name=f"{side.name} on {model.name}", target=replace(side.target, model=model))
