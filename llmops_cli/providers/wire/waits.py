@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -70,7 +69,7 @@ def _seconds(text: str, now: datetime) -> float | None:
         seconds = float(text)
         return max(0.0, seconds - now.timestamp()) if seconds >= _EPOCH else seconds
     if _DURATION.fullmatch(text):
-        return math.fsum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text))
+        return sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text))
     until = moment(text)
     return None if until is None else max(0.0, (until - now).total_seconds())
 

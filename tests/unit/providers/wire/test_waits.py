@@ -59,6 +59,7 @@ def test_no_header_can_break_the_reader(text: str) -> None:
         ({"retry-after": "9" * 400}, LONGEST),
         ({"retry-after-ms": "9" * 400}, LONGEST),
         ({"retry-after": "9" * 400 + "d"}, LONGEST),
+        ({"retry-after": 2 * ("1" + "7" * 308 + "s")}, LONGEST),
         ({"retry-after": "garbage", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
         (
             {
