@@ -51,17 +51,17 @@ class Branch:
         return tuple(sorted(mine | self._out_of_sight()))
 
     def _out_of_sight(self) -> set[str]:
-        """Deciding files that `git status` passes over: ignored ones, and changes to those that
-        it was told to take as unchanged.
+        """Deciding files that `git status` passes over: ignored ones, and those that it was told
+        to take as unchanged and that were changed or taken away.
         """
         ignored = self._list("--others", "--ignored", "--exclude-standard")
         found = {path for path in ignored if not any(map(_is_litter, Path(path).parts))}
         marked = (line for line in self._list("-v") if line[0].islower() or line[0] == "S")
         for path in (line[2:] for line in marked):
-            if (self.root / path).is_file():
-                _, held, _ = self._try("rev-parse", f":./{path}")
-                if self._do("hash-object", "--", path) != held:
-                    found.add(path)
+            _, held, _ = self._try("rev-parse", f":./{path}")
+            status, here, _ = self._try("hash-object", "--", path)
+            if status or here != held:
+                found.add(path)
         return found
 
     def _list(self, *how: str) -> list[str]:

@@ -198,6 +198,21 @@ def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
     assert "not committed: llmops.yaml" in told
 
 
+@pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
+def test_an_evalset_that_git_was_told_to_overlook_is_missed_where_it_was_taken_away(
+    shop: Shop, mark: str
+) -> None:
+    shop.cases("hard")
+    shop.evalset("hard", prompt="support")
+    shop.commit("a second evalset")
+    shop.git("update-index", mark, "evalsets/hard.yaml", "evalsets/hard.jsonl")
+    for path in ("evalsets/hard.yaml", "evalsets/hard.jsonl"):
+        (shop.root / path).unlink()
+    assert shop.git("status", "--short") == ""
+    told = refused(shop, "promote", "support@v4", "--commit")
+    assert "not committed: evalsets/hard.jsonl, evalsets/hard.yaml" in told
+
+
 def test_an_evalset_that_git_ignores_is_not_committed_and_said_so(shop: Shop) -> None:
     (shop.root / ".git/info/exclude").write_text("*.local.jsonl\n.DS_Store\n")
     shop.write("evalsets/.DS_Store", "what a Finder has seen")
