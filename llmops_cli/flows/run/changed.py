@@ -69,8 +69,9 @@ class _Then:
         gating = [each.evalset.name for each in contest.rounds]
         if prompt is None or {*gating} - {*self._project.evalsets_of(contest.prompt)}:
             return True
-        if {*self._project.evalsets_of(contest.prompt)} - {*now.project.evalsets}:
-            return True  # an evalset that gated it is gone
+        then, here = (each.evalsets_of(contest.prompt) for each in (self._project, now.project))
+        if {*then} - {*here}:
+            return True  # an evalset that gated it is gone, or gates others now
         target, ours = self._project.target(prompt), contest.candidate.target
         if (target.digest, target.model) != (ours.digest, ours.model):
             return True

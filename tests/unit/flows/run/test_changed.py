@@ -61,6 +61,15 @@ def test_cases_scorers_tags_and_policy_concern_those_they_gate(shop: Shop) -> No
     assert changed(shop) == ["claims", "support"]
 
 
+def test_an_evalset_that_gates_another_prompt_now_concerns_both(shop: Shop) -> None:
+    shop.cases("hard")
+    shop.evalset("hard", prompt="intent")
+    shop.commit("a second evalset")
+    shop.git("branch", "-f", "main")
+    shop.evalset("hard", prompt="claims")
+    assert changed(shop) == ["claims", "intent"]
+
+
 def test_a_model_concerns_those_that_it_answers(shop: Shop) -> None:
     shop.write(
         "llmops.yaml",
