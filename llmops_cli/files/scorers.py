@@ -183,11 +183,12 @@ class ScorerReader:
         return spec if len(self._problems) == before else None
 
     def _check_whole(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
-        lacking = kind.lacks(spec)
+        lacking, hint = kind.lacks(spec), "give `min` or `max`"
         if lacking is None and not spec.advisory and (always := _always(spec, kind)) is not None:
             lacking = f"'{kind.name}' gates but can never {always}"
+            hint += f": its values are {'from 0 to 1' if _top(kind) == 1 else '0 or more'}"
         if lacking is not None:
-            self._problems.add(where, lacking, "give `min` or `max`")
+            self._problems.add(where, lacking, hint)
         templated = any(
             kind.options[name].template and any(map(is_template, strings(value)))
             for name, value in spec.options.items()
@@ -290,7 +291,7 @@ class ScorerReader:
 
 def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
     """What a scorer can never do, `fail` or `pass`, whatever its value; None: it can do both."""
-    top = 1.0 if kind.unit in {"pass", "fraction"} else inf
+    top = _top(kind)
     low = 0.0 if spec.minimum is None else spec.minimum
     high = inf if spec.maximum is None else spec.maximum
     if low > top or high < 0:
@@ -298,6 +299,11 @@ def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
     if low <= 0 and high >= top:
         return "pass" if spec.negate else "fail"
     return None
+
+
+def _top(kind: ScorerKind) -> float:
+    """The highest value that it gives; the lowest is 0."""
+    return 1.0 if kind.unit in {"pass", "fraction"} else inf
 
 
 def _free(kind: str, taken: set[str], *, negate: bool) -> str:

@@ -105,8 +105,9 @@ def measure(rule: NoWorse | Anchor, exam: Exam) -> Measured | Finding:
         return _settled(question, Decision.INCOMPLETE, why)
     if compared.nothing_to_lose:
         why = (
-            f"{question.metric} is 0 in both arms, on every one of {cases(compared.n)}: there is "
-            "nothing that could get worse, which tells nothing; look at the scorers"
+            f"{question.metric} is 0 in both arms, on every one of "
+            f"{cases(len(compared.observed))}{' measured' if compared.unmeasured else ''}: there "
+            "is nothing that could get worse, which tells nothing; look at the scorers"
         )
         return _settled(question, Decision.INCONCLUSIVE, why)
     groups = compared.clusters

@@ -161,6 +161,8 @@ def _column(
 ) -> Sequence[Any]:
     """The values of `name` draw by draw, each of one of `kinds` and, if a number, finite."""
     column: Sequence[Any] = record.get(name) or [default] * count
+    if not isinstance(column, list):
+        raise BadRecord(f"{name} is {column!r}")
     if len(column) != count:
         raise BadRecord(f"{name} holds {len(column)} values for {count} draws")
     for value in column:

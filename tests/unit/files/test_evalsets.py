@@ -86,7 +86,10 @@ def test_thresholds_are_the_given_ones_or_the_kinds(project: Written) -> None:
         ("contains: {value: x, threshold: 1}", "(did you mean 'min'?)"),
         ("similarity: {value: x, min: high}", "'similarity.min' must be a number"),
         ("similarity: {value: x, min: 0.9, max: 0.1}", "min 0.9 is above max 0.1: nothing passes"),
-        ("similarity: {value: x, min: 80}", "'similarity' gates but can never pass"),
+        (
+            "similarity: {value: x, min: 80}",
+            "can never pass (give `min` or `max`: its values are from 0 to 1)",
+        ),
         ("similarity: {value: x, max: 5}", "'similarity' gates but can never fail"),
         ("exact: {value: x, max: 1}", "'exact' gates but can never fail"),
         ("length: {min: 0}", "'length' gates but can never fail"),

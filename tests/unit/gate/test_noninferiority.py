@@ -98,7 +98,10 @@ def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
 def test_where_nothing_passes_in_either_arm_nothing_is_told() -> None:
     said = found(rows(lost=0, gained=0, n=300, failing=300))
     assert said.decision is Decision.INCONCLUSIVE
-    assert "pass is 0 in both arms, on every one of 300 cases" in said.why
+    assert "pass is 0 in both arms, on every one of 300 cases: there" in said.why
+    unmeasured = row("x", [failed(FailureKind.SERVER)], [0])
+    partly = found([unmeasured, *rows(lost=0, gained=0, n=300, failing=300)])
+    assert "pass is 0 in both arms, on every one of 300 cases measured: there" in partly.why
     assert found(rows(lost=0, gained=1, n=300, failing=299)).decision is Decision.PASS
 
 

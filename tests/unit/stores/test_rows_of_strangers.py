@@ -44,6 +44,8 @@ def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) ->
         ("gate.output", ["no digest"]),
         ("gate.output", 5),
         ("gate.failure", [5]),
+        ("gate.finish_reason", "s"),
+        ("gate.served_model", {"0": "m"}),
         ("gate.unscored", ["x"]),
         ("request", None),
         ("request", "sha256:zz"),
