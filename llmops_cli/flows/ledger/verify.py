@@ -8,8 +8,9 @@ at fault; one broken file hides no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from llmops_cli.core.calibration import Calibration, instrument_of
@@ -174,13 +175,14 @@ class _Inquiry:
 
     def _ran_before(self, event: Event) -> bool:
         """Whether the event that `event` cites moved another environment to the same version."""
+        return (event.came_from, event.to_version) in self._elsewhere
+
+    @cached_property
+    def _elsewhere(self) -> AbstractSet[tuple[str | None, VersionRef | None]]:
+        """The events of every other environment, and the versions that they moved it to."""
         others = [each for each in self._registry.environments() if each != self._environment]
         chains = (self._read(partial(self._registry.history, each, self._name)) for each in others)
-        return any(
-            (each.digest, each.to_version) == (event.came_from, event.to_version)
-            for chain in chains
-            for each in chain or ()
-        )
+        return {(each.digest, each.to_version) for chain in chains for each in chain or ()}
 
     def _admitted(self, move: _Move) -> None:
         """Whether a verdict that lets nothing in has let it in."""
