@@ -51,7 +51,7 @@ class Exchange:
 
     def __init__(self, server: Server, connection: _Connection, head: bytes, raw: bytes) -> None:
         self.server = server
-        self._connection = connection
+        self.connection = connection
         self._head = head
         self.raw = raw
 
@@ -72,7 +72,7 @@ class Exchange:
         return cast("dict[str, Any]", json.loads(self.raw)) if self.raw else {}
 
     def write(self, data: bytes) -> None:
-        self._connection.transport.write(data)
+        self.connection.transport.write(data)
 
     def send(
         self,
@@ -93,24 +93,24 @@ class Exchange:
 
     async def drained(self) -> None:
         """Wait until the client has taken what was written."""
-        await self._connection.writable.wait()
+        await self.connection.writable.wait()
 
     async def closed(self) -> None:
         """Wait until the client has hung up."""
-        await self._connection.lost.wait()
+        await self.connection.lost.wait()
 
     @property
     def gone(self) -> bool:
-        return self._connection.transport.is_closing()
+        return self.connection.transport.is_closing()
 
     def close(self) -> None:
-        self._connection.transport.close()
+        self.connection.transport.close()
 
     def reset(self) -> None:
         """RST instead of FIN: the client sees its connection reset."""
-        raw = self._connection.transport.get_extra_info("socket")
+        raw = self.connection.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.transport.abort()
+        self.connection.transport.abort()
 
     def answer(self, **changes: Any) -> bytes:
         """A good answer as JSON; `changes` override top-level keys."""
@@ -369,14 +369,32 @@ def redirect(location: str) -> Behaviour:
     return behave
 
 
-def twice(*, after: float = 0.02) -> Behaviour:
-    """A good answer, and `after` seconds later the same one again, which nobody asked for."""
+def twice(*, after: float = 0.02, named: bool = True) -> Behaviour:
+    """A good answer, and `after` seconds later the same one again, which nobody asked for.
+
+    `named`: whether it bears the id of its request.
+    """
 
     async def behave(exchange: Exchange) -> None:
-        headers = {"x-request-id": f"req_{exchange.server.requests}"}
+        headers = {"x-request-id": f"req_{exchange.server.requests}"} if named else {}
         again = partial(exchange.send, exchange.answer(), headers=headers)
         again()
         asyncio.get_running_loop().call_later(after, again)
+
+    return behave
+
+
+def behind() -> Behaviour:
+    """Repeats the answer before, where there was one on its connection, and then answers."""
+    before: dict[object, Callable[[], None]] = {}
+
+    async def behave(exchange: Exchange) -> None:
+        headers = {"x-request-id": f"req_{exchange.server.requests}"}
+        answer = partial(exchange.send, exchange.answer(), headers=headers)
+        before.get(exchange.connection, answer)()
+        if exchange.connection in before:
+            answer()
+        before[exchange.connection] = answer
 
     return behave
 

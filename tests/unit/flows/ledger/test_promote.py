@@ -194,6 +194,7 @@ def test_decided_again_it_may_fail(tmp_path: Path, running: Version) -> None:
         ([*rows(V3, V1)[:59], replace(rows(V3, V1)[59], case="new")], NOON, "1 case of support"),
         (rows(V3, V1), "2026-08-01T12:00:00+00:00", "not known to be of the same 30 days"),
         (rows(V3, V1), "2016-08-01T12:00:00+00:00", "not known to be of the same 30 days"),
+        (rows(V3, V1), "2036-08-01T12:00:00+00:00", "not known to be of the same 30 days"),
         (rows(V3, V1), "2026-06-01T12:00:00", "not known to be of the same 30 days"),
         (rows(V3, V1), "noon", "not known to be of the same 30 days"),
     ],

@@ -42,6 +42,17 @@ def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
     assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
 
 
+def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own() -> None:
+    outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
+
+
+def test_an_answer_without_a_name_that_came_before_the_next_question_is_not_its_answer() -> None:
+    outcomes = answered(faulty.twice(after=0.0, named=False), QUESTIONS, pause=0.05)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+
+
 def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt() -> None:
     async def same(exchange: faulty.Exchange) -> None:
         exchange.send(exchange.answer(), headers={"x-request-id": "abc"})
