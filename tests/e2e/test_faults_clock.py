@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Project, a_project
-from tests.servers.faulty import FaultServer, answer, status
+from tests.servers.faulty import FaultServer, answer, echo, status
 
 JUMPING = """\
 import datetime, time
@@ -59,6 +59,18 @@ def test_an_age_that_no_calendar_reaches_back_to_is_no_bug(tmp_path: Path) -> No
         project.promote_first()
         ran = project.eval()
     assert (ran.code, ran.decision, ran.report["calls"]) == (0, "PASS", 0), ran.text
+
+
+def test_answers_that_a_fast_clock_dated_are_not_fresh_for_ever(tmp_path: Path) -> None:
+    ahead_of_time = clock(tmp_path, [10 * 365 * 86400])
+    with FaultServer(then=answer(), reply=lambda _: "wrong") as server:
+        project = a_project(tmp_path / "project", server.url, cases=5)
+        ahead = project.eval(env=ahead_of_time)
+        server.reply = echo
+        fresh, again = project.eval("--fresh"), project.eval()
+    passed = [each.evalset["metrics"][0]["candidate"] for each in (ahead, fresh)]
+    assert [each.report["calls"] for each in (ahead, fresh, again)] == [5, 5, 0]
+    assert passed == [0.0, 0.5]  # a draw of each, pooled: a re-run never replaces
 
 
 @pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())

@@ -64,6 +64,8 @@ class Arm:
     answered_alike: frozenset[int] = frozenset()
     """Positions of cases whose only record is the answer of the other arm."""
     not_before: str | None = None
+    not_after: str = "9999"
+    """Where age matters, what is dated later does not count either: a clock ran ahead."""
     pools: bool = True
     """Whether further draws of the same request count too: a re-run adds draws, it never
     replaces them (docs/verdict.md). Not where the question is whether answers changed."""
@@ -150,7 +152,7 @@ class Arm:
 
     def counts(self, completion: Completion | Brief) -> bool:
         """Whether a stored completion is young enough to be used."""
-        return self.not_before is None or (completion.at or "") >= self.not_before
+        return self.not_before is None or self.not_before <= (completion.at or "") <= self.not_after
 
     def unanswerable(self, case: Case, position: int) -> bool:
         """Records a failure for each draw that a replayed file has no answer to."""

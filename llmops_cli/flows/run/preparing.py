@@ -32,6 +32,7 @@ from llmops_cli.gate.critical import JUDGED_DRAWS
 
 BASELINE_REPEATS = 3
 CONFIRMATIONS = JUDGED_DRAWS - 1
+LONGEST_RUN = timedelta(days=7)
 CENTURIES = 100_000
 """Days: older than any draw, and within the calendar."""
 
@@ -51,6 +52,11 @@ class Depth:
     def start(self) -> str:
         """What was answered earlier is not fresh."""
         return self.now.isoformat(timespec="milliseconds")
+
+    @property
+    def end(self) -> str:
+        """What was answered later was not answered in this run."""
+        return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
 
 
 def pairings(workspace: Workspace, contest: Contest, depth: Depth) -> list[Pairing]:
@@ -87,7 +93,7 @@ def vetted(planned: list[Pairing]) -> list[Pairing]:
 
 def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) -> Pairing:
     start = depth.start if depth.fresh else None
-    candidate = _arm(workspace, contest.candidate, "candidate", repeats=this.evalset.repeats)
+    candidate = _arm(workspace, contest.candidate, "candidate", depth, repeats=this.evalset.repeats)
     candidate.not_before, candidate.fresh = start, depth.fresh
     candidate.pools = candidate.pools and not contest.watch
     before = cases_before(workspace, contest, this)
@@ -98,12 +104,12 @@ def _pairing(workspace: Workspace, contest: Contest, this: Round, depth: Depth) 
     own = None
     if depth.own_baseline:
         repeats = _repeats(workspace, contest.candidate, this)
-        own = _arm(workspace, contest.candidate, "own baseline", repeats=repeats)
+        own = _arm(workspace, contest.candidate, "own baseline", depth, repeats=repeats)
         own.not_before, own.fresh = start, depth.fresh
     scorers = workspace.scorers(this.evalset)
     confirming = None
     if any(metric.judged and metric.counts for metric in scorers.metrics):
-        confirming = _arm(workspace, contest.candidate, "confirming", repeats=CONFIRMATIONS)
+        confirming = _arm(workspace, contest.candidate, "confirming", depth, repeats=CONFIRMATIONS)
         confirming.purpose, confirming.pools = "confirm", False
         confirming.not_before, confirming.fresh = start, depth.fresh
     if any(kind.live for kind in scorers.kinds):
@@ -146,7 +152,8 @@ def _others(
     if contest.baseline is not None:
         named = {"baseline": contest.baseline, **named}
     for role, contender in named.items():
-        arm = _arm(workspace, contender, role, repeats=_repeats(workspace, contender, this))
+        repeats = _repeats(workspace, contender, this)
+        arm = _arm(workspace, contender, role, depth, repeats=repeats)
         if depth.fresh and arm.undrawable is None:
             arm.not_before, arm.fresh = depth.start, True
         elif not workspace.provider(contender.target.model).deterministic:
@@ -166,7 +173,9 @@ def _repeats(workspace: Workspace, contender: Contender, this: Round) -> int:
     return this.policy.baseline_repeats or (1 if steady else BASELINE_REPEATS)
 
 
-def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int) -> Arm:
+def _arm(
+    workspace: Workspace, contender: Contender, role: str, depth: Depth, *, repeats: int
+) -> Arm:
     model = contender.target.model
     return Arm(
         name=contender.name,
@@ -180,5 +189,6 @@ def _arm(workspace: Workspace, contender: Contender, role: str, *, repeats: int)
         recorded_in=recorded_in(workspace, model, at_base=contender.at_base),
         purpose="gate" if role == "candidate" else "baseline",
         repeats=repeats,
+        not_after=depth.end,
         pools=not workspace.provider(model).deterministic,
     )
