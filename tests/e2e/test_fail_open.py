@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.flows.run.live import DRAIN
 from tests.projects import Process, Project, a_project, some_cases
-from tests.servers.faulty import FaultServer, Server, answer, echo, hang, status
+from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, hang, status
 
 
 @pytest.fixture
@@ -147,16 +148,24 @@ def test_one_ctrl_c_ends_with_130_a_partial_report_and_how_to_go_on(tmp_path: Pa
 
 
 def test_one_ctrl_c_ends_within_5_seconds_where_the_server_hangs(tmp_path: Path) -> None:
-    with FaultServer(*[answer()] * 5, then=hang()) as server:
+    given_up: list[float] = []
+
+    async def hangs(exchange: Exchange) -> None:
+        await exchange.closed()
+        given_up.append(time.monotonic())
+
+    with FaultServer(*[answer()] * 5, then=hangs) as server:
         project = a_project(tmp_path, server.url, max_concurrency=3)
         process = project.start("eval", "--json")
         wait_until_asked(server, 8, process)
         process.send(signal.SIGINT)
         pressed = time.monotonic()
         ran = process.ended()
-        took = time.monotonic() - pressed
+        ended = time.monotonic()
     assert ran.code == 130
-    assert took < 5
+    assert len(given_up) == 3
+    assert max(given_up) - pressed < 5  # by the server's clock: what waits, and no work of ours
+    assert ended - max(given_up) < 5  # the report, on a machine that has other work: no wait
     assert ran.report["interrupted"]
     assert ran.evalset["candidate"]["measured"] == 5
 
@@ -173,7 +182,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         ran = process.ended()
         took = time.monotonic() - pressed
     assert ran.code == 130
-    assert took < 2
+    assert took < DRAIN - 1
     assert acknowledged(project) == 5
 
 

@@ -119,6 +119,15 @@ def test_evidence_of_another_version_promotes_nothing(shop: Shop) -> None:
     assert shop.runs("support") == 2
 
 
+def test_evidence_about_other_words_than_its_version_s_promotes_nothing(shop: Shop) -> None:
+    path = statement_of(shop, 3)
+    own, another = (shop.registry.version("support", number).target for number in (3, 4))
+    told = path.read_text()
+    assert own in told
+    path.write_text(told.replace(own.removeprefix("sha256:"), another.removeprefix("sha256:")))
+    assert "it is not about what support@v3 sends" in refused(shop, "promote", "support@v3")
+
+
 def test_another_version_under_the_number_that_runs_is_neither_served_nor_compared_with(
     shop: Shop,
 ) -> None:

@@ -366,7 +366,7 @@ def test_a_generous_ceiling_wastes_nothing_of_the_tokens_per_minute() -> None:
 
 
 def test_one_answer_holds_up_the_next_for_a_minute_at_most_whatever_usage_it_claims() -> None:
-    claims = Completion(text="x", usage=Usage(input=10**12, output=10**12))
+    claims = Completion(text="x", usage=Usage(input=10**5, output=10**5))
     provider = Scripted(then=claims)
     _, seconds = ask_many(provider, 3, of=model(tpm=1000, max_concurrency=1), workers=1)
     assert 60 <= seconds <= 121
