@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from llmops_cli.core.policy import Policy
@@ -19,6 +19,9 @@ class Exam:
     policy: Policy
     retired: Mapping[str, str] = field(default_factory=dict)
     """Cases that went on purpose: id to why."""
+    behind: Collection[str] = ()
+    """Cases that the base revision gained since the branch left it: gone, too, and nobody took
+    them away."""
     anchors: Mapping[str, Comparison] = field(default_factory=dict)
     """The candidate against each pinned version, by the `version` of its `anchor` rule."""
     partial: str | None = None

@@ -6,6 +6,7 @@ Where a decision hangs on draws that were not measured it is INCOMPLETE, never a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -187,8 +188,7 @@ def coverage(_rule: Coverage, exam: Exam) -> Finding:
     unmade = _unmade(exam)
     total = int(comparison.candidate.present.sum())
     if gone:
-        decision = Decision.FAIL
-        why = f"{cases(len(gone))} of the baseline gone without being retired: {listed(gone)}"
+        decision, why = Decision.FAIL, _missed(exam, gone)
     elif unmade:
         decision, why = Decision.INCOMPLETE, unmade
     else:
@@ -217,6 +217,22 @@ def coverage(_rule: Coverage, exam: Exam) -> Finding:
             "missing": sum(side.missing for side in _arms(exam).values()),
         },
     )
+
+
+def _missed(exam: Exam, gone: Sequence[str]) -> str:
+    taken = tuple(case for case in gone if case not in exam.behind)
+    behind = tuple(case for case in gone if case in exam.behind)
+    parts = []
+    if taken:
+        parts.append(
+            f"{cases(len(taken))} of the baseline gone without being retired: {listed(taken)}"
+        )
+    if behind:
+        parts.append(
+            f"update your branch: it lacks {cases(len(behind))} that the base gained since it "
+            f"left: {listed(behind)}"
+        )
+    return "; ".join(parts)
 
 
 def everything_made(exam: Exam) -> Finding | None:

@@ -4,6 +4,10 @@ Policy and trust are those of the base revision. Cases and scorers are those of 
 they change with the prompts they are about, and both arms are measured by them. So a weaker
 scorer, an edited answer or a case that is critical no longer decides nothing by itself: it is
 said. Cases that are gone decide (`coverage`), also with the evalset they stood in.
+
+A branch that is behind its base lacks what the base gained since. That decides as well: where a
+branch left is its author's choice, and nobody escapes a newer case by an older branch. But it is
+told for what it is, and what mends it is an update of the branch.
 """
 
 from __future__ import annotations
@@ -13,15 +17,17 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
-from llmops_cli.core.errors import Refused
+from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.row import Metric
-from llmops_cli.files.project import Project
-from llmops_cli.flows.revision import reading
+from llmops_cli.files.project import Project, load_project
+from llmops_cli.flows.revision import AtRevision, Revision, open_git, reading
 from llmops_cli.flows.workspace import Workspace
 from llmops_cli.gate.wording import cases, listed
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
 """The parts of a metric that say what passes; which scorer gives its values is the other part."""
+DECIDES = ("llmops.yaml", "prompts/", "evalsets/")
+"""Where the files stand of which a branch can be behind its base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,15 @@ class Then:
     evalsets: Mapping[str, Evalset] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
     """How each of them scored."""
+    gained: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The cases among them that came since the branch left the base, by evalset."""
+    among_these: str = ""
+    """What is said where changes of the base cannot be told from those of the branch."""
+
+    def behind(self, evalset: str) -> frozenset[str]:
+        """The cases that the base gained, as they are named in findings about `evalset`."""
+        others = (f"{name}/{case}" for name, each in self.gained.items() for case in each)
+        return frozenset({*self.gained.get(evalset, ()), *others})
 
     def ids(self, evalset: str) -> tuple[str, ...]:
         """The cases that `evalset` had."""
@@ -38,10 +53,33 @@ class Then:
         return () if found is None else tuple(case.id for case in found.cases)
 
 
-def asked_then(workspace: Workspace, prompt: str) -> Then:
+def where_it_left(workspace: Workspace) -> Project | None:
+    """The project where this branch left the base revision; None: it holds all that the base does,
+    or nobody knows where that was.
+    """
+    source, checkout = workspace.rules.source, open_git(workspace.root)
+    if workspace.base is None or not isinstance(source, AtRevision) or checkout is None:
+        return None
+    try:
+        left = checkout.where_it_left(workspace.base)
+        if _files(left) == _files(source.revision):
+            return None
+        there = AtRevision(left, left.commit[:12])
+        return load_project(workspace.root, workspace.catalogue, source=there)
+    except Refused:  # a shallow clone, unrelated histories, or files that were not valid then
+        return None
+
+
+def _files(revision: Revision) -> Mapping[str, str]:
+    """Git's id of each file there that decides, by path."""
+    return {path: blob for path, blob in revision.blobs.items() if path.startswith(DECIDES)}
+
+
+def asked_then(workspace: Workspace, prompt: str, left: Project | None) -> Then:
     """What gated `prompt` at the base revision: nothing where none was named.
 
-    Raises `Refused` where that cannot be read.
+    `left` is the project where the branch left it, if it is behind. Raises `Refused` where what
+    stands at the base cannot be read.
     """
     if workspace.base is None:
         return Then()
@@ -52,7 +90,24 @@ def asked_then(workspace: Workspace, prompt: str) -> Then:
         return Then(
             evalsets={each.name: each for each in loaded},
             metrics={each.name: before.scorers(each).metrics for each in loaded},
+            gained={} if left is None else _gained(loaded, left, prompt),
+            among_these=""
+            if left is None
+            else f"; this branch is behind {workspace.base}, whose own changes may be among these",
         )
+
+
+def _gained(base: Iterable[Evalset], left: Project, prompt: str) -> Mapping[str, Collection[str]]:
+    """The cases of `base` that did not gate `prompt` in `left`."""
+    try:
+        then = {each.name: each for each in left.load(left.evalsets_of(prompt))}
+    except InvalidFiles:
+        return {}
+    known = {name: {case.id for case in each.cases} for name, each in then.items()}
+    return {
+        each.name: frozenset(case.id for case in each.cases) - known.get(each.name, set())
+        for each in base
+    }
 
 
 def asked_otherwise(
@@ -69,20 +124,23 @@ def asked_otherwise(
         scorers = workspace.scorers(evalset).metrics
         parts = [
             *_scorers(then.metrics[evalset.name], scorers),
-            *_cases(earlier, evalset, tags),
+            *_cases(earlier, evalset, tags, then.gained.get(evalset.name, ())),
         ]
         if earlier.repeats != evalset.repeats:
             parts.append(f"repeats {earlier.repeats} → {evalset.repeats}")
         if parts:
             yield (
                 f"this change also changes what {evalset.name} asks: {'; '.join(parts)}. "
-                "Both arms are measured by what it asks now"
+                f"Both arms are measured by what it asks now{then.among_these}"
             )
     here = workspace.project.evalsets_of(prompt)
     for name, earlier in then.evalsets.items():
         if name not in here:
             own = ", nor does the policy that it had of its own" if earlier.gate else ""
             size = cases(len(earlier.cases))
+            if len(then.gained.get(name, ())) == len(earlier.cases):
+                yield f"the base gained {name} ({size}) since this branch left: update your branch"
+                continue
             yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
 
 
@@ -104,9 +162,14 @@ def _scorers(then: Sequence[Metric], now: Sequence[Metric]) -> Iterator[str]:
     yield from (f"the scorer {label} is new" for label in after if label not in before)
 
 
-def _cases(then: Evalset, now: Evalset, tags: Collection[str]) -> Iterator[str]:
+def _cases(
+    then: Evalset, now: Evalset, tags: Collection[str], gained: Collection[str]
+) -> Iterator[str]:
     before, after = ({case.id: case for case in each.cases} for each in (then, now))
-    gone = [id_ for id_ in before if id_ not in after]
+    lacking = [id_ for id_ in before if id_ not in after]
+    gone = [id_ for id_ in lacking if id_ not in gained]
+    behind = [id_ for id_ in lacking if id_ in gained]
+    yield from _named("not here that the base gained since this branch left it", behind)
     yield from _named("retired", [each for each in gone if each in now.retired])
     yield from _named("removed", [each for each in gone if each not in now.retired])
     added = sum(id_ not in before for id_ in after)
@@ -179,10 +242,11 @@ def gone_with_their_evalset(
     )
 
 
-def no_longer_gated(workspace: Workspace, wanted: Sequence[str]) -> list[str]:
+def no_longer_gated(workspace: Workspace, wanted: Sequence[str], left: Project | None) -> list[str]:
     """The prompts among `wanted` (none: all) that the base gates and that are not here any more.
 
-    Raises `Refused` for one that is still here, and that the change takes its evalsets from.
+    Raises `Refused` for one that is still here, and that the change takes its evalsets from; or
+    that the base gave them, since this branch left it (`left`).
     """
     if workspace.base is None:
         return []
@@ -197,12 +261,21 @@ def no_longer_gated(workspace: Workspace, wanted: Sequence[str]) -> list[str]:
     for name in lost:
         if name in project.prompts:
             evalsets = ", ".join(rules.evalsets_of(name))
+            if left is not None and not left.evalsets_of(name):
+                raise Refused(
+                    f"nothing gates {name} here: {workspace.base} gained {evalsets} since this "
+                    "branch left it",
+                    hint=f"update your branch: git merge {workspace.base}",
+                )
             raise Refused(
                 f"nothing gates {name} any more: at {workspace.base}, {evalsets} did",
                 hint="give it an evalset, or remove the prompt with it; where nothing shall gate "
                 "it, name the prompts to measure",
             )
     return [
-        f"{name} is gone, which {', '.join(rules.evalsets_of(name))} gated at {workspace.base}"
+        f"{name} is not here, which {workspace.base} gained since this branch left it: update your "
+        "branch"
+        if left is not None and name not in left.prompts
+        else f"{name} is gone, which {', '.join(rules.evalsets_of(name))} gated at {workspace.base}"
         for name in lost
     ]

@@ -180,6 +180,7 @@ def _exam(each: Pairing, run: Run, at: int) -> Exam:
         comparison=run.comparisons[at],
         policy=each.policy,
         retired=each.round.evalset.retired,
+        behind=each.contest.then.behind(each.round.evalset.name),
         anchors=anchors,
         partial=run.partial,
         look=each.look,

@@ -16,7 +16,13 @@ from llmops_cli.core.policy import Anchor, Environment, Floor, NoWorse, Policy, 
 from llmops_cli.files.policy import policy_of
 from llmops_cli.files.project import Project
 from llmops_cli.flows.contenders import Contender, contender_of
-from llmops_cli.flows.run.asked import Then, asked_otherwise, asked_then, no_longer_gated
+from llmops_cli.flows.run.asked import (
+    Then,
+    asked_otherwise,
+    asked_then,
+    no_longer_gated,
+    where_it_left,
+)
 from llmops_cli.flows.run.baseline import baseline_of, moved_here, on_model
 from llmops_cli.flows.run.selection import Selection, addresses_of, environment_of
 from llmops_cli.flows.workspace import Workspace
@@ -72,11 +78,12 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
         if name not in workspace.project.evalsets:
             raise UnknownName("evalset", name, workspace.project.evalsets)
     addresses = addresses_of(workspace, selection)
-    said = _ungated(workspace, selection, addresses)
+    left = where_it_left(workspace)
+    said = _ungated(workspace, selection, addresses, left)
     found = [
         contest
         for address in addresses
-        if (contest := _contest(workspace, selection, address, environment)) is not None
+        if (contest := _contest(workspace, selection, address, environment, left)) is not None
     ]
     if not found:
         raise Refused(
@@ -93,7 +100,9 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
     return kept
 
 
-def _ungated(workspace: Workspace, selection: Selection, addresses: Sequence[str]) -> list[str]:
+def _ungated(
+    workspace: Workspace, selection: Selection, addresses: Sequence[str], left: Project | None
+) -> list[str]:
     """What is selected and not measured, because no evalset gates it.
 
     Raises `Refused` where that was asked for by name, or is what the change itself makes so.
@@ -113,7 +122,7 @@ def _ungated(workspace: Workspace, selection: Selection, addresses: Sequence[str
             hint=f"write evalsets/{named[0]}.yaml, or leave its name out",
         )
     said = [f"no evalset gates {name}: it is not measured" for name in without]
-    return said + no_longer_gated(workspace, selection.prompts)
+    return said + no_longer_gated(workspace, selection.prompts, left)
 
 
 def _filtered(contest: Contest) -> Contest:
@@ -133,6 +142,7 @@ def _contest(
     selection: Selection,
     address: str,
     environment: Environment,
+    left: Project | None,
 ) -> Contest | None:
     name, _, selector = address.partition("@")
     candidate = contender_of(workspace, name, selector or "working")
@@ -150,7 +160,7 @@ def _contest(
     moved = moved_here(workspace, environment.name, name)
     left_out = ", ".join(each for each in names if each not in wanted)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    then = asked_then(workspace, name)
+    then = asked_then(workspace, name, left)
     anchors = {
         rule.version: contender_of(workspace, name, rule.version, before=True)
         for each in rounds
@@ -168,7 +178,7 @@ def _contest(
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
-        policy_changes=tuple(_policy_changes(workspace, rounds, environment)),
+        policy_changes=tuple(_policy_changes(workspace, rounds, environment, then)),
         then=then,
         asked_otherwise=tuple(_asked_otherwise(workspace, name, rounds, then)),
         against_environment=selection.baseline is None
@@ -188,7 +198,7 @@ def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
 
 
 def _policy_changes(
-    workspace: Workspace, rounds: Sequence[Round], environment: Environment
+    workspace: Workspace, rounds: Sequence[Round], environment: Environment, then: Then
 ) -> Iterator[str]:
     """What the working copy would decide by, where that is not what decides."""
     for each in rounds:
@@ -198,6 +208,7 @@ def _policy_changes(
             yield (
                 f"this change also changes the policy of {each.evalset.name} "
                 f"({', '.join(changed)}); decided by the policy at the base revision"
+                f"{then.among_these}"
             )
 
 
