@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,29 @@ def test_an_all_cached_run_imports_no_sdk_and_nothing_heavy(tmp_path: Path) -> N
         assert server.requests == 20
     assert packages(found) & (SDKS | HEAVY) == set()
     assert "scipy.stats" not in found
+
+
+THREADS = """
+import atexit, os, sys
+atexit.register(lambda: print(len(os.listdir("/proc/self/task")), file=sys.stderr))
+from llmops_cli.cli.main import main
+main()
+"""
+
+
+def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        project = a_project(tmp_path, server.url)
+        project.run("eval")
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, "eval"],
+            cwd=tmp_path,
+            env={name: each for name, each in os.environ.items() if "THREADS" not in name},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stderr.splitlines()[-1] == "1"
 
 
 def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
