@@ -24,7 +24,8 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML"
+            metavar="FILE",
+            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML",
         ),
     ],
     into: Annotated[

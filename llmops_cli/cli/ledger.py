@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from llmops_cli.flows.judge.known import KnownJudge
 
 
+NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
+
+
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
     app.command()(release)
@@ -37,6 +40,7 @@ def release(
 ) -> None:
     """Freeze prompts as versions. The same target is the same version, however often."""
     from llmops_cli.cli.output import Output
+    from llmops_cli.core.digest import short
     from llmops_cli.core.errors import Refused
     from llmops_cli.flows.ledger import committing
     from llmops_cli.flows.ledger import opened as ledger
@@ -54,9 +58,14 @@ def release(
     output.rows(
         ["version", "target", "state"],
         [
-            (each.version.address, each.version.target, "new" if each.new else "unchanged")
+            (
+                each.version.address,
+                each.version.target if as_json else f"sha256:{short(each.version.target)}",
+                "new" if each.new else "unchanged",
+            )
             for each in made
         ],
+        empty="nothing to release: every prompt runs as it stands" if changed else NO_PROMPTS,
     )
     for version in new:
         output.say(f"next  llmops measure {version.address}")
@@ -156,7 +165,8 @@ def status(
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
     standings = [(prompt.prompt, each) for prompt in prompts for each in prompt.standings]
     output = Output(as_json=as_json)
-    output.rows(headers, rows, beside={"judges": [each.judges for _, each in standings]})
+    judges = {"judges": [each.judges for _, each in standings]}
+    output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)
     for name, each in standings:
         for judge in each.judges:
             output.say(f"judge  {name}@{each.environment}  {_known(judge, each.environment)}")

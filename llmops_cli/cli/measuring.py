@@ -81,6 +81,7 @@ def evaluate(
         base=base,
         changed=changed,
         require_baseline=require_baseline,
+        strict=strict,
         offline=offline,
         fresh=fresh,
         dry_run=dry_run,
@@ -90,7 +91,7 @@ def evaluate(
         cases_to=cases_at(html, csv, parquet),
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
-    return _evaluated(context, wishes, output, github=github, strict=strict)
+    return _evaluated(context, wishes, output, github=github)
 
 
 def compare(
@@ -103,13 +104,16 @@ def compare(
     ],
     prompts: Annotated[
         list[str] | None,
-        typer.Option("--prompt", metavar="NAME", help="Between two models: only this prompt."),
+        typer.Option(
+            "--prompt", metavar="NAME", help="Between two models: only this prompt. Repeatable."
+        ),
     ] = None,
     evalset: options.Evalsets = None,
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
     strict: options.Strict = False,
     max_cost: options.MaxCost = None,
+    max_calls: options.MaxCalls = None,
     out: options.Out = None,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
@@ -132,14 +136,15 @@ def compare(
 
     wishes = Wishes(
         between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
+        strict=strict,
         offline=offline,
         dry_run=dry_run,
-        budget=Budget(cost=max_cost),
+        budget=Budget(calls=max_calls, cost=max_cost),
         out=out,
         cases_to=cases_at(html, csv, parquet),
     )
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
-    return _evaluated(context, wishes, output, github=github, strict=strict)
+    return _evaluated(context, wishes, output, github=github)
 
 
 def measure(
@@ -210,9 +215,7 @@ def measure(
     return done.report.exit_code
 
 
-def _evaluated(
-    context: typer.Context, wishes: Wishes, output: Output, *, github: bool, strict: bool
-) -> int:
+def _evaluated(context: typer.Context, wishes: Wishes, output: Output, *, github: bool) -> int:
     """Does as `wishes` say, and tells what came of it in every form that was asked for."""
     from llmops_cli.cli.github import Actions
     from llmops_cli.flows.report.places import places_of
@@ -225,6 +228,5 @@ def _evaluated(
         output.plan(done.plan)
         return 0
     output.report(done.report)
-    code = output.exit_code(done.report, strict=strict)
-    runner.report(done.report, partial(places_of, done.run), exit_code=code)
-    return code
+    runner.report(done.report, partial(places_of, done.run), exit_code=done.report.exit_code)
+    return done.report.exit_code

@@ -24,7 +24,6 @@ from llmops_cli.core.plan import Plan
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render.console import console_report
 from llmops_cli.render.difference import console_difference
 from llmops_cli.render.machine import as_json, json_report, table_json
@@ -94,8 +93,13 @@ class Output:
         rows: Iterable[Sequence[Cell]],
         *,
         beside: Mapping[str, Sequence[object]] | None = None,
+        empty: str = "",
     ) -> None:
-        """Prints a table, or as JSON one object per row, with what is `beside` it for every row."""
+        """Prints a table, or as JSON one object per row, with what is `beside` it for every row.
+
+        Where there is no row, `empty` is said instead of a table.
+        """
+        rows = list(rows)
         if self.as_json:
             keys = [header.replace(" ", "_") for header in headers]
             objects = [dict[str, Json](zip(keys, row, strict=True)) for row in rows]
@@ -103,8 +107,10 @@ class Output:
                 for each, value in zip(objects, values, strict=True):
                     each[name] = to_plain(value)
             self._text(table_json(objects))
-        else:
+        elif rows:
             self._render(table(headers, rows))
+        elif empty:
+            self._text(f"{empty}\n")
 
     def probed(self, found: Probed) -> None:
         """Prints what works with each model, why not, and what asking took."""
@@ -116,7 +122,7 @@ class Output:
         self._render(probes_table(found))
         for note in probe_notes(found):
             self._text(f"note  {terminal_line(note)}\n")
-        self._text(f"spent {probe_cost(found)}\n")
+        self._text(f"{probe_cost(found)}\n")
 
     def promotion(self, address: str, done: Promotion) -> None:
         """Says whether an environment was moved, and why or why not."""
@@ -286,13 +292,6 @@ class Output:
         """Prints one line of the answer; nothing where JSON is asked for."""
         if not self.as_json:
             self._text(line + "\n")
-
-    def exit_code(self, report: Report, *, strict: bool) -> int:
-        """What the process answers for `report`; `strict` accepts no INCONCLUSIVE."""
-        undecided = any(each.verdict.decision is Decision.INCONCLUSIVE for each in report.prompts)
-        if strict and undecided and report.exit_code is ExitCode.DONE:
-            return ExitCode.INCONCLUSIVE
-        return report.exit_code
 
     def _render(self, renderable: RenderableType) -> None:
         console = Console(width=_width(), highlight=False, markup=False, emoji=False)

@@ -70,7 +70,8 @@ def check(
     output = Output(as_json=as_json)
     headers = ["prompt", "evalset", "cases", "what it can show"]
     rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in found.evalsets]
-    output.rows(headers, rows, beside={"judges": [each.judges for each in found.evalsets]})
+    notes = {"judges": [each.judges for each in found.evalsets]}
+    output.rows(headers, rows, beside=notes, empty="nothing to gate: no evalset names a prompt")
     for name in found.ungated:
         output.say(f"note  no evalset gates {name}")
     judges = (note for each in found.evalsets for note in each.judges)
@@ -83,7 +84,8 @@ def check(
 def render(
     context: typer.Context,
     prompt: Annotated[
-        str, typer.Argument(metavar="NAME[@VERSION]", help="default: as it stands in prompts/")
+        str,
+        typer.Argument(metavar="NAME[@VERSION]", help="without @VERSION: as it stands in prompts/"),
     ],
     case: Annotated[
         str | None,
@@ -91,7 +93,9 @@ def render(
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input instead of a case."),
+        typer.Option(
+            "--input", "-i", metavar="NAME=VALUE", help="An input instead of a case. Repeatable."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +114,7 @@ def models(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Only these; default: all of them."),
+        typer.Argument(metavar="[NAME]...", help="default: all"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Ask each a few short questions: what works?")
@@ -160,7 +164,9 @@ def schema(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="project, prompt, evalset, case or report; default: their names"),
+        typer.Argument(
+            metavar="[NAME]", help="project, prompt, evalset, case or report; default: their names"
+        ),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Write them where `init` points editors to.")

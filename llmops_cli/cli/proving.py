@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def history(
     context: typer.Context,
     address: Annotated[
-        str, typer.Argument(metavar="NAME[@ENV]", help="default: every environment")
+        str, typer.Argument(metavar="NAME[@ENV]", help="without @ENV: in every environment")
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +46,7 @@ def history(
         for each in proving.history(context.obj, address)
     ]
     headers = ["environment", "event", "action", "from", "to", "evidence", "why", "by", "at"]
-    Output(as_json=as_json).rows(headers, rows)
+    Output(as_json=as_json).rows(headers, rows, empty=f"{address} was never promoted")
 
 
 def diff(
@@ -146,6 +146,7 @@ def gc(
     from llmops_cli.flows.ledger import committing
     from llmops_cli.flows.ledger import opened as ledger
     from llmops_cli.flows.workspace import open_workspace
+    from llmops_cli.render.phrases import plural
 
     with open_workspace(context.obj) as workspace:
         cleared = ledger.clear(workspace, dry_run=dry_run)
@@ -157,4 +158,4 @@ def gc(
     output.rows(["file", "bytes"], rows)
     total = sum(each.size for each in cleared)
     verb = "would be cleared away" if dry_run else "cleared away"
-    output.say(f"{len(cleared)} files, {total / 1e6:.2f} MB {verb}")
+    output.say(f"{plural(len(cleared), 'file')}, {total / 1e6:.2f} MB {verb}")

@@ -70,7 +70,9 @@ class ModelReader:
         kind = self._providers.get(written["provider"])
         if kind is None:
             name = written["provider"]
-            hint = suggestion(name, sorted(self._providers))
+            hint = suggestion(name, sorted(self._providers)) or ""
+            if hint.startswith("known"):
+                hint += "; a server with OpenAI's API is `openai` with its `base_url`"
             self._problems.add(where(*place, "provider"), f"unknown provider '{name}'", hint)
             return None
         shape = validated(model_shape(kind), written, where, self._problems, *place)

@@ -113,6 +113,8 @@ def find_root(start: Path) -> Path:
     Where there is none, `start` itself, if it has prompts: they may name their models in full.
     """
     start = start.absolute()
+    if not start.is_dir():
+        raise Refused(f"there is no folder {start}")
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return folder

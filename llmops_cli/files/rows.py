@@ -127,6 +127,8 @@ class _Table:
             if target is None:
                 known = sorted({*self._fields, *self._schemas})
                 hint = suggestion(name, known) or "declare it as an input of the prompt"
+                if any(each in name for each in ";\t|"):
+                    hint = "columns are separated by commas"
                 self._problems.add(where, f"the column '{name}' is no field and no input", hint)
             elif target in found:
                 self._problems.add(where, f"the column '{name}' is here twice")

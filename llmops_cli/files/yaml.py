@@ -84,12 +84,18 @@ def load_yaml(content: bytes, path: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         said = " ".join(filter(None, (error.context, error.problem)))
-        raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}") from None
+        hint = "YAML indents by spaces, never by tabs" if _at_tab(text, mark) else None
+        raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}", hint) from None
     except yaml.YAMLError as error:
         raise _invalid(path, None, f"not YAML: {error}") from None
     if reader.problems:
         raise InvalidFiles(reader.problems)
     return Document(path, data, reader.lines, reader.text_lines)
+
+
+def _at_tab(text: str, mark: yaml.Mark | None) -> bool:
+    lines = text.split("\n")
+    return mark is not None and mark.line < len(lines) and lines[mark.line].startswith("\t")
 
 
 def _line(event: yaml.Event) -> int:

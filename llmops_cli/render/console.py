@@ -25,7 +25,7 @@ from llmops_cli.core.report import (
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.render import phrases
 from llmops_cli.render.cases import case_block
-from llmops_cli.render.interval import Strokes, interval
+from llmops_cli.render.interval import NARROWEST, Strokes, interval
 from llmops_cli.render.pen import COLOURS, Pen, Sheet
 from llmops_cli.render.safe import clip
 
@@ -49,7 +49,9 @@ class Picture:
         self._strokes = strokes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Two lines that never wrap."""
+        """Two lines that never wrap; none where there is no room for them."""
+        if options.max_width < NARROWEST:
+            return
         width = min(options.max_width, _PICTURE)
         for line in interval(self._estimate, width=width, strokes=self._strokes):
             yield Text(line, style=self._style, no_wrap=True)

@@ -56,6 +56,8 @@ ASCII = Strokes(
 )
 
 
+NARROWEST = 40
+"""Columns that an interval takes at least."""
 _ZERO = " 0, as before"
 _NARROWEST = 8
 
@@ -68,7 +70,7 @@ def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> t
     span = max(estimate.upper, 0.0) - left or 1.0
     margin_at, zero_at = (-estimate.margin - left) / span, -left / span
     room, before = _fit(
-        max(width, 40),
+        max(width, NARROWEST),
         ends=(len(lower) + 1, len(upper) + 1),
         margin=(margin_at, len(margin_label) + 1),
         zero=(zero_at, len(_ZERO) + 2),

@@ -179,7 +179,8 @@ def arms(report: Report) -> list[ArmSummary]:
 def spending(report: Report) -> str:
     """One line: calls, what was reused, tokens, money."""
     if report.calls == 0:
-        parts = [f"no model calls: {plural(report.reused, 'stored answer')} reused"]
+        reused = f": {plural(report.reused, 'stored answer')} reused" if report.reused else ""
+        parts = [f"no model calls{reused}"]
     else:
         parts = [f"{plural(report.calls, 'model call')}, {money(report.cost)}"]
         parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []

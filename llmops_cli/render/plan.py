@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -50,7 +51,7 @@ def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
             calls = phrases.plural(each.calls, "call")
             said = f"  {each.label}: at most {calls} of {each.model} as {each.role}"
             yield pen.line(f"{said}, {phrases.money(each.cost)}", "dim")
-        yield pen.line(f"  {evalset.shows}", "dim")
+        yield Padding(pen.line(evalset.shows, "dim"), (0, 0, 0, 2))
     for note in prompt.notes:
         yield pen.joined(("note  ", "yellow"), note)
 

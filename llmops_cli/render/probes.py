@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from llmops_cli.core.probe import ASPECTS, Probed, ProbedModel
-from llmops_cli.render.phrases import plural
+from llmops_cli.render.phrases import money, plural
 from llmops_cli.render.tables import table
 
 MARKS = {True: "✓", False: "✗", None: "–"}
@@ -34,12 +34,11 @@ def probe_notes(found: Probed) -> Iterator[str]:
 
 
 def probe_cost(found: Probed) -> str:
-    """What asking took."""
+    """What asking took: `spent 2 calls, …`."""
     if not found.calls:
-        return "nothing was called"
+        return "no model was called"
     tokens = f"{found.input_tokens:,} tokens in, {found.output_tokens:,} out"
-    cost = "at a price that is not known" if found.cost is None else f"${found.cost:.4f}"
-    return f"{plural(found.calls, 'call')}, {tokens}, {cost}"
+    return f"spent {plural(found.calls, 'call')}, {tokens}, {money(found.cost)}"
 
 
 def _first_token(model: ProbedModel) -> str:

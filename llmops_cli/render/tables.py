@@ -4,33 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from llmops_cli.render.pen import Pen, Sheet
 
 Cell = str | int | float | None
 
+GAP = 2
+"""Columns between two columns."""
+
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
     """Rows under dim headers; a column that holds numbers alone stands to the right.
 
-    None is an empty cell. Every row has as many cells as there are headers.
+    None is an empty cell. Every row has as many cells as there are headers. On a console too narrow
+    for the words of a row, each row becomes lines of its own, one for each cell.
     """
     cells = [tuple(row) for row in rows]
 
     def draw(pen: Pen) -> Iterable[RenderableType]:
-        grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for place, header in enumerate(headers):
+        heads = [pen.line(header) for header in headers]
+        lines = [[pen.line(_written(each)) for each in row] for row in cells]
+        widths = _widths([heads, *lines], pen.width - GAP * (len(heads) - 1))
+        if widths is None:
+            yield _records(heads, lines)
+            return
+        grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+        for place, (head, width) in enumerate(zip(heads, widths, strict=True)):
             column = [row[place] for row in cells if row[place] is not None]
             numbers = bool(column) and all(_is_number(each) for each in column)
             justify = "right" if numbers else "left"
-            grid.add_column(pen.line(header), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a Literal that mypy widens
-        for row in cells:
-            grid.add_row(*(pen.line(_written(each)) for each in row))
+            grid.add_column(head, justify=justify, overflow="fold", width=width)  # type: ignore[arg-type]  # a Literal that mypy widens
+        for line in lines:
+            grid.add_row(*line)
         yield grid
 
     return Sheet(draw)
+
+
+def _widths(lines: Sequence[Sequence[Text]], room: int) -> list[int] | None:
+    """How wide each column is, the widest cut first; None where a word would have to be broken."""
+    columns = [[each.plain for each in column] for column in zip(*lines, strict=True)]
+    least = [
+        max(cell_len(word) for text in each for word in text.split() or [""]) for each in columns
+    ]
+    if sum(least) > room:
+        return None
+    widths = [min(max(map(cell_len, each)), room) for each in columns]
+    while sum(widths) > room:
+        spare = [width if width > word else 0 for width, word in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def _records(heads: Sequence[Text], lines: Sequence[Sequence[Text]]) -> RenderableType:
+    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for place, line in enumerate(lines):
+        if place:
+            grid.add_row("", "")
+        for head, cell in zip(heads, line, strict=True):
+            grid.add_row(head, cell)
+    return grid
 
 
 def _is_number(cell: Cell) -> bool:

@@ -74,6 +74,11 @@ class Registry:
         """`name@v<number>`, its snapshot and files checked. Raises `UnknownName`."""
         numbers = self._numbers(name)
         if number not in numbers:
+            if not numbers:
+                raise Refused(
+                    f"unknown version '{name}@v{number}': {name} was never released",
+                    hint=f"llmops release {name}",
+                )
             raise UnknownName("version", f"{name}@v{number}", [f"{name}@v{n}" for n in numbers])
         return read_version(self._version_folder(name, number), name, number)
 

@@ -192,6 +192,28 @@ def test_rollback_history_status_and_verify(project: Project) -> None:
     assert says(project.run("promote", "support@v2", "-m", "again"), "quarantined").code == 2
 
 
+def test_what_cannot_be_done_yet_is_answered_with_what_can(project: Project) -> None:
+    shutil.rmtree(project.root / ".llmops")
+    says(project.run("promote", "support@v1"), "was never released", "llmops release support")
+    says(project.run("history", "support"), "support was never promoted")
+    says(project.run("verify"), "nothing was promoted yet", "llmops promote NAME@v1 --initial")
+    says(project.run("eval", "--tag", "vip"), "no case of these evalsets has a tag")
+    says(project.run("-C", "elsewhere", "status"), "there is no folder")
+    assert project.run("release").code == 0
+    ran = says(project.run("measure", "support@v1"), "llmops promote support@v1 --to production")
+    assert "llmops release" not in ran.out
+    shutil.rmtree(project.root / "prompts")
+    shutil.rmtree(project.root / "evalsets")
+    assert says(project.run("eval"), "the project has no prompts").code == 2
+    says(project.run("release"), "the project has no prompts")
+
+
+def test_a_second_promotion_says_that_there_is_nothing_to_do(project: Project) -> None:
+    assert project.run("promote", "support@v2", "-m", "better").code == 0
+    ran = says(project.run("promote", "support@v2", "-m", "once more"), "it runs there already")
+    assert (ran.code, "(event 2)" in ran.out) == (0, True)
+
+
 def test_verify_finds_a_touched_file(project: Project) -> None:
     (event,) = (project.root / ".llmops/log/production/support").glob("*.json")
     event.write_text(event.read_text().replace("the first", "the last"))

@@ -140,7 +140,11 @@ def test_a_budget_that_is_used_up_is_3(project: Project) -> None:
 
 
 def test_inconclusive_is_4_with_strict(project: Project) -> None:
-    assert project.run("eval", "--strict").code == 4
+    junit = project.root / "junit.xml"
+    ran = project.eval("--strict", "--junit", str(junit))
+    assert (ran.code, ran.report["exit_code"], project.run("report").code) == (4, 4, 4)
+    assert "<error" in junit.read_text()
+    assert "Not blocked" not in project.run("eval", "--strict").out
 
 
 def test_inconclusive_is_4_where_the_policy_says_so(project: Project) -> None:

@@ -27,7 +27,7 @@ def bundle(registry: Registry, environment: str) -> Bundle:
     if not prompts:
         raise Refused(
             f"{environment} runs nothing yet",
-            hint=f"llmops promote NAME@v1 --to {environment} --initial -m WHY",
+            hint="llmops promote NAME@v1 --initial -m WHY",
         )
     return Bundle.made(environment, prompts)
 

@@ -80,7 +80,7 @@ def promote(registry: Registry, wish: Wish) -> Promotion:
     if running is not None and running.number == version.number:
         return Promotion(
             exit_code=ExitCode.DONE,
-            why=f"{wish.environment.name} runs {version.address} already",
+            why="it runs there already: nothing to do",
             event=current,
         )
     _refuse_without_reason(wish, running)

@@ -32,10 +32,15 @@ def prove(start: Path, environment: str | None, bundle: Path | None) -> Verifica
     root = find_root(start)
     registry = Registry(root)
     place = environment or environment_of(open_project(root), None).name
-    if place not in registry.environments():
+    known = registry.environments()
+    if known and place not in known:
         raise Refused(
-            f"{place} runs nothing: there is nothing to prove",
-            hint=f"known: {', '.join(registry.environments()) or 'none'}",
+            f"{place} runs nothing: there is nothing to prove", hint=f"known: {', '.join(known)}"
+        )
+    if not known:
+        raise Refused(
+            "nothing was promoted yet: there is nothing to prove",
+            hint="llmops promote NAME@v1 --initial -m WHY",
         )
     found = verify(registry, place)
     if bundle is None:

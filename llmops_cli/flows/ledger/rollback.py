@@ -53,7 +53,7 @@ def rollback(registry: Registry, retreat: Retreat) -> RolledBack:
     if current is None:
         raise Refused(f"{retreat.environment} does not run {retreat.name}")
     if not retreat.reason:
-        raise Refused("a rollback is recorded with a reason", hint="-m WHY")
+        raise Refused("a rollback is recorded with a reason", hint="say it: -m WHY")
     assert current.to_version is not None
     left = registry.version(retreat.name, current.to_version.number)
     now = registry.moved_to(_destination(registry, retreat, events, left.number))
@@ -96,5 +96,5 @@ def _destination(
             return event
     raise Refused(
         f"{retreat.environment} has run no other version of {retreat.name} that is fit to run",
-        hint="promote another one: llmops promote NAME@vN --override -m WHY moves at once",
+        hint=f"another one: llmops promote {retreat.name}@vN --override -m WHY moves at once",
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from llmops_cli.core.difference import Changed, Difference
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.prompt import Message, Target
 from llmops_cli.core.release import Evidence
 from llmops_cli.flows.contenders import Contender, contender_of
@@ -16,12 +17,20 @@ from llmops_cli.flows.workspace import Workspace
 
 
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
-    """What changed from `before` to `after`, both `name[@selector]`; `after` may be a selector."""
+    """What changed from `before` to `after`, both `name[@selector]`; `after` may be a selector.
+
+    Raises `UnknownName`, and `Refused` where both are the working copy.
+    """
     name, _, selector = before.partition("@")
     named = "@" in after or after in workspace.project.prompts
     other, _, their = after.partition("@") if named else (name, "", after)
     old = contender_of(workspace, name, selector or "working")
     new = contender_of(workspace, other, their or "working")
+    if old.name == new.name == f"{name}@working":
+        raise Refused(
+            f"both are the working copy of {name}",
+            hint=f"llmops diff {name}@{workspace.project.environments[-1].name}, or {name}@v1 …",
+        )
     return Difference(
         before=old.name,
         after=new.name,

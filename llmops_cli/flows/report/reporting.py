@@ -316,7 +316,10 @@ def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
             mend = "mend what the notes say, then " if _lasting(contest, run) else ""
             yield f"{mend}run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if contest.baseline is None:
-            yield f"llmops release {name} && llmops measure {name}@v1"
-            yield f"llmops promote {name}@v1 --to {contest.environment} --initial -m 'why'"
+            version = contest.candidate.version
+            if version is None:
+                yield f"llmops release {name} && llmops measure {name}@v1"
+            address = f"{name}@v{version or 1}"
+            yield f"llmops promote {address} --to {contest.environment} --initial -m 'why'"
         case _:
             yield "add cases to the evalset, or accept a wider margin in llmops.yaml"

@@ -91,7 +91,10 @@ def contests(workspace: Workspace, selection: Selection) -> list[Contest]:
             hint="an evalset names its prompt by its file name or by `prompt:`",
         )
     if not any(each.cases for contest in found for each in contest.rounds):
-        raise Refused("no case matches the filter", hint="see `llmops check` for ids and tags")
+        every = [
+            case for contest in found for each in contest.rounds for case in each.evalset.cases
+        ]
+        raise Refused("no case matches the filter", hint=selection.known_in(every))
     kept = [_filtered(each) for each in found if any(one.cases for one in each.rounds)]
     dropped = [each.prompt for each in found if not any(one.cases for one in each.rounds)]
     if dropped:

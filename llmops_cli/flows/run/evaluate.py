@@ -6,7 +6,7 @@ Also the public `evaluate` of notebooks and tests: everything it needs is an arg
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Wishes:
     changed: str | None = None
     """Only prompts that changed since the branch left this git revision."""
     require_baseline: bool = False
+    strict: bool = False
+    """Accept no INCONCLUSIVE, whatever the policy says."""
     offline: bool = False
     fresh: bool = False
     dry_run: bool = False
@@ -107,11 +109,22 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     )
     run = conduct(workspace, planned, options, progress=progress)
     run.notes.extend(workspace.notes() if note is None else (note, *workspace.notes()))
+    if wishes.strict:
+        _accept_no_doubt(run)
     made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
     Forms(out=wishes.out, cases_to=wishes.cases_to).write(run, made, redact)
     return Evaluated(plan=needs, report=made, run=run)
+
+
+def _accept_no_doubt(run: Run) -> None:
+    run.verdicts = {
+        name: replace(verdict, on_inconclusive="fail")
+        if verdict.on_inconclusive == "warn"
+        else verdict
+        for name, verdict in run.verdicts.items()
+    }
 
 
 def _demand_baselines(found: list[Contest]) -> None:

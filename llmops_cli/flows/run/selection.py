@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest
-from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
 from llmops_cli.files.project import Project
 from llmops_cli.flows.workspace import Workspace
@@ -59,6 +59,15 @@ class Selection:
         if self.sample is not None and self.sample < len(cases):
             cases = _sampled(cases, self.sample, self.seed)
         return cases
+
+    def known_in(self, cases: Sequence[Case]) -> str:
+        """What the filters could have named in `cases`, of which none passes them."""
+        tags = sorted({tag for case in cases for tag in case.tags})
+        for wish in self.tags:
+            if wish not in tags:
+                return suggestion(wish, tags) or "no case of these evalsets has a tag"
+        known = suggestion("".join(self.cases[:1]), [case.id for case in cases])
+        return known if self.cases and known else "each filter leaves some, all of them none"
 
     def again(self, address: str) -> str:
         """The command that measures `address` like this once more, with every case."""
@@ -120,6 +129,11 @@ def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
     """The prompts that are selected, as `name` or `name@selector`. Raises `UnknownName`."""
     project = workspace.project
     environments = {each.name for each in project.environments}
+    if not project.prompts:
+        raise Refused(
+            "nothing to measure: the project has no prompts",
+            hint="a prompt is a file prompts/NAME.prompt.yml",
+        )
     if not selection.prompts:
         return sorted(name for name in project.prompts if project.evalsets_of(name))
     chosen: dict[str, None] = {}

@@ -308,3 +308,17 @@ def test_reading_files_loads_no_vendor_and_no_table_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_people_try_first_is_answered_with_what_to_write(project: Written) -> None:
+    project.write("llmops.yaml", "models:\n  local: {provider: ollama}\n")
+    (problem, *_) = project.problems()
+    assert "a server with OpenAI's API is `openai` with its `base_url`" in problem
+    project.write("llmops.yaml", "models:\n\tlocal: {provider: embedded}\n")
+    assert any("YAML indents by spaces, never by tabs" in each for each in project.problems())
+
+
+def test_a_table_with_semicolons_is_told_so(project: Written) -> None:
+    project.write("evalsets/support.yaml", "cases: support.csv\nscorers: [refusal]\n")
+    project.write("evalsets/support.csv", "question;expected\nwhy?;because\n")
+    assert any("columns are separated by commas" in each for each in project.problems())

@@ -116,3 +116,13 @@ def test_a_table_aligns_numbers_and_escapes_text() -> None:
     assert printed(table(("prompt", "calls", "note", "ok"), rows)) == (
         "prompt    calls  note  ok\nintent    1,204        yes\n[/b]\\x1b      7  x\\ny  no\n"
     )
+
+
+def test_a_table_breaks_between_words_and_where_it_cannot_becomes_lines() -> None:
+    drawn = table(("prompt", "environment", "evidence"), [("qa", "production", "rolled back")])
+    assert printed(drawn, width=29) == (
+        "prompt  environment  evidence\nqa      production   rolled\n                     back\n"
+    )
+    assert printed(drawn, width=28) == (
+        "prompt       qa\nenvironment  production\nevidence     rolled back\n"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_cli.core.difference import Difference
-from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.flows.project.difference import difference
 from llmops_cli.flows.workspace import open_workspace
 from tests.projects import Project
@@ -85,3 +85,9 @@ def test_names_that_are_not_there_are_refused(running: Project) -> None:
         compared(running, "suport")
     with pytest.raises(UnknownName):
         compared(running, "support@v1", "v9")
+
+
+def test_a_working_copy_is_not_compared_with_itself(running: Project) -> None:
+    with pytest.raises(Refused, match="both are the working copy") as caught:
+        compared(running, "support")
+    assert "llmops diff support@production" in (caught.value.hint or "")

@@ -51,8 +51,12 @@ def test_cases_are_chosen_by_id_glob_and_tag(project: Project) -> None:
 
 
 def test_a_filter_that_matches_nothing_is_refused(project: Project) -> None:
-    with pytest.raises(Refused, match="no case matches the filter"):
+    with pytest.raises(Refused, match="no case matches the filter") as caught:
         chosen(project, tags=["none"])
+    assert caught.value.hint == "no case of these evalsets has a tag"
+    with pytest.raises(Refused) as caught:
+        chosen(project, cases=["c0O1"])
+    assert (caught.value.hint or "").startswith("did you mean 'c0")
     with pytest.raises(UnknownName):
         chosen(project, evalsets=["none"])
 
