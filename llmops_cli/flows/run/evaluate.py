@@ -19,6 +19,7 @@ from llmops_cli.flows.report.forms import Forms, TakeCases
 from llmops_cli.flows.report.reporting import report
 from llmops_cli.flows.report.runs import keep_report
 from llmops_cli.flows.reuse import reuse_runs
+from llmops_cli.flows.run.asked import no_longer_gated
 from llmops_cli.flows.run.changed import concerned
 from llmops_cli.flows.run.conduct import Options, Run, conduct
 from llmops_cli.flows.run.contest import Contest, contests
@@ -88,9 +89,12 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     if wishes.between is not None:
         selection = wishes.between.selection(workspace.project)
     found = contests(workspace, selection)
-    note = None
+    notes: list[str] = []
     if wishes.changed is not None:
         found, note = concerned(workspace, found, wishes.changed)
+        said = {each for contest in found for each in contest.notes}
+        gone = no_longer_gated(workspace, selection.prompts)  # which is a change as well
+        notes = [note, *(each for each in gone if each not in said)]
     if wishes.require_baseline:
         _demand_baselines(found)
     now = datetime.now(UTC)
@@ -108,7 +112,7 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
         now=now.isoformat(timespec="milliseconds"),
     )
     run = conduct(workspace, planned, options, progress=progress)
-    run.notes.extend(workspace.notes() if note is None else (note, *workspace.notes()))
+    run.notes += [*notes, *workspace.notes()]
     if wishes.strict:
         _accept_no_doubt(run)
     made = report(run, partial=run.partial)

@@ -353,6 +353,21 @@ def test_a_damaged_brief_is_read_from_the_completion(tmp_path: Path, written: ob
         assert store.briefs([draw_key("q")]) == {draw_key("q"): answer().brief}
 
 
+def test_a_brief_of_another_answer_is_not_believed(tmp_path: Path) -> None:
+    keys, others = [draw_key("q"), draw_key("r")], [answer(), answer("other")]
+    with open_results(tmp_path) as store:
+        store.put_completions(zip(keys, others, strict=True))
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute(
+            "UPDATE completions SET (brief, brief_checksum) = "
+            "(SELECT brief, brief_checksum FROM completions ORDER BY rowid LIMIT 1)"
+        )
+    database.close()
+    with open_results(tmp_path) as store:
+        found = store.briefs(keys)
+    assert found == {key: each.brief for key, each in zip(keys, others, strict=True)}
+
+
 def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
     with open_results(tmp_path / ".llmops" / "store"):
         pass

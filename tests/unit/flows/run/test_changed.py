@@ -101,6 +101,17 @@ def test_a_name_and_a_change_must_both_hold(shop: Shop) -> None:
     assert changed(shop, "--prompt", "int*") == ["intent"]
 
 
+def test_a_prompt_that_is_gone_is_said_whatever_else_changed(shop: Shop) -> None:
+    for path in ("prompts/support.prompt.yml", "evalsets/support.yaml", "evalsets/support.jsonl"):
+        (shop.root / path).unlink()
+    for measured in ([], ["intent"], ["claims", "intent"]):
+        for name in measured:
+            shop.say(name, "Answer kindly.")
+        ran = shop.ok("eval", "--changed", "main", "--base", "main", "--json")
+        assert [each["prompt"] for each in ran.report["prompts"]] == measured
+        assert ran.out.count("support is gone, which support gated at main") == 1
+
+
 def test_where_the_files_at_the_base_are_broken_all_are_measured(shop: Shop) -> None:
     shop.git("switch", "-q", "main")
     shop.write("llmops.yaml", "models: nonsense\n")
