@@ -19,7 +19,7 @@ from llmops_cli.flows.report.forms import Forms, TakeCases
 from llmops_cli.flows.report.reporting import report
 from llmops_cli.flows.report.runs import keep_report
 from llmops_cli.flows.reuse import reuse_runs
-from llmops_cli.flows.run.asked import no_longer_gated
+from llmops_cli.flows.run.asked import no_longer_gated, where_it_left
 from llmops_cli.flows.run.changed import concerned
 from llmops_cli.flows.run.conduct import Options, Run, conduct
 from llmops_cli.flows.run.contest import Contest, contests
@@ -93,8 +93,8 @@ def _evaluate(workspace: Workspace, wishes: Wishes, progress: Progress) -> Evalu
     if wishes.changed is not None:
         found, note = concerned(workspace, found, wishes.changed)
         said = {each for contest in found for each in contest.notes}
-        gone = no_longer_gated(workspace, selection.prompts)  # which is a change as well
-        notes = [note, *(each for each in gone if each not in said)]
+        gone = no_longer_gated(workspace, selection.prompts, where_it_left(workspace))
+        notes = [note, *(each for each in gone if each not in said)]  # it is a change as well
     if wishes.require_baseline:
         _demand_baselines(found)
     now = datetime.now(UTC)
