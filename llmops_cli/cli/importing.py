@@ -65,14 +65,17 @@ def import_(
     output = Output(as_json=as_json)
     if as_json:
         output.objects([{**plain(report), "lost": report.lost}])
-    for line in _lines(report):
+    for line in _lines(report, into):
         output.say(line)
     return report.exit_code
 
 
-def _lines(report: ImportReport) -> Iterator[str]:
+def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     """What a person reads: notes in the order of the file, then what was written."""
+    from llmops_cli.render.phrases import plural
     from llmops_cli.render.safe import terminal_line
+
+    llmops = "llmops" if into is None else f"llmops -C {into}"
 
     for note in report.notes:
         how = "lost" if note.lost else "differs"
@@ -81,15 +84,15 @@ def _lines(report: ImportReport) -> Iterator[str]:
     for problem in report.problems:
         yield terminal_line(f"{problem.where}: must be mended: {problem.message}")
     for path in report.written:
-        yield f"wrote {path}"
+        yield f"wrote {Path(into or '') / path}"
     changed = len(report.notes) - report.lost
     yield (
-        f"{len(report.prompts)} prompts, {report.cases:,} cases; "
-        f"{report.lost} things lost, {changed} differ"
+        f"{plural(len(report.prompts), 'prompt')}, {plural(report.cases, 'case')}; "
+        f"{plural(report.lost, 'thing')} lost, {changed} differ"
     )
     if not report.written:
         yield "wrote nothing: --strict, and something would be lost"
     elif len(report.prompts) > 1:
-        yield f"next  llmops check, then llmops compare {' '.join(report.prompts[:2])}"
+        yield f"next  {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
     else:
-        yield "next  llmops check"
+        yield f"next  {llmops} check"

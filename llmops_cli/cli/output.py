@@ -241,7 +241,8 @@ class Output:
     def _flaws(self, flaws: Iterable[Flaw], *, strict: bool) -> None:
         for flaw in flaws:
             word = "doubt" if flaw.doubtful and not strict else "BROKEN"
-            self._text(f"  {word}  {flaw.where}: {flaw.message}\n")
+            where = flaw.where.removeprefix(f"{Path.cwd()}{os.sep}")
+            self._text(f"  {word}  {where}: {flaw.message}\n")
 
     def agreed(self, question: str) -> bool:
         """Whether a person at a terminal says yes; nobody is asked elsewhere."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def moment(at: str | None) -> str | None:
-    """A UTC time as tables show it: `2026-11-20 22:54`."""
-    return None if at is None else at[:16].replace("T", " ")
+    """A UTC time as tables show it: `2026-11-20 22:54Z`."""
+    return None if at is None else at[:16].replace("T", " ") + "Z"
 
 
 def person(identity: str | None) -> str | None:

@@ -261,7 +261,7 @@ def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Rende
         yield from case_block(pen, each, verbose=verbose)
     if len(shown) < every:
         room = len(evalset.shown) > len(shown) and not verbose
-        more = f" (--verbose: up to {_CASES_VERBOSE})" if room else ""
+        more = f" (--verbose: up to {_CASES_VERBOSE}; --html FILE: all)" if room else ""
         yield Text()
         yield pen.line(f"  and {every - len(shown):,} more{more}", "dim")
 

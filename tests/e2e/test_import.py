@@ -43,7 +43,7 @@ def foreign(tmp_path: Path) -> Path:
 def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "wrote evalsets/foreign.yaml" in done.stdout
+    assert "wrote new/evalsets/foreign.yaml" in done.stdout
     checked = llmops(foreign / "new", "check")
     assert "2 prompts, 5 cases: no problem found" in checked.stdout
 
@@ -156,3 +156,13 @@ def test_importing_twice_writes_the_same_bytes(foreign: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_the_model_under_test_is_no_judge_that_nobody_named(tmp_path: Path) -> None:
+    rubric = {"vars": {"x": "a"}, "assert": [{"type": "llm-rubric", "value": "is polite"}]}
+    config = {"prompts": ["Say {{x}}"], "providers": ["openai:gpt-4.1-mini"], "tests": [rubric]}
+    (tmp_path / "promptfooconfig.yaml").write_text(json.dumps(config), encoding="utf-8")
+    done = llmops(tmp_path, "import", "promptfooconfig.yaml", "--into", "new")
+    assert "lost: the assertion 'llm-rubric': no grading model is named" in done.stdout
+    assert "wrote new/prompts/" in done.stdout
+    assert "next  llmops -C new check" in done.stdout

@@ -269,6 +269,8 @@ def _answers(served: Served, prompt: FoundPrompt) -> bool:
 def _judge(data: Mapping[str, Any], served: Sequence[Served]) -> str | None:
     """The model that grades by default, if it is one of the file's own."""
     named = mapping(mapping(data.get("defaultTest")).get("options")).get("provider")
+    if not isinstance(named, str):
+        return None
     return next((each.model.alias for each in served if named in (each.id, each.label)), None)
 
 

@@ -114,7 +114,7 @@ def _standing(
     remarks = {
         "override": event.action == "override",
         "rolled back": event.action == "rollback",
-        "inconclusive, accepted": event.accept_inconclusive,
+        "accepted": event.accept_inconclusive,
         "first promotion": event.initial,
         "quarantined": version.number in quarantined,
     }

@@ -311,7 +311,7 @@ def _next_steps(contest: Contest, verdict: Verdict, run: Run) -> Iterator[str]:
         case Decision.FAIL:
             stay = contest.borrowed and contest.baseline
             first = f"stay with {stay.name}" if stay else f"fix {name}"
-            yield f"{first}, or look at every case: {contest.again} --verbose"
+            yield f"{first}, or look closer: {contest.again} --verbose"
         case Decision.INCOMPLETE:
             mend = "mend what the notes say, then " if _lasting(contest, run) else ""
             yield f"{mend}run the same command again: only what is missing is called"

@@ -87,7 +87,7 @@ def test_the_answers_stand_side_by_side_where_there_is_room() -> None:
 def test_ten_cases_are_shown_and_the_rest_is_counted() -> None:
     text = printed(console_report(reports.enormous()))
     assert len(re.findall(r"^  LOST", text, flags=re.MULTILINE)) == 10
-    assert "and 99,990 more (--verbose: up to 100)" in text
+    assert "and 99,990 more (--verbose: up to 100; --html FILE: all)" in text
     assert len(text) < 20_000
 
 

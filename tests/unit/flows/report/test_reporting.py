@@ -124,7 +124,7 @@ def test_a_failure_leads_back_to_the_prompt(running: Project, server: Server) ->
     server.reply = wrong_on(questions(15), system="Worse.")
     running.prompt(system="Worse.")
     (step,) = gate(running).prompt.next_steps
-    assert step == "fix support, or look at every case: llmops eval support --verbose"
+    assert step == "fix support, or look closer: llmops eval support --verbose"
 
 
 def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> None:
@@ -132,7 +132,7 @@ def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> 
     running.llmops_yaml()
     server.reply = lambda body: "no" if body["model"] == "other" else echo(body)
     (step,) = gate(running, between=Between("tiny", "other")).prompt.next_steps
-    first, _, command = step.partition(", or look at every case: ")
+    first, _, command = step.partition(", or look closer: ")
     assert first == "stay with support@working on tiny"
     assert command == "llmops compare tiny other --prompt support --verbose"
     again = running.run(*command.split()[1:])
