@@ -51,22 +51,25 @@ class Branch:
         return tuple(sorted(mine | self._out_of_sight()))
 
     def _out_of_sight(self) -> set[str]:
-        """Deciding files that `git status` passes over: ignored ones, and those that it was told
-        to take as unchanged and that were changed or taken away.
+        """Files that `git status` passes over: deciding ones that are ignored, and those that it
+        was told to take as unchanged and that were changed, or taken away where they decide.
         """
-        ignored = self._list("--others", "--ignored", "--exclude-standard")
+        ignored = self._list("--others", "--ignored", "--exclude-standard", "--", *_DECIDES)
         found = {path for path in ignored if not any(map(_is_litter, Path(path).parts))}
-        marked = (line for line in self._list("-v") if line[0].islower() or line[0] == "S")
+        marked = (
+            line for line in self._list("-v", "--", ".") if line[0].islower() or line[0] == "S"
+        )
         for path in (line[2:] for line in marked):
-            _, held, _ = self._try("rev-parse", f":./{path}")
-            status, here, _ = self._try("hash-object", "--", path)
-            if status or here != held:
-                found.add(path)
+            parts = Path(path).parts
+            if parts[0] != REGISTRY and (parts[0] in _DECIDES or (self.root / path).is_file()):
+                _, held, _ = self._try("rev-parse", f":./{path}")
+                status, here, _ = self._try("hash-object", "--", path)
+                if status or here != held:
+                    found.add(path)
         return found
 
     def _list(self, *how: str) -> list[str]:
-        listed = self._do("ls-files", "-z", *how, "--", *_DECIDES)
-        return [each for each in listed.split("\0") if each]
+        return [each for each in self._do("ls-files", "-z", *how).split("\0") if each]
 
     def commit(self, message: str) -> str | None:
         """Commits everything under `.llmops/`; None where that is committed already.

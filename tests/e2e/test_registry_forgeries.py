@@ -198,13 +198,16 @@ def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path
 def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
     shop: Shop, mark: str
 ) -> None:
-    shop.git("update-index", mark, "llmops.yaml")
+    shop.write("schemas/reply.json", "{}")
+    shop.commit("what a scorer reads")
+    shop.git("update-index", mark, "llmops.yaml", "schemas/reply.json")
     shop.ok("promote", "support@v4", "--commit")  # marked, and as it is committed
     with (shop.root / "llmops.yaml").open("a") as file:
         file.write("gate: {rules: [{no_worse: {margin: 0.9}}]}\n")
+    shop.write("schemas/reply.json", '{"type": "string"}')
     assert shop.git("status", "--short") == ""
     told = refused(shop, "promote", "support@v3", "--commit")
-    assert "not committed: llmops.yaml" in told
+    assert "not committed: llmops.yaml, schemas/reply.json" in told
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
