@@ -57,8 +57,11 @@ def where_it_left(workspace: Workspace) -> Project | None:
     """The project where this branch left the base revision; None: it holds all that the base does,
     or nobody knows where that was.
     """
-    source, checkout = workspace.rules.source, open_git(workspace.root)
-    if workspace.base is None or not isinstance(source, AtRevision) or checkout is None:
+    source = workspace.rules.source
+    if workspace.base is None or not isinstance(source, AtRevision):
+        return None  # and nobody waits for git to be imported
+    checkout = open_git(workspace.root)
+    if checkout is None:
         return None
     try:
         left = checkout.where_it_left(workspace.base)
