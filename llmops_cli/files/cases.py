@@ -152,6 +152,8 @@ class CaseReader:
             for why in self._reader.wrong(spec, rendered):
                 self._problems.add(line, f"'{spec.label}' of this case: {why}")
         for spec in (*self._expecting, *case.scorers):
+            for why in self._reader.wrong_expected(spec, case):
+                self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
             if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
                 self._problems.add(line, lacking, _remedy(lacking))
 

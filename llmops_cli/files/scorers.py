@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmops_cli.core.case import ScorerSpec
+from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalogue import ScorerKind
 from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.files.explain import Where, nearest
@@ -113,6 +113,15 @@ class ScorerReader:
             said = self._check(kind, rendered)
             if said is not None:
                 yield said
+
+    def wrong_expected(self, spec: ScorerSpec, case: Case) -> Iterator[str]:
+        """What is wrong with what a case expects, where the scorer takes it for its `value`."""
+        kind = self._kinds[spec.kind]
+        if kind.expects != "value" or kind.check is None or case.expected is None:
+            return
+        given = any(name in spec.options for name in ("value", *kind.instead))
+        if not given and not any(map(is_template, strings(dict(spec.options)))):
+            yield from self.wrong(spec, {**spec.options, "value": case.expected})
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
         negate = False

@@ -37,6 +37,7 @@ _TEXT = (
     ScorerKind(
         name="exact",
         target="llmops_cli.scorers.text:exact",
+        check="llmops_cli.scorers.vacuous:check_expected",
         summary="The answer is the expected text.",
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
@@ -45,6 +46,7 @@ _TEXT = (
     ScorerKind(
         name="contains",
         target="llmops_cli.scorers.text:contains",
+        check="llmops_cli.scorers.vacuous:check_part",
         summary="The answer has the expected text in it: any of a list, or all of one.",
         options={
             "value": VALUE,
@@ -58,6 +60,7 @@ _TEXT = (
     ScorerKind(
         name="starts_with",
         target="llmops_cli.scorers.text:starts_with",
+        check="llmops_cli.scorers.vacuous:check_part",
         summary="The answer starts with the expected text.",
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
@@ -66,6 +69,7 @@ _TEXT = (
     ScorerKind(
         name="ends_with",
         target="llmops_cli.scorers.text:ends_with",
+        check="llmops_cli.scorers.vacuous:check_part",
         summary="The answer ends with the expected text.",
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
@@ -98,6 +102,7 @@ _TEXT = (
     ScorerKind(
         name="refusal",
         target="llmops_cli.scorers.refusal:refusal",
+        check="llmops_cli.scorers.vacuous:check_phrases",
         summary="The answer refuses: filtered, empty, or opening with words of refusal (English).",
         options={
             "phrases": Option(type=list[str], help="further words of refusal"),
@@ -106,6 +111,7 @@ _TEXT = (
     ScorerKind(
         name="label",
         target="llmops_cli.scorers.label:label",
+        check="llmops_cli.scorers.label:check",
         summary="The answer names the expected class; case, punctuation and `_` do not count.",
         options={
             "value": Option(type=Texts, help="the right label, or a list; default: expected"),
@@ -191,6 +197,7 @@ _STRUCTURED = (
     ScorerKind(
         name="tool_call",
         target="llmops_cli.scorers.structured:tool_call",
+        check="llmops_cli.scorers.vacuous:check_tool",
         summary="The model asked for the expected tool, with the expected arguments.",
         options={
             "tool": Option(
@@ -213,6 +220,7 @@ _SIMILARITY = (
     ScorerKind(
         name="similarity",
         target="llmops_cli.scorers.similarity:similarity",
+        check="llmops_cli.scorers.vacuous:check_expected",
         summary="Edit similarity to the expected text: 1 − Levenshtein distance / longer length.",
         options=SIMILAR,
         shorthand="value",
@@ -224,6 +232,7 @@ _SIMILARITY = (
     ScorerKind(
         name="rouge",
         target="llmops_cli.scorers.rouge:rouge",
+        check="llmops_cli.scorers.vacuous:check_expected",
         summary="ROUGE F-measure against the expected text.",
         options={
             "value": SIMILAR["value"],
@@ -244,6 +253,7 @@ _SIMILARITY = (
     ScorerKind(
         name="bleu",
         target="llmops_cli.scorers.bleu:bleu",
+        check="llmops_cli.scorers.vacuous:check_expected",
         summary="Sentence BLEU against the expected texts, smoothed, 0 to 1.",
         options={
             **SIMILAR,

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import regex
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.quoting import quoted, quoted_any
 from llmops_cli.scorers.reading import Scalar, answer, expected_texts, folded, written
+from llmops_cli.scorers.vacuous import EMPTY_LIST, texts
 
 _BETWEEN_WORDS = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 
@@ -63,6 +65,19 @@ def label(
     shown = known.get(found, given.strip())
     reason = f"expected {quoted_any(wanted)}; the label is {quoted(shown)}"
     return Score(value=0.0, reason=reason, detail={"label": known[found]} if labels else {})
+
+
+def check(options: Mapping[str, Any], _world: World) -> str | None:
+    """Whether a label is expected, and one of those that there are."""
+    value, labels = options.get("value"), options.get("labels")
+    if [] in (value, labels):
+        return EMPTY_LIST
+    wanted = {words(each): each for each in texts(value)}
+    if "" in wanted:
+        return "the expected label has no letter and no digit"
+    if labels is None or (strange := wanted.keys() - set(map(words, texts(labels)))) == set():
+        return None
+    return f"the expected {quoted(wanted[min(strange)])} is not among the labels"
 
 
 def words(text: str) -> str:

@@ -25,6 +25,11 @@ TOO_SLOW = Unscored(
     why=f"the pattern found no end within {DEADLINE:g} s: it backtracks on this answer"
 )
 
+FOUND_ANYWHERE = regex.compile(r"\^?(\.\*\??)*|(\.\*\??)*\$?")
+"""Patterns that are found in every text."""
+ANYTHING = regex.compile(r"\^?(\.\*\??)+\$?")
+"""Patterns that match the whole of every text, where `.` matches line breaks too."""
+
 
 def regex_scorer(
     _case: Case,
@@ -52,8 +57,14 @@ def regex_scorer(
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:
-    """Whether the pattern compiles."""
-    return malformed(options["pattern"])
+    """Whether the pattern compiles, and whether there are answers that it does not match."""
+    pattern: str = options["pattern"]
+    if (wrong := malformed(pattern)) is not None:
+        return wrong
+    everywhere = not options.get("whole") and FOUND_ANYWHERE.fullmatch(pattern)
+    if everywhere or (options.get("dotall") and ANYTHING.fullmatch(pattern)):
+        return f"{quoted(pattern)} matches every answer"
+    return None
 
 
 def malformed(pattern: str) -> str | None:

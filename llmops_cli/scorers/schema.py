@@ -32,6 +32,26 @@ from llmops_cli.workers.project import project_file
 Schema: TypeAlias = str | Mapping[str, Any]
 """The path of a project file, or the schema itself."""
 
+ANNOTATIONS = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$anchor",
+        "$comment",
+        "$defs",
+        "$vocabulary",
+        "definitions",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+    }
+)
+"""Keywords that no JSON fails."""
+
 
 class Descends(Protocol):
     """What a keyword's function gets: jsonschema's own protocol leaves `descend` out."""
@@ -58,11 +78,13 @@ async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
 
 
 def check(options: Mapping[str, Any], world: World) -> str | None:
-    """Whether the schema is there and is one."""
+    """Whether the schema is there, is one, and asks for anything."""
     try:
-        validator(options["schema"], world)
+        schema = validator(options["schema"], world).schema
     except Refused as error:
         return error.message
+    if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
+        return "the schema asks for nothing: the scorer `json` says whether the answer is JSON"
     return None
 
 
