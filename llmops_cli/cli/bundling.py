@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from llmops_cli.cli.written import elsewhere
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands to the program."""
@@ -20,7 +22,11 @@ def bundle(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to; default: ENV.bundle.json; - prints it."),
+        typer.Option(
+            metavar="FILE",
+            callback=elsewhere,
+            help="Where to; default: ENV.bundle.json; - prints it.",
+        ),
     ] = None,
 ) -> None:
     """Write what ENV runs as one file, for applications.

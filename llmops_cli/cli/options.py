@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from llmops_cli.cli.written import elsewhere
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
@@ -116,21 +118,35 @@ Reuse = Annotated[
 
 # The forms of a report.
 Out = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the run file (.jsonl, .jsonl.gz).")
+    Path | None,
+    typer.Option(
+        metavar="FILE", callback=elsewhere, help="Write the run file (.jsonl, .jsonl.gz)."
+    ),
 ]
-Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", callback=elsewhere, help="Write JUnit XML.")
+]
 Markdown = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")
+    Path | None,
+    typer.Option(metavar="FILE", callback=elsewhere, help="Write the report as Markdown."),
 ]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with every case.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", callback=elsewhere, help="Write the report as a page, with every case."
+    ),
 ]
 Csv = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write every draw of every case as CSV.")
+    Path | None,
+    typer.Option(metavar="FILE", callback=elsewhere, help="Write every draw of every case as CSV."),
 ]
 Parquet = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The same as Parquet (the extra `parquet` writes it)."),
+    typer.Option(
+        metavar="FILE",
+        callback=elsewhere,
+        help="The same as Parquet (the extra `parquet` writes it).",
+    ),
 ]
 GitHub = Annotated[
     bool,
@@ -182,7 +198,9 @@ Labels = Annotated[
 ]
 Draft = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write answers to be labelled (.jsonl, .csv)."),
+    typer.Option(
+        metavar="FILE", callback=elsewhere, help="Write answers to be labelled (.jsonl, .csv)."
+    ),
 ]
 Answers = Annotated[
     int, typer.Option("--answers", min=1, metavar="N", help="How many --draft writes.")
@@ -220,5 +238,6 @@ Author = Annotated[
     typer.Option(metavar="LOGIN", help="Who comments: another, where the token is not a job's."),
 ]
 CommentFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the comment here as well.")
+    Path | None,
+    typer.Option(metavar="FILE", callback=elsewhere, help="Write the comment here as well."),
 ]

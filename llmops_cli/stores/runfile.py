@@ -330,6 +330,11 @@ def _parsed(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _opened(path: Path) -> BinaryIO:
+    """The file, unpacked. Raises `Refused` for a pipe or a device: it is read more than once."""
+    if path.exists() and not path.is_file():
+        raise Refused(
+            f"{path} is no run file: it is no file at all", hint="`eval --out run.jsonl` writes one"
+        )
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]  # a GzipFile reads like any file
 
 

@@ -104,6 +104,8 @@ def _of_whole_run(file: Path) -> Json:
 
 def _of_document(file: Path) -> Json:
     """The report that was kept in a JSON file."""
+    if file.exists() and not file.is_file():
+        raise Refused(f"{file} is no report: it is no file at all")
     try:
         plain: Json = json.loads(file.read_bytes())
     except FileNotFoundError:
