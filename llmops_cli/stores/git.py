@@ -28,6 +28,8 @@ _QUIET = {
     "GIT_NO_LAZY_FETCH": "1",
     **_AS_WRITTEN,
 }
+_RECKONED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
+"""A revision that no server can be asked for: reckoned from another one, or a part of an id."""
 _FILE = "100"  # of 100644 and 100755; a link is 120000
 
 
@@ -138,8 +140,7 @@ class Checkout:
             )
         except git.GitCommandError as error:
             hint = (
-                f"this clone is shallow: fetch-depth: 0 in the checkout step, or "
-                f"git fetch --depth=1 origin {revision.removeprefix('origin/')}"
+                f"this clone is shallow: fetch-depth: 0 in the checkout step, or {_fetch(revision)}"
                 if self.shallow()
                 else "git fetch origin, or name a commit, branch or tag that git log shows"
             )
@@ -178,6 +179,16 @@ def demand_git(root: Path, *, purpose: str) -> Checkout:
             hint="install git and run this in the repository, not in a copy of its files",
         )
     return checkout
+
+
+def _fetch(revision: str) -> str:
+    """The command after which a shallow clone knows `revision`."""
+    remote, _, branch = revision.partition("/")
+    if _RECKONED.search(revision):
+        return "git fetch --unshallow"
+    if remote == "origin" and branch:
+        return f"git fetch --depth=1 origin {branch}:refs/remotes/origin/{branch}"
+    return f"git fetch --depth=1 origin {revision}, and FETCH_HEAD in its place"
 
 
 def _said(error: git.GitCommandError) -> str:

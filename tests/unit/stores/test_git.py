@@ -113,18 +113,27 @@ def test_a_detached_head_is_a_head(repository: Path) -> None:
     assert checkout.at("main").read("other") == b"y"
 
 
+@pytest.mark.parametrize(
+    "revision", ["HEAD~1", "origin/main^", "origin/old", "old", "v0", "{first}", "{short}"]
+)
 def test_a_revision_missing_in_a_shallow_clone_names_the_fetch_that_brings_it(
-    repository: Path, tmp_path: Path
+    repository: Path, tmp_path: Path, revision: str
 ) -> None:
     first = git(repository, "rev-parse", "HEAD")
+    git(repository, "branch", "old")
+    git(repository, "tag", "v0")
     commit(repository, other="y")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
     checkout = demand_git(tmp_path / "shallow", purpose="this")
     assert checkout.at("origin/main").read("other") == b"y"
+    asked = revision.format(first=first, short=first[:12])
     with pytest.raises(Refused, match="git knows no revision") as refused:
-        checkout.at(first)
-    assert "fetch-depth: 0" in str(refused.value.hint)
-    assert f"git fetch --depth=1 origin {first}" in str(refused.value.hint)
+        checkout.at(asked)
+    told = str(refused.value.hint)
+    assert "fetch-depth: 0" in told
+    command, _, instead = told.partition("in the checkout step, or git ")[2].partition(", and ")
+    git(tmp_path / "shallow", *command.split())
+    assert checkout.at(instead.partition(" ")[0] or asked).commit == first
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "--output=/tmp/x", "main:other", ""])
