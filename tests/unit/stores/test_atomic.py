@@ -8,7 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,24 @@ def test_folders_are_made_and_old_content_is_replaced(tmp_path: Path) -> None:
         write_text(path, text, redact=plain)
     assert path.read_text() == "new"
     assert [each.name for each in path.parent.iterdir()] == ["report.md"]
+
+
+@pytest.mark.parametrize(("write", "named"), [(write_bytes, "replace"), (create_bytes, "link")])
+def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, write: Callable[[Path, bytes], None], named: str
+) -> None:
+    done: list[str] = []
+
+    def seen(_frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called in {os.fsync, os.replace, os.link}:
+            done.append(called.__name__)
+
+    sys.setprofile(seen)
+    try:
+        write(tmp_path / "version.json", b"{}")
+    finally:
+        sys.setprofile(None)
+    assert done == ["fsync", named, "fsync"]
 
 
 def test_secrets_are_taken_out_on_the_way(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
@@ -16,7 +18,9 @@ from tests.servers import faulty
 from tests.unit.providers.openai.test_faults import WORLD, engine, model, request
 
 
-def answered(then: faulty.Behaviour, questions: list[str], *, pause: float) -> list[Outcome]:
+def answered(
+    then: faulty.Behaviour, questions: list[str], *, pause: float, timed: bool = False
+) -> list[Outcome]:
     """What the questions came to, asked one after the other with a pause between."""
 
     async def main() -> list[Outcome]:
@@ -24,7 +28,7 @@ def answered(then: faulty.Behaviour, questions: list[str], *, pause: float) -> l
         async with faulty.serve(then=then) as server, engine() as ours:
             of = model(server.url, retries=1)
             for question in questions:
-                outcomes.append(await ours.ask(of, request(question)))
+                outcomes.append(await ours.ask(of, replace(request(question), timed=timed)))
                 await anyio.sleep(pause)
         return outcomes
 
@@ -42,8 +46,9 @@ def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
     assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
 
 
-def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own() -> None:
-    outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0)
+@pytest.mark.parametrize("timed", [False, True])
+def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own(timed: bool) -> None:
+    outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0, timed=timed)
     assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
     assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
 
