@@ -147,6 +147,13 @@ def _policy(prompt: PromptReport, places: Places) -> Iterator[Annotation]:
                 message=finding.why,
                 where=places.prompts.get(prompt.prompt),
             )
+        if finding.rule == "models":
+            yield Annotation(
+                level="warning",
+                title=f"what {prompt.prompt} costs is reckoned otherwise",
+                message=finding.why,
+                where=places.project,
+            )
 
 
 def _cases(prompt: PromptReport, places: Places, changes: tuple[str, ...]) -> Iterator[Annotation]:

@@ -171,6 +171,8 @@ def _findings(contest: Contest) -> Iterator[Finding]:
         yield Finding(rule="policy", decision=Decision.PASS, why=change)
     for change in contest.asked_otherwise:
         yield Finding(rule="evalset", decision=Decision.PASS, why=change)
+    for change in contest.models_otherwise:
+        yield Finding(rule="models", decision=Decision.PASS, why=change)
 
 
 def _exam(each: Pairing, run: Run, at: int) -> Exam:

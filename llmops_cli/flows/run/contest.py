@@ -24,6 +24,7 @@ from llmops_cli.flows.run.asked import (
     where_it_left,
 )
 from llmops_cli.flows.run.baseline import baseline_of, moved_here, on_model
+from llmops_cli.flows.run.models import models_otherwise
 from llmops_cli.flows.run.selection import Selection, addresses_of, environment_of
 from llmops_cli.flows.workspace import Workspace
 
@@ -55,6 +56,8 @@ class Contest:
     """What was asked of the prompt at the base revision."""
     asked_otherwise: tuple[str, ...] = ()
     """What this change asks otherwise, where both arms are measured by what it asks."""
+    models_otherwise: tuple[str, ...] = ()
+    """How this change prices, limits and reaches the models otherwise that answer and judge."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
     moved: bool = False
@@ -184,6 +187,9 @@ def _contest(
         policy_changes=tuple(_policy_changes(workspace, rounds, environment, then)),
         then=then,
         asked_otherwise=tuple(_asked_otherwise(workspace, name, rounds, then)),
+        models_otherwise=tuple(
+            models_otherwise(workspace, (each.evalset for each in rounds), candidate, baseline)
+        ),
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),

@@ -201,3 +201,40 @@ def test_an_override_promotes_what_nothing_gates(running: Project) -> None:
         done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
     assert done.event is not None
     assert (done.event.action, done.event.judged_by) == ("override", ())
+
+
+def priced(project: Project, alias: str = "tiny", **price: float) -> None:
+    project.model = {"price": price, "retries": 0}
+    project.llmops_yaml(alias)
+
+
+def test_a_price_that_a_change_takes_away_is_a_finding(running: Project) -> None:
+    priced(running, input=1, output=2)
+    committed(running)
+    priced(running, input=0, output=0)
+    said = gate(running, base="main").finding("models").why
+    assert "price $1 in, $2 out per million tokens → $0 in, $0 out per million tokens" in said
+    running.model = {"price": {"input": 1, "output": 2}, "retries": 3, "timeout": 7}
+    running.llmops_yaml()
+    said = gate(running, base="main").finding("models").why
+    assert "reckoned and called: timeout 120.0 → 7.0, retries 0 → 3. Both" in said
+
+
+def test_a_price_under_another_alias_is_a_finding_as_well(project: Project) -> None:
+    priced(project, input=1, output=2)
+    committed(project)
+    priced(project, "free", input=0, output=0)
+    project.prompt(model="free")
+    said = gate(project, base="main").finding("models").why
+    assert "how free is reckoned and called: price $1 in, $2 out per million tokens → $0" in said
+
+
+def test_the_price_of_a_model_that_nobody_asks_is_not_spoken_of(project: Project) -> None:
+    project.models = {"other": {"provider": "openai", "model": "other"}}
+    project.llmops_yaml()
+    committed(project)
+    project.models["other"]["price"] = {"input": 0, "output": 0}
+    project.llmops_yaml()
+    project.prompt(system="Another.")
+    rules = {each.rule for each in gate(project, base="main").verdict.findings}
+    assert "models" not in rules
