@@ -17,17 +17,26 @@ STORE = (".llmops", "store")
 
 
 def elsewhere(context: typer.Context, value: Path | None) -> Path | None:
-    """`value`, which is no file of the project around. Raises `Refused`."""
+    """`value`, which is a name that a file can have, and of none of the project around.
+
+    Raises `Refused`.
+    """
     if value is None or not isinstance(context.obj, Path):
         return value
     from llmops_cli.core.errors import Refused
     from llmops_cli.files.project import PROJECT_FILE, find_root
 
     try:
+        places = (value.absolute(), value.resolve())
+        value.exists()
+    except (OSError, RuntimeError) as error:  # a circle of links is either, by Python's version
+        told = error.strerror if isinstance(error, OSError) else "a link that leads in a circle"
+        raise Refused(f"nothing can be written to {value}: {told}") from error
+    try:
         root = find_root(context.obj)
     except Refused:
         return value  # there is no project; the command says so, if it needs one
-    inside = any(_kept(path, root) for path in (value.absolute(), value.resolve()))
+    inside = any(_kept(path, root) for path in places)
     if inside or _same(value, root / PROJECT_FILE):
         raise Refused(
             f"{value} belongs to the project: nothing else is written there",
