@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def bundle(
     context: typer.Context,
-    environment: Annotated[
-        str, typer.Argument(metavar="ENV", help="The environment, for example production.")
-    ],
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="for example production")],
     out: Annotated[
         Path | None,
         typer.Option(

@@ -27,7 +27,7 @@ Prompts = Annotated[
 ]
 NamedPrompts = Annotated[
     list[str] | None,
-    typer.Option("--prompt", metavar="PROMPT", help="The same as an argument; repeatable."),
+    typer.Option("--prompt", metavar="PROMPT", help="The same as an argument. Repeatable."),
 ]
 Changed = Annotated[
     str | None,
@@ -39,15 +39,15 @@ Changed = Annotated[
 ]
 Evalsets = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Only this evalset. May be given again."),
+    typer.Option(metavar="NAME", help="Only this evalset. Repeatable."),
 ]
 Tags = Annotated[
     list[str] | None,
-    typer.Option(metavar="TAG", help="Only cases with this tag (a partial run)."),
+    typer.Option(metavar="TAG", help="Only cases with this tag (a partial run). Repeatable."),
 ]
 CaseIds = Annotated[
     list[str] | None,
-    typer.Option(metavar="ID", help="Only this case, or a glob (a partial run)."),
+    typer.Option(metavar="ID", help="Only this case, or a glob (a partial run). Repeatable."),
 ]
 OtherModel = Annotated[
     str | None,
