@@ -49,6 +49,7 @@ CLICK_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 """click's ClickException, wherever this typer has it: 0.28 brings its own copy of click."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+NO_NAMES = {errno.ENAMETOOLONG, errno.ELOOP}
 
 COLLECT_AFTER = 50_000
 """New objects between two searches for reference cycles. What start-up and cases allocate is there
@@ -147,9 +148,11 @@ def _run(arguments: list[str]) -> int:
         if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
             message = "the folder that this was started in is not there any more"
             return _say(message, hint="cd to one that is, or name it: -C", code=ExitCode.REFUSED)
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in NO_NAMES:
+            return _say(f"{error.strerror}{where}", code=ExitCode.REFUSED)
         if error.errno not in DISK:
             return _bug(error)
-        where = f" ({error.filename})" if error.filename else ""
         return _say(f"{error.strerror}{where}", code=ExitCode.INCOMPLETE)
     except Exception as error:  # noqa: BLE001 - the last stop: a bug is told as one, never as 1
         return _bug(error)

@@ -84,6 +84,7 @@ def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
         ["measure", "support@v9"],
         ["promote", "support@v1", "--initial", "-m", "why"],
         ["-C", "/nowhere/at/all", "eval"],
+        ["-C", "x" * 300, "eval"],
     ],
 )
 def test_usage_and_unknown_names_are_2(project: Project, arguments: list[str]) -> None:
