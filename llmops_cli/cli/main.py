@@ -145,18 +145,22 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
-            message = "the folder that this was started in is not there any more"
-            return _say(message, hint="cd to one that is, or name it: -C", code=ExitCode.REFUSED)
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno in NO_NAMES:
-            return _say(f"{error.strerror}{where}", code=ExitCode.REFUSED)
-        if error.errno not in DISK:
-            return _bug(error)
-        return _say(f"{error.strerror}{where}", code=ExitCode.INCOMPLETE)
+        return _refused_by_the_machine(error)
     except Exception as error:  # noqa: BLE001 - the last stop: a bug is told as one, never as 1
         return _bug(error)
     return int(answer or 0)
+
+
+def _refused_by_the_machine(error: OSError) -> int:
+    if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
+        message = "the folder that this was started in is not there any more"
+        return _say(message, hint="cd to one that is, or name it: -C", code=ExitCode.REFUSED)
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in NO_NAMES:
+        return _say(f"{error.strerror}{where}", code=ExitCode.REFUSED)
+    if error.errno in DISK:
+        return _say(f"{error.strerror}{where}", code=ExitCode.INCOMPLETE)
+    return _bug(error)
 
 
 @contextmanager
