@@ -97,6 +97,8 @@ def _headlines(pen: Pen, prompts: list[PromptReport], *, brief: bool) -> Rendera
     grid.add_column(no_wrap=True)
     grid.add_column(max_width=32, overflow="fold")
     grid.add_column(overflow="fold")
+    undecided = [each for each in prompts if each.verdict.decision is Decision.INCONCLUSIVE]
+    alike = len(undecided) > 1 and all(phrases.leniency(each.verdict) for each in undecided)
     for each in prompts:
         verdict = each.verdict
         grid.add_row(
@@ -104,8 +106,11 @@ def _headlines(pen: Pen, prompts: list[PromptReport], *, brief: bool) -> Rendera
             pen.line(each.prompt, "bold"),
             pen.line(_brief(each) if brief else _sentence(verdict.why)),
         )
-        if phrases.leniency(verdict):
-            grid.add_row("", "", pen.line(phrases.leniency(verdict), "yellow"))
+        told = phrases.leniency(verdict)
+        if alike and each is undecided[-1]:
+            told = told.replace("Not blocked", "None of these is blocked")
+        if told and (not alike or each is undecided[-1]):
+            grid.add_row("", "", pen.line(told, "yellow"))
     return grid
 
 
