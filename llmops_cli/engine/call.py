@@ -21,7 +21,7 @@ from anyio.abc import TaskStatus
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenCell, Provider
+from llmops_cli.core.ports import OpenCell, Provider, untold
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
@@ -63,16 +63,19 @@ class Engine:
         redact: Redactor | None = None,
         cells: OpenCell = OwnCell,
         jitter: Callable[[], float] = random.random,
+        tell: Callable[[str], None] = untold,
     ) -> None:
         """`cells`: where rates per minute are kept; by default, no other process keeps them too.
 
-        `jitter`: a number in [0, 1), drawn anew for every wait.
+        `jitter`: a number in [0, 1), drawn anew for every wait. `tell` hears what holds calls up,
+        and the empty text when they go on.
         """
         self._providers = providers
         self._budget = budget or Budget()
         self._redact = redact or Redactor()
         self._cells = cells
         self._jitter = jitter
+        self._tell = tell
         self._lanes: dict[Place, Lane | Refused] = {}
         self._why: str | None = None
         self.calls = 0
@@ -93,6 +96,7 @@ class Engine:
             jitter=self._jitter,
             sent=self._sent,
             cells=self._cells,
+            tell=self._tell,
         )
         self._keepers = anyio.create_task_group()
         await self._keepers.__aenter__()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenCell, Provider
+from llmops_cli.core.ports import OpenCell, Provider, untold
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Ledger, Share, ceiling
@@ -24,7 +24,10 @@ from llmops_cli.engine.rates import Rates
 from llmops_cli.engine.retry import PATIENCE, Patience
 
 _MAYBE_BILLED = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE})
-_PUSHED_BACK = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
+_PUSHED_BACK = {
+    FailureKind.RATE_LIMITED: "is asked too often, by its own word",
+    FailureKind.OVERLOADED: "is overloaded, by its own word",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Shared:
     """Called once for every request that is sent."""
     cells: OpenCell
     """Where the rates per minute are kept."""
+    tell: Callable[[str], None] = untold
+    """Hears what holds calls up, and the empty text when they go on."""
 
 
 class Lane:
@@ -65,6 +70,7 @@ class Lane:
         self._held_until = 0.0
         self._stopped = anyio.Event()
         self._why: str | None = None
+        self._told = ""
         self._recorded = hasattr(provider, "identity")
         self._check: Callable[[Request], None] | None = getattr(provider, "check", None)
 
@@ -192,13 +198,20 @@ class Lane:
         self._circuit.attempted(outcome)
         if isinstance(outcome, Completion):
             self._slots.answered()
+            self._tell("")
         elif outcome.kind in _PUSHED_BACK:
             self._slots.pushed_back(episode)
+            self._tell(f"{self.model.name} {_PUSHED_BACK[outcome.kind]}")
             asked = outcome.retry_after
             if asked is not None and asked <= PATIENCE:
                 until = anyio.current_time() + asked
                 self._held_until = max(self._held_until, until)
         self._stop_if_open()
+
+    def _tell(self, what: str) -> None:
+        if what != self._told:
+            self._told = what
+            self._shared.tell(what)
 
     def _ended(self, failure: Failure) -> None:
         self._circuit.failed(failure)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -50,6 +50,8 @@ class State:
     failed: int = 0
     spent: float | None = None
     elapsed: float = 0.0
+    held_up: str = ""
+    """What slows it down."""
 
     @property
     def rate(self) -> float:
@@ -71,6 +73,8 @@ class State:
             parts.append(f"{_duration(self.remaining)} left")
         if self.spent:
             parts.append(money(self.spent))
+        if self.held_up:
+            parts.append(self.held_up)
         return " · ".join(parts)
 
 
@@ -134,8 +138,14 @@ class RunProgress:
                 failed=failed,
                 spent=spent,
                 elapsed=now - self._began,
+                held_up=self._state.held_up,
             )
             self._show(now)
+
+    def held_up(self, what: str) -> None:
+        """Calls go on slowly or not at all, and `what` is why; empty: they go on."""
+        with self._lock:
+            self._state = replace(self._state, held_up=terminal_line(what))
 
     def waiting(self, what: str) -> None:
         """Until further notice no call is made, for `what` must be ready first; empty: it is."""

@@ -57,7 +57,7 @@ def test_a_prompt_that_the_base_does_not_have_has_no_baseline(shop: Shop) -> Non
 def test_what_production_runs_is_the_baseline_as_soon_as_it_runs_anything(shop: Shop) -> None:
     shop.first("support")
     say(shop, "Answer badly.", broken=20)
-    ran = shop.run("eval", "--base", "HEAD~1")
+    ran = shop.run("eval", "--base", "HEAD")
     assert "support@working against support@v1 (production)" in ran.text
 
 

@@ -63,6 +63,7 @@ async def execute(works: Sequence[Work], engine: Asks, *, desk: Desk, progress: 
         done += 1
         progress(done, planned, len(failed))
 
+    progress(0, planned, 0)
     workers = AHEAD * in_flight
     to_do = chain(_draws(works), _held(works, lambda arm: arm.rescore))
     await run(to_do, carry_out, workers=workers)

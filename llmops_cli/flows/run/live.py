@@ -67,6 +67,7 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         budget=run.budget,
         redact=workspace.redact,
         cells=workspace.cells,
+        tell=getattr(progress, "held_up", untold),
     )
 
     def reachable(model: Model) -> bool:

@@ -135,6 +135,19 @@ def test_a_quota_that_will_not_clear_stops_the_run_at_once_and_says_why() -> Non
     assert "asks to wait longer than a run can" in failed(outcomes[-1]).message
 
 
+def test_a_model_that_pushes_back_is_told_once_and_when_it_answers_again() -> None:
+    told: list[str] = []
+    provider = Scripted([busy(), busy(), GOOD, GOOD])
+
+    async def main() -> None:
+        async with Engine(providers=provider.opener(), jitter=lambda: 0.5, tell=told.append) as it:
+            await it.ask(model(), request())
+            await it.ask(model(), request())
+
+    in_virtual_time(main)
+    assert told == ["m is asked too often, by its own word", ""]
+
+
 def test_an_endless_429_without_a_hint_ends_after_the_patience_of_a_call() -> None:
     provider = Scripted(then=busy())
     outcomes, seconds = ask_many(provider, 1000)

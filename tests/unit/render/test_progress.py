@@ -64,6 +64,22 @@ def test_a_slow_provider_is_not_mistaken_for_a_hang() -> None:
     assert file.getvalue().splitlines()[:2] == ["calls 0 of 100 (0 %)"] * 2
 
 
+def test_a_log_says_what_holds_a_run_up_until_it_does_no_more() -> None:
+    console, file = log()
+    clock = Clock()
+    with RunProgress(console, clock=clock, pace=Pace(line=0.0)) as progress:
+        progress.update(0, 100)
+        progress.held_up("tiny is asked too often, by its own word")
+        clock.now += 2.0
+        progress.update(1, 100)
+        progress.held_up("")
+        clock.now += 2.0
+        progress.update(50, 100)
+    lines = file.getvalue().splitlines()
+    assert lines[0].endswith("left · tiny is asked too often, by its own word")
+    assert lines[-1] == "calls 50 of 100 (50 %) · 12.5/s · 4 s left"
+
+
 def test_a_terminal_gets_a_bar_that_goes_when_the_run_is_over() -> None:
     file = io.StringIO()
     console = Console(file=file, width=100, force_terminal=True, color_system=None)
