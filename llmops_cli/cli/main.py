@@ -16,10 +16,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import cast
 
 import typer
+from typer.models import CommandInfo
 
 from llmops_cli import __version__
 from llmops_cli.cli import (
@@ -128,9 +130,27 @@ def run(arguments: list[str]) -> int:
     return code
 
 
+def _asked_for(arguments: list[str]) -> typer.Typer:
+    """The app with the one command that `arguments` begin with: Typer builds all that it is given.
+
+    With all of them where they begin with something else: an option, or no command at all.
+    """
+    chosen = [each for each in app.registered_commands if [_name(each)] == arguments[:1]]
+    if not chosen:
+        return app
+    light = copy(app)
+    light.registered_commands = chosen
+    return light
+
+
+def _name(command: CommandInfo) -> str | None:
+    function = command.callback
+    return command.name or (function and typer.main.get_command_name(function.__name__))
+
+
 def _run(arguments: list[str]) -> int:
     try:
-        answer = typer.main.get_command(app).main(
+        answer = typer.main.get_command(_asked_for(arguments)).main(
             arguments, prog_name="llmops", standalone_mode=False
         )
     except typer.Abort:
