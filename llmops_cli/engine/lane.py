@@ -25,8 +25,8 @@ from llmops_cli.engine.retry import PATIENCE, Patience
 
 _MAYBE_BILLED = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE})
 _PUSHED_BACK = {
-    FailureKind.RATE_LIMITED: "is asked too often, by its own word",
-    FailureKind.OVERLOADED: "is overloaded, by its own word",
+    FailureKind.RATE_LIMITED: "says: too many requests; waiting",
+    FailureKind.OVERLOADED: "says that it is overloaded; waiting",
 }
 
 

@@ -145,7 +145,7 @@ def test_a_model_that_pushes_back_is_told_once_and_when_it_answers_again() -> No
             await it.ask(model(), request())
 
     in_virtual_time(main)
-    assert told == ["m is asked too often, by its own word", ""]
+    assert told == ["m says: too many requests; waiting", ""]
 
 
 def test_an_endless_429_without_a_hint_ends_after_the_patience_of_a_call() -> None:

@@ -69,14 +69,14 @@ def test_a_log_says_what_holds_a_run_up_until_it_does_no_more() -> None:
     clock = Clock()
     with RunProgress(console, clock=clock, pace=Pace(line=0.0)) as progress:
         progress.update(0, 100)
-        progress.held_up("tiny is asked too often, by its own word")
+        progress.held_up("tiny says: too many requests; waiting")
         clock.now += 2.0
         progress.update(1, 100)
         progress.held_up("")
         clock.now += 2.0
         progress.update(50, 100)
     lines = file.getvalue().splitlines()
-    assert lines[0].endswith("left · tiny is asked too often, by its own word")
+    assert lines[0].endswith("left · tiny says: too many requests; waiting")
     assert lines[-1] == "calls 50 of 100 (50 %) · 12.5/s · 4 s left"
 
 
