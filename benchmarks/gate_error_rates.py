@@ -30,14 +30,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_cli.core.case_result import Arm, Draw, Metric, Row
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import PASS_METRIC, Comparison, Tally
-from llmops_cli.gate.decide import Exam, decide
-from llmops_cli.gate.looks import NextLook, next_look
-from llmops_cli.gate.shares import DRAWS
+from llmops_cli.gate.comparison import DRAWS, PASS_METRIC, Comparison, GateInput, Tally
+from llmops_cli.gate.decide import decide
+from llmops_cli.gate.power import NextLook, next_look
 
 Passes = NDArray[np.int64]
 Chances = NDArray[np.float64]
@@ -145,7 +144,7 @@ def _measure_coins(cell: Cell, repetitions: int, random: np.random.Generator) ->
 def _one(candidate: Passes, baseline: Passes, draws: int) -> Chances:
     """What happens to one pair of samples, 1 or 0 for each of `Rates`."""
     compared = comparison_of(candidate, baseline, draws)
-    verdict = decide([Exam(evalset="simulated", comparison=compared, policy=Policy())])
+    verdict = decide([GateInput(evalset="simulated", comparison=compared, policy=Policy())])
     drop = float((baseline - candidate).mean()) / draws
     lost = float(compared.lost().mean())
     happened = (
@@ -172,7 +171,7 @@ def _harder(cell: Cell, random: np.random.Generator) -> Decision:
         compared = replace(compared, group=group, grouped=True)
     if cell.world == "failures":
         compared = _hidden(compared, np.flatnonzero(now < before)[: n // 100])
-    return decide([Exam(evalset="simulated", comparison=compared, policy=Policy())]).decision
+    return decide([GateInput(evalset="simulated", comparison=compared, policy=Policy())]).decision
 
 
 def _hidden(compared: Comparison, lost: Passes) -> Comparison:
@@ -199,7 +198,7 @@ def _rerun(cell: Cell, random: np.random.Generator) -> Decision:
             for sums, chance in zip(passes, chances, strict=True)
         ]
         compared = comparison_of(passes[0], passes[1], drawn)
-        exam = Exam(evalset="simulated", comparison=compared, policy=policy, look=look)
+        exam = GateInput(evalset="simulated", comparison=compared, policy=policy, look=look)
         decision = decide([exam]).decision
         answer = next_look(compared, policy, look)
         if decision is not Decision.INCONCLUSIVE or not isinstance(answer, NextLook):

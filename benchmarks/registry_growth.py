@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_cli.core.case_result import Draw, Metric
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
@@ -37,11 +38,10 @@ from llmops_cli.core.release import (
     Version,
 )
 from llmops_cli.core.result import Completion
-from llmops_cli.core.row import Draw, Metric
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.flows.ledger.gc import gc
-from llmops_cli.flows.ledger.promote import Wish, promote
-from llmops_cli.flows.ledger.release import release
+from llmops_cli.registry.gc import gc
+from llmops_cli.registry.promote import PromotionRequest, promote
+from llmops_cli.registry.release import release
 from llmops_cli.stores.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ class World:
         self.registry.write_evidence(
             measurement, rows, kept, summary=summary, redact=lambda text: text
         )
-        wish = Wish(
+        wish = PromotionRequest(
             name=name,
             number=version.number,
             environment=PRODUCTION,

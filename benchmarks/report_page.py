@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import ShownScore
+from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, ShownScore
 from llmops_cli.render.html.page import html_report
 from tests import reports
 from tests.browser import browser, opened

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from llmops_cli.core.case_result import Arm, Draw, Metric, Row
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Estimate, Finding
 from llmops_cli.gate.compare import compare
-from llmops_cli.gate.decide import Exam, decide
+from llmops_cli.gate.decide import GateInput, decide
 
 FOLDER = Path(__file__).parent / "figures"
 WIDTH, LEFT, RIGHT = 720, 170, 560
@@ -48,7 +48,7 @@ def found(lost: int, gained: int, cases: int) -> tuple[Finding, Estimate]:
         Row(case=str(at), candidate=_arm("new", now), baseline=_arm("old", before))
         for at, (now, before) in enumerate(flips + [(1.0, 1.0)] * (cases - len(flips)))
     )
-    exam = Exam(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
+    exam = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
     (finding,) = (each for each in decide([exam]).findings if each.rule == "no_worse")
     if finding.estimate is None:
         message = f"the gate has no figures: {finding.why}"

@@ -20,11 +20,11 @@ import typer
 import yaml
 
 from llmops_cli.cli.main import app
-from llmops_cli.core.catalogue import Option, ScorerKind
+from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.core.policy import DEFAULT_RULES, RULES
-from llmops_cli.files.policy import SHORTHAND
-from llmops_cli.files.schema import RULE_OPTIONS
-from llmops_cli.registry import PROVIDERS, SCORERS
+from llmops_cli.plugins import PROVIDERS, SCORERS
+from llmops_cli.project.policy import SHORTHAND
+from llmops_cli.project.schema import RULE_OPTIONS
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

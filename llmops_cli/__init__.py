@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmops_cli.flows.report.frame import frame
-    from llmops_cli.flows.run.evaluate import Wishes, evaluate
-    from llmops_cli.flows.workspace import open_project as load_project
+    from llmops_cli.commands.evaluate import EvalOptions, evaluate
     from llmops_cli.gate.compare import compare
     from llmops_cli.gate.decide import decide
+    from llmops_cli.report.frame import frame
+    from llmops_cli.run.workspace import open_project as load_project
     from llmops_cli.runtime.loading import load_prompt
 
 __version__ = "0.1.0"
 __all__ = [
-    "Wishes",
+    "EvalOptions",
     "__version__",
     "compare",
     "decide",
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Wishes": ("llmops_cli.flows.run.evaluate", "Wishes"),
-    "evaluate": ("llmops_cli.flows.run.evaluate", "evaluate"),
-    "frame": ("llmops_cli.flows.report.frame", "frame"),
-    "load_project": ("llmops_cli.flows.workspace", "open_project"),
+    "EvalOptions": ("llmops_cli.commands.evaluate", "EvalOptions"),
+    "evaluate": ("llmops_cli.commands.evaluate", "evaluate"),
+    "frame": ("llmops_cli.report.frame", "frame"),
+    "load_project": ("llmops_cli.run.workspace", "open_project"),
     "compare": ("llmops_cli.gate.compare", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),
     "load_prompt": ("llmops_cli.runtime.loading", "load_prompt"),

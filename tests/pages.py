@@ -9,12 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import Change, Report, ShownScore
-from llmops_cli.flows.report.records import records_of_report
+from llmops_cli.core.report import (
+    ArmRecord,
+    CaseRecord,
+    CaseRecords,
+    Change,
+    DrawRecord,
+    Report,
+    ShownScore,
+)
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
+from llmops_cli.report.case_stream import records_of_report
 from tests import reports
 
 KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}

@@ -18,21 +18,17 @@ from typing import TYPE_CHECKING
 
 from llmops_cli.core.errors import InvalidFiles, LlmopsError, Location, Refused
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.whereabouts import Places
-from llmops_cli.files.project import find_root
-from llmops_cli.render.annotations import (
-    Annotation,
-    problems,
-    remarks,
-    workflow_commands,
-)
+from llmops_cli.core.report import SourceLocations
+from llmops_cli.project.project import find_root
+from llmops_cli.render.github import Annotation, problems, remarks, workflow_commands
+from llmops_cli.render.json import output_lines, outputs
 from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.outputs import output_lines, outputs
-from llmops_cli.render.safe import clip, markdown_code, terminal
+from llmops_cli.render.safe_text import clip, markdown_code, terminal
 
 if TYPE_CHECKING:
     from llmops_cli.core.report import Report
-    from llmops_cli.flows.ledger.fsck import Growth
+    from llmops_cli.registry.fsck import Growth
+
 
 SUMMARY_BYTES = 900_000
 """GitHub drops a step's summary over 1 MiB whole."""
@@ -49,7 +45,9 @@ class Actions:
     """Whether anything is to be told."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def report(self, report: Report, places: Callable[[], Places], *, exit_code: int) -> None:
+    def report(
+        self, report: Report, places: Callable[[], SourceLocations], *, exit_code: int
+    ) -> None:
         """Shows a finished run everywhere; `places` is asked only where that is wanted."""
         if not self.wanted:
             return
@@ -100,8 +98,8 @@ class Actions:
             self._append("GITHUB_OUTPUT", output_lines(values))
             raise
 
-    def _in_repository(self, places: Places) -> Places:
-        return Places(
+    def _in_repository(self, places: SourceLocations) -> SourceLocations:
+        return SourceLocations(
             prompts={name: self._place(each) for name, each in places.prompts.items()},
             evalsets={name: self._place(each) for name, each in places.evalsets.items()},
             cases={key: self._place(each) for key, each in places.cases.items()},

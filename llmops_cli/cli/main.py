@@ -24,19 +24,9 @@ import typer
 from typer.models import CommandInfo
 
 from llmops_cli import __version__
-from llmops_cli.cli import (
-    bundling,
-    calibrating,
-    commenting,
-    importing,
-    ledger,
-    measuring,
-    project,
-    proving,
-    reading,
-)
+from llmops_cli.cli import calibrate, comment, evaluate, project, registry, report, verify
 from llmops_cli.core.errors import ExitCode, LlmopsError
-from llmops_cli.core.listening import listen
+from llmops_cli.core.ports import listen
 
 HELP = """The release gate for LLM prompts.
 
@@ -86,15 +76,8 @@ def _root(
     context.obj = project_folder
 
 
-measuring.register(app)
-ledger.register(app)
-proving.register(app)
-calibrating.register(app)
-bundling.register(app)
-reading.register(app)
-commenting.register(app)
-project.register(app)
-importing.register(app)
+for commands in (evaluate, registry, verify, calibrate, report, comment, project):
+    commands.register(app)
 
 
 def main() -> None:
@@ -195,7 +178,7 @@ def _waiting(what: str) -> Iterator[None]:
 
 
 def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
-    from llmops_cli.render.safe import terminal
+    from llmops_cli.render.safe_text import terminal
 
     print(f"llmops: {terminal(message)}", file=sys.stderr)
     if hint:
@@ -205,7 +188,7 @@ def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
 
 def _bug(error: BaseException) -> int:
     """Writes what an issue needs into a log, and says where it is."""
-    from llmops_cli.cli.buglog import redactor, write_bug_log
+    from llmops_cli.cli.crash_log import redactor, write_bug_log
 
     path = write_bug_log("".join(traceback.format_exception(error)), sys.argv)
     what = redactor(sys.argv)(f"{type(error).__name__}: {error}".splitlines()[0])

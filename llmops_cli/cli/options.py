@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmops_cli.cli.written import elsewhere
+from llmops_cli.cli.output_paths import elsewhere
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Verbose = Annotated[

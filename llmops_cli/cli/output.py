@@ -17,34 +17,35 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, RenderableType
 
+from llmops_cli.core.codec import to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, UnknownName
-from llmops_cli.core.plain import to_plain
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
-from llmops_cli.render.difference import console_difference
-from llmops_cli.render.machine import as_json, json_report, table_json
+from llmops_cli.render.diff import console_difference
+from llmops_cli.render.formatting import plural
+from llmops_cli.render.json import as_json, json_report, table_json
 from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.phrases import plural
 from llmops_cli.render.plan import console_plan
 from llmops_cli.render.progress import RunProgress
 from llmops_cli.render.report_schema import report_schema
-from llmops_cli.render.safe import terminal, terminal_line
-from llmops_cli.render.tables import Cell, table
+from llmops_cli.render.safe_text import terminal, terminal_line
+from llmops_cli.render.tables import SharedCounter, table
 from llmops_cli.stores.atomic import write_text
 
-if TYPE_CHECKING:  # what one command says is no other command's start-up time
-    from llmops_cli.core.difference import Difference
-    from llmops_cli.core.probe import Probed
-    from llmops_cli.flows.judge.calibrate import Calibrated
-    from llmops_cli.flows.judge.drafting import Drafted
-    from llmops_cli.flows.ledger.fsck import Growth
-    from llmops_cli.flows.ledger.promote import Promotion
-    from llmops_cli.flows.ledger.rollback import RolledBack
-    from llmops_cli.flows.ledger.verify import Flaw, Verification
+if TYPE_CHECKING:
+    from llmops_cli.core.plan import Probed
+    from llmops_cli.core.report import Difference
+    from llmops_cli.judges.calibrate import Calibrated
+    from llmops_cli.judges.labels import Drafted
+    from llmops_cli.registry.fsck import Growth
+    from llmops_cli.registry.promote import Promotion
+    from llmops_cli.registry.rollback import RolledBack
+    from llmops_cli.registry.verify import Flaw, Verification
+
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""
@@ -90,7 +91,7 @@ class Output:
     def rows(
         self,
         headers: Sequence[str],
-        rows: Iterable[Sequence[Cell]],
+        rows: Iterable[Sequence[SharedCounter]],
         *,
         beside: Mapping[str, Sequence[object]] | None = None,
         empty: str = "",
@@ -114,7 +115,7 @@ class Output:
 
     def probed(self, found: Probed) -> None:
         """Prints what works with each model, why not, and what asking took."""
-        from llmops_cli.render.probes import probe_cost, probe_notes, probes_table
+        from llmops_cli.render.plan import probe_cost, probe_notes, probes_table
 
         if self.as_json:
             self._text(json.dumps(as_json(found), indent=2, ensure_ascii=False) + "\n")

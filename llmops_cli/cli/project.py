@@ -1,14 +1,20 @@
-"""`init`, `check`, `render`, `models` and `schema`: around the files that a person writes."""
+"""`init`, `check`, `render`, `models` and `schema`: around the files that a person writes.
+
+`import`: files of other evaluation tools become prompts, evalsets and models.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from llmops_cli.commands.import_files import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(render)
     app.command()(models)
     app.command()(schema)
+    app.command("import")(import_)
 
 
 def init(
@@ -35,8 +42,8 @@ def init(
     Nothing that is there is touched.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.checking import check_all
-    from llmops_cli.flows.project.starting import start_project
+    from llmops_cli.commands.check import check_all
+    from llmops_cli.commands.init import start_project
 
     written = start_project(context.obj, model)
     output = Output()
@@ -62,8 +69,8 @@ def check(
     that pre-commit can pass them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.checking import check_all
-    from llmops_cli.render.phrases import plural
+    from llmops_cli.commands.check import check_all
+    from llmops_cli.render.formatting import plural
 
     del files
     found = check_all(context.obj)
@@ -101,8 +108,8 @@ def render(
 ) -> None:
     """Show exactly what a prompt sends. Calls nothing."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.rendering import rendered_request
-    from llmops_cli.flows.workspace import open_workspace
+    from llmops_cli.commands.render import rendered_request
+    from llmops_cli.run.workspace import open_workspace
 
     given = dict(_pair(each) for each in values or ())
     with open_workspace(context.obj) as workspace:
@@ -134,8 +141,8 @@ def models(
     import os
 
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.rendering import model_rows
-    from llmops_cli.flows.workspace import open_workspace
+    from llmops_cli.commands.render import model_rows
+    from llmops_cli.run.workspace import open_workspace
 
     if start and not check:
         raise typer.BadParameter("--start goes with --check")
@@ -150,8 +157,8 @@ def models(
 
 def _check_models(folder: Path, names: Sequence[str], *, start: bool, as_json: bool) -> int:
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.probing import probe_models
-    from llmops_cli.flows.workspace import open_workspace
+    from llmops_cli.commands.probe import probe_models
+    from llmops_cli.run.workspace import open_workspace
 
     output = Output(as_json=as_json)
     with open_workspace(folder) as workspace, output.progress() as progress:
@@ -174,7 +181,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a file format, or write all of them."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.flows.project.starting import all_schemas, write_schemas
+    from llmops_cli.commands.init import all_schemas, write_schemas
 
     output = Output(as_json=True)
     if write:
@@ -189,3 +196,82 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"{text!r}: write --input NAME=VALUE")
     return name, value
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML",
+        ),
+    ],
+    into: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: the project.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the prompt and its evalset; default: the file's."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER/MODEL", help="Where the file names none that can be called."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Write nothing and exit 2 if anything would be lost.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Turn a promptfoo configuration or OpenAI Evals into a project.
+
+    Writes prompts, evalsets and llmops.yaml.
+    Says line by line what could not be carried over, why, and what to do instead. Runs no code,
+    reads nothing outside the file's folder, overwrites nothing. Exits 0 when the files were
+    written, 2 with --strict if anything would be lost, or where `llmops check` would refuse them.
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.commands.import_files import ImportOptions, import_file
+    from llmops_cli.render.json import as_json as plain
+
+    folder = context.obj if into is None else context.obj / into
+    wishes = ImportOptions(into=folder, name=name, model=model, strict=strict)
+    report = import_file(context.obj / file, wishes)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.objects([{**plain(report), "lost": report.lost}])
+    for line in _lines(report, into):
+        output.say(line)
+    return report.exit_code
+
+
+def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
+    """What a person reads: notes in the order of the file, then what was written."""
+    from llmops_cli.render.formatting import plural
+    from llmops_cli.render.safe_text import terminal_line
+
+    llmops = "llmops" if into is None else f"llmops -C {into}"
+
+    for note in report.notes:
+        how = "lost" if note.lost else "differs"
+        yield terminal_line(f"{note.where}: {how}: {note.what}: {note.why}")
+        yield terminal_line(f"  instead: {note.instead}")
+    for problem in report.problems:
+        yield terminal_line(f"{problem.where}: must be mended: {problem.message}")
+    for path in report.written:
+        yield f"wrote {Path(into or '') / path}"
+    changed = len(report.notes) - report.lost
+    yield (
+        f"{plural(len(report.prompts), 'prompt')}, {plural(report.cases, 'case')}; "
+        f"{plural(report.lost, 'thing')} lost, {changed} differ"
+    )
+    if not report.written:
+        yield "wrote nothing: --strict, and something would be lost"
+    elif len(report.prompts) > 1:
+        yield f"next  {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
+    else:
+        yield f"next  {llmops} check"

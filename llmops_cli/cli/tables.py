@@ -1,4 +1,7 @@
-"""The cases of a run as tables for spreadsheets and notebooks: CSV and Parquet files."""
+"""The forms of a report that hold every case: page and tables.
+
+The cases of a run as tables for spreadsheets and notebooks: CSV and Parquet files.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,25 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
+from llmops_cli.cli.report import page_at
 from llmops_cli.core.errors import MissingExtra
-from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import Report
+from llmops_cli.core.report import CaseRecords, Report
+from llmops_cli.report.sinks import TakeCases
 from llmops_cli.stores.atomic import write_stream
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llmops_cli.flows.report.forms import TakeCases
+    from llmops_cli.report.sinks import TakeCases
+
+
+def cases_at(html: Path | None, csv: Path | None, parquet: Path | None) -> list[TakeCases]:
+    """What writes every form that is asked for.
+
+    Raises `MissingExtra` for a table that cannot be written here.
+    """
+    return [*page_at(html), *tables_at(csv, parquet)]
 
 
 class Write(Protocol):
@@ -44,7 +56,7 @@ def write_kept_tables(report: Report, file: Path | None, tables: Iterable[TakeCa
 
     Says what is missing from them.
     """
-    from llmops_cli.flows.report.filed import kept
+    from llmops_cli.report.run_file_cases import kept
 
     redact = Redactor.of(os.environ)
     for take in tables:
@@ -69,7 +81,7 @@ def _left_out(report: Report) -> str | None:
 def _wanted(csv: Path | None, parquet: Path | None) -> Wanted:
     found: Wanted = {}
     if csv is not None:
-        from llmops_cli.render.tabular import write_csv
+        from llmops_cli.render.csv import write_csv
 
         found[csv] = write_csv
     if parquet is not None:
@@ -82,7 +94,7 @@ def _wanted(csv: Path | None, parquet: Path | None) -> Wanted:
 
 
 def _at(path: Path, write: Write) -> TakeCases:
-    from llmops_cli.flows.report.frame import frames
+    from llmops_cli.report.frame import frames
 
     def take(report: Report, records: CaseRecords, redact: Redactor) -> None:
         def fill(file: BinaryIO) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from llmops_cli.core.case_result import Metric
+from llmops_cli.core.codec import to_plain
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.plain import to_plain
 from llmops_cli.core.release import FileRef, Provenance
-from llmops_cli.core.row import Metric
 
 CALIBRATION_SCHEMA = "llmops/calibration/v1"
 

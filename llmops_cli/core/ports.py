@@ -1,4 +1,11 @@
-"""The holes in the wall: what a provider, a scorer and a store of results must be able to do.
+"""What outlives one run of an event loop within a command: kept by name, closed at the end.
+
+A command may call models several times over (a further look, a baseline drawn anew). A server
+that was started for the first time serves all of them.
+
+Who hears what takes long where nothing else is to be seen: nobody, unless a program says so.
+
+The holes in the wall: what a provider, a scorer and a store of results must be able to do.
 
 No base classes: anything that fits is one. Failures are returned, not raised; an exception that
 leaves one of these is a bug, and the engine or the scoring loop treats it as one.
@@ -7,25 +14,67 @@ leaves one of these is a bug, and the engine or the scoring loop treats it as on
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import (
-    Brief,
-    Completion,
-    Failure,
-    Outcome,
-    Purpose,
-    Score,
-    Unscored,
-)
-from llmops_cli.core.shelf import Shelf
+from llmops_cli.core.result import Brief, Completion, Failure, Outcome, Purpose, Score, Unscored
+
+T = TypeVar("T")
+
+
+class ResourceCache:
+    """Holds what is opened once for a command. Use as `with Shelf()`."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._held: dict[str, Any] = {}
+
+    def take(self, name: str, opens: Callable[[], AbstractContextManager[T]]) -> T:
+        """What stands under `name`, opened at the first asking."""
+        if name not in self._held:
+            self._held[name] = self._stack.enter_context(opens())
+        return cast("T", self._held[name])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.clear()
+        self._stack.close()
+
+
+Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Is told in words what is waited for; the block is the wait."""
+
+
+def _nobody(_what: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=_nobody)
+
+
+def listen(listener: Listener) -> None:
+    """Has `listener` hear of every long wait from here on."""
+    _LISTENER.set(listener)
+
+
+def long_wait(what: str) -> AbstractContextManager[None]:
+    """Tells `what` is waited for until the block ends: "reading 16 GB"."""
+    return _LISTENER.get()(what)
 
 
 def untold(_what: str) -> None:
@@ -41,7 +90,7 @@ class World:
     environ: Mapping[str, str]
     redact: Redactor = field(default_factory=Redactor)
     """For what is written about the outside."""
-    shelf: Shelf = field(default_factory=Shelf)
+    shelf: ResourceCache = field(default_factory=ResourceCache)
     """What is opened once for a command."""
     tell: Callable[[str], None] = untold
     """Says what is waited for before any call can be made; an empty text: no more."""
@@ -221,7 +270,7 @@ class Results(Protocol):
     def put_score(self, key: ScoreKey, score: Score) -> None: ...
 
 
-class Cell(Protocol):
+class SharedCounter(Protocol):
     """One number that others may change too, and the clock it is read against."""
 
     def now(self) -> float:
@@ -233,10 +282,10 @@ class Cell(Protocol):
         ...
 
 
-class OpenCell(Protocol):
+class OpenSharedCounter(Protocol):
     """Finds the cell of a name, in this process or on this machine."""
 
-    def __call__(self, name: str) -> Cell: ...
+    def __call__(self, name: str) -> SharedCounter: ...
 
 
 Progress = Callable[[int, int, int], None]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Model, Prompt
-from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Decision, Verdict
 
 T = TypeVar("T")

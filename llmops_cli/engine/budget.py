@@ -39,18 +39,22 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Reservation:
     """A part of the budget: what one call may take, or what it took."""
 
     calls: int = 0
     tokens: int = 0
     cost: float = 0.0
 
-    def __add__(self, other: Share) -> Share:
-        return Share(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+    def __add__(self, other: Reservation) -> Reservation:
+        return Reservation(
+            self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost
+        )
 
-    def __sub__(self, other: Share) -> Share:
-        return Share(self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost)
+    def __sub__(self, other: Reservation) -> Reservation:
+        return Reservation(
+            self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost
+        )
 
 
 class Ledger:
@@ -61,13 +65,13 @@ class Ledger:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._started = anyio.current_time()
-        self._spent = Share()
-        self._reserved = Share()
+        self._spent = Reservation()
+        self._reserved = Reservation()
         self._pending = 0
         self._moved = anyio.Event()
         self._closed = False
 
-    async def reserve(self, share: Share) -> str | None:
+    async def reserve(self, share: Reservation) -> str | None:
         """Take `share`, or say which cap forbids it. Waits while open reservations may fall."""
         while (cap := self._exceeded(share)) is not None:
             if self._pending == 0 or self._closed or cap.startswith("the time"):
@@ -77,7 +81,7 @@ class Ledger:
         self._pending += 1
         return None
 
-    def settle(self, reserved: Share, spent: Share) -> None:
+    def settle(self, reserved: Reservation, spent: Reservation) -> None:
         """Give back `reserved`; `spent` is what it came to."""
         self._reserved -= reserved
         self._spent += spent
@@ -101,7 +105,7 @@ class Ledger:
         self._closed = True
         self._moved.set()
 
-    def _exceeded(self, share: Share) -> str | None:
+    def _exceeded(self, share: Reservation) -> str | None:
         budget, total = self._budget, self._spent + self._reserved + share
         if budget.calls is not None and total.calls > budget.calls:
             return f"the budget is used up: --max-calls {budget.calls}"

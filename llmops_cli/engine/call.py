@@ -21,15 +21,15 @@ from anyio.abc import TaskStatus
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenCell, Provider, untold
+from llmops_cli.core.ports import OpenSharedCounter, Provider, untold
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Budget, Ledger
-from llmops_cli.engine.entry import entered, failed
-from llmops_cli.engine.lane import Lane, Shared
-from llmops_cli.engine.limits import OwnCell
+from llmops_cli.engine.limits import LocalCounter
 from llmops_cli.engine.prices import tariff
+from llmops_cli.engine.queue import ModelQueue, Shared
+from llmops_cli.engine.sanitize import entered, failed
 
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
 """Opens the provider of a model; the registry's `OpenProvider` with the world bound."""
@@ -61,7 +61,7 @@ class Engine:
         providers: OpenModel,
         budget: Budget | None = None,
         redact: Redactor | None = None,
-        cells: OpenCell = OwnCell,
+        cells: OpenSharedCounter = LocalCounter,
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], None] = untold,
     ) -> None:
@@ -76,7 +76,7 @@ class Engine:
         self._cells = cells
         self._jitter = jitter
         self._tell = tell
-        self._lanes: dict[Place, Lane | Refused] = {}
+        self._lanes: dict[Place, ModelQueue | Refused] = {}
         self._why: str | None = None
         self.calls = 0
         """Calls that were sent at least once, answered or not."""
@@ -125,7 +125,7 @@ class Engine:
             return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
         place = _place(model)
         lane = self._lanes.get(place)
-        if not isinstance(lane, Lane):
+        if not isinstance(lane, ModelQueue):
             lane = await self._open(place, model)
         outcome = await lane.call(request)
         if outcome.attempts:
@@ -140,10 +140,10 @@ class Engine:
         self._why = self._why or why
         self._ledger.close()
         for lane in self._lanes.values():
-            if isinstance(lane, Lane):
+            if isinstance(lane, ModelQueue):
                 lane.stop(why)
 
-    async def _open(self, place: Place, model: Model) -> Lane:
+    async def _open(self, place: Place, model: Model) -> ModelQueue:
         async with self._opening[place]:  # a server that starts holds up no other model
             lane = self._lanes.get(place)
             if lane is None:
@@ -153,7 +153,7 @@ class Engine:
             raise lane.with_traceback(None)
         return lane
 
-    async def _opened(self, model: Model) -> Lane | Refused:
+    async def _opened(self, model: Model) -> ModelQueue | Refused:
         price = tariff(model)
         if price is None and self._budget.cost is not None:
             return Refused(
@@ -168,7 +168,7 @@ class Engine:
             return refusal
         scope.shield = True
         place = digest_bytes(repr(_place(model)).encode())
-        lane = Lane(model, provider, tariff=price, shared=self._shared, place=place)
+        lane = ModelQueue(model, provider, tariff=price, shared=self._shared, place=place)
         if self._why is not None:
             lane.stop(self._why)
         return lane

@@ -1,4 +1,10 @@
-"""How many calls may run at once and how many may start per minute, for one model.
+"""The requests and tokens per minute of one model: who may start now, in the order of coming.
+
+What a call will use is known only afterwards. It takes what calls of this model have used so far
+on average, the first ones their ceiling, and the difference is settled when it has ended: over a
+minute the rate is kept by what was really used, and a generous ceiling wastes none of it.
+
+How many calls may run at once and how many may start per minute, for one model.
 
 Concurrency adapts: it starts at up to `START`, grows by one with every answer (doubling per
 round) until the model first pushes back, then falls to 80 % once per episode and recovers by one
@@ -17,7 +23,64 @@ from typing import Self
 
 import anyio
 
-from llmops_cli.core.ports import Cell
+from llmops_cli.core.ports import OpenSharedCounter, SharedCounter
+from llmops_cli.core.prompt import Limits, Request
+from llmops_cli.engine.budget import ceiling
+
+LOOK = 0.25
+"""Seconds after which whoever waits looks again: others settle meanwhile."""
+MEMORY = 8
+"""Calls over which the average is taken."""
+
+
+class Rates:
+    """Keeps `limits.rpm` and `limits.tpm`; nothing is counted where neither is set."""
+
+    __slots__ = ("_minute", "_queue", "_requests", "_tokens", "_usual")
+
+    def __init__(self, limits: Limits, cells: OpenSharedCounter, place: str) -> None:
+        """`place` names what counts against the same rates."""
+        self._requests = Pace(limits.rpm, cells(f"{place} requests")) if limits.rpm else None
+        self._tokens = Pace(limits.tpm, cells(f"{place} tokens")) if limits.tpm else None
+        self._minute = limits.tpm or 0
+        self._usual: float | None = None
+        self._queue = anyio.Lock()
+
+    async def turn(self, request: Request, stopped: anyio.Event) -> float:
+        """Wait until `request` may start, or until `stopped`; the tokens that it took."""
+        if self._requests is not None:
+            await self._wait(self._requests, 1, stopped)
+        if self._tokens is None:
+            return 0
+        usage = ceiling(request)
+        expected = self._usual or usage.input + usage.output
+        return expected if await self._wait(self._tokens, expected, stopped) else 0
+
+    def settle(self, taken: float, used: int) -> None:
+        """A call that took so many tokens used so many; 0 where it was none.
+
+        More than a minute's worth is none that a model can have given away: whatever a server
+        says, one answer holds up the next for no longer than that.
+        """
+        if self._tokens is None:
+            return
+        used = min(used, self._minute)
+        self._tokens.settle(used - taken)
+        if used:
+            usual = self._usual or used
+            self._usual = usual + (used - usual) / MEMORY
+
+    async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
+        """Whether `units` were taken. Only the first in the queue asks: all keep their order."""
+        async with self._queue:
+            while not stopped.is_set():
+                wait = pace.take(units)
+                if wait == 0:
+                    return True
+                with anyio.move_on_after(min(wait, LOOK)):
+                    await stopped.wait()
+        return False
+
 
 if sys.platform != "win32":
     import resource
@@ -87,7 +150,7 @@ _SLACK = 1e-6
 """Seconds: a timer may end so much early."""
 
 
-class OwnCell:
+class LocalCounter:
     """The cell of a pace that no other process keeps, on the event loop's clock."""
 
     __slots__ = ("_number", "name")
@@ -116,7 +179,7 @@ class Pace:
 
     __slots__ = ("_cell", "_seconds")
 
-    def __init__(self, per_minute: int, cell: Cell) -> None:
+    def __init__(self, per_minute: int, cell: SharedCounter) -> None:
         self._seconds = 60.0 / per_minute
         self._cell = cell
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from llmops_cli.core.place import own_machine
+from llmops_cli.core.private_urls import own_machine
 from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.result import Usage
 

@@ -19,7 +19,7 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 
 
-class Patience:
+class RetryState:
     """How often and how long one call asks again.
 
     Rate limits are outwaited for `PATIENCE` seconds, however often that is; an answer that could

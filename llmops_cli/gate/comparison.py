@@ -1,22 +1,53 @@
-"""Two arms over one evalset, as columns: what the rules and the console read instead of rows.
+"""How several looks at the same cases share the error rates, so that together they keep them.
+
+Under `on_inconclusive: rerun` the gate may look three times, at 1, 3 and 5 draws per case. The
+looks spend ½, ¼ and ¼ of α and β. At the full rates each, PASS at a true loss of the margin would
+rise to 7.5–8.9 %.
+
+Two arms over one evalset, as columns: what the rules and the console read instead of rows.
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
 Nothing is filled in here: `measured` says how many draws a total stands on, `wanted` how many it
 should stand on, and what to make of the difference is decided where a test is made. Columns are
 compared by identity: `==` between arrays is no answer.
+
+What the draws of one critical case add up to: held, failed, or not known.
+
+Deterministic scorers: any gate draw that fails, fails the case. Judged ones make mistakes of
+their own, so that once is not enough: the case fails when the first draw fails and at least two
+of the first three do, counting `confirm` draws after the gate draws (docs/verdict.md).
+
+What a verdict is reached over: one prompt on one evalset, with the policy that judges it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_cli.core.case_result import Arm, Draw, Metric
 from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.policy import Policy
+
+DRAWS: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
+"""Draws per case and arm that a look wants."""
+SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
+"""The part of α and β that it may spend."""
+
+
+def at_look(policy: Policy, look: int) -> Policy:
+    """The policy with the error rates that one look may spend; as it is without `rerun`."""
+    if policy.on_inconclusive != "rerun":
+        return policy
+    share = SHARES[look]
+    return replace(policy, alpha=policy.alpha * share, beta=policy.beta * share)
+
 
 Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int32]
@@ -253,3 +284,89 @@ class Comparison:
 def _share(tally: Tally, at: int) -> float | None:
     measured = int(tally.measured[at])
     return float(tally.total[at]) / measured if measured else None
+
+
+JUDGED_DRAWS = 3
+
+
+def critical_state(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState:
+    """The state of a critical case. One that no gating scorer looks at is unmeasured."""
+    states = (_deterministic(arm, metrics), _judged(arm, metrics))
+    for state in (CriticalState.FAILED, CriticalState.UNMEASURED, CriticalState.UNCONFIRMED):
+        if state in states:
+            return state
+    return CriticalState.HELD if CriticalState.HELD in states else CriticalState.UNMEASURED
+
+
+def _deterministic(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
+    """None: no deterministic scorer is due."""
+    outcomes = [_passed(draw, metrics, judged=False) for draw in arm.draws]
+    if False in outcomes:
+        return CriticalState.FAILED
+    if any(draw.failure is not None for draw in arm.draws) or len(arm.draws) < arm.planned:
+        return CriticalState.UNMEASURED
+    if not _due(arm, metrics, judged=False):
+        return None
+    return CriticalState.HELD if all(outcomes) else CriticalState.UNMEASURED
+
+
+def _judged(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
+    """None: no judged scorer is due."""
+    if not _due(arm, metrics, judged=True):
+        return None
+    draws = islice((*arm.draws, *arm.confirm), JUDGED_DRAWS)
+    first, *others = [_passed(draw, metrics, judged=True) for draw in draws]
+    if first is None:
+        return CriticalState.UNMEASURED
+    if first:
+        return CriticalState.HELD
+    if False in others:
+        return CriticalState.FAILED
+    return CriticalState.HELD if others.count(True) == 2 else CriticalState.UNCONFIRMED
+
+
+def _due(arm: Arm, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
+    return any(
+        metrics[label].judged is judged and metrics[label].counts
+        for draw in arm.draws
+        for label in draw.scores
+    )
+
+
+def _passed(draw: Draw, metrics: Mapping[str, Metric], *, judged: bool) -> bool | None:
+    """Whether the gating scorers of one kind pass a draw; None: not known."""
+    if draw.failure is not None:
+        return None
+    outcomes = [
+        None if value is None else metrics[label].passes(value)
+        for label, value in draw.scores.items()
+        if metrics[label].judged is judged and metrics[label].counts
+    ]
+    if False in outcomes:
+        return False
+    return None if None in outcomes or not outcomes else True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInput:
+    """One prompt on one evalset."""
+
+    evalset: str
+    comparison: Comparison
+    policy: Policy
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """Cases that went on purpose: id to why."""
+    behind: Collection[str] = ()
+    """Cases that the base revision gained since the branch left it: gone, too, and nobody took
+    them away."""
+    anchors: Mapping[str, Comparison] = field(default_factory=dict)
+    """The candidate against each pinned version, by the `version` of its `anchor` rule."""
+    partial: str | None = None
+    """Why only some cases were run (filter, sample): then no case counts as removed."""
+    look: int = 1
+    """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
+
+    @property
+    def spent(self) -> Policy:
+        """The policy with the error rates of this look."""
+        return at_look(self.policy, self.look)

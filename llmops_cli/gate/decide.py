@@ -1,4 +1,14 @@
-"""From comparisons to verdicts: every rule gives a finding, the worst finding decides.
+"""Several tests at once: p-values adjusted so that many of them do not cry wolf together.
+
+Holm (1979) bounds the chance of a single false rejection in the family; Benjamini & Hochberg
+(1995) the expected share of false ones. Both return values that are compared with the level.
+
+The `pass` metric by tag: where a loss sits, shown and marked, gating nothing.
+
+A slice gates only where a rule declares it (`no_worse: {tag: …}`). Here every tag is tested, and
+Benjamini–Hochberg over the tags keeps the marks from crying wolf.
+
+From comparisons to verdicts: every rule gives a finding, the worst finding decides.
 
 FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
 INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
@@ -12,6 +22,7 @@ those of one prompt over all its evalsets, and in `decide_all` those of all prom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from llmops_cli.core.policy import (
     Anchor,
@@ -27,18 +38,72 @@ from llmops_cli.core.policy import (
     Rule,
     Tokens,
 )
+from llmops_cli.core.report import SliceSummary
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.gate import rules, spending
-from llmops_cli.gate.exam import Exam
-from llmops_cli.gate.family import holm
-from llmops_cli.gate.noninferiority import Measured, judge, measure
+from llmops_cli.gate import cost_rules as spending
+from llmops_cli.gate import rules
+from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
+from llmops_cli.gate.paired_test import Measured, judge, measure
+from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, pairs, reference
+from llmops_cli.gate.score_test import sample, z
 
-__all__ = ["Exam", "decide", "decide_all"]
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given."""
+    n = len(p_values)
+    order = sorted(range(n), key=p_values.__getitem__)
+    raised = accumulate(((n - rank) * p_values[at] for rank, at in enumerate(order)), max)
+    return _back(order, raised)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (q-values), in the order given."""
+    n = len(p_values)
+    order = sorted(range(n), key=p_values.__getitem__, reverse=True)
+    lowered = accumulate((n / (n - rank) * p_values[at] for rank, at in enumerate(order)), min)
+    return _back(order, lowered)
+
+
+def _back(order: Sequence[int], adjusted: accumulate[float]) -> list[float]:
+    placed = [0.0] * len(order)
+    for at, value in zip(order, adjusted, strict=True):
+        placed[at] = min(1.0, value)
+    return placed
+
+
+def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
+    """One summary per tag that has compared and measured cases, in the order of their names."""
+    compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
+    shown = {tag: each for tag, each in compared.items() if each and len(each.observed)}
+    adjusted = benjamini_hochberg([_p_of_loss(each) for each in shown.values()])
+    return tuple(
+        SliceSummary(
+            tag=tag,
+            cases=each.n,
+            lost=each.lost,
+            gained=each.gained,
+            candidate=each.candidate_mean,
+            baseline=each.baseline_mean,
+            p_adjusted=p,
+        )
+        for (tag, each), p in zip(shown.items(), adjusted, strict=True)
+    )
+
+
+def _p_of_loss(compared: Pairs) -> float:
+    """One-sided p of a loss; 1 where there are too few groups to tell."""
+    if compared.clusters is not None and compared.clusters.count < FEWEST_GROUPS:
+        return 1.0
+    judge = reference(compared.optimistic, compared.clusters)
+    return judge.below(z(sample(compared.optimistic), 0.0))
+
+
+__all__ = ["GateInput", "decide", "decide_all"]
 
 STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
 
 
-def decide(exams: Sequence[Exam]) -> Verdict:
+def decide(exams: Sequence[GateInput]) -> Verdict:
     """The verdict on one prompt over all its evalsets.
 
     Raises `UnknownName` where a rule names a metric that no scorer gives.
@@ -46,7 +111,7 @@ def decide(exams: Sequence[Exam]) -> Verdict:
     return decide_all({"": exams})[""]
 
 
-def decide_all(prompts: Mapping[str, Sequence[Exam]]) -> Mapping[str, Verdict]:
+def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdict]:
     """The verdicts on several prompts, regressions adjusted over all of them together."""
     measured = {
         prompt: [finding for exam in exams for finding in _findings(exam)]
@@ -74,7 +139,7 @@ def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
     return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
 
 
-def _findings(exam: Exam) -> list[Finding | Measured]:
+def _findings(exam: GateInput) -> list[Finding | Measured]:
     """One per rule, in the policy's order, then what is incomplete without being asked for."""
     found = [_apply(rule, exam) for rule in exam.policy.rules]
     listed = {type(rule) for rule in exam.policy.rules}
@@ -87,7 +152,7 @@ def _findings(exam: Exam) -> list[Finding | Measured]:
     return found
 
 
-def _apply(rule: Rule, exam: Exam) -> Finding | Measured:
+def _apply(rule: Rule, exam: GateInput) -> Finding | Measured:
     match rule:
         case NoWorse() | Anchor():
             return measure(rule, exam)
@@ -109,7 +174,7 @@ def _apply(rule: Rule, exam: Exam) -> Finding | Measured:
             return spending.latency(rule, exam)
 
 
-def _verdict(findings: tuple[Finding, ...], exams: Sequence[Exam]) -> Verdict:
+def _verdict(findings: tuple[Finding, ...], exams: Sequence[GateInput]) -> Verdict:
     decision = next(
         (each for each in Decision if any(found.decision is each for found in findings)),
         Decision.INCONCLUSIVE,

@@ -13,9 +13,8 @@ import numpy as np
 
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.verdict import Decision, Finding
-from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Floats, Side
-from llmops_cli.gate.exam import Exam
-from llmops_cli.gate.groups import FEWEST_GROUPS, Clusters, reference
+from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Floats, GateInput, Side
+from llmops_cli.gate.pairs import FEWEST_GROUPS, Clusters, reference
 from llmops_cli.gate.score_test import sample, upper_end
 from llmops_cli.gate.wording import cases, counted, listed, percent
 
@@ -23,7 +22,7 @@ EQUAL = 1e-12
 """Rounding that does not put a mean under a floor."""
 
 
-def critical(_rule: Critical, exam: Exam) -> Finding:
+def critical(_rule: Critical, exam: GateInput) -> Finding:
     """No case marked critical may fail; `gate.critical` says what failing is."""
     comparison = exam.comparison
     failed = comparison.critical_failed_cases()
@@ -52,7 +51,7 @@ def critical(_rule: Critical, exam: Exam) -> Finding:
     )
 
 
-def floor(rule: Floor, exam: Exam) -> Finding:
+def floor(rule: Floor, exam: GateInput) -> Finding:
     """The metric's mean is at least `minimum`; by `bound`, only a proven shortfall fails."""
     comparison = exam.comparison
     scores = comparison.metric(rule.metric)
@@ -93,7 +92,9 @@ def floor(rule: Floor, exam: Exam) -> Finding:
     return replace(found, decision=decision, why=why, quality=True, figures=figures)
 
 
-def _floor_by_bound(rule: Floor, exam: Exam, best: Floats, mask: Flags) -> tuple[Decision, str]:
+def _floor_by_bound(
+    rule: Floor, exam: GateInput, best: Floats, mask: Flags
+) -> tuple[Decision, str]:
     """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
     clusters = Clusters.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
     if clusters is not None and clusters.count < FEWEST_GROUPS:
@@ -105,7 +106,7 @@ def _floor_by_bound(rule: Floor, exam: Exam, best: Floats, mask: Flags) -> tuple
     return Decision.INCONCLUSIVE, f"only the mean is under it, the upper bound is {percent(upper)}"
 
 
-def regressed(rule: Regressed, exam: Exam) -> Finding:
+def regressed(rule: Regressed, exam: GateInput) -> Finding:
     """At most `maximum` of the cases that passed on the baseline fail now."""
     comparison = exam.comparison
     found = Finding(
@@ -141,7 +142,7 @@ def regressed(rule: Regressed, exam: Exam) -> Finding:
     return replace(found, decision=decision, why=why, cases=at_fault, figures=figures)
 
 
-def errors(rule: Errors, exam: Exam) -> Finding:
+def errors(rule: Errors, exam: GateInput) -> Finding:
     """At most `maximum` of an arm's draws failed or went unscored."""
     arms = _arms(exam)
     shares = {name: _without_result(side) for name, side in arms.items() if side.planned}
@@ -158,7 +159,7 @@ def errors(rule: Errors, exam: Exam) -> Finding:
     )
 
 
-def _arms(exam: Exam) -> dict[str, Side]:
+def _arms(exam: GateInput) -> dict[str, Side]:
     """Every arm of an exam by its name."""
     anchors = {f"anchor {version}": each.baseline for version, each in exam.anchors.items()}
     compared = exam.comparison
@@ -180,7 +181,7 @@ def _errors_of(name: str, side: Side) -> str:
     return f"{lost} of {draws} ({share}) failed or went unscored: {', '.join(causes)}"
 
 
-def coverage(_rule: Coverage, exam: Exam) -> Finding:
+def coverage(_rule: Coverage, exam: GateInput) -> Finding:
     """No case of the baseline is gone unretired; every planned draw was made."""
     comparison = exam.comparison
     removed = () if exam.partial else comparison.removed_cases()
@@ -219,7 +220,7 @@ def coverage(_rule: Coverage, exam: Exam) -> Finding:
     )
 
 
-def _missed(exam: Exam, gone: Sequence[str]) -> str:
+def _missed(exam: GateInput, gone: Sequence[str]) -> str:
     taken = tuple(case for case in gone if case not in exam.behind)
     behind = tuple(case for case in gone if case in exam.behind)
     parts = []
@@ -235,7 +236,7 @@ def _missed(exam: Exam, gone: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def everything_made(exam: Exam) -> Finding | None:
+def everything_made(exam: GateInput) -> Finding | None:
     """What `coverage` says of draws that were never made, for a policy without that rule."""
     unmade = _unmade(exam)
     if unmade is None:
@@ -243,7 +244,7 @@ def everything_made(exam: Exam) -> Finding | None:
     return Finding(rule="coverage", decision=Decision.INCOMPLETE, why=unmade, evalset=exam.evalset)
 
 
-def _unmade(exam: Exam) -> str | None:
+def _unmade(exam: GateInput) -> str | None:
     """Which planned draws are missing, in words; None: none is, and something was planned."""
     if not exam.comparison.candidate.present.any():
         return "no case was planned"

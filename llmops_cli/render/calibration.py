@@ -20,8 +20,8 @@ from llmops_cli.gate.calibration import (
     shown_as,
 )
 from llmops_cli.gate.wording import percent
-from llmops_cli.render.pen import Pen, Sheet
-from llmops_cli.render.phrases import money, plural
+from llmops_cli.render.formatting import money, plural
+from llmops_cli.render.renderable import Pen, Sheet
 
 _COLOURS = {
     Standing.GATE: "bold green",

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import Report
-from llmops_cli.render import phrases
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.json import overall
 from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.outputs import overall
-from llmops_cli.render.safe import clip, markdown_code, markdown_inline, markdown_span, visible
+from llmops_cli.render.safe_text import clip, markdown_code, markdown_inline, markdown_span, visible
 
 LIMIT = 60_000
 """Bytes; GitHub refuses a comment over 65,536 characters."""

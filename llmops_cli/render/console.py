@@ -23,11 +23,10 @@ from llmops_cli.core.report import (
     SliceSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
-from llmops_cli.render import phrases
-from llmops_cli.render.cases import case_block
-from llmops_cli.render.interval import NARROWEST, Strokes, interval
-from llmops_cli.render.pen import COLOURS, Pen, Sheet
-from llmops_cli.render.safe import clip
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.console_cases import NARROWEST, Strokes, case_block, interval
+from llmops_cli.render.renderable import COLOURS, Pen, Sheet
+from llmops_cli.render.safe_text import clip
 
 _PICTURE = 60
 _CASES = 10

@@ -22,8 +22,8 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.render import phrases
-from llmops_cli.render.safe import clip, terminal_line, xml
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.safe_text import clip, terminal_line, xml
 
 _MESSAGE = 1_000
 _ANSWER = 4_000

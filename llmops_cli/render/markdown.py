@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import phrases
-from llmops_cli.render.interval import interval
-from llmops_cli.render.safe import (
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.console_cases import interval
+from llmops_cli.render.safe_text import (
     clip,
     html_inline,
     markdown_code,

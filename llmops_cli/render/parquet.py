@@ -10,7 +10,7 @@ import pandas as pd
 from pyarrow import Schema, Table
 from pyarrow.parquet import ParquetWriter
 
-from llmops_cli.render.tabular import of_texts
+from llmops_cli.render.csv import of_texts
 
 _ANY = {"str": "", "bool": False, "boolean": False, "Int64": 0, "float64": 0.0}
 """A value of each type that a column may have."""

@@ -26,8 +26,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from llmops_cli.render.phrases import money
-from llmops_cli.render.safe import terminal_line
+from llmops_cli.render.formatting import money
+from llmops_cli.render.safe_text import terminal_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from llmops_cli.core.report import Report
-from llmops_cli.render.machine import SCHEMA
+from llmops_cli.render.json import SCHEMA
 
 _PLAIN: Mapping[object, str] = {
     str: "string",

@@ -9,15 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.render.pen import Pen, Sheet
+from llmops_cli.render.renderable import Pen, Sheet
 
-Cell = str | int | float | None
+SharedCounter = str | int | float | None
 
 GAP = 2
 """Columns between two columns."""
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
+def table(headers: Sequence[str], rows: Iterable[Sequence[SharedCounter]]) -> RenderableType:
     """Rows under dim headers; a column that holds numbers alone stands to the right.
 
     None is an empty cell. Every row has as many cells as there are headers. On a console too narrow
@@ -72,11 +72,11 @@ def _records(heads: Sequence[Text], lines: Sequence[Sequence[Text]]) -> Renderab
     return grid
 
 
-def _is_number(cell: Cell) -> bool:
+def _is_number(cell: SharedCounter) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
-def _written(cell: Cell) -> str:
+def _written(cell: SharedCounter) -> str:
     if cell is None:
         return ""
     if isinstance(cell, bool):

@@ -1,8 +1,6 @@
 """What an application needs of llmops: `load_prompt`, and the types that it deals in."""
 
-from llmops_cli.runtime.inputs import WrongInputs
 from llmops_cli.runtime.loading import QuarantinedVersion, load_prompt
-from llmops_cli.runtime.prompt import Prompt
-from llmops_cli.runtime.rendered import Rendered
+from llmops_cli.runtime.prompt import Prompt, Rendered, WrongInputs
 
 __all__ = ["Prompt", "QuarantinedVersion", "Rendered", "WrongInputs", "load_prompt"]

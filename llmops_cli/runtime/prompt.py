@@ -1,4 +1,14 @@
-"""A released prompt in a running application: immutable, typed, safe to share between threads.
+"""What an application passes to a prompt, checked as `eval` checks a case: all problems at once.
+
+Only plain data reaches a template (docs/security.md): text, numbers, booleans, null, lists and
+mappings. Subclasses of these (an enum of texts, a `defaultdict`, a tuple) become plain first.
+
+What an application sends: the messages of one rendering, with all that goes along with them.
+
+Every attribute is the caller's own copy, as the SDKs take it: changing it changes nothing here.
+To go on with the conversation, send `[*rendered.messages, …]`.
+
+A released prompt in a running application: immutable, typed, safe to share between threads.
 
 It renders with the same templates as `llmops eval`, so that what was measured is what is sent.
 The template engine is imported at the first rendering: loading a prompt costs less.
@@ -6,21 +16,147 @@ The template engine is imported at the first rendering: loading a prompt costs l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.errors import InvalidFiles
-from llmops_cli.core.prompt import Target
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Refused, suggestion
+from llmops_cli.core.prompt import Message, Request, Role, Target
 from llmops_cli.core.release import Version
-from llmops_cli.runtime.inputs import WrongInputs, checked, turns
-from llmops_cli.runtime.rendered import Rendered
+from llmops_cli.project.inputs import Schemas, is_required, mismatch
+from llmops_cli.providers.anthropic import messages
+from llmops_cli.providers.openai import messages as chat
 
 if TYPE_CHECKING:
-    from llmops_cli.files.template import Templates
+    from llmops_cli.project.templates import Templates
+
+
+class WrongInputs(Refused, TypeError):
+    """The inputs are not those that the prompt declares."""
+
+
+def checked(address: str, given: Mapping[str, object], schemas: Schemas) -> dict[str, Json]:
+    """`given` as plain data that fits `schemas`. Raises `WrongInputs` with every problem."""
+    problems = [*_misnamed(given, schemas)]
+    values: dict[str, Json] = {}
+    for name in sorted(set(given) & set(schemas)):
+        try:
+            values[name] = _plain(given[name])
+        except TypeError as error:
+            problems.append(f"the input '{name}' {error}")
+            continue
+        if (why := mismatch(values[name], schemas[name])) is not None:
+            problems.append(f"the input '{name}' {why}")
+    if problems:
+        raise WrongInputs(f"{address}: {'; '.join(problems)}")
+    return values
+
+
+def turns(address: str, given: Sequence[Mapping[str, object]]) -> tuple[Message, ...]:
+    """Earlier turns of a conversation. Raises `WrongInputs`."""
+    return tuple(_turn(address, at, dict(each)) for at, each in enumerate(given, start=1))
+
+
+def _misnamed(given: Mapping[str, object], schemas: Schemas) -> Iterator[str]:
+    for name in sorted(set(given) - set(schemas)):
+        hint = suggestion(name, sorted(schemas)) or "it takes none"
+        yield f"it has no input '{name}' ({hint})"
+    for name in sorted(set(schemas) - set(given)):
+        if is_required(schemas[name]):
+            yield f"the input '{name}' is missing"
+
+
+def _turn(address: str, at: int, turn: dict[str, object]) -> Message:
+    role, content = turn.get("role"), turn.get("content")
+    for known in get_args(Role):
+        if role == known and turn.keys() == {"role", "content"}:
+            if isinstance(content, str):
+                return Message(role=known, content=content)
+            if isinstance(content, (list, tuple)) and all(isinstance(p, Mapping) for p in content):
+                return Message(role=known, content=tuple(dict(part) for part in content))
+    raise WrongInputs(
+        f"{address}: the earlier turn {at} must be a role and a content, and nothing else",
+        hint="what has more (tool calls, say) goes behind: [*rendered.messages, …]",
+    )
+
+
+def _plain(value: object) -> Json:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {str.__str__(key): _plain(each) for key, each in value.items()}
+    raise TypeError(f"holds a {type(value).__name__}, which is no plain data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One request, exactly as `llmops eval` measured it."""
+
+    name: str
+    """Of the prompt."""
+    version: int
+    digest: str
+    """Of the target: what evidence and `llmops status` know the version by."""
+    request: Request = field(repr=False)
+
+    @property
+    def provider(self) -> str:
+        """`openai`, `anthropic`, `vllm` …"""
+        return self.request.provider
+
+    @property
+    def model(self) -> str:
+        """The provider's name for the model."""
+        return self.request.model
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """`[{"role": …, "content": …}, …]`."""
+        return deepcopy([dict(each.plain()) for each in self.request.messages])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """`temperature`, `max_tokens` …: the model's defaults under the prompt's own."""
+        return deepcopy(dict(self.request.parameters))
+
+    @property
+    def response_format(self) -> dict[str, Any] | None:
+        """As chat completions take it; None where the prompt asks for none."""
+        found: dict[str, Any] | None = deepcopy(chat.body(self.request).get("response_format"))
+        return found
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """In OpenAI's shape."""
+        return deepcopy([dict(each) for each in self.request.tools])
+
+    def openai(self) -> dict[str, Any]:
+        """The arguments of `client.chat.completions.create(**…)`."""
+        return self._arguments(chat.body)
+
+    def anthropic(self) -> dict[str, Any]:
+        """The arguments of `client.messages.create(**…)`."""
+        return self._arguments(messages.body)
+
+    def _arguments(self, body: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
+        """What the API takes and the SDK does not know goes along as `extra_body`."""
+        sent = body(replace(self.request, extra_body={}))
+        if self.request.extra_body:
+            sent["extra_body"] = dict(self.request.extra_body)
+        return deepcopy(sent)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,7 +226,7 @@ class Prompt:
 
     @cached_property
     def _templates(self) -> Templates:
-        templates: Templates = import_module("llmops_cli.files.template").Templates(
+        templates: Templates = import_module("llmops_cli.project.templates").Templates(
             self._version.prompt
         )
         return templates

@@ -13,7 +13,7 @@ from typing import TypeVar
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.result import Completion, Failure, Outcome, Unscored
-from llmops_cli.scorers.quoting import quoted
+from llmops_cli.scorers.answers import quoted
 from llmops_cli.scorers.structured import NotJson, parsed
 
 T = TypeVar("T")

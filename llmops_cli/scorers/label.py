@@ -16,8 +16,15 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted, quoted_any
-from llmops_cli.scorers.reading import Scalar, answer, expected_texts, folded, written
+from llmops_cli.scorers.answers import (
+    Scalar,
+    answer,
+    expected_texts,
+    folded,
+    quoted,
+    quoted_any,
+    written,
+)
 from llmops_cli.scorers.vacuous import EMPTY_LIST, texts
 
 _BETWEEN_WORDS = regex.compile(r"[^\p{L}\p{M}\p{N}]+")

@@ -18,9 +18,8 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import answer, quoted, right, wrong
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, right, wrong
 
 DIGITS = 400
 """A longer row of digits is not a number that anyone expects."""

@@ -8,8 +8,8 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Ask
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import answer
 from llmops_cli.scorers.judging import answer_of, asked, chosen, form, mark, passages, schema
-from llmops_cli.scorers.reading import answer
 
 BETTER = ("first", "second", "tie")
 CRITERIA = "It helps the person who asked more: correct, complete, to the point."

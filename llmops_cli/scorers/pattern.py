@@ -15,8 +15,7 @@ import regex
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, right, wrong
+from llmops_cli.scorers.answers import answer, quoted, right, wrong
 
 DEADLINE = 1.0
 """Seconds for one search. A sound pattern reads a megabyte in milliseconds."""

@@ -25,11 +25,9 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer
-from llmops_cli.workers.function import Function, located, what_is_wrong
-from llmops_cli.workers.group import Trouble
-from llmops_cli.workers.worker import Message, Worker
+from llmops_cli.scorers.answers import answer, quoted
+from llmops_cli.workers.process import Trouble
+from llmops_cli.workers.worker import Function, Message, Worker, located, what_is_wrong
 
 GIVEN = ("text", "case", "answer")
 """What the function is handed, by position."""

@@ -24,10 +24,9 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Ask
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import answer, expected_texts, quoted
 from llmops_cli.scorers.judging import passages
-from llmops_cli.scorers.quoting import quoted
 from llmops_cli.scorers.ragas_relay import Embedder, Judge, Unanswered, parts
-from llmops_cli.scorers.reading import answer, expected_texts
 
 SHOWN = 3
 """What failed is named up to so many times in a reason."""

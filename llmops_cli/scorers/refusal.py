@@ -14,8 +14,7 @@ import regex
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.result import Completion, Score
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, folded, right, wrong
+from llmops_cli.scorers.answers import answer, folded, quoted, right, wrong
 
 OPENING = 300
 """Characters in which a refusal is said."""

@@ -16,7 +16,7 @@ from pytrec_eval import RelevanceEvaluator
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
+from llmops_cli.scorers.answers import quoted
 
 Id: TypeAlias = str | int
 Relevant: TypeAlias = Id | Sequence[Id] | Mapping[str, int]

@@ -13,8 +13,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, expected_texts
+from llmops_cli.scorers.answers import answer, expected_texts, quoted
 
 Kind = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

@@ -10,8 +10,8 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Ask, World
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import answer
 from llmops_cli.scorers.judging import answer_of, asked, chosen, form, mark, passages, schema
-from llmops_cli.scorers.reading import answer
 
 VERDICTS = ("fail", "pass")
 MAX_GRADES = 101

@@ -23,11 +23,10 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import answer, quoted, right, wrong
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, right, wrong
 from llmops_cli.scorers.structured import NotJson, parsed
-from llmops_cli.workers.project import project_file
+from llmops_cli.workers.worker import project_file
 
 Schema: TypeAlias = str | Mapping[str, Any]
 """The path of a project file, or the schema itself."""

@@ -15,7 +15,7 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import Ask, Scorer
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
+from llmops_cli.scorers.answers import quoted
 
 
 async def score(

@@ -7,8 +7,7 @@ from rapidfuzz.distance import Levenshtein
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, expected_texts, folded
+from llmops_cli.scorers.answers import answer, expected_texts, folded, quoted
 
 LONGEST = 20_000
 """Characters compared: the distance takes time in the product of both lengths."""

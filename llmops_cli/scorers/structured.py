@@ -14,8 +14,7 @@ from typing import Literal, NoReturn
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json, NotCanonical, canonical
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
-from llmops_cli.scorers.quoting import quoted
-from llmops_cli.scorers.reading import answer, right, wrong
+from llmops_cli.scorers.answers import answer, quoted, right, wrong
 
 
 class NotJson(ValueError):

@@ -11,8 +11,17 @@ from collections.abc import Callable, Sequence
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.quoting import quoted, quoted_any
-from llmops_cli.scorers.reading import Scalar, answer, expected_texts, folded, right, written, wrong
+from llmops_cli.scorers.answers import (
+    Scalar,
+    answer,
+    expected_texts,
+    folded,
+    quoted,
+    quoted_any,
+    right,
+    written,
+    wrong,
+)
 
 EMPTY = Unscored(why="the expected text is empty, and so in every answer")
 

@@ -11,11 +11,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import git
+
 from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
 from llmops_cli.stores.git import demand_git
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
-import git
 
 REGISTRY = ".llmops"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}

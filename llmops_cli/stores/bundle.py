@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmops_cli.core.codec import Misshapen
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.plain import Misshapen
 from llmops_cli.core.release import Event, Version, event_from
-from llmops_cli.stores.records import BadRecord, from_bytes
+from llmops_cli.stores.codec import BadRecord, from_bytes
 from llmops_cli.stores.versions import version_of, version_record
 
 SCHEMA = "llmops/bundle/v1"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.calibration import Calibration, Figure, Figures
+from llmops_cli.core.codec import Misshapen, from_plain
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.plain import Misshapen, from_plain
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
-from llmops_cli.stores.records import BadRecord, from_bytes
+from llmops_cli.stores.codec import BadRecord, from_bytes
 
 FOLDER = Path(".llmops") / "calibrations"
 

@@ -19,29 +19,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from llmops_cli.core.case_result import Draw, Metric
+from llmops_cli.core.codec import Misshapen, to_plain
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.plain import Misshapen, to_plain
 from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.release import (
-    SUBJECT,
-    Draws,
-    Evidence,
-    EvidenceRow,
-    FileRef,
-    Measurement,
-)
+from llmops_cli.core.release import SUBJECT, Draws, Evidence, EvidenceRow, FileRef, Measurement
 from llmops_cli.core.result import Completion, Purpose, Score, Usage
-from llmops_cli.core.row import Draw, Metric
 from llmops_cli.stores.atomic import Redact, write_bytes
-from llmops_cli.stores.records import (
+from llmops_cli.stores.codec import (
     BadRecord,
     completion_of,
     completion_record,
     from_bytes,
     to_bytes,
 )
-from llmops_cli.stores.rows import row_line, row_of
+from llmops_cli.stores.evidence_rows import row_line, row_of
 
 _OF_THE_ANSWER = ("text", "tool_calls", "finish_reason", "contexts", "ids")
 _BORN = "1970-01-01T00:00:00+00:00"

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from llmops_cli.core.errors import Refused, Unmeasured
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
 import git
+
+from llmops_cli.core.errors import Refused, Unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
+
 
 _AS_WRITTEN = {"GIT_NO_REPLACE_OBJECTS": "1"}
 """`git replace` puts another commit in the place of one: what is asked about is the one."""

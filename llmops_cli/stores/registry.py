@@ -17,8 +17,8 @@ from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.ports import DrawKey, ScoreKey
 from llmops_cli.core.release import Event, Evidence, EvidenceRow, Measurement, Version
 from llmops_cli.core.result import Completion, Score
+from llmops_cli.stores import event_log as log
 from llmops_cli.stores import evidence as evidence_files
-from llmops_cli.stores import log
 from llmops_cli.stores.atomic import Redact, write_bytes
 from llmops_cli.stores.versions import read_version, target_of, write_version
 

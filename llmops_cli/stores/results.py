@@ -25,8 +25,7 @@ from typing import TypeAlias, TypeVar
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import DrawKey, ScoreKey
 from llmops_cli.core.result import Brief, Completion, Purpose, Score
-from llmops_cli.stores.guarded import FILE_NAME, Columns, GuardedDatabase, Row
-from llmops_cli.stores.records import (
+from llmops_cli.stores.codec import (
     BadRecord,
     brief_bytes,
     brief_of,
@@ -38,6 +37,7 @@ from llmops_cli.stores.records import (
     score_record,
     to_bytes,
 )
+from llmops_cli.stores.database import FILE_NAME, Columns, GuardedDatabase, Row
 
 __all__ = ["FILE_NAME", "ResultsStore", "open_results"]
 

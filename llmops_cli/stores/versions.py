@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmops_cli.core.codec import Misshapen
 from llmops_cli.core.digest import Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.plain import Misshapen
 from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Version, version_from
 from llmops_cli.stores.atomic import disk_trouble, sync_folder, write_bytes
-from llmops_cli.stores.records import BadRecord, from_bytes
+from llmops_cli.stores.codec import BadRecord, from_bytes
 
 
 def target_of(version: Version) -> Target:

@@ -1,10 +1,15 @@
 """One function of the project and the process that runs it, one call at a time; a pool of them.
 
 A process that gave no answer is killed, and made anew for the next call.
+
+`path/to/file.py:function`: where it stands, and whether it is there. Nothing of it is run.
+
+Files of the project that an option names: they stand inside it, links followed.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import subprocess
@@ -12,16 +17,16 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
-from llmops_cli.workers.function import Function
-from llmops_cli.workers.group import Trouble, ended, environment, started
+from llmops_cli.workers.process import Trouble, ended, environment, started
 
 SCRIPT = Path(__file__).with_name("child.py")
 
@@ -175,3 +180,64 @@ async def until_left(pool: Pool) -> AsyncIterator[Pool]:
     finally:
         with anyio.CancelScope(shield=True):
             await pool.stop()
+
+
+class Function(NamedTuple):
+    """A function of the project, by its file."""
+
+    file: Path
+    name: str
+
+
+def located(call: str, world: World) -> Function:
+    """What `call` names. Raises `Refused`."""
+    path, colon, name = call.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise Refused(f"{call!r} does not name a function", hint="write path/to/file.py:function")
+    return Function(project_file(world, path), name)
+
+
+def what_is_wrong(call: str, world: World) -> str | None:
+    """Why `call` cannot be called, as far as its file says without being run; None: nothing."""
+    try:
+        file, name = located(call, world)
+        tree = ast.parse(file.read_bytes())
+    except Refused as error:
+        return error.message
+    except (SyntaxError, ValueError) as error:
+        return f"{call} is not Python: {error}"
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    named = [each.name for each in tree.body if isinstance(each, functions)]
+    if name in named or _assigned(tree, name):
+        return None
+    return f"{call.partition(':')[0]} has no function {name!r}"
+
+
+def _assigned(tree: ast.Module, name: str) -> bool:
+    """Whether `name` is imported or assigned at the top of the file, so may be a function."""
+    for each in tree.body:
+        if isinstance(each, (ast.Import, ast.ImportFrom)):
+            if any((alias.asname or alias.name) == name for alias in each.names):
+                return True
+        elif isinstance(each, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in each.targets
+        ):
+            return True
+    return False
+
+
+LARGEST = 5_000_000
+"""Bytes; a schema, a scorer or an application's file beyond this is a mistake."""
+
+
+def project_file(world: World, path: str) -> Path:
+    """Where `path` stands. Raises `Refused` where it leaves the project or is no file."""
+    root = world.root.resolve()
+    file = (root / path).resolve()
+    if not file.is_relative_to(root):
+        raise Refused(f"{path} is outside the project", hint="keep what llmops runs inside it")
+    if not file.is_file():
+        raise Refused(f"{path} is not a file of the project")
+    if file.stat().st_size > LARGEST:
+        raise Refused(f"{path} is larger than {LARGEST:,} bytes")
+    return file

@@ -25,7 +25,9 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.core.verdict import Decision
-from llmops_cli.files.schema import (
+from llmops_cli.gate.power import zero_loss_minimum
+from llmops_cli.plugins import PROVIDERS, SCORERS
+from llmops_cli.project.schema import (
     Evidence,
     Gate,
     InputSchema,
@@ -37,8 +39,6 @@ from llmops_cli.files.schema import (
     WrittenProject,
     WrittenPrompt,
 )
-from llmops_cli.gate.sizing import zero_loss_minimum
-from llmops_cli.registry import PROVIDERS, SCORERS
 from tests.architecture.pages import (
     PAGES,
     ROOT,

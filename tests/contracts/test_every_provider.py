@@ -20,13 +20,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from llmops_cli.core.catalogue import ProviderKind
+from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Outcome
-from llmops_cli.registry.loading import open_provider
-from llmops_cli.registry.providers import PROVIDERS
+from llmops_cli.plugins.loading import open_provider
+from llmops_cli.plugins.providers import PROVIDERS
 from tests.hostile import HOSTILE
 from tests.servers import faulty
 
@@ -205,7 +205,7 @@ def test_the_row_of_an_application_says_what_it_needs(kind: ProviderKind) -> Non
 
 def test_reading_the_table_of_providers_imports_no_vendor() -> None:
     code = (
-        "import sys, llmops_cli.registry.providers;"
+        "import sys, llmops_cli.plugins.providers;"
         "print([name for name in ('openai', 'anthropic', 'aiohttp', 'httpx2', 'bm25s', 'numpy',"
         " 'sqlite3') if name in sys.modules])"
     )

@@ -13,24 +13,16 @@ from typing import Any, cast
 import pytest
 
 from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalogue import ScorerKind
+from llmops_cli.core.case_result import Metric
+from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message
-from llmops_cli.core.result import (
-    Completion,
-    Failure,
-    Outcome,
-    Score,
-    ToolCall,
-    Unscored,
-    Usage,
-)
-from llmops_cli.core.row import Metric
-from llmops_cli.engine.entry import whole
-from llmops_cli.registry import (
+from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
+from llmops_cli.engine.sanitize import whole
+from llmops_cli.plugins import (
     SCORERS,
-    catalogue,
+    catalog,
     load,
     open_scorer,
     scorer_digest,
@@ -124,7 +116,7 @@ class Obliging:
 Given = Mapping[str, tuple[Score | Unscored, float]]
 
 every_scorer = pytest.mark.parametrize(
-    "kind", catalogue().scorers.values(), ids=lambda kind: kind.name
+    "kind", catalog().scorers.values(), ids=lambda kind: kind.name
 )
 
 
@@ -206,7 +198,7 @@ def test_the_same_answer_gets_the_same_score(kind: ScorerKind, world: World) -> 
     assert one == other == fresh
 
 
-@pytest.fixture(scope="module", params=catalogue().scorers.values(), ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=catalog().scorers.values(), ids=lambda kind: kind.name)
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """What one scorer makes of each hostile text, and the seconds that it took."""
     around = a_world(tmp_path_factory.mktemp("hostile"))

@@ -85,7 +85,7 @@ def wait_until_asked(server: Server, requests: int, process: Process) -> None:
 
 FORKS = """
 import os, sys
-import llmops_cli.flows.run.evaluate, llmops_cli.cli.output
+import llmops_cli.commands.evaluate, llmops_cli.cli.output
 import llmops_cli.providers.openai.model, aiohttp
 from llmops_cli.cli.main import run
 

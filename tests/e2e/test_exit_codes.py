@@ -245,7 +245,7 @@ def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
 
 
 PROVIDER = """\
-from llmops_cli.core.catalogue import ProviderKind
+from llmops_cli.core.catalog import ProviderKind
 
 broken = ProviderKind(name="broken", target="plugged:opened", summary="Breaks.", offline=True)
 
@@ -302,7 +302,7 @@ def test_a_bug_without_a_place_for_its_log_is_70(project: Project) -> None:
     "importing",
     [
         "llmops_cli.core.errors",
-        "llmops_cli.cli.measuring",
+        "llmops_cli.cli.evaluate",
         "pydantic",
         "numpy",
         "llmops_cli.engine.call",

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.flows.run.live import DRAIN
+from llmops_cli.run.event_loop import DRAIN
 from tests.projects import Process, Project, a_project, some_cases
 from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, hang, status
 

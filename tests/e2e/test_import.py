@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from llmops_cli.files.importers.writing import dumped
-from llmops_cli.files.yaml import load_yaml
+from llmops_cli.importers.writing import dumped
+from llmops_cli.project.documents import load_yaml
 from tests.projects import LLMOPS
 
 DATA = Path(__file__).parents[1] / "data" / "promptfoo"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import llmops_cli.flows.ledger.measure as measuring
-import llmops_cli.flows.provenance as signing
+import llmops_cli.registry.measure as measuring
+import llmops_cli.run.workspace as signing
 from tests.servers.faulty import FaultServer
 from tests.shop import Shop, a_shop
 

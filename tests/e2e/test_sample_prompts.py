@@ -19,13 +19,13 @@ from llmops_cli.core.case import Evalset
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.core.result import Completion, Score
-from llmops_cli.files.project import Project, load_project
-from llmops_cli.files.template import Options, Templates
 from llmops_cli.gate.score_test import sample, z
+from llmops_cli.plugins.catalog import catalog
+from llmops_cli.plugins.loading import open_scorer
+from llmops_cli.project.project import Project, load_project
+from llmops_cli.project.templates import Options, Templates
 from llmops_cli.providers.offline.embedded import Embedded
 from llmops_cli.providers.offline.replay import Recorded
-from llmops_cli.registry.catalogue import catalogue
-from llmops_cli.registry.loading import open_scorer
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "examples" / "gsm8k-recorded"
@@ -47,12 +47,12 @@ SYSTEMS = {
 
 @pytest.fixture(scope="module")
 def project() -> Project:
-    return load_project(ROOT, catalogue())
+    return load_project(ROOT, catalog())
 
 
 @pytest.fixture(scope="module")
 def gsm8k() -> Project:
-    return load_project(RECORDED, catalogue())
+    return load_project(RECORDED, catalog())
 
 
 def passed(
@@ -78,7 +78,7 @@ async def _passed(
     for spec in evalset.scorers:
         if spec.advisory:
             continue
-        kind = project.catalogue.scorers[spec.kind]
+        kind = project.catalog.scorers[spec.kind]
         options = Options(spec, kind)
         async with open_scorer(kind, World(root=project.root, environ={})) as scorer:
             for at, (case, answer) in enumerate(zip(evalset.cases, answers, strict=True)):
@@ -168,7 +168,7 @@ def test_deleting_half_of_the_examples_as_the_readme_says_is_a_regression(
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     subprocess.run(BREAK, cwd=tmp_path, check=True)
-    broken = load_project(tmp_path, catalogue()).prompts["intent"]
+    broken = load_project(tmp_path, catalog()).prompts["intent"]
     evalset = project.evalset("intent")
     baseline = with_first(project.prompts["intent"], 6)
     assert len(examples(broken)) == 100

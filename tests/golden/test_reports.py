@@ -13,8 +13,8 @@ from rich.console import Console
 
 from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
+from llmops_cli.render.json import json_report
 from llmops_cli.render.junit import junit_report
-from llmops_cli.render.machine import json_report
 from llmops_cli.render.markdown import markdown_report
 from tests import reports
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.digest import SAFE_INTEGER, Json, canonical
 from llmops_cli.core.errors import InvalidFiles
-from llmops_cli.files.yaml import load_yaml
+from llmops_cli.project.documents import load_yaml
 
 TEXT = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")))
 PLAIN: st.SearchStrategy[Json] = st.recursive(

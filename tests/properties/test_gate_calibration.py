@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_cli.core.calibration import Counts, Figure, Standing
-from llmops_cli.gate.agreement import kappa, wilson
-from llmops_cli.gate.calibration import corrected, figures, ruling
+from llmops_cli.gate.calibration import corrected, figures, kappa, ruling, wilson
 
 few = st.integers(0, 60)
 BEST_FIRST = list(Standing)

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from llmops_cli.gate.family import benjamini_hochberg, holm
-from llmops_cli.gate.groups import Clusters, design_effect
+from llmops_cli.gate.decide import benjamini_hochberg, holm
+from llmops_cli.gate.pairs import Clusters, design_effect
 from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
 
 Q = NormalDist().inv_cdf(0.95)

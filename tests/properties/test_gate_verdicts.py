@@ -8,8 +8,8 @@ from typing import TypeAlias
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from llmops_cli.core.case_result import Arm, Row
 from llmops_cli.core.policy import Floor, NoWorse, Policy, Regressed
-from llmops_cli.core.row import Arm, Row
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from tests.unit.gate.build import draw, failed, verdict
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_cli.core.case_result import Draw
 from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
-from llmops_cli.core.row import Draw
 from llmops_cli.core.run import Entry
-from llmops_cli.stores.records import (
+from llmops_cli.stores.codec import (
     completion_of,
     completion_record,
     failure_of,
@@ -24,9 +24,9 @@ from llmops_cli.stores.records import (
     score_record,
     to_bytes,
 )
+from llmops_cli.stores.evidence_rows import row_line, row_of
 from llmops_cli.stores.results import open_results
-from llmops_cli.stores.rows import row_line, row_of
-from llmops_cli.stores.runfile import merge, open_run, write_run
+from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.unit.stores.test_runfile import manifest
 from tests.unit.stores.values import draw_key, named, plain
 

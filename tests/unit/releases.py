@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from llmops_cli.core.case_result import Draw, Metric
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
@@ -24,9 +25,8 @@ from llmops_cli.core.release import (
     VersionRef,
 )
 from llmops_cli.core.result import Completion
-from llmops_cli.core.row import Draw, Metric
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.flows.ledger.release import release
+from llmops_cli.registry.release import release
 from llmops_cli.stores.registry import Registry
 from tests.unit.stores.values import named, plain
 

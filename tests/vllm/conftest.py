@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from llmops_cli.workers.server import Server
+from llmops_cli.workers.process import Server
 from tests.conftest import VLLM
 from tests.projects import Project
 from tests.vllm.processes import free_port

@@ -22,10 +22,10 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall, Usage
 from llmops_cli.providers.anthropic.messages import SAME, body
-from llmops_cli.providers.wire.access import Access, access, known_parameters
-from llmops_cli.providers.wire.exchange import Wire, open_wire
-from llmops_cli.providers.wire.streams import MessagePieces
-from llmops_cli.providers.wire.values import arguments, count, unusable
+from llmops_cli.providers.http.access import Access, access, known_parameters
+from llmops_cli.providers.http.errors import arguments, count, unusable
+from llmops_cli.providers.http.exchange import Wire, open_wire
+from llmops_cli.providers.http.streams import MessageAccumulator
 
 BASE_URL = "https://api.anthropic.com"
 OURS = frozenset({"model", "messages", "system", "tools", "stream"})
@@ -75,7 +75,7 @@ class Anthropic:
 
     async def _streamed(self, request: Request) -> Completion | Failure:
         """One attempt that times the first token."""
-        started, pieces = anyio.current_time(), MessagePieces()
+        started, pieces = anyio.current_time(), MessageAccumulator()
         answer = await self._wire.stream({**body(request), "stream": True}, pieces)
         made = answer if isinstance(answer, Failure) else completion(answer)
         if isinstance(made, Failure) or pieces.first is None:

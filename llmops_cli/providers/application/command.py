@@ -17,11 +17,15 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.application.reading import Reading, failed, handed, unreadable
-from llmops_cli.providers.application.said import Malformed
-from llmops_cli.providers.application.written import program
-from llmops_cli.workers.group import LARGEST_ANSWER, Trouble, environment
-from llmops_cli.workers.program import Ran, run
+from llmops_cli.providers.application.answer_fields import (
+    Malformed,
+    Reading,
+    failed,
+    handed,
+    unreadable,
+)
+from llmops_cli.providers.application.config_checks import program
+from llmops_cli.workers.process import LARGEST_ANSWER, Ran, Trouble, environment, run
 
 SHOWN = 300
 """Characters of the end of standard error in a message."""

@@ -13,16 +13,15 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.place import host_of
 from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.providers.application.names import Judged
-from llmops_cli.providers.application.reading import Reading, handed, unreadable
-from llmops_cli.providers.application.said import Malformed
-from llmops_cli.providers.application.written import hosts, wrong_url
-from llmops_cli.providers.wire.access import headers_of
-from llmops_cli.providers.wire.exchange import Method, Wire, open_wire
+from llmops_cli.providers.application.address_policy import Judged
+from llmops_cli.providers.application.answer_fields import Malformed, Reading, handed, unreadable
+from llmops_cli.providers.application.config_checks import hosts, wrong_url
+from llmops_cli.providers.http.access import headers_of
+from llmops_cli.providers.http.exchange import Method, Wire, open_wire
 
 OURS = {"accept": "application/json", "content-type": "application/json", "user-agent": "llmops"}
 

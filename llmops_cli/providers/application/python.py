@@ -22,11 +22,15 @@ from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.application.reading import Reading, failed, handed, unreadable
-from llmops_cli.providers.application.said import Malformed
-from llmops_cli.workers.function import located
-from llmops_cli.workers.group import LARGEST_ANSWER, Trouble, environment
-from llmops_cli.workers.worker import Pool, Worker, until_left
+from llmops_cli.providers.application.answer_fields import (
+    Malformed,
+    Reading,
+    failed,
+    handed,
+    unreadable,
+)
+from llmops_cli.workers.process import LARGEST_ANSWER, Trouble, environment
+from llmops_cli.workers.worker import Pool, Worker, located, until_left
 
 SHOWN = 300
 """Characters of an exception's own words in a message."""

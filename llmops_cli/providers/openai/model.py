@@ -1,4 +1,8 @@
-"""Chat completions and embeddings of OpenAI and of every server that speaks like it.
+"""OpenAI itself, as its SDK reaches it: the endpoint, credentials, organisation and user agent.
+
+A module of its own because importing the SDK takes 0.4 s, which a compatible server need not cost.
+
+Chat completions and embeddings of OpenAI and of every server that speaks like it.
 
 OpenAI itself is reached as its SDK says (`sdk`). A server with a `base_url` gets what all
 of them share, a bearer key and JSON, and the SDK is not loaded for it; on a machine of one's own
@@ -15,16 +19,37 @@ from importlib import import_module
 from typing import cast
 
 import anyio
+from openai import AsyncOpenAI
 
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.openai.answers import completion, filtered
-from llmops_cli.providers.openai.chat import body
-from llmops_cli.providers.openai.embeddings import PARAMETERS, embedding, embedding_body
-from llmops_cli.providers.wire.access import Access, access, known_parameters
-from llmops_cli.providers.wire.exchange import Filtered, Wire, open_wire
-from llmops_cli.providers.wire.streams import ChatPieces
+from llmops_cli.providers.http.access import Access, access, known_parameters
+from llmops_cli.providers.http.exchange import Filtered, Wire, open_wire
+from llmops_cli.providers.http.streams import ChatAccumulator
+from llmops_cli.providers.openai.messages import (
+    PARAMETERS,
+    body,
+    completion,
+    embedding,
+    embedding_body,
+    filtered,
+)
+
+
+async def endpoint(given: Access, world: World) -> tuple[str, dict[str, str]]:
+    """Where the SDK posts chat completions to, and with which headers."""
+    async with AsyncOpenAI(
+        api_key=given.key,
+        organization=world.environ.get("OPENAI_ORG_ID"),
+        project=world.environ.get("OPENAI_PROJECT_ID"),
+        base_url=given.base_url,
+        default_headers=given.headers,
+    ) as sdk:
+        named = {**sdk.auth_headers, **sdk.default_headers}
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
+        return f"{sdk.base_url}chat/completions", headers
+
 
 BASE_URL = "https://api.openai.com/v1"
 OURS = frozenset({"model", "messages", "tools", "response_format", "stream", "stream_options", "n"})
@@ -87,7 +112,7 @@ class OpenAI:
         """One attempt that times the first token; without usage, or a stream, where one of them
         is refused.
         """
-        started, pieces = anyio.current_time(), ChatPieces()
+        started, pieces = anyio.current_time(), ChatAccumulator()
         counted = {"stream_options": {"include_usage": True}} if self._counts else {}
         answer = await self._wire.stream({**body(request), "stream": True, **counted}, pieces)
         if isinstance(answer, Filtered):
@@ -129,7 +154,7 @@ async def open_openai(
 async def _endpoint(given: Access, world: World) -> tuple[str, dict[str, str]]:
     """Where to post to, and with which headers."""
     if given.base_url is None:
-        sdk = import_module("llmops_cli.providers.openai.sdk")
+        sdk = import_module("llmops_cli.providers.openai.model")
         official = replace(given, base_url=BASE_URL)
         return cast("tuple[str, dict[str, str]]", await sdk.endpoint(official, world))
     headers = {

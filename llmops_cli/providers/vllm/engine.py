@@ -27,7 +27,7 @@ from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.vllm.options import adapters, arguments, program, startup_seconds
-from llmops_cli.workers.server import Server, fresh_log
+from llmops_cli.workers.process import Server, fresh_log
 
 KEY_ENV = "VLLM_API_KEY"
 """Where `vllm serve` looks for the key that it asks for."""

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 
-from llmops_cli.core.place import host_of
 from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_parameters, open_openai

@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.record import ArmRecord, CaseRecord, CaseRecords, DrawRecord
-from llmops_cli.core.report import ShownScore
-from llmops_cli.render import phrases
-from llmops_cli.render.html.diff import word_diff
-from llmops_cli.render.html.ink import Ink, data
+from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, ShownScore
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.html.escape import Ink, data, word_diff
 
 TEXT = 8_000
 """Characters of one text."""

@@ -16,15 +16,15 @@ from importlib.resources import files
 from markupsafe import Markup
 
 from llmops_cli.core.digest import NotCanonical, digest
-from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import PromptReport, Report
+from llmops_cli.core.report import CaseRecords, PromptReport, Report
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import phrases
-from llmops_cli.render.html import parts, tables
+from llmops_cli.render import formatting as phrases
+from llmops_cli.render.html import sections as parts
+from llmops_cli.render.html import tables
 from llmops_cli.render.html.cases import CaseBook, Room
-from llmops_cli.render.html.ink import Ink, joined
-from llmops_cli.render.machine import SCHEMA, as_json
+from llmops_cli.render.html.escape import Ink, joined
+from llmops_cli.render.json import SCHEMA, as_json
 
 STATIC_CASES = 20
 """Cases in the table for browsers without script."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.cli.published import LARGEST, published_flaws, published_report
+from llmops_cli.cli.comment import LARGEST, published_flaws, published_report
+from llmops_cli.core.ci import Branch, subject_of
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.pull import Branch, subject_of
-from llmops_cli.render.machine import json_report
+from llmops_cli.render.json import json_report
 from tests import reports
 
 

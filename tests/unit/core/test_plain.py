@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Location
-from llmops_cli.core.plain import Misshapen, from_plain, to_plain
 from llmops_cli.core.policy import Anchor, Critical, Floor, NoWorse, Policy
 from llmops_cli.core.prompt import Message, Model, Price, Prompt
 from llmops_cli.core.verdict import Decision, Finding, Verdict

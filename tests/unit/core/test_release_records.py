@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.codec import Misshapen
 from llmops_cli.core.digest import digest
-from llmops_cli.core.plain import Misshapen
-from llmops_cli.core.release import (
-    EVENT_SCHEMA,
-    VERSION_SCHEMA,
-    Event,
-    event_from,
-    version_from,
-)
+from llmops_cli.core.release import EVENT_SCHEMA, VERSION_SCHEMA, Event, event_from, version_from
 from tests.unit.releases import event, released
 
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from llmops_cli.core.digest import Json
-from llmops_cli.core.trust import (
+from llmops_cli.core.ci import (
     CiContext,
     ci_context,
     matches,
@@ -13,6 +12,7 @@ from llmops_cli.core.trust import (
     may_run_code,
     may_run_command,
 )
+from llmops_cli.core.digest import Json
 
 OURS = "acme/bank"
 THEIRS = "mallory/bank"

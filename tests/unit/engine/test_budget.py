@@ -4,24 +4,24 @@ import anyio
 import pytest
 
 from llmops_cli.core.prompt import Message, Request
-from llmops_cli.engine.budget import ASSUMED_OUTPUT, Budget, Ledger, Share, ceiling
+from llmops_cli.engine.budget import ASSUMED_OUTPUT, Budget, Ledger, Reservation, ceiling
 from tests.unit.engine import in_virtual_time, request
 
 
 def test_a_call_waits_for_open_reservations_before_it_gives_up() -> None:
     async def main() -> list[str | None]:
         ledger = Ledger(Budget(tokens=100))
-        first = Share(calls=1, tokens=80)
+        first = Reservation(calls=1, tokens=80)
         assert await ledger.reserve(first) is None
         answers: list[str | None] = []
 
         async def second() -> None:
-            answers.append(await ledger.reserve(Share(calls=1, tokens=50)))
+            answers.append(await ledger.reserve(Reservation(calls=1, tokens=50)))
 
         async with anyio.create_task_group() as group:
             group.start_soon(second)
             await anyio.sleep(1)
-            ledger.settle(first, Share(calls=1, tokens=10))
+            ledger.settle(first, Reservation(calls=1, tokens=10))
         return answers
 
     assert in_virtual_time(main) == [None]
@@ -30,10 +30,10 @@ def test_a_call_waits_for_open_reservations_before_it_gives_up() -> None:
 def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
     async def main() -> str | None:
         ledger = Ledger(Budget(tokens=100))
-        first = Share(calls=1, tokens=80)
+        first = Reservation(calls=1, tokens=80)
         await ledger.reserve(first)
         ledger.settle(first, first)
-        return await ledger.reserve(Share(calls=1, tokens=50))
+        return await ledger.reserve(Reservation(calls=1, tokens=50))
 
     assert in_virtual_time(main) == "the budget does not cover another call: --max-tokens 100"
 
@@ -41,9 +41,9 @@ def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
 def test_a_closed_ledger_keeps_nobody_waiting() -> None:
     async def main() -> str | None:
         ledger = Ledger(Budget(calls=1))
-        await ledger.reserve(Share(calls=1))
+        await ledger.reserve(Reservation(calls=1))
         ledger.close()
-        return await ledger.reserve(Share(calls=1))
+        return await ledger.reserve(Reservation(calls=1))
 
     assert in_virtual_time(main) == "the budget is used up: --max-calls 1"
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.engine.circuit import FAILED_CALLS, GRACE, REFUSALS, UNREACHED, Circuit
+from llmops_cli.engine.queue import FAILED_CALLS, GRACE, REFUSALS, UNREACHED, Circuit
 from tests.unit.engine import GOOD, busy, failure, in_virtual_time
 
 REFUSED = failure(FailureKind.AUTHENTICATION, status=401, retryable=False, message="wrong key")

@@ -7,7 +7,7 @@ import pytest
 
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, ToolCall
-from llmops_cli.engine.entry import entered, whole
+from llmops_cli.engine.sanitize import entered, whole
 
 NONE = Redactor()
 

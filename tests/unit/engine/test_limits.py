@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.engine.limits import START, OwnCell, Pace, Slots
+from llmops_cli.engine.limits import START, LocalCounter, Pace, Slots
 from tests.unit.engine import in_virtual_time
 
 
@@ -96,7 +96,7 @@ def test_opened_slots_let_everyone_through() -> None:
 @pytest.mark.parametrize("per_minute", [1, 30, 60, 6000])
 def test_the_first_of_a_pace_never_waits(per_minute: int) -> None:
     async def main() -> float:
-        return Pace(per_minute, OwnCell()).take(1)
+        return Pace(per_minute, LocalCounter()).take(1)
 
     assert in_virtual_time(main) == 0.0
 
@@ -105,7 +105,7 @@ def test_the_first_of_a_pace_never_waits(per_minute: int) -> None:
 @given(per_minute=st.integers(1, 6000), count=st.integers(1, 200))
 def test_a_pace_is_kept_over_every_span(per_minute: int, count: int) -> None:
     async def main() -> list[float]:
-        pace, started = Pace(per_minute, OwnCell()), []
+        pace, started = Pace(per_minute, LocalCounter()), []
         for _ in range(count):
             while (wait := pace.take(1)) > 0:  # noqa: ASYNC110 - the wait is known beforehand
                 await anyio.sleep(wait)
@@ -122,7 +122,7 @@ def test_a_pace_is_kept_over_every_span(per_minute: int, count: int) -> None:
 
 def test_what_was_taken_too_large_is_given_back() -> None:
     async def main() -> list[float]:
-        pace = Pace(60, OwnCell())
+        pace = Pace(60, LocalCounter())
         pace.take(10)
         dear = pace.take(1)
         pace.settle(-8)
@@ -133,7 +133,7 @@ def test_what_was_taken_too_large_is_given_back() -> None:
 
 def test_whoever_waits_has_taken_nothing_yet() -> None:
     async def main() -> list[float]:
-        pace = Pace(60, OwnCell())
+        pace = Pace(60, LocalCounter())
         return [pace.take(1), *(pace.take(1) for _ in range(100))]
 
     assert in_virtual_time(main) == [0.0, *([1.0] * 100)]

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from llmops_cli.core.case_result import Arm, Draw, Metric, Row
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.core.row import Arm, Draw, Metric, Row
 from llmops_cli.core.verdict import Finding, Verdict
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.decide import Exam, decide
+from llmops_cli.gate.decide import GateInput, decide
 
 Outcome: TypeAlias = float | bool | Draw | None
 """A raw value of the scorer `exact`; None: unscored; or a whole draw."""
@@ -65,8 +65,10 @@ def compared(given: Iterable[Row]) -> Comparison:
     return compare(given, METRICS)
 
 
-def exam(given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support") -> Exam:
-    return Exam(evalset=evalset, comparison=compared(given), policy=policy or Policy())
+def exam(
+    given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support"
+) -> GateInput:
+    return GateInput(evalset=evalset, comparison=compared(given), policy=policy or Policy())
 
 
 def verdict(given: Iterable[Row], policy: Policy | None = None) -> Verdict:

@@ -11,10 +11,10 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from llmops_cli.core.calibration import Counts, Figure, Standing
 from llmops_cli.core.policy import Anchor, Critical, NoWorse, Policy
-from llmops_cli.gate.agreement import kappa
 from llmops_cli.gate.calibration import (
     corrected,
     figures,
+    kappa,
     rogan_gladen,
     ruling,
     scaled,

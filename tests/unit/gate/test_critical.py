@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.row import Draw, Row
-from llmops_cli.gate.comparison import CriticalState
-from llmops_cli.gate.critical import critical_state
+from llmops_cli.core.case_result import Draw, Row
+from llmops_cli.gate.comparison import CriticalState, critical_state
 from tests.unit.gate.build import METRICS, Outcome, arm, compared, draw, failed
 
 BY_LABEL = {metric.label: metric for metric in METRICS}

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmops_cli.core.case_result import Row
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import (
     Cost,
@@ -23,7 +24,6 @@ from llmops_cli.core.policy import (
     Tokens,
 )
 from llmops_cli.core.result import FailureKind
-from llmops_cli.core.row import Row
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.decide import decide, decide_all
 from tests.unit.gate.build import arm, exam, failed, finding, row, rows, verdict

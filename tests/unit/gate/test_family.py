@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from llmops_cli.gate.family import benjamini_hochberg, holm
+from llmops_cli.gate.decide import benjamini_hochberg, holm
 
 
 def test_the_adjusted_values_are_those_of_statsmodels_and_scipy() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from llmops_cli.gate.groups import (
+from llmops_cli.gate.pairs import (
     NORMAL,
     Clusters,
     Reference,

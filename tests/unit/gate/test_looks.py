@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from llmops_cli.core.case_result import Row
 from llmops_cli.core.policy import Critical, NoWorse, Policy
-from llmops_cli.core.row import Row
 from llmops_cli.core.verdict import Decision
-from llmops_cli.gate.looks import AddCases, NextLook, next_look
-from llmops_cli.gate.shares import DRAWS, SHARES, at_look
+from llmops_cli.gate.comparison import DRAWS, SHARES, at_look
+from llmops_cli.gate.power import AddCases, NextLook, next_look
 from tests.unit.gate.build import arm, compared, failed, grouped, row, rows, verdict
 
 RERUN = Policy(on_inconclusive="rerun", rules=[NoWorse()])

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from llmops_cli.core.case_result import Draw, Row
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.result import FailureKind
-from llmops_cli.core.row import Draw, Row
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import rules
 from tests.unit.gate.build import arm, draw, exam, failed, grouped, row, rows

@@ -5,7 +5,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Critical, NoWorse, Policy
 from llmops_cli.core.verdict import Decision
-from llmops_cli.gate.sizing import (
+from llmops_cli.gate.power import (
     cases_needed,
     smallest_margin_shown,
     what_it_can_show,

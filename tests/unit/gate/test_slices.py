@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from llmops_cli.core.case_result import Row
 from llmops_cli.core.report import SliceSummary
-from llmops_cli.core.row import Row
-from llmops_cli.gate.slices import slices
+from llmops_cli.gate.decide import slices
 from tests.unit.gate.build import compared, failed, grouped, row, rows
 
 

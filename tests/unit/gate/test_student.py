@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from llmops_cli.gate import student
+from llmops_cli.gate import pairs as student
 
 DEGREES = (1, 2, 3, 4, 5, 9, 10, 57, 100, 4_999, 50_000)
 

@@ -13,13 +13,12 @@ import pytest
 
 from llmops_cli.core.policy import NoWorse, Policy
 from llmops_cli.core.verdict import Decision
-from llmops_cli.gate.agreement import kappa, wilson, youden
-from llmops_cli.gate.calibration import lang_reiczigel, rogan_gladen
-from llmops_cli.gate.family import benjamini_hochberg, holm
-from llmops_cli.gate.groups import Clusters, cluster_variance, design_effect, reference
+from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
+from llmops_cli.gate.cost_rules import quantile_upper_bound
+from llmops_cli.gate.decide import benjamini_hochberg, holm
+from llmops_cli.gate.pairs import Clusters, cluster_variance, design_effect, reference
+from llmops_cli.gate.power import cases_needed
 from llmops_cli.gate.score_test import Sample, lower_end, sample, upper_end, z
-from llmops_cli.gate.sizing import cases_needed
-from llmops_cli.gate.spending import quantile_upper_bound
 from tests.unit.gate.build import rows, verdict
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "stats.json"

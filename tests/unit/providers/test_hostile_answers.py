@@ -18,15 +18,19 @@ import pytest
 from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.engine.entry import entered
 from llmops_cli.engine.prices import tariff
+from llmops_cli.engine.sanitize import entered
 from llmops_cli.providers.anthropic.model import completion as claude
-from llmops_cli.providers.application.reading import Reading
-from llmops_cli.providers.application.said import Malformed
-from llmops_cli.providers.openai.answers import completion as chat
-from llmops_cli.providers.openai.embeddings import embedding
-from llmops_cli.providers.wire.streams import ChatPieces, Garbled, MessagePieces, Pieces
-from llmops_cli.stores.records import completion_of, completion_record, from_bytes, to_bytes
+from llmops_cli.providers.application.answer_fields import Malformed, Reading
+from llmops_cli.providers.http.streams import (
+    ChatAccumulator,
+    Garbled,
+    MessageAccumulator,
+    StreamAccumulator,
+)
+from llmops_cli.providers.openai.messages import completion as chat
+from llmops_cli.providers.openai.messages import embedding
+from llmops_cli.stores.codec import completion_of, completion_record, from_bytes, to_bytes
 
 Path: TypeAlias = "tuple[str | int, ...]"
 Read: TypeAlias = "Callable[[Any], Completion | Failure | None]"
@@ -87,7 +91,7 @@ HOSTILE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def gathered(pieces: type[Pieces], read: Read) -> Read:
+def gathered(pieces: type[StreamAccumulator], read: Read) -> Read:
     def of(events: list[Mapping[str, Any]]) -> Completion | Failure | None:
         gathering = pieces()
         with suppress(Garbled):
@@ -108,9 +112,9 @@ def application(answer: Any) -> Completion | None:
 
 SHAPES: Mapping[str, tuple[Any, Read]] = {
     "chat": (CHAT, chat),
-    "chunks": (CHUNKS, gathered(ChatPieces, chat)),
+    "chunks": (CHUNKS, gathered(ChatAccumulator, chat)),
     "message": (MESSAGE, claude),
-    "events": (EVENTS, gathered(MessagePieces, claude)),
+    "events": (EVENTS, gathered(MessageAccumulator, claude)),
     "vector": (VECTOR, embedding),
     "application": (SAID, application),
 }

@@ -7,19 +7,12 @@ from dataclasses import replace
 import pytest
 
 from llmops_cli.core.errors import Location
-from llmops_cli.core.report import Report
-from llmops_cli.core.whereabouts import Places
-from llmops_cli.render.annotations import (
-    LONGEST,
-    PER_LEVEL,
-    Annotation,
-    remarks,
-    workflow_commands,
-)
+from llmops_cli.core.report import Report, SourceLocations
+from llmops_cli.render.github import LONGEST, PER_LEVEL, Annotation, remarks, workflow_commands
 from tests import reports
 from tests.hostile import HOSTILE
 
-PLACES = Places(
+PLACES = SourceLocations(
     prompts={"intent": Location(path="prompts/intent.prompt.yml", line=1)},
     evalsets={"banking77": Location(path="evalsets/banking77.yaml", line=1)},
     cases={("banking77", "b77-0211"): Location(path="evalsets/banking77.jsonl", line=211)},

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from llmops_cli.core.report import MetricSummary, Report
 from llmops_cli.render.console import console_report
-from llmops_cli.render.machine import json_report
+from llmops_cli.render.json import json_report
 from llmops_cli.render.markdown import markdown_report
 from tests import reports
 from tests.reports import metric

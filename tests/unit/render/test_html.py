@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.core.record import CaseRecords
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import Report
+from llmops_cli.core.report import CaseRecords, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render.html.cases import TEXT, Room
-from llmops_cli.render.html.diff import word_diff
-from llmops_cli.render.html.ink import Ink
+from llmops_cli.render.html.escape import Ink, word_diff
 from llmops_cli.render.html.page import html_report
-from llmops_cli.render.html.plot import Scale, plot
+from llmops_cli.render.html.tables import Scale, plot
 from tests import reports
 from tests.pages import arm, mixed, record
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.render.interval import ASCII, interval
+from llmops_cli.render.console_cases import ASCII, interval
 from tests.reports import FINE, LOSS, UNDECIDED, estimate
 
 

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from llmops_cli.core.report import Report
-from llmops_cli.render.machine import json_report, table_json
+from llmops_cli.render.json import json_report, table_json
 from llmops_cli.render.report_schema import report_schema
 from tests import reports
 

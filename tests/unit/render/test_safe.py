@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.render.safe import (
+from llmops_cli.render.safe_text import (
     clip,
     html_inline,
     markdown_code,

@@ -18,11 +18,11 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
-from llmops_cli.files.template import Templates
-from llmops_cli.flows.ledger.release import release
-from llmops_cli.runtime.inputs import WrongInputs
+from llmops_cli.project.templates import Templates
+from llmops_cli.registry.release import release
 from llmops_cli.runtime.loading import load_prompt
 from llmops_cli.runtime.prompt import Prompt as Loaded
+from llmops_cli.runtime.prompt import WrongInputs
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA
 from tests.unit.stores.values import plain

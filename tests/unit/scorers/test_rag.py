@@ -17,7 +17,7 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Unscored
-from llmops_cli.registry import SCORERS, open_scorer
+from llmops_cli.plugins import SCORERS, open_scorer
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, value, why
 from tests.unit.scorers.scripted import Scripted, asked, letters

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.case_result import Draw
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import DrawKey, ScoreKey
 from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
-from llmops_cli.core.row import Draw
-from llmops_cli.stores.records import BadRecord
+from llmops_cli.stores.codec import BadRecord
+from llmops_cli.stores.evidence_rows import row_line, row_of
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import open_results
-from llmops_cli.stores.rows import row_line, row_of
 from tests.unit.releases import (
     CONTAINS,
     NOON,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.stores import pace
-from llmops_cli.stores.pace import FILE_NAME, SharedCells
+from llmops_cli.stores import shared_counters as pace
+from llmops_cli.stores.shared_counters import FILE_NAME, FileCounters
 
 ADD = """
 import sys
 from pathlib import Path
-from llmops_cli.stores.pace import SharedCells
+from llmops_cli.stores.shared_counters import SharedCells
 
 cell = SharedCells(Path(sys.argv[1]))("counter")
 for _ in range(500):
@@ -25,14 +25,14 @@ for _ in range(500):
 
 
 def value(folder: Path, name: str = "counter") -> float:
-    with closing(SharedCells(folder)) as cells:
+    with closing(FileCounters(folder)) as cells:
         return cells(name).change(lambda number: number)
 
 
 def test_a_number_is_there_for_the_next_process_and_at_first_minus_infinity(
     tmp_path: Path,
 ) -> None:
-    with closing(SharedCells(tmp_path)) as cells:
+    with closing(FileCounters(tmp_path)) as cells:
         assert cells("counter").change(lambda _: 7.5) == -math.inf
         assert cells("another").change(lambda number: number) == -math.inf
     assert value(tmp_path) == 7.5
@@ -45,7 +45,7 @@ def test_four_processes_change_one_number_and_no_change_is_lost(tmp_path: Path) 
 
 
 def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
-    with closing(SharedCells(tmp_path / "store")) as cells:
+    with closing(FileCounters(tmp_path / "store")) as cells:
         cells("counter")
     assert not (tmp_path / "store").exists()
 
@@ -53,20 +53,20 @@ def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
 def test_a_file_that_is_none_never_stops_a_run(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
-    with closing(SharedCells(tmp_path)) as cells:
+    with closing(FileCounters(tmp_path)) as cells:
         cells("counter").change(lambda _: 3.0)
         assert cells("counter").change(lambda number: number) == 3.0
 
 
 def test_a_place_that_cannot_be_written_never_stops_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with closing(SharedCells(tmp_path / "file")) as cells:
+    with closing(FileCounters(tmp_path / "file")) as cells:
         cells("counter").change(lambda _: 3.0)
         assert cells("counter").change(lambda number: number) == 3.0
 
 
 def test_a_restart_of_the_machine_forgets_moments_of_the_clock_before(tmp_path: Path) -> None:
-    with closing(SharedCells(tmp_path)) as cells:
+    with closing(FileCounters(tmp_path)) as cells:
         cells("counter").change(lambda _: 1e9)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         database.execute("UPDATE cells SET boot = boot - ?", (2 * pace.SAME_BOOT,))
@@ -75,5 +75,5 @@ def test_a_restart_of_the_machine_forgets_moments_of_the_clock_before(tmp_path: 
 
 
 def test_the_clock_is_the_machines_and_not_the_wall_s(tmp_path: Path) -> None:
-    with closing(SharedCells(tmp_path)) as cells:
+    with closing(FileCounters(tmp_path)) as cells:
         assert abs(cells("counter").now() - time.monotonic()) < 1.0

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.core.case_result import Draw
 from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
-from llmops_cli.core.row import Draw
-from llmops_cli.stores.records import BadRecord
-from llmops_cli.stores.rows import row_line, row_of
+from llmops_cli.stores.codec import BadRecord
+from llmops_cli.stores.evidence_rows import row_line, row_of
 
 NAME = "sha256:" + "a" * 64
 

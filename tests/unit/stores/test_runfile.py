@@ -14,9 +14,9 @@ from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Failure, FailureKind, Score
 from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunDraw, RunEvalset
-from llmops_cli.stores import runfile
+from llmops_cli.stores import run_file as runfile
 from llmops_cli.stores.results import open_results
-from llmops_cli.stores.runfile import merge, open_run, write_run
+from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.unit.releases import facts
 from tests.unit.stores.values import answer, draw_key, named, plain, score_key
 

@@ -14,7 +14,7 @@ from llmops_cli.core.prompt import Limits, Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.registry import PROVIDERS, open_provider
+from llmops_cli.plugins import PROVIDERS, open_provider
 
 
 def model(provider: str, *, limits: Limits | None = None, **more: Any) -> Model:

@@ -16,9 +16,9 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.application import written
+from llmops_cli.providers.application import config_checks as written
+from llmops_cli.providers.application.address_policy import forbidden
 from llmops_cli.providers.application.http import open_http
-from llmops_cli.providers.application.reach import forbidden
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
 from tests.unit.providers.application.applications import completion, failed, model, request

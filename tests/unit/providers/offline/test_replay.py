@@ -18,9 +18,8 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
-from llmops_cli.providers.application.said import Malformed
-from llmops_cli.providers.offline.records import parsed
-from llmops_cli.providers.offline.replay import Recorded, open_replay
+from llmops_cli.providers.application.answer_fields import Malformed
+from llmops_cli.providers.offline.replay import Recorded, open_replay, parsed
 
 QUESTION = Request(
     provider="replay", model="old", messages=(Message(role="user", content="What is 6 times 7?"),)

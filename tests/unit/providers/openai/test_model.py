@@ -19,18 +19,9 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
-from llmops_cli.providers.openai.answers import completion
-from llmops_cli.providers.openai.chat import body
-from llmops_cli.providers.openai.embeddings import PARAMETERS, embedding
-from llmops_cli.providers.openai.model import (
-    BASE_URL,
-    KNOWN,
-    OURS,
-    OpenAI,
-    open_openai,
-)
-from llmops_cli.providers.openai.sdk import endpoint
-from llmops_cli.providers.wire.access import Access
+from llmops_cli.providers.http.access import Access
+from llmops_cli.providers.openai.messages import PARAMETERS, body, completion, embedding
+from llmops_cli.providers.openai.model import BASE_URL, KNOWN, OURS, OpenAI, endpoint, open_openai
 from tests.servers import faulty
 from tests.servers.faulty import Exchange
 

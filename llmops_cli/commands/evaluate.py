@@ -1,0 +1,142 @@
+"""`llmops eval`, whole: open the project, choose, plan, conduct, report.
+
+Also the public `evaluate` of notebooks and tests: everything it needs is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.plan import Plan
+from llmops_cli.core.ports import Progress
+from llmops_cli.core.report import Report
+from llmops_cli.engine.budget import Budget
+from llmops_cli.report.build import report
+from llmops_cli.report.run_file import keep_report
+from llmops_cli.report.sinks import Forms, TakeCases
+from llmops_cli.run.base_changes import no_longer_gated, where_it_left
+from llmops_cli.run.changed_prompts import concerned
+from llmops_cli.run.comparison import PromptComparison, contests
+from llmops_cli.run.cost_plan import plan_of
+from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.reuse import reuse_runs
+from llmops_cli.run.run_loop import Options, Run, conduct
+from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.workspace import Workspace, open_workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """Everything that a person can ask of a run."""
+
+    selection: Selection = field(default_factory=Selection)
+    between: Between | None = None
+    """Two things to compare, instead of a selection against what an environment runs."""
+    base: str | None = None
+    """Git revision at which policy and trust list are read."""
+    changed: str | None = None
+    """Only prompts that changed since the branch left this git revision."""
+    require_baseline: bool = False
+    strict: bool = False
+    """Accept no INCONCLUSIVE, whatever the policy says."""
+    offline: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    budget: Budget | None = None
+    out: Path | None = None
+    reuse: Sequence[Path] = ()
+    """Run files whose answers and scores are taken over first."""
+    cases_to: Sequence[TakeCases] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What a run would need and, unless it was a dry run, what came of it."""
+
+    plan: Plan
+    report: Report | None
+    run: Run | None = None
+
+
+def unseen(_done: int, _planned: int, _failed: int) -> None:
+    """Progress that nobody watches."""
+
+
+def evaluate(
+    start: Path,
+    wishes: EvalOptions | None = None,
+    *,
+    progress: Progress = unseen,
+    environ: Mapping[str, str] | None = None,
+) -> Evaluated:
+    """Measures what `wishes` (default: everything) select in the project around `start`.
+
+    Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
+    disk or git get in the way. What goes wrong in a call is in the report.
+    """
+    wishes = wishes or EvalOptions()
+    with open_workspace(start, environ=environ, base=wishes.base) as workspace:
+        reuse_runs(workspace, wishes.reuse)
+        return _evaluate(workspace, wishes, progress)
+
+
+def _evaluate(workspace: Workspace, wishes: EvalOptions, progress: Progress) -> Evaluated:
+    selection = wishes.selection
+    if wishes.between is not None:
+        selection = wishes.between.selection(workspace.project)
+    found = contests(workspace, selection)
+    notes: list[str] = []
+    if wishes.changed is not None:
+        found, note = concerned(workspace, found, wishes.changed)
+        said = {each for contest in found for each in contest.notes}
+        gone = no_longer_gated(workspace, selection.prompts, where_it_left(workspace))
+        notes = [note, *(each for each in gone if each not in said)]  # it is a change as well
+    if wishes.require_baseline:
+        _demand_baselines(found)
+    now = datetime.now(UTC)
+    partial = selection.partial
+    depth = SamplingPlan(
+        now=now, fresh=wishes.fresh, for_this_run=wishes.fresh and partial is not None
+    )
+    planned = vetted(plan(workspace, found, depth))
+    needs = plan_of(workspace, planned)
+    if wishes.dry_run:
+        return Evaluated(plan=needs, report=None)
+    options = Options(
+        offline=wishes.offline,
+        fresh=wishes.fresh,
+        budget=wishes.budget,
+        partial=partial,
+        now=now.isoformat(timespec="milliseconds"),
+    )
+    run = conduct(workspace, planned, options, progress=progress)
+    run.notes += [*notes, *workspace.notes()]
+    if wishes.strict:
+        _accept_no_doubt(run)
+    made = report(run, partial=run.partial)
+    redact = workspace.redact
+    keep_report(workspace.root, made, redact=redact)
+    Forms(out=wishes.out, cases_to=wishes.cases_to).write(run, made, redact)
+    return Evaluated(plan=needs, report=made, run=run)
+
+
+def _accept_no_doubt(run: Run) -> None:
+    run.verdicts = {
+        name: replace(verdict, on_inconclusive="fail")
+        if verdict.on_inconclusive == "warn"
+        else verdict
+        for name, verdict in run.verdicts.items()
+    }
+
+
+def _demand_baselines(found: list[PromptComparison]) -> None:
+    without = [contest.prompt for contest in found if contest.baseline is None]
+    if without:
+        raise Refused(
+            f"no baseline for {', '.join(without)}, and --require-baseline asks for one",
+            hint=f"llmops release {without[0]}, measure {without[0]}@v1, then promote it --initial",
+        )

@@ -1,0 +1,172 @@
+"""What scorers and providers there are, as data: names, options, and where their code lives.
+
+The catalogue is all that loading, planning, `schema` and the reference pages need, so that none
+of them imports a vendor. `registry` holds the built-in rows and adds entry points and project
+code; the code itself is loaded when a score or a call is really made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.case_result import Unit
+from llmops_cli.core.prompt import Limits
+
+Role: TypeAlias = Literal["judge", "embedding"]
+"""What a model is asked for by a scorer."""
+
+Part: TypeAlias = Literal["retrieval", "generation"]
+"""The halves of an application that answers from what it retrieves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a scorer or provider: a Python type that pydantic understands."""
+
+    type: Any
+    help: str
+    required: bool = False
+    template: bool = True
+    """Whether strings in it are Jinja templates over the facts of a case."""
+    keyed: bool = True
+    """Whether an application's answer may depend on it: then it is part of its identity."""
+    default: str | None = None
+    """A template over the facts of a case: what is meant where nothing is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerKind:
+    """A row of the scorer table."""
+
+    name: str
+    target: str
+    """`module:attribute` of a `core.ports.Scorer`."""
+    summary: str
+    revision: int = 1
+    """Raised whenever the same input may give another value: part of every score's key."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    shorthand: str | None = None
+    """The option that `{name: value}` sets, or `min` or `max` for a threshold; None: it takes no
+    bare value."""
+    expects: str | None = None
+    """The option that falls back on the case's `expected`: one of the two must be there."""
+    instead: tuple[str, ...] = ()
+    """Options that make the one named by `expects` needless."""
+    question: str | None = None
+    """The option that falls back on the case's `question`: one of the two must be there."""
+    check: str | None = None
+    """`module:attribute` of a `core.ports.CheckOptions`, asked before any call."""
+    unit: Unit = "pass"
+    minimum: float | None = None
+    """Default threshold on the raw value; a `pass` scorer passes at 1."""
+    maximum: float | None = None
+    files: tuple[str, ...] = ()
+    """Options that name project files, whose bytes are part of the key."""
+    library: str | None = None
+    """Distribution whose version is part of the key."""
+    extra: str | None = None
+    """The extra that installs `library`, where the core does not."""
+    judged: bool = False
+    """It asks models (`core.ports.Ask`): the option `model` names its judge, `embeddings` its
+    embedding model, and `prompt` the judge's prompt, which is a prompt of the project."""
+    asks: Mapping[Role, int] = field(default_factory=dict)
+    """Calls of a score by role, about: for the plan."""
+    prompt: str | None = None
+    """The judge's prompt where the project brings none: a file beside the scorers' code."""
+    paired: bool = False
+    """It sets the candidate's answer against the baseline's: never part of `pass`."""
+    part: Part | None = None
+    """The half of a retrieving application that it measures; None: the whole."""
+    live: bool = False
+    """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
+    code: bool = False
+    """It runs project code and needs trust."""
+    opens: bool = False
+    """`target` is a `core.ports.OpenScorer`: it reads project files or keeps a process for the
+    length of a run."""
+
+    def lacks(self, spec: ScorerSpec, case: Case | None = None) -> str | None:
+        """What `spec` leaves out that no default fills, for `case` or for any; None: nothing.
+
+        Seen before any call: a score that can never be given, or a threshold that is not there
+        and would let everything pass.
+        """
+        if self.unit not in ("pass", "fraction") and not _has_threshold(self, spec):
+            return f"{self.name} measures {self.unit} and passes nothing without `min` or `max`"
+        if case is None:
+            return None
+        if self.question and self.question not in spec.options and case.question is None:
+            return f"{self.name} has no `{self.question}`, and case {case.id!r} does not show which"
+        if self.expects is None or case.expected is not None:
+            return None
+        if not any(name in spec.options for name in (self.expects, *self.instead)):
+            return f"{self.name} has no `{self.expects}`, and case {case.id!r} no `expected`"
+        return None
+
+
+def _has_threshold(kind: ScorerKind, spec: ScorerSpec) -> bool:
+    return any(
+        each is not None for each in (spec.minimum, spec.maximum, kind.minimum, kind.maximum)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderKind:
+    """A row of the provider table."""
+
+    name: str
+    target: str
+    """`module:attribute` of a `core.ports.OpenProvider`."""
+    summary: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    structured: bool = False
+    """It can hold an answer to a JSON schema."""
+    embeds: bool = False
+    """It answers requests of the format `embedding`."""
+    deterministic: bool = False
+    """The same request always gets the same answer: one baseline draw is enough."""
+    offline: bool = False
+    """It needs neither network nor key."""
+    volatile: bool = False
+    """Its answers live for one run unless the model declares an identity."""
+    records: str | None = None
+    """`module:attribute` of a `core.ports.OpenRecords`, where answers are named one by one."""
+    application: bool = False
+    """It is an application and no model: it is handed a document made of the case's inputs, its
+    prompt needs no messages, and what it is is said by an identity."""
+    files: tuple[str, ...] = ()
+    """Options that may name project files, whose bytes are part of an application's identity."""
+    question: str | None = None
+    """The option that falls back on the case's `question`: one of the two must be there."""
+    check: str | None = None
+    """`module:attribute` of a `core.ports.CheckOptions`, asked about the model as it is written."""
+    ready: str | None = None
+    """`module:attribute` of a `core.ports.Ready`, asked before the first call of a run."""
+    runs: str | None = None
+    """`module:attribute` of a `core.ports.Runs`: its models may start a program."""
+    weights: bool = False
+    """Its models may stand on this machine: the files and folders that a model's name and its
+    keyed options name are part of its identity, as the options are."""
+    max_concurrency: int = Limits().max_concurrency
+    """Calls at once, unless the model says otherwise."""
+    identity: str | None = None
+    """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
+    max_tokens: int | None = None
+    """The most tokens of an answer, where nobody says how many: a parameter of its models like any
+    other, so that it is sent and is part of what names a request. None: its API has its own."""
+    code: bool = False
+    """It runs project code and needs trust."""
+    api_key_env: str | None = None
+    """Where the key is looked for unless the model says otherwise."""
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Every scorer and provider that this installation and project know."""
+
+    scorers: Mapping[str, ScorerKind]
+    providers: Mapping[str, ProviderKind]

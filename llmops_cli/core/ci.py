@@ -1,0 +1,244 @@
+"""Whether code that a project names may run here: a pure decision, made before any is loaded.
+
+Config is data; python scorers and targets and commands are code. They run only where a trust list
+names them, and the caller reads that list at the base revision, so that a pull request cannot
+trust itself. In CI, where secrets and a foreign head meet, nothing of the project runs, trusted
+or not. On GitHub and GitLab a head not known to be ours is foreign; of other CI
+systems no more is known than that they are one, and there the trust list alone decides.
+
+Which pull request a job of GitHub Actions is about: a pure reading of what the runner says.
+
+A job on `pull_request` knows its number. A job on `workflow_run` runs with the repository's own
+rights after one that may have run a stranger's change; it believes nothing that the other job
+wrote down about itself, and names the change by what GitHub says: whose branch, which commit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from llmops_cli.core.digest import Json
+
+PRIVILEGED = frozenset(
+    {"pull_request_target", "workflow_run", "issue_comment", "pull_request_review_comment"}
+)
+"""GitHub events that run with the base repository's secrets, set off by anyone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiContext:
+    """What a CI system says about the change that it runs for."""
+
+    event: str
+    """`push`, `pull_request`, `pull_request_target`, `merge_request` …"""
+    proposed: bool
+    """It runs for a change that is not merged: its head may be anybody's."""
+    head: str | None = None
+    """The repository that the change comes from; None: not known."""
+    base: str | None = None
+    """The repository that it wants to go to."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the code may come from outside: a head not known to be ours is not ours."""
+        return self.proposed and (self.head is None or self.head != self.base)
+
+
+def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> CiContext | None:
+    """What CI this is, from its variables and GitHub's parsed event payload; None: no CI.
+
+    `event` is the content of the file at `GITHUB_EVENT_PATH`, None where it cannot be read.
+    """
+    if environ.get("GITHUB_ACTIONS") == "true":
+        return _github(environ, event or {})
+    if environ.get("GITLAB_CI") == "true":
+        return _gitlab(environ)
+    if environ.get("CI", "").lower() in ("", "0", "false"):
+        return None
+    return CiContext(event="unknown", proposed=False)
+
+
+def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:
+    """Why nothing at all may run here; None: it may.
+
+    A privileged event hands the base repository's secrets to whatever it runs, so it is refused
+    unless every answer is replayed, which needs no secret.
+    """
+    if ci is None or ci.event not in PRIVILEGED or replaying:
+        return None
+    return (
+        f"this job runs on `{ci.event}`, which hands secrets to a change that anyone may propose; "
+        "run on `pull_request`, or replay recorded answers"
+    )
+
+
+def may_run_code(
+    path: str, *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
+) -> str | None:
+    """Why the project file `path` may not run as code; None: it may.
+
+    `path` is relative to the project, with forward slashes. `trusted` are the globs of
+    `llmops.yaml` at the base revision: `*` stays within a folder, `**` crosses folders.
+    `secrets`: whether keys are within reach of this process.
+    """
+    if (why := _no_code(path, ci, secrets=secrets)) is not None:
+        return why
+    if not _plain(path):
+        return f"{path!r} is not a plain path inside the project"
+    if not any(matches(path, glob) for glob in trusted):
+        return f"{path} is code, and `trust` in llmops.yaml at the base revision does not name it"
+    return None
+
+
+def may_run_command(
+    command: Sequence[str], *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
+) -> str | None:
+    """Why the program and arguments `command` may not run; None: they may.
+
+    A program of the project is trusted by its path, like a function's file. Any other is trusted
+    as a whole line, as it stands: whoever may change its arguments may run anything.
+    """
+    line = " ".join(command)
+    if (why := _no_code(f"`{line}`", ci, secrets=secrets)) is not None:
+        return why
+    program = command[0]
+    of_project = "/" in program and _plain(program)
+    if of_project and any(matches(program, glob) for glob in trusted):
+        return None
+    if line in trusted:
+        return None
+    return (
+        f"`{line}` is a command, and `trust` in llmops.yaml at the base revision does not name it"
+    )
+
+
+def _no_code(what: str, ci: CiContext | None, *, secrets: bool) -> str | None:
+    """Why no code at all may run here; None: what is trusted may."""
+    if ci is not None and ci.event in PRIVILEGED:
+        return f"{what} is code, and code does not run on `{ci.event}`"
+    if ci is not None and ci.foreign and secrets:
+        whose = f"comes from {ci.head}" if ci.head else "comes from a repository that is not known"
+        return f"{what} is code of a change that {whose}, and there are secrets within its reach"
+    return None
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether `glob` names `path`, folder by folder; `**` stands for any number of folders."""
+    return _plain(glob) and _match(path.split("/"), glob.split("/"))
+
+
+def _match(parts: Sequence[str], globs: Sequence[str]) -> bool:
+    if not globs:
+        return not parts
+    if globs[0] == "**":
+        return any(_match(parts[at:], globs[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], globs[0]) and _match(parts[1:], globs[1:])
+
+
+def _plain(path: str) -> bool:
+    """Whether a path is relative and says where it leads: no `..`, no backslash, no drive."""
+    parts = path.split("/")
+    odd = any(part in ("", ".", "..") for part in parts) or "\\" in path
+    return not odd and not re.match(r"[A-Za-z]:", path)
+
+
+def _github(environ: Mapping[str, str], event: Mapping[str, Json]) -> CiContext:
+    name = environ.get("GITHUB_EVENT_NAME", "unknown")
+    proposed = name == "unknown" or name.startswith("pull_request") or name in PRIVILEGED
+    return CiContext(
+        event=name,
+        proposed=proposed,
+        head=_text(event, "pull_request", "head", "repo", "full_name"),
+        base=environ.get("GITHUB_REPOSITORY") or None,
+    )
+
+
+def _gitlab(environ: Mapping[str, str]) -> CiContext:
+    return CiContext(
+        event=environ.get("CI_PIPELINE_SOURCE", "unknown"),
+        proposed="CI_MERGE_REQUEST_IID" in environ,
+        head=environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH") or None,
+        base=environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or None,
+    )
+
+
+def _text(value: Json, *path: str) -> str | None:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) and value else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A branch at a commit, in a repository of `owner`."""
+
+    owner: str
+    name: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a job is about."""
+
+    repository: str | None = None
+    """`owner/name`."""
+    pull: int | None = None
+    branch: Branch | None = None
+    """Where the number is not known: the branch whose pull request it is."""
+    fork: bool = False
+    """The job runs a stranger's change, with a token that may only read."""
+    commit: str | None = None
+    """What was measured."""
+    page: str | None = None
+    """Address of the run that measured."""
+
+
+def subject_of(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> Subject:
+    """The subject of a job; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
+    repository = environ.get("GITHUB_REPOSITORY") or None
+    known = event or {}
+    if environ.get("GITHUB_EVENT_NAME") == "workflow_run":
+        return Subject(
+            repository=repository,
+            branch=_branch(known),
+            commit=_text_pull(known, "workflow_run", "head_sha"),
+            page=_text_pull(known, "workflow_run", "html_url"),
+        )
+    number = _at(known, "pull_request", "number")
+    head = _text_pull(known, "pull_request", "head", "repo", "full_name")
+    return Subject(
+        repository=repository,
+        pull=number if type(number) is int else None,
+        fork=type(number) is int and head != repository,
+        commit=_text_pull(known, "pull_request", "head", "sha") or environ.get("GITHUB_SHA"),
+        page=_page(environ, repository),
+    )
+
+
+def _branch(event: Mapping[str, Json]) -> Branch | None:
+    run = "workflow_run"
+    owner = _text_pull(event, run, "head_repository", "owner", "login")
+    name, commit = _text_pull(event, run, "head_branch"), _text_pull(event, run, "head_sha")
+    if owner is None or name is None or commit is None:
+        return None
+    return Branch(owner=owner, name=name, commit=commit)
+
+
+def _page(environ: Mapping[str, str], repository: str | None) -> str | None:
+    run, server = environ.get("GITHUB_RUN_ID"), environ.get("GITHUB_SERVER_URL")
+    return f"{server}/{repository}/actions/runs/{run}" if run and server and repository else None
+
+
+def _at(value: Json, *path: str) -> Json:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text_pull(value: Json, *path: str) -> str | None:
+    found = _at(value, *path)
+    return found if isinstance(found, str) and found else None

@@ -1,1 +1,0 @@
-"""Versions, evidence and environments: what is released, measured, promoted and proved."""

@@ -1,0 +1,174 @@
+"""The rules about what an answer costs: money, tokens and seconds. None speaks about quality.
+
+`cost` and `tokens` ask of each compared case x = c − (1 + margin)·b: is its mean proven above 0
+(FAIL), proven not above it (PASS), or neither? `latency` asks the same of the 95th percentile,
+by the exact distribution-free test, of calls made in this run only: a cached call has none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from llmops_cli.core.policy import Cost, Latency, Tokens
+from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.gate import pairs as student
+from llmops_cli.gate.comparison import Comparison, Floats, GateInput, Side, Tally
+from llmops_cli.gate.pairs import FEWEST_GROUPS, Clusters, cluster_variance
+from llmops_cli.gate.wording import cases, counted, percent
+
+P95 = 0.95
+FEWEST_CALLS = 59
+"""0.95⁵⁹ < 0.05: with fewer calls no p95 can be proven under a limit at level 0.05."""
+
+
+def cost(rule: Cost, exam: GateInput) -> Finding:
+    """Mean cost per case grows by at most `margin`."""
+    return _growth("cost", rule.margin, exam)
+
+
+def tokens(rule: Tokens, exam: GateInput) -> Finding:
+    """Mean tokens per case grow by at most `margin`."""
+    return _growth("tokens", rule.margin, exam)
+
+
+def latency(rule: Latency, exam: GateInput) -> Finding:
+    """The 95th percentile of this run's own calls is at most `p95` seconds."""
+    side = exam.comparison.candidate
+    first = rule.of == "first_token"
+    seconds = np.sort(side.first_tokens if first else side.latencies)
+    n = len(seconds)
+    what = "first token p95" if first else "p95"
+    found = Finding(
+        rule="latency",
+        decision=Decision.INCONCLUSIVE,
+        why="no answer was streamed in this run: a reused answer has no first token, nor has one "
+        "of a server that does not stream"
+        if first
+        else "no call was made in this run: reused answers have no latency",
+        evalset=exam.evalset,
+        figures={"calls": n, "limit": rule.p95},
+    )
+    if n == 0:
+        return found
+    observed = float(seconds[math.ceil(P95 * n) - 1])
+    low = quantile_lower_bound(seconds, P95, exam.spent.alpha)
+    high = quantile_upper_bound(seconds, P95, exam.spent.beta)
+    why = f"{what} {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s"
+    if low is not None and low > rule.p95:
+        decision, why = Decision.FAIL, f"{why}: proven above it (at least {low:.2f} s)"
+    elif high is not None and high <= rule.p95:
+        decision, why = Decision.PASS, f"{why}: proven under it (at most {high:.2f} s)"
+    else:
+        decision = Decision.INCONCLUSIVE
+        few = f"; under it is provable from {FEWEST_CALLS} calls" if n < FEWEST_CALLS else ""
+        why = f"{why}: proven neither under nor above it{few}"
+    figures = {"calls": n, "limit": rule.p95, "p95": observed, "lower": low, "upper": high}
+    return replace(found, decision=decision, why=why, figures=figures)
+
+
+def quantile_upper_bound(ordered: Floats, p: float, level: float) -> float | None:
+    """The upper confidence bound of the p-quantile at 1 − `level`; None where there is none.
+
+    The least order statistic x₍ₖ₎ with P(Bin(n, p) < k) ≥ 1 − `level`. `ordered` is ascending.
+    """
+    below = _binomial_cdf(len(ordered), p)
+    enough = np.flatnonzero(below[:-1] >= 1.0 - level)
+    return float(ordered[enough[0]]) if len(enough) else None
+
+
+def quantile_lower_bound(ordered: Floats, p: float, level: float) -> float | None:
+    """The lower bound: the greatest x₍ₖ₎ with P(Bin(n, p) < k) ≤ `level`."""
+    below = _binomial_cdf(len(ordered), p)
+    few = np.flatnonzero(below[:-1] <= level)
+    return float(ordered[few[-1]]) if len(few) else None
+
+
+def _binomial_cdf(n: int, p: float) -> Floats:
+    """P(Bin(n, p) ≤ k) for k = 0 … n."""
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, n + 1)))])
+    k = np.arange(n + 1)
+    log_choose = log_factorial[n] - log_factorial - log_factorial[::-1]
+    cdf: Floats = np.cumsum(np.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p)))
+    return cdf
+
+
+def _growth(what: Literal["cost", "tokens"], margin: float, exam: GateInput) -> Finding:
+    comparison = exam.comparison
+    found = Finding(
+        rule=what,
+        decision=Decision.INCONCLUSIVE,
+        why="no baseline: there is nothing to compare with",
+        evalset=exam.evalset,
+        figures={"margin": margin},
+    )
+    if not comparison.has_baseline:
+        return found
+    unknown = sum(
+        side.unpriced if what == "cost" else side.uncounted
+        for side in (comparison.candidate, comparison.baseline)
+    )
+    if unknown:
+        why = f"{counted(unknown, 'draw')} of unknown {what}"
+        return replace(found, decision=Decision.INCOMPLETE, why=why)
+    now, before, clusters = _spent(comparison, what)
+    n = len(now)
+    if n < 2 or (clusters is not None and clusters.count < FEWEST_GROUPS):
+        few = cases(n) if clusters is None else counted(clusters.count, "group")
+        return replace(found, why=f"{few} measured in both arms are too few to decide on")
+    paid, paid_before = float(now.mean()), float(before.mean())
+    growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
+    decision = _decide_growth(now - (1 + margin) * before, clusters, exam)
+    why = (
+        f"{_amount(what, paid_before)} → {_amount(what, paid)} per draw over {cases(n)} "
+        f"({100 * growth:+.1f} %), growth above {percent(margin)} is {_PROVEN[decision]}"
+    )
+    figures = {"margin": margin, "n": n, "candidate": paid, "baseline": paid_before}
+    return replace(found, decision=decision, why=why, figures=figures)
+
+
+_PROVEN = {
+    Decision.PASS: "excluded",
+    Decision.FAIL: "proven",
+    Decision.INCONCLUSIVE: "neither proven nor excluded",
+}
+
+
+def _spent(
+    comparison: Comparison, what: Literal["cost", "tokens"]
+) -> tuple[Floats, Floats, Clusters | None]:
+    """Mean spending per draw of each case that both arms answered; the same for one request."""
+    now, before = _tally(comparison.candidate, what), _tally(comparison.baseline, what)
+    mask = comparison.paired & (now.measured > 0) & (before.measured > 0)
+    pooled = Tally(total=now.total + before.total, measured=now.measured + before.measured)
+    candidate = np.where(comparison.identical, pooled.mean(), now.mean())[mask]
+    baseline = np.where(comparison.identical, pooled.mean(), before.mean())[mask]
+    clusters = Clusters.of(comparison.group[mask]) if comparison.grouped else None
+    return candidate, baseline, clusters
+
+
+def _tally(side: Side, what: Literal["cost", "tokens"]) -> Tally:
+    return side.cost if what == "cost" else side.tokens
+
+
+def _decide_growth(excess: Floats, clusters: Clusters | None, exam: GateInput) -> Decision:
+    """One-sided t on the mean excess; without any variance its sign decides."""
+    n, mean = len(excess), float(excess.mean())
+    single = float(excess.var(ddof=1)) / n
+    variance = single if clusters is None else max(single, cluster_variance(excess, clusters))
+    if variance <= (1e-12 * float(np.abs(excess).max())) ** 2:
+        return Decision.FAIL if mean > 0 else Decision.PASS
+    t = mean / math.sqrt(variance)
+    degrees = (n if clusters is None else clusters.count) - 1
+    if t > student.quantile(1 - exam.spent.alpha, degrees):
+        return Decision.FAIL
+    if t < -student.quantile(1 - exam.spent.beta, degrees):
+        return Decision.PASS
+    return Decision.INCONCLUSIVE
+
+
+def _amount(what: str, value: float) -> str:
+    return f"${value:.6f}" if what == "cost" else f"{value:,.1f} tokens"

@@ -1,0 +1,278 @@
+"""Reads JSON as plain data that can be compared: what JSON lets through by accident is refused.
+
+Duplicate keys, NaN and infinities (also by overflow: `1e999`), integers beyond what numbers carry
+exactly, halves of surrogate pairs, and nesting deeper than YAML may have.
+
+Reads YAML as plain data that knows its lines, and refuses what makes YAML dangerous.
+
+Stricter than the format: duplicate keys, anchors and aliases, tags and several documents are
+errors; nesting and size are capped; keys are always text. Plain scalars follow the YAML 1.2 core
+schema, so `no`, `12:30:45` and dates are text; numbers with leading zeros are text as well, since
+`012` is a code that someone wants to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import yaml
+
+from llmops_cli.core.digest import SAFE_INTEGER, Json
+from llmops_cli.core.errors import InvalidFiles, Location, Problem
+
+MAX_DEPTH = 50
+"""Levels of lists and mappings, in JSON and in YAML."""
+
+
+class NotPlain(ValueError):
+    """What JSON allows and a comparison does not."""
+
+
+def load_json(text: str) -> Any:
+    """The value of one JSON text.
+
+    Raises `json.JSONDecodeError` for what is no JSON, and `NotPlain`.
+    """
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise NotPlain("nested too deeply") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
+        raise NotPlain("nested too deeply")
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise NotPlain("half of a surrogate pair: not text that can be sent") from None
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (list, dict)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(each, levels - 1) for each in inner)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    built = {sys.intern(key): value for key, value in pairs}  # rows repeat their keys
+    if len(built) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise NotPlain(f"the key '{twice}' is here twice")
+    return built
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse(text)
+    return number
+
+
+def _exact(text: str) -> int:
+    if len(text) > 17 or abs(number := int(text)) > SAFE_INTEGER:
+        raise NotPlain(f"{text[:20]} is too large for an exact number: write it as text")
+    return number
+
+
+def _refuse(text: str) -> NoReturn:
+    raise NotPlain(f"{text} is not a number that can be compared")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_int=_exact, parse_constant=_refuse
+)
+
+
+Place: TypeAlias = tuple[str | int, ...]
+"""The way to a value: keys and positions from the root."""
+
+MAX_BYTES = 5_000_000
+
+NULL = frozenset({"", "~", "null", "Null", "NULL"})
+TRUE = frozenset({"true", "True", "TRUE"})
+FALSE = frozenset({"false", "False", "FALSE"})
+INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: plain data, and the line of every value in it."""
+
+    path: str
+    data: Json
+    lines: Mapping[Place, int]
+    text_lines: Mapping[Place, int]
+    """First line of the text itself, for block scalars (`|`, `>`)."""
+
+    def where(self, *place: str | int) -> Location:
+        """The line of the value at `place`, or of the nearest thing around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return Location(path=self.path, line=self.lines.get(place, 1))
+
+    def inside(self, place: Place, line: int) -> Location:
+        """The file's line of the `line`-th line (1-based) of the text at `place`."""
+        first = self.text_lines.get(place) or self.where(*place).line or 1
+        return Location(path=self.path, line=first + line - 1)
+
+
+def decode(content: bytes, path: str) -> str:
+    """UTF-8 text without a byte order mark.
+
+    Raises `InvalidFiles` with the line of the first byte that is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _invalid(path, line, "not UTF-8 text", "save the file as UTF-8") from None
+
+
+def load_yaml(content: bytes, path: str) -> Document:
+    """Parse one YAML document.
+
+    Raises `InvalidFiles` with every duplicate key, tag and alias, or with the first syntax error.
+    """
+    if len(content) > MAX_BYTES:
+        raise _invalid(
+            path, None, f"larger than {MAX_BYTES // 1_000_000} MB", "use JSONL for cases"
+        )
+    text = decode(content, path)
+    reader = _Reader(path, yaml.parse(text, Loader=yaml.CSafeLoader))
+    try:
+        data = reader.document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        said = " ".join(filter(None, (error.context, error.problem)))
+        hint = "YAML indents by spaces, never by tabs" if _at_tab(text, mark) else None
+        raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}", hint) from None
+    except yaml.YAMLError as error:
+        raise _invalid(path, None, f"not YAML: {error}") from None
+    if reader.problems:
+        raise InvalidFiles(reader.problems)
+    return Document(path, data, reader.lines, reader.text_lines)
+
+
+def _at_tab(text: str, mark: yaml.Mark | None) -> bool:
+    lines = text.split("\n")
+    return mark is not None and mark.line < len(lines) and lines[mark.line].startswith("\t")
+
+
+def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None  # the parser marks every event
+    return event.start_mark.line + 1
+
+
+def _invalid(path: str, line: int | None, message: str, hint: str | None = None) -> InvalidFiles:
+    where = Location(path=path, line=line)
+    return InvalidFiles([Problem(where=where, message=message, hint=hint)])
+
+
+class _Reader:
+    """Builds plain data from the parser's events, so that nothing is expanded or constructed."""
+
+    def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
+        self._path = path
+        self._events = events
+        self.problems: list[Problem] = []
+        self.lines: dict[Place, int] = {}
+        self.text_lines: dict[Place, int] = {}
+
+    def document(self) -> Json:
+        data: Json = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._wrong(event, "a second document in one file", "write two files")
+            elif isinstance(event, yaml.NodeEvent):
+                data = self._value(event, ())
+        return data
+
+    def _value(self, event: yaml.Event, place: Place) -> Json:
+        self.lines.setdefault(place, _line(event))
+        if isinstance(event, yaml.AliasEvent):
+            self._wrong(event, f"the alias '*{event.anchor}'", "write the value out")
+            return None
+        if isinstance(event, yaml.ScalarEvent):
+            self._plain(event)
+            if event.style in ("|", ">"):
+                self.text_lines[place] = _line(event) + 1
+            return self._scalar(event)
+        assert isinstance(event, yaml.CollectionStartEvent)
+        self._plain(event)
+        if len(place) >= MAX_DEPTH:
+            raise _invalid(self._path, _line(event), "nested too deeply")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(place)
+        return self._mapping(place)
+
+    def _sequence(self, place: Place) -> list[Json]:
+        items: list[Json] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*place, len(items))))
+        return items
+
+    def _mapping(self, place: Place) -> dict[str, Json]:
+        items: dict[str, Json] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _invalid(self._path, _line(event), "a key that is not text")
+            self._plain(event)
+            key = event.value
+            line = _line(event)
+            if key in items:
+                first = self.lines[(*place, key)]
+                self._wrong(event, f"the key '{key}' is here twice", f"first on line {first}")
+            self.lines.setdefault((*place, key), line)
+            items[key] = self._value(next(self._events), (*place, key))
+        return items
+
+    def _plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.anchor is not None:
+            self._wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
+        if event.tag is not None:
+            self._wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Json:
+        text: str = event.value
+        if event.style not in (None, "") or not event.implicit[0]:
+            return text
+        if text in NULL:
+            return None
+        if text in TRUE or text in FALSE:
+            return text in TRUE
+        if NOT_FINITE.fullmatch(text):
+            self._wrong(event, f"{text} is not a number that can be compared", "quote text")
+            return None
+        if FLOAT.fullmatch(text) or OCTAL_OR_HEX.fullmatch(text):
+            return self._number(event, text)
+        return text
+
+    def _number(self, event: yaml.Event, text: str) -> int | float | None:
+        if OCTAL_OR_HEX.fullmatch(text):
+            number: int | float = int(text, 0)
+        elif INTEGER.fullmatch(text):
+            number = int(text) if len(text) <= 20 else math.inf
+        else:
+            number = float(text)
+        if not math.isfinite(number) or (isinstance(number, int) and abs(number) > SAFE_INTEGER):
+            self._wrong(event, f"{text[:40]} is too large for an exact number", "quote it")
+            return None
+        return number
+
+    def _wrong(self, event: yaml.Event, message: str, hint: str) -> None:
+        where = Location(path=self._path, line=_line(event))
+        self.problems.append(Problem(where=where, message=message, hint=hint))

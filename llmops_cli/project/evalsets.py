@@ -1,0 +1,230 @@
+"""Reads `evalsets/<name>.yaml` (and prompt files that carry their own tests) into evalsets.
+
+First the header: prompts, scorers, gate, and where the cases are. The cases are read when they
+are asked for, so that looking at one prompt does not load a million cases of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_cli.core.case import Case, Evalset, ScorerSpec
+from llmops_cli.core.errors import Location, suggestion
+from llmops_cli.core.prompt import Prompt
+from llmops_cli.project import github
+from llmops_cli.project.cases import CaseReader, Expectations, in_memory
+from llmops_cli.project.context import Surroundings
+from llmops_cli.project.documents import Document
+from llmops_cli.project.paths import Problems, Unreadable, within
+from llmops_cli.project.policy import read_gate, spelled
+from llmops_cli.project.schema import NAME, WrittenEvalset, WrittenPrompt
+from llmops_cli.project.scorers import Judges, ScorerReader
+from llmops_cli.project.tables import Row, rows_of
+from llmops_cli.project.validation import Where, validated
+
+FOLDER = "evalsets"
+ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """An evalset without its cases."""
+
+    name: str
+    path: str
+    prompts: tuple[str, ...]
+    scorers: tuple[ScorerSpec, ...]
+    complete: bool
+    """Whether all its scorers could be read."""
+    repeats: int
+    gate: Mapping[str, Any]
+    gate_at: Location
+    retired: Mapping[str, str]
+    table: str | None
+    """The file of cases, from the project's root; None where the cases stand in `rows`."""
+    rows: Sequence[Any]
+    where: Where
+    """The line of an inline case, and of what is in it."""
+    cases_at: Location
+
+
+class EvalsetReader:
+    """Reads the evalsets of one project, whose prompts are known."""
+
+    def __init__(
+        self,
+        prompts: Mapping[str, Prompt],
+        surroundings: Surroundings,
+        problems: Problems,
+        *,
+        judges: Judges,
+        unreadable: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """`unreadable` are prompts that are there and whose files are broken."""
+        self._prompts = prompts
+        self._unreadable = unreadable
+        self._catalogue = surroundings.catalog
+        self._source = surroundings.source
+        self._problems = problems
+        self._scorers = ScorerReader(surroundings, judges, problems)
+
+    def header(self, document: Document) -> Header | None:
+        """The evalset of a file; None if there is too much wrong to go on."""
+        where = document.where
+        before = len(self._problems)
+        written = validated(WrittenEvalset, document.data, where, self._problems, salvage=True)
+        if written is None:
+            return None
+        name = self._name(document)
+        wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
+        wanted = [name] if wanted is None else list(dict.fromkeys(wanted))
+        prompts = self._known(wanted, document)
+        if len(prompts) < len(wanted):
+            return None  # without its inputs, neither scorers nor cases can be judged
+        inline = not isinstance(written.cases, str)
+        scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
+        data: Any = document.data
+        return Header(
+            name=name,
+            path=document.path,
+            prompts=prompts,
+            scorers=scorers,
+            complete=len(self._problems) == before,
+            repeats=written.repeats,
+            gate=read_gate(written.gate, where, self._problems, "gate"),
+            gate_at=where("gate", "rules"),
+            retired=written.retired,
+            table=None if inline else self._table(str(written.cases), document),
+            rows=data["cases"] if inline else (),
+            where=lambda *at: where("cases", *at),
+            cases_at=where("cases"),
+        )
+
+    def own_header(
+        self, prompt: Prompt, written: WrittenPrompt, document: Document
+    ) -> Header | None:
+        """The evalset that a GitHub prompt file carries; None where it carries none."""
+        if not github.is_own_evalset(written):
+            return None
+        where = document.where
+        before = len(self._problems)
+        entries = github.scorer_entries(written, document, self._catalogue, self._problems)
+        if not entries and len(self._problems) == before:
+            hint = "add `evaluators`, or an evalset with scorers"
+            self._problems.add(
+                where("testData"), "testData without evaluators asserts nothing", hint
+            )
+        positions = [position for position, _ in entries]
+        scorers = self._specs(
+            [entry for _, entry in entries],
+            lambda position, *at: where("evaluators", positions[position], *at),
+            (prompt.name,),
+        )
+        return Header(
+            name=prompt.name,
+            path=document.path,
+            prompts=(prompt.name,),
+            scorers=scorers,
+            complete=len(self._problems) == before,
+            repeats=1,
+            gate={},
+            gate_at=where(),
+            retired={},
+            table=None,
+            rows=github.case_rows(prompt, written),
+            where=lambda *at: where("testData", *at),
+            cases_at=where("testData"),
+        )
+
+    def evalset(self, header: Header) -> Evalset:
+        """The evalset with its cases, each of them checked; what is wrong is noted."""
+        before = len(self._problems)
+        schemas = [self._prompts[name].inputs for name in header.prompts]
+        expectations = Expectations(
+            evalset=header.name,
+            schemas=schemas,
+            scorers=header.scorers,
+            complete=header.complete,
+            retired=header.retired,
+        )
+        reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
+        cases = in_memory(reader.read(self._rows(header, schemas)))
+        if len(self._problems) == before:
+            if not cases:
+                self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
+            self._check_rules(header, cases)
+        return Evalset(
+            name=header.name,
+            prompts=header.prompts,
+            cases=cases,
+            scorers=header.scorers,
+            repeats=header.repeats,
+            gate=header.gate,
+            retired=header.retired,
+            path=header.path,
+        )
+
+    def _check_rules(self, header: Header, cases: Sequence[Case]) -> None:
+        """The metrics and tags that the evalset's own rules speak of are there."""
+        rules = header.gate.get("rules", ())
+        if not rules:
+            return
+        known = {"metric": {"pass", *(spec.label for spec in header.scorers)}, "tag": set()}
+        for case in cases:
+            known["metric"].update(spec.label for spec in case.scorers)
+            known["tag"].update(case.tags)
+        for rule in rules:
+            name, options = spelled(rule)
+            for what, names in known.items():
+                wanted = options.get(what)
+                if wanted is not None and wanted not in names:
+                    message = f"the rule '{name}' speaks of a {what} '{wanted}' that is not there"
+                    self._problems.add(header.gate_at, message, suggestion(wanted, sorted(names)))
+
+    def _rows(self, header: Header, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+        if header.table is None:
+            for position, row in enumerate(header.rows):
+                yield _at(header.where, position), row
+            return
+        merged = {name: schema for each in schemas for name, schema in each.items()}
+        try:
+            yield from rows_of(header.table, self._source, merged, self._problems)
+        except Unreadable as error:
+            self._problems.add(header.cases_at, str(error))
+
+    def _name(self, document: Document) -> str:
+        name = document.path.removeprefix(f"{FOLDER}/").rpartition(".")[0]
+        if not re.fullmatch(NAME, name):
+            hint = "rename the file: lower case, '/' for folders"
+            self._problems.add(document.where(), f"{name!r} cannot name an evalset", hint)
+        return name
+
+    def _known(self, wanted: Sequence[str], document: Document) -> tuple[str, ...]:
+        for name in wanted:
+            if name not in self._prompts and name not in self._unreadable:
+                hint = suggestion(name, sorted({*self._prompts, *self._unreadable}))
+                self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
+        if not wanted:
+            self._problems.add(document.where("prompt"), "an evalset that gates no prompt")
+        return tuple(name for name in wanted if name in self._prompts)
+
+    def _specs(
+        self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
+    ) -> tuple[ScorerSpec, ...]:
+        names = {name for each in prompts for name in self._prompts[each].inputs}
+        return self._scorers.read(entries, where, names=names, taken=set())
+
+    def _table(self, written: str, document: Document) -> str:
+        try:
+            return within(written, folder=document.path.rpartition("/")[0])
+        except Unreadable as error:
+            self._problems.add(document.where("cases"), str(error))
+            return ""
+
+
+def _at(where: Where, position: int) -> Where:
+    return lambda *place: where(position, *place)

@@ -1,0 +1,179 @@
+"""JSON Schemas for editors: the shapes of `schema.py` with the catalogue's options filled in.
+
+What is checked when loading and cannot be said in a schema (names that must exist, templates)
+is left to `llmops check`; whatever loads is valid here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from llmops_cli.core.catalog import Catalog, Option, ScorerKind
+from llmops_cli.project.models import model_shape
+from llmops_cli.project.policy import SHORTHAND
+from llmops_cli.project.schema import (
+    RULE_OPTIONS,
+    WrittenCase,
+    WrittenEvalset,
+    WrittenProject,
+    WrittenPrompt,
+)
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+REFERENCES = "#/$defs/{model}"
+
+Schema = dict[str, Any]
+
+
+def json_schemas(catalog: Catalog) -> dict[str, Schema]:
+    """Schemas by the name of the file they describe: project, prompt, evalset, case."""
+    return {
+        "project": _project(catalog),
+        "prompt": _finished("prompt", WrittenPrompt.model_json_schema()),
+        "evalset": _with_scorers("evalset", WrittenEvalset.model_json_schema(), catalog),
+        "case": _with_scorers("case", WrittenCase.model_json_schema(), catalog),
+    }
+
+
+def _finished(name: str, schema: Schema) -> Schema:
+    """With its dialect and title, and without pydantic's titles for every field."""
+    return {"$schema": DIALECT, "title": f"llmops {name}", **_untitled(schema)}
+
+
+def _untitled(value: Any, *, names: bool = False) -> Any:
+    """`value` without `title` keywords; a property that is named title stays."""
+    if isinstance(value, list):
+        return [_untitled(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _untitled(each, names=key in ("properties", "$defs") and not names)
+        for key, each in value.items()
+        if names or key != "title" or not isinstance(each, str)
+    }
+
+
+def _project(catalog: Catalog) -> Schema:
+    schema = WrittenProject.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    models: list[Schema] = []
+    for kind in catalog.providers.values():
+        shape = model_shape(kind).model_json_schema(ref_template=REFERENCES)
+        definitions.update(shape.pop("$defs", {}))
+        shape["properties"]["provider"] = {"const": kind.name, "description": kind.summary}
+        for name, option in kind.options.items():
+            shape["properties"][name]["description"] = option.help
+        definitions[f"model_{kind.name}"] = shape
+        models.append({"$ref": f"#/$defs/model_{kind.name}"})
+    schema["properties"]["models"] = {
+        "type": "object",
+        "description": "Models by the name that prompts ask for",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["provider"],
+            "properties": {"provider": {"enum": list(catalog.providers)}},
+            "oneOf": models,
+        },
+    }
+    _with_rules(schema)
+    return _finished("project", schema)
+
+
+def _with_scorers(name: str, schema: Schema, catalog: Catalog) -> Schema:
+    definitions = schema.setdefault("$defs", {})
+    kinds = {kind.name: _scorer(kind, definitions) for kind in catalog.scorers.values()}
+    bare = [
+        kind.name
+        for kind in catalog.scorers.values()
+        if not any(option.required for option in kind.options.values())
+    ]
+    definitions["scorer"] = {
+        "anyOf": [
+            {"type": "string", "enum": bare},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": {**kinds, "not": {"$ref": "#/$defs/scorer"}},
+            },
+        ]
+    }
+    for shape in (schema, definitions.get("WrittenCase", {})):
+        if "scorers" in shape.get("properties", {}):
+            shape["properties"]["scorers"]["items"] = {"$ref": "#/$defs/scorer"}
+    _with_rules(schema)
+    return _finished(name, schema)
+
+
+def _scorer(kind: ScorerKind, definitions: Schema) -> Schema:
+    """Options as a mapping, or the one bare value that the kind takes."""
+    properties: Schema = {
+        name: _option(option, definitions) for name, option in kind.options.items()
+    }
+    options: Schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "description": "Label of its metric"},
+            "min": {"type": "number", "description": "Passes from here"},
+            "max": {"type": "number", "description": "Passes up to here"},
+            "advisory": {"type": "boolean", "description": "Shown, never gates"},
+            **properties,
+        },
+        "required": [name for name, option in kind.options.items() if option.required],
+    }
+    described = {"description": kind.summary}
+    if kind.shorthand is None:
+        return described | options
+    return described | {"anyOf": [options["properties"][kind.shorthand], options]}
+
+
+def _option(option: Option, definitions: Schema) -> Schema:
+    try:
+        schema = TypeAdapter(option.type).json_schema(ref_template=REFERENCES)
+    except PydanticInvalidForJsonSchema:
+        schema = {}
+    definitions.update(schema.pop("$defs", {}))
+    if option.template and schema and schema.get("type") != "string":
+        schema = {"anyOf": [schema, {"type": "string", "pattern": r"\{\{"}]}
+    return {**schema, "description": option.help}
+
+
+def _with_rules(schema: Schema) -> None:
+    """The spellings of a rule, wherever a gate can be written."""
+    definitions = schema["$defs"]
+    if "Gate" not in definitions:
+        return
+    rules: Schema = {}
+    for name, shape in RULE_OPTIONS.items():
+        options = shape.model_json_schema(ref_template=REFERENCES)
+        definitions.update(options.pop("$defs", {}))
+        options.pop("description", None)
+        value: Mapping[str, Any] = options.get("properties", {}).get(SHORTHAND.get(name, ""), {})
+        rules[name] = {"anyOf": [options, value]} if value else options
+    bare = [name for name, shape in RULE_OPTIONS.items() if not _required(shape)]
+    definitions["rule"] = {
+        "anyOf": [
+            {"type": "string", "enum": bare},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": rules,
+            },
+        ]
+    }
+    rules_of_gate = definitions["Gate"]["properties"]["rules"]
+    for each in rules_of_gate.get("anyOf", ()):
+        if each.get("type") == "array":
+            each["items"] = {"$ref": "#/$defs/rule"}
+
+
+def _required(shape: Any) -> bool:
+    return any(field.is_required() for field in shape.model_fields.values())

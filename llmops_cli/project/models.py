@@ -1,0 +1,351 @@
+"""Names the files of local models by their bytes, and reads those bytes once.
+
+Weights weigh gigabytes and hardly ever change, and every command asks. So a file's digest is kept
+in `.llmops/store/weights.json` beside its size and times, and the file is read again when any of
+them is another. A file that was written a moment ago is not kept: it may change once more within
+the same tick of the clock.
+
+Reads the models of `llmops.yaml`, and resolves the names by which prompts ask for them.
+
+Keys never stand in a file: a model names the environment variable that holds its key, and a
+header may be `env:NAME`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import create_model
+
+from llmops_cli.core.catalog import Catalog, ProviderKind
+from llmops_cli.core.ci import matches
+from llmops_cli.core.digest import Json, digest, digest_bytes
+from llmops_cli.core.errors import Refused, UnknownName, suggestion
+from llmops_cli.core.ports import long_wait
+from llmops_cli.core.prompt import Limits, Model, Price
+from llmops_cli.project.context import Surroundings
+from llmops_cli.project.documents import Document
+from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable, within
+from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
+from llmops_cli.project.schema import Identity, WrittenModel
+from llmops_cli.project.templates import strings
+from llmops_cli.project.validation import validated
+
+STORE = Path(".llmops") / "store"
+SETTLED = 2.0
+"""Seconds after which a file's times tell whether it changed."""
+LARGE = 250_000_000
+"""Bytes that take a moment to read: more than that is said."""
+
+Seen: TypeAlias = list[int | str]
+"""Size, two times and inode of a file, and the digest of its bytes."""
+
+
+class Weights:
+    """Digests of the files and folders that a project's models name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = root / STORE / "weights.json"
+        self._seen = self._read()
+
+    def digest(self, path: str) -> str | None:
+        """Names what is at `path`, relative to the project or absolute; None: nothing is there.
+
+        A folder is named by its files, hidden ones left out. Raises `OSError` for what cannot be
+        read.
+        """
+        place = self._root / path
+        found = [place] if place.is_file() else list(_files(place))
+        unread = sum(self._unread(each) for each in found)
+        if unread <= LARGE:
+            return self._named(place, found)
+        with long_wait(f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"):
+            return self._named(place, found)
+
+    def keep(self) -> None:
+        """Remembers what was read, where the project has a store."""
+        if not self._file.parent.is_dir() or self._seen == self._read():
+            return
+        part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        with suppress(OSError):  # a folder that is only read: the next command reads again
+            part.write_text(json.dumps(self._seen), encoding="utf-8")
+            part.replace(self._file)
+
+    def _named(self, place: Path, found: Sequence[Path]) -> str | None:
+        if place.is_file():
+            return self._of_file(place)
+        files = {each.relative_to(place).as_posix(): self._of_file(each) for each in found}
+        return digest("llmops/weights/v1", {**files}) if files else None
+
+    def _unread(self, file: Path) -> int:
+        """Bytes to read before it can be named."""
+        seen, now = self._seen.get(str(file.absolute())), _about(file)
+        return 0 if seen is not None and seen[:-1] == now else int(now[0])
+
+    def _of_file(self, file: Path) -> str:
+        now, key = _about(file), str(file.absolute())
+        seen = self._seen.get(key)
+        if seen is not None and seen[:-1] == now:
+            return str(seen[-1])
+        with file.open("rb") as opened:
+            named = f"sha256:{file_digest(opened, 'sha256').hexdigest()}"
+        self._seen.pop(key, None)
+        if time.time() - max(now[1], now[2]) / 1e9 > SETTLED:
+            self._seen[key] = [*now, named]
+        return named
+
+    def _read(self) -> dict[str, Seen]:
+        with suppress(OSError, ValueError):
+            held = json.loads(self._file.read_bytes())
+            if isinstance(held, dict):
+                return {key: seen for key, seen in held.items() if isinstance(seen, list) and seen}
+        return {}
+
+
+def _about(file: Path) -> list[int]:
+    """Size, two times and inode."""
+    about = file.stat()
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(names):
+            file = Path(place, name)
+            if not name.startswith(".") and stat.S_ISREG(file.stat().st_mode):
+                yield file
+
+
+SECRET_HEADERS = frozenset({
+    "authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key",
+    "ocp-apim-subscription-key", "x-portkey-api-key", "helicone-auth", "cf-aig-authorization",
+})  # fmt: skip
+"""Headers of vendors and gateways that hold a key."""
+MAXIMA = frozenset({"max_tokens", "max_completion_tokens"})
+"""Parameters that say how many tokens an answer may have."""
+
+
+class ModelReader:
+    """Reads models against the providers of a catalogue."""
+
+    def __init__(self, surroundings: Surroundings, document: Document, problems: Problems) -> None:
+        self._providers = surroundings.catalog.providers
+        self._source = surroundings.source
+        self._check = surroundings.check
+        self._sandbox = Sandbox()
+        here = self._source if isinstance(self._source, Folder) else None
+        self._weights = Weights(here.root) if here else None  # weights do not stand in git
+        self._document = document
+        self._problems = problems
+
+    def read(self, written: Mapping[str, Any]) -> dict[str, Model]:
+        """The models under `models:` by alias; what is wrong with them is noted."""
+        found = {
+            alias: model
+            for alias, each in written.items()
+            if (model := self._model(alias, each)) is not None
+        }
+        if self._weights is not None:
+            self._weights.keep()
+        return found
+
+    def _model(self, alias: str, written: Any) -> Model | None:
+        place = ("models", alias)
+        where = self._document.where
+        if not isinstance(written, Mapping) or not isinstance(written.get("provider"), str):
+            self._problems.add(where(*place), f"the model '{alias}' names no provider")
+            return None
+        kind = self._providers.get(written["provider"])
+        if kind is None:
+            name = written["provider"]
+            hint = suggestion(name, sorted(self._providers)) or ""
+            if hint.startswith("known"):
+                hint += "; a server with OpenAI's API is `openai` with its `base_url`"
+            self._problems.add(where(*place, "provider"), f"unknown provider '{name}'", hint)
+            return None
+        shape = validated(model_shape(kind), written, where, self._problems, *place)
+        if shape is None:
+            return None
+        if shape.model is None and not kind.offline and not kind.application:
+            self._problems.add(
+                where(*place), f"'{alias}' lacks `model`", f"{kind.name}'s name for it"
+            )
+        self._check_headers(shape, *place)
+        self._check_templates(kind, written, *place)
+        if self._check is not None and (wrong := self._check(kind, written)) is not None:
+            self._problems.add(where(*place), f"'{alias}': {wrong}")
+        model = _model_of(alias, shape, kind, written)
+        identity = self._identity(shape.identity, model, kind, *place)
+        return replace(model, identity=identity or kind.identity, where=where(*place))
+
+    def _check_headers(self, shape: WrittenModel, *place: str) -> None:
+        for name, value in shape.headers.items():
+            if name.lower() in SECRET_HEADERS and "env:" not in value:
+                where = self._document.where(*place, "headers", name)
+                hint = "write env:NAME and set NAME in the environment"
+                self._problems.add(where, f"the header '{name}' holds a secret", hint)
+
+    def _check_templates(self, kind: ProviderKind, written: Mapping[str, Any], *place: str) -> None:
+        for name in (each for each, option in kind.options.items() if option.template):
+            for text in filter(is_template, strings(written.get(name))):
+                try:
+                    self._sandbox.examine(text)
+                except BadTemplate as error:
+                    where = self._document.where(*place, name)
+                    self._problems.add(where, f"'{name}': {error.message}", error.hint)
+
+    def _identity(
+        self, identity: Identity | None, model: Model, kind: ProviderKind, *place: str
+    ) -> str | None:
+        """What names the answers: files by their bytes, a revision, and how an application is
+        asked and read.
+        """
+        if identity is None:
+            return local_identity(model, kind, self._weights)
+        where = self._document.where(*place, "identity")
+        if kind.application and identity.files is None and identity.revision is None:
+            hint = "name the application's `files`, or a `revision`"
+            self._problems.add(where, "'identity' says nothing", hint)
+        files: dict[str, str] = {}
+        for written in identity.files or ():
+            try:
+                for path in self._matching(written):
+                    files[path] = digest_bytes(self._source.read(path, limit=MAX_CASES))
+            except Unreadable as error:
+                where = self._document.where(*place, "identity", "files")
+                self._problems.add(where, f"'identity': {error}")
+        named: dict[str, Json] = {"files": files, "revision": identity.revision}
+        if kind.application or kind.weights:
+            named["options"] = _keyed(model, kind)
+        if kind.application:
+            files.update(self._own_files(model, kind))
+        return digest("llmops/identity/v1", named)
+
+    def _matching(self, written: str) -> Sequence[str]:
+        """The project files that a path or a glob names. Raises `Unreadable` where it is none."""
+        if "*" not in written:
+            return [written]
+        folder = written.partition("*")[0].rpartition("/")[0]
+        found = [path for path in self._source.files(within(folder)) if matches(path, written)]
+        if not found:
+            raise Unreadable(f"no file matches {written!r}")
+        return found
+
+    def _own_files(self, model: Model, kind: ProviderKind) -> Iterator[tuple[str, str]]:
+        """The project files that the options name, with the digests of their bytes."""
+        for value in map(model.options.get, kind.files):
+            for each in value if isinstance(value, list) else [value]:
+                path = str(each).partition(":")[0]
+                with suppress(Unreadable):  # an argument that is no file; `check` knows the others
+                    yield path, digest_bytes(self._source.read(path, limit=MAX_CASES))
+
+
+def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
+    """What names the answers of a model on this machine that declares nothing itself: the bytes of
+    the files that it names, and the options it is served with. None: its name says it all.
+
+    Raises `Refused` for files that cannot be read.
+    """
+    if not kind.weights:
+        return None
+    options = _keyed(model, kind)
+    words = [part for text in strings(options) for part in {text, text.rpartition("=")[2]}]
+    files: dict[str, str] = {}
+    for path in filter(None, (model.model, *words)):
+        try:
+            named = weights.digest(path) if weights is not None else None
+        except OSError as error:
+            raise Refused(f"{model.name}: {path} cannot be read: {error.strerror}") from error
+        files.update({path: named} if named is not None else {})
+    if not files and not options:
+        return None
+    return digest("llmops/identity/v1", {"files": files, "revision": None, "options": options})
+
+
+def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
+    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
+
+
+def model_shape(kind: ProviderKind) -> type[WrittenModel]:
+    """The shape of a model of this provider: what all have, and the provider's own options."""
+    if not kind.options:
+        return WrittenModel
+    options: dict[str, Any] = {
+        name: (option.type, ...) if option.required else (option.type | None, None)
+        for name, option in kind.options.items()
+    }
+    return create_model(f"{kind.name.capitalize()}Model", __base__=WrittenModel, **options)
+
+
+def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
+    """The model that `name` means: an alias of llmops.yaml, or `provider/model`.
+
+    Raises `UnknownName` with the nearest name.
+    """
+    if name in models:
+        return models[name]
+    provider, slash, model = name.partition("/")
+    kind = catalog.providers.get(provider)
+    if not slash or not model or kind is None or not _bare(kind):
+        known = [
+            *models,
+            *(f"{each}/…" for each in catalog.providers if _bare(catalog.providers[each])),
+        ]
+        raise UnknownName("model", name, known)
+    return Model(
+        name=name,
+        provider=provider,
+        model=model,
+        parameters=_parameters({}, kind),
+        identity=kind.identity,
+    )
+
+
+def _parameters(written: Mapping[str, Json], kind: ProviderKind) -> dict[str, Json]:
+    """What is written, and a maximum where the provider's API demands one and none is written."""
+    if kind.max_tokens is None or not MAXIMA.isdisjoint(written):
+        return dict(written)
+    return {"max_tokens": kind.max_tokens, **written}
+
+
+def _bare(kind: ProviderKind) -> bool:
+    """Whether `provider/model` says enough."""
+    if kind.application or kind.weights:  # what it is, its identity says
+        return False
+    return not any(each.required for each in kind.options.values())
+
+
+def _model_of(
+    alias: str, shape: WrittenModel, kind: ProviderKind, written: Mapping[str, Any]
+) -> Model:
+    return Model(
+        name=alias,
+        provider=kind.name,
+        model=shape.model or (alias if kind.application else kind.name),
+        parameters=_parameters(shape.model_parameters.model_dump(exclude_none=True), kind),
+        extra_body=shape.extra_body,
+        options={name: written[name] for name in kind.options if name in written},
+        base_url=shape.base_url,
+        api_key_env=shape.api_key_env,
+        headers=shape.headers,
+        limits=Limits(
+            max_concurrency=written.get("max_concurrency", kind.max_concurrency),
+            rpm=shape.rpm,
+            tpm=shape.tpm,
+            timeout=shape.timeout,
+            retries=shape.retries,
+        ),
+        price=Price(**shape.price.model_dump()) if shape.price else None,
+        structured_output=shape.structured_output,
+    )

@@ -1,0 +1,139 @@
+"""What is wrong with the files a person wrote, collected so that all of it is said at once.
+
+A file with a hundred mistakes of one kind is one mistake a hundred times: past `SHOWN` problems
+per file the rest is counted, not listed.
+
+Where project files come from: one small port, and paths that never leave the project.
+
+A `Source` answers for a folder on disk (`Folder`) or for a git revision. Every path that a person
+writes goes through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then
+refuses links that lead out, devices, and files beyond a size.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from llmops_cli.core.errors import InvalidFiles, Location, Problem
+
+SHOWN = 50
+
+
+class Problems:
+    """A growing list of problems; nothing is raised before everything was looked at."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+        self._by_file: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return sum(self._by_file.values())
+
+    def add(self, where: Location, message: str, hint: str | None = None) -> None:
+        self.take(Problem(where=where, message=message, hint=hint))
+
+    def take(self, *problems: Problem) -> None:
+        """Add problems that were found elsewhere."""
+        for each in problems:
+            self._by_file[each.where.path] += 1
+            if self._by_file[each.where.path] <= SHOWN:
+                self._found.append(each)
+
+    def refuse(self) -> None:
+        """Raise `InvalidFiles` with every problem, if there is any."""
+        if not self._found:
+            return
+        hidden = [
+            Problem(where=Location(path=path), message=f"… and {count - SHOWN} more problems here")
+            for path, count in self._by_file.items()
+            if count > SHOWN
+        ]
+        raise InvalidFiles([*self._found, *hidden])
+
+
+MAX_FILE = 5_000_000
+MAX_CASES = 2_000_000_000
+
+FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+"""Not following, so that a link put here since `resolve` cannot lead elsewhere; not blocking, so
+that a named pipe cannot hang us."""
+
+
+class Unreadable(Exception):
+    """A project file that is not there, or that must not be read: says which and why."""
+
+
+class Source(Protocol):
+    """The project's files by path relative to its root, with `/` between folders."""
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        """The file's bytes. Raises `Unreadable`: missing, outside, no file, over `limit` bytes."""
+        ...
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Every file under `folder`, sorted; none if there is no such folder."""
+        ...
+
+
+def within(path: str, *, folder: str = "") -> str:
+    """`path` as written in a file that stands in `folder`, relative to the project's root.
+
+    Raises `Unreadable` for a path that could lead out of the project.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or "\0" in path:
+        raise Unreadable(f"{path!r} names no file")
+    if "\\" in path or ":" in path or path.startswith(("/", "~")) or ".." in parts:
+        raise Unreadable(f"{path!r} could leave the project: use a path below it, with '/'")
+    return str(PurePosixPath(folder, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The project's files as they stand on disk."""
+
+    root: Path
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        root = self.root.resolve()
+        try:
+            full = (root / within(path)).resolve()
+        except (OSError, RuntimeError):  # which of them depends on the version of Python
+            raise Unreadable(f"{path!r} is a link that leads in a circle") from None
+        if not full.is_relative_to(root):
+            raise Unreadable(f"{path!r} is a link that leaves the project")
+        try:
+            handle = os.open(full, FLAGS)
+        except FileNotFoundError:
+            raise Unreadable(f"there is no file {path!r}") from None
+        except OSError as error:
+            raise Unreadable(f"{path!r} cannot be read: {error.strerror}") from None
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(handle)
+            raise Unreadable(f"{path!r} is not a file")
+        with os.fdopen(handle, "rb") as file:
+            if about.st_size > limit:
+                raise Unreadable(f"{path!r} is larger than {_size(limit)}")
+            return file.read()
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        return tuple(sorted(self._walk(within(folder))))
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        for place, folders, names in os.walk(self.root / folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = Path(place).relative_to(self.root).as_posix()
+            yield from (f"{below}/{name}" for name in names if not name.startswith("."))
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit} bytes"

@@ -1,0 +1,362 @@
+"""Loads a project: `llmops.yaml`, every prompt and every evalset's header, or all problems at once.
+
+A `Project` is an immutable value of what people wrote; cases are read when an evalset is asked
+for. Nothing here looks at the network, the environment or git: files come through a `Source`, so
+the same loading works for a folder and for a git revision.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmops_cli.core.case import Evalset
+from llmops_cli.core.catalog import Catalog
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
+from llmops_cli.core.policy import Environment
+from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.project import evalsets as evalset_files
+from llmops_cli.project import models as model_files
+from llmops_cli.project import prompts as prompt_files
+from llmops_cli.project import tables as rows
+from llmops_cli.project.context import Check, Surroundings
+from llmops_cli.project.documents import Document, load_yaml
+from llmops_cli.project.evalsets import EvalsetReader, Header
+from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
+from llmops_cli.project.policy import read_gate
+from llmops_cli.project.prompts import PromptReader
+from llmops_cli.project.sandbox import Sandbox
+from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
+from llmops_cli.project.scorers import Judges
+from llmops_cli.project.validation import validated
+
+PROJECT_FILE = "llmops.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What people wrote, validated."""
+
+    root: Path
+    models: Mapping[str, Model]
+    environments: tuple[Environment, ...]
+    """In promotion order; the last is the default baseline."""
+    gate: Mapping[str, Json]
+    """The project's patch of the policy, the weakest."""
+    prompts: Mapping[str, Prompt]
+    evalsets: Mapping[str, Header]
+    outputs: Literal["commit", "none"]
+    """Whether evidence keeps the answers' texts."""
+    trust: tuple[str, ...]
+    """Project files, or globs of them, whose code may run."""
+    surroundings: Surroundings
+
+    @property
+    def catalog(self) -> Catalog:
+        """What could be named in the files."""
+        return self.surroundings.catalog
+
+    @property
+    def source(self) -> Source:
+        """Where the files came from."""
+        return self.surroundings.source
+
+    def resolve_model(self, name: str) -> Model:
+        """The model an alias or `provider/model` means. Raises `UnknownName`."""
+        return model_files.resolve(name, self.models, self.catalog)
+
+    @property
+    def judges(self) -> Judges:
+        """Who may judge answers here."""
+        return Judges(self.models, self.prompts, self.catalog)
+
+    def target(self, prompt: Prompt) -> Target:
+        """The prompt bound to the model it asks for."""
+        return Target(prompt=prompt, model=self.resolve_model(prompt.model))
+
+    def evalsets_of(self, prompt: str) -> tuple[str, ...]:
+        """Names of the evalsets that gate `prompt`."""
+        return tuple(name for name, each in self.evalsets.items() if prompt in each.prompts)
+
+    def evalset(self, name: str) -> Evalset:
+        """The evalset with its cases. Raises `InvalidFiles` with every problem in them."""
+        return self.load([name])[0]
+
+    def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
+        """Several evalsets with their cases; every problem in any of them at once."""
+        problems = Problems()
+        reader = EvalsetReader(self.prompts, self.surroundings, problems, judges=self.judges)
+        loaded = tuple(reader.evalset(self._header(name)) for name in names)
+        problems.refuse()
+        return loaded
+
+    def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
+        """This project's policy patch for an evalset of that name; empty if it has none."""
+        header = self.evalsets.get(evalset.name)
+        return {} if header is None else header.gate
+
+    def _header(self, name: str) -> Header:
+        if name not in self.evalsets:
+            raise UnknownName("evalset", name, self.evalsets)
+        return self.evalsets[name]
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`.
+
+    Where there is none, `start` itself, if it has prompts: they may name their models in full.
+    """
+    start = start.absolute()
+    if not start.is_dir():
+        raise Refused(f"there is no folder {start}")
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return folder
+    prompts = start / prompt_files.FOLDER
+    if any(next(prompts.rglob(f"*{each}"), None) for each in prompt_files.ENDINGS):
+        return start
+    raise Refused(
+        f"no {PROJECT_FILE} in {start} or above it", hint="llmops init writes one to start from"
+    )
+
+
+def has_project_file(root: Path, source: Source) -> bool:
+    """Whether `source` holds an `llmops.yaml`, readable or not."""
+    if isinstance(source, Folder):
+        return os.path.lexists(root / PROJECT_FILE)
+    return PROJECT_FILE in source.files(".")
+
+
+def load_project(
+    root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
+) -> Project:
+    """Everything but the cases. Raises `InvalidFiles` with every problem at once.
+
+    `check` asks the scorers' own code about their options (`registry.wrong_options`).
+    """
+    problems = Problems()
+    surroundings = Surroundings(catalog=catalog, source=source or Folder(root), check=check)
+    project = _Loading(root, surroundings, problems).project()
+    problems.refuse()
+    return project
+
+
+def check_project(
+    root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
+) -> tuple[Project, tuple[Evalset, ...]]:
+    """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
+    problems = Problems()
+    surroundings = Surroundings(catalog=catalog, source=source or Folder(root), check=check)
+    project = _Loading(root, surroundings, problems).project()
+    reader = EvalsetReader(project.prompts, surroundings, problems, judges=project.judges)
+    loaded = tuple(map(reader.evalset, project.evalsets.values()))
+    problems.refuse()
+    return project, loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A prompt with the file it came from."""
+
+    prompt: Prompt
+    written: WrittenPrompt
+    document: Document
+
+
+class _Loading:
+    """One pass over a project's files; parts that cannot be read are noted and left out."""
+
+    def __init__(self, root: Path, surroundings: Surroundings, problems: Problems) -> None:
+        self._root = root
+        self._surroundings = surroundings
+        self._catalogue = surroundings.catalog
+        self._source = surroundings.source
+        self._problems = problems
+        self._sandbox = Sandbox()
+
+    def project(self) -> Project:
+        there = has_project_file(self._root, self._source)
+        document = self._document(PROJECT_FILE) if there else None
+        document = document or Document(PROJECT_FILE, {}, {}, {})
+        data = {} if document.data is None else document.data
+        written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
+        written = written or WrittenProject()
+        reader = model_files.ModelReader(self._surroundings, document, self._problems)
+        models = reader.read(written.models)
+        read, unreadable = self._prompts()
+        self._check_models(read.values(), models, written.models)
+        return Project(
+            root=self._root,
+            models=models,
+            environments=tuple(self._environments(written, document)),
+            gate=read_gate(written.gate, document.where, self._problems, "gate"),
+            prompts={name: each.prompt for name, each in read.items()},
+            evalsets=self._evalsets(read, unreadable, models),
+            outputs=written.evidence.outputs,
+            trust=tuple(written.trust),
+            surroundings=self._surroundings,
+        )
+
+    def _document(self, path: str) -> Document | None:
+        try:
+            return load_yaml(self._source.read(path, limit=MAX_FILE), path)
+        except Unreadable as error:
+            self._problems.add(Location(path=path), str(error))
+        except InvalidFiles as error:
+            self._problems.take(*error.problems)
+        return None
+
+    def _prompts(self) -> tuple[dict[str, _Read], set[str]]:
+        """Prompts by name, and the names of those whose files are broken."""
+        found: dict[str, _Read] = {}
+        broken: set[str] = set()
+        for path in self._source.files(prompt_files.FOLDER):
+            if not path.endswith(prompt_files.ENDINGS):
+                if path.endswith((".yml", ".yaml")):
+                    message = "not loaded: a prompt's file ends in .prompt.yml"
+                    self._problems.add(Location(path=path), message)
+                continue
+            read = self._prompt(path)
+            if read is None:
+                broken.add(prompt_files.name_of(path))
+            elif read.prompt.name in found:
+                other = found[read.prompt.name].prompt.path
+                message = f"a second prompt named '{read.prompt.name}'"
+                self._problems.add(read.document.where("name"), message, f"the first is {other}")
+            else:
+                found[read.prompt.name] = read
+        return found, broken
+
+    def _prompt(self, path: str) -> _Read | None:
+        document = self._document(path)
+        if document is None:
+            return None
+        read = PromptReader(document, self._sandbox, self._source, self._problems).read()
+        return None if read is None else _Read(*read, document)
+
+    def _check_models(
+        self, read: Iterable[_Read], models: Mapping[str, Model], written: Container[str]
+    ) -> None:
+        for each in read:
+            try:
+                model = model_files.resolve(each.prompt.model, models, self._catalogue)
+            except UnknownName as error:
+                if each.prompt.model not in written:  # else its own problem is noted already
+                    self._problems.add(each.document.where("model"), error.message, error.hint)
+                    self._check_messages(each)
+                continue
+            if self._catalogue.providers[model.provider].application:
+                self._check_application(each)
+            else:
+                self._check_messages(each)
+                self._check_format(each, model)
+
+    def _check_messages(self, read: _Read) -> None:
+        if not read.prompt.messages:
+            hint = "only an application answers to inputs alone"
+            self._problems.add(read.document.where(), "'messages' is missing", hint)
+
+    def _check_format(self, read: _Read, model: Model) -> None:
+        wanted = read.prompt.response_format
+        if not model.holds(wanted):
+            message = f"{model.name} can hold no answer to {wanted}"
+            hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
+            self._problems.add(read.document.where("responseFormat"), message, hint)
+
+    def _check_application(self, read: _Read) -> None:
+        """What only a model understands would be left out silently."""
+        for name, given in (
+            ("tools", read.prompt.tools),
+            ("responseFormat", read.prompt.response_format),
+        ):
+            if given:
+                message = f"'{name}' is for a model, and {read.prompt.model} is an application"
+                self._problems.add(read.document.where(name), message)
+
+    def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
+        if isinstance(written.environments, list):
+            before: str | None = None
+            for position, name in enumerate(written.environments):
+                if name in written.environments[:position]:
+                    where = document.where("environments", position)
+                    self._problems.add(where, f"the environment '{name}' is here twice")
+                yield Environment(name=name, after=before)
+                before = name
+            return
+        names = list(written.environments)
+        for position, (name, each) in enumerate(written.environments.items()):
+            details = each or WrittenEnvironment()
+            if details.after is not None and details.after not in names[:position]:
+                where = document.where("environments", name, "after")
+                message = f"'{details.after}' is no environment before '{name}'"
+                self._problems.add(where, message, f"in order: {', '.join(names)}")
+            yield Environment(
+                name=name,
+                after=details.after,
+                accept=details.accept,
+                gate=read_gate(
+                    details.gate, document.where, self._problems, "environments", name, "gate"
+                ),
+            )
+
+    def _evalsets(
+        self,
+        read: Mapping[str, _Read],
+        unreadable: AbstractSet[str],
+        models: Mapping[str, Model],
+    ) -> dict[str, Header]:
+        prompts = {name: each.prompt for name, each in read.items()}
+        reader = EvalsetReader(
+            prompts,
+            self._surroundings,
+            self._problems,
+            judges=Judges(models, prompts, self._catalogue),
+            unreadable=unreadable,
+        )
+        own = (
+            reader.own_header(each.prompt, each.written, each.document) for each in read.values()
+        )
+        found: dict[str, Header] = {}
+        for header in (*own, *self._headers(reader)):
+            if header is None:
+                continue
+            if header.name in found:
+                message = f"a second evalset named '{header.name}'"
+                hint = f"the first is {found[header.name].path}"
+                self._problems.add(Location(path=header.path), message, hint)
+            else:
+                found[header.name] = header
+        return found
+
+    def _headers(self, reader: EvalsetReader) -> Iterable[Header | None]:
+        """Headers of the files in `evalsets/`; a list or a table holds another one's cases."""
+        tables: list[str] = []
+        named: set[str | None] = set()
+        broken = False
+        for path in self._source.files(evalset_files.FOLDER):
+            if not path.endswith(evalset_files.ENDINGS):
+                if path.endswith(rows.ENDINGS):
+                    tables.append(path)
+                continue
+            document = self._document(path)
+            if document is None:
+                broken = True
+                continue
+            if isinstance(document.data, list):
+                tables.append(path)
+                continue
+            header = reader.header(document)
+            if header is None:
+                broken = True
+            else:
+                named.add(header.table)
+            yield header
+        for path in tables:
+            if path not in named and not broken:  # else a broken one may name it
+                hint = f"an evalset names it: `cases: {path.rpartition('/')[2]}`"
+                self._problems.add(Location(path=path), "cases that no evalset names", hint)

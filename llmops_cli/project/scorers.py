@@ -1,0 +1,429 @@
+"""Finds the judge that a scorer asks: its prompt, its model and its embedding model.
+
+The judge's prompt is a prompt like any other: one of the project's where the scorer names it, or
+the one that comes with llmops (`llmops_cli/judges/`), which a project copies to change it.
+
+Reads what stands under `scorers:` into scorer specs, checked against the catalogue.
+
+Three forms: `name` · `{name: value}` · `{name: {options}}`, each also as `{not: …}`. A mapping
+is always options. Every scorer takes `name` (its label), `min`, `max` and `advisory`. What is
+checked here, before any call: names, options and their types, templates and the names in them,
+files, and that a scorer that gates can fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import cache
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from llmops_cli.core.case import Case, ScorerSpec
+from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
+from llmops_cli.core.errors import Location, Refused, UnknownName, suggestion
+from llmops_cli.core.prompt import SILENT, Judge, Model, Prompt, StructuredOutput, Target
+from llmops_cli.project.context import Surroundings
+from llmops_cli.project.documents import load_yaml
+from llmops_cli.project.models import resolve
+from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Unreadable
+from llmops_cli.project.prompts import ENDINGS, PromptReader
+from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
+from llmops_cli.project.templates import FACTS, strings
+from llmops_cli.project.validation import Where, nearest
+
+SHIPPED = Path(__file__).parent.parent / "judges"
+
+
+class Judges:
+    """The judges that a project's models and prompts can make."""
+
+    def __init__(
+        self, models: Mapping[str, Model], prompts: Mapping[str, Prompt], catalog: Catalog
+    ) -> None:
+        self._models = models
+        self._prompts = prompts
+        self._catalogue = catalog
+
+    def of(self, kind: ScorerKind, options: Mapping[str, Any]) -> Judge:
+        """The judge of a scorer with these options. Raises `UnknownName` or another `Refused`."""
+        prompt = self._prompt(kind, options.get("prompt"))
+        model = self._model(options.get("model") or prompt.model)
+        embeddings = options.get("embeddings")
+        provider = self._catalogue.providers[model.provider]
+        return Judge(
+            target=Target(prompt=prompt, model=model),
+            embeddings=self._embedding_model(embeddings) if embeddings else None,
+            structured="none" if prompt.response_format == "text" else _held(model, provider),
+        )
+
+    def _model(self, name: str) -> Model:
+        try:
+            model = resolve(name, self._models, self._catalogue)
+        except UnknownName as error:
+            if name == "judge":
+                raise Refused(
+                    "it names no `model`, and llmops.yaml has no model called 'judge'",
+                    hint="name the judge: `model:` on the scorer, or `judge:` under `models:`",
+                ) from error
+            raise
+        if self._catalogue.providers[model.provider].application:
+            raise Refused(f"{name} is an application, and a judge is a model")
+        return model
+
+    def _embedding_model(self, name: str) -> Model:
+        model = self._model(name)
+        if not self._catalogue.providers[model.provider].embeds:
+            able = [kind.name for kind in self._catalogue.providers.values() if kind.embeds]
+            raise Refused(
+                f"{name} cannot embed: the provider {model.provider!r} has no embeddings",
+                hint=f"these have: {', '.join(sorted(able))}",
+            )
+        return model
+
+    def _prompt(self, kind: ScorerKind, name: str | None) -> Prompt:
+        if kind.prompt is None:
+            return SILENT
+        if name is None:
+            return shipped(kind.prompt)
+        if name not in self._prompts:
+            raise UnknownName("prompt", name, sorted(self._prompts))
+        prompt = self._prompts[name]
+        given = shipped(kind.prompt).inputs
+        for wanted, schema in prompt.inputs.items():
+            if wanted not in given and "default" not in schema and schema.get("required", True):
+                raise Refused(
+                    f"the judge's prompt '{name}' needs '{wanted}', and {kind.name} gives none",
+                    hint=f"it gives {', '.join(given)}",
+                )
+        if prompt.tools or prompt.response_format in {"json_schema", "json_object"}:
+            raise Refused(
+                f"the judge's prompt '{name}' states tools or a response format",
+                hint=f"a judge has no tools, and {kind.name} says what it must answer",
+            )
+        return prompt
+
+
+def _held(model: Model, provider: ProviderKind) -> StructuredOutput:
+    """What the model's answers are held to: its own word before its provider's."""
+    return model.structured_output or ("json_schema" if provider.structured else "none")
+
+
+@cache
+def shipped(name: str) -> Prompt:
+    """The judge's prompt of that name that comes with llmops."""
+    path = f"{name}{ENDINGS[0]}"
+    source = Folder(SHIPPED)
+    problems = Problems()
+    document = load_yaml(source.read(path, limit=MAX_FILE), path)
+    read = PromptReader(document, Sandbox(), source, problems).read()
+    problems.refuse()
+    assert read is not None
+    return replace(read[0], name=name)
+
+
+COMMON = ("name", "min", "max", "advisory")
+"""Options that every scorer takes; where a kind has one of that name, its own is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line under `scorers:` with its form taken apart."""
+
+    kind: ScorerKind
+    options: dict[str, Any]
+    negate: bool
+    where: Location
+
+    def common(self, name: str, default: Any = None) -> Any:
+        """An option that every scorer takes."""
+        return default if name in self.kind.options else self.options.get(name, default)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options of the scorer itself."""
+        meant = {
+            name: option.default
+            for name, option in self.kind.options.items()
+            if option.default is not None
+        }
+        given = {
+            name: value
+            for name, value in self.options.items()
+            if name in self.kind.options or name not in COMMON
+        }
+        return {**meant, **given}
+
+
+class ScorerReader:
+    """Reads scorer lists of one project; types and files are looked at once each."""
+
+    def __init__(self, surroundings: Surroundings, judges: Judges, problems: Problems) -> None:
+        self._judges = judges
+        self._kinds = surroundings.catalog.scorers
+        self._source = surroundings.source
+        self._check = surroundings.check
+        self._problems = problems
+        self._sandbox = Sandbox()
+        self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
+        self._files: dict[str, str | None] = {}
+
+    def read(
+        self,
+        entries: Sequence[Any],
+        where: Where,
+        *,
+        names: AbstractSet[str],
+        taken: set[str],
+        of_a_case: bool = False,
+    ) -> tuple[ScorerSpec, ...]:
+        """The specs of `entries`; what is wrong with them is noted, and those are left out.
+
+        `where` gives the line of the entry at a position (and of what is in it), `names` are the
+        inputs that templates may use, `taken` the labels in use already; new ones are added to it.
+        """
+        found = [
+            entry
+            for position, written in enumerate(entries)
+            if (entry := self._entry(written, where(position))) is not None
+        ]
+        for entry in found:
+            if of_a_case and entry.kind.paired:
+                message = f"'{entry.kind.name}' sets both versions' answers side by side"
+                self._problems.add(entry.where, message, "it belongs to the evalset, not to a case")
+        self._reserve(found, taken)
+        return tuple(spec for each in found if (spec := self._spec(each, names, taken)) is not None)
+
+    def wrong(self, spec: ScorerSpec, rendered: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong with options that a case has filled in."""
+        kind = self._kinds[spec.kind]
+        before = [
+            f"'{name}': {why}"
+            for name, value in rendered.items()
+            if (why := self._mismatch(kind, name, value)) is not None
+        ]
+        yield from before
+        if not before and self._check is not None and kind.check is not None:
+            said = self._check(kind, rendered)
+            if said is not None:
+                yield said
+
+    def wrong_expected(self, spec: ScorerSpec, case: Case) -> Iterator[str]:
+        """What is wrong with what a case expects, where the scorer takes it for its `value`."""
+        kind = self._kinds[spec.kind]
+        if kind.expects != "value" or kind.check is None or case.expected is None:
+            return
+        given = any(name in spec.options for name in ("value", *kind.instead))
+        if not given and not any(map(is_template, strings(dict(spec.options)))):
+            yield from self.wrong(spec, {**spec.options, "value": case.expected})
+
+    def _entry(self, written: Any, where: Location) -> _Entry | None:
+        negate = False
+        while isinstance(written, Mapping) and set(written) == {"not"}:
+            negate, written = not negate, written["not"]
+        name: Any = None
+        value: Any = {}
+        if isinstance(written, str):
+            name = written
+        elif isinstance(written, Mapping) and len(written) == 1:
+            ((name, value),) = written.items()
+        if not isinstance(name, str):
+            hint = "write `name`, `name: value` or `name: {options}`, one scorer per '-'"
+            self._problems.add(where, "not a scorer", hint)
+            return None
+        kind = self._kinds.get(name)
+        if kind is None:
+            hint = suggestion(name, sorted(self._kinds)) or "there are no scorers"
+            self._problems.add(where, f"unknown scorer '{name}'", hint)
+            return None
+        if isinstance(value, Mapping):
+            return _Entry(kind, dict(value), negate, where)
+        if kind.shorthand is None:
+            known = ", ".join(kind.options) or "none"
+            self._problems.add(where, f"'{name}' takes no bare value", f"its options: {known}")
+            return None
+        return _Entry(kind, {kind.shorthand: value}, negate, where)
+
+    def _reserve(self, entries: Sequence[_Entry], taken: set[str]) -> None:
+        """Labels that people chose come first, so that made-up ones give way to them."""
+        for entry in entries:
+            label = entry.common("name")
+            if label is None:
+                continue
+            if not isinstance(label, str) or not label.strip() or label == "pass":
+                why = "'pass' is all gating scorers together" if label == "pass" else "text"
+                self._problems.add(entry.where, f"'name' cannot be {label!r}", why)
+            elif label in taken:
+                message = f"two scorers are named '{label}'"
+                self._problems.add(entry.where, message, "each name is a metric of its own")
+            else:
+                taken.add(label)
+
+    def _spec(self, entry: _Entry, names: AbstractSet[str], taken: set[str]) -> ScorerSpec | None:
+        before = len(self._problems)
+        kind = entry.kind
+        self._check_options(entry, names)
+        if kind.judged and len(self._problems) == before:
+            self._check_judge(entry)
+        minimum, maximum = self._thresholds(entry)
+        advisory = entry.common("advisory", default=False)
+        if not isinstance(advisory, bool):
+            self._problems.add(entry.where, f"'{kind.name}.advisory' must be true or false")
+        label = entry.common("name") or _free(kind.name, taken, negate=entry.negate)
+        if len(self._problems) > before:
+            return None
+        spec = ScorerSpec(
+            kind=kind.name,
+            label=label,
+            options=entry.own,
+            minimum=minimum,
+            maximum=maximum,
+            negate=entry.negate,
+            advisory=advisory,
+            where=entry.where,
+        )
+        self._check_whole(spec, kind, entry.where)
+        return spec if len(self._problems) == before else None
+
+    def _check_whole(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
+        lacking, hint = kind.lacks(spec), "give `min` or `max`"
+        if lacking is None and not spec.advisory and (always := _always(spec, kind)) is not None:
+            lacking = f"'{kind.name}' gates but can never {always}"
+            hint += f": its values are {'from 0 to 1' if _top(kind) == 1 else '0 or more'}"
+        if lacking is not None:
+            self._problems.add(where, lacking, hint)
+        templated = any(
+            kind.options[name].template and any(map(is_template, strings(value)))
+            for name, value in spec.options.items()
+        )
+        if not templated:
+            for why in self.wrong(spec, spec.options):
+                self._problems.add(where, f"'{kind.name}': {why}")
+
+    def _thresholds(self, entry: _Entry) -> tuple[float | None, float | None]:
+        """What is given; where nothing is, what the scorer's kind says."""
+        given: dict[str, float | None] = {"min": None, "max": None}
+        for name in given:
+            value = entry.common(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                given[name] = float(value)
+            elif value is not None:
+                message = f"'{entry.kind.name}.{name}' must be a number"
+                self._problems.add(entry.where, message)
+        low, high = given["min"], given["max"]
+        if low is not None and high is not None and low > high:
+            self._problems.add(entry.where, f"min {low:g} is above max {high:g}: nothing passes")
+        if low is None and high is None:
+            return entry.kind.minimum, entry.kind.maximum
+        return low, high
+
+    def _check_options(self, entry: _Entry, names: AbstractSet[str]) -> None:
+        kind, where, options = entry.kind, entry.where, entry.own
+        for name in options:
+            if name not in kind.options:
+                known = [*kind.options, *COMMON]
+                message = f"'{kind.name}' has no option '{name}'"
+                self._problems.add(where, message, nearest(name, known))
+        for name, option in kind.options.items():
+            if name not in options:
+                if option.required:
+                    self._problems.add(where, f"'{kind.name}' needs '{name}'", option.help)
+                continue
+            value = options[name]
+            if option.template and any(map(is_template, strings(value))):
+                self._check_template(entry, name, value, names)
+            elif (why := self._mismatch(kind, name, value)) is not None:
+                self._problems.add(where, f"'{kind.name}.{name}': {why}", option.help)
+            elif name in kind.files and not isinstance(value, dict):
+                for path in (value,) if isinstance(value, str) else value:
+                    self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
+
+    def _check_judge(self, entry: _Entry) -> None:
+        try:
+            self._judges.of(entry.kind, entry.own)
+        except Refused as error:
+            message = f"'{entry.kind.name}': {error.message}"
+            self._problems.add(entry.where, message, error.hint)
+
+    def _check_template(
+        self, entry: _Entry, name: str, value: Any, names: AbstractSet[str]
+    ) -> None:
+        known = {*names, *FACTS}
+        for text in filter(is_template, strings(value)):
+            try:
+                wanted = self._sandbox.examine(text).names
+            except BadTemplate as error:
+                message = f"'{entry.kind.name}.{name}': {error.message}"
+                self._problems.add(entry.where, message, error.hint)
+                continue
+            for unknown in sorted(set(wanted) - known):
+                message = f"'{entry.kind.name}.{name}' uses '{unknown}', which no case has"
+                self._problems.add(entry.where, message, suggestion(unknown, sorted(known)))
+
+    def _mismatch(self, kind: ScorerKind, name: str, value: Any) -> str | None:
+        key = (kind.name, name)
+        if key not in self._types:
+            self._types[key] = TypeAdapter(kind.options[name].type)
+        try:
+            # As JSON, where a list may become a tuple but text never becomes a number.
+            self._types[key].validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            said = dict.fromkeys(each["msg"] for each in error.errors(include_url=False))
+            return "; or ".join(each[:1].lower() + each[1:] for each in said)
+        return None
+
+    def _check_file(self, entry: _Entry, written: str, *, is_code: bool) -> None:
+        """The file is in the project; code is `path/to/file.py:function`."""
+        path = written
+        if is_code:
+            stem, ending, function = written.partition(".py:")
+            if not ending or not function.isidentifier():
+                hint = "write path/to/file.py:function"
+                self._problems.add(entry.where, f"{written!r} names no function", hint)
+                return
+            path = f"{stem}.py"
+        if path not in self._files:
+            try:
+                self._source.read(path, limit=MAX_FILE)
+                self._files[path] = None
+            except Unreadable as error:
+                self._files[path] = str(error)
+        if (why := self._files[path]) is not None:
+            self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
+
+
+def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
+    """What a scorer can never do, `fail` or `pass`, whatever its value; None: it can do both."""
+    top = _top(kind)
+    low = 0.0 if spec.minimum is None else spec.minimum
+    high = inf if spec.maximum is None else spec.maximum
+    if low > top or high < 0:
+        return "fail" if spec.negate else "pass"
+    if low <= 0 and high >= top:
+        return "pass" if spec.negate else "fail"
+    return None
+
+
+def _top(kind: ScorerKind) -> float:
+    """The highest value that it gives; the lowest is 0."""
+    return 1.0 if kind.unit in {"pass", "fraction"} else inf
+
+
+def _free(kind: str, taken: set[str], *, negate: bool) -> str:
+    """`contains`, `not-contains`, `contains-2` …: the first that is free, and now taken."""
+    label = next(each for each in _labels(f"not-{kind}" if negate else kind) if each not in taken)
+    taken.add(label)
+    return label
+
+
+def _labels(base: str) -> Iterator[str]:
+    yield base
+    number = 2
+    while True:
+        yield f"{base}-{number}"
+        number += 1

@@ -1,0 +1,316 @@
+"""Makes the evidence of a version: its gate draws and, apart from them, its baseline draws.
+
+The draws that let a version pass are a lucky choice among draws, so they are not the ones that a
+later candidate is compared with (the winner's curse). Evidence stands on its own: every
+arm holds every case, so that the verdict is computed again from it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from llmops_cli import __version__
+from llmops_cli.core import case_result as row
+from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.core.plan import Plan
+from llmops_cli.core.ports import Progress
+from llmops_cli.core.release import (
+    BASELINE,
+    SUBJECT,
+    ArmDraws,
+    ArmFacts,
+    Draws,
+    Evidence,
+    EvidenceRow,
+    Measurement,
+    Provenance,
+)
+from llmops_cli.core.report import Report
+from llmops_cli.core.result import Completion
+from llmops_cli.core.verdict import Decision
+from llmops_cli.engine.budget import Budget
+from llmops_cli.judges.gating import embedded
+from llmops_cli.report.build import report
+from llmops_cli.report.sinks import Forms
+from llmops_cli.run.case_results import arm_rows, confirmed_rows
+from llmops_cli.run.comparison import contests
+from llmops_cli.run.cost_plan import plan_of
+from llmops_cli.run.evalset_facts import evalset_facts
+from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.run_loop import Options, Run, conduct
+from llmops_cli.run.selection import Selection
+from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureTarget:
+    """The version to measure, and the environment against whose version."""
+
+    name: str
+    number: int
+    environment: str | None = None
+    """None: the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What `measure` found; no evidence where something was not measured."""
+
+    report: Report
+    run: Run
+    evidence: Evidence | None
+
+
+def measure(
+    workspace: Workspace,
+    subject: MeasureTarget,
+    *,
+    progress: Progress,
+    budget: Budget | None = None,
+    offline: bool = False,
+    forms: Forms | None = None,
+) -> Measured:
+    """Draws what the evidence of `subject` needs and is missing, and writes it.
+
+    An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
+    nothing over a network; `forms` are written whatever came of it.
+    """
+    now = datetime.now(UTC)
+    planned = _planned(workspace, subject, now)
+    options = Options(offline=offline, budget=budget, now=now.isoformat())
+    run = conduct(workspace, planned, options, progress=progress)
+    found = report(run)
+    (verdict,) = run.verdicts.values()
+    lacking = [why for each in planned for why in _lacking(each)]
+    whole = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
+    if not whole:
+        code = found.exit_code if run.interrupted else ExitCode.INCOMPLETE
+        found = replace(found, exit_code=code, notes=(*found.notes, *lacking))
+    if forms is not None:
+        forms.write(run, found, workspace.redact)
+    evidence = _write(workspace, run, subject, now) if whole else None
+    return Measured(report=found, run=run, evidence=evidence)
+
+
+def needs(workspace: Workspace, subject: MeasureTarget) -> Plan:
+    """What `measure` would call, and what that would cost. Nothing is called."""
+    return plan_of(workspace, _planned(workspace, subject, datetime.now(UTC)))
+
+
+def _planned(workspace: Workspace, subject: MeasureTarget, now: datetime) -> list[EvalsetRun]:
+    address = f"{subject.name}@v{subject.number}"
+    selection = Selection(prompts=[address], environment=subject.environment)
+    return vetted(
+        plan(workspace, contests(workspace, selection), SamplingPlan(now=now, own_baseline=True))
+    )
+
+
+def _lacking(pairing: EvalsetRun) -> Iterator[str]:
+    """What later candidates would be compared with, and was not measured."""
+    own = pairing.own_baseline
+    if own is not None and (own.failures or own.unscored):
+        count = len(own.failures.keys() | own.unscored.keys())
+        yield (
+            f"{pairing.round.evalset.name}: {count} of {own.planned} baseline draws of "
+            f"{own.name} were not measured: without them nothing can be compared with it"
+        )
+
+
+def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime) -> Evidence:
+    first = run.pairings[0]
+    (verdict,) = run.verdicts.values()
+    measurement = Measurement(
+        name=subject.name,
+        number=subject.number,
+        environment=first.contest.environment,
+        llmops=__version__,
+        arms=_arms(workspace, run.pairings),
+        evalsets=tuple(
+            evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating)
+            for each in run.pairings
+        ),
+        verdict=verdict,
+        judges=dict(_judges(run.pairings)),
+        counts={"calls": run.calls, "reused": run.reused},
+        calibrations={
+            name: plain for each in run.pairings for name, plain in embedded(each.gating).items()
+        },
+        made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
+    )
+    texts = _texts(workspace, run.pairings) if workspace.project.outputs == "commit" else None
+    return workspace.registry.write_evidence(
+        measurement,
+        [each for pairing in run.pairings for each in _rows(pairing)],
+        texts,
+        summary=summary(measurement),
+        redact=workspace.redact,
+    )
+
+
+def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Arm]]:
+    """The arms besides the subject, as evidence calls them."""
+    for role, arm in pairing.others.items():
+        yield role.replace("anchor ", "anchor:"), arm
+
+
+def _arms(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, ArmFacts]:
+    """Target, model and age of each arm over all evalsets."""
+    facts: dict[str, list[tuple[Arm, EvalsetRun]]] = {}
+    for pairing in pairings:
+        facts.setdefault(SUBJECT, []).append((pairing.candidate, pairing))
+        for role, arm in _roles(pairing):
+            facts.setdefault(role, []).append((arm, pairing))
+    return {role: _facts(workspace, arms) for role, arms in facts.items()}
+
+
+def _judges(pairings: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for each in pairings:
+        for metric in each.scorers.metrics:
+            served = set().union(*(arm.judges.get(metric.label, ()) for arm in each.arms))
+            if served:
+                yield f"{each.round.evalset.name}:{metric.label}", tuple(sorted(served))
+
+
+def _facts(workspace: Workspace, arms: list[tuple[Arm, EvalsetRun]]) -> ArmFacts:
+    arm, pairing = arms[0]
+    times, served = set[str](), set[str]()
+    for one, _ in arms:
+        for part in chunks(one.draws(range(len(one.requests)))):
+            found = one.briefs(part).values()
+            times.update(each.at for each in found if each.at)
+            served.update(each.served_model for each in found if each.served_model)
+    model = arm.target.model
+    return ArmFacts(
+        version=_version_of(pairing, arm),
+        target=arm.target.digest,
+        model=f"{model.provider}/{model.model}",
+        served_models=tuple(sorted(served)),
+        oldest=min(times, default=None),
+        newest=max(times, default=None),
+        deterministic=workspace.provider(model).deterministic,
+    )
+
+
+def _version_of(pairing: EvalsetRun, arm: Arm) -> int | None:
+    contest = pairing.contest
+    contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
+    return next((one.version for one in contenders if one and one.name == arm.name), None)
+
+
+def _completions(arm: Arm) -> Iterator[Completion]:
+    for part in chunks(arm.draws(range(len(arm.requests)))):
+        yield from arm.completions(part).values()
+
+
+def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Completion]:
+    """Every answer, but for those that stand in the evidence of the versions compared with."""
+    for pairing in pairings:
+        yield from _completions(pairing.candidate)
+        if pairing.own_baseline is not None:
+            yield from _completions(pairing.own_baseline)
+        if pairing.confirming is not None and pairing.unconfirmed:
+            yield from _completions(pairing.confirming)
+        for arm in pairing.others.values():
+            known = _committed(workspace, pairing, arm)
+            yield from (each for each in _completions(arm) if each.digest not in known)
+
+
+def _committed(workspace: Workspace, pairing: EvalsetRun, arm: Arm) -> AbstractSet[str]:
+    """Digests of the answers whose texts are committed with the version of `arm`."""
+    version = _version_of(pairing, arm)
+    if version is None:
+        return frozenset()
+    registry = workspace.registry
+    found = registry.evidence(pairing.contest.prompt, version)
+    return {
+        each
+        for evidence in found
+        if registry.has_rows(evidence)
+        for each in registry.evidence_texts(evidence)
+    }
+
+
+def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
+    cases, scorers = pairing.round.cases, pairing.scorers
+    assert pairing.own_baseline is not None
+    confirming = pairing.confirming if pairing.unconfirmed else None
+    gate = confirmed_rows(pairing.candidate, confirming, cases, scorers)
+    own = arm_rows(pairing.own_baseline, cases, scorers)
+    others = {role: arm_rows(arm, cases, scorers) for role, arm in _roles(pairing)}
+    for case in cases:
+        mine = next(gate)
+        arms = {
+            SUBJECT: ArmDraws(
+                request=mine.request,
+                gate=_draws(mine),
+                baseline=_draws(next(own)),
+                confirm=Draws(planned=len(mine.confirm), made=mine.confirm)
+                if mine.confirm
+                else None,
+            )
+        }
+        for role, found in others.items():
+            theirs = next(found)
+            arms[role] = ArmDraws(request=theirs.request, baseline=_draws(theirs))
+        yield EvidenceRow(
+            evalset=pairing.round.evalset.name,
+            case=case.id,
+            facts=case.facts,
+            tags=case.tags,
+            critical=case.critical,
+            group=case.group,
+            known_failing=case.known_failing,
+            scorers=scorers.own_digests(case),
+            arms=arms,
+        )
+    for gone in pairing.removed:
+        lost = ArmDraws(request="", baseline=Draws(planned=0))
+        yield EvidenceRow(
+            evalset=pairing.round.evalset.name, case=gone, facts="", arms={BASELINE: lost}
+        )
+
+
+def _draws(arm: row.Arm) -> Draws:
+    return Draws(planned=arm.planned, made=arm.draws)
+
+
+def summary(measurement: Measurement) -> str:
+    """About ten lines for whoever reviews the pull request that brings this evidence."""
+    found = measurement
+    against = found.arms.get(BASELINE)
+    lines = [
+        f"# {found.name}@v{found.number}: {found.verdict.decision.value}",
+        "",
+        found.verdict.why,
+        "",
+        f"- compared with: {_against(found, against)}",
+        *(
+            f"- {each.evalset}: {each.cases} cases, "
+            f"scorers {', '.join(metric.label for metric in each.metrics)}"
+            for each in found.evalsets
+        ),
+        *(f"- {each.decision.value} {each.rule}: {each.why}" for each in found.verdict.findings),
+        f"- measured by {found.made.by} at {found.made.at} with llmops {found.llmops}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _against(found: Measurement, baseline: ArmFacts | None) -> str:
+    if baseline is None:
+        return f"nothing: {found.environment} runs no version of it yet"
+    return f"v{baseline.version} ({found.environment}), {baseline.model}"
+
+
+def number_of(workspace: Workspace, name: str, selector: str) -> int:
+    """The version that `name@selector` means; what is not released has no evidence."""
+    if selector in {"", "working"}:
+        raise Refused(
+            f"{name!r} names no version: evidence belongs to a released one",
+            hint=f"llmops release {name}, then llmops measure {name}@latest",
+        )
+    return workspace.registry.resolve(name, selector)

@@ -1,0 +1,294 @@
+"""The verdict on committed evidence, computed again from its rows: no network, no model, no git.
+
+This is how `promote` decides and how `verify` checks. The policies, thresholds and evalsets asked
+for need not be those that the evidence was made under; what the rows cannot answer is told as
+gaps, and a gap is never decided over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from llmops_cli.core.case_result import Arm, Metric, Row
+from llmops_cli.core.policy import Anchor
+from llmops_cli.core.release import (
+    BASELINE,
+    SUBJECT,
+    ArmFacts,
+    EvalsetFacts,
+    Evidence,
+    EvidenceRow,
+    Version,
+)
+from llmops_cli.core.verdict import Verdict
+from llmops_cli.gate.calibration import scaled
+from llmops_cli.gate.compare import compare
+from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.decide import GateInput, decide
+from llmops_cli.judges.gating import recorded, unproven
+from llmops_cli.stores.registry import Registry
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaps:
+    """What has to be measured before these rows can decide."""
+
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineCandidate:
+    """The arm that stands for what runs now: of the evidence itself, or of the other version's."""
+
+    evidence: Evidence
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A verdict, and the rows it rests on."""
+
+    verdict: Verdict
+    evidence: Evidence
+    opponent: BaselineCandidate | None
+    judged_by: tuple[EvalsetFacts, ...]
+
+
+def recompute(
+    registry: Registry,
+    evidence: Evidence,
+    running: Version | None,
+    asked: Sequence[EvalsetFacts],
+) -> Decided | Gaps:
+    """The verdict of `evidence` against `running` (None: nothing runs), judged by `asked`.
+
+    Raises `IntegrityBroken` where a file of evidence is not what was measured.
+    """
+    gaps = [*_unlike(evidence, asked), *_missing_anchors(evidence, asked)]
+    gaps += _uncalibrated(registry, evidence, asked)
+    if gaps:
+        return Gaps(why=tuple(gaps))
+    opponent = None if running is None else _opponent(registry, evidence, running, asked)
+    if isinstance(opponent, Gaps):
+        return opponent
+    return Decided(
+        verdict=verdict_of(registry, evidence, opponent, asked),
+        evidence=evidence,
+        opponent=opponent,
+        judged_by=tuple(asked),
+    )
+
+
+def verdict_of(
+    registry: Registry,
+    evidence: Evidence,
+    opponent: BaselineCandidate | None,
+    asked: Sequence[EvalsetFacts],
+) -> Verdict:
+    """The verdict of `evidence` beside `opponent`, whose rows are known to answer what is asked."""
+    looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
+    return decide(
+        [
+            GateInput(
+                evalset=each.evalset,
+                comparison=_comparison(registry, evidence, opponent, each),
+                policy=scaled(each.policy, each.shrinkage),
+                retired=each.retired,
+                anchors={
+                    version: _comparison(
+                        registry, evidence, BaselineCandidate(evidence, role), each
+                    )
+                    for version, role in _anchors(each).items()
+                },
+                look=looks.get(each.evalset, 1),
+            )
+            for each in asked
+        ]
+    )
+
+
+def _unlike(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
+    """What is asked for and was not measured, or not on these cases with these scorers; and what
+    was measured and is asked no more: leaving out an evalset is no way round what it says.
+    """
+    measured = {each.evalset: each for each in evidence.measurement.evalsets}
+    left = [name for name in measured if name not in {each.evalset for each in asked}]
+    if left:
+        yield f"it was measured on {', '.join(left)} too, which gates the prompt no longer"
+    for each in asked:
+        found = measured.get(each.evalset)
+        if found is None:
+            yield f"the evalset {each.evalset} is not part of the evidence"
+        elif found.digest != each.digest:
+            yield f"the evalset {each.evalset} has changed since the evidence was made"
+        else:
+            yield from _other_scorers(found, each.metrics)
+
+
+def _other_scorers(found: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[str]:
+    scorers = {metric.label: metric.scorer for metric in found.metrics}
+    for metric in metrics:
+        if not metric.advisory and scorers.get(metric.label) != metric.scorer:
+            yield f"the scorer {metric.label} of {found.evalset} is not the one that was measured"
+
+
+def _uncalibrated(
+    registry: Registry, evidence: Evidence, asked: Sequence[EvalsetFacts]
+) -> Iterator[str]:
+    known = recorded(evidence, registry.evidence_file(evidence))
+    for each in asked:
+        for label in unproven(known, each):
+            yield (
+                f"the judge {label} of {each.evalset} was not calibrated when it was made: "
+                "measuring again takes what is known of it now"
+            )
+
+
+def _missing_anchors(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
+    for each in asked:
+        for version, role in _anchors(each).items():
+            if role not in evidence.measurement.arms:
+                yield f"the anchor {version} of {each.evalset} was not measured"
+
+
+def _anchors(facts: EvalsetFacts) -> Mapping[str, str]:
+    """The arm of each anchor that the policy names, by the rule's version."""
+    rules = [rule for rule in facts.policy.rules if isinstance(rule, Anchor)]
+    return {rule.version: f"anchor:{rule.version}" for rule in rules}
+
+
+def _opponent(
+    registry: Registry, evidence: Evidence, running: Version, asked: Sequence[EvalsetFacts]
+) -> BaselineCandidate | Gaps:
+    """The rows that stand for `running`: measured beside the candidate, or in its own evidence."""
+    beside = evidence.measurement.arms.get(BASELINE)
+    if beside is not None and beside.target == running.target:
+        return BaselineCandidate(evidence, BASELINE)
+    reasons = [f"{running.address} runs now, and the evidence was not made against it"]
+    for other in reversed(registry.evidence(running.name, running.number)):
+        why = _incomparable(registry, evidence, other, asked)
+        if why is None:
+            return BaselineCandidate(other, SUBJECT)
+        reasons.append(f"its own evidence cannot stand in: {why}")
+    return Gaps(why=tuple(reasons))
+
+
+def _incomparable(
+    registry: Registry, evidence: Evidence, other: Evidence, asked: Sequence[EvalsetFacts]
+) -> str | None:
+    """Why the baseline draws of `other` cannot be set beside `evidence`; None: they can."""
+    if not registry.has_rows(other):
+        return "its rows were cleared away"
+    ours, theirs = evidence.subject, other.subject
+    if ours.model == theirs.model and _answered_by_others(ours, theirs):
+        return f"another model answered as {ours.model} then"
+    limit = min((each.policy.baseline_max_age for each in asked), default=0)
+    if not theirs.deterministic and _too_old(ours, theirs, limit):
+        return f"its baseline draws are not known to be of the same {limit} days"
+    for each in asked:
+        measured = {found.evalset: found for found in other.measurement.evalsets}
+        if each.evalset not in measured:
+            return f"it does not cover {each.evalset}"
+        for reason in _other_scorers(measured[each.evalset], each.metrics):
+            return reason
+        unmatched = _unmatched(registry, evidence, other, each.evalset)
+        if unmatched:
+            cases = "case" if unmatched == 1 else "cases"
+            return f"{unmatched} {cases} of {each.evalset} were not measured alike"
+    return None
+
+
+def _answered_by_others(ours: ArmFacts, theirs: ArmFacts) -> bool:
+    both_told = ours.served_models and theirs.served_models
+    return bool(both_told) and set(ours.served_models) != set(theirs.served_models)
+
+
+def _too_old(ours: ArmFacts, theirs: ArmFacts, days: int) -> bool:
+    """Also where a clock was wrong: a draw from the future is not a young one for ever."""
+    if theirs.oldest is None or ours.newest is None:
+        return True
+    try:
+        apart = datetime.fromisoformat(ours.newest) - datetime.fromisoformat(theirs.oldest)
+    except (TypeError, ValueError):  # no time, or one without a zone
+        return True
+    return abs(apart).total_seconds() > days * SECONDS_A_DAY
+
+
+def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:
+    """Cases of `evidence` that `other` holds no baseline draws for, on the same facts."""
+    theirs = _rows_by_case(registry, other, evalset)
+    count = 0
+    for row in _rows_of(registry, evidence, evalset):
+        if SUBJECT in row.arms:
+            match = theirs.get(row.case)
+            arm = match.arms.get(SUBJECT) if match else None
+            known = arm is not None and arm.baseline is not None and arm.baseline.made
+            count += not (match and known and match.facts == row.facts)
+    return count
+
+
+def _comparison(
+    registry: Registry, evidence: Evidence, opponent: BaselineCandidate | None, facts: EvalsetFacts
+) -> Comparison:
+    pairs = _pairs(registry, evidence, opponent, facts.evalset)
+    if opponent is not None and opponent.evidence.digest != evidence.digest:
+        gone = {metric.label for metric in facts.metrics if metric.paired}
+        pairs = (replace(row, candidate=_without(gone, row.candidate)) for row in pairs)
+    return compare(pairs, facts.metrics)
+
+
+def _without(labels: AbstractSet[str], arm: Arm | None) -> Arm | None:
+    """`arm` without scores that set it against other answers than those it is compared with."""
+    if arm is None or not labels:
+        return arm
+    kept = (
+        replace(
+            draw, scores={name: each for name, each in draw.scores.items() if name not in labels}
+        )
+        for draw in arm.draws
+    )
+    return replace(arm, draws=tuple(kept))
+
+
+def _pairs(
+    registry: Registry, evidence: Evidence, opponent: BaselineCandidate | None, evalset: str
+) -> Iterator[Row]:
+    rows = _rows_of(registry, evidence, evalset)
+    if opponent is None:
+        yield from (row.against(None) for row in rows if SUBJECT in row.arms)
+    elif opponent.evidence.digest == evidence.digest:
+        yield from (row.against(row, opponent.role) for row in rows)
+    else:
+        others = _rows_by_case(registry, opponent.evidence, evalset)
+        for row in rows:
+            if SUBJECT in row.arms:
+                yield row.against(others.pop(row.case, None), opponent.role)
+        yield from (
+            _gone(row, opponent.role) for row in others.values() if opponent.role in row.arms
+        )
+
+
+def _gone(row: EvidenceRow, role: str) -> Row:
+    """A case that only the opponent was measured on."""
+    return Row(
+        case=row.case,
+        candidate=None,
+        baseline=row.arms[role].as_baseline(row.facts),
+        tags=row.tags,
+        critical=row.critical,
+        group=row.group,
+        known_failing=row.known_failing,
+    )
+
+
+def _rows_of(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[EvidenceRow]:
+    return (row for row in registry.evidence_rows(evidence) if row.evalset == evalset)
+
+
+def _rows_by_case(registry: Registry, evidence: Evidence, evalset: str) -> dict[str, EvidenceRow]:
+    return {row.case: row for row in _rows_of(registry, evidence, evalset)}

@@ -1,0 +1,67 @@
+"""Shows two versions of a prompt: what changed, texts word by word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import partial
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from llmops_cli.core.report import Changed, Difference
+from llmops_cli.render.renderable import Pen, Sheet
+
+STYLES = {"=": "dim", "-": "red strike", "+": "green"}
+MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
+"""As `git diff --word-diff` writes them, so that it reads without colour."""
+
+
+def console_difference(found: Difference) -> RenderableType:
+    """Every change, then what breaks callers, then what was measured of each."""
+    return Sheet(partial(_difference, found))
+
+
+def words(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """The pieces of two texts, word by word, each with `=`, `-` or `+`."""
+    old, new = _split(before), _split(after)
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield "=", "".join(old[a:b])
+            continue
+        if a < b:
+            yield "-", "".join(old[a:b])
+        if c < d:
+            yield "+", "".join(new[c:d])
+
+
+def _split(text: str) -> list[str]:
+    """Words with the white space behind them, so that joining gives the text again."""
+    pieces: list[str] = []
+    for line in text.splitlines(keepends=True):
+        bare = line.split(" ")
+        pieces += [f"{word} " for word in bare[:-1]] + [bare[-1]]
+    return [piece for piece in pieces if piece]
+
+
+def _difference(found: Difference, pen: Pen) -> Iterator[RenderableType]:
+    yield pen.joined((found.before, "bold"), ("  to  ", "dim"), (found.after, "bold"))
+    if not found.changes:
+        yield pen.line("nothing that reaches the model differs")
+    for change in found.changes:
+        yield Text()
+        yield pen.line(change.what, "bold")
+        yield _change(pen, change)
+    for sentence in found.breaking:
+        yield pen.joined(("note  ", "yellow"), f"callers break: {sentence}")
+    for name, verdict in found.scores.items():
+        yield Text()
+        yield pen.joined((f"{name}  ", "bold"), verdict)
+
+
+def _change(pen: Pen, change: Changed) -> Text:
+    line = Text("  ")
+    for mark, piece in words(change.before or "", change.after or ""):
+        opening, closing = MARKS[mark]
+        line.append_text(pen.block(f"{opening}{piece}{closing}", STYLES[mark]))
+    return line

@@ -1,0 +1,273 @@
+"""The words and figures that every renderer shares, so that all of them tell the same story.
+
+Numbers are written for people: shares as points or per cents, money with the digits that matter,
+thousands with a comma. Nothing here makes a text safe; that is each sink's own duty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from llmops_cli.core.catalog import Part
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.report import (
+    ArmSummary,
+    Change,
+    EvalsetReport,
+    MetricSummary,
+    PromptReport,
+    Report,
+    ShownDraw,
+    ShownScore,
+)
+from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
+from llmops_cli.gate import wording
+from llmops_cli.gate.wording import points
+
+CHANGES: Mapping[Change, str] = {
+    "critical": "CRITICAL",
+    "lost": "LOST",
+    "gained": "GAINED",
+    "failing": "FAILING",
+    "unmeasured": "UNMEASURED",
+    "added": "ADDED",
+    "removed": "REMOVED",
+    "known_passing": "NOW PASSES",
+}
+"""One loud word per reason why a case is shown."""
+
+MEANINGS: Mapping[Change, str] = {
+    "critical": "critical, and fails",
+    "lost": "passed before, fails now",
+    "gained": "failed before, passes now",
+    "failing": "fails",
+    "unmeasured": "not measured",
+    "added": "not in the baseline",
+    "removed": "in the baseline, and gone",
+    "known_passing": "marked as known to fail, and passes",
+}
+
+NAMED = 3
+"""Evalsets that share a note, by their names."""
+STEPS = 12
+
+SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Decision)}
+"""Sorts the worst decision first."""
+
+
+HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 case`, `1,204 cases`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSummary]]]:
+    """The metrics by the half of the application that they are about, so that a reader sees which
+    broke: the whole first, then retrieval, then generation. One nameless group where nothing is
+    retrieved.
+    """
+    if all(each.part != "retrieval" for each in metrics):
+        return [("", list(metrics))]
+    groups = {part: [each for each in metrics if each.part == part] for part in HALVES}
+    return [(part or "", group) for part, group in groups.items() if group]
+
+
+def percent(share: float | None) -> str:
+    """A share as `83.1 %`; a dash where nothing was measured."""
+    return "–" if share is None else wording.percent(share)
+
+
+def standing(metric: MetricSummary) -> str:
+    """What a metric is to the gate, where it is not part of `pass`."""
+    if metric.gated:
+        return ""
+    return "side by side" if metric.paired else "advisory"
+
+
+def money(dollars: float | None) -> str:
+    """`$0.0123`, `$12.30`; `unpriced` where a price or a usage is not known."""
+    if dollars is None:
+        return "unpriced"
+    return f"${dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
+
+
+def plain(value: Json) -> str:
+    """A value as people read it: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def answer(draw: ShownDraw | None) -> str:
+    """What one arm answered, whatever it was; never empty."""
+    if draw is None:
+        return "(no answer)"
+    if draw.failure is not None:
+        return f"(failed: {draw.failure})"
+    parts = []
+    if draw.text is not None:
+        parts.append(draw.text)
+    if draw.tool_calls:
+        parts.append("tools: " + plain(draw.tool_calls))
+    if not any(parts):
+        parts = ["(text not stored)" if draw.text is None else "(empty answer)"]
+    if draw.finish_reason not in (None, "stop", "tool_calls"):
+        parts.append(f"(ended by: {draw.finish_reason})")
+    return "\n".join(parts)
+
+
+def score(given: ShownScore) -> str:
+    """`exact 0: expected card_arrival`, `tone unscored: the judge's answer is no JSON`."""
+    value = "unscored" if given.value is None else f"{given.value:.4g}"
+    advisory = " (advisory)" if given.advisory else ""
+    reason = f": {given.reason}" if given.reason else ""
+    return f"{given.label} {value}{advisory}{reason}"
+
+
+def rule(finding: Finding, *, several: bool = False) -> str:
+    """`no_worse pass`, `floor pass #billing`: which measurement; of which of several evalsets."""
+    parts = [finding.rule, finding.metric, f"#{finding.slice}" if finding.slice else None]
+    if several and finding.evalset:
+        parts.append(f"on {finding.evalset}")
+    return " ".join(each for each in parts if each)
+
+
+def reading(finding: Finding, estimate: Estimate) -> str:
+    """What the picture of an interval shows, in words."""
+    margin = points(-estimate.margin)
+    match finding.decision:
+        case Decision.PASS if estimate.lower > -estimate.margin:
+            return f"All of the interval is above {margin}: a loss of the margin is excluded."
+        case Decision.FAIL if estimate.upper < 0:
+            return "All of the interval is below 0: this is a loss, not chance."
+        case Decision.INCONCLUSIVE if estimate.upper < 0:
+            return (
+                "All of the interval is below 0, but that may be chance among so many comparisons."
+            )
+        case Decision.INCONCLUSIVE if estimate.lower <= -estimate.margin:
+            more = (
+                f"; about {plural(estimate.cases_needed, 'case')} would usually tell"
+                if estimate.cases_needed > estimate.n
+                else ""
+            )
+            return f"The interval reaches below {margin}, yet not all of it is below 0{more}."
+        case _:
+            return ""
+
+
+def measured(arm: ArmSummary) -> str:
+    """What an arm failed to measure; empty where all is there."""
+    parts = []
+    if arm.measured < arm.planned:
+        parts.append(f"{arm.planned - arm.measured:,} of {plural(arm.planned, 'draw')} missing")
+    parts += [
+        f"{count:,} × {kind.replace('_', ' ')}" for kind, count in sorted(arm.failures.items())
+    ]
+    if arm.unscored:
+        parts.append(f"{arm.unscored:,} unscored")
+    return ", ".join(parts)
+
+
+def arms(report: Report) -> list[ArmSummary]:
+    """Both arms of every evalset."""
+    every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
+    return [arm for each in every for arm in (each.candidate, each.baseline) if arm is not None]
+
+
+def spending(report: Report) -> str:
+    """One line: calls, what was reused, tokens, money."""
+    if report.calls == 0:
+        reused = f": {plural(report.reused, 'stored answer')} reused" if report.reused else ""
+        parts = [f"no model calls{reused}"]
+    else:
+        parts = [f"{plural(report.calls, 'model call')}, {money(report.cost)}"]
+        parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []
+    counted = [
+        (each.input_tokens, each.output_tokens)
+        for each in arms(report)
+        if each.input_tokens is not None and each.output_tokens is not None
+    ]
+    if any(given or made for given, made in counted):
+        given, made = (sum(column) for column in zip(*counted, strict=True))
+        parts.append(f"{given:,} tokens in and {made:,} out over all answers")
+    return " · ".join(parts)
+
+
+def nothing(report: Report) -> str:
+    """What a report without any prompt says: that nothing had to be measured, or that it failed."""
+    if report.exit_code is ExitCode.DONE:
+        return "✅ Nothing to measure."
+    return "⛔ Nothing was measured."
+
+
+def warnings(report: Report) -> list[str]:
+    """What a reader must know before believing anything below."""
+    lines = []
+    if report.interrupted:
+        lines.append("Interrupted: this is what was measured until then.")
+    if report.partial:
+        lines.append(f"Partial run ({report.partial}): shown, never evidence.")
+    return lines
+
+
+def leniency(verdict: Verdict) -> str:
+    """Why an undecided gate lets the pipeline go on; empty where it does not."""
+    if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
+        return "Not blocked: the policy warns when the gate cannot tell (on_inconclusive: warn)."
+    return ""
+
+
+def size(evalset: EvalsetReport) -> str:
+    """`308 cases`, `40 cases × 3 draws`."""
+    draws = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
+    return plural(evalset.cases, "case") + draws
+
+
+def counted(evalset: EvalsetReport) -> str:
+    """`2 lost, 1 gained` over all cases of note, in the order of `CHANGES`."""
+    totals = evalset.changes
+    words = (f"{totals[each]:,} {CHANGES[each].lower()}" for each in CHANGES if totals.get(each))
+    return ", ".join(words)
+
+
+def effort(arm: ArmSummary) -> str:
+    """What measuring one arm took, for those who ask: draws, tokens, money, seconds."""
+    parts = [f"{arm.measured:,} of {plural(arm.planned, 'draw')} measured, {arm.called:,} now"]
+    if arm.input_tokens is not None and arm.output_tokens is not None:
+        parts.append(f"{arm.input_tokens:,} tokens in, {arm.output_tokens:,} out")
+    parts.append(money(arm.cost))
+    if arm.latency_p50 is not None and arm.latency_p95 is not None:
+        parts.append(f"{arm.latency_p50:.2f} s median, {arm.latency_p95:.2f} s at the 95th")
+    if arm.first_token_p50 is not None and arm.first_token_p95 is not None:
+        first = f"{arm.first_token_p50:.2f} s median, {arm.first_token_p95:.2f} s at the 95th"
+        parts.append(f"first token {first}")
+    if arm.served_models:
+        parts.append("answered by " + ", ".join(arm.served_models))
+    return " · ".join(parts)
+
+
+def notes(report: Report) -> list[str]:
+    """Every note once: those of the run, then those of its evalsets, with the evalsets' names."""
+    said: dict[str, list[str]] = {}
+    for prompt in report.prompts:
+        for evalset in prompt.evalsets:
+            for note in evalset.notes:
+                said.setdefault(note, []).append(evalset.evalset)
+    named = (f"{_several(dict.fromkeys(names))}: {note}" for note, names in said.items())
+    return list(dict.fromkeys([*report.notes, *named]))
+
+
+def _several(names: Iterable[str]) -> str:
+    """`a, b`; `a, b, c and 57 more`."""
+    every = list(names)
+    rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return ", ".join(every[:NAMED]) + rest
+
+
+def next_steps(prompts: Sequence[PromptReport]) -> list[str]:
+    """Every next step once, in the order of the prompts; of very many, the first."""
+    every = list(dict.fromkeys(step for prompt in prompts for step in prompt.next_steps))
+    rest = [f"# and {len(every) - STEPS} more like these"] if len(every) > STEPS else []
+    return [*every[:STEPS], *rest]

@@ -1,0 +1,104 @@
+"""Writes a report as JSON that programs can rely on: documented, versioned and reproducible.
+
+The document is `{"schema": "llmops/report/v1", "report": {…}}`. Its fields are those of
+`core.report` and `core.verdict` under their own names, all of them always; `report_schema` has
+the JSON Schema. Keys are sorted, so that equal reports give equal bytes. The text is plain ASCII
+and harmless in a terminal or a CI log; texts in it come back exactly as they were.
+
+A run in a dozen words and numbers, for the steps of a pipeline that come after it.
+
+`verdict` is FAIL, INCOMPLETE, INCONCLUSIVE or PASS, the worst of all prompts'; UNCHANGED where
+there was nothing to measure; ERROR where llmops stopped before there was a verdict. Values are
+numbers, words of ours and digests: no text of a model is among them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum, IntEnum
+from typing import Any
+
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.report import Change, Report
+from llmops_cli.core.verdict import Decision
+from llmops_cli.render.formatting import SEVERITY
+
+SCHEMA = "llmops/report/v1"
+
+
+def json_report(report: Report) -> str:
+    """The whole report as one JSON document, ending in a newline.
+
+    Raises `ValueError` where a figure is NaN or infinite: that is a bug, and no JSON.
+    """
+    return _document({"schema": SCHEMA, "report": as_json(report)})
+
+
+def table_json(rows: Iterable[Mapping[str, Json]]) -> str:
+    """A table as a JSON list of objects, ending in a newline."""
+    return _document([dict(row) for row in rows])
+
+
+def as_json(value: Any) -> Any:  # noqa: ANN401 - any core value in, plain JSON data out
+    """A core value as plain data: a dataclass as an object, an enum as its value."""
+    if is_dataclass(value):
+        return {each.name: as_json(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, IntEnum):
+        return int(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: as_json(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(each) for each in value]
+    return value
+
+
+def _document(value: Json) -> str:
+    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False)
+    # DEL is the one control that JSON leaves as it is; `##[` is a command to a CI runner.
+    return text.replace("\x7f", "\\u007f").replace("##[", "#\\u0023[") + "\n"
+
+
+COUNTED: tuple[Change, ...] = ("critical", "lost", "gained", "failing", "unmeasured")
+
+
+def overall(report: Report) -> str:
+    """One word for the whole run."""
+    if report.prompts:
+        decisions = [each.verdict.decision for each in report.prompts]
+        return min(decisions, key=SEVERITY.__getitem__).value
+    done = report.exit_code is ExitCode.DONE
+    return "UNCHANGED" if done else Decision.INCOMPLETE.value
+
+
+def outputs(report: Report, *, exit_code: int) -> dict[str, str]:
+    """Every output by its name."""
+    every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
+    blocked = [one for one in report.prompts if one.verdict.exit_code is not ExitCode.DONE]
+    counts = {each: sum(one.changes.get(each, 0) for one in every) for each in COUNTED}
+    return {
+        "verdict": overall(report),
+        "exit-code": str(int(exit_code)),
+        "run-id": digest(SCHEMA, as_json(report)),
+        "prompts": str(len(report.prompts)),
+        "blocked": str(len(blocked)),
+        "cases": str(sum(each.cases for each in every)),
+        **{name: str(count) for name, count in counts.items()},
+        "calls": str(report.calls),
+        "reused": str(report.reused),
+        "cost": "" if report.cost is None else f"{report.cost:.6f}",
+    }
+
+
+def output_lines(values: Mapping[str, str]) -> str:
+    """`values` as GitHub's `GITHUB_OUTPUT` takes them; a value may have several lines.
+
+    The word that ends a value is drawn at random, so that no value can end itself.
+    """
+    end = f"end-{secrets.token_hex(16)}"
+    return "".join(f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())

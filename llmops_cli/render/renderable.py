@@ -1,0 +1,114 @@
+"""Writes safe text for one console: every renderable of llmops passes through here.
+
+Data becomes `rich.text.Text`, never markup, with controls made visible. Where the console cannot
+write UTF-8, lines are drawn in ASCII and letters it does not know are written as escapes. A last
+look at the finished lines breaks a workflow command that wrapping moved to the start of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.text import Text
+
+from llmops_cli.core.verdict import Decision
+from llmops_cli.render import console_cases as interval
+from llmops_cli.render.safe_text import terminal, terminal_line
+
+COLOURS = {
+    Decision.FAIL: "bold red",
+    Decision.INCOMPLETE: "bold magenta",
+    Decision.INCONCLUSIVE: "bold yellow",
+    Decision.PASS: "bold green",
+}
+
+_ASCII_WORDS = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "→": "->",
+        "·": "|",
+        "×": "x",
+        "…": "...",
+        "≥": ">=",
+        "≤": "<=",
+        "│": "|",
+        "✓": "pass",
+        "✗": "fail",
+        "\u00a0": " ",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Pen:
+    """What can be written on one console, `width` columns wide."""
+
+    encoding: str
+    width: int
+
+    @cached_property
+    def unicode(self) -> bool:
+        return self.encoding.lower().replace("-", "").startswith("utf")
+
+    @property
+    def strokes(self) -> interval.Strokes:
+        return interval.UNICODE if self.unicode else interval.ASCII
+
+    def line(self, text: str, style: str = "") -> Text:
+        """One line of data or prose; it wraps where it must."""
+        return Text(self._known(terminal_line(text)), style=style, overflow="fold")
+
+    def block(self, text: str, style: str = "") -> Text:
+        """Several lines of data."""
+        return Text(self._known(terminal(text)), style=style, overflow="fold", tab_size=4)
+
+    def joined(self, *parts: str | tuple[str, str]) -> Text:
+        """One line from pieces, each a text or (text, style)."""
+        line = Text(overflow="fold")
+        for part in parts:
+            text, style = part if isinstance(part, tuple) else (part, "")
+            line.append_text(self.line(text, style))
+        return line
+
+    def _known(self, text: str) -> str:
+        if self.unicode:
+            return text
+        plain = text.translate(_ASCII_WORDS)
+        return plain.encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+
+class Sheet:
+    """A renderable drawn with a `Pen` that fits the console it is printed on."""
+
+    def __init__(
+        self, draw: Callable[[Pen], Iterable[RenderableType]], *, width: int | None = None
+    ) -> None:
+        self._draw = draw
+        self._width = width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Finished lines: no blanks at their ends, no workflow command at their start."""
+        width = min(self._width or options.max_width, options.max_width)
+        pen = Pen(encoding=options.encoding, width=width)
+        drawn = console.render_lines(
+            Group(*self._draw(pen)), options.update(width=width), pad=False
+        )
+        for line in drawn:
+            if "".join(each.text for each in line).lstrip().startswith("::"):
+                yield Segment("\\")
+            yield from _trimmed(line)
+            yield Segment.line()
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    while line and not line[-1].text.rstrip(" "):
+        line = line[:-1]
+    if line:
+        text, style, control = line[-1]
+        line = [*line[:-1], Segment(text.rstrip(" "), style, control)]
+    return line

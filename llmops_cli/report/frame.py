@@ -1,0 +1,195 @@
+"""The cases of a run as pandas tables: one row for each draw of each arm.
+
+Columns and their types are the same for every table of a run, so that they can be written one
+after the other; a table holds as many rows as fit into a few megabytes. What is a list or an
+object is JSON text. A case that nobody drew (it was removed) is one row without an arm.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, Report
+from llmops_cli.gate.comparison import PASS_METRIC
+from llmops_cli.report.run_file_cases import filed
+
+ROWS = 5_000
+"""At most, in one table."""
+CHARACTERS = 8_000_000
+"""After which a table ends."""
+
+Row: TypeAlias = dict[str, Any]
+
+_OF_THE_CASE = {
+    "prompt": "str",
+    "evalset": "str",
+    "case": "str",
+    "change": "str",
+    "critical": "bool",
+    "tags": "str",
+    "group": "str",
+    "known_failing": "str",
+    "inputs": "str",
+    "messages": "str",
+    "contexts": "str",
+    "expected": "str",
+    "same_request": "bool",
+}
+_OF_THE_DRAW = {
+    "arm": "str",
+    "draw": "Int64",
+    "text": "str",
+    "tool_calls": "str",
+    "retrieved": "str",
+    "finish_reason": "str",
+    "failure": "str",
+    "passed": "boolean",
+}
+_OF_THE_CALL = {
+    "input_tokens": "Int64",
+    "output_tokens": "Int64",
+    "cost": "float64",
+    "latency": "float64",
+    "served_model": "str",
+}
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def frame(file: Path | str) -> pd.DataFrame:
+    """Every draw of the run file of `eval --out`, worst cases first.
+
+    Raises `Refused` where it is no run file or was merged from several, `IntegrityBroken` where
+    it is damaged.
+    """
+    with filed(Path(file)) as (report, records):
+        return pd.concat(list(frames(report, records)), ignore_index=True)
+
+
+def frames(report: Report, records: CaseRecords) -> Iterator[pd.DataFrame]:
+    """The draws of `records`, a table at a time; at least one, which may be empty."""
+    types = columns(report)
+    rows: list[Row] = []
+    held = made = 0
+    for row in chain.from_iterable(map(_rows, records.worst_first)):
+        rows.append(row)
+        held += sum(len(value) for value in row.values() if isinstance(value, str))
+        if len(rows) == ROWS or held > CHARACTERS:
+            yield _table(rows, types)
+            rows, held, made = [], 0, made + 1
+    if rows or not made:
+        yield _table(rows, types)
+
+
+def columns(report: Report) -> Mapping[str, str]:
+    """The type of every column, in order: two for each scorer's label in `report`."""
+    evalsets = (evalset for prompt in report.prompts for evalset in prompt.evalsets)
+    every = dict.fromkeys(metric.label for each in evalsets for metric in each.metrics)
+    labels = [label for label in every if label != PASS_METRIC]
+    scores = {f"score.{label}": "float64" for label in labels}
+    reasons = {f"reason.{label}": "str" for label in labels}
+    return {**_OF_THE_CASE, **_OF_THE_DRAW, **scores, **reasons, **_OF_THE_CALL}
+
+
+def _table(rows: list[Row], types: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            name: pd.Series([row.get(name) for row in rows], dtype=kind)
+            for name, kind in types.items()
+        }
+    )
+
+
+def _rows(record: CaseRecord) -> Iterator[Row]:
+    of_case = {
+        "prompt": record.prompt,
+        "evalset": record.evalset,
+        "case": _whole(record.case),
+        "change": record.change,
+        "critical": record.critical,
+        "tags": _listed(record.tags),
+        "group": _text(record.group),
+        "known_failing": _text(record.known_failing),
+        "inputs": _json(record.inputs),
+        "messages": None if record.messages is None else _json(record.messages),
+        "contexts": _listed(record.contexts),
+        "expected": _expected(record.expected),
+        "same_request": record.identical,
+    }
+    drawn = False
+    for arm, draws in (("candidate", record.candidate), ("baseline", record.baseline)):
+        for row in _draws(arm, draws):
+            drawn = True
+            yield {**of_case, **row}
+    if not drawn:
+        yield of_case
+
+
+def _draws(name: str, arm: ArmRecord | None) -> Iterator[Row]:
+    """Numbered from 1 in each arm; draws that confirm a judge are an arm of their own."""
+    draws = () if arm is None else arm.draws
+    for confirming in (False, True):
+        alike: Iterable[DrawRecord] = (each for each in draws if each.confirming == confirming)
+        for number, draw in enumerate(alike, start=1):
+            yield {"arm": "confirming" if confirming else name, "draw": number, **_draw(draw)}
+
+
+def _draw(draw: DrawRecord) -> Row:
+    return {
+        "text": _text(draw.text),
+        "tool_calls": None if draw.tool_calls is None else _json(draw.tool_calls),
+        "retrieved": None if draw.contexts is None else _json(draw.contexts),
+        "finish_reason": _text(draw.finish_reason),
+        "failure": _text(draw.failure),
+        "passed": _passed(draw),
+        **{f"score.{score.label}": score.value for score in draw.scores},
+        **{f"reason.{score.label}": _whole(score.reason) or None for score in draw.scores},
+        "input_tokens": draw.input_tokens,
+        "output_tokens": draw.output_tokens,
+        "cost": draw.cost,
+        "latency": draw.latency,
+        "served_model": _text(draw.served_model),
+    }
+
+
+def _passed(draw: DrawRecord) -> bool | None:
+    """Whether it passed; None where that was not measured, which is neither."""
+    counted = [score.passed for score in draw.scores if not score.advisory]
+    if draw.failure is not None:
+        return None
+    if False in counted:
+        return False
+    return None if None in counted else True
+
+
+def _expected(value: Json) -> str | None:
+    """A text as it is, so that it can be compared with answers; anything else as JSON."""
+    if value is None or isinstance(value, str):
+        return _text(value)
+    return _json(value)
+
+
+def _listed(values: tuple[str, ...]) -> str | None:
+    return _json(values) if values else None
+
+
+def _json(value: object) -> str:
+    return _whole(json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else _whole(text)
+
+
+def _whole(text: str) -> str:
+    r"""`text` with every half of a surrogate pair, which no table can hold, as `\ud83d`."""
+    return (
+        text if text.isascii() else _HALF_A_PAIR.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    )

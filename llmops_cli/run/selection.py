@@ -1,0 +1,284 @@
+"""Who can be compared: names and addresses, and the targets that they mean here today.
+
+A version's snapshot says what was released. Where its model is reached, with which key, limits
+and price, is today's; what answers stays what it was.
+
+What a person asks to have measured: names, filters, a sample, another model or baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from fnmatch import fnmatchcase
+
+from llmops_cli.core.case import Case, Evalset
+from llmops_cli.core.digest import digest, short
+from llmops_cli.core.errors import Refused, UnknownName, suggestion
+from llmops_cli.core.policy import Environment
+from llmops_cli.core.prompt import Model, Target
+from llmops_cli.project.models import Weights, local_identity
+from llmops_cli.project.project import Project
+from llmops_cli.run.reuse import reuse_evidence
+from llmops_cli.run.workspace import Workspace
+from llmops_cli.stores.registry import target_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedTarget:
+    """A target with the name people know it by: `support@working`, `support@v3`."""
+
+    name: str
+    target: Target
+    version: int | None = None
+    undrawable: str | None = None
+    """Why it cannot be drawn here: the application that it was released with is another one now."""
+    at_base: bool = False
+    """Whether it is what stands at the base revision, and so are its recorded answers."""
+
+
+def resolve_target(
+    workspace: Workspace, name: str, selector: str, *, before: bool = False
+) -> ResolvedTarget:
+    """The target that `name@selector` means (docs/words.md).
+
+    `before`: with the log as it stood at the base revision, where one was named.
+    """
+    if selector == "working":
+        if name not in workspace.project.prompts:
+            raise UnknownName("prompt", name, sorted(workspace.project.prompts))
+        prompt = workspace.project.prompts[name]
+        return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
+    registry = workspace.before if before else workspace.registry
+    number = registry.resolve(name, selector)
+    reuse_evidence(workspace, name, number)
+    target = target_of(workspace.registry.version(name, number))
+    address = f"{name}@v{number}"
+    return ResolvedTarget(
+        name=address,
+        target=_connected(workspace, target),
+        version=number,
+        undrawable=_undrawable(workspace, address, target.model),
+    )
+
+
+def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | None:
+    """The prompt `name` as it stands at the base revision; None: no base, or not there."""
+    if workspace.rules is workspace.project or name not in workspace.rules.prompts:
+        return None
+    target, address = workspace.rules.target(workspace.rules.prompts[name]), f"{name}@base"
+    return ResolvedTarget(
+        name=address,
+        target=_connected(workspace, target),
+        undrawable=_undrawable(workspace, address, target.model),
+        at_base=True,
+    )
+
+
+def _connected(workspace: Workspace, target: Target) -> Target:
+    """A snapshot's target with today's way to reach its model: URL, key, limits, price."""
+    frozen = target.model
+    same = _same(workspace, frozen)
+    alias = workspace.project.models.get(frozen.name)
+    if not same and alias is not None:  # the alias means another model now
+        return replace(target, model=replace(frozen, name=f"{frozen.provider}/{frozen.model}"))
+    if not same:
+        return target
+    today = next((model for model in same if model.name == frozen.name), same[0])
+    reached = replace(
+        frozen,
+        name=today.name,
+        base_url=today.base_url,
+        api_key_env=today.api_key_env,
+        headers=today.headers,
+        options=today.options if _has_identity(workspace, frozen) else frozen.options,
+        limits=today.limits,
+        price=today.price,
+    )
+    return replace(target, model=reached)
+
+
+def _same(workspace: Workspace, frozen: Model) -> list[Model]:
+    """The models of llmops.yaml that answer as `frozen` did; applications and local models,
+    by identity.
+    """
+    return [
+        model
+        for model in workspace.project.models.values()
+        if (model.provider, model.model) == (frozen.provider, frozen.model)
+        and (model.identity == frozen.identity or not _has_identity(workspace, frozen))
+    ]
+
+
+def _has_identity(workspace: Workspace, model: Model) -> bool:
+    """Whether its name alone does not say what answers."""
+    kind = workspace.provider(model)
+    return kind.application or kind.weights
+
+
+def _undrawable(workspace: Workspace, address: str, frozen: Model) -> str | None:
+    """Why a version's application or local model cannot be asked: another one stands here.
+
+    Its answers are then those that were measured: never are they drawn from other code, nor
+    from other weights.
+    """
+    if not _has_identity(workspace, frozen) or _same(workspace, frozen):
+        return None
+    kind = workspace.provider(frozen)
+    if kind.weights and frozen.identity == local_identity(frozen, kind, Weights(workspace.root)):
+        return None  # served with other options today, but its files are as they were
+    today = workspace.project.models.get(frozen.name)
+    now = short(today.identity) if today and today.identity else "none"
+    return (
+        f"{address} cannot be drawn: what it ran is not here (identity "
+        f"{short(frozen.identity or 'none')} ≠ {now}). Where it is, run "
+        f"`llmops measure {address}`: its evidence holds no such answer"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a person asked to have measured; empty means everything."""
+
+    prompts: Sequence[str] = ()
+    """`name`, `name@selector`, a glob over names, or an environment."""
+    evalsets: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    cases: Sequence[str] = ()
+    model: str | None = None
+    """Replaces the candidate's model."""
+    sample: int | None = None
+    seed: int = 0
+    environment: str | None = None
+    """Whose version is the baseline; None: the last of llmops.yaml."""
+    baseline: str | None = None
+    """`name[@selector]` to compare with instead."""
+    baseline_model: str | None = None
+    """Compare with the working prompt on this model instead."""
+
+    @property
+    def partial(self) -> str | None:
+        """Why a run of this selection is no evidence."""
+        if self.tags:
+            return f"only cases tagged {', '.join(self.tags)}"
+        if self.cases:
+            return f"only {len(self.cases)} named case{'s' if len(self.cases) != 1 else ''}"
+        if self.sample is not None:
+            return f"a sample of {self.sample} cases per evalset (seed {self.seed})"
+        return None
+
+    def cases_of(self, evalset: Evalset) -> Sequence[Case]:
+        """The cases of `evalset` that pass the filters."""
+        cases: Sequence[Case] = evalset.cases
+        if self.cases:
+            cases = [
+                case
+                for case in cases
+                if any(case.id == each or fnmatchcase(case.id, each) for each in self.cases)
+            ]
+        if self.tags:
+            cases = [case for case in cases if set(case.tags) & set(self.tags)]
+        if self.sample is not None and self.sample < len(cases):
+            cases = _sampled(cases, self.sample, self.seed)
+        return cases
+
+    def known_in(self, cases: Sequence[Case]) -> str:
+        """What the filters could have named in `cases`, of which none passes them."""
+        tags = sorted({tag for case in cases for tag in case.tags})
+        for wish in self.tags:
+            if wish not in tags:
+                return suggestion(wish, tags) or "no case of these evalsets has a tag"
+        known = suggestion("".join(self.cases[:1]), [case.id for case in cases])
+        return known if self.cases and known else "each filter leaves some, all of them none"
+
+    def again(self, address: str) -> str:
+        """The command that measures `address` like this once more, with every case."""
+        name = address.partition("@")[0]
+        if self.baseline_model is not None:
+            words = ["llmops compare", self.baseline_model, self.model, "--prompt", name]
+        elif self.baseline is not None and self.model is None:
+            other, at, selector = self.baseline.partition("@")
+            words = ["llmops compare", (other or name) + at + selector, address]
+        else:
+            words = ["llmops eval", address]
+            said = {"--model": self.model, "--baseline": self.baseline, "--env": self.environment}
+            words += [word for pair in said.items() if pair[1] is not None for word in pair]
+        words += [word for each in self.evalsets for word in ("--evalset", each)]
+        return " ".join(word for word in words if word)
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Two prompts, versions or models, to be compared with each other."""
+
+    before: str
+    after: str
+    _: KW_ONLY
+    prompts: Sequence[str] = ()
+    """Between two models: only these prompts."""
+    evalsets: Sequence[str] = ()
+
+    def selection(self, project: Project) -> Selection:
+        """What that means in `project`. Raises `UnknownName` for what is neither."""
+        known = [each.partition("@")[0] in project.prompts for each in (self.before, self.after)]
+        if all(known):
+            return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
+        if any(known):
+            stranger = self.after if known[0] else self.before
+            raise UnknownName("prompt", stranger, project.prompts)
+        for model in (self.before, self.after):
+            if model not in project.models and "/" not in model:
+                raise UnknownName("prompt or model", model, [*project.prompts, *project.models])
+        return Selection(
+            prompts=self.prompts,
+            evalsets=self.evalsets,
+            model=self.after,
+            baseline_model=self.before,
+        )
+
+
+def environment_of(project: Project, name: str | None) -> Environment:
+    """The environment called `name`, or the last in promotion order."""
+    if name is None:
+        return project.environments[-1]
+    for environment in project.environments:
+        if environment.name == name:
+            return environment
+    raise UnknownName("environment", name, [each.name for each in project.environments])
+
+
+def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
+    """The prompts that are selected, as `name` or `name@selector`. Raises `UnknownName`."""
+    project = workspace.project
+    environments = {each.name for each in project.environments}
+    if not project.prompts:
+        raise Refused(
+            "nothing to measure: the project has no prompts",
+            hint="a prompt is a file prompts/NAME.prompt.yml",
+        )
+    if not selection.prompts:
+        return sorted(name for name in project.prompts if project.evalsets_of(name))
+    chosen: dict[str, None] = {}
+    for wish in selection.prompts:
+        name, at, selector = wish.partition("@")
+        if wish in environments:
+            running = (f"{each}@{wish}" for each in workspace.registry.running(wish))
+            chosen.update(dict.fromkeys(running))
+            continue
+        matches = [each for each in sorted(project.prompts) if fnmatchcase(each, name)]
+        if not matches:
+            raise UnknownName("prompt", name, [*project.prompts, *environments])
+        chosen.update(dict.fromkeys(each + at + selector for each in matches))
+    if not chosen:
+        raise Refused(
+            f"nothing runs in {', '.join(selection.prompts)} yet",
+            hint="llmops release NAME, llmops measure NAME@v1, llmops promote NAME@v1 --initial",
+        )
+    return list(chosen)
+
+
+def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
+    """`size` of `cases` by the digest of their ids: a case that is added moves one at most."""
+    ranks = {case.id: digest("llmops/sample/v1", [seed, case.id]) for case in cases}
+    kept = set(sorted(ranks, key=ranks.__getitem__)[:size])
+    return [case for case in cases if case.id in kept]

@@ -1,0 +1,231 @@
+"""An opened project: its files, its registry, its store and what this installation can do.
+
+The one place where the rooms below are put together. Everything a flow touches comes from here,
+so that a flow never asks the process for anything.
+
+Who is at work, when, and in which CI run: what versions, evidence and events are signed with.
+
+What GitHub tells a job about the event that set it off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmops_cli.core.case import Evalset
+from llmops_cli.core.catalog import Catalog, ProviderKind
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import Provider, ResourceCache, World, untold
+from llmops_cli.core.prompt import Model, Target
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.release import Provenance
+from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
+from llmops_cli.project.context import Check
+from llmops_cli.project.paths import MAX_FILE
+from llmops_cli.project.project import Project, find_root, load_project
+from llmops_cli.project.templates import Documents, documents_of
+from llmops_cli.run.revision import open_git, registry_at, rules_at
+from llmops_cli.run.scorers import Scorers
+from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.results import ResultsStore, open_results
+from llmops_cli.stores.shared_counters import FileCounters
+
+FROM_ENVIRONMENT = "env:"
+"""How a header in llmops.yaml refers to a secret."""
+STORE = Path(".llmops") / "store"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A project as one command sees it."""
+
+    root: Path
+    project: Project
+    rules: Project
+    """Whose policy and trust count: this project's, or what it was at the base revision."""
+    base: str | None = None
+    """The name of that revision; None: none was named."""
+    registry: Registry
+    before: Registry
+    """The same with the log of the base revision: what environments run without this change."""
+    results: ResultsStore
+    volatile: ResultsStore
+    """Answers that live for one run: replayed ones, and code without an identity."""
+    cells: FileCounters
+    """Where the rates per minute of models are kept, with the other processes here."""
+    environ: Mapping[str, str]
+    stack: ExitStack
+    """Closes what the command opened."""
+    shelf: ResourceCache
+    """What providers opened for the length of the command."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What this installation can do."""
+        return self.project.catalog
+
+    @property
+    def world(self) -> World:
+        """What providers and scorers may see."""
+        return World(root=self.root, environ=self.environ, redact=self.redact, shelf=self.shelf)
+
+    @property
+    def redact(self) -> Redactor:
+        """Takes out every secret that the project or the names in the environment point to."""
+        models = self.project.models.values()
+        named = [each.api_key_env for each in models if each.api_key_env]
+        named += [
+            value.rpartition(FROM_ENVIRONMENT)[2]
+            for each in models
+            for value in each.headers.values()
+            if FROM_ENVIRONMENT in value
+        ]
+        named += [name for each in models for name in _names(each.options.get("env"))]
+        return Redactor.of(self.environ, named)
+
+    def read(self, path: str) -> bytes:
+        """A project file that a scorer names."""
+        return self.project.source.read(path, limit=MAX_FILE)
+
+    def scorers(self, evalset: Evalset) -> Scorers:
+        """The scorers of an evalset, with their judges."""
+        return Scorers(self.catalog, evalset, self.read, self.project.judges.of)
+
+    def actor(self) -> str:
+        """Who is at work, for provenance: as git would sign, or the user's name."""
+        checkout = open_git(self.root)
+        known = checkout.actor() if checkout else None
+        return known or self.environ.get("USER") or self.environ.get("USERNAME") or "unknown"
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a run must know about the store."""
+        return self.results.notes
+
+    def provider(self, model: Model) -> ProviderKind:
+        """The catalogue's row for the provider of `model`."""
+        return self.catalog.providers[model.provider]
+
+    def open_provider(
+        self, model: Model, *, tell: Callable[[str], None] = untold
+    ) -> AbstractAsyncContextManager[Provider]:
+        """The provider of `model`, ready to be entered; its code is loaded here.
+
+        `tell` hears what it waits for until it can be asked.
+        """
+        return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
+
+    def check_ready(self, models: Iterable[Model]) -> None:
+        """Raises `Refused` where one of `models` cannot be asked for want of a program."""
+        for model in models:
+            check_ready(self.provider(model), model, self.world)
+
+    def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
+        """What those of `models` start that trust is needed for."""
+        for model in models:
+            command = command_of(self.provider(model), model)
+            if command is not None:
+                yield model, command
+
+    def results_of(self, model: Model) -> ResultsStore:
+        """Where the answers of `model` are kept."""
+        lives_on = not self.provider(model).volatile or model.identity is not None
+        return self.results if lives_on else self.volatile
+
+    def documents(self, target: Target) -> Documents | None:
+        """What `target` is handed for a case, where it is an application."""
+        return documents_of(target, self.catalog)
+
+
+def _names(value: Json) -> list[str]:
+    """The environment variables that an application sees."""
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def open_project(start: Path) -> Project:
+    """The project around `start`, for looking at it: raises `InvalidFiles` for all problems."""
+    root = find_root(start)
+    return load_project(root, catalog(), check=options_check(root, os.environ))
+
+
+@contextmanager
+def open_workspace(
+    start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
+) -> Iterator[Workspace]:
+    """The project around `start`, its files validated: raises `InvalidFiles` for all problems.
+
+    `base` names the git revision whose policy and trust list count.
+    """
+    root = find_root(start)
+    known = catalog()
+    environ = os.environ if environ is None else environ
+    project = load_project(root, known, check=options_check(root, environ))
+    rules = project if base is None else rules_at(base, project)
+    with ExitStack() as stack:
+        results = stack.enter_context(open_results(root / STORE))
+        registry = Registry(root)
+        yield Workspace(
+            root=root,
+            project=project,
+            rules=rules,
+            base=base,
+            registry=registry,
+            before=registry if base is None else registry_at(base, root, rules.source),
+            results=results,
+            volatile=stack.enter_context(open_results(None)),
+            cells=stack.enter_context(closing(FileCounters(root / STORE))),
+            environ=environ,
+            stack=stack,
+            shelf=stack.enter_context(ResourceCache()),
+        )
+
+
+def options_check(root: Path, environ: Mapping[str, str]) -> Check:
+    """Asks the scorers' own code about their options: a pattern that does not compile, say."""
+    world = World(root=root, environ=environ)
+    return lambda kind, options: wrong_options(kind, options, world)
+
+
+def actor(root: Path, environ: Mapping[str, str]) -> str:
+    """As git would sign, or the user's name."""
+    checkout = open_git(root)
+    known = checkout.actor() if checkout else None
+    return known or environ.get("USER") or environ.get("USERNAME") or "unknown"
+
+
+def provenance(root: Path, environ: Mapping[str, str]) -> Provenance:
+    """Who makes something now, from which commit."""
+    checkout = open_git(root)
+    commit = checkout.head() if checkout else None
+    return Provenance(by=actor(root, environ), at=now(), commit=commit)
+
+
+def run_url(environ: Mapping[str, str]) -> str | None:
+    """The page of the CI run, where there is one."""
+    if environ.get("GITHUB_RUN_ID"):
+        server, repository = environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY")
+        return f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
+    return environ.get("CI_JOB_URL") or environ.get("BUILD_URL")
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
+    """The event's payload; None where there is none that can be read."""
+    path = environ.get("GITHUB_EVENT_PATH")
+    if not path:
+        return None
+    file = Path(path)
+    try:
+        event = json.loads(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,353 @@
+"""A run in one file: what was planned, answered, scored and failed, for CI caches, shards, reports.
+
+JSON lines, gzipped where the name ends in `.gz`. The first line is the manifest, the last counts
+the others; between them cases, completions, failures, scores, and what only this run knows of a
+draw, each line with a checksum. A kind of line that a reader does not know it counts and passes
+over. The bytes follow from the content alone: equal runs are equal files.
+
+A completion's name is (request, purpose, n, output): merging files is the union of their lines,
+so it may be done in any order and twice. Equal completions collapse; different ones under one
+(request, purpose, n) all stay, and become further draws where a results store takes them over.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from llmops_cli.core.codec import Misshapen, from_plain, to_plain
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
+from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.result import Completion, Failure, Score
+from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunDraw, RunEvalset
+from llmops_cli.stores.atomic import Redact, write_stream
+from llmops_cli.stores.codec import (
+    BadRecord,
+    completion_of,
+    completion_record,
+    failure_of,
+    failure_record,
+    from_bytes,
+    score_of,
+    score_record,
+    to_bytes,
+)
+
+LONGEST = 128 << 20
+"""Bytes of a line: an answer of 16 MB, each of whose characters is escaped, has room in it."""
+
+
+def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redact: Redact) -> None:
+    """Write a run, in any order of `entries`, wholly or not at all; needs little memory.
+
+    Raises `Unmeasured` where the disk refuses.
+    """
+
+    def fill(file: BinaryIO) -> None:
+        ordered = _in_order(manifest)
+        file.write(_line("manifest", _mapping(to_plain(ordered)), redact))
+        with closing(_sorted(entries)) as database:
+            count = 0
+            for kind, value in database.execute(_IN_ORDER):
+                file.write(_line(kind, from_bytes(value), redact))
+                count += 1
+        file.write(_line("end", {"lines": count}, redact))
+
+    def packed(file: BinaryIO) -> None:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as inner:
+            fill(inner)  # type: ignore[arg-type]  # a GzipFile writes bytes like any file
+
+    try:
+        write_stream(path, packed if path.suffix == ".gz" else fill)
+    except sqlite3.Error as error:
+        raise Unmeasured(
+            f"cannot sort {path} on the temporary disk: {error}", hint="free disk space"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A run file that was opened: its manifest, and its entries as often as they are asked for."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """Of the file's content, packed or not: names the source for a results store."""
+        state = hashlib.sha256()
+        with _opened(self.path) as file:
+            while piece := file.read(1 << 20):
+                state.update(piece)
+        return f"sha256:{state.hexdigest()}"
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, in the file's order.
+
+        Raises `IntegrityBroken` at the first line that is not what was written.
+        """
+        for number, (kind, value) in enumerate(_lines(self.path), start=1):
+            if kind in _READ:
+                try:
+                    yield _READ[kind](value)
+                except (BadRecord, Misshapen, KeyError, TypeError) as error:
+                    raise _broken(self.path, number, str(error)) from error
+
+    @contextmanager
+    def indexed(self) -> Iterator[RunIndex]:
+        """Its entries by key, on the temporary disk. Raises as `entries` does."""
+        with closing(_sorted(self.entries())) as database:
+            yield RunIndex(database)
+
+    def held(
+        self,
+    ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+        """Its completions and scores: `store.ingest(run.digest, *run.held())`."""
+        completions: list[tuple[DrawKey, Completion]] = []
+        scores: list[tuple[ScoreKey, Score]] = []
+        for entry in self.entries():
+            if isinstance(entry, (RunCase, RunDraw)):
+                continue
+            key, content = entry
+            if isinstance(key, DrawKey) and isinstance(content, Completion):
+                completions.append((key, content))
+            elif isinstance(key, ScoreKey) and isinstance(content, Score):
+                scores.append((key, content))
+        return completions, scores
+
+
+@dataclass(frozen=True, slots=True)
+class RunIndex:
+    """What a run file holds of a case, a draw or an answer, in little memory."""
+
+    _database: sqlite3.Connection
+
+    def cases(self, prompt: str, evalset: str) -> Iterator[RunCase]:
+        """The cases of one evalset, in its order."""
+        for entry in self._under("case", f"{prompt}\n{evalset}\n"):
+            assert isinstance(entry, RunCase)
+            yield entry
+
+    def case(self, prompt: str, evalset: str, position: int) -> RunCase:
+        """The case at `position` of one evalset."""
+        (entry,) = self._under("case", f"{prompt}\n{evalset}\n{position:012}\n")
+        assert isinstance(entry, RunCase)
+        return entry
+
+    def told(self, case: RunCase) -> Mapping[tuple[str, int], RunDraw]:
+        """What the run itself knows of the draws of a case, by the arm's role and number."""
+        found = {}
+        start = f"{case.prompt}\n{case.evalset}\n{case.position:012}\n"
+        for entry in self._under("draw", start):
+            assert isinstance(entry, RunDraw)
+            found[entry.role, entry.n] = entry
+        return found
+
+    def draws(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
+        """Every draw of a request, by number."""
+        found: list[tuple[int, Completion | Failure]] = []
+        for kind in ("completion", "failure"):
+            for entry in self._under(kind, f"{request}\n{purpose}\n"):
+                assert not isinstance(entry, (RunCase, RunDraw))
+                key, outcome = entry
+                assert isinstance(key, DrawKey)
+                assert isinstance(outcome, (Completion, Failure))
+                found.append((key.n, outcome))
+        return sorted(found, key=itemgetter(0))
+
+    def score(self, key: ScoreKey) -> Score | None:
+        """What a scorer gave."""
+        named = f"{key.scorer}\n{key.facts}\n{key.output}"
+        row = self._database.execute(_ONE, ("score", named)).fetchone()
+        return None if row is None else score_of(from_bytes(row[0])["score"])
+
+    def _under(self, kind: str, start: str) -> Iterator[Entry]:
+        """Entries whose key begins with `start`, which ends in a newline."""
+        rows = self._database.execute(_UNDER, (kind, start, start[:-1] + "\x0b"))
+        return (_READ[kind](from_bytes(value)) for (value,) in rows)
+
+
+def open_run(path: Path) -> RunFile:
+    """The run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
+    kind, value = next(_lines(path))
+    if kind != "manifest":
+        raise _broken(path, 1, "it does not begin with a manifest")
+    if value.get("format") != FORMAT:
+        raise Refused(
+            f"{path} is a run file of another llmops ({value.get('format')}, here: {FORMAT})",
+            hint="upgrade llmops, or make the run again",
+        )
+    try:
+        return RunFile(path, from_plain(Manifest, value, "manifest"))
+    except Misshapen as error:
+        raise _broken(path, 1, str(error)) from error
+
+
+def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
+    """Several runs as one, for `write_run`: shards, or the same job run again.
+
+    Raises `Refused` where they are not parts of one thing.
+    """
+    found: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
+    for run in runs:
+        for each in run.manifest.evalsets:
+            key = (each.prompt, each.facts.evalset)
+            first, path = found.setdefault(key, (each, run.path))
+            if replace(first, partial=None) != replace(each, partial=None):
+                raise Refused(
+                    f"{path} and {run.path} are not parts of one run: they measured {each.prompt} "
+                    f"on {each.facts.evalset} in different ways",
+                    hint="merge runs of the same prompts, evalsets and policy",
+                )
+            if each.partial is None:
+                found[key] = (each, path)
+    versions = sorted({run.manifest.llmops for run in runs})
+    evalsets = tuple(each for each, _ in found.values())
+    manifest = Manifest(llmops=", ".join(versions), evalsets=evalsets)
+    return manifest, (entry for run in runs for entry in run.entries())
+
+
+def _in_order(manifest: Manifest) -> Manifest:
+    """`manifest` with its evalsets by prompt and name."""
+    ordered = sorted(manifest.evalsets, key=lambda each: (each.prompt, each.facts.evalset))
+    return replace(manifest, evalsets=tuple(ordered))
+
+
+_ONE = "SELECT value FROM entries WHERE kind = ? AND key = ?"
+_UNDER = "SELECT value FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key"
+_IN_ORDER = "SELECT kind, value FROM entries ORDER BY kind, key"
+_KEEP_SMALLER = """
+    INSERT INTO entries VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET value = min(value, excluded.value)"""
+_ANSWERED = """
+    DELETE FROM entries WHERE kind = 'failure' AND draw IN
+        (SELECT draw FROM entries WHERE kind = 'completion')"""
+
+
+def _sorted(entries: Iterable[Entry]) -> sqlite3.Connection:
+    """The entries on the temporary disk, each once; a draw that was answered did not fail."""
+    database = sqlite3.connect("", isolation_level=None)
+    database.execute(
+        "CREATE TABLE entries (kind TEXT, key TEXT, draw TEXT, value BLOB, PRIMARY KEY (kind, key))"
+    )
+    database.execute("BEGIN")
+    database.executemany(_KEEP_SMALLER, map(_columns, entries))
+    database.execute(_ANSWERED)
+    database.execute("COMMIT")
+    return database
+
+
+def _columns(entry: Entry) -> tuple[str, str, str | None, bytes]:
+    """Kind, sort key, the draw it is about, and the line's value."""
+    if isinstance(entry, RunCase):
+        key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.case}"
+        return "case", key, None, to_bytes(_mapping(to_plain(entry)))
+    if isinstance(entry, RunDraw):
+        key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.role}\n{entry.n:09}"
+        return "draw", key, None, to_bytes(_mapping(to_plain(entry)))
+    about, content = entry
+    if isinstance(about, ScoreKey):
+        assert isinstance(content, Score)
+        names: list[Json] = [about.scorer, about.facts, about.output]
+        value: dict[str, Json] = {"key": names, "score": score_record(content)}
+        return "score", f"{about.scorer}\n{about.facts}\n{about.output}", None, to_bytes(value)
+    draw = f"{about.request}\n{about.purpose}\n{about.n:09}"
+    named: dict[str, Json] = {"key": [about.request, about.purpose, about.n]}
+    if isinstance(content, Failure):
+        return "failure", draw, draw, to_bytes({**named, "failure": failure_record(content)})
+    assert isinstance(content, Completion)
+    record = {**named, "output": content.digest, "completion": completion_record(content)}
+    return "completion", f"{draw}\n{content.digest}", draw, to_bytes(record)
+
+
+def _read_completion(value: dict[str, Any]) -> Entry:
+    completion = completion_of(value["completion"])
+    if completion.digest != value["output"]:  # a secret was taken out of the text
+        completion = replace(completion, text=None, known_digest=value["output"])
+    return _draw_key(value), completion
+
+
+_READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
+    "case": lambda value: from_plain(RunCase, value, "case"),
+    "draw": lambda value: from_plain(RunDraw, value, "draw"),
+    "completion": _read_completion,
+    "failure": lambda value: (_draw_key(value), failure_of(value["failure"])),
+    "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
+}
+
+
+def _draw_key(value: dict[str, Any]) -> DrawKey:
+    request, purpose, n = value["key"]
+    return DrawKey(request, purpose, n)
+
+
+def _line(kind: str, value: Mapping[str, Json], redact: Redact) -> bytes:
+    content = redact(to_bytes(value).decode())
+    return f'{{"kind":"{kind}","check":"{_check(kind, content)}","value":{content}}}\n'.encode()
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind and value of each line. Raises `Refused` or `IntegrityBroken`."""
+    count, ended = 0, False
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
+                if len(line) > LONGEST:
+                    raise _broken(path, number, f"a line of more than {LONGEST >> 20} MB")
+                kind, value = _parsed(path, number, line)
+                if ended or (kind == "end" and value != {"lines": count}):
+                    raise _broken(path, number, "lines are missing or too many")
+                ended = kind == "end"
+                count += kind not in {"manifest", "end"}
+                yield kind, value
+    except FileNotFoundError:
+        raise Refused(f"there is no run file {path}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refused(f"{path} cannot be read: {error}") from error
+    if not ended:
+        raise _broken(path, count + 2, "the file was cut off")
+
+
+def _parsed(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        record = from_bytes(line)
+        kind, value = str(record["kind"]), record["value"]
+        intact = record["check"] == _check(kind, to_bytes(value).decode())
+    except (BadRecord, KeyError, TypeError, AttributeError) as error:
+        raise _broken(path, number, f"not a line of a run file ({error})") from error
+    if not intact or not isinstance(value, dict):
+        raise _broken(path, number, "its content is not what was written")
+    return kind, value
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, unpacked. Raises `Refused` for a pipe or a device: it is read more than once."""
+    if path.exists() and not path.is_file():
+        raise Refused(
+            f"{path} is no run file: it is no file at all", hint="`eval --out run.jsonl` writes one"
+        )
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]  # a GzipFile reads like any file
+
+
+def _check(kind: str, content: str) -> str:
+    return hashlib.blake2b(f"{kind}\n{content}".encode(), digest_size=12).hexdigest()
+
+
+def _mapping(plain: Json) -> Mapping[str, Json]:
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _broken(path: Path, number: int, why: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        why, where=f"{path}:{number}", hint="fetch the file again from where the run was made"
+    )

@@ -1,0 +1,111 @@
+"""The gate, run in this process on a real project, and a server whose answers a test can change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from llmops_cli.commands.evaluate import EvalOptions, Evaluated, evaluate, unseen
+from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
+from llmops_cli.core.verdict import Decision, Finding, Verdict
+from llmops_cli.registry import service as ledger
+from llmops_cli.registry.measure import Measured, MeasureTarget, measure
+from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.workspace import open_workspace
+from tests.projects import Project
+from tests.servers.faulty import Reply, echo
+
+CASES = 30
+MARGIN = 0.1
+
+
+class Ran:
+    """What a run was, opened up."""
+
+    def __init__(self, done: Evaluated) -> None:
+        self.done = done
+
+    @property
+    def report(self) -> Report:
+        assert self.done.report is not None
+        return self.done.report
+
+    @property
+    def prompt(self) -> PromptReport:
+        (prompt,) = self.report.prompts
+        return prompt
+
+    @property
+    def evalset(self) -> EvalsetReport:
+        (evalset,) = self.prompt.evalsets
+        return evalset
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.prompt.verdict
+
+    @property
+    def decision(self) -> Decision:
+        return self.verdict.decision
+
+    @property
+    def passing(self) -> MetricSummary:
+        return next(each for each in self.evalset.metrics if each.label == "pass")
+
+    def finding(self, rule: str) -> Finding:
+        (found,) = (each for each in self.verdict.findings if each.rule == rule)
+        return found
+
+
+def gate(
+    project: Project,
+    *prompts: str,
+    environ: Mapping[str, str] | None = None,
+    between: Between | None = None,
+    select: Mapping[str, Any] | None = None,
+    **wishes: Any,
+) -> Ran:
+    """`llmops eval *prompts`; `select` are fields of `Selection`."""
+    selection = Selection(prompts=prompts, **(select or {}))
+    wanted = EvalOptions(selection=selection, between=between, **wishes)
+    return Ran(evaluate(project.root, wanted, environ=environ))
+
+
+def release(project: Project) -> int:
+    """The number of the version that the working prompt is."""
+    with open_workspace(project.root) as workspace:
+        (made,) = ledger.release(workspace, [project.name])
+    return made.version.number
+
+
+def measured(project: Project, number: int) -> Measured:
+    """`llmops measure`."""
+    with open_workspace(project.root) as workspace:
+        return measure(workspace, MeasureTarget(name=project.name, number=number), progress=unseen)
+
+
+def promoted(project: Project) -> int:
+    """Releases, measures and promotes the working prompt, whatever the evidence says."""
+    number = release(project)
+    measured(project, number)
+    word = ledger.PromotionFlags(reason="for a test", initial=number == 1, override=number > 1)
+    with open_workspace(project.root) as workspace:
+        done = ledger.promote(workspace, f"{project.name}@v{number}", environment=None, word=word)
+    assert done.event is not None, done.why
+    return number
+
+
+def wrong_on(questions: Collection[str], *, system: str | None = None) -> Reply:
+    """Echoes, but not on `questions` where the system message is `system` (None: any)."""
+
+    def reply(body: Mapping[str, Any]) -> str:
+        text = echo(body)
+        asked = system is None or body["messages"][0]["content"] == system
+        return "no idea" if asked and text in questions else text
+
+    return reply
+
+
+def questions(count: int) -> set[str]:
+    """The questions of the first cases."""
+    return {f"say {at}" for at in range(count)}

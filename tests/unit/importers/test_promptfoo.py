@@ -1,0 +1,250 @@
+"""A promptfoo configuration becomes prompts, models and cases; what is lost has its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.importers.base import Choices, Imported
+from llmops_cli.importers.read import ImportSource, read_foreign
+from llmops_cli.plugins import catalog
+from llmops_cli.project.paths import Folder
+
+ONE = "prompts: ['Say {{ x }}']\nproviders: [openai:gpt-4.1]\n"
+
+
+def imported(folder: Path, config: str, **files: str) -> Imported:
+    (folder / "promptfooconfig.yaml").write_text(config, encoding="utf-8")
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    source = ImportSource(folder=Folder(folder), path="promptfooconfig.yaml")
+    return read_foreign(source, Choices(name="it"), catalog())
+
+
+def told(made: Imported) -> list[str]:
+    return [f"{each.where}: {each.what}: {each.why}" for each in made.notes]
+
+
+def cases(made: Imported) -> list[Any]:
+    (evalset,) = made.evalsets
+    return list(evalset.cases)
+
+
+def test_a_whole_configuration_is_carried_over_without_a_note(tmp_path: Path) -> None:
+    made = imported(tmp_path, ONE + "tests: [{vars: {x: yes}, assert: [{type: equals, value: a}]}]")
+    assert told(made) == []
+    assert made.models[0].fields == {"provider": "openai", "model": "gpt-4.1"}
+    assert made.prompts[0].inputs == {"x": {"type": "string"}}
+    assert made.evalsets[0].scorers == [{"exact": {"value": "a", "strip": False}}]
+
+
+def test_several_prompts_are_files_that_one_evalset_gates(tmp_path: Path) -> None:
+    config = "prompts: [a, b]\nproviders: [openai:gpt-4.1]\ntests: [{assert: [{type: is-json}]}]"
+    made = imported(tmp_path, config)
+    assert [each.name for each in made.prompts] == ["it", "it-2"]
+    assert made.evalsets[0].prompts == ["it", "it-2"]
+
+
+def test_a_prompt_runs_on_the_provider_that_asks_for_it(tmp_path: Path) -> None:
+    config = (
+        "prompts: [{id: file://a.txt, label: first}, {raw: b, label: second}]\n"
+        "providers:\n"
+        "  - {id: openai:gpt-4.1, prompts: [second]}\n"
+        "  - {id: openai:gpt-4.1-mini, prompts: [first]}\n"
+        "tests: [{assert: [{type: is-json}]}]\n"
+    )
+    made = imported(tmp_path, config, a__txt="a")
+    assert [each.model for each in made.prompts] == ["gpt-4.1-mini", "gpt-4.1"]
+
+
+def test_a_chat_in_json_becomes_turns_and_a_dumped_variable_is_one_text(tmp_path: Path) -> None:
+    chat = '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": {{x|dump}}}]'
+    made = imported(tmp_path, "prompts: file://chat.json\n", chat__json=chat)
+    assert list(made.prompts[0].messages) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "{{ x }}"},
+    ]
+
+
+def test_a_text_file_holds_several_prompts_each_with_its_line(tmp_path: Path) -> None:
+    made = imported(tmp_path, "prompts: file://p.txt\n", p__txt="one\n---\ntwo {{ x | nope }}\n")
+    assert [each.messages[0]["content"] for each in made.prompts] == ["one"]
+    assert any("unknown filter 'nope'" in each for each in told(made))
+
+
+def test_lists_among_the_variables_multiply_a_test(tmp_path: Path) -> None:
+    made = imported(tmp_path, ONE + "tests: [{vars: {x: [a, b]}, assert: [{type: is-json}]}]")
+    assert [each["inputs"] for each in cases(made)] == [{"x": "a"}, {"x": "b"}]
+
+
+def test_a_variable_that_no_prompt_uses_is_metadata(tmp_path: Path) -> None:
+    made = imported(
+        tmp_path, ONE + "tests: [{vars: {x: a, y: b}, assert: [{type: contains, value: '{{y}}'}]}]"
+    )
+    assert cases(made)[0]["metadata"] == {"y": "b"}
+    assert made.evalsets[0].scorers == [{"contains": {"value": "b"}}]
+
+
+def test_one_text_per_case_becomes_what_is_expected(tmp_path: Path) -> None:
+    made = imported(tmp_path, ONE + "tests: file://t.csv", t__csv="x,__expected\na,1\nb,2\n")
+    assert made.evalsets[0].scorers == [{"exact": {"strip": False}}]
+    assert [each["expected"] for each in cases(made)] == ["1", "2"]
+
+
+def test_a_test_that_asserts_nothing_checks_that_there_is_an_answer(tmp_path: Path) -> None:
+    made = imported(tmp_path, ONE + "tests:\n  - vars: {x: a}")
+    assert made.evalsets[0].scorers == [{"length": {"name": "answered", "min": 1}}]
+    assert [each.lost for each in made.notes] == [False]
+
+
+def test_what_is_lost_is_told_with_file_and_line(tmp_path: Path) -> None:
+    config = (
+        ONE + "tests:\n  - vars: {x: a}\n    assert:\n      - type: is-json\n      - type: pi\n"
+    )
+    (note,) = imported(tmp_path, config + "extensions: [file://hook.py:go]\n").notes[:1]
+    assert (str(note.where), note.what) == ("promptfooconfig.yaml:7", "the assertion 'pi'")
+    assert note.instead
+
+
+@pytest.mark.parametrize(
+    "reference", ["file://../secret.txt", "file:///etc/passwd", "file://~/secret.txt"]
+)
+def test_nothing_outside_the_folder_is_read(tmp_path: Path, reference: str) -> None:
+    (tmp_path / "secret.txt").write_text("SECRET", encoding="utf-8")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    made = imported(inner, f"prompts: ['{reference}', ok]\ntests: [{{vars: '{reference}'}}]\n")
+    assert "SECRET" not in repr(made)
+    assert any("could leave the project" in each for each in told(made))
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("SECRET", encoding="utf-8")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "p.txt").symlink_to(tmp_path / "secret.txt")
+    made = imported(inner, "prompts: [file://p.txt, ok]\n")
+    assert "SECRET" not in repr(made)
+
+
+@pytest.mark.parametrize("prompt", ["file://p.py:make", "exec:touch ran", "file://p.js"])
+def test_no_code_is_run(tmp_path: Path, prompt: str) -> None:
+    ran = "open('ran', 'w')"
+    made = imported(tmp_path, f"prompts: ['{prompt}', ok]\n", p__py=ran, p__js=ran)
+    assert not (tmp_path / "ran").exists()
+    assert len(made.prompts) == 1
+
+
+def test_a_key_is_never_copied(tmp_path: Path) -> None:
+    config = "prompts: [a]\nproviders:\n  - id: openai:gpt-4.1\n    config: {apiKey: sk-12345}\n"
+    made = imported(tmp_path, config)
+    assert "sk-12345" not in repr(made)
+    assert "promptfooconfig.yaml:4: the API key: a key never stands in a file" in told(made)
+
+
+def test_settings_stand_where_they_belong(tmp_path: Path) -> None:
+    config = """\
+prompts: [a]
+providers:
+  - id: openai:chat:local-model
+    config:
+      apiBaseUrl: http://localhost:8000/v1
+      apiKeyEnvar: LOCAL_KEY
+      temperature: 0.5
+      max_tokens: 20
+      functions: [{name: find, parameters: {type: object}}]
+      response_format: {type: json_object}
+      mystery: 1
+"""
+    made = imported(tmp_path, config)
+    assert made.models[0].fields == {
+        "provider": "openai",
+        "model": "local-model",
+        "base_url": "http://localhost:8000/v1",
+        "api_key_env": "LOCAL_KEY",
+        "modelParameters": {"temperature": 0.5, "maxTokens": 20},
+    }
+    function = {"name": "find", "parameters": {"type": "object"}}
+    assert made.prompts[0].shape == {
+        "responseFormat": "json_object",
+        "tools": [{"type": "function", "function": function}],
+    }
+    assert any(
+        each.startswith("promptfooconfig.yaml:11: the setting 'mystery'") for each in told(made)
+    )
+
+
+def test_a_model_that_cannot_be_called_is_replaced_loudly(tmp_path: Path) -> None:
+    made = imported(tmp_path, "prompts: [a]\nproviders: [bedrock:amazon.nova-pro-v1:0]\n")
+    assert made.models[0].fields == {"provider": "embedded"}
+    assert [each.what for each in made.notes if each.lost] == [
+        "the model of a prompt",
+        "the provider 'bedrock:amazon.nova-pro-v1:0'",
+    ]
+
+
+def test_anchors_and_merge_keys_of_yaml_are_expanded(tmp_path: Path) -> None:
+    config = ONE + (
+        "tests:\n  - &first {vars: {x: a}, assert: [{type: is-json}]}\n"
+        "  - {<<: *first, vars: {x: b}}\n"
+    )
+    made = imported(tmp_path, config)
+    assert [each["inputs"]["x"] for each in cases(made)] == ["a", "b"]
+    assert made.evalsets[0].scorers == [{"json": {"fence": False}}]
+
+
+def test_a_bomb_of_aliases_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(InvalidFiles, match="too large"):
+        imported(tmp_path, "prompts: [a]\n" + "\n".join(lines))
+
+
+def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="nothing that can be imported"):
+        imported(tmp_path, "services: {web: {}}")
+
+
+def test_a_table_says_what_it_means_in_columns_of_its_own(tmp_path: Path) -> None:
+    table = (
+        "x,__expected,__description,__metadata:kind,__prefix,__config:__expected:threshold\n"
+        "a,levenshtein:0123456789,First,short,Dear,1\n"
+        "b,is-json,,,,,surplus\n"
+    )
+    made = imported(tmp_path, ONE + "tests: file://t.csv", t__csv=table)
+    first, second = cases(made)
+    assert first == {
+        "id": "First",
+        "inputs": {"x": "a"},
+        "scorers": [{"similarity": {"value": "0123456789", "min": 0.9}}],
+        "metadata": {"kind": "short"},
+    }
+    assert second["scorers"] == [{"json": {"fence": False}}]
+    assert [(str(each.where), each.what) for each in made.notes if each.lost] == [
+        ("t.csv:2", "the option 'prefix'"),
+        ("t.csv:3", "1 cells"),
+    ]
+
+
+@pytest.mark.parametrize("tests", ["[7]", "[{vars: [1]}]", "file://t.jsonl", "s3://bucket/t.csv"])
+def test_what_is_no_test_is_told(tmp_path: Path, tests: str) -> None:
+    made = imported(tmp_path, ONE + f"tests: {tests}\n", t__jsonl="7\n[\n")
+    assert any(each.lost for each in made.notes)
+
+
+def test_what_belongs_to_the_runner_is_told_one_by_one(tmp_path: Path) -> None:
+    config = ONE + (
+        "evaluateOptions: {repeat: 3, maxConcurrency: 2}\nscenarios: []\n"
+        "tests: [{vars: {x: a}, threshold: 0.5, provider: openai:o3, assert: [{type: is-json}]}]\n"
+    )
+    made = imported(tmp_path, config)
+    assert made.evalsets[0].repeats == 3
+    assert {each.what for each in made.notes} == {
+        "the option 'maxConcurrency'",
+        "'scenarios'",
+        "'provider' of a test",
+        "'threshold' of a test",
+    }

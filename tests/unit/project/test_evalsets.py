@@ -1,0 +1,316 @@
+"""Evalset files: which prompts, which scorers, which gate."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmops_cli.core.case import ScorerSpec
+from llmops_cli.project.policy import policy_of
+from tests.unit.project.conftest import CASE, Written
+
+
+def scorers(project: Written, *lines: str) -> tuple[ScorerSpec, ...]:
+    write(project, *lines)
+    return project.evalset().scorers
+
+
+def write(project: Written, *lines: str) -> None:
+    listed = "".join(f"  - {line}\n" for line in lines)
+    project.write("evalsets/support.yaml", f"cases: support.jsonl\nscorers:\n{listed}")
+
+
+def test_a_scorer_has_three_forms(project: Written) -> None:
+    one, two, three = scorers(
+        project, "json", "contains: here", "exact: {value: here, ignore_case: true, name: same}"
+    )
+    assert (one.kind, one.label, one.options) == ("json", "json", {})
+    assert (two.kind, two.label, two.options) == ("contains", "contains", {"value": "here"})
+    assert (three.label, three.options) == ("same", {"value": "here", "ignore_case": True})
+
+
+def test_not_wraps_any_form(project: Written) -> None:
+    one, two, three = scorers(
+        project, "{not: json}", "{not: {contains: sorry}}", "{not: {not: {contains: here}}}"
+    )
+    assert [(each.label, each.negate) for each in (one, two, three)] == [
+        ("not-json", True),
+        ("not-contains", True),
+        ("contains", False),
+    ]
+
+
+def test_labels_are_made_unique_and_give_way_to_chosen_ones(project: Written) -> None:
+    labels = scorers(
+        project, "contains: a", "contains: b", "contains: {value: c, name: contains-2}"
+    )
+    assert [each.label for each in labels] == ["contains", "contains-3", "contains-2"]
+
+
+def test_two_scorers_of_one_chosen_name_are_refused(project: Written) -> None:
+    write(project, "contains: {value: a, name: x}", "exact: {value: b, name: x}")
+    assert project.problems() == [
+        "evalsets/support.yaml:4: two scorers are named 'x' (each name is a metric of its own)"
+    ]
+
+
+def test_pass_is_the_name_of_all_gating_scorers_together(project: Written) -> None:
+    write(project, "contains: {value: a, name: pass}")
+    assert project.problems() == [
+        "evalsets/support.yaml:3: 'name' cannot be 'pass' ('pass' is all gating scorers together)"
+    ]
+
+
+def test_thresholds_are_the_given_ones_or_the_kinds(project: Written) -> None:
+    given = scorers(
+        project,
+        "similarity: {value: x, name: a}",
+        "similarity: {value: x, max: 0.5, name: b}",
+        "latency: 3",
+        "length: {min: 1, max: 9}",
+        "contains: x",
+    )
+    assert [(each.minimum, each.maximum) for each in given] == [
+        (0.8, None),
+        (None, 0.5),
+        (None, 3.0),
+        (1.0, 9.0),
+        (1.0, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("contians: x", "unknown scorer 'contians' (did you mean 'contains'?)"),
+        ("contains: {valu: x}", "'contains' has no option 'valu' (did you mean 'value'?)"),
+        ("contains: {value: x, threshold: 1}", "(did you mean 'min'?)"),
+        ("similarity: {value: x, min: high}", "'similarity.min' must be a number"),
+        ("similarity: {value: x, min: 0.9, max: 0.1}", "min 0.9 is above max 0.1: nothing passes"),
+        (
+            "similarity: {value: x, min: 80}",
+            "can never pass (give `min` or `max`: its values are from 0 to 1)",
+        ),
+        ("similarity: {value: x, max: 5}", "'similarity' gates but can never fail"),
+        ("exact: {value: x, max: 1}", "'exact' gates but can never fail"),
+        ("length: {min: 0}", "'length' gates but can never fail"),
+        ("not: {length: {min: 0}}", "'length' gates but can never pass"),
+        ("contains: {value: x, advisory: maybe}", "'contains.advisory' must be true or false"),
+        ("regex: {}", "'regex' needs 'pattern'"),
+        ("regex: '('", "is not a regular expression"),
+        ("contains: {value: x, ignore_case: 'yes'}", "'contains.ignore_case'"),
+        ("number: {value: many}", "is not a number"),
+        ("latency", "latency measures seconds and passes nothing without `min` or `max`"),
+        ("refusal: x", "'refusal' takes no bare value"),
+        ("[contains]", "not a scorer"),
+        ("{contains: x, exact: y}", "not a scorer"),
+        (
+            "contains: '{{ expcted }}'",
+            "uses 'expcted', which no case has (did you mean 'expected'?)",
+        ),
+        ("contains: '{{ expected | uper }}'", "unknown filter 'uper' (did you mean 'upper'?)"),
+        ("contains: '{{ expected'", "'contains.value': unexpected"),
+        ("json_schema: schemas/none.json", "there is no file 'schemas/none.json'"),
+        ("json_schema: ../reply.json", "could leave the project"),
+        ("python: own.py", "'own.py' names no function (write path/to/file.py:function)"),
+        ("python: own.py:check", "there is no file 'own.py'"),
+    ],
+)
+def test_a_wrong_scorer_is_named_at_its_line(project: Written, line: str, said: str) -> None:
+    write(project, "exact", line)
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.yaml:4: ")
+    assert said in problem
+
+
+def test_relevant_ids_are_those_of_the_cases_metadata_unless_said(project: Written) -> None:
+    asked = '"inputs": {"question": "?"}, "expected": "x"'
+    good = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
+    project.write("evalsets/support.jsonl", good)
+    default, own = scorers(project, "hit_at_k: 3", 'mrr: {relevant: "{{ expected }}"}')
+    assert default.options == {"k": 3, "relevant": "{{ metadata.relevant }}"}
+    assert own.options == {"relevant": "{{ expected }}"}
+    assert project.problems() == []
+    for number, metadata in enumerate(['{"relevant": {"p": "high"}}', '{"relevant": []}', "{}"]):
+        good += f'{{"id": "{number}", {asked}, "metadata": {metadata}}}\n'
+    project.write("evalsets/support.jsonl", good)
+    grade, none, absent = project.problems()
+    assert grade.startswith("evalsets/support.jsonl:2: 'hit_at_k' of this case: 'relevant': ")
+    assert "should be a valid integer" in grade
+    assert "support.jsonl:3: 'hit_at_k' of this case: `relevant` names nothing" in none
+    assert (
+        "support.jsonl:4: case '2': hit_at_k.relevant: 'metadata.relevant' is undefined" in absent
+    )
+
+
+def test_an_embedding_model_must_be_able_to_embed(project: Written) -> None:
+    models = "models:\n  embedded: {provider: embedded}\n  judge: {provider: anthropic, model: x}"
+    project.write("llmops.yaml", models)
+    write(project, "answer_relevancy: {embeddings: embedded}")
+    assert project.problems() == []
+    write(project, "answer_relevancy: {embeddings: judge}")
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.yaml:3: 'answer_relevancy': judge cannot embed: ")
+    assert problem.endswith("(these have: embedded, openai, vllm)")
+
+
+def test_a_scorer_that_must_know_the_question_says_where_it_does_not(project: Written) -> None:
+    content = "[{role: user, content: '{{ a }}'}]"
+    prompt = f"model: embedded\ninputs: {{a: {{}}, b: {{}}}}\nmessages: {content}\n"
+    project.write("prompts/support.prompt.yml", prompt)
+    project.write("evalsets/support.jsonl", '{"id": "x", "inputs": {"a": "1", "b": "2"}}\n')
+    write(project, "faithfulness: {model: embedded}")
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.jsonl:1: faithfulness has no `question`, and case")
+    assert problem.endswith('(name the input, as `question: "{{ … }}"`)')
+    write(project, "faithfulness: {model: embedded, question: '{{ b }}'}")
+    assert project.problems() == []
+
+
+def test_a_scorer_that_gates_can_fail_somewhere(project: Written) -> None:
+    project.write("own.py", "def check(case, completion):\n    return 1\n")
+    assert scorers(project, "python: own.py:check")[0].minimum == 1.0
+
+
+def test_an_evalset_gates_the_prompt_of_its_name_unless_it_says_otherwise(
+    project: Written,
+) -> None:
+    project.write(
+        "evalsets/other.yaml", "prompt: [support]\ncases: support.jsonl\nscorers: [exact]"
+    )
+    assert project.load().evalsets_of("support") == ("other", "support")
+    project.write("evalsets/lonely.yaml", "cases: support.jsonl\nscorers: [exact]")
+    assert project.problems() == [
+        "evalsets/lonely.yaml:1: unknown prompt 'lonely' (known: support)"
+    ]
+
+
+def test_an_evalset_without_cases_is_an_error(project: Written) -> None:
+    project.write("evalsets/support.jsonl", "\n")
+    assert project.problems() == ["evalsets/support.yaml:1: the evalset 'support' has no cases"]
+
+
+def test_a_file_of_cases_that_is_not_there_is_an_error(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
+    assert project.problems() == [
+        "evalsets/support.yaml:1: there is no file 'evalsets/support.jsonl'"
+    ]
+
+
+def test_a_case_that_asserts_nothing_is_an_error(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
+    project.write(
+        "evalsets/support.yaml",
+        "cases:\n"
+        "  - {id: a, inputs: {question: x}, scorers: [json]}\n"
+        "  - {id: b, inputs: {question: y}}\n",
+    )
+    assert project.problems() == [
+        (
+            "evalsets/support.yaml:3: the case 'b' asserts nothing"
+            " (add a scorer to it or to its evalset)"
+        )
+    ]
+
+
+def test_an_evalset_may_be_advisory_as_a_whole(project: Written) -> None:
+    write(project, "similarity: {value: x, advisory: true}")
+    assert project.problems() == []
+
+
+def test_a_retired_case_is_gone(project: Written) -> None:
+    project.write(
+        "evalsets/support.yaml",
+        "cases: support.jsonl\nscorers: [exact]\nretired: {a: no longer asked, 7: old}\n",
+    )
+    assert project.problems() == [
+        "evalsets/support.jsonl:1: the case 'a' is retired and still here"
+    ]
+
+
+def test_rules_of_an_evalset_speak_of_metrics_and_tags_that_are_there(project: Written) -> None:
+    project.write(
+        "evalsets/support.yaml",
+        "cases: support.jsonl\nscorers: [{exact: {name: same}}]\n"
+        "gate:\n  rules:\n    - floor: {metric: sane, min: 0.9}\n    - no_worse: {tag: vip}\n",
+    )
+    assert project.problems() == [
+        (
+            "evalsets/support.yaml:4: the rule 'floor' speaks of a metric 'sane' that is not there"
+            " (did you mean 'same'?)"
+        ),
+        "evalsets/support.yaml:4: the rule 'no_worse' speaks of a tag 'vip' that is not there",
+    ]
+
+
+def test_a_gate_has_rules_in_three_spellings(project: Written) -> None:
+    project.write("evalsets/support.jsonl", CASE.replace("}\n", ', "tags": ["vip"]}\n'))
+    project.write(
+        "evalsets/support.yaml",
+        "cases: support.jsonl\nscorers: [exact]\n"
+        "gate:\n  margin: 0.1\n  rules:\n"
+        "    - critical\n    - floor: 0.9\n    - no_worse: {metric: exact, tag: vip}\n"
+        "    - coverage: {}\n",
+    )
+    gate = project.evalset().gate
+    assert gate == {
+        "margin": 0.1,
+        "rules": [
+            "critical",
+            {"floor": {"min": 0.9}},
+            {"no_worse": {"metric": "exact", "tag": "vip"}},
+            "coverage",
+        ],
+    }
+    assert policy_of(gate).margin == 0.1
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("critcal", "unknown rule 'critcal' (did you mean 'critical'?)"),
+        ("flor: 0.9", "unknown rule 'flor' (did you mean 'floor'?)"),
+        ("floor: {min: 2}", "'gate.rules.1.floor.min': input should be less than or equal to 1"),
+        ("floor: {metric: pass}", "'gate.rules.1.floor.min' is missing"),
+        ("floor", "'gate.rules.1.floor.min' is missing"),
+        ("floor: {min: 0.5, mni: 1}", "unknown key 'mni' (did you mean 'min'?)"),
+        ("critical: 3", "the rule 'critical' takes no value"),
+        ("[floor]", "not a rule"),
+    ],
+)
+def test_a_wrong_rule_is_named_at_its_line(project: Written, rule: str, said: str) -> None:
+    project.write(
+        "evalsets/support.yaml",
+        f"cases: support.jsonl\nscorers: [exact]\ngate:\n  rules:\n    - coverage\n    - {rule}\n",
+    )
+    (problem,) = project.problems()
+    assert problem.startswith("evalsets/support.yaml:6: ")
+    assert said in problem
+
+
+def test_cases_can_stand_in_a_yaml_file_of_their_own(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
+    project.write("evalsets/support.yaml", "cases: support.cases.yaml\nscorers: [exact]\n")
+    project.write("evalsets/support.cases.yaml", "- {id: a, inputs: {question: x}, expected: no}\n")
+    (case,) = project.evalset().cases
+    assert (case.id, case.expected) == ("a", "no")
+    assert str(case.where) == "evalsets/support.cases.yaml:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a/new.yaml", "- {id: a}\n"), ("new.jsonl", '{"id": "a"}\n'), ("new.csv", "id\na\n")],
+)
+def test_cases_that_no_evalset_names_are_not_left_out_silently(
+    project: Written, name: str, text: str
+) -> None:
+    project.write(f"evalsets/{name}", text)
+    (problem,) = project.problems()
+    assert problem.startswith(f"evalsets/{name}: cases that no evalset names (an evalset names it")
+    assert problem.endswith(f"`cases: {name.rpartition('/')[2]}`)")
+
+
+def test_unchanged_text_is_an_unchanged_evalset(project: Written) -> None:
+    project.write("evalsets/support.jsonl", CASE.replace("\n", "\r\n"))
+    windows = project.evalset()
+    project.write("evalsets/support.jsonl", CASE)
+    assert project.evalset() == windows

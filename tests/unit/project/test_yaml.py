@@ -1,0 +1,125 @@
+"""YAML is read as plain data with lines, and nothing else gets through."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles
+from llmops_cli.project.documents import load_yaml
+
+
+def read(text: str) -> Json:
+    return load_yaml(text.encode(), "file.yaml").data
+
+
+def refused(content: bytes) -> list[str]:
+    with pytest.raises(InvalidFiles) as caught:
+        load_yaml(content, "file.yaml")
+    return [str(each) for each in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("no", "no"),
+        ("on", "on"),
+        ("012", "012"),
+        ("12:30:45", "12:30:45"),
+        ("2026-11-20", "2026-11-20"),
+        ("1_000", "1_000"),
+        ("=", "="),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("", None),
+        ("12", 12),
+        ("-7", -7),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("'12'", "12"),
+        ('"true"', "true"),
+        ("1.2.3", "1.2.3"),
+    ],
+)
+def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(written: str, value: Json) -> None:
+    assert read(f"key: {written}") == {"key": value}
+    assert type(read(f"key: {written}")["key"]) is type(value)  # type: ignore[index,call-overload]  # a mapping by construction
+
+
+def test_keys_are_always_text() -> None:
+    assert read("1: a\nno: b\ntrue: c") == {"1": "a", "no": "b", "true": "c"}
+
+
+def test_every_duplicate_key_is_named_with_both_lines() -> None:
+    assert refused(b"threshold: 0.9\nother: 1\nthreshold: 0.1\nin: {a: 1, a: 2}\n") == [
+        "file.yaml:3: the key 'threshold' is here twice (first on line 1)",
+        "file.yaml:4: the key 'a' is here twice (first on line 4)",
+    ]
+
+
+def test_aliases_anchors_and_tags_are_refused() -> None:
+    assert refused(b"a: &x [1]\nb: *x\nc: !!python/object:os.system {}\nd: !function f\n") == [
+        "file.yaml:1: the anchor '&x' (write the value out)",
+        "file.yaml:2: the alias '*x' (write the value out)",
+        (
+            "file.yaml:3: the tag 'tag:yaml.org,2002:python/object:os.system'"
+            " (plain data only; quote text)"
+        ),
+        "file.yaml:4: the tag '!function' (plain data only; quote text)",
+    ]
+
+
+def test_a_billion_laughs_are_not_even_begun() -> None:
+    bomb = b"a0: &a0 [x, x]\n" + b"".join(
+        b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30)
+    )
+    assert refused(bomb)[0] == "file.yaml:1: the anchor '&a0' (write the value out)"
+
+
+def test_nesting_is_capped_before_it_can_overflow_the_stack() -> None:
+    assert refused(b"[" * 20_000) == ["file.yaml:1: nested too deeply"]
+
+
+def test_a_file_that_is_too_large_is_refused() -> None:
+    assert refused(b"a" * 5_000_001) == [
+        "file.yaml: larger than 5 MB (use JSONL for cases)",
+    ]
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.INF", "1e999", "123456789012345678901"])
+def test_numbers_that_cannot_be_compared_are_refused(number: str) -> None:
+    (problem,) = refused(f"a: 1\nb: {number}\n".encode())
+    assert problem.startswith("file.yaml:2: ")
+
+
+def test_a_byte_that_is_not_utf_8_is_an_error_with_its_line() -> None:
+    assert refused(b"a: 1\nb: caf\xe9\n") == [
+        "file.yaml:2: not UTF-8 text (save the file as UTF-8)"
+    ]
+
+
+def test_a_syntax_error_has_its_line() -> None:
+    (problem,) = refused(b"a: 1\nb: [1, 2\nc: 3\n")
+    assert problem.startswith("file.yaml:3: not YAML: ")
+
+
+def test_a_second_document_is_refused() -> None:
+    assert refused(b"a: 1\n---\nb: 2\n") == [
+        "file.yaml:2: a second document in one file (write two files)"
+    ]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
+    text = "a: |\n  one\n  two\nb: x\n"
+    assert read("\ufeff" + text.replace("\n", "\r\n")) == read(text)
+
+
+def test_a_value_knows_its_line_and_a_block_its_first_line_of_text() -> None:
+    document = load_yaml(b"a:\n  - b: 1\n    c: |\n      one\n      two\n", "f.yaml")
+    assert str(document.where("a", 0, "c")) == "f.yaml:3"
+    assert str(document.inside(("a", 0, "c"), 2)) == "f.yaml:5"
+    assert str(document.where("a", 0, "nowhere", "at all")) == "f.yaml:2"

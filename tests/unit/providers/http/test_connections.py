@@ -1,0 +1,133 @@
+"""Connections that are kept, proxies in between, and addresses and keys that lead nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import World
+from llmops_cli.core.prompt import Limits, Model
+from llmops_cli.core.result import Completion, Outcome
+from llmops_cli.engine.call import Engine
+from llmops_cli.providers.http.exchange import proxy_for
+from llmops_cli.providers.openai.model import open_openai
+from tests.servers import faulty
+from tests.unit.providers.openai.test_faults import WORLD, engine, model, request
+
+
+def answered(
+    then: faulty.Behaviour, questions: list[str], *, pause: float, timed: bool = False
+) -> list[Outcome]:
+    """What the questions came to, asked one after the other with a pause between."""
+
+    async def main() -> list[Outcome]:
+        outcomes = []
+        async with faulty.serve(then=then) as server, engine() as ours:
+            of = model(server.url, retries=1)
+            for question in questions:
+                outcomes.append(await ours.ask(of, replace(request(question), timed=timed)))
+                await anyio.sleep(pause)
+        return outcomes
+
+    return anyio.run(main)
+
+
+QUESTIONS = [f"question {n}" for n in range(8)]
+
+
+@pytest.mark.parametrize(("after", "pause"), [(0.0, 0.0), (0.02, 0.04), (0.002, 0.0), (0.02, 0.0)])
+def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
+    after: float, pause: float
+) -> None:
+    outcomes = answered(faulty.twice(after=after), QUESTIONS, pause=pause)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own(timed: bool) -> None:
+    outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0, timed=timed)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
+
+
+def test_an_answer_without_a_name_that_came_before_the_next_question_is_not_its_answer() -> None:
+    outcomes = answered(faulty.twice(after=0.0, named=False), QUESTIONS, pause=0.05)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+
+
+def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt() -> None:
+    async def same(exchange: faulty.Exchange) -> None:
+        exchange.send(exchange.answer(), headers={"x-request-id": "abc"})
+
+    outcomes = answered(same, QUESTIONS, pause=0.0)
+    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:hunter22@127.0.0.1:1", "http://[::1", "http://u:hunter22@", "http://a..b"]
+)
+def test_a_proxy_that_speaks_no_http_is_refused_by_its_variable_and_not_told(proxy: str) -> None:
+    with pytest.raises(Refused) as refused:
+        proxy_for("https://api.example.org/v1", {"HTTPS_PROXY": proxy})
+    assert refused.value.message == "HTTPS_PROXY names no HTTP proxy"
+    assert "hunter22" not in f"{refused.value} {refused.value.hint}"
+
+
+def test_a_proxy_without_a_scheme_is_one_of_http() -> None:
+    found = proxy_for("https://api.example.org/v1", {"https_proxy": "proxy.example:3128"})
+    assert found == "http://proxy.example:3128"
+
+
+def refused_on_opening(environ: dict[str, str], url: str, headers: dict[str, str]) -> Refused:
+    async def main() -> None:
+        of = Model(
+            name="fast", provider="openai", model="tiny", base_url=url, headers=headers,
+            limits=Limits(timeout=1.0, retries=0),
+        )  # fmt: skip
+        world = World(root=WORLD.root, environ=environ)
+        async with Engine(providers=lambda one: open_openai(one, world)) as ours:
+            await ours.ask(of, request())
+
+    with pytest.raises(Refused) as refused:
+        anyio.run(main)
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-can\nary", "sk-can\r\nx-evil: ary", "sk-\0ary", "sk-\udcffary"]
+)
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "GATEWAY"])
+def test_a_key_that_no_header_can_carry_is_refused_by_its_variable_and_not_told(
+    variable: str, key: str
+) -> None:
+    environ = {"OPENAI_API_KEY": "sk-fine", variable: key}
+    headers = {"x-gateway": "env:GATEWAY"} if variable == "GATEWAY" else {}
+    refused = refused_on_opening(environ, "http://127.0.0.1:1/v1", headers)
+    assert refused.hint is not None
+    assert variable in refused.hint
+    assert "ary" not in refused.message.replace("library", "")
+    assert "ary" not in refused.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/v1",
+        "http://a..b/v1",
+        f"http://{'a' * 64}/v1",
+        "http://h:99999/v1",
+        "http://h:x/",
+    ],
+)
+def test_what_is_no_url_is_refused_on_opening(url: str) -> None:
+    refused = refused_on_opening({}, url, {})
+    assert refused.message == f"fast: base_url {url!r} is not an http(s) URL"
+
+
+def test_a_url_with_a_password_is_refused_and_not_told() -> None:
+    refused = refused_on_opening({}, "http://team:hunter22@127.0.0.1:1/v1", {})
+    assert "hunter22" not in f"{refused.message} {refused.hint}"

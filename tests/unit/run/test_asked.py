@@ -1,0 +1,240 @@
+"""A change that lowers the bar it is held to: what it does to cases, scorers and evalsets is said,
+and what it removes decides. Real git, and an author who wants a green gate for a worse prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.errors import ExitCode, Refused, UnknownName
+from llmops_cli.core.verdict import Decision
+from llmops_cli.registry import service as ledger
+from llmops_cli.run.workspace import open_workspace
+from tests.projects import Project, some_cases
+from tests.servers.faulty import Server
+from tests.unit.gated_project import CASES, gate, measured, questions, release, wrong_on
+from tests.unit.run.test_revision import committed
+
+LOST = 10
+
+
+@pytest.fixture(params=["base", "production"])
+def worse(request: pytest.FixtureRequest, server: Server) -> Project:
+    """A prompt that loses ten cases, against the base revision or what production runs."""
+    name = "running" if request.param == "production" else "project"
+    project: Project = committed(request.getfixturevalue(name))
+    server.reply = wrong_on(questions(LOST), system="Worse.")
+    project.prompt(system="Worse.")
+    return project
+
+
+def others(project: Project, name: str, cases: list[dict[str, Any]], **more: Any) -> None:
+    """An evalset of another name, in the place of the one there was."""
+    for ending in ("yaml", "jsonl"):
+        (project.root / f"evalsets/support.{ending}").unlink()
+    told = Project(root=project.root, name=name)
+    told.cases(cases)
+    told.evalset(prompt="support", **more)
+
+
+def test_cases_that_are_dropped_fail(worse: Project) -> None:
+    worse.cases(some_cases(CASES)[LOST:])
+    ran = gate(worse, base="main")
+    assert ran.decision is Decision.FAIL
+    assert len(ran.finding("coverage").cases) == LOST
+
+
+def test_cases_that_are_dropped_with_their_evalset_fail(worse: Project) -> None:
+    others(worse, "fewer", some_cases(CASES)[LOST:])
+    ran = gate(worse, base="main")
+    assert ran.decision is Decision.FAIL
+    assert ran.finding("coverage").cases == tuple(f"support/c{at:03}" for at in range(LOST))
+    assert f"support ({CASES} cases) gates support no longer" in ran.finding("evalset").why
+
+
+def test_an_evalset_under_another_name_keeps_its_cases(worse: Project) -> None:
+    others(worse, "renamed", some_cases(CASES))
+    ran = gate(worse, base="main")
+    assert ran.finding("coverage").decision is Decision.PASS
+    assert ran.finding("no_worse").decision is Decision.FAIL
+
+
+@pytest.mark.parametrize("name", ["support", "c000", "support/c000"])
+def test_what_went_with_its_evalset_can_be_retired(worse: Project, name: str) -> None:
+    others(worse, "fewer", some_cases(CASES)[1:], retired={name: "asked twice"})
+    assert gate(worse, base="main").finding("coverage").decision is Decision.PASS
+
+
+def test_an_evalset_of_the_evidence_that_gates_no_longer_is_gone_without_a_base(
+    running: Project, server: Server
+) -> None:
+    others(running, "fewer", some_cases(CASES)[LOST:])
+    ran = gate(running)
+    assert (ran.decision, len(ran.finding("coverage").cases)) == (Decision.FAIL, LOST)
+
+
+def edited(at: int, change: dict[str, Any]) -> list[dict[str, Any]]:
+    cases = some_cases(CASES)
+    return [{**each, **change} if position < at else each for position, each in enumerate(cases)]
+
+
+@pytest.mark.parametrize(
+    ("cases", "evalset", "said"),
+    [
+        (None, {"scorers": [{"regex": "."}]}, "the scorer exact is gone; the scorer regex is new"),
+        (
+            None,
+            {"scorers": [{"exact": {"value": "{{ expected }}", "advisory": True}}, "refusal"]},
+            "the scorer exact has another bar (advisory False → True)",
+        ),
+        (None, {"scorers": [{"exact": ["no idea", "say 1"]}]}, "the scorer exact is another one"),
+        (edited(2, {"expected": "no idea"}), {}, "2 cases edited (c000, c001)"),
+        (edited(1, {"known_failing": "hard"}), {}, "1 case known to fail (c000)"),
+        (edited(CASES, {"group": "one"}), {}, "30 cases grouped otherwise"),
+        (edited(1, {"scorers": [{"length": 9}]}), {}, "1 case with other scorers of their own"),
+        ([*some_cases(200)], {}, "170 cases added"),
+        (some_cases(CASES)[1:], {"retired": {"c000": "old"}}, "1 case retired (c000)"),
+        (None, {"repeats": 2}, "repeats 1 → 2"),
+    ],
+)
+def test_what_a_change_makes_easier_is_a_finding(
+    project: Project, cases: list[dict[str, Any]] | None, evalset: dict[str, Any], said: str
+) -> None:
+    committed(project)
+    project.cases(cases or some_cases(CASES))
+    project.evalset(**evalset)
+    assert said in gate(project, base="main").finding("evalset").why
+
+
+def test_a_case_that_is_critical_no_longer_is_a_finding(project: Project) -> None:
+    project.cases(edited(1, {"critical": True}))
+    committed(project)
+    project.cases(some_cases(CASES))
+    said = gate(project, base="main").finding("evalset").why
+    assert "1 case critical no longer (c000)" in said
+
+
+def test_a_prompt_from_which_its_evalset_is_taken_is_refused(worse: Project) -> None:
+    worse.write("prompts/other.prompt.yml", worse.read("prompts/support.prompt.yml"))
+    worse.evalset(prompt="other")
+    with pytest.raises(Refused, match=r"nothing gates support any more: at main, support did"):
+        gate(worse, base="main")
+    assert gate(worse, "other", base="main").decision is Decision.INCONCLUSIVE
+
+
+def test_a_prompt_that_is_gone_is_said(worse: Project) -> None:
+    text = worse.read("prompts/support.prompt.yml")
+    (worse.root / "prompts/support.prompt.yml").unlink()
+    worse.write("prompts/renamed.prompt.yml", text)
+    worse.evalset(prompt="renamed")
+    ran = gate(worse, base="main")
+    assert ran.decision is Decision.INCONCLUSIVE
+    assert "support is gone, which support gated at main" in ran.evalset.notes
+
+
+def test_a_prompt_that_is_named_and_has_no_evalset_is_refused(project: Project) -> None:
+    project.write("prompts/other.prompt.yml", project.read("prompts/support.prompt.yml"))
+    with pytest.raises(Refused, match="no evalset gates other"):
+        gate(project, "support", "other")
+    assert "no evalset gates other: it is not measured" in gate(project, "*o*").evalset.notes
+
+
+def test_an_evalset_that_is_left_out_is_said(project: Project) -> None:
+    Project(root=project.root, name="hard").cases(some_cases(3))
+    Project(root=project.root, name="hard").evalset(prompt="support")
+    ran = gate(project, select={"evalsets": ["support"]})
+    assert "without hard, which gates support as well" in ran.evalset.notes
+    with pytest.raises(UnknownName):
+        gate(project, select={"evalsets": ["support", "harder"]})
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("evalsets/support.yaml", "prompt: [", "evalsets/support.yaml:"),
+        ("evalsets/support.jsonl", "{", "evalsets/support.jsonl:1"),
+        ("prompts/support.prompt.yml", "messages: 3", "prompts/support.prompt.yml:1"),
+    ],
+)
+def test_a_base_that_is_not_valid_is_named_with_its_files_and_the_way_out(
+    project: Project, path: str, text: str, said: str
+) -> None:
+    right = project.read(path)
+    project.write(path, text)
+    committed(project)
+    project.write(path, right)
+    with pytest.raises(Refused) as refused:
+        gate(project, base="main")
+    assert "read at main, and there it is not valid" in refused.value.message
+    assert said in refused.value.message
+    assert f"git log main -- {path}" in (refused.value.hint or "")
+
+
+def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
+    running: Project, server: Server
+) -> None:
+    hard = Project(root=running.root, name="hard")
+    hard.cases(some_cases(CASES))
+    hard.evalset(prompt="support")
+    server.reply = wrong_on(questions(LOST), system="Worse.")
+    running.prompt(system="Worse.")
+    number = release(running)
+    measured(running, number)
+    for ending in ("yaml", "jsonl"):
+        (running.root / f"evalsets/hard.{ending}").unlink()
+    with open_workspace(running.root) as workspace:
+        word = ledger.PromotionFlags(reason="why not")
+        done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
+    assert (done.event, done.exit_code) == (None, ExitCode.INCOMPLETE)
+    assert "measured on hard too, which gates the prompt no longer" in done.why
+
+
+def test_an_override_promotes_what_nothing_gates(running: Project) -> None:
+    running.prompt(system="Next.")
+    number = release(running)
+    for ending in ("yaml", "jsonl"):
+        (running.root / f"evalsets/support.{ending}").unlink()
+    word = ledger.PromotionFlags(reason="the house is on fire", override=True)
+    with open_workspace(running.root) as workspace:
+        done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
+    assert done.event is not None
+    assert (done.event.action, done.event.judged_by) == ("override", ())
+
+
+def priced(project: Project, alias: str = "tiny", **price: float) -> None:
+    project.model = {"price": price, "retries": 0}
+    project.llmops_yaml(alias)
+
+
+def test_a_price_that_a_change_takes_away_is_a_finding(running: Project) -> None:
+    priced(running, input=1, output=2)
+    committed(running)
+    priced(running, input=0, output=0)
+    said = gate(running, base="main").finding("models").why
+    assert "price $1 in, $2 out per million tokens → $0 in, $0 out per million tokens" in said
+    running.model = {"price": {"input": 1, "output": 2}, "retries": 3, "timeout": 7}
+    running.llmops_yaml()
+    said = gate(running, base="main").finding("models").why
+    assert "reckoned and called: timeout 120.0 → 7.0, retries 0 → 3. Both" in said
+
+
+def test_a_price_under_another_alias_is_a_finding_as_well(project: Project) -> None:
+    priced(project, input=1, output=2)
+    committed(project)
+    priced(project, "free", input=0, output=0)
+    project.prompt(model="free")
+    said = gate(project, base="main").finding("models").why
+    assert "how free is reckoned and called: price $1 in, $2 out per million tokens → $0" in said
+
+
+def test_the_price_of_a_model_that_nobody_asks_is_not_spoken_of(project: Project) -> None:
+    project.models = {"other": {"provider": "openai", "model": "other"}}
+    project.llmops_yaml()
+    committed(project)
+    project.models["other"]["price"] = {"input": 0, "output": 0}
+    project.llmops_yaml()
+    project.prompt(system="Another.")
+    rules = {each.rule for each in gate(project, base="main").verdict.findings}
+    assert "models" not in rules

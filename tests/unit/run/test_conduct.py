@@ -1,0 +1,219 @@
+"""The run from plan to verdict: looks, error rates, and what is never drawn twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.verdict import Decision
+from llmops_cli.engine.budget import Budget
+from llmops_cli.run.comparison import contests
+from llmops_cli.run.prepare import SamplingPlan, plan
+from llmops_cli.run.selection import Selection
+from llmops_cli.run.workspace import open_workspace
+from llmops_cli.stores.run_file import open_run
+from tests.projects import Project, some_cases
+from tests.servers.faulty import Reply, Server, answer, echo
+from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
+
+
+def rerunning(project: Project, **gate_options: Any) -> None:
+    project.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun", **gate_options}}
+    project.llmops_yaml()
+
+
+def wrong_first(wanted: set[str], times: int, *, system: str) -> Reply:
+    """Wrong on `wanted` the first `times` that they are asked under `system`."""
+    asked: Counter[str] = Counter()
+
+    def reply(body: Mapping[str, Any]) -> str:
+        text = echo(body)
+        if body["messages"][0]["content"] != system or text not in wanted:
+            return text
+        asked[text] += 1
+        return "no idea" if asked[text] <= times else text
+
+    return reply
+
+
+# Looks ---------------------------------------------------------------------------------------
+
+
+def test_a_further_look_draws_both_arms_up_to_three_and_decides(
+    running: Project, server: Server
+) -> None:
+    rerunning(running, margin=0.2)
+    server.reply = wrong_first(questions(2), 1, system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert ran.report.notes == ("support: with 3 draws per case the projected interval can decide",)
+    assert (ran.evalset.candidate.planned, server.requests) == (CASES * 3, CASES * 3)
+    assert ran.decision is Decision.PASS
+
+
+def test_the_third_look_draws_five_of_both_arms(running: Project, server: Server) -> None:
+    rerunning(running, margin=0.12)
+    server.reply = wrong_first(questions(3), 1, system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert any(each.startswith("support: with 5 draws per case") for each in ran.report.notes)
+    assert ran.report.notes[-1] == "support: all 3 looks are spent: add cases, not repeats"
+    assert ran.evalset.baseline is not None
+    assert ran.evalset.candidate.planned == CASES * 5
+    assert ran.evalset.baseline.planned == CASES * 5
+    assert server.requests == CASES * 5 + CASES * 2
+
+
+def test_repeats_that_cannot_decide_are_not_drawn(running: Project, server: Server) -> None:
+    rerunning(running, margin=0.02)
+    server.reply = wrong_on(questions(1), system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert (ran.decision, server.requests) == (Decision.INCONCLUSIVE, CASES)
+    assert ran.report.exit_code == 4
+    assert "add cases, not repeats" in ran.report.notes[0]
+
+
+def test_asking_again_after_the_last_look_spends_no_error_rate_twice(
+    running: Project, server: Server
+) -> None:
+    rerunning(running, margin=0.2)
+    server.reply = wrong_first(questions(2), 1, system="Next.")
+    running.prompt(system="Next.")
+    first = gate(running, out=running.root / "first.jsonl")
+    again = gate(running, out=running.root / "again.jsonl")
+    looks = [
+        open_run(running.root / name).manifest.evalsets[0].facts.look
+        for name in ("first.jsonl", "again.jsonl")
+    ]
+    assert looks == [2, 2]
+    assert first.verdict == again.verdict
+    assert again.report.calls == 0
+
+
+def test_without_a_baseline_there_is_no_further_look(project: Project, server: Server) -> None:
+    rerunning(project)
+    ran = gate(project)
+    assert (ran.report.notes, server.requests) == ((), CASES)
+
+
+def test_a_partial_run_takes_no_further_look(running: Project, server: Server) -> None:
+    rerunning(running, margin=0.2)
+    server.reply = wrong_on(questions(2), system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running, select={"cases": ["c000", "c001", "c002"]})
+    assert (server.requests, ran.decision) == (3, Decision.INCONCLUSIVE)
+
+
+def test_a_budget_lasts_over_all_looks(running: Project, server: Server) -> None:
+    rerunning(running, margin=0.2)
+    server.reply = wrong_first(questions(2), 1, system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running, budget=Budget(calls=CASES + 10))
+    assert (server.requests, ran.decision) == (CASES + 10, Decision.INCOMPLETE)
+
+
+def test_only_the_undecided_evalset_is_drawn_further_and_nothing_twice(
+    running: Project, server: Server
+) -> None:
+    clear = [
+        {
+            **case,
+            "id": f"x{case['id']}",
+            "inputs": {"question": f"tell {at}"},
+            "expected": f"tell {at}",
+        }
+        for at, case in enumerate(some_cases(60))
+    ]
+    running.write(
+        "evalsets/clear.yaml",
+        json.dumps({"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": clear}),
+    )
+    rerunning(running, margin=0.2)
+    server.reply = wrong_first(questions(2), 1, system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    planned = {each.evalset: each.candidate.planned for each in ran.prompt.evalsets}
+    assert planned == {"clear": 60, "support": CASES * 3}
+    assert server.requests == 60 * (1 + 3) + CASES * 3
+    assert gate(running).report.calls == 0
+
+
+def test_another_prompt_is_not_called_again_when_one_baseline_is_drawn_anew(
+    running: Project, server: Server
+) -> None:
+    running.write("prompts/other.prompt.yml", running.read("prompts/support.prompt.yml"))
+    running.write(
+        "evalsets/other.yaml",
+        json.dumps(
+            {
+                "prompt": "other",
+                "scorers": [{"exact": "{{ expected }}"}],
+                "cases": [
+                    {"id": "y", "inputs": {"question": "other"}, "expected": "other"},
+                ],
+            }
+        ),
+    )
+    server._then = answer(model="tiny-0002")
+    running.prompt(system="Next.")
+    gate(running)
+    assert server.requests == CASES * (1 + 3) + 1
+
+
+# Verdicts ------------------------------------------------------------------------------------
+
+
+def test_several_prompts_have_a_verdict_each(running: Project, server: Server) -> None:
+    running.write("prompts/other.prompt.yml", running.read("prompts/support.prompt.yml"))
+    running.evalset(prompt=["support", "other"])
+    server.reply = wrong_on(questions(15), system="Next.")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert {each.prompt: each.verdict.decision for each in ran.report.prompts} == {
+        "other": Decision.INCONCLUSIVE,
+        "support": Decision.FAIL,
+    }
+    assert ran.report.exit_code == 1
+
+
+def test_reused_and_called_draws_add_up_to_the_planned_ones(running: Project) -> None:
+    running.prompt(system="Next.")
+    running.cases(some_cases(CASES + 2))
+    ran = gate(running)
+    arms = [ran.evalset.candidate, ran.evalset.baseline]
+    assert sum(arm.planned for arm in arms if arm) == ran.report.calls + ran.report.reused
+
+
+def test_a_shared_request_between_evalsets_is_planned_once(project: Project) -> None:
+    project.write("evalsets/twin.yaml", project.read("evalsets/support.yaml"))
+    with open_workspace(project.root) as workspace:
+        pairings = plan(
+            workspace, contests(workspace, Selection()), SamplingPlan(now=datetime.now(UTC))
+        )
+        counts = [(len(each.candidate.missing), len(each.candidate.shared)) for each in pairings]
+    assert counts == [(CASES, 0), (0, CASES)]
+
+
+@pytest.mark.parametrize("metric", ["tone", "passs"])
+def test_a_rule_on_a_metric_that_no_scorer_gives_is_refused_before_any_call(
+    project: Project, server: Server, metric: str
+) -> None:
+    project.settings = {"gate": {"rules": ["no_worse", {"floor": {"metric": metric, "min": 0.5}}]}}
+    project.llmops_yaml()
+    with pytest.raises(UnknownName, match=metric):
+        gate(project)
+    assert server.requests == 0
+
+
+def test_promoting_by_measuring_keeps_gate_and_baseline_draws_apart(
+    project: Project, server: Server
+) -> None:
+    promoted(project)
+    assert server.requests == CASES * (1 + 3)

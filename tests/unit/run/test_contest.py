@@ -1,0 +1,190 @@
+"""Who meets whom: prompts, versions and models, filters and samples, and whose policy decides."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.verdict import Decision
+from llmops_cli.run.comparison import PromptComparison, contests
+from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.workspace import open_workspace
+from tests.projects import Project, some_cases
+from tests.servers.faulty import Server
+from tests.unit.gated_project import CASES, gate, promoted, questions, release, wrong_on
+
+OTHER = """\
+model: tiny
+inputs: {question: {type: string}}
+messages:
+  - {role: system, content: Another.}
+  - {role: user, content: "{{ question }}"}
+"""
+
+
+def chosen(project: Project, *prompts: str, **wishes: object) -> list[PromptComparison]:
+    selection = Selection(prompts=prompts, **wishes)  # type: ignore[arg-type]  # as a test gives
+    with open_workspace(project.root) as workspace:
+        return contests(workspace, selection)
+
+
+def ids(contest: PromptComparison) -> list[str]:
+    return [case.id for each in contest.rounds for case in each.cases]
+
+
+def test_the_working_prompt_meets_what_the_last_environment_runs(running: Project) -> None:
+    (contest,) = chosen(running)
+    assert contest.candidate.name == "support@working"
+    assert contest.baseline is not None
+    assert (contest.baseline.name, contest.environment) == ("support@v1", "production")
+
+
+def test_an_environment_chooses_what_runs_there_and_watches_it(running: Project) -> None:
+    (contest,) = chosen(running, "production")
+    assert (contest.candidate.name, contest.watch) == ("support@v1", True)
+
+
+def test_a_version_by_its_number_is_no_watch(running: Project) -> None:
+    (contest,) = chosen(running, "support@v1")
+    assert not contest.watch
+    assert gate(running, "support@v1").decision is Decision.PASS
+
+
+def test_an_environment_that_runs_nothing_is_refused(project: Project) -> None:
+    with pytest.raises(Refused, match="nothing runs in production yet"):
+        chosen(project, "production")
+
+
+@pytest.mark.parametrize("name", ["suport", "support@v9", "no*"])
+def test_names_that_are_not_there_are_refused(running: Project, name: str) -> None:
+    with pytest.raises(UnknownName):
+        chosen(running, name)
+
+
+def test_a_glob_chooses_by_name(running: Project) -> None:
+    running.write("prompts/other.prompt.yml", OTHER)
+    running.evalset(prompt=["support", "other"])
+    assert [each.prompt for each in chosen(running, "*o*")] == ["other", "support"]
+    assert [each.prompt for each in chosen(running, "sup*")] == ["support"]
+
+
+def test_a_named_baseline_takes_the_place_of_the_environments(
+    running: Project, server: Server
+) -> None:
+    server.reply = wrong_on(questions(15), system="Worse.")
+    running.prompt(system="Worse.")
+    release(running)
+    running.prompt(system="Better.")
+    ran = gate(running, select={"baseline": "support@v2"})
+    assert (ran.prompt.baseline, ran.decision) == ("support@v2", Decision.PASS)
+    assert ran.finding("no_worse").estimate.gained == 15  # type: ignore[union-attr]
+
+
+def test_another_model_answers_the_candidate_alone_and_is_no_version(
+    running: Project, server: Server
+) -> None:
+    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
+    running.llmops_yaml()
+    ran = gate(running, "support@v1", select={"model": "other"})
+    assert ran.prompt.candidate == "support@v1 on other"
+    assert ran.evalset.candidate.model == "openai/other"
+    assert ran.evalset.baseline is not None
+    assert ran.evalset.baseline.model == "openai/tiny"
+    assert (ran.decision, server.requests) == (Decision.PASS, CASES)
+    assert not any("promote" in step for step in ran.prompt.next_steps)
+
+
+def test_two_versions_are_compared(running: Project, server: Server) -> None:
+    server.reply = wrong_on(questions(15), system="Worse.")
+    running.prompt(system="Worse.")
+    release(running)
+    worse = gate(running, between=Between("support@v1", "support@v2"))
+    better = gate(running, between=Between("support@v2", "support@v1"))
+    assert (worse.decision, better.decision) == (Decision.FAIL, Decision.PASS)
+    assert worse.prompt.baseline == "support@v1"
+    assert better.prompt.next_steps == ()
+
+
+def test_two_prompts_are_compared_on_the_evalset_of_the_second(
+    running: Project, server: Server
+) -> None:
+    server.reply = wrong_on(questions(15), system="Another.")
+    running.write("prompts/other.prompt.yml", OTHER)
+    running.evalset(prompt=["support", "other"])
+    ran = gate(running, between=Between("support", "other"))
+    assert (ran.prompt.candidate, ran.prompt.baseline) == ("other@working", "support@working")
+    assert ran.decision is Decision.FAIL
+
+
+def test_another_prompts_version_brings_its_own_cases_and_not_a_namesakes(
+    running: Project,
+) -> None:
+    running.write("prompts/other.prompt.yml", OTHER)
+    running.evalset(prompt=["support", "other"])
+    ran = gate(running, between=Between("support@v1", "other"))
+    assert ran.decision is Decision.PASS
+
+
+def test_two_models_are_compared_on_every_prompt(running: Project, server: Server) -> None:
+    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
+    running.llmops_yaml()
+    ran = gate(running, between=Between("tiny", "other"))
+    assert ran.prompt.candidate == "support@working on other"
+    assert ran.prompt.baseline == "support@working on tiny"
+    assert ran.decision is Decision.PASS
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("support", "suport"), ("tinny", "tiny"), ("x", "support@v1")]
+)
+def test_what_is_neither_prompt_nor_model_cannot_be_compared(
+    running: Project, before: str, after: str
+) -> None:
+    with pytest.raises(UnknownName):
+        gate(running, between=Between(before, after))
+
+
+# Filters and samples -------------------------------------------------------------------------
+
+
+def test_evalsets_of_which_no_case_matches_are_left_out_and_told(running: Project) -> None:
+    running.write("prompts/other.prompt.yml", OTHER)
+    running.write(
+        "evalsets/more.yaml",
+        json.dumps(
+            {"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": some_cases(2)}
+        ),
+    )
+    running.write(
+        "evalsets/other.yaml",
+        json.dumps(
+            {
+                "prompt": "other",
+                "scorers": [{"exact": "{{ expected }}"}],
+                "cases": [{**some_cases(1)[0], "id": "elsewhere"}],
+            }
+        ),
+    )
+    (contest,) = chosen(running, cases=["c02*"])
+    assert [each.evalset.name for each in contest.rounds] == ["support"]
+    assert contest.notes == (
+        "no case of more matches the filter",
+        "no case of other matches the filter",
+    )
+    assert gate(running, select={"cases": ["c02*"]}).verdict.decision is Decision.PASS
+
+
+def test_a_prompt_that_no_evalset_gates_is_refused_by_name(project: Project) -> None:
+    project.write("prompts/other.prompt.yml", OTHER)
+    with pytest.raises(Refused, match="no evalset gates"):
+        chosen(project, "other")
+
+
+def test_promoting_makes_the_candidate_the_baseline(running: Project) -> None:
+    running.prompt(system="Next.")
+    assert promoted(running) == 2
+    (contest,) = chosen(running)
+    assert contest.baseline is not None
+    assert contest.baseline.name == "support@v2"

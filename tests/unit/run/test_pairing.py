@@ -1,0 +1,261 @@
+"""What both arms are asked: removed, added and edited cases, age, anchors, and the watch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.verdict import Decision
+from llmops_cli.run.comparison import contests
+from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.prepare import SamplingPlan, plan
+from llmops_cli.run.selection import Selection
+from llmops_cli.run.workspace import open_workspace
+from tests.projects import Project, some_cases
+from tests.servers.faulty import Server, answer
+from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
+
+
+def planned(project: Project, *prompts: str, **depth: bool) -> list[tuple[str, int, int]]:
+    """Role, planned and missing draws of each arm, forty days from now."""
+    with open_workspace(project.root) as workspace:
+        found = contests(workspace, Selection(prompts=prompts))
+        later = SamplingPlan(now=datetime.now(UTC) + timedelta(days=40), **depth)
+        arms = [arm for each in plan(workspace, found, later) for arm in each.arms]
+        return [(arm.role, arm.planned, len(arm.missing)) for arm in arms]
+
+
+# Cases ---------------------------------------------------------------------------------------
+
+
+def test_a_removed_case_fails_coverage_until_it_is_retired(running: Project) -> None:
+    running.cases(some_cases(CASES)[1:])
+    ran = gate(running)
+    assert ran.decision is Decision.FAIL
+    assert ran.finding("coverage").cases == ("c000",)
+    running.evalset(retired={"c000": "nobody asks this any more"})
+    assert gate(running).decision is Decision.PASS
+
+
+def test_a_filter_removes_no_case(running: Project) -> None:
+    ran = gate(running, select={"cases": ["c01*", "c02*"]})
+    assert ran.finding("coverage").decision is Decision.PASS
+
+
+def test_a_case_that_went_is_missed_once_and_not_for_ever(running: Project) -> None:
+    running.cases(some_cases(CASES)[1:])
+    running.prompt(system="Next.")
+    promoted(running)
+    assert gate(running).finding("coverage").decision is Decision.PASS
+
+
+def test_added_and_edited_cases_are_told_apart_and_drawn_for_both_arms(
+    running: Project, server: Server
+) -> None:
+    cases = some_cases(CASES + 2)
+    cases[0]["inputs"] = {"question": "say it otherwise"}
+    cases[0]["expected"] = "say it otherwise"
+    running.cases(cases)
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert "2 cases added since the baseline's evidence" in ran.evalset.notes
+    assert "1 case edited since the baseline's evidence" in ran.evalset.notes
+    assert server.requests == CASES + 2 + 3 * 3
+    estimate = ran.finding("no_worse").estimate
+    assert estimate is not None
+    assert estimate.n == CASES + 2
+
+
+# Age -----------------------------------------------------------------------------------------
+
+
+def test_an_old_baseline_is_drawn_anew(running: Project) -> None:
+    running.prompt(system="Next.")
+    assert planned(running) == [
+        ("candidate", CASES, CASES),
+        ("baseline", CASES * 3, CASES * 3),
+    ]
+
+
+def test_a_longer_allowed_age_keeps_it(running: Project) -> None:
+    running.settings = {"gate": {"baseline_max_age": 50}}
+    running.llmops_yaml()
+    running.prompt(system="Next.")
+    assert planned(running)[1] == ("baseline", CASES * 3, 0)
+
+
+# Anchors -------------------------------------------------------------------------------------
+
+
+def test_an_anchor_stops_the_slow_slide(running: Project, server: Server) -> None:
+    running.settings = {"gate": {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]}}
+    running.llmops_yaml()
+    worse = questions(15)
+    server.reply = wrong_on(worse, system="Second.")
+    running.prompt(system="Second.")
+    promoted(running)
+    server.reply = wrong_on(worse, system="Third.")
+    running.prompt(system="Third.")
+    ran = gate(running)
+    assert ran.finding("anchor").decision is Decision.FAIL
+    assert "v1" in ran.finding("anchor").why
+    assert [arm for arm, *_ in planned(running)] == ["candidate", "baseline", "anchor v1"]
+
+
+def test_an_anchor_that_is_not_there_is_refused_before_any_call(
+    running: Project, server: Server
+) -> None:
+    running.settings = {"gate": {"rules": ["no_worse", {"anchor": "v7"}]}}
+    running.llmops_yaml()
+    running.prompt(system="Next.")
+    with pytest.raises(UnknownName):
+        gate(running)
+    assert server.requests == 0
+
+
+# The watch -----------------------------------------------------------------------------------
+
+
+def test_the_watch_asks_the_evidence_however_old_it_is(running: Project) -> None:
+    assert planned(running, "production", fresh=True) == [
+        ("candidate", CASES, CASES),
+        ("baseline", CASES * 3, 0),
+    ]
+
+
+def test_the_watch_sees_answers_that_drifted_under_one_model_name(
+    running: Project, server: Server
+) -> None:
+    server.reply = wrong_on(questions(15))
+    ran = gate(running, "production", fresh=True)
+    assert (ran.decision, server.requests) == (Decision.FAIL, CASES)
+    assert ran.finding("no_worse").estimate.lost == 15  # type: ignore[union-attr]
+
+
+def test_drifted_baseline_draws_of_another_run_do_not_dilute_the_watch(
+    running: Project, server: Server
+) -> None:
+    server.reply = wrong_on(questions(CASES))
+    running.prompt(system="Next.")
+    gate(running, fresh=True)
+    ran = gate(running, "production", fresh=True)
+    assert ran.passing.baseline == 1.0
+    assert ran.decision is Decision.FAIL
+
+
+def test_the_watch_draws_no_more_of_its_baseline_where_the_policy_reruns(
+    running: Project, server: Server
+) -> None:
+    running.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun"}}
+    running.llmops_yaml()
+    server.reply = wrong_on(questions(2))
+    ran = gate(running, "production", fresh=True)
+    assert ran.evalset.baseline is not None
+    assert (ran.evalset.baseline.called, ran.evalset.baseline.planned) == (0, CASES * 3)
+
+
+def test_a_case_that_the_evidence_lacks_is_no_part_of_the_watch(
+    running: Project, server: Server
+) -> None:
+    running.cases(some_cases(CASES + 1))
+    ran = gate(running, "production", fresh=True)
+    assert "1 case added since the baseline's evidence: not part of the watch" in ran.evalset.notes
+    estimate = ran.finding("no_worse").estimate
+    assert estimate is not None
+    assert (estimate.n, ran.decision) == (CASES, Decision.PASS)
+    assert server.requests == CASES + 1
+
+
+def test_without_evidence_the_watch_can_tell_nothing(running: Project) -> None:
+    for folder in ("evidence", "store"):
+        shutil.rmtree(running.root / ".llmops" / folder)
+    ran = gate(running, "production", fresh=True)
+    assert ran.decision is Decision.INCONCLUSIVE
+    assert "no baseline" in ran.verdict.why
+
+
+def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: Path) -> None:
+    project = Project(root=tmp_path)
+    project.write(
+        "llmops.yaml",
+        json.dumps(
+            {
+                "models": {"tiny": {"provider": "replay", "model": "v", "file": "answers.jsonl"}},
+                "gate": {"margin": 0.1},
+            }
+        ),
+    )
+    project.prompt()
+    project.cases(some_cases(CASES))
+    project.evalset()
+
+    def recorded(wrong: int) -> None:
+        rows = [
+            {"id": case["id"], "text": "no idea" if at < wrong else case["expected"]}
+            for at, case in enumerate(some_cases(CASES))
+        ]
+        project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    recorded(0)
+    promoted(project)
+    assert gate(project, "production", fresh=True).decision is Decision.PASS
+    recorded(15)
+    ran = gate(project, "production", fresh=True)
+    assert (ran.decision, ran.passing.baseline) == (Decision.FAIL, 1.0)
+
+
+def test_a_silent_update_of_the_model_draws_the_baseline_anew(
+    running: Project, server: Server
+) -> None:
+    server._then = answer(model="tiny-0002")
+    running.prompt(system="Next.")
+    ran = gate(running)
+    assert server.requests == CASES * (1 + 3)
+    (note,) = ran.report.notes
+    assert note.startswith("support: under one model name tiny-0001 answered the baseline")
+    assert note.endswith("and tiny-0002 the candidate: the baseline is drawn anew")
+    assert ran.decision is Decision.PASS
+    assert gate(running).report.calls == 0
+
+
+def test_an_anchor_of_another_model_is_drawn_anew_as_well(running: Project, server: Server) -> None:
+    running.settings = {"gate": {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]}}
+    running.llmops_yaml()
+    running.prompt(system="Second.")
+    promoted(running)
+    before = server.requests
+    server._then = answer(model="tiny-0002")
+    running.prompt(system="Third.")
+    ran = gate(running)
+    assert server.requests - before == CASES * (1 + 3 + 3)
+    assert [note.rpartition(": ")[2] for note in ran.report.notes] == [
+        "the baseline is drawn anew",
+        "the anchor v1 is drawn anew",
+    ]
+
+
+def test_measuring_on_another_model_is_no_silent_update(running: Project, server: Server) -> None:
+    running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
+    running.llmops_yaml()
+    running.prompt(system="Next.", model="other")
+    before = server.requests
+    assert promoted(running) == 2
+    assert server.requests - before == CASES * (1 + 3)
+
+
+def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
+    running.cases(some_cases(CASES)[1:])
+    with open_workspace(running.root) as workspace:
+        found = contests(workspace, Selection())
+        (pairing,) = plan(workspace, found, SamplingPlan(now=datetime.now(UTC)))
+        rows = list(_rows(pairing))
+    assert [row for row, candidate in rows if not candidate] == ["c000"]
+
+
+def _rows(pairing: EvalsetRun) -> list[tuple[str, bool]]:
+    return [(row.case, row.candidate is not None) for row in pairing.rows()]
