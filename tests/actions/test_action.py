@@ -63,7 +63,7 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
     ran = runner.action(GATE)
 
     assert said(ran) == (False, "FAIL", "1"), ran.log
-    assert (ran.outputs["lost"], ran.outputs["blocked"]) == ("20", "1")
+    assert (ran.outputs["regressed"], ran.outputs["blocked"]) == ("20", "1")
     errors = [each for each in ran.annotations if each.name == "error"]
     assert errors[0].properties["file"] == "prompts/support.prompt.yml"
     assert errors[0].properties["title"] == "FAIL support"

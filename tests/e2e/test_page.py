@@ -111,7 +111,7 @@ def test_on_paper_it_is_dark_on_white_and_without_what_cannot_be_pressed(
 # Cases ----------------------------------------------------------------------------------------
 
 
-FILTERS = {"Flipped": 6, "Lost": 4, "Gained": 1, "Failed": 5, "Critical": 1, "Unmeasured": 1}
+FILTERS = {"Flipped": 6, "Regressed": 4, "Improved": 1, "Failed": 5, "Critical": 1, "Unmeasured": 1}
 
 
 def test_filters_show_the_cases_that_they_name(running: Browser, failing: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
 ) -> None:
     one = record(
         "refund",
-        "lost",
+        "regressed",
         contexts=("Refunds take 14 days.",),
         baseline=arm("You get your money back within 14 days.", passed=1.0, reason="Polite."),
         candidate=arm(
@@ -271,7 +271,7 @@ def test_no_text_of_a_stranger_runs_loads_opens_or_becomes_markup(
     records = [
         record(
             f"{at} {text[:200]}",
-            "lost",
+            "regressed",
             inputs={text[:60] or "empty": text},
             expected=text,
             contexts=(text,),
@@ -316,7 +316,7 @@ def test_a_secret_is_in_no_part_of_the_page(tmp_path: Path) -> None:
     text = f"it is {CANARY}"
     one = record(
         text,
-        "lost",
+        "regressed",
         inputs={text: text},
         expected={"a": text},
         tags=(text,),
