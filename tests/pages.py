@@ -60,9 +60,9 @@ def mixed(count: int) -> Iterator[CaseRecord]:
     failed = ArmRecord(passed=None, draws=(DrawRecord(failure="the server was down"),))
     yield record("critical-0", "critical", tags=("fraud",))
     for at in range(count // 10):
-        yield record(f"lost-{at}", "regressed", tags=("card",))
+        yield record(f"regressed-{at}", "regressed", tags=("card",))
     yield record("unmeasured-0", "unmeasured", candidate=failed)
-    yield record("gained-0", "improved", tags=("cash",))
+    yield record("improved-0", "improved", tags=("cash",))
     for at in range(count - count // 10 - 3):
         yield record(f"passing-{at}")
 

@@ -112,6 +112,12 @@ def percent(share: float | None) -> str:
     return "–" if share is None else wording.percent(share).replace(" ", "")
 
 
+def interval_ends(estimate: Estimate) -> tuple[str, str]:
+    """Return the ends of an interval in points, rounded outwards as the gate's sentences are."""
+    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    return lower, upper
+
+
 def standing(metric: MetricSummary) -> str:
     """What a metric is to the gate, where it is not part of `pass`."""
     if metric.gated:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport
 from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.wording import points
-from llmops_cli.render.formatting import percent, plural
+from llmops_cli.render.formatting import interval_ends, percent, plural
 
 PASS = "pass"  # noqa: S105 - a metric, not a password
 
@@ -95,7 +95,7 @@ def _compared(estimate: Estimate) -> tuple[str, str, str]:
         same = f"unchanged: all {plural(estimate.n, 'request')} match the baseline"
         return percent(estimate.candidate_mean), "", same
     rates = f"{percent(estimate.baseline_mean)} → {percent(estimate.candidate_mean)}"
-    ends = f"{points(estimate.lower)} to {points(estimate.upper)}"
+    ends = " to ".join(interval_ends(estimate))
     counts = f"{estimate.gained:,} improved, {estimate.lost:,} regressed of {estimate.n:,}"
     return rates, f"{points(estimate.difference)} (90% CI {ends})", counts
 

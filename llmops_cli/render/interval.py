@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 
 from llmops_cli.core.verdict import Estimate
-from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
+from llmops_cli.render.formatting import interval_ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ _NARROWEST = 8
 def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> tuple[str, str]:
     """The interval and its captions, each at most `width` columns wide (40 at least)."""
     margin_label = f"margin {points(-estimate.margin)} "
-    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    lower, upper = interval_ends(estimate)
     left = min(estimate.lower, -estimate.margin, 0.0)
     span = max(estimate.upper, 0.0) - left or 1.0
     margin_at, zero_at = (-estimate.margin - left) / span, -left / span
