@@ -79,7 +79,7 @@ def console_report(
         report.prompts, key=lambda prompt: formatting.SEVERITY[prompt.verdict.decision]
     )
 
-    def draw(pen: Pen) -> Iterator[RenderableType]:
+    def trial(pen: Pen) -> Iterator[RenderableType]:
         yield from _verdicts(pen, report, prompts, quiet=quiet)
         if quiet:
             return
@@ -96,7 +96,7 @@ def console_report(
             yield Text()
         yield from _closing(pen, report, prompts, seconds=seconds)
 
-    return Sheet(draw, width=width)
+    return Sheet(trial, width=width)
 
 
 def _verdicts(
@@ -213,14 +213,14 @@ def _measured(
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
     yield pen.line(f"{evalset.evalset}: {formatting.size(evalset)} · {models}", "dim")
-    for arm in (evalset.candidate, evalset.baseline):
-        if arm is None:
+    for side in (evalset.candidate, evalset.baseline):
+        if side is None:
             continue
-        trouble = formatting.measured(arm)
+        trouble = formatting.measured(side)
         if trouble and (verbose or not told):
-            yield pen.line(f"{arm.name}: {trouble}", "magenta")
+            yield pen.line(f"{side.name}: {trouble}", "magenta")
         if verbose:
-            yield pen.line(f"{arm.name}: {formatting.effort(arm)}", "dim")
+            yield pen.line(f"{side.name}: {formatting.effort(side)}", "dim")
 
 
 def _findings(pen: Pen, prompt: PromptReport, *, verbose: bool) -> RenderableType:

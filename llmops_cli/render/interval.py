@@ -1,4 +1,4 @@
-"""Draws an interval against its margin in two lines of text: what is proven, at a glance.
+"""Trials an interval against its margin in two lines of text: what is proven, at a glance.
 
     −9.1 ├───────┼─────●─────────────┼──────────┤ +4.1
     margin −5.0 ─┘                   └─ 0 (no change)
