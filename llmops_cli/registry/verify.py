@@ -394,7 +394,7 @@ class _PromptVerifier:
         if running is None and move.ran is not None:
             return  # reported already: what ran is not as it was released
         rows = BaselineRows(others[0], SUBJECT) if others else BaselineRows(evidence, BASELINE)
-        baseline = rows.evidence.measurement.arms.get(rows.role)
+        baseline = rows.evidence.measurement.sides.get(rows.role)
         if running is not None and (baseline is None or baseline.target != running.target):
             self._add(event, f"its evidence does not compare with {running.address}, which ran")
             return
