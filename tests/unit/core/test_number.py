@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from llmops_cli.core.digest import canonical
+from llmops_cli.core.digest import Json, canonical
 from llmops_cli.core.number import dump_json, literals, number, restored, with_literals
 
 
@@ -31,7 +31,7 @@ def test_a_float_that_python_and_json_write_the_same_way_stays_plain(literal: st
 
 
 def test_literals_are_listed_by_json_pointer_and_put_back() -> None:
-    value = {"a": [1, number(1.0, "1.0")], "b/c~": {"d": number(31, "0x1F")}, "e": "1.0"}
+    value: Json = {"a": [1, number(1.0, "1.0")], "b/c~": {"d": number(31, "0x1F")}, "e": "1.0"}
     assert literals(value) == {"/a/1": "1.0", "/b~1c~0/d": "0x1F"}
     plain = json.loads(json.dumps(value))
     assert literals(plain) == {}

@@ -154,7 +154,8 @@ def test_a_large_evalset_keeps_every_spelling(project: Written) -> None:
 def parquet_of(columns: dict[str, Any]) -> bytes:
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table(columns), sink)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
