@@ -287,5 +287,5 @@ def _always_passed(prompt: Prompt, name: str) -> bool:
 
 def _shape(schema: object) -> object:
     assert hasattr(schema, "items")
-    ignored = {"required", "description", "title", "default", "examples"}
+    ignored = {"required", "description", "title", "default", "literals", "examples"}
     return {key: value for key, value in schema.items() if key not in ignored}
