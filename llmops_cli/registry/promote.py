@@ -334,5 +334,5 @@ def _is_always_passed(prompt: Prompt, name: str) -> bool:
 def _constraints(schema: object) -> object:
     """Return what `schema` demands of a value, without what only documents it."""
     assert isinstance(schema, Mapping)
-    ignored = {"required", "description", "title", "default", "examples"}
+    ignored = {"required", "description", "title", "default", "literals", "examples"}
     return {key: value for key, value in schema.items() if key not in ignored}
