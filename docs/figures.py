@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.verdict import Estimate, Finding
 from llmops_cli.gate.compare import compare
@@ -45,7 +45,7 @@ def decided(regressed: int, improved: int, cases: int) -> tuple[Finding, Estimat
     metric = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
     flips = [(0.0, 1.0)] * regressed + [(1.0, 0.0)] * improved
     rows = (
-        Row(case=str(at), candidate=_arm("new", now), baseline=_arm("old", before))
+        Row(case=str(at), candidate=_side("new", now), baseline=_side("old", before))
         for at, (now, before) in enumerate(flips + [(1.0, 1.0)] * (cases - len(flips)))
     )
     gate_input = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
@@ -58,9 +58,9 @@ def decided(regressed: int, improved: int, cases: int) -> tuple[Finding, Estimat
     return finding, finding.estimate
 
 
-def _arm(request: str, value: float) -> Arm:
-    draw = Draw(output="sha256:o", scores={"exact": value})
-    return Arm(request=request, facts="f", planned=1, draws=(draw,))
+def _side(request: str, value: float) -> Side:
+    trial = Trial(output="sha256:o", scores={"exact": value})
+    return Side(request=request, facts="f", planned=1, trials=(trial,))
 
 
 def three_verdicts() -> str:
@@ -156,7 +156,7 @@ PICTURES: Mapping[str, Callable[[], str]] = {
 
 def main() -> int:
     """Write all figures, or only list those that are out of date."""
-    made = {FOLDER / name: draw() for name, draw in PICTURES.items()}
+    made = {FOLDER / name: trial() for name, trial in PICTURES.items()}
     stale = [
         path
         for path, content in made.items()

@@ -1,6 +1,6 @@
 """A support bot that answers questions from help pages, with the prompt that production runs.
 
-    python support_bot.py "How long is a gift card valid?"
+python support_bot.py "How long is a gift card valid?"
 """
 
 from __future__ import annotations
