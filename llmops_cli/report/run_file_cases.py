@@ -7,7 +7,7 @@ score, nor how long it took: then that is not told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from llmops_cli.core import case_result as row
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import digest
 from llmops_cli.core.ports import ScoreKey
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import WORST_FIRST, CaseRecord, CaseRecords, Report, SideRecord
 from llmops_cli.core.result import Completion, Failure, Score
 from llmops_cli.core.run import Manifest, RunCase, RunEvalset, RunSide, RunTrial
@@ -30,6 +31,7 @@ from llmops_cli.report.case_stream import (
     trial_record,
 )
 from llmops_cli.report.run_file import report_of
+from llmops_cli.report.sinks import FinishedRun, Sink
 from llmops_cli.run.case_results import UNMADE, MeasuredTrial
 from llmops_cli.run.evalset_run import gone
 from llmops_cli.stores.run_file import RunIndex, open_run
@@ -59,6 +61,15 @@ def kept(report: Report, file: Path | None) -> Iterator[CaseRecords]:
         return
     with filed(file) as (_, records):
         yield records
+
+
+def write_earlier_reports(
+    sinks: Iterable[Sink], report: Report, file: Path | None, redact: Redactor
+) -> None:
+    """Write every form of an earlier run: of a run file every case, else what `report` shows."""
+    finished = FinishedRun(report=report, redact=redact, cases=lambda: kept(report, file))
+    for write in sinks:
+        write(finished)
 
 
 def _records(evalsets: Sequence[_Filed], marked: Sequence[Mark]) -> Iterator[CaseRecord]:
