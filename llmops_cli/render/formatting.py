@@ -1,6 +1,6 @@
 """The words and figures that every renderer shares, so that all of them tell the same story.
 
-Numbers are written for people: shares as points or per cents, money with the digits that matter,
+Numbers are written for people: shares as points or percents, money with the digits that matter,
 thousands with a comma. Nothing here makes a text safe; that is each sink's own duty.
 """
 
@@ -13,14 +13,15 @@ from llmops_cli.core.catalog import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import (
-    ArmSummary,
     Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
     Report,
-    ShownDraw,
+    ShownCase,
     ShownScore,
+    ShownTrial,
+    SideSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
@@ -28,9 +29,9 @@ from llmops_cli.gate.wording import points
 
 CHANGES: Mapping[Change, str] = {
     "critical": "CRITICAL",
-    "lost": "LOST",
-    "gained": "GAINED",
-    "failing": "FAILING",
+    "regressed": "REGRESSED",
+    "improved": "IMPROVED",
+    "failing": "STILL FAILING",
     "unmeasured": "UNMEASURED",
     "added": "ADDED",
     "removed": "REMOVED",
@@ -40,14 +41,27 @@ CHANGES: Mapping[Change, str] = {
 
 MEANINGS: Mapping[Change, str] = {
     "critical": "critical, and fails",
-    "lost": "passed before, fails now",
-    "gained": "failed before, passes now",
-    "failing": "fails",
+    "regressed": "passed before, fails now",
+    "improved": "failed before, passes now",
+    "failing": "failed before, still fails",
     "unmeasured": "not measured",
     "added": "not in the baseline",
-    "removed": "in the baseline, and gone",
-    "known_passing": "marked as known to fail, and passes",
+    "removed": "in the baseline, missing now",
+    "known_passing": "marked known_failing, and passes",
 }
+
+
+def change_label(shown: ShownCase) -> str:
+    """Return the loud word for a case; one that has no baseline cannot fail still."""
+    failing = shown.change == "failing" and shown.baseline is None
+    return "FAILING" if failing else CHANGES[shown.change]
+
+
+def change_meaning(shown: ShownCase) -> str:
+    """Say in words why a case is shown."""
+    failing = shown.change == "failing" and shown.baseline is None
+    return "fails" if failing else MEANINGS[shown.change]
+
 
 NAMED = 3
 """Evalsets that share a note, by their names."""
@@ -57,7 +71,24 @@ SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Dec
 """Sorts the worst decision first."""
 
 
+OUTCOMES: Mapping[Decision, tuple[str, str]] = {
+    Decision.FAIL: ("prompt fails", "prompts fail"),
+    Decision.INCOMPLETE: ("prompt incomplete", "prompts incomplete"),
+    Decision.INCONCLUSIVE: ("prompt inconclusive", "prompts inconclusive"),
+    Decision.PASS: ("prompt passes", "prompts pass"),
+}
+
 HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
+
+
+def worst_first(prompts: Iterable[PromptReport]) -> list[PromptReport]:
+    """Sort prompts by their verdicts."""
+    return sorted(prompts, key=lambda prompt: SEVERITY[prompt.verdict.decision])
+
+
+def worst_findings_first(verdict: Verdict) -> list[Finding]:
+    """Sort findings by what they decided."""
+    return sorted(verdict.findings, key=lambda finding: SEVERITY[finding.decision])
 
 
 def plural(count: int, noun: str) -> str:
@@ -77,8 +108,14 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
 
 
 def percent(share: float | None) -> str:
-    """A share as `83.1 %`; a dash where nothing was measured."""
-    return "–" if share is None else wording.percent(share)
+    """A share as `83.1%`; a dash where nothing was measured."""
+    return "–" if share is None else wording.percent(share).replace(" ", "")
+
+
+def interval_ends(estimate: Estimate) -> tuple[str, str]:
+    """Return the ends of an interval in points, rounded outwards as the gate's sentences are."""
+    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    return lower, upper
 
 
 def standing(metric: MetricSummary) -> str:
@@ -100,21 +137,21 @@ def plain(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def answer(draw: ShownDraw | None) -> str:
-    """What one arm answered, whatever it was; never empty."""
-    if draw is None:
+def answer(trial: ShownTrial | None) -> str:
+    """What one side answered, whatever it was; never empty."""
+    if trial is None:
         return "(no answer)"
-    if draw.failure is not None:
-        return f"(failed: {draw.failure})"
+    if trial.failure is not None:
+        return f"(failed: {trial.failure})"
     parts = []
-    if draw.text is not None:
-        parts.append(draw.text)
-    if draw.tool_calls:
-        parts.append("tools: " + plain(draw.tool_calls))
+    if trial.text is not None:
+        parts.append(trial.text)
+    if trial.tool_calls:
+        parts.append("tools: " + plain(trial.tool_calls))
     if not any(parts):
-        parts = ["(text not stored)" if draw.text is None else "(empty answer)"]
-    if draw.finish_reason not in (None, "stop", "tool_calls"):
-        parts.append(f"(ended by: {draw.finish_reason})")
+        parts = ["(text not stored)" if trial.text is None else "(empty answer)"]
+    if trial.finish_reason not in (None, "stop", "tool_calls"):
+        parts.append(f"(ended by: {trial.finish_reason})")
     return "\n".join(parts)
 
 
@@ -139,60 +176,80 @@ def reading(finding: Finding, estimate: Estimate) -> str:
     margin = points(-estimate.margin)
     match finding.decision:
         case Decision.PASS if estimate.lower > -estimate.margin:
-            return f"All of the interval is above {margin}: a loss of the margin is excluded."
+            return f"The whole interval is above {margin}: not worse than allowed."
         case Decision.FAIL if estimate.upper < 0:
-            return "All of the interval is below 0: this is a loss, not chance."
+            return "The whole interval is below 0: statistically significant regression."
         case Decision.INCONCLUSIVE if estimate.upper < 0:
-            return (
-                "All of the interval is below 0, but that may be chance among so many comparisons."
-            )
+            return "The whole interval is below 0, but can be by chance in so many comparisons."
         case Decision.INCONCLUSIVE if estimate.lower <= -estimate.margin:
-            more = (
-                f"; about {plural(estimate.cases_needed, 'case')} would usually tell"
-                if estimate.cases_needed > estimate.n
-                else ""
-            )
-            return f"The interval reaches below {margin}, yet not all of it is below 0{more}."
+            needed = f"; ~{plural(estimate.cases_needed, 'case')} needed for 80% power"
+            more = needed if estimate.cases_needed > estimate.n else ""
+            return f"The interval reaches below {margin}, but not all of it is below 0{more}."
         case _:
             return ""
 
 
-def measured(arm: ArmSummary) -> str:
-    """What an arm failed to measure; empty where all is there."""
+def measured(side: SideSummary) -> str:
+    """What a side failed to measure; empty where all is there."""
     parts = []
-    if arm.measured < arm.planned:
-        parts.append(f"{arm.planned - arm.measured:,} of {plural(arm.planned, 'draw')} missing")
+    if side.measured < side.planned:
+        parts.append(f"{side.planned - side.measured:,} of {plural(side.planned, 'trial')} missing")
     parts += [
-        f"{count:,} × {kind.replace('_', ' ')}" for kind, count in sorted(arm.failures.items())
+        f"{count:,} × {kind.replace('_', ' ')}" for kind, count in sorted(side.failures.items())
     ]
-    if arm.unscored:
-        parts.append(f"{arm.unscored:,} unscored")
+    if side.unscored:
+        parts.append(f"{side.unscored:,} unscored")
     return ", ".join(parts)
 
 
-def arms(report: Report) -> list[ArmSummary]:
-    """Both arms of every evalset."""
+def sides(report: Report) -> list[SideSummary]:
+    """Both sides of every evalset."""
     every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
-    return [arm for each in every for arm in (each.candidate, each.baseline) if arm is not None]
+    return [side for each in every for side in (each.candidate, each.baseline) if side is not None]
 
 
-def spending(report: Report) -> str:
-    """One line: calls, what was reused, tokens, money."""
-    if report.calls == 0:
-        reused = f": {plural(report.reused, 'stored answer')} reused" if report.reused else ""
-        parts = [f"no model calls{reused}"]
-    else:
-        parts = [f"{plural(report.calls, 'model call')}, {money(report.cost)}"]
-        parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []
+def closing(
+    report: Report, prompts: Sequence[PromptReport], *, seconds: float | None = None
+) -> list[str]:
+    """Return the pieces of the last line: verdicts, calls, money, and time where it is known."""
+    parts = [outcome(prompts)] if prompts else []
+    parts += [calls(report), money(report.cost)]
+    return parts if seconds is None else [*parts, duration(seconds)]
+
+
+def outcome(prompts: Sequence[PromptReport]) -> str:
+    """Count the verdicts: `1 prompt fails, 3 prompts pass`."""
+    parts = []
+    for decision, (singular, many) in OUTCOMES.items():
+        count = sum(prompt.verdict.decision is decision for prompt in prompts)
+        if count:
+            parts.append(f"{count:,} {singular if count == 1 else many}")
+    return ", ".join(parts)
+
+
+def calls(report: Report) -> str:
+    """Return `700 calls + 700 cached`."""
+    cached = f" + {report.reused:,} cached" if report.reused else ""
+    return f"{plural(report.calls, 'call')}{cached}"
+
+
+def duration(seconds: float) -> str:
+    """Return `6.4 s`, `12 min 05 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest:02d} s"
+
+
+def tokens(report: Report) -> str:
+    """Return `824,208 tokens in, 2,408 out` over all answers; empty where they are not known."""
     counted = [
-        (each.input_tokens, each.output_tokens)
-        for each in arms(report)
-        if each.input_tokens is not None and each.output_tokens is not None
+        (side.input_tokens, side.output_tokens)
+        for side in sides(report)
+        if side.input_tokens is not None and side.output_tokens is not None
     ]
-    if any(given or made for given, made in counted):
-        given, made = (sum(column) for column in zip(*counted, strict=True))
-        parts.append(f"{given:,} tokens in and {made:,} out over all answers")
-    return " · ".join(parts)
+    sent, made = (sum(column) for column in zip((0, 0), *counted, strict=True))
+    return f"{sent:,} tokens in, {made:,} out" if sent or made else ""
 
 
 def nothing(report: Report) -> str:
@@ -215,36 +272,38 @@ def warnings(report: Report) -> list[str]:
 def leniency(verdict: Verdict) -> str:
     """Why an undecided gate lets the pipeline go on; empty where it does not."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
-        return "Not blocked: the policy warns when the gate cannot tell (on_inconclusive: warn)."
+        return "Not blocked (policy: warn on inconclusive)."
     return ""
 
 
 def size(evalset: EvalsetReport) -> str:
-    """`308 cases`, `40 cases × 3 draws`."""
-    draws = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
-    return plural(evalset.cases, "case") + draws
+    """`308 cases`, `40 cases × 3 trials`."""
+    trials = f" × {evalset.repeats} trials" if evalset.repeats != 1 else ""
+    return plural(evalset.cases, "case") + trials
 
 
 def counted(evalset: EvalsetReport) -> str:
-    """`2 lost, 1 gained` over all cases of note, in the order of `CHANGES`."""
+    """`2 regressed, 1 improved` over all cases of note, in the order of `CHANGES`."""
     totals = evalset.changes
-    words = (f"{totals[each]:,} {CHANGES[each].lower()}" for each in CHANGES if totals.get(each))
-    return ", ".join(words)
+    labels = dict(CHANGES)
+    if evalset.baseline is None:
+        labels["failing"] = "FAILING"
+    return ", ".join(f"{totals[c]:,} {word.lower()}" for c, word in labels.items() if totals.get(c))
 
 
-def effort(arm: ArmSummary) -> str:
-    """What measuring one arm took, for those who ask: draws, tokens, money, seconds."""
-    parts = [f"{arm.measured:,} of {plural(arm.planned, 'draw')} measured, {arm.called:,} now"]
-    if arm.input_tokens is not None and arm.output_tokens is not None:
-        parts.append(f"{arm.input_tokens:,} tokens in, {arm.output_tokens:,} out")
-    parts.append(money(arm.cost))
-    if arm.latency_p50 is not None and arm.latency_p95 is not None:
-        parts.append(f"{arm.latency_p50:.2f} s median, {arm.latency_p95:.2f} s at the 95th")
-    if arm.first_token_p50 is not None and arm.first_token_p95 is not None:
-        first = f"{arm.first_token_p50:.2f} s median, {arm.first_token_p95:.2f} s at the 95th"
+def effort(side: SideSummary) -> str:
+    """What measuring one side took, for those who ask: draws, tokens, money, seconds."""
+    parts = [f"{side.measured:,} of {plural(side.planned, 'trial')} measured, {side.called:,} now"]
+    if side.input_tokens is not None and side.output_tokens is not None:
+        parts.append(f"{side.input_tokens:,} tokens in, {side.output_tokens:,} out")
+    parts.append(money(side.cost))
+    if side.latency_p50 is not None and side.latency_p95 is not None:
+        parts.append(f"{side.latency_p50:.2f} s median, {side.latency_p95:.2f} s at the 95th")
+    if side.first_token_p50 is not None and side.first_token_p95 is not None:
+        first = f"{side.first_token_p50:.2f} s median, {side.first_token_p95:.2f} s at the 95th"
         parts.append(f"first token {first}")
-    if arm.served_models:
-        parts.append("answered by " + ", ".join(arm.served_models))
+    if side.served_models:
+        parts.append("answered by " + ", ".join(side.served_models))
     return " · ".join(parts)
 
 

@@ -61,8 +61,8 @@ def _gate(prompt: PromptReport) -> TestSuite:
         )
         for each in verdict.findings
     ]
-    arms = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
-    return _suite(prompt.prompt, tests, arms)
+    sides = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
+    return _suite(prompt.prompt, tests, sides)
 
 
 def _decided(verdict: Verdict, decision: Decision, why: str) -> Result | None:
@@ -88,7 +88,7 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
     where = f"llmops.{prompt.prompt}.{evalset.evalset}"
     tests = []
     for shown in evalset.shown[:_CASES]:
-        guilty = shown.case in blamed or (failed and shown.change in {"critical", "lost"})
+        guilty = shown.case in blamed or (failed and shown.change in {"critical", "regressed"})
         test = _test(where, shown.case, _judged(shown, guilty=guilty))
         test.system_out = xml(_account(shown))
         tests.append(test)
@@ -107,7 +107,7 @@ def _judge(judge: JudgeSummary) -> str:
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
     """What one case shows in the CI server; None is green."""
     change = shown.change
-    meaning = f"{change}: {phrases.MEANINGS[change]}"
+    meaning = f"{change}: {phrases.change_meaning(shown)}"
     if guilty:
         return Failure(_attribute(meaning), change)
     if change == "unmeasured" or (shown.candidate_passed is None and change != "removed"):
@@ -121,10 +121,10 @@ def _account(shown: ShownCase) -> str:
     """What was asked, expected and answered, for whoever opens the case."""
     parts = [(name, phrases.plain(value)) for name, value in shown.inputs.items()]
     parts += [("expected", phrases.plain(shown.expected))] if shown.expected is not None else []
-    for when, draw in (("before", shown.baseline), ("after", shown.candidate)):
-        if draw is not None:
-            scores = [phrases.score(each) for each in draw.scores]
-            parts.append((when, "\n".join([phrases.answer(draw), *scores])))
+    for when, trial in (("before", shown.baseline), ("after", shown.candidate)):
+        if trial is not None:
+            scores = [phrases.score(each) for each in trial.scores]
+            parts.append((when, "\n".join([phrases.answer(trial), *scores])))
     return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
 
 

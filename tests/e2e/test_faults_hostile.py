@@ -109,7 +109,7 @@ def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
     control, run = said["control"], said["eval json"]
     assert run.verdict == control.verdict
     assert run.evalset["metrics"] == control.evalset["metrics"]
-    assert run.evalset["changes"] == control.evalset["changes"] == {"lost": len(CASES)}
+    assert run.evalset["changes"] == control.evalset["changes"] == {"regressed": len(CASES)}
 
 
 def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:
@@ -179,7 +179,7 @@ def test_tables_hold_the_answers_as_they_were_and_no_formula(
         (parquet, whole),
         (csv, [text.replace("\0", "\\x00") for text in whole]),
     ):
-        answers = table[table["arm"] == "candidate"].sort_values("case")["text"]
+        answers = table[table["side"] == "candidate"].sort_values("case")["text"]
         assert [text.removeprefix("'") for text in answers] == expected
     assert not csv["text"].str.match(r"[=+\-@|%\t\r]").any()
 

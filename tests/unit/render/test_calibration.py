@@ -45,10 +45,10 @@ def test_nothing_is_shown_for_what_is_not_known() -> None:
     assert "J is not known: one of the two labels is missing" in text
 
 
-def test_arms_classes_canaries_and_missing_readings_are_told() -> None:
+def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
     found = replace(
         a_calibration(replace(COUNTS, unscored=3)),
-        arms={"v1": COUNTS, "v2": GOOD},
+        sides={"v1": COUNTS, "v2": GOOD},
         classes=Classes(names=("warm", "rude"), table=((7, 1), (2, 9)), kappa=None),
         canaries=Canaries(tried=10, obeyed=2),
         unlabelled=4,
@@ -56,14 +56,14 @@ def test_arms_classes_canaries_and_missing_readings_are_told() -> None:
     text = shown(found, refused=3)
     assert "3 readings not given: 3× refused" in text
     assert "2 of 10 failing answers passed once it told its judge to: the judge can be" in text
-    assert "v2 160 94.7 % 92.3 %" in text
+    assert "v2 160 94.7% 92.3%" in text
     assert "warm 7 1 rude 2 9" in text
     assert "4 rows without a label left out" in text
 
 
 @pytest.mark.parametrize("name", ["escape sequences", "rich markup", "a legacy workflow command"])
-def test_a_hostile_name_of_an_arm_does_no_harm(name: str) -> None:
-    found = replace(a_calibration(), arms={HOSTILE[name]: GOOD, "v1": COUNTS})
+def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
+    found = replace(a_calibration(), sides={HOSTILE[name]: GOOD, "v1": COUNTS})
     text = shown(found)
     assert "\x1b" not in text
     assert "##[" not in text
