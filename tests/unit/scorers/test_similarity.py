@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-
 from llmops_cli.scorers.bleu import bleu
 from llmops_cli.scorers.rouge import rouge
+
 from llmops_cli.scorers.similarity import similarity
 from tests.unit.scorers.answers import expecting, said, value, why
 
