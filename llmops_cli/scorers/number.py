@@ -154,7 +154,7 @@ def expected_number(value: Json, decimal: str = ".", *, percent: bool = False) -
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, (int, float)):
-        number = Decimal(str(value))
+        number = Decimal(int(value)) if isinstance(value, int) else Decimal(str(value))
         return number if number.is_finite() else None
     if not isinstance(value, str):
         return None
