@@ -90,6 +90,11 @@ class ScorerKind:
     """`target` is a `core.ports.OpenScorer`: it reads project files or keeps a process for the
     length of a run."""
 
+    def needs_of_cases(self, spec: ScorerSpec) -> bool:
+        """Return whether `lacks` may answer differently for one case than for another."""
+        shown = any(spec.options.get(name) is True for name in ("expected", "contexts"))
+        return shown or self.passages or bool(self.expects or self.question)
+
     def lacks(
         self, spec: ScorerSpec, case: Case | None = None, *, retrieves: bool = True
     ) -> str | None:
@@ -110,7 +115,8 @@ class ScorerKind:
         needs_passages = self.passages or spec.options.get("contexts") is True
         if needs_passages and not case.contexts and not retrieves:
             return f"{self.name} compares with `contexts`, and case {case.id!r} has none"
-        if self.expects is None or case.expected is not None:
+        there = case.has_reference if self.judged else case.expected is not None
+        if self.expects is None or there:
             return None
         if not any(name in spec.options for name in (self.expects, *self.instead)):
             return f"{self.name} has no `{self.expects}`, and case {case.id!r} no `expected`"

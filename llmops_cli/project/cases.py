@@ -189,6 +189,8 @@ class Expectations:
     complete: bool
     """Whether every scorer of the evalset could be read: only then can a case lack one."""
     retired: Mapping[str, str]
+    retrieves: bool = True
+    """Whether answers may report passages of their own, so that a case needs none."""
 
 
 class CaseReader:
@@ -208,9 +210,7 @@ class CaseReader:
         self._names = frozenset(name for each in expectations.schemas for name in each)
         self._templated = self._compiled(expectations.scorers)
         self._expecting = [
-            spec
-            for spec in expectations.scorers
-            if kinds[spec.kind].expects is not None or kinds[spec.kind].question is not None
+            spec for spec in expectations.scorers if kinds[spec.kind].needs_of_cases(spec)
         ]
         self._labels = {spec.label for spec in expectations.scorers}
         self._seen: dict[str, int | None] = {}
@@ -304,8 +304,11 @@ class CaseReader:
         for spec in (*self._expecting, *case.scorers):
             for why in self._reader.wrong_expected(spec, case):
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
-            if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
+            if (lacking := self._lacking(spec, case)) is not None:
                 self._problems.add(line, lacking, _remedy(lacking))
+
+    def _lacking(self, spec: ScorerSpec, case: Case) -> str | None:
+        return self._kinds[spec.kind].lacks(spec, case, retrieves=self._wanted.retrieves)
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         compiled = ((spec, Options(spec, self._kinds[spec.kind])) for spec in scorers)
@@ -315,4 +318,6 @@ class CaseReader:
 def _remedy(lacking: str) -> str:
     if "`expected`" in lacking:
         return "give the case an `expected`"
+    if "`contexts`" in lacking:
+        return "give the case `contexts`, or have an application report them"
     return 'name the input, as `question: "{{ … }}"`'

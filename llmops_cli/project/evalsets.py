@@ -70,6 +70,7 @@ class EvalsetReader:
         self._catalogue = surroundings.catalog
         self._source = surroundings.source
         self._problems = problems
+        self._judges = judges
         self._scorers = ScorerReader(surroundings, judges, problems)
 
     def header(self, document: Document) -> Header | None:
@@ -150,6 +151,9 @@ class EvalsetReader:
             scorers=header.scorers,
             complete=header.complete,
             retired=header.retired,
+            retrieves=any(
+                self._judges.reports_passages(self._prompts[name].model) for name in header.prompts
+            ),
         )
         reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
         cases = in_memory(reader.read(self._rows(header, schemas)))

@@ -53,10 +53,10 @@ BUILT_IN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "groundedness": (
         (
-            "How much of the answer is said by the passages? 5: every statement; 3: about half; "
-            "1: nothing, or the opposite."
+            "How much of the answer is supported by the reference? 5: every statement; 3: about "
+            "half; 1: nothing, or the opposite."
         ),
-        ("contexts",),
+        ("expected",),  # GitHub's own template passes `expected` as the context
     ),
 }
 """What each of GitHub's own evaluators asks, in our words, and what its judge is shown."""

@@ -62,6 +62,15 @@ class Judges:
             structured="none" if prompt.response_format == "text" else _held(model, provider),
         )
 
+    def reports_passages(self, name: str) -> bool:
+        """Return whether the answers of a prompt's model may report what they were given from."""
+        try:
+            model = resolve(name, self._models, self._catalogue)
+        except Refused:  # reported where the prompt is read
+            return True
+        provider = self._catalogue.providers[model.provider]
+        return provider.application or provider.records is not None
+
     def _model(self, name: str) -> Model:
         try:
             model = resolve(name, self._models, self._catalogue)
@@ -214,13 +223,13 @@ class ScorerReader:
                 yield said
 
     def wrong_expected(self, spec: ScorerSpec, case: Case) -> Iterator[str]:
-        """What is wrong with what a case expects, where the scorer takes it for its `value`."""
+        """Yield what is wrong with a case's `expected`, where an option falls back on it."""
         kind = self._kinds[spec.kind]
-        if kind.expects != "value" or kind.check is None or case.expected is None:
+        if kind.expects is None or kind.check is None or case.expected is None:
             return
-        given = any(name in spec.options for name in ("value", *kind.instead))
+        given = any(name in spec.options for name in (kind.expects, *kind.instead))
         if not given and not any(map(is_template, strings(dict(spec.options)))):
-            yield from self.wrong(spec, {**spec.options, "value": case.expected})
+            yield from self.wrong(spec, {**spec.options, kind.expects: case.expected})
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
         negate = False
@@ -243,6 +252,10 @@ class ScorerReader:
             return None
         if isinstance(value, Mapping):
             return _Entry(kind, dict(value), negate, where)
+        if value is None and isinstance(written, Mapping):
+            hint = f"write `{name}` alone, or its options as a mapping"
+            self._problems.add(where, f"'{name}:' has no value", hint)
+            return None
         if kind.shorthand is None:
             known = ", ".join(kind.options) or "none"
             self._problems.add(where, f"'{name}' takes no bare value", f"its options: {known}")

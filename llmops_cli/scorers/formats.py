@@ -102,7 +102,7 @@ TEXTS: Mapping[str, Callable[[str], object]] = {
     "byte": lambda text: base64.b64decode(text, validate=True) is not None,
     "json": json.loads,
 }
-"""Of texts: whatever is false or raises is not of the format. Numbers pass, as the standard says."""
+"""Of texts: what is false or raises is not of the format. Numbers pass, as the standard says."""
 
 NUMBERS: Mapping[str, Callable[[object], bool]] = {"int32": _integer(32), "int64": _integer(64)}
 

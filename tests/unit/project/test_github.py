@@ -104,7 +104,7 @@ def test_every_judged_evaluator_becomes_a_choice(github: Written) -> None:
         "true to the source",
     ]
     assert {(each.kind, each.minimum) for each in stars} == {("choice", 0.25)}
-    assert stars[-1].options["contexts"] is True
+    assert stars[-1].options["expected"] is True
 
 
 def test_evaluators_that_name_no_judge_ask_for_one(github: Written) -> None:
