@@ -116,12 +116,7 @@ class EvalsetReader:
             return None
         where = document.where
         before = len(self._problems)
-        entries = github.scorer_entries(written, document, self._catalog, self._problems)
-        if not entries and len(self._problems) == before:
-            hint = "add `evaluators`, or an evalset with scorers"
-            self._problems.add(
-                where("testData"), "testData without evaluators asserts nothing", hint
-            )
+        entries = github.scorer_entries(prompt, written, document, self._catalog, self._problems)
         positions = [position for position, _ in entries]
         scorers = self._specs(
             [entry for _, entry in entries],
