@@ -41,6 +41,8 @@ class Checked:
     """Prompts that no evalset gates or judges with."""
     broken: tuple[str, ...] = ()
     """Calibrations that are not what was written, each with its file."""
+    read_as_json: tuple[str, ...] = ()
+    """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
 
 
 def check_all(start: Path) -> Checked:
@@ -72,6 +74,11 @@ def check_all(start: Path) -> Checked:
         ),
         ungated=tuple(name for name in project.prompts if name not in used),
         broken=broken,
+        read_as_json=tuple(
+            f"{project.evalsets[evalset.name].table}: `{column}` is read as JSON"
+            for evalset in evalsets
+            for column in project.columns_read_as_json(evalset)
+        ),
     )
 
 
