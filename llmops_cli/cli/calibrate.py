@@ -12,7 +12,7 @@ from llmops_cli.cli import options
 
 if TYPE_CHECKING:
     from llmops_cli.cli.output import Output
-    from llmops_cli.judges.labels import Drafted
+    from llmops_cli.judges.labels import Draft
 
 
 def calibrate(
@@ -88,16 +88,16 @@ def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) 
     from llmops_cli.run.workspace import open_workspace
 
     with open_workspace(folder) as workspace:
-        drafted = write_draft(workspace, scorer, path, wanted=answers)
+        drafted = write_draft(workspace, scorer, path, size=answers)
     output.show(drafted, _drafted(drafted))
 
 
-def _drafted(drafted: Drafted) -> Iterator[str]:
+def _drafted(drafted: Draft) -> Iterator[str]:
     from llmops_cli.render.formatting import plural
     from llmops_cli.render.safe_text import terminal
 
     yield (
-        f"{drafted.path}: {drafted.answers:,} of {plural(drafted.held, 'cached answer')}, of "
+        f"{drafted.path}: {drafted.answers:,} of {plural(drafted.stored, 'cached answer')}, of "
         f"{terminal(' and '.join(drafted.sides))}"
     )
     yield "  fill in `label` in every row: pass or fail, or a grade or class of the scorer"

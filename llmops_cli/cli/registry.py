@@ -18,7 +18,7 @@ from llmops_cli.cli.options import file_option, option
 
 if TYPE_CHECKING:
     from llmops_cli.core.plan import Plan
-    from llmops_cli.judges.calibration_index import KnownJudge
+    from llmops_cli.judges.index import JudgeStatus
     from llmops_cli.registry.promote import Promotion
     from llmops_cli.registry.rollback import Rollback
 
@@ -266,10 +266,10 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
             output.say(f"judge  {where}  {_judge(judge, environment.environment)}")
 
 
-def _judge(judge: KnownJudge, environment: str) -> str:
+def _judge(judge: JudgeStatus, environment: str) -> str:
     """Return `support:tone  uncalibrated: accuracy unknown`."""
-    status = f"{judge.address}  {judge.standing}" + (f": {judge.why}" if judge.why else "")
-    required = f"; {environment} requires `judges: calibrated`" if judge.demanded else ""
+    status = f"{judge.address}  {judge.status}" + (f": {judge.why}" if judge.why else "")
+    required = f"; {environment} requires `judges: calibrated`" if judge.unfit else ""
     return status + ("  (advisory)" if judge.advisory else required)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import RenderableType
 from rich.text import Text
 
-from llmops_cli.core.calibration import Calibration, Counts, Figure, Standing
+from llmops_cli.core.calibration import Calibration, CalibrationStatus, Counts, Figure
 from llmops_cli.core.digest import short
 from llmops_cli.gate.calibration import (
     DISAGREEMENT,
@@ -21,9 +21,9 @@ from llmops_cli.render.formatting import money, percent, plural
 from llmops_cli.render.renderable import Pen, Sheet, grid
 
 _COLORS = {
-    Standing.GATE: "bold green",
-    Standing.ADVISORY: "bold yellow",
-    Standing.UNUSABLE: "bold red",
+    CalibrationStatus.GATE: "bold green",
+    CalibrationStatus.ADVISORY: "bold yellow",
+    CalibrationStatus.UNUSABLE: "bold red",
 }
 _LOSS = 0.05
 NUMBERS = range(1, 100)
@@ -49,8 +49,8 @@ def console_calibration(
             yield Text()
             yield _sides(pen, calibration.sides)
         yield Text()
-        standing = calibration.standing
-        yield pen.joined((standing.value, _COLORS[standing]), f"  {sentence(calibration)}")
+        status = calibration.status
+        yield pen.joined((status.value, _COLORS[status]), f"  {sentence(calibration)}")
         yield Text()
         yield from _footer(pen, calibration, causes, spent, replaced)
 
@@ -65,8 +65,8 @@ def calls_and_cost(calls: int, reused: int, cost: float | None) -> str:
 
 def sentence(calibration: Calibration) -> str:
     """Say what the judge may do, and why not more."""
-    match calibration.standing:
-        case Standing.GATE:
+    match calibration.status:
+        case CalibrationStatus.GATE:
             j = calibration.figures.j
             assert j is not None
             return (
@@ -75,9 +75,9 @@ def sentence(calibration: Calibration) -> str:
             )
         case _ if calibration.judge is None:
             return f"no judge model, so nothing is refused: {'; '.join(calibration.why)}"
-        case Standing.ADVISORY:
+        case CalibrationStatus.ADVISORY:
             return f"it may be shown but not gate: {'; '.join(calibration.why)}"
-        case Standing.UNUSABLE:
+        case CalibrationStatus.UNUSABLE:
             return f"not accurate enough to use: {'; '.join(calibration.why)}"
 
 
@@ -86,7 +86,7 @@ def calibration_line(calibration: Calibration) -> str:
     j = calibration.figures.j
     text = "J unknown" if j is None else f"J {j.value:.2f} ({j.lower:.2f} to {j.upper:.2f})"
     labels = plural(calibration.counts.n, "label")
-    return f"{calibration.standing.value}, {text} on {labels} of {calibration.made.at[:10]}"
+    return f"{calibration.status.value}, {text} on {labels} of {calibration.made.at[:10]}"
 
 
 def _labeled(calibration: Calibration) -> str:
@@ -177,7 +177,7 @@ def _notes(
     if replaced is not None:
         yield (
             f"replaces the calibration of {replaced.made.at[:10]} on {replaced.counts.n:,} labels "
-            f"({replaced.standing.value})"
+            f"({replaced.status.value})"
         )
     labels = short(calibration.labels.digest)
     yield f"calibrated: scorer {short(calibration.scorer)}, labels {labels}"
@@ -193,7 +193,7 @@ def _canaries(tried: int, obeyed: int, unscored: int) -> str:
 
 def _next(calibration: Calibration) -> Iterator[str]:
     address = f"{calibration.evalset}:{calibration.label}"
-    if calibration.standing is Standing.GATE:
+    if calibration.status is CalibrationStatus.GATE:
         yield "commit .llmops/calibrations; `scale_margin: true` adjusts the margin by J"
         return
     if calibration.judge is not None:
