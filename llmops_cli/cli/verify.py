@@ -116,7 +116,7 @@ def _growth(growth: RegistryGrowth, *, strict: bool) -> Iterator[str]:
     from llmops_cli.render.formatting import plural
 
     since = "in all" if growth.base is None else f"since {growth.base}"
-    evidence = f"{growth.evidence:,} evidence"
+    evidence = plural(growth.evidence, "evidence file")
     events = plural(len(growth.events), "event")
     yield f"{since}: {plural(growth.versions, 'version')}, {evidence}, {events}"
     for event in growth.events if growth.base is not None else ():

@@ -45,7 +45,7 @@ def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
     assert [each.code for each in ran] == [0] * 8, [each.text for each in ran]
     (late,) = checkouts_of(bare, "late")
     assert {late.runs(name) for name in NAMES} == {2}
-    assert "holds" in late.ok("verify").out
+    assert "verified" in late.ok("verify").out
     assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
 
 
