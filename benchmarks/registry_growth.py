@@ -21,32 +21,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_cli.core.case_result import Draw, Metric
+from llmops_cli.core.case_result import Metric, Trial
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmDraws,
-    ArmFacts,
-    Draws,
     EvalsetFacts,
     EvidenceRow,
     Measurement,
     Provenance,
+    SideFacts,
+    SideTrials,
+    Trials,
     Version,
 )
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.registry.deliver import EventOrigin
 from llmops_cli.registry.gc import gc
-from llmops_cli.registry.promote import PromotionRequest, promote
-from llmops_cli.registry.release import release
+from llmops_cli.registry.promote import PromotionRequest, append_promotion
+from llmops_cli.registry.release import release_target
 from llmops_cli.stores.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 SCORERS = ("contains", "length")
-BASELINE_DRAWS = 3
+BASELINE_TRIALS = 3
 PRODUCTION = Environment(name="production")
 
 
@@ -100,18 +101,20 @@ class World:
         who = Provenance(by="Ada Tester <ada@example.org>", at=at, commit="a" * 40)
         target = _target(name, week, self._say(300))
         sources = {f"{name}.prompt.yml": str(target.prompt.messages[0].content).encode()}
-        version = release(self.registry, target, sources, who, redact=lambda text: text).version
+        version = release_target(
+            self.registry, target, sources, who, redact=lambda text: text
+        ).version
         facts = _facts(name, self._load.cases)
         rows, texts = self._rows(prompt, version)
         running = self.registry.pointer("production", name)
         before = self.registry.version(name, running.to_version.number) if running else None  # type: ignore[union-attr]  # a pointer moves to something
-        arms = {SUBJECT: _arm(version, at)} | ({BASELINE: _arm(before, at)} if before else {})
+        sides = {SUBJECT: _side(version, at)} | ({BASELINE: _side(before, at)} if before else {})
         measurement = Measurement(
             name=name,
             number=version.number,
             environment="production",
             llmops="0.1.0",
-            arms=arms,
+            sides=sides,
             evalsets=(facts,),
             verdict=Verdict(decision=Decision.PASS, why="no worse", findings=()),
             made=who,
@@ -121,44 +124,42 @@ class World:
         self.registry.write_evidence(
             measurement, rows, kept, summary=summary, redact=lambda text: text
         )
-        wish = PromotionRequest(
-            name=name,
-            number=version.number,
-            environment=PRODUCTION,
-            asked=[facts],
-            actor=who.by,
-            at=at,
-            reason="weekly",
-            initial=running is None,
+        done = append_promotion(
+            self.registry,
+            PromotionRequest(address=version.address, reason="weekly", initial=running is None),
+            PRODUCTION,
+            evalsets=[facts],
+            origin=EventOrigin(actor=who.by, at=at),
         )
-        done = promote(self.registry, wish)
         assert done.exit_code == 0, done.why
 
     def _rows(self, prompt: int, version: Version) -> tuple[list[EvidenceRow], list[Completion]]:
         rows, texts = [], []
         for case in range(self._load.cases):
-            gate = self._drawn(prompt, case, "gate", 1)
-            own = self._drawn(prompt, case, "baseline", BASELINE_DRAWS)
+            gate = self._completions(prompt, case, "gate", 1)
+            own = self._completions(prompt, case, "baseline", BASELINE_TRIALS)
             theirs = self._answers.get((prompt, case, "ran"), own)
             self._answers[prompt, case, "ran"] = own
             request = digest("request", [version.target, case])
             before = digest("request", [version.number - 1, prompt, case])
-            arms = {SUBJECT: ArmDraws(request=request, gate=_draws(gate), baseline=_draws(own))}
+            sides = {
+                SUBJECT: SideTrials(request=request, gate=_trials(gate), baseline=_trials(own))
+            }
             if version.number > 1:
-                arms[BASELINE] = ArmDraws(request=before, baseline=_draws(theirs))
+                sides[BASELINE] = SideTrials(request=before, baseline=_trials(theirs))
             rows.append(
                 EvidenceRow(
                     evalset=version.name,
                     case=f"case-{case:04}",
                     facts=digest("facts", [prompt, case]),
                     tags=("refund",),
-                    arms=arms,
+                    sides=sides,
                 )
             )
             texts += [*gate, *own]  # theirs are committed already
         return rows, texts
 
-    def _drawn(self, prompt: int, case: int, purpose: str, count: int) -> list[Completion]:
+    def _completions(self, prompt: int, case: int, purpose: str, count: int) -> list[Completion]:
         """Answers; half of them are what the version before answered."""
         known = self._answers.get((prompt, case, purpose), [])
         if not known or self._random.random() < 0.5:
@@ -221,8 +222,8 @@ def _facts(name: str, cases: int) -> EvalsetFacts:
     )
 
 
-def _arm(version: Version, at: str) -> ArmFacts:
-    return ArmFacts(
+def _side(version: Version, at: str) -> SideFacts:
+    return SideFacts(
         version=version.number,
         target=version.target,
         model="openai/tiny",
@@ -232,9 +233,9 @@ def _arm(version: Version, at: str) -> ArmFacts:
     )
 
 
-def _draws(completions: Sequence[Completion]) -> Draws:
+def _trials(completions: Sequence[Completion]) -> Trials:
     made = tuple(
-        Draw(
+        Trial(
             output=each.digest,
             scores=dict.fromkeys(SCORERS, 1.0),
             finish_reason="stop",
@@ -245,7 +246,7 @@ def _draws(completions: Sequence[Completion]) -> Draws:
         )
         for each in completions
     )
-    return Draws(planned=len(made), made=made)
+    return Trials(planned=len(made), made=made)
 
 
 def _packed(root: Path) -> float:

@@ -53,7 +53,7 @@ class Measured:
     excluded: bool
     """A loss of the margin is excluded: it passes, whatever the others do."""
     could_pass: bool
-    """It is excluded if the unmeasured draws are taken at best: then they, and not the candidate,
+    """It is excluded if the unmeasured trials are taken at best: then they, and not the candidate,
     stand between it and a pass, and that is no regression."""
     cases: tuple[str, ...]
     """Lost cases."""
@@ -219,7 +219,7 @@ def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
         parts.append(f"{estimate.groups} groups, design effect {estimate.design_effect:.1f}")
     if estimate.unmeasured:
         parts.append(
-            f"{counted(estimate.unmeasured, 'unmeasured draw')} taken at worst for a pass "
+            f"{counted(estimate.unmeasured, 'unmeasured trial')} taken at worst for a pass "
             "and at best for a regression"
         )
     return "; ".join(parts)

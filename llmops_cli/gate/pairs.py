@@ -12,9 +12,9 @@ mean over its i.i.d. variance (both ddof 0; Miller 2024, app. A, with the factor
 
 The paired differences of one metric: one number per compared case, draws averaged first.
 
-An unmeasured draw is filled, never left out: with the worst value for the candidate where PASS
-is tested (`pessimistic`), with the best where REGRESSION is (`optimistic`). Where both arms sent
-the very same request the difference is 0 and their draws are draws of one thing.
+An unmeasured trial is filled, never left out: with the worst value for the candidate where PASS
+is tested (`pessimistic`), with the best where REGRESSION is (`optimistic`). Where both sides sent
+the very same request the difference is 0 and their trials are draws of one thing.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Pairs:
     pessimistic: Floats
     optimistic: Floats
     observed: Floats
-    """Differences of the cases that are measured in both arms; may be fewer than `n`."""
+    """Differences of the cases that are measured in both sides; may be fewer than `n`."""
     baseline_mean: float
     candidate_mean: float
     """Over the observed cases; 0 where there is none."""
@@ -156,11 +156,11 @@ class Pairs:
     gained: int
     identical: int
     unmeasured: int
-    """Draws that were filled."""
+    """Trials that were filled."""
     clusters: Clusters | None
     clusters_of_observed: Clusters | None
     nothing_to_lose: bool
-    """Every measured draw of both arms is at 0: a loss could not be seen."""
+    """Every measured trial of both sides is at 0: a loss could not be seen."""
 
     @property
     def all_identical(self) -> bool:
@@ -218,7 +218,7 @@ def _of(tally: Tally, mask: Flags) -> Tally:
 
 
 def _pooled(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats, Floats]:
-    """Each case's mean in both arms, over the draws of both where the request is the same."""
+    """Each case's mean in both sides, over the trials of both where the request is the same."""
     now, before = candidate.mean(), baseline.mean()
     if same.any():
         both = Tally(
@@ -230,9 +230,9 @@ def _pooled(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats, Flo
 
 
 def _turned(candidate: Tally) -> Tally:
-    """The baseline's side of a paired metric: what one arm is given, the other lacks.
+    """The baseline's side of a paired metric: what one side is given, the other lacks.
 
-    So that the difference of a draw worth v is 2 v − 1, and an unmeasured one is worth −1 or 1.
+    So that the difference of a trial worth v is 2 v − 1, and an unmeasured one is worth −1 or 1.
     """
     return Tally(total=candidate.measured - candidate.total, measured=candidate.measured)
 

@@ -5,7 +5,7 @@ PASS needs n > q²·(1 − m)/m cases, and n cases exclude a loss of q²/(n + q�
 
 Whether a further look at the same cases is worth its calls.
 
-It is where its projected bound can decide. Draws shrink the noise within cases, not the one
+It is where its projected bound can decide. Trials shrink the noise within cases, not the one
 between them: where that is what is left, only more cases help, and the answer says so.
 """
 
@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import NoWorse, Policy
-from llmops_cli.gate.comparison import DRAWS, Comparison, Counts, Flags, at_look
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, at_look
 from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, pairs, reference
 from llmops_cli.gate.wording import cases, percent_up
 
@@ -77,10 +77,10 @@ def what_it_can_show(n: int, policy: Policy) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextLook:
-    """Draw every case of both arms up to `draws`, then decide again at `look`."""
+    """Draw every case of both sides up to `draws`, then decide again at `look`."""
 
     look: int
-    draws: int
+    trials: int
     why: str
 
 
@@ -94,14 +94,14 @@ class AddCases:
 def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | AddCases:
     """What to do after `look` (1, 2 or 3) left the `no_worse` rules of `policy` undecided."""
     rules = [rule for rule in policy.rules if isinstance(rule, NoWorse)]
-    for following in range(look + 1, len(DRAWS) + 1):
+    for following in range(look + 1, len(TRIALS_BY_LOOK) + 1):
         spent = at_look(policy, following)
         if rules and all(_can_decide(comparison, rule, spent, following) for rule in rules):
-            draws = DRAWS[following]
-            why = f"with {draws} draws per case the projected interval can decide"
-            return NextLook(look=following, draws=draws, why=why)
-    if look >= len(DRAWS):
-        return AddCases(why=f"all {len(DRAWS)} looks are spent: add cases, not repeats")
+            trials = TRIALS_BY_LOOK[following]
+            why = f"with {trials} draws per case the projected interval can decide"
+            return NextLook(look=following, trials=trials, why=why)
+    if look >= len(TRIALS_BY_LOOK):
+        return AddCases(why=f"all {len(TRIALS_BY_LOOK)} looks are spent: add cases, not repeats")
     return AddCases(
         why="more draws of the same cases cannot decide at the observed difference: "
         "add cases, not repeats"
@@ -121,7 +121,7 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     groups = compared.clusters_of_observed
     if groups is not None and groups.count < FEWEST_GROUPS:
         return False
-    left = _variance_left(comparison, compared, DRAWS[look])
+    left = _variance_left(comparison, compared, TRIALS_BY_LOOK[look])
     mean = float(compared.observed.mean())
     error = math.sqrt(float(compared.observed.var()) * left / len(compared.observed))
     judge = reference(compared.observed, groups)
@@ -132,13 +132,14 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     return passes or mean + judge.critical(policy.alpha) * error < -tolerance
 
 
-def _variance_left(comparison: Comparison, compared: Pairs, draws: int) -> float:
-    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); an arm that has enough draws is left alone."""
+def _variance_left(comparison: Comparison, compared: Pairs, trials: int) -> float:
+    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough draws is left alone."""
     now = [
-        _draws(side.wanted, compared.mask) for side in (comparison.candidate, comparison.baseline)
+        _trials(totals.wanted, compared.mask)
+        for totals in (comparison.candidate, comparison.baseline)
     ]
-    return sum(1 / max(k, draws) for k in now) / sum(1 / k for k in now)
+    return sum(1 / max(k, trials) for k in now) / sum(1 / k for k in now)
 
 
-def _draws(wanted: Counts, mask: Flags) -> float:
+def _trials(wanted: Counts, mask: Flags) -> float:
     return max(1.0, float(wanted[mask].mean()))

@@ -19,12 +19,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from itertools import islice
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from llmops_cli.core.case import Case, ScorerSpec, remembered
 from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
+from llmops_cli.core.number import literals, restored, with_literals
 from llmops_cli.core.prompt import Message
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.project.paths import Problems
@@ -144,6 +145,8 @@ def _record(case: Case) -> dict[str, Any]:
     record = {name: value for name, value in given.items() if value != _DEFAULTS.get(name, ())}
     if case.messages:
         record["messages"] = [each.plain() for each in case.messages]
+    if written := literals(record):
+        record["literals"] = written
     if case.where is not None:
         record["where"] = [case.where.path, case.where.line]
     return record
@@ -151,6 +154,8 @@ def _record(case: Case) -> dict[str, Any]:
 
 def _values(record: dict[str, Any]) -> dict[str, Any]:
     """The arguments that make a case of its record."""
+    if written := record.pop("literals", None):
+        record = cast("dict[str, Any]", restored(record, written))
     for name in _TUPLES:
         if name in record:
             record[name] = tuple(record[name])
@@ -241,11 +246,11 @@ class CaseReader:
         return case
 
     def _named(self, written: WrittenCase) -> str:
-        asked: Json = {
+        asked: dict[str, Json] = {
             "inputs": written.inputs,
             "messages": [message_of(each).plain() for each in written.messages],
         }
-        return f"{self._wanted.evalset}-{short(digest('llmops/case-id/v1', asked))}"
+        return f"{self._wanted.evalset}-{short(digest('llmops/case-id/v1', with_literals(asked)))}"
 
     def _scorers_of(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
         if not written.scorers:

@@ -13,6 +13,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.number import literals
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.project.documents import Document, NotPlain, Place, decode, load_json
 from llmops_cli.project.inputs import mismatch
@@ -191,6 +192,8 @@ def schema_of(written: InputSchema) -> dict[str, Any]:
         del plain["required"]
     if "default" in written.model_fields_set:
         plain["default"] = written.default
+        # Beside the value, so that a version's snapshot and its digest keep the spelling.
+        plain["literals"] = literals(written.default) or None
     if written.items is not None:
         plain["items"] = schema_of(written.items)
     if written.properties is not None:

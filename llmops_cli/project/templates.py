@@ -19,6 +19,7 @@ from llmops_cli.core.catalog import Catalog, ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.prompt import Message, Prompt, Target
+from llmops_cli.project.inputs import default_of
 from llmops_cli.project.sandbox import RENDERING, BadTemplate, Sandbox, is_template
 
 FACTS = ("inputs", "expected", "contexts", "metadata")
@@ -47,7 +48,7 @@ class Templates:
             if _changes(message.content)
         ]
         self._defaults: Values = {
-            name: schema.get("default")
+            name: default_of(schema)
             for name, schema in prompt.inputs.items()
             if "default" in schema or schema.get("required") is False
         }

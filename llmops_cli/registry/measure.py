@@ -1,8 +1,8 @@
-"""Makes the evidence of a version: its gate draws and, apart from them, its baseline draws.
+"""Makes the evidence of a version: its gate trials and, apart from them, its baseline trials.
 
 The draws that let a version pass are a lucky choice among draws, so they are not the ones that a
 later candidate is compared with (the winner's curse). Evidence stands on its own: every
-arm holds every case, so that the verdict is computed again from it alone.
+side holds every case, so that the verdict is computed again from it alone.
 """
 
 from __future__ import annotations
@@ -11,55 +11,65 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from llmops_cli import __version__
 from llmops_cli.core import case_result as row
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmDraws,
-    ArmFacts,
-    Draws,
     Evidence,
     EvidenceRow,
     Measurement,
     Provenance,
+    SideFacts,
+    SideTrials,
+    Trials,
 )
 from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.judges.gating import embedded
+from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import report
 from llmops_cli.report.sinks import Forms
-from llmops_cli.run.case_results import arm_rows, confirmed_rows
+from llmops_cli.run.case_results import confirmed_rows, side_rows
 from llmops_cli.run.comparison import contests
 from llmops_cli.run.cost_plan import plan_of
 from llmops_cli.run.evalset_facts import evalset_facts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import Options, Run, conduct
 from llmops_cli.run.selection import Selection
-from llmops_cli.run.side import Arm, chunks
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.workspace import Workspace, open_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureTarget:
-    """The version to measure, and the environment against whose version."""
+class MeasureRequest:
+    """The version to measure, and how."""
 
-    name: str
-    number: int
+    address: str
+    """`support@v3`."""
     environment: str | None = None
-    """None: the last."""
+    """The environment to compare with; None: the last."""
+    runs: Sequence[Path] = ()
+    """Run files whose answers and scores are reused first."""
+    offline: bool = False
+    """Make no call over a network."""
+    budget: Budget | None = None
+    sinks: Forms | None = None
+    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What `measure` found; no evidence where something was not measured."""
+    """The result of `measure`; no evidence where something was not measured."""
 
     report: Report
     run: Run
@@ -67,44 +77,47 @@ class Measured:
 
 
 def measure(
-    workspace: Workspace,
-    subject: MeasureTarget,
+    start: Path,
+    request: MeasureRequest,
     *,
     progress: Progress,
-    budget: Budget | None = None,
-    offline: bool = False,
-    forms: Forms | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Measured:
-    """Draws what the evidence of `subject` needs and is missing, and writes it.
+    """Make the calls that the evidence of a version lacks, and write the evidence.
 
-    An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
-    nothing over a network; `forms` are written whatever came of it.
+    An INCOMPLETE run writes nothing: run it again, and only what is missing is called.
     """
-    now = datetime.now(UTC)
-    planned = _planned(workspace, subject, now)
-    options = Options(offline=offline, budget=budget, now=now.isoformat())
-    run = conduct(workspace, planned, options, progress=progress)
-    found = report(run)
-    (verdict,) = run.verdicts.values()
-    lacking = [why for each in planned for why in _lacking(each)]
-    whole = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
-    if not whole:
-        code = found.exit_code if run.interrupted else ExitCode.INCOMPLETE
-        found = replace(found, exit_code=code, notes=(*found.notes, *lacking))
-    if forms is not None:
-        forms.write(run, found, workspace.redact)
-    evidence = _write(workspace, run, subject, now) if whole else None
-    return Measured(report=found, run=run, evidence=evidence)
+    with open_workspace(start, environ=environ) as workspace:
+        reuse_runs(workspace, request.runs)
+        started = datetime.now(UTC)
+        planned = _planned(workspace, request, started)
+        options = Options(offline=request.offline, budget=request.budget, now=started.isoformat())
+        run = conduct(workspace, planned, options, progress=progress)
+        result = report(run)
+        (verdict,) = run.verdicts.values()
+        lacking = [why for each in planned for why in _lacking(each)]
+        complete = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
+        if not complete:
+            code = result.exit_code if run.interrupted else ExitCode.INCOMPLETE
+            result = replace(result, exit_code=code, notes=(*result.notes, *lacking))
+        if request.sinks is not None:
+            request.sinks.write(run, result, workspace.redact)
+        evidence = _write(workspace, run, started) if complete else None
+    return Measured(report=result, run=run, evidence=evidence)
 
 
-def needs(workspace: Workspace, subject: MeasureTarget) -> Plan:
-    """What `measure` would call, and what that would cost. Nothing is called."""
-    return plan_of(workspace, _planned(workspace, subject, datetime.now(UTC)))
+def cost_of_measuring(
+    start: Path, request: MeasureRequest, *, environ: Mapping[str, str] | None = None
+) -> Plan:
+    """Return what `measure` would call, and what that would cost. Nothing is called."""
+    with open_workspace(start, environ=environ) as workspace:
+        return plan_of(workspace, _planned(workspace, request, datetime.now(UTC)))
 
 
-def _planned(workspace: Workspace, subject: MeasureTarget, now: datetime) -> list[EvalsetRun]:
-    address = f"{subject.name}@v{subject.number}"
-    selection = Selection(prompts=[address], environment=subject.environment)
+def _planned(workspace: Workspace, request: MeasureRequest, now: datetime) -> list[EvalsetRun]:
+    number = released_number(workspace.registry, request.address)
+    address = f"{request.address.partition('@')[0]}@v{number}"
+    selection = Selection(prompts=[address], environment=request.environment)
     return vetted(
         plan(workspace, contests(workspace, selection), SamplingPlan(now=now, own_baseline=True))
     )
@@ -121,15 +134,17 @@ def _lacking(pairing: EvalsetRun) -> Iterator[str]:
         )
 
 
-def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime) -> Evidence:
+def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
     first = run.pairings[0]
+    candidate = first.contest.candidate
+    assert candidate.version is not None
     (verdict,) = run.verdicts.values()
     measurement = Measurement(
-        name=subject.name,
-        number=subject.number,
+        name=first.contest.prompt,
+        number=candidate.version,
         environment=first.contest.environment,
         llmops=__version__,
-        arms=_arms(workspace, run.pairings),
+        sides=_sides(workspace, run.pairings),
         evalsets=tuple(
             evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating)
             for each in run.pairings
@@ -152,42 +167,42 @@ def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime
     )
 
 
-def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Arm]]:
-    """The arms besides the subject, as evidence calls them."""
-    for role, arm in pairing.others.items():
-        yield role.replace("anchor ", "anchor:"), arm
+def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Side]]:
+    """The sides besides the subject, as evidence calls them."""
+    for role, side in pairing.others.items():
+        yield role.replace("anchor ", "anchor:"), side
 
 
-def _arms(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, ArmFacts]:
-    """Target, model and age of each arm over all evalsets."""
-    facts: dict[str, list[tuple[Arm, EvalsetRun]]] = {}
+def _sides(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
+    """Target, model and age of each side over all evalsets."""
+    facts: dict[str, list[tuple[Side, EvalsetRun]]] = {}
     for pairing in pairings:
         facts.setdefault(SUBJECT, []).append((pairing.candidate, pairing))
-        for role, arm in _roles(pairing):
-            facts.setdefault(role, []).append((arm, pairing))
-    return {role: _facts(workspace, arms) for role, arms in facts.items()}
+        for role, side in _roles(pairing):
+            facts.setdefault(role, []).append((side, pairing))
+    return {role: _facts(workspace, sides) for role, sides in facts.items()}
 
 
 def _judges(pairings: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for each in pairings:
         for metric in each.scorers.metrics:
-            served = set().union(*(arm.judges.get(metric.label, ()) for arm in each.arms))
+            served = set().union(*(side.judges.get(metric.label, ()) for side in each.sides))
             if served:
                 yield f"{each.round.evalset.name}:{metric.label}", tuple(sorted(served))
 
 
-def _facts(workspace: Workspace, arms: list[tuple[Arm, EvalsetRun]]) -> ArmFacts:
-    arm, pairing = arms[0]
+def _facts(workspace: Workspace, sides: list[tuple[Side, EvalsetRun]]) -> SideFacts:
+    side, pairing = sides[0]
     times, served = set[str](), set[str]()
-    for one, _ in arms:
-        for part in chunks(one.draws(range(len(one.requests)))):
+    for one, _ in sides:
+        for part in chunks(one.trials(range(len(one.requests)))):
             found = one.briefs(part).values()
             times.update(each.at for each in found if each.at)
             served.update(each.served_model for each in found if each.served_model)
-    model = arm.target.model
-    return ArmFacts(
-        version=_version_of(pairing, arm),
-        target=arm.target.digest,
+    model = side.target.model
+    return SideFacts(
+        version=_version_of(pairing, side),
+        target=side.target.digest,
         model=f"{model.provider}/{model.model}",
         served_models=tuple(sorted(served)),
         oldest=min(times, default=None),
@@ -196,15 +211,15 @@ def _facts(workspace: Workspace, arms: list[tuple[Arm, EvalsetRun]]) -> ArmFacts
     )
 
 
-def _version_of(pairing: EvalsetRun, arm: Arm) -> int | None:
+def _version_of(pairing: EvalsetRun, side: Side) -> int | None:
     contest = pairing.contest
     contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    return next((one.version for one in contenders if one and one.name == arm.name), None)
+    return next((one.version for one in contenders if one and one.name == side.name), None)
 
 
-def _completions(arm: Arm) -> Iterator[Completion]:
-    for part in chunks(arm.draws(range(len(arm.requests)))):
-        yield from arm.completions(part).values()
+def _completions(side: Side) -> Iterator[Completion]:
+    for part in chunks(side.trials(range(len(side.requests)))):
+        yield from side.completions(part).values()
 
 
 def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Completion]:
@@ -215,14 +230,14 @@ def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Com
             yield from _completions(pairing.own_baseline)
         if pairing.confirming is not None and pairing.unconfirmed:
             yield from _completions(pairing.confirming)
-        for arm in pairing.others.values():
-            known = _committed(workspace, pairing, arm)
-            yield from (each for each in _completions(arm) if each.digest not in known)
+        for side in pairing.others.values():
+            known = _committed(workspace, pairing, side)
+            yield from (each for each in _completions(side) if each.digest not in known)
 
 
-def _committed(workspace: Workspace, pairing: EvalsetRun, arm: Arm) -> AbstractSet[str]:
-    """Digests of the answers whose texts are committed with the version of `arm`."""
-    version = _version_of(pairing, arm)
+def _committed(workspace: Workspace, pairing: EvalsetRun, side: Side) -> AbstractSet[str]:
+    """Digests of the answers whose texts are committed with the version of `side`."""
+    version = _version_of(pairing, side)
     if version is None:
         return frozenset()
     registry = workspace.registry
@@ -240,23 +255,23 @@ def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
     assert pairing.own_baseline is not None
     confirming = pairing.confirming if pairing.unconfirmed else None
     gate = confirmed_rows(pairing.candidate, confirming, cases, scorers)
-    own = arm_rows(pairing.own_baseline, cases, scorers)
-    others = {role: arm_rows(arm, cases, scorers) for role, arm in _roles(pairing)}
+    own = side_rows(pairing.own_baseline, cases, scorers)
+    others = {role: side_rows(side, cases, scorers) for role, side in _roles(pairing)}
     for case in cases:
         mine = next(gate)
-        arms = {
-            SUBJECT: ArmDraws(
+        sides = {
+            SUBJECT: SideTrials(
                 request=mine.request,
-                gate=_draws(mine),
-                baseline=_draws(next(own)),
-                confirm=Draws(planned=len(mine.confirm), made=mine.confirm)
+                gate=_trials(mine),
+                baseline=_trials(next(own)),
+                confirm=Trials(planned=len(mine.confirm), made=mine.confirm)
                 if mine.confirm
                 else None,
             )
         }
         for role, found in others.items():
             theirs = next(found)
-            arms[role] = ArmDraws(request=theirs.request, baseline=_draws(theirs))
+            sides[role] = SideTrials(request=theirs.request, baseline=_trials(theirs))
         yield EvidenceRow(
             evalset=pairing.round.evalset.name,
             case=case.id,
@@ -266,23 +281,23 @@ def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
             group=case.group,
             known_failing=case.known_failing,
             scorers=scorers.own_digests(case),
-            arms=arms,
+            sides=sides,
         )
     for gone in pairing.removed:
-        lost = ArmDraws(request="", baseline=Draws(planned=0))
+        lost = SideTrials(request="", baseline=Trials(planned=0))
         yield EvidenceRow(
-            evalset=pairing.round.evalset.name, case=gone, facts="", arms={BASELINE: lost}
+            evalset=pairing.round.evalset.name, case=gone, facts="", sides={BASELINE: lost}
         )
 
 
-def _draws(arm: row.Arm) -> Draws:
-    return Draws(planned=arm.planned, made=arm.draws)
+def _trials(side: row.Side) -> Trials:
+    return Trials(planned=side.planned, made=side.trials)
 
 
 def summary(measurement: Measurement) -> str:
     """About ten lines for whoever reviews the pull request that brings this evidence."""
     found = measurement
-    against = found.arms.get(BASELINE)
+    against = found.sides.get(BASELINE)
     lines = [
         f"# {found.name}@v{found.number}: {found.verdict.decision.value}",
         "",
@@ -300,17 +315,7 @@ def summary(measurement: Measurement) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _against(found: Measurement, baseline: ArmFacts | None) -> str:
+def _against(found: Measurement, baseline: SideFacts | None) -> str:
     if baseline is None:
         return f"nothing: {found.environment} runs no version of it yet"
     return f"v{baseline.version} ({found.environment}), {baseline.model}"
-
-
-def number_of(workspace: Workspace, name: str, selector: str) -> int:
-    """The version that `name@selector` means; what is not released has no evidence."""
-    if selector in {"", "working"}:
-        raise Refused(
-            f"{name!r} names no version: evidence belongs to a released one",
-            hint=f"llmops release {name}, then llmops measure {name}@latest",
-        )
-    return workspace.registry.resolve(name, selector)

@@ -42,7 +42,7 @@ class Branch:
         status, out, _ = self._try("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         return None if status else out
 
-    def undecided(self) -> tuple[str, ...]:
+    def uncommitted_inputs(self) -> tuple[str, ...]:
         """Files that decide, and are not as the commit that is checked out has them."""
         tracked = self._do("status", "--porcelain", "--untracked-files=no", "--", ".")
         decides = self._do("status", "--porcelain", "--untracked-files=all", "--", *_DECIDES)

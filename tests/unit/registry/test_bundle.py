@@ -10,8 +10,8 @@ import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.release import Event
-from llmops_cli.registry.bundle import bundle, departures
-from llmops_cli.registry.verify import Flaw
+from llmops_cli.registry.bundle import bundle
+from llmops_cli.registry.verify import RegistryProblem, compare_bundle
 from llmops_cli.stores.bundle import Bundle, bundle_of
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, released
@@ -38,8 +38,8 @@ def moved(registry: Registry, text: str = "Best.") -> Event:
     return registry.history("production", "support")[-1]
 
 
-def found(registry: Registry, shipped: Bundle) -> tuple[Flaw, ...]:
-    return departures(registry, shipped, WHERE)
+def found(registry: Registry, shipped: Bundle) -> tuple[RegistryProblem, ...]:
+    return compare_bundle(registry, shipped, WHERE)
 
 
 def test_it_holds_what_runs_and_the_distinct_version_before(registry: Registry) -> None:
@@ -96,15 +96,17 @@ def test_an_event_that_points_at_another_snapshot_is_not_bundled(registry: Regis
         bundle(registry, "production")
 
 
-def test_a_bundle_of_this_registry_departs_in_nothing(registry: Registry) -> None:
+def test_a_bundle_of_this_registry_has_no_problem(registry: Registry) -> None:
     assert found(registry, bundle(registry, "production")) == ()
 
 
-def test_a_bundle_that_is_behind_is_doubtful_and_says_how_far(registry: Registry) -> None:
+def test_a_bundle_that_is_behind_is_a_warning_and_says_how_far(registry: Registry) -> None:
     shipped = bundle(registry, "production")
     moved(registry)
     message = "it is behind: support@v3 (event 4), and production has support@v4 (event 5)"
-    assert found(registry, shipped) == (Flaw(where=WHERE, message=message, doubtful=True),)
+    assert found(registry, shipped) == (
+        RegistryProblem(where=WHERE, message=message, warning=True),
+    )
 
 
 def test_a_bundle_from_before_a_quarantine_is_behind(registry: Registry) -> None:
@@ -112,40 +114,43 @@ def test_a_bundle_from_before_a_quarantine_is_behind(registry: Registry) -> None
     last = registry.history("production", "support")[-1]
     changes = {"action": "quarantine", "from_version": last.to_version, "to_version": None}
     registry.append(event(registry.version("support", 3), after=last, changes=changes))
-    (flaw,) = found(registry, shipped)
-    assert flaw.doubtful
-    assert flaw.message.endswith("production has support@v3 (event 5, v3 quarantined)")
+    (problem,) = found(registry, shipped)
+    assert problem.warning
+    assert problem.message.endswith("production has support@v3 (event 5, v3 quarantined)")
 
 
-def test_a_prompt_that_is_missing_is_doubtful(registry: Registry) -> None:
+def test_a_prompt_that_is_missing_is_a_warning(registry: Registry) -> None:
     shipped = bundle(registry, "production")
-    less = Bundle.made("production", {"support": shipped.prompt("support")})
+    less = Bundle.of("production", {"support": shipped.prompt("support")})
     message = "intent runs in production and is not in it"
-    assert found(registry, less) == (Flaw(where=WHERE, message=message, doubtful=True),)
+    assert found(registry, less) == (RegistryProblem(where=WHERE, message=message, warning=True),)
 
 
-def test_what_never_ran_there_is_a_flaw(registry: Registry, tmp_path: Path) -> None:
+def test_what_never_ran_there_is_a_problem(registry: Registry, tmp_path: Path) -> None:
     elsewhere = Registry(tmp_path / "elsewhere")
     elsewhere.append(event(released(tmp_path / "elsewhere", "Forged.")))
-    (flaw, other) = found(registry, bundle(elsewhere, "production"))
-    assert (flaw.message, flaw.doubtful) == ("intent runs in production and is not in it", True)
+    (problem, other) = found(registry, bundle(elsewhere, "production"))
+    assert (problem.message, problem.warning) == (
+        "intent runs in production and is not in it",
+        True,
+    )
     assert other.message == "support@v1 (event 1) is not what the log of production says"
-    assert not other.doubtful
+    assert not other.warning
 
 
-def test_a_version_put_beside_genuine_events_is_a_flaw(registry: Registry) -> None:
+def test_a_version_put_beside_genuine_events_is_a_problem(registry: Registry) -> None:
     shipped = bundle(registry, "production")
     held = shipped.prompt("support")
     forged = replace(held, versions=(registry.version("support", 2), held.versions[1]))
     prompts = {"intent": shipped.prompt("intent"), "support": forged}
-    (flaw,) = found(registry, Bundle.made("production", prompts))
-    assert not flaw.doubtful
-    assert flaw.message == "support@v2 (event 4) is not what the log of production says"
+    (problem,) = found(registry, Bundle.of("production", prompts))
+    assert not problem.warning
+    assert problem.message == "support@v2 (event 4) is not what the log of production says"
 
 
-def test_a_bundle_of_an_environment_that_is_not_here_is_a_flaw(registry: Registry) -> None:
+def test_a_bundle_of_an_environment_that_is_not_here_is_a_problem(registry: Registry) -> None:
     shipped = replace(bundle(registry, "production"), environment="staging")
-    assert [flaw.doubtful for flaw in found(registry, shipped)] == [False, False]
+    assert [problem.warning for problem in found(registry, shipped)] == [False, False]
 
 
 def test_a_bundle_that_was_touched_is_not_compared(registry: Registry) -> None:

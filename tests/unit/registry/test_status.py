@@ -6,24 +6,24 @@ from pathlib import Path
 
 from llmops_cli.core.verdict import Decision
 from llmops_cli.judges.calibration_index import CalibrationIndex
-from llmops_cli.registry.status import PromptStatus, Standing, status
+from llmops_cli.registry.status import EnvironmentStatus, PromptStatus, registry_status
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA, NOON, event, released, target
 
 
 def test_nothing_released_is_ahead_of_everything(tmp_path: Path) -> None:
-    (found,) = status(
+    (found,) = registry_status(
         Registry(tmp_path), ["production"], {"support": target()}, CalibrationIndex(root=tmp_path)
     )
     assert found == PromptStatus(
         prompt="support",
         latest=None,
         working=None,
-        gone=False,
+        removed=False,
         quarantined=(),
-        standings=(Standing(environment="production", version=None),),
+        environments=(EnvironmentStatus(environment="production", version=None),),
     )
-    assert found.ahead
+    assert found.unreleased
 
 
 def test_every_prompt_in_every_environment(tmp_path: Path) -> None:
@@ -36,16 +36,16 @@ def test_every_prompt_in_every_environment(tmp_path: Path) -> None:
     for each in (first, second, back):
         registry.append(each)
     registry.append(event(two, environment="staging", changes={"decision": Decision.PASS}))
-    old, support = status(
+    old, support = registry_status(
         registry,
         ["staging", "production"],
         {"support": target("Answer well.")},
         CalibrationIndex(root=tmp_path),
     )
-    assert (old.prompt, old.gone, old.ahead, old.latest) == ("old", True, False, 1)
-    assert (support.latest, support.working, support.ahead) == (2, 2, False)
+    assert (old.prompt, old.removed, old.unreleased, old.latest) == ("old", True, False, 1)
+    assert (support.latest, support.working, support.unreleased) == (2, 2, False)
     assert support.quarantined == (2,)
-    staging = Standing(
+    staging = EnvironmentStatus(
         environment="staging",
         version=2,
         since=NOON,
@@ -53,7 +53,7 @@ def test_every_prompt_in_every_environment(tmp_path: Path) -> None:
         decision=Decision.PASS,
         remarks=("quarantined",),
     )
-    production = Standing(
+    production = EnvironmentStatus(
         environment="production", version=1, since=NOON, by="Eve", remarks=("rolled back",)
     )
-    assert support.standings == (staging, production)
+    assert support.environments == (staging, production)

@@ -10,28 +10,27 @@ import pytest
 
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Environment, Floor, Policy
+from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Floor, Policy
 from llmops_cli.core.release import EvalsetFacts, EvidenceRow, Version
 from llmops_cli.core.verdict import Decision
-from llmops_cli.registry.promote import Promotion, PromotionRequest, breaking, promote
+from llmops_cli.registry.promote import Promotion, breaking_changes
 from llmops_cli.stores.registry import Registry
-from tests.unit.releases import ADA, NOON, arm, event, facts, measured, released, rows, target
+from tests.unit.releases import (
+    ADA,
+    NOON,
+    PRODUCTION,
+    event,
+    facts,
+    measured,
+    promoted,
+    released,
+    rows,
+    side,
+    target,
+)
 from tests.unit.stores.values import named
 
-PRODUCTION = Environment(name="production")
 V1, V2, V3 = "Answer.", "Answer well.", "Answer better."
-
-
-def wish(number: int, **changes: Any) -> PromotionRequest:
-    first = PromotionRequest(
-        name="support",
-        number=number,
-        environment=PRODUCTION,
-        asked=[facts()],
-        actor=ADA.by,
-        at=NOON,
-    )
-    return replace(first, **changes)
 
 
 def files(root: Path) -> dict[Path, bytes]:
@@ -49,7 +48,7 @@ def running(tmp_path: Path) -> Version:
 def test_a_version_whose_evidence_passes_is_promoted(tmp_path: Path, running: Version) -> None:
     candidate = released(tmp_path, V2)
     evidence = measured(tmp_path, candidate, running, found=rows(V2, V1))
-    done = promote(Registry(tmp_path), wish(2, reason="kinder", run_url="https://ci/7"))
+    done = promoted(Registry(tmp_path), 2, reason="kinder")
     assert done.exit_code is ExitCode.DONE
     written = Registry(tmp_path).pointer("production", "support")
     assert written == done.event
@@ -66,7 +65,7 @@ def test_a_version_that_fails_is_refused_with_1_and_nothing_is_written(
 ) -> None:
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1, wrong=20))
     before = files(tmp_path)
-    done = promote(Registry(tmp_path), wish(2, accept_inconclusive=True, reason="please"))
+    done = promoted(Registry(tmp_path), 2, accept_inconclusive=True, reason="please")
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
     assert "20" in done.why
     assert files(tmp_path) == before
@@ -76,7 +75,7 @@ def test_without_evidence_it_is_3_and_the_command_is_named(
     tmp_path: Path, running: Version
 ) -> None:
     released(tmp_path, V2)
-    done = promote(Registry(tmp_path), wish(2))
+    done = promoted(Registry(tmp_path), 2)
     assert (done.exit_code, done.event) == (ExitCode.INCOMPLETE, None)
     assert done.why == "support@v2 has no evidence"
     assert done.hint == "llmops measure support@v2 --to production"
@@ -88,10 +87,10 @@ def test_what_cannot_be_told_is_4_unless_somebody_answers_for_it(
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1, wrong=2))
     registry = Registry(tmp_path)
     asked = [facts(policy=Policy(margin=0.05))]
-    refused = promote(registry, wish(2, asked=asked))
+    refused = promoted(registry, 2, evalsets=asked)
     assert (refused.exit_code, refused.event) == (ExitCode.INCONCLUSIVE, None)
     assert "--accept-inconclusive -m WHY" in str(refused.hint)
-    done = promote(registry, wish(2, asked=asked, accept_inconclusive=True, reason="we looked"))
+    done = promoted(registry, 2, evalsets=asked, accept_inconclusive=True, reason="we looked")
     assert done.exit_code is ExitCode.DONE
     assert done.event is not None
     assert (done.event.accept_inconclusive, done.event.decision) == (True, Decision.INCONCLUSIVE)
@@ -103,9 +102,13 @@ def test_an_environment_that_accepts_only_pass_takes_nobodys_word(
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1, wrong=2))
     strict = replace(PRODUCTION, accept="pass")
     asked = [facts(policy=Policy(margin=0.05))]
-    done = promote(
+    done = promoted(
         Registry(tmp_path),
-        wish(2, asked=asked, environment=strict, accept_inconclusive=True, reason="we looked"),
+        2,
+        evalsets=asked,
+        environment=strict,
+        accept_inconclusive=True,
+        reason="we looked",
     )
     assert (done.exit_code, done.event) == (ExitCode.INCONCLUSIVE, None)
 
@@ -114,12 +117,12 @@ def test_a_first_promotion_says_so_and_why(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None))
     registry = Registry(tmp_path)
     with pytest.raises(Refused, match="does not run support yet") as refused:
-        promote(registry, wish(1))
+        promoted(registry, 1)
     assert "--initial -m WHY" in str(refused.value.hint)
     with pytest.raises(Refused, match="recorded with a reason"):
-        promote(registry, wish(1, initial=True))
+        promoted(registry, 1, initial=True)
     strict = replace(PRODUCTION, accept="pass")
-    done = promote(registry, wish(1, environment=strict, initial=True, reason="the first"))
+    done = promoted(registry, 1, environment=strict, initial=True, reason="the first")
     assert done.exit_code is ExitCode.DONE
     assert done.event is not None
     assert (done.event.initial, done.event.from_version, done.event.seq) == (True, None, 1)
@@ -128,26 +131,26 @@ def test_a_first_promotion_says_so_and_why(tmp_path: Path) -> None:
 def test_a_first_promotion_still_meets_the_floor(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None, wrong=20))
     asked = [facts(policy=Policy(rules=(*DEFAULT_RULES, Floor(minimum=0.9))))]
-    done = promote(Registry(tmp_path), wish(1, asked=asked, initial=True, reason="the first"))
+    done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
 
 
 def test_a_policy_about_nothing_lets_nothing_in_as_a_first_promotion(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None))
     asked = [facts(policy=Policy(rules=()))]
-    done = promote(Registry(tmp_path), wish(1, asked=asked, initial=True, reason="the first"))
+    done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
     assert (done.exit_code, done.event) == (ExitCode.INCONCLUSIVE, None)
 
 
 def test_initial_is_refused_where_something_runs(tmp_path: Path, running: Version) -> None:
     released(tmp_path, V2)
     with pytest.raises(Refused, match="runs support@v1 already"):
-        promote(Registry(tmp_path), wish(2, initial=True, reason="again"))
+        promoted(Registry(tmp_path), 2, initial=True, reason="again")
 
 
 def test_promoting_what_runs_already_writes_nothing(tmp_path: Path, running: Version) -> None:
     before = files(tmp_path)
-    done = promote(Registry(tmp_path), wish(1))
+    done = promoted(Registry(tmp_path), 1)
     assert done.exit_code is ExitCode.DONE
     assert "already" in done.why
     assert files(tmp_path) == before
@@ -155,7 +158,7 @@ def test_promoting_what_runs_already_writes_nothing(tmp_path: Path, running: Ver
 
 def test_a_version_that_is_not_there_is_said(tmp_path: Path, running: Version) -> None:
     with pytest.raises(UnknownName, match="support@v9"):
-        promote(Registry(tmp_path), wish(9))
+        promoted(Registry(tmp_path), 9)
 
 
 # production moved after the evidence was made
@@ -169,7 +172,7 @@ def moved(root: Path, v3_rows: list[EvidenceRow], *, at: str = NOON) -> Promotio
     measured(root, three, one, found=v3_rows)
     first = registry.pointer("production", "support")
     registry.append(event(two, after=first))
-    return promote(registry, wish(3))
+    return promoted(registry, 3)
 
 
 def test_it_is_decided_again_against_what_runs_now(tmp_path: Path, running: Version) -> None:
@@ -216,7 +219,7 @@ def test_a_case_that_only_what_runs_now_was_measured_on_is_lost_coverage(
     measured(tmp_path, two, one, found=rows(V2, V1, cases=61))
     measured(tmp_path, three, one, found=rows(V3, V1))
     registry.append(event(two, after=registry.pointer("production", "support")))
-    done = promote(registry, wish(3))
+    done = promoted(registry, 3)
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
     assert "case-060" in done.why
 
@@ -229,13 +232,13 @@ def test_a_case_that_only_the_baseline_beside_it_was_measured_on_is_lost_coverag
         evalset="support",
         case="gone",
         facts=named("gone"),
-        arms={"baseline": arm(99, V1, gate=None, baseline=1.0)},
+        sides={"baseline": side(99, V1, gate=None, baseline=1.0)},
     )
     measured(tmp_path, released(tmp_path, V2), running, found=[*found, gone], evalset=facts())
-    done = promote(Registry(tmp_path), wish(2))
+    done = promoted(Registry(tmp_path), 2)
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
     retired = replace(facts(), retired={"gone": "the product is gone"})
-    assert promote(Registry(tmp_path), wish(2, asked=[retired])).exit_code is ExitCode.DONE
+    assert promoted(Registry(tmp_path), 2, evalsets=[retired]).exit_code is ExitCode.DONE
 
 
 # what is asked has changed since the evidence was made
@@ -264,7 +267,7 @@ def test_evidence_that_does_not_answer_what_is_asked_is_3(
     tmp_path: Path, running: Version, asked: list[EvalsetFacts], why: str
 ) -> None:
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1))
-    done = promote(Registry(tmp_path), wish(2, asked=asked))
+    done = promoted(Registry(tmp_path), 2, evalsets=asked)
     assert (done.exit_code, done.event) == (ExitCode.INCOMPLETE, None)
     assert why in done.why
 
@@ -279,7 +282,7 @@ def test_the_environments_policy_decides_not_the_one_it_was_measured_under(
         facts(policy=Policy(rules=(Critical(),))),
     )
     measured(tmp_path, released(tmp_path, V2), running, found=found, evalset=lax)
-    done = promote(Registry(tmp_path), wish(2, asked=[strict]))
+    done = promoted(Registry(tmp_path), 2, evalsets=[strict])
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
     assert "case-000" in done.why
 
@@ -290,7 +293,7 @@ def test_a_stricter_threshold_is_applied_to_the_stored_scores(
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1))
     strict = Metric(label="contains", scorer=facts().metrics[0].scorer, minimum=2.0)
     floor = Policy(rules=(Floor(minimum=0.5),))
-    done = promote(Registry(tmp_path), wish(2, asked=_asked(metrics=(strict,), policy=floor)))
+    done = promoted(Registry(tmp_path), 2, evalsets=_asked(metrics=(strict,), policy=floor))
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
 
 
@@ -299,7 +302,7 @@ def test_one_edited_score_breaks_the_promotion(tmp_path: Path, running: Version)
     (path,) = (tmp_path / ".llmops/evidence/support@v2").glob("*.cases.jsonl")
     path.write_text(path.read_text().replace("[0.0]", "[1.0]"))
     with pytest.raises(IntegrityBroken, match="not what was measured"):
-        promote(Registry(tmp_path), wish(2))
+        promoted(Registry(tmp_path), 2)
 
 
 # order of environments, quarantine, inputs, overrides
@@ -310,13 +313,13 @@ def test_an_environment_that_comes_after_another_asks_for_it(tmp_path: Path) -> 
     measured(tmp_path, version, None, found=rows(V1, None))
     registry = Registry(tmp_path)
     later = replace(PRODUCTION, after="staging")
-    asks = wish(1, environment=later, initial=True, reason="the first")
+    first: dict[str, Any] = {"environment": later, "initial": True, "reason": "the first"}
     with pytest.raises(Refused, match="comes after staging") as refused:
-        promote(registry, asks)
+        promoted(registry, 1, **first)
     assert refused.value.hint == "llmops promote support@v1 --to staging"
     staged = event(version, environment="staging")
     registry.append(staged)
-    done = promote(registry, asks)
+    done = promoted(registry, 1, **first)
     assert done.event is not None
     assert done.event.came_from == staged.digest
 
@@ -329,10 +332,10 @@ def test_a_quarantined_version_needs_an_override(tmp_path: Path, running: Versio
     registry.append(second)
     registry.append(event(running, after=second, changes={"action": "rollback"}))
     with pytest.raises(Refused, match="quarantined"):
-        promote(registry, wish(2))
+        promoted(registry, 2)
     with pytest.raises(Refused, match="--override is recorded with a reason"):
-        promote(registry, wish(2, override=True))
-    done = promote(registry, wish(2, override=True, reason="it was the network"))
+        promoted(registry, 2, override=True)
+    done = promoted(registry, 2, override=True, reason="it was the network")
     assert done.event is not None
     assert (done.event.action, done.event.decision) == ("override", None)
     assert registry.quarantined("support") == frozenset()
@@ -341,17 +344,17 @@ def test_a_quarantined_version_needs_an_override(tmp_path: Path, running: Versio
 def test_callers_that_would_break_are_named() -> None:
     old = target().prompt
     new = replace(old, inputs={"query": {"type": "string"}, "limit": {"required": False}})
-    assert breaking(old, new) == [
-        "the input 'question' is gone",
+    assert breaking_changes(old, new) == [
+        "the input 'question' was removed",
         "the input 'query' is now required",
     ]
     worded = replace(old, inputs={"question": {"type": "string", "description": "what is asked"}})
-    assert breaking(old, worded) == []
+    assert breaking_changes(old, worded) == []
     typed = replace(old, inputs={"question": {"type": "integer"}})
-    assert breaking(old, typed) == ["the input 'question' has another shape"]
+    assert breaking_changes(old, typed) == ["the input 'question' has another schema"]
     optional = replace(old, inputs={"question": {"type": "string", "required": False}})
-    assert breaking(old, optional) == []
-    assert breaking(optional, old) == ["the input 'question' is now required"]
+    assert breaking_changes(old, optional) == []
+    assert breaking_changes(optional, old) == ["the input 'question' is now required"]
 
 
 def test_of_two_promoters_at_once_one_is_told(tmp_path: Path, running: Version) -> None:
@@ -363,11 +366,11 @@ def test_of_two_promoters_at_once_one_is_told(tmp_path: Path, running: Version) 
         registry.append(event(three, after=first))
 
 
-def test_one_arm_serves_both_where_the_request_is_the_same() -> None:
-    case = arm(0, V1, gate=1.0, baseline=1.0)
-    unasked = replace(case, gate=None, baseline=replace(case.baseline, planned=0, made=()))  # type: ignore[type-var]  # it has baseline draws
+def test_one_side_serves_both_where_the_request_is_the_same() -> None:
+    case = side(0, V1, gate=1.0, baseline=1.0)
+    unasked = replace(case, gate=None, baseline=replace(case.baseline, planned=0, made=()))  # type: ignore[type-var]  # it has baseline trials
     row = EvidenceRow(
-        evalset="e", case="c", facts=named("f"), arms={"subject": case, "baseline": unasked}
+        evalset="e", case="c", facts=named("f"), sides={"subject": case, "baseline": unasked}
     )
     paired = row.against(row)
     assert paired.baseline == paired.candidate
