@@ -35,7 +35,7 @@ def resolve(lock: Path, *arguments: str, constraint: Path | None = None, upgrade
         command += ["--constraint", str(constraint)]
     if upgrade:
         command.append("--upgrade")
-    subprocess.run(command, cwd=ROOT, input="\n".join(BUILD), text=True, check=True)  # noqa: S603
+    subprocess.run(command, cwd=ROOT, input="\n".join(BUILD), text=True, check=True)
     return lock.read_text(encoding="utf-8")
 
 

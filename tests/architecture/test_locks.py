@@ -57,9 +57,7 @@ def required(extra: str | None) -> list[Requirement]:
     return requirements
 
 
-@pytest.mark.parametrize(
-    ("lock", "extra"), [(RUN, None), (DEV, "dev"), (FRAMEWORKS, "frameworks")]
-)
+@pytest.mark.parametrize(("lock", "extra"), [(RUN, None), (DEV, "dev"), (FRAMEWORKS, "frameworks")])
 def test_every_requirement_is_locked_once_on_every_machine(lock: str, extra: str | None) -> None:
     pins = [pin for pin, _ in locked(lock)]
     for machine in MACHINES:
