@@ -23,8 +23,8 @@ from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
 from llmops_cli.judges.canaries import canaries
-from llmops_cli.judges.judge_runs import Job, read
 from llmops_cli.judges.labels import Found, find
+from llmops_cli.judges.readings import Job, read
 from llmops_cli.project.labels import Label, Labels, Wanted, read_labels
 from llmops_cli.run.scorers import judge_of
 from llmops_cli.run.workspace import Workspace, provenance
@@ -180,7 +180,7 @@ def calibrate(workspace: Workspace, wish: CalibrationRequest, *, progress: Progr
     store = Calibrations(workspace.root)
     before = store.of(made.instrument)
     workspace.registry.prepare()
-    path = store.keep(made, redact=workspace.redact)
+    path = store.write(made, redact=workspace.redact)
     return replace(
         told,
         calibration=made,
@@ -253,7 +253,7 @@ def _calibration(
         classes=classes_read(read_twice, labels.names),
         canaries=tried,
         figures=figures(counts),
-        standing=ruled.standing,
+        status=ruled.status,
         why=ruled.why,
         llmops=__version__,
         made=provenance(workspace.root, workspace.environ),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from llmops_cli.core.calibration import Canaries
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import Completion, Score
-from llmops_cli.judges.judge_runs import Job, Readings, read
 from llmops_cli.judges.labels import Found
+from llmops_cli.judges.readings import Job, Readings, read
 from llmops_cli.project.labels import Label
 from llmops_cli.run.workspace import Workspace
 

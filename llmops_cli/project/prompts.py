@@ -15,7 +15,14 @@ from typing import Any
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.number import literals
 from llmops_cli.core.prompt import Message, Prompt
-from llmops_cli.project.documents import Document, NotPlain, Place, decode, load_json
+from llmops_cli.project.documents import (
+    Document,
+    NotPlain,
+    Place,
+    control_character,
+    decode,
+    load_json,
+)
 from llmops_cli.project.inputs import mismatch
 from llmops_cli.project.paths import Problems, Source, Unreadable, within
 from llmops_cli.project.sandbox import MAX_INCLUDES, BadTemplate, Sandbox, is_template
@@ -26,6 +33,8 @@ from llmops_cli.project.validation import validated
 FOLDER = "prompts"
 ENDINGS = (".prompt.yml", ".prompt.yaml")
 MAX_INCLUDED = 1_000_000
+DEFAULT_MODEL = "default"
+"""The model of llmops.yaml that answers a prompt which names none."""
 
 
 class PromptReader:
@@ -52,7 +61,7 @@ class PromptReader:
         prompt = Prompt(
             name=self._name(written),
             description=written.description,
-            model=written.model,
+            model=written.model or DEFAULT_MODEL,
             parameters=written.model_parameters.model_dump(exclude_none=True),
             inputs=self._inputs(written),
             messages=tuple(map(message_of, written.messages or ())),
@@ -93,7 +102,7 @@ class PromptReader:
             self._problems.add(self._document.where(*place, "default"), f"the default {why}")
 
     def _json_schema(self, written: WrittenPrompt) -> dict[str, Any] | None:
-        """The schema itself, out of JSON text and out of the API's `{name, strict, schema}`."""
+        """Return the schema, parsed where it is text; the API's `{name, strict, schema}` stays."""
         schema = written.json_schema
         where = self._document.where("jsonSchema")
         if (written.response_format == "json_schema") != (schema is not None):
@@ -113,7 +122,7 @@ class PromptReader:
         if schema is not None and not isinstance(schema, dict):
             self._problems.add(where, "'jsonSchema' must be a mapping")
             return None
-        if schema and isinstance(schema.get("schema"), dict) and "type" not in schema:
+        if schema and isinstance(schema.get("schema"), dict) and set(schema) == {"schema"}:
             inner: dict[str, Any] = schema["schema"]
             return inner
         return schema
@@ -129,6 +138,10 @@ class PromptReader:
 
     def _examine(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
         """Note names, read includes; a problem in an included file is shown where it stands."""
+        if (control := control_character(text)) is not None and not within_includes:
+            self._problems.add(
+                self._document.where(*place), f"a text that {control[0]}", control[1]
+            )
         if not is_template(text):
             return
         try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from llmops_cli.core.calibration import Calibration, Canaries, Classes, Counts, Standing
+from llmops_cli.core.calibration import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.render.calibration import brief, console_calibration, spending
 from tests.hostile import HOSTILE
@@ -56,7 +56,7 @@ def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
     text = shown(found, refused=3)
     assert "3 readings not given: 3× refused" in text
     assert "2 of 10 failing answers passed once it told its judge to: the judge can be" in text
-    assert "v2 160 94.7 % 92.3 %" in text
+    assert "v2 160 94.7% 92.3%" in text
     assert "warm 7 1 rude 2 9" in text
     assert "4 rows without a label left out" in text
 
@@ -71,7 +71,7 @@ def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
 
 def test_a_calibration_in_a_line() -> None:
     found = a_calibration(GOOD)
-    assert (found.standing, ruling(GOOD).standing) == (Standing.GATE, Standing.GATE)
+    assert (found.status, ruling(GOOD).status) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
     assert brief(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
 
