@@ -9,7 +9,7 @@ import pytest
 
 from llmops_cli.commands.evaluate import EvalOptions, evaluate
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecord, CaseRecords, Report
+from llmops_cli.core.report import ShownCase, CaseStream, Report
 from llmops_cli.report.case_stream import records_of_report
 from llmops_cli.report.run_file_cases import filed
 from tests.projects import Project, some_cases
@@ -17,11 +17,11 @@ from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
 
 
-def told(project: Project, **wishes: Any) -> tuple[Report, int, list[CaseRecord]]:
+def told(project: Project, **wishes: Any) -> tuple[Report, int, list[ShownCase]]:
     """What a run tells of its cases while its store is open."""
-    heard: list[tuple[Report, int, list[CaseRecord]]] = []
+    heard: list[tuple[Report, int, list[ShownCase]]] = []
 
-    def take(report: Report, records: CaseRecords, _redact: Redactor) -> None:
+    def take(report: Report, records: CaseStream, _redact: Redactor) -> None:
         heard.append((report, records.total, list(records.worst_first)))
 
     evaluate(project.root, EvalOptions(cases_to=[take], **wishes))
