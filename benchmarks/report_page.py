@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import ShownCase, CaseStream, ShownScore, ShownSide, ShownTrial
+from llmops_cli.core.report import CaseStream, ShownCase, ShownScore, ShownSide, ShownTrial
 from llmops_cli.render.html.page import html_report
 from tests import reports
 from tests.browser import browser, opened
@@ -68,7 +68,7 @@ def records(count: int) -> Iterator[ShownCase]:
             prompt="support",
             evalset="questions",
             case=f"case-{at:06}",
-            change="lost" if lost else None,
+            change="regressed" if lost else None,
             inputs={"question": " ".join(chance.choices(WORDS, k=20)) + f" {at}?"},
             expected=" ".join(chance.choices(WORDS, k=12)),
             tags=(chance.choice(("card", "cash", "transfer", "fees")),),

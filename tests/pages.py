@@ -11,20 +11,25 @@ from typing import Any
 
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    ShownCase,
     CaseStream,
     Change,
     Report,
+    ShownCase,
     ShownScore,
     ShownSide,
     ShownTrial,
 )
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
-from llmops_cli.report.case_stream import records_of_report
+from llmops_cli.report.case_stream import stream_report
 from tests import reports
 
-KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}
+KIND = {
+    "regressed": (1.0, 0.0),
+    "improved": (0.0, 1.0),
+    "failing": (0.0, 0.0),
+    "critical": (1.0, 0.0),
+}
 
 
 def side(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> ShownSide:
@@ -45,9 +50,7 @@ def record(case: str, change: Change | None = None, **more: Any) -> ShownCase:
         "candidate": side("All is well with it.", passed=after),
         "critical": change == "critical",
     }
-    return ShownCase(
-        prompt="intent", evalset="banking77", case=case, change=change, **parts | more
-    )
+    return ShownCase(prompt="intent", evalset="banking77", case=case, change=change, **parts | more)
 
 
 def mixed(count: int) -> Iterator[ShownCase]:
@@ -55,9 +58,9 @@ def mixed(count: int) -> Iterator[ShownCase]:
     failed = ShownSide(passed=None, trials=(ShownTrial(failure="the server was down"),))
     yield record("critical-0", "critical", tags=("fraud",))
     for at in range(count // 10):
-        yield record(f"lost-{at}", "lost", tags=("card",))
+        yield record(f"regressed-{at}", "regressed", tags=("card",))
     yield record("unmeasured-0", "unmeasured", candidate=failed)
-    yield record("gained-0", "gained", tags=("cash",))
+    yield record("improved-0", "improved", tags=("cash",))
     for at in range(count - count // 10 - 3):
         yield record(f"passing-{at}")
 
@@ -72,7 +75,7 @@ def page(
 ) -> Path:
     """Writes the page of `report` with `records`, or with the cases that it shows."""
     every = None if records is None else list(records)
-    taken = records_of_report(report) if every is None else CaseStream(len(every), iter(every))
+    taken = stream_report(report) if every is None else CaseStream(len(every), iter(every))
     pieces = html_report(report, taken, redact=Redactor(secrets), room=room)
     path.write_text("".join(pieces), encoding="utf-8")
     return path

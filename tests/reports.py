@@ -20,6 +20,7 @@ from llmops_cli.core.report import (
     Report,
     ShownCase,
     ShownScore,
+    ShownSide,
     ShownTrial,
     SideSummary,
     SliceSummary,
@@ -102,13 +103,13 @@ def told(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
     still = "still " if figures.smallest_margin < figures.margin else ""
     return (
-        f"{figures.lost} lost, {figures.gained} gained of {figures.n}; "
+        f"{figures.lost} regressed, {figures.gained} improved of {figures.n}; "
         f"mean {wording.points(figures.difference)} points, "
-        f"90 % interval {wording.interval(figures.lower, figures.upper)}; "
+        f"90% CI {wording.interval(figures.lower, figures.upper)}; "
         f"a loss up to {wording.points_up(-figures.lower)} points is not excluded "
         f"(margin {100 * figures.margin:.1f}); "
         f"a margin of {wording.percent_up(figures.smallest_margin)} would {still}pass; "
-        f"80 % power takes {wording.cases(figures.cases_needed)}{more}"
+        f"80% power takes {wording.cases(figures.cases_needed)}{more}"
     )
 
 
@@ -129,10 +130,10 @@ CRITICAL_FINE = Finding(
     rule="critical", decision=Decision.PASS, why="none of 12 critical cases fails", quality=True
 )
 ERRORS_FINE = Finding(
-    rule="errors", decision=Decision.PASS, why="0 of 308 draws failed or went unscored"
+    rule="errors", decision=Decision.PASS, why="0 of 308 calls failed (limit 2.0%)"
 )
 COVERAGE_FINE = Finding(
-    rule="coverage", decision=Decision.PASS, why="all 308 planned draws are measured"
+    rule="coverage", decision=Decision.PASS, why="all 308 planned trials are measured"
 )
 
 
@@ -172,25 +173,26 @@ def metric(label: str, before: float | None, after: float | None, **more: Any) -
     )
 
 
-def shown_trial(text: str, label: str, *, right: bool, expected: str = "") -> ShownTrial:
+def shown_side(text: str, label: str, *, right: bool, expected: str = "") -> ShownSide:
     """An answer with the score of a `label` scorer."""
     reason = "" if right else f"the answer is {text!r}, not {expected!r}"
     score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    return ShownTrial(text=text, finish_reason="stop", scores=(score,))
+    trial = ShownTrial(text=text, finish_reason="stop", scores=(score,))
+    return ShownSide(passed=float(right), trials=(trial,))
 
 
 def intent(case: str, change: Change, message: str, expected: str, *answers: str) -> ShownCase:
     """A Banking77 case with its answer before and after."""
     before, after = answers
     return ShownCase(
+        prompt="intent",
+        evalset="banking77",
         case=case,
         change=change,
         inputs={"message": message},
         expected=expected,
-        baseline=shown_trial(before, "label", right=before == expected, expected=expected),
-        candidate=shown_trial(after, "label", right=after == expected, expected=expected),
-        baseline_passed=float(before == expected),
-        candidate_passed=float(after == expected),
+        baseline=shown_side(before, "label", right=before == expected, expected=expected),
+        candidate=shown_side(after, "label", right=after == expected, expected=expected),
         tags=(expected.split("_", maxsplit=1)[0],),
     )
 
@@ -210,7 +212,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0001",
-        "lost",
+        "regressed",
         "I still have not received my new card, I ordered over a week ago.",
         "card_arrival",
         "card_arrival",
@@ -218,7 +220,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0087",
-        "lost",
+        "regressed",
         "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that there "
         "are no fees within the first three withdrawals of a month, and this was my second.",
         "cash_withdrawal_charge",
@@ -227,7 +229,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0164",
-        "gained",
+        "improved",
         "Can I choose when my card comes?",
         "card_delivery_estimate",
         "card_arrival",
@@ -257,6 +259,7 @@ def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) ->
         "baseline": "intent@v3 (production)",
         "verdict": decided,
         "evalsets": evalsets,
+        "environment": "production",
     }
     return PromptReport(**(parts | changes))
 
@@ -393,30 +396,40 @@ def support_case() -> ShownCase:
         reason="The answer blames the customer for the delay instead of offering help.",
     )
     return ShownCase(
+        prompt="support",
+        evalset="support",
         case="refund/late-delivery",
-        change="lost",
+        change="regressed",
         inputs={
             "question": "My parcel is two weeks late. Can I have my money back?",
             "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
         },
         expected={"refund": True, "days": 14},
-        baseline=ShownTrial(
-            text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
-            "Shall I start the refund for you?",
-            finish_reason="stop",
-            scores=(
-                ShownScore(label="contains", value=1.0, passed=True),
-                replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
+        baseline=ShownSide(
+            passed=1.0,
+            trials=(
+                ShownTrial(
+                    text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
+                    "Shall I start the refund for you?",
+                    finish_reason="stop",
+                    scores=(
+                        ShownScore(label="contains", value=1.0, passed=True),
+                        replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
+                    ),
+                ),
             ),
         ),
-        candidate=ShownTrial(
-            text="You should have read our terms.\n\nParcels may be late in December, "
-            "and a refund takes 14 days.",
-            finish_reason="stop",
-            scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
+        candidate=ShownSide(
+            passed=1 / 3,
+            trials=(
+                ShownTrial(
+                    text="You should have read our terms.\n\nParcels may be late in December, "
+                    "and a refund takes 14 days.",
+                    finish_reason="stop",
+                    scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
+                ),
+            ),
         ),
-        baseline_passed=1.0,
-        candidate_passed=1 / 3,
         tags=("refund", "angry-customer"),
     )
 
@@ -426,31 +439,37 @@ def incomplete() -> Report:
     errors = Finding(
         rule="errors",
         decision=Decision.INCOMPLETE,
-        why="308 of 308 draws of intent@working failed (limit 2.0 %): 3 × authentication, "
+        why="308 of 308 calls of intent@working failed (limit 2.0%): 3 × authentication, "
         "305 × not attempted",
     )
     coverage = Finding(
-        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned draws are missing"
+        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned trials are missing"
     )
     failed = ShownCase(
+        prompt="intent",
+        evalset="banking77",
         case="b77-0001",
         change="unmeasured",
         inputs={"message": "I still have not received my new card, I ordered over a week ago."},
         expected="card_arrival",
-        baseline=shown_trial("card_arrival", "label", right=True),
-        candidate=ShownTrial(
-            text=None,
-            failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)",
+        baseline=shown_side("card_arrival", "label", right=True),
+        candidate=ShownSide(
+            passed=None,
+            trials=(
+                ShownTrial(
+                    failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)"
+                ),
+            ),
         ),
-        baseline_passed=1.0,
         tags=("card",),
     )
     evalset = banking(
         candidate=side(
             "intent@working",
             measured=0,
-            called=3,
+            called=0,
             failures={"authentication": 3, "not_attempted": 305},
+            cause="the API key was rejected (401) by api.openai.com",
             input_tokens=0,
             output_tokens=0,
             cost=0.0,
@@ -485,7 +504,7 @@ def no_baseline() -> Report:
     decided = verdict(
         Decision.INCONCLUSIVE, f"no_worse: {finding.why}", CRITICAL_FINE, finding, ERRORS_FINE
     )
-    wrong = replace(FLIPPED[1], change="failing", baseline=None, baseline_passed=None)
+    wrong = replace(FLIPPED[1], change="failing", baseline=None)
     evalset = banking(
         baseline=None,
         metrics=(metric("pass", None, 0.7727),),
@@ -561,7 +580,7 @@ def interrupted() -> Report:
     coverage = Finding(
         rule="coverage",
         decision=Decision.INCOMPLETE,
-        why="166 of 308 planned draws are missing",
+        why="166 of 308 planned trials are missing",
     )
     return report(
         intent_report(
@@ -579,26 +598,31 @@ def interrupted() -> Report:
 
 def hostile() -> Report:
     """Every place that a stranger's text can reach holds every hostile text."""
+    every = " ".join(text[:60] for text in HOSTILE.values())
     shown = tuple(
         ShownCase(
+            prompt=every[:200],
+            evalset=every[:200],
             case=f"{name} {text[:300]}",
-            change="lost",
+            change="regressed",
             inputs={text[:40]: text},
             expected=text,
-            baseline=shown_trial(text, text[:40], right=True),
-            candidate=ShownTrial(
-                text=text,
-                finish_reason=text[:60],
-                tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],
-                scores=(ShownScore(label=text[:40], value=0.0, passed=False, reason=text),),
+            baseline=shown_side(text, text[:40], right=True),
+            candidate=ShownSide(
+                passed=0.0,
+                trials=(
+                    ShownTrial(
+                        text=text,
+                        finish_reason=text[:60],
+                        tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],
+                        scores=(ShownScore(label=text[:40], value=0.0, passed=False, reason=text),),
+                    ),
+                ),
             ),
-            baseline_passed=1.0,
-            candidate_passed=0.0,
             tags=(text[:60],),
         )
         for name, text in HOSTILE.items()
     )
-    every = " ".join(text[:60] for text in HOSTILE.values())
     finding = replace(no_worse(Decision.FAIL, LOSS), why=every, metric=every[:60], slice=every[:60])
     prompt = intent_report(
         verdict(Decision.FAIL, every, finding),
@@ -615,7 +639,8 @@ def enormous(cases: int = 10_000) -> Report:
     """So many flipped cases, each with a long answer, that no sink can show them all."""
     long = FLIPPED[1]
     assert long.candidate is not None
-    answer = replace(long.candidate, text="word " * 400)
+    (trial,) = long.candidate.trials
+    answer = replace(long.candidate, trials=(replace(trial, text="word " * 400),))
     shown = tuple(replace(long, case=f"b77-{n:05d}", candidate=answer) for n in range(cases))
     (prompt,) = failing().prompts
     (evalset,) = prompt.evalsets

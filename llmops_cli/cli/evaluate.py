@@ -54,6 +54,7 @@ def evaluate(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Measure prompts against what production runs today, and decide.
 
@@ -90,7 +91,7 @@ def evaluate(
         reuse=reuse or (),
         cases_to=cases_at(html, csv, parquet),
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
     return _evaluated(context, wishes, output, github=github)
 
 
@@ -123,6 +124,7 @@ def compare(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Decide whether B is worse than A: versions, prompts or models.
 
@@ -143,7 +145,7 @@ def compare(
         out=out,
         cases_to=cases_at(html, csv, parquet),
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
     return _evaluated(context, wishes, output, github=github)
 
 
@@ -168,6 +170,7 @@ def measure(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Make the evidence of a version: draw, decide, write it down.
 
@@ -185,7 +188,7 @@ def measure(
     from llmops_cli.report.sinks import Forms
 
     forms = Forms(out=out, cases_to=cases_at(html, csv, parquet))
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
     request = flow.MeasureRequest(
         address=version,
         environment=to,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,17 +64,22 @@ class Output:
     junit: Path | None = None
     markdown: Path | None = None
     verbose: bool = False
+    quiet: bool = False
+    started: float = field(default_factory=time.monotonic)
 
     def progress(self) -> RunProgress:
         """A progress line on standard error."""
         return RunProgress(Console(stderr=True, highlight=False))
 
-    def report(self, report: Report) -> None:
-        """Prints the report and writes the files that were asked for."""
+    def report(self, report: Report, *, timed: bool = True) -> None:
+        """Print the report, `timed` with the time it took, and write the files asked for."""
+        seconds = time.monotonic() - self.started if timed else None
         if self.as_json:
             self._text(json_report(report))
         else:
-            self._render(console_report(report, verbose=self.verbose))
+            self._render(
+                console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
+            )
         if self.markdown is not None:
             self._file(self.markdown, markdown_report(report))
         if self.junit is not None:

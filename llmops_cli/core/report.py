@@ -28,7 +28,14 @@ from llmops_cli.core.result import Completion, Usage
 from llmops_cli.core.verdict import Verdict
 
 Change: TypeAlias = Literal[
-    "critical", "lost", "gained", "failing", "unmeasured", "added", "removed", "known_passing"
+    "critical",
+    "regressed",
+    "improved",
+    "failing",
+    "unmeasured",
+    "added",
+    "removed",
+    "known_passing",
 ]
 """Why a case is shown. `failing`: fails in both sides, or fails with no baseline to compare with;
 `known_passing`: marked known_failing, and passes."""
@@ -86,6 +93,11 @@ class ShownSide:
     """Share of its measured trials that passed; None: none was measured."""
     trials: tuple[ShownTrial, ...] = ()
 
+    @property
+    def first(self) -> ShownTrial | None:
+        """Return its first trial; None: there is none."""
+        return self.trials[0] if self.trials else None
+
     def telling(self, *, passing: bool) -> int:
         """Return the position of the first trial that passes, or does not; 0 if none is so."""
         alike = (at for at, trial in enumerate(self.trials) if trial.passes == passing)
@@ -132,6 +144,8 @@ class SideSummary:
     """Trials made in this run; the other measured ones were reused."""
     failures: Mapping[str, int] = field(default_factory=dict)
     """Failed trials by kind."""
+    cause: str = ""
+    """What made most of them fail: `the API key was rejected (401) by api.example.com`."""
     unscored: int = 0
     """Trials with a completion that some due gating scorer could not score."""
     input_tokens: int | None = None
@@ -206,7 +220,7 @@ class EvalsetReport:
     metrics: tuple[MetricSummary, ...]
     slices: tuple[SliceSummary, ...] = ()
     shown: tuple[ShownCase, ...] = ()
-    """With the one trial of each side that tells most. Worst first: critical, lost, unmeasured, failing, removed, added, gained."""
+    """With the most telling trial of each side, worst first (`WORST_FIRST`)."""
     hidden: int = 0
     """Cases that would be shown too, were there room."""
     changes: Mapping[Change, int] = field(default_factory=dict)
@@ -230,6 +244,8 @@ class PromptReport:
     evalsets: tuple[EvalsetReport, ...]
     next_steps: tuple[str, ...] = ()
     """Commands and sentences, most useful first."""
+    environment: str | None = None
+    """What it is compared with runs there; None: a baseline that was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,11 +310,11 @@ class Report:
 
 WORST_FIRST: tuple[Change | None, ...] = (
     "critical",
-    "lost",
+    "regressed",
     "unmeasured",
     "removed",
     "known_passing",
-    "gained",
+    "improved",
     "failing",
     "added",
     None,

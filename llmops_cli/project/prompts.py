@@ -15,7 +15,14 @@ from typing import Any
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.number import literals
 from llmops_cli.core.prompt import Message, Prompt
-from llmops_cli.project.documents import Document, NotPlain, Place, decode, load_json
+from llmops_cli.project.documents import (
+    Document,
+    NotPlain,
+    Place,
+    control_character,
+    decode,
+    load_json,
+)
 from llmops_cli.project.inputs import mismatch
 from llmops_cli.project.paths import Problems, Source, Unreadable, within
 from llmops_cli.project.sandbox import MAX_INCLUDES, BadTemplate, Sandbox, is_template
@@ -129,6 +136,10 @@ class PromptReader:
 
     def _examine(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
         """Note names, read includes; a problem in an included file is shown where it stands."""
+        if (control := control_character(text)) is not None and not within_includes:
+            self._problems.add(
+                self._document.where(*place), f"a text that {control[0]}", control[1]
+            )
         if not is_template(text):
             return
         try:

@@ -64,7 +64,7 @@ def _document(value: Json) -> str:
     return text.replace("\x7f", "\\u007f").replace("##[", "#\\u0023[") + "\n"
 
 
-COUNTED: tuple[Change, ...] = ("critical", "lost", "gained", "failing", "unmeasured")
+COUNTED: tuple[Change, ...] = ("critical", "regressed", "improved", "failing", "unmeasured")
 
 
 def overall(report: Report) -> str:

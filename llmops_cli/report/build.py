@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from math import isnan
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from llmops_cli.core.report import (
     SideSummary,
     SourceLocations,
 )
+from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
@@ -82,6 +84,7 @@ def _prompt(run: Run, contest: PromptComparison, shown: int) -> PromptReport:
         verdict=verdict,
         evalsets=tuple(_evalset(each, columns, shown) for each, columns in run.of(contest)),
         next_steps=tuple(_next_steps(contest, verdict, run)),
+        environment=contest.environment if contest.against_environment else None,
     )
 
 
@@ -112,7 +115,7 @@ def _shown(cases: EvalsetCases, changes: Mapping[str, Change]) -> Iterator[Shown
     shown = {case.case: case for case in cases.show(positions, changes)}
     for name in changes:
         case = shown[name]
-        improved = case.change == "gained"
+        improved = case.change == "improved"
         yield replace(
             case,
             candidate=_telling(case.candidate, passing=improved),
@@ -138,6 +141,7 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
         measured=side.planned - len(side.failures),
         called=side.called,
         failures=dict(totals.failures),
+        cause=_cause(side),
         unscored=totals.unscored,
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
@@ -148,6 +152,24 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
         first_token_p95=float(np.quantile(firsts, 0.95)) if len(firsts) else None,
         served_models=totals.served_models,
     )
+
+
+def _cause(side: Side) -> str:
+    """Say what made most calls of a side fail; why no call was made, where none was."""
+    kinds = Counter(failure.kind for failure in side.failures.values())
+    # What was not attempted is a consequence, and names its cause a second time.
+    if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):
+        del kinds[FailureKind.NOT_ATTEMPTED]
+    if not kinds:
+        return ""
+    leading = kinds.most_common(1)[0][0]
+    failure = next(each for each in side.failures.values() if each.kind is leading)
+    if leading is not FailureKind.AUTHENTICATION:
+        return failure.message
+    model = side.target.model
+    host = urlsplit(model.base_url or "").netloc or f"{model.provider}/{model.model}"
+    status = f" ({failure.status})" if failure.status else ""
+    return f"the API key was rejected{status} by {host}"
 
 
 def _metrics(each: EvalsetRun, columns: Comparison) -> Iterator[MetricSummary]:

@@ -1,4 +1,4 @@
-"""Writes the notes of an evalset's report: what was not measured, and what is known of its judges."""
+"""Writes the notes of an evalset's report: what was not measured, how sound its judges are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes what was asked for while the store is open: the run file, and every case as page or table."""
+"""Writes the run file, and every case as page or table, while the store is open."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ only where they hold nothing but the registry. Whatever git refuses, it refuses 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ import git
 
 from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
 from llmops_cli.stores.git import demand_git
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
 
 REGISTRY = ".llmops"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}

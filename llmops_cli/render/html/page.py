@@ -238,8 +238,8 @@ def _static_cases(ink: Ink, report: Report) -> Markup:
             case=each.case,
             change=phrases.CHANGES[each.change].lower(),
             expected=_excerpt(ink, phrases.plain(each.expected) if each.expected else ""),
-            before=_excerpt(ink, phrases.answer(each.baseline)),
-            after=_excerpt(ink, phrases.answer(each.candidate)),
+            before=_excerpt(ink, phrases.answer(each.baseline.first if each.baseline else None)),
+            after=_excerpt(ink, phrases.answer(each.candidate.first if each.candidate else None)),
         )
         for each in shown[:STATIC_CASES]
     ]
@@ -262,7 +262,7 @@ def _end(ink: Ink, report: Report) -> Markup:
         '<section id="about-run" aria-labelledby="about"><h2 id="about">About this run</h2>'
         "<p>{spending}</p>{roles}{notes}</section>\n</main>\n"
         "<footer>llmops {version}{name}</footer>\n</body>\n</html>\n",
-        spending=phrases.spending(report),
+        spending=" · ".join(phrases.closing(report, report.prompts)),
         roles=tables.roles(ink, report),
         notes=parts.items(ink, report.notes, "notes"),
         version=report.llmops,

@@ -19,9 +19,9 @@ from llmops_cli.cli.tables import tables_at
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    ShownCase,
     CaseStream,
     Report,
+    ShownCase,
     ShownScore,
     ShownSide,
     ShownTrial,
