@@ -62,13 +62,13 @@ def case_record(case: CaseResult, *, details: bool) -> dict[str, Json]:
     With `details`, inputs and the explanations of all scores; without them, only why a score is
     missing.
     """
-    record: dict[str, Json] = {"facts": case.facts}
+    record: dict[str, Json] = {"case": case.case, "facts": case.facts}
     for name in (*_CASE_FIELDS, *(_DETAIL_FIELDS if details else ())):
         value = getattr(case, name)
-        if value:
+        if value or (name == "expected" and value is not None):
             record[name] = list(value) if isinstance(value, tuple) else value
     record["sides"] = {
-        role: _side_record(side, explained=details) for role, side in case.sides.items()
+        role: _side_record(side, details=details) for role, side in case.sides.items()
     }
     return record
 
@@ -95,13 +95,13 @@ def case_of(record: dict[str, Any]) -> CaseResult:
         raise BadRecord(f"not the result of a case: {error!r}") from error
 
 
-def _side_record(side: SideResult, *, explained: bool) -> dict[str, Json]:
+def _side_record(side: SideResult, *, details: bool) -> dict[str, Json]:
     record = {
         "request": side.request,
-        **_trials_record(side.planned, side.trials, explained=explained),
+        **_trials_record(side.planned, side.trials, details=details),
     }
     if side.confirm:
-        record["confirm"] = _trials_record(len(side.confirm), side.confirm, explained=explained)
+        record["confirm"] = _trials_record(len(side.confirm), side.confirm, details=details)
     return record
 
 
@@ -117,10 +117,12 @@ def _side_of(record: Mapping[str, Any], facts: str) -> SideResult:
     )
 
 
-def _trials_record(planned: int, trials: Sequence[Trial], *, explained: bool) -> dict[str, Json]:
+def _trials_record(planned: int, trials: Sequence[Trial], *, details: bool) -> dict[str, Json]:
     record: dict[str, Json] = {"planned": planned, "n": len(trials)}
     for name in _COLUMNS:
-        column = [_short(getattr(trial, name)) for trial in trials]
+        column = [getattr(trial, name) for trial in trials]
+        if not details:  # evidence is committed: what a clock says beyond this is noise
+            column = [round(value, 9) if isinstance(value, float) else value for value in column]
         if any(value is not None for value in column):
             record[name] = column
     if any(trial.failure is not None for trial in trials):
@@ -134,23 +136,18 @@ def _trials_record(planned: int, trials: Sequence[Trial], *, explained: bool) ->
         record["scores"] = {
             label: [trial.scores.get(label) for trial in trials] for label in labels
         }
-    reasons = [_reasons(trial, explained=explained) for trial in trials]
+    reasons = [_reasons(trial, details=details) for trial in trials]
     if any(reasons):
         record["reasons"] = reasons
     return record
 
 
-def _reasons(trial: Trial, *, explained: bool) -> dict[str, Json]:
+def _reasons(trial: Trial, *, details: bool) -> dict[str, Json]:
     return {
         label: reason
         for label, reason in trial.reasons.items()
-        if reason and (explained or trial.scores.get(label) is None)
+        if reason and (details or trial.scores.get(label) is None)
     }
-
-
-def _short(value: Json) -> Json:
-    """Seconds and dollars to nine decimals: what a clock says beyond that is noise."""
-    return round(value, 9) if isinstance(value, float) else value
 
 
 def _trials_of(record: Mapping[str, Any], beside: set[str] | None = None) -> tuple[Trial, ...]:
