@@ -238,10 +238,10 @@ def _trial(trial: Trial, metrics: Mapping[str, Metric], *, confirming: bool = Fa
 
 
 def _scores(trial: Trial, metrics: Mapping[str, Metric]) -> Iterator[ShownScore]:
-    for label, value in trial.scores.items():
-        metric = metrics[label]
-        if metric.paired and value is None:
-            continue  # the trial is part of no pair
+    for label, metric in metrics.items():
+        value = trial.scores.get(label)
+        if label not in trial.scores or (metric.paired and value is None):
+            continue  # not due, or the trial is part of no pair
         yield ShownScore(
             label=label,
             value=value,
