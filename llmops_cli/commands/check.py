@@ -66,7 +66,7 @@ def check_all(start: Path) -> Checked:
                 evalset=evalset.name,
                 cases=len(evalset.cases),
                 shows=what_it_can_show(
-                    len(evalset.cases),
+                    [case.group for case in evalset.cases],
                     policy_of(project.gate, evalset.gate, project.environments[-1].gate),
                 ),
                 judges=judges.get(evalset.name, ()),

@@ -53,6 +53,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 
+NO_BASELINE = "no baseline: nothing to compare with"
 PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 """The metric of draws that every gating scorer passes."""
 

@@ -13,8 +13,16 @@ import numpy as np
 
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.verdict import Decision, Finding
-from llmops_cli.gate.comparison import PASS_METRIC, CriticalState, Flags, Floats, GateInput, Side
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Clusters, reference
+from llmops_cli.gate.comparison import (
+    NO_BASELINE,
+    PASS_METRIC,
+    CriticalState,
+    Flags,
+    Floats,
+    GateInput,
+    Side,
+)
+from llmops_cli.gate.pairs import Groups, reference
 from llmops_cli.gate.score_test import sample, upper_end
 from llmops_cli.gate.wording import cases, counted, listed, percent
 
@@ -39,7 +47,7 @@ def critical(_rule: Critical, exam: GateInput) -> Finding:
         )
     else:
         decision, at_fault = Decision.PASS, ()
-        why = f"{counted(total, 'critical case')}, none failed" if total else "no critical case"
+        why = f"0 of {counted(total, 'critical case')} failed" if total else "no critical case"
     return Finding(
         rule="critical",
         decision=decision,
@@ -62,7 +70,7 @@ def floor(rule: Floor, exam: GateInput) -> Finding:
     found = Finding(
         rule="floor",
         decision=Decision.INCONCLUSIVE,
-        why=f"no case{which} owes {rule.metric} a value",
+        why=f"no case{which} has {rule.metric}",
         evalset=exam.evalset,
         metric=rule.metric,
         slice=rule.tag,
@@ -77,7 +85,7 @@ def floor(rule: Floor, exam: GateInput) -> Finding:
     said = percent(low) if gaps == 0 else f"{percent(low)} to {percent(high)}"
     why = f"mean {rule.metric} {said} of {cases(n)}, floor {percent(rule.minimum)}"
     if gaps:
-        why += f" ({counted(gaps, 'unmeasured draw')} at worst and at best)"
+        why += f" ({counted(gaps, 'unmeasured draw')})"
     below = high < rule.minimum - EQUAL
     if low >= rule.minimum - EQUAL:
         decision = Decision.PASS
@@ -96,14 +104,17 @@ def _floor_by_bound(
     rule: Floor, exam: GateInput, best: Floats, mask: Flags
 ) -> tuple[Decision, str]:
     """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
-    clusters = Clusters.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
-    if clusters is not None and clusters.count < FEWEST_GROUPS:
-        return Decision.INCONCLUSIVE, f"{counted(clusters.count, 'group')} prove nothing"
-    critical_value = reference(best, clusters).critical(exam.spent.alpha)
+    groups = Groups.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
+    if groups is not None and groups.too_few:
+        return Decision.INCONCLUSIVE, f"{counted(groups.count, 'group')} decide nothing"
+    critical_value = reference(best, groups).critical(exam.spent.alpha)
     upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
     if upper < rule.minimum:
         return Decision.FAIL, f"upper bound {percent(upper)}"
-    return Decision.INCONCLUSIVE, f"only the mean is under it, the upper bound is {percent(upper)}"
+    return (
+        Decision.INCONCLUSIVE,
+        f"upper bound {percent(upper)}: the mean could still be above the floor",
+    )
 
 
 def regressed(rule: Regressed, exam: GateInput) -> Finding:
@@ -112,7 +123,7 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
     found = Finding(
         rule="regressed",
         decision=Decision.INCONCLUSIVE,
-        why="no baseline: there is nothing to compare with",
+        why=NO_BASELINE,
         evalset=exam.evalset,
         metric=PASS_METRIC,
     )
@@ -134,8 +145,8 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
         decision = Decision.PASS if most <= rule.maximum + EQUAL else Decision.INCOMPLETE
     share = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
     why = (
-        f"{share} of {cases(int(passed_at_most.sum()))} that passed on the baseline fail now, "
-        f"at most {percent(rule.maximum)} may"
+        f"{share} of the {cases(int(passed_at_most.sum()))} that passed on the baseline fail now "
+        f"(limit {percent(rule.maximum)})"
     )
     figures = {"least": least, "most": most, "maximum": rule.maximum}
     at_fault = comparison.named(surely)
@@ -149,11 +160,11 @@ def errors(rule: Errors, exam: GateInput) -> Finding:
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
     limit = percent(rule.maximum)
-    why = "; ".join(_errors_of(name, arms[name]) for name in shown) or "no draw was planned"
+    why = "; ".join(_errors_of(name, arms[name]) for name in shown) or "no call was planned"
     return Finding(
         rule="errors",
         decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
-        why=f"{why}; at most {limit} may",
+        why=f"{why} (limit {limit})",
         evalset=exam.evalset,
         figures={**shares, "maximum": rule.maximum},
     )
@@ -171,14 +182,13 @@ def _without_result(side: Side) -> float:
 
 
 def _errors_of(name: str, side: Side) -> str:
-    lost = side.failed + side.unscored
-    draws = counted(side.planned, f"{name} draw")
-    if not lost:
-        return f"none of {draws} failed or went unscored"
+    calls = counted(side.planned, f"{name} call")
+    if not side.failed + side.unscored:
+        return f"0 of {calls} failed"
     causes = [f"{n} {kind}" for kind, n in side.failures.items()]
     causes += [f"{side.unscored} unscored"] if side.unscored else []
     share = percent(_without_result(side))
-    return f"{lost} of {draws} ({share}) failed or went unscored: {', '.join(causes)}"
+    return f"{side.failed + side.unscored} of {calls} failed: {share}, {', '.join(causes)}"
 
 
 def coverage(_rule: Coverage, exam: GateInput) -> Finding:
@@ -194,7 +204,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
         decision, why = Decision.INCOMPLETE, unmade
     else:
         decision = Decision.PASS
-        why = f"all draws of {cases(total)} were made"
+        why = f"all draws of {cases(total)} made"
     told = {
         "added": len(comparison.added_cases()),
         "edited since the baseline": len(comparison.edited_cases()),
@@ -202,7 +212,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
     }
     apart = [f"{n} {what}" for what, n in told.items() if n]
     if apart:
-        why += f"; counted apart: {', '.join(apart)}"
+        why += f"; not compared: {', '.join(apart)}"
     return Finding(
         rule="coverage",
         decision=decision,
@@ -226,12 +236,12 @@ def _missed(exam: GateInput, gone: Sequence[str]) -> str:
     parts = []
     if taken:
         parts.append(
-            f"{cases(len(taken))} of the baseline gone without being retired: {listed(taken)}"
+            f"{cases(len(taken))} of the baseline removed without being retired: {listed(taken)}"
         )
     if behind:
         parts.append(
-            f"update your branch: it lacks {cases(len(behind))} that the base gained since it "
-            f"left: {listed(behind)}"
+            f"update your branch: it lacks {cases(len(behind))} added on the base since: "
+            f"{listed(behind)}"
         )
     return "; ".join(parts)
 

@@ -79,7 +79,7 @@ _NARROWEST = 8
 def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> tuple[str, str]:
     """The interval and its captions, each at most `width` columns wide (40 at least)."""
     margin_label = f"margin {points(-estimate.margin)} "
-    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    lower, upper = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
     left = min(estimate.lower, -estimate.margin, 0.0)
     span = max(estimate.upper, 0.0) - left or 1.0
     margin_at, zero_at = (-estimate.margin - left) / span, -left / span

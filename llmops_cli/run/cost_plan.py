@@ -47,7 +47,7 @@ def _evalset(workspace: Workspace, each: EvalsetRun) -> EvalsetPlan:
         arms=tuple(_arm(workspace, arm, each) for arm in each.arms),
         scores=sum(len(arm.rescore) for arm in each.arms),
         judging=tuple(_judging(workspace, each)),
-        shows=what_it_can_show(len(each.round.cases), each.policy),
+        shows=what_it_can_show([case.group for case in each.round.cases], each.policy),
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from llmops_cli.gate.decide import benjamini_hochberg, holm
-from llmops_cli.gate.pairs import Clusters, design_effect
+from llmops_cli.gate.pairs import Groups, design_effect
 from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
 
 Q = NormalDist().inv_cdf(0.95)
@@ -51,7 +51,7 @@ def test_on_one_binary_sample_the_interval_is_wilson_s(k: int, failed: int, leve
     seen = sample(np.repeat([0.0, 1.0], [failed, k]), low=0.0, high=1.0)
     critical = NormalDist().inv_cdf((1 + level) / 2)
     wilson = proportion_confint(k, n, alpha=1 - level, method="wilson")
-    ends = (lower_end(seen, critical), upper_end(seen, critical))
+    ends = (lower_end(seen, critical, z), upper_end(seen, critical, z))
     assert ends == pytest.approx(wilson, abs=1e-8)
 
 
@@ -96,7 +96,7 @@ def test_copies_of_a_case_in_one_group_never_add_evidence(d: list[float], copies
     assume(len(d) > 1)
     values = np.repeat(np.array(d), copies)
     assume(values.var() > 1e-9)
-    groups = Clusters.of(np.repeat(np.arange(len(d), dtype=np.int32), copies))
+    groups = Groups.of(np.repeat(np.arange(len(d), dtype=np.int32), copies))
     assert design_effect(values, groups) == pytest.approx(copies * len(d) / (len(d) - 1))
 
 
