@@ -6,9 +6,9 @@ Every verdict comes from `compare` and `decide` under the default policy (margin
 tolerance 0, α = β = 0.05). The worlds:
 
 - `coins`: one case in five is a coin toss for the baseline, the others always pass or always
-  fail, so that with one draw 10 % of cases flip by chance. A true loss of δ is a coin that lands
-  on pass less often (½ − 5δ). Baseline and candidate have the same number of draws;
-- `rerun`: the same under `on_inconclusive: rerun`, as many draws as it asks for;
+  fail, so that with one trial 10 % of cases flip by chance. A true loss of δ is a coin that lands
+  on pass less often (½ − 5δ). Baseline and candidate have the same number of trials;
+- `rerun`: the same under `on_inconclusive: rerun`, as many trials as it asks for;
 - `clean`: nothing happens by chance, a loss of δ is a share δ of the cases lost for good;
 - `groups`: `coins` in groups of five that all fall alike;
 - `failures`: `coins` where 1 % of the cases fail to be measured, and just those that were lost.
@@ -30,11 +30,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import DRAWS, PASS_METRIC, Comparison, GateInput, Tally
+from llmops_cli.gate.comparison import PASS_METRIC, TRIALS_BY_LOOK, Comparison, GateInput, Tally
 from llmops_cli.gate.decide import decide
 from llmops_cli.gate.power import NextLook, next_look
 
@@ -43,7 +43,7 @@ Chances = NDArray[np.float64]
 
 SIZES = (20, 30, 50, 100, 200, 500, 1000)
 HARDER_SIZES = (50, 100, 200, 500)
-DRAWN = (1, 3)
+TRIALS = (1, 3)
 UNCERTAIN, ALWAYS = 0.2, 0.7
 """Shares of coin-toss cases and of cases that always pass; the rest always fails."""
 MARGIN = 0.05
@@ -62,7 +62,7 @@ class Cell:
     n: int
     loss: float
     world: World = "coins"
-    draws: int = 1
+    trials: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,10 @@ class Rates:
     """`Block if more than 5 % of the cases regress` blocked."""
 
 
-def comparison_of(candidate: Passes, baseline: Passes, draws: int) -> Comparison:
+def comparison_of(candidate: Passes, baseline: Passes, trials: int) -> Comparison:
     """A comparison of n cases with these numbers of passed draws, shape (n,) each."""
-    shape = _unscored(len(candidate), draws)
-    measured = np.full(len(candidate), draws, dtype=np.int32)
+    shape = _unscored(len(candidate), trials)
+    measured = np.full(len(candidate), trials, dtype=np.int32)
     scores = replace(
         shape.scores[PASS_METRIC],
         candidate=Tally(total=candidate.astype(np.float64), measured=measured),
@@ -90,14 +90,14 @@ def comparison_of(candidate: Passes, baseline: Passes, draws: int) -> Comparison
 
 
 @cache
-def _unscored(n: int, draws: int) -> Comparison:
+def _unscored(n: int, trials: int) -> Comparison:
     """`compare` over n cases, once per shape: only the sums differ between repetitions."""
-    right = (Draw(output="o", scores={"exact": 1.0}),) * draws
+    right = (Trial(output="o", scores={"exact": 1.0}),) * trials
     rows = (
         Row(
             case=str(at),
-            candidate=Arm(request="new", facts="f", planned=draws, draws=right),
-            baseline=Arm(request="old", facts="f", planned=draws, draws=right),
+            candidate=Side(request="new", facts="f", planned=trials, trials=right),
+            baseline=Side(request="old", facts="f", planned=trials, trials=right),
         )
         for at in range(n)
     )
@@ -115,7 +115,7 @@ def probabilities(n: int, loss: float, random: np.random.Generator) -> tuple[Cha
 
 def measure(cell: Cell, *, repetitions: int, seed: int) -> Rates:
     """The rates of one cell."""
-    words = [seed, cell.n, cell.draws, round(1000 * cell.loss), *cell.world.encode()]
+    words = [seed, cell.n, cell.trials, round(1000 * cell.loss), *cell.world.encode()]
     random = np.random.default_rng(words)
     if cell.world == "coins":
         return _measure_coins(cell, repetitions, random)
@@ -127,25 +127,28 @@ def measure(cell: Cell, *, repetitions: int, seed: int) -> Rates:
 
 def _measure_coins(cell: Cell, repetitions: int, random: np.random.Generator) -> Rates:
     """Equal counts of kinds of cases have one verdict, so each is reached once."""
-    side = cell.draws + 1
-    counts = np.empty((repetitions, side * side), dtype=np.int32)
+    width = cell.trials + 1
+    counts = np.empty((repetitions, width * width), dtype=np.int32)
     for at in range(repetitions):
         candidate, baseline = probabilities(cell.n, cell.loss, random)
-        now, before = random.binomial(cell.draws, candidate), random.binomial(cell.draws, baseline)
-        counts[at] = np.bincount(now * side + before, minlength=side * side)
+        now, before = (
+            random.binomial(cell.trials, candidate),
+            random.binomial(cell.trials, baseline),
+        )
+        counts[at] = np.bincount(now * width + before, minlength=width * width)
     distinct, times = np.unique(counts, axis=0, return_counts=True)
     totals = np.zeros(len(Rates.__dataclass_fields__))
     for each, weight in zip(distinct, times, strict=True):
-        kinds = np.repeat(np.arange(side * side), each)
-        totals += weight * _one(kinds // side, kinds % side, cell.draws)
+        kinds = np.repeat(np.arange(width * width), each)
+        totals += weight * _one(kinds // width, kinds % width, cell.trials)
     return Rates(**dict(zip(Rates.__dataclass_fields__, totals / repetitions, strict=True)))
 
 
-def _one(candidate: Passes, baseline: Passes, draws: int) -> Chances:
+def _one(candidate: Passes, baseline: Passes, trials: int) -> Chances:
     """What happens to one pair of samples, 1 or 0 for each of `Rates`."""
-    compared = comparison_of(candidate, baseline, draws)
+    compared = comparison_of(candidate, baseline, trials)
     verdict = decide([GateInput(evalset="simulated", comparison=compared, policy=Policy())])
-    drop = float((baseline - candidate).mean()) / draws
+    drop = float((baseline - candidate).mean()) / trials
     lost = float(compared.lost().mean())
     happened = (
         verdict.decision is Decision.PASS,
@@ -157,7 +160,7 @@ def _one(candidate: Passes, baseline: Passes, draws: int) -> Chances:
 
 
 def _harder(cell: Cell, random: np.random.Generator) -> Decision:
-    """One verdict in a world that is less kind to the gate, one draw per case and arm."""
+    """One verdict in a world that is less kind to the gate, one trial per case and side."""
     n = cell.n
     cases = np.arange(n)
     unlike = n // GROUP if cell.world == "groups" else n
@@ -175,7 +178,7 @@ def _harder(cell: Cell, random: np.random.Generator) -> Decision:
 
 
 def _hidden(compared: Comparison, lost: Passes) -> Comparison:
-    """The same with the candidate's draws of these cases unmeasured."""
+    """The same with the candidate's trials of these cases unmeasured."""
     scores = compared.scores[PASS_METRIC]
     measured = scores.candidate.measured.copy()
     measured[lost] = 0
@@ -188,16 +191,16 @@ def _rerun(cell: Cell, random: np.random.Generator) -> Decision:
     policy = Policy(on_inconclusive="rerun")
     chances = probabilities(cell.n, cell.loss, random)
     passes: list[Passes] = [np.zeros(cell.n, dtype=np.int64) for _ in chances]
-    look = drawn = 0
+    look = trials_made = 0
     following = 1
     while True:
-        more = DRAWS[following] - drawn
-        look, drawn = following, DRAWS[following]
+        more = TRIALS_BY_LOOK[following] - trials_made
+        look, trials_made = following, TRIALS_BY_LOOK[following]
         passes = [
             sums + random.binomial(more, chance)
             for sums, chance in zip(passes, chances, strict=True)
         ]
-        compared = comparison_of(passes[0], passes[1], drawn)
+        compared = comparison_of(passes[0], passes[1], trials_made)
         exam = GateInput(evalset="simulated", comparison=compared, policy=policy, look=look)
         decision = decide([exam]).decision
         answer = next_look(compared, policy, look)
@@ -214,11 +217,11 @@ def coins_table(rates: Mapping[Cell, Rates]) -> Iterator[str]:
         "| mean rule misses a loss of 5 | 5 %-of-cases rule blocks no loss |"
     )
     yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-    for draws in DRAWN:
+    for trials in TRIALS:
         for n in SIZES:
-            found = [rates[Cell(n=n, draws=draws, loss=loss)] for loss in LOSSES]
+            found = [rates[Cell(n=n, trials=trials, loss=loss)] for loss in LOSSES]
             naive = [1 - found[1].naive_mean, found[0].naive_cases]
-            yield f"| {n} | {draws} | " + " | ".join(_shares([*_gate(found), *naive])) + " |"
+            yield f"| {n} | {trials} | " + " | ".join(_shares([*_gate(found), *naive])) + " |"
 
 
 def harder_table(rates: Mapping[Cell, Rates]) -> Iterator[str]:
@@ -251,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=20_261_120)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
-    coins = [Cell(n=n, draws=d, loss=loss) for d in DRAWN for n in SIZES for loss in LOSSES]
+    coins = [Cell(n=n, trials=d, loss=loss) for d in TRIALS for n in SIZES for loss in LOSSES]
     harder = [
         Cell(n=n, world=world, loss=loss)
         for world in HARDER

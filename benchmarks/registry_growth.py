@@ -21,20 +21,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_cli.core.case_result import Draw, Metric
+from llmops_cli.core.case_result import Metric, Trial
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmDraws,
-    ArmFacts,
-    Draws,
     EvalsetFacts,
     EvidenceRow,
     Measurement,
     Provenance,
+    SideFacts,
+    SideTrials,
+    Trials,
     Version,
 )
 from llmops_cli.core.result import Completion
@@ -46,7 +46,7 @@ from llmops_cli.stores.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 SCORERS = ("contains", "length")
-BASELINE_DRAWS = 3
+BASELINE_TRIALS = 3
 PRODUCTION = Environment(name="production")
 
 
@@ -105,13 +105,13 @@ class World:
         rows, texts = self._rows(prompt, version)
         running = self.registry.pointer("production", name)
         before = self.registry.version(name, running.to_version.number) if running else None  # type: ignore[union-attr]  # a pointer moves to something
-        arms = {SUBJECT: _arm(version, at)} | ({BASELINE: _arm(before, at)} if before else {})
+        sides = {SUBJECT: _side(version, at)} | ({BASELINE: _side(before, at)} if before else {})
         measurement = Measurement(
             name=name,
             number=version.number,
             environment="production",
             llmops="0.1.0",
-            arms=arms,
+            sides=sides,
             evalsets=(facts,),
             verdict=Verdict(decision=Decision.PASS, why="no worse", findings=()),
             made=who,
@@ -137,28 +137,30 @@ class World:
     def _rows(self, prompt: int, version: Version) -> tuple[list[EvidenceRow], list[Completion]]:
         rows, texts = [], []
         for case in range(self._load.cases):
-            gate = self._drawn(prompt, case, "gate", 1)
-            own = self._drawn(prompt, case, "baseline", BASELINE_DRAWS)
+            gate = self._completions(prompt, case, "gate", 1)
+            own = self._completions(prompt, case, "baseline", BASELINE_TRIALS)
             theirs = self._answers.get((prompt, case, "ran"), own)
             self._answers[prompt, case, "ran"] = own
             request = digest("request", [version.target, case])
             before = digest("request", [version.number - 1, prompt, case])
-            arms = {SUBJECT: ArmDraws(request=request, gate=_draws(gate), baseline=_draws(own))}
+            sides = {
+                SUBJECT: SideTrials(request=request, gate=_trials(gate), baseline=_trials(own))
+            }
             if version.number > 1:
-                arms[BASELINE] = ArmDraws(request=before, baseline=_draws(theirs))
+                sides[BASELINE] = SideTrials(request=before, baseline=_trials(theirs))
             rows.append(
                 EvidenceRow(
                     evalset=version.name,
                     case=f"case-{case:04}",
                     facts=digest("facts", [prompt, case]),
                     tags=("refund",),
-                    arms=arms,
+                    sides=sides,
                 )
             )
             texts += [*gate, *own]  # theirs are committed already
         return rows, texts
 
-    def _drawn(self, prompt: int, case: int, purpose: str, count: int) -> list[Completion]:
+    def _completions(self, prompt: int, case: int, purpose: str, count: int) -> list[Completion]:
         """Answers; half of them are what the version before answered."""
         known = self._answers.get((prompt, case, purpose), [])
         if not known or self._random.random() < 0.5:
@@ -221,8 +223,8 @@ def _facts(name: str, cases: int) -> EvalsetFacts:
     )
 
 
-def _arm(version: Version, at: str) -> ArmFacts:
-    return ArmFacts(
+def _side(version: Version, at: str) -> SideFacts:
+    return SideFacts(
         version=version.number,
         target=version.target,
         model="openai/tiny",
@@ -232,9 +234,9 @@ def _arm(version: Version, at: str) -> ArmFacts:
     )
 
 
-def _draws(completions: Sequence[Completion]) -> Draws:
+def _trials(completions: Sequence[Completion]) -> Trials:
     made = tuple(
-        Draw(
+        Trial(
             output=each.digest,
             scores=dict.fromkeys(SCORERS, 1.0),
             finish_reason="stop",
@@ -245,7 +247,7 @@ def _draws(completions: Sequence[Completion]) -> Draws:
         )
         for each in completions
     )
-    return Draws(planned=len(made), made=made)
+    return Trials(planned=len(made), made=made)
 
 
 def _packed(root: Path) -> float:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, ShownScore
+from llmops_cli.core.report import CaseRecord, CaseRecords, ShownScore, SideRecord, TrialRecord
 from llmops_cli.render.html.page import html_report
 from tests import reports
 from tests.browser import browser, opened
@@ -58,7 +58,7 @@ ACTIONS = {
 
 
 def records(count: int) -> Iterator[CaseRecord]:
-    """Cases of which a tenth is lost; the answers of an arm differ by a few words."""
+    """Cases of which a tenth is lost; the answers of a side differ by a few words."""
     chance = random.Random(7)
     for at in range(count):
         before = chance.choices(WORDS, k=LENGTH)
@@ -72,18 +72,18 @@ def records(count: int) -> Iterator[CaseRecord]:
             inputs={"question": " ".join(chance.choices(WORDS, k=20)) + f" {at}?"},
             expected=" ".join(chance.choices(WORDS, k=12)),
             tags=(chance.choice(("card", "cash", "transfer", "fees")),),
-            candidate=_arm(" ".join(after), right=not lost),
-            baseline=_arm(" ".join(before), right=True),
+            candidate=_side(" ".join(after), right=not lost),
+            baseline=_side(" ".join(before), right=True),
         )
 
 
-def _arm(text: str, *, right: bool) -> ArmRecord:
+def _side(text: str, *, right: bool) -> SideRecord:
     scores = (
         ShownScore(label="contains", value=float(right), passed=right, reason="as expected"),
         ShownScore(label="tone", value=1.0, passed=True, reason="Polite, and offers help."),
     )
-    draw = DrawRecord(text=text, scores=scores, input_tokens=212, output_tokens=140, cost=0.0003)
-    return ArmRecord(passed=float(right), draws=(draw,))
+    trial = TrialRecord(text=text, scores=scores, input_tokens=212, output_tokens=140, cost=0.0003)
+    return SideRecord(passed=float(right), trials=(trial,))
 
 
 def written(path: Path, count: int) -> tuple[float, float]:

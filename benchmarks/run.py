@@ -160,7 +160,7 @@ def ceiling(bench: Bench) -> Cells:
 
 
 def replayed(bench: Bench, cases: int) -> Cells:
-    """Two arms of recorded answers compared, nothing held before."""
+    """Two sides of recorded answers compared, nothing held before."""
     folder = bench.project(f"replayed-{cases}", cases, "http://127.0.0.1:9/v1")
     _write_records(folder, cases)
     times = bench.repeat if cases <= 10_000 else 1

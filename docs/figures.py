@@ -1,4 +1,4 @@
-"""Draws the pictures of the pages from what the gate itself says.
+"""Trials the pictures of the pages from what the gate itself says.
 
     python docs/figures.py            writes docs/figures/*.svg
     python docs/figures.py --check    exit 1 and the names of the pictures that are out of date
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.verdict import Estimate, Finding
 from llmops_cli.gate.compare import compare
@@ -45,7 +45,7 @@ def found(lost: int, gained: int, cases: int) -> tuple[Finding, Estimate]:
     metric = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
     flips = [(0.0, 1.0)] * lost + [(1.0, 0.0)] * gained
     rows = (
-        Row(case=str(at), candidate=_arm("new", now), baseline=_arm("old", before))
+        Row(case=str(at), candidate=_side("new", now), baseline=_side("old", before))
         for at, (now, before) in enumerate(flips + [(1.0, 1.0)] * (cases - len(flips)))
     )
     exam = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
@@ -56,9 +56,9 @@ def found(lost: int, gained: int, cases: int) -> tuple[Finding, Estimate]:
     return finding, finding.estimate
 
 
-def _arm(request: str, value: float) -> Arm:
-    draw = Draw(output="sha256:o", scores={"exact": value})
-    return Arm(request=request, facts="f", planned=1, draws=(draw,))
+def _side(request: str, value: float) -> Side:
+    trial = Trial(output="sha256:o", scores={"exact": value})
+    return Side(request=request, facts="f", planned=1, trials=(trial,))
 
 
 def three_verdicts() -> str:
@@ -152,7 +152,7 @@ PICTURES: Mapping[str, Callable[[], str]] = {
 
 def main() -> int:
     """Writes every picture, or only says which are out of date."""
-    made = {FOLDER / name: draw() for name, draw in PICTURES.items()}
+    made = {FOLDER / name: trial() for name, trial in PICTURES.items()}
     stale = [
         path
         for path, content in made.items()

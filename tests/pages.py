@@ -11,13 +11,13 @@ from typing import Any
 
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    ArmRecord,
     CaseRecord,
     CaseRecords,
     Change,
-    DrawRecord,
     Report,
     ShownScore,
+    SideRecord,
+    TrialRecord,
 )
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
@@ -27,12 +27,12 @@ from tests import reports
 KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}
 
 
-def arm(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> ArmRecord:
-    """Draws with one score each, that of `label`."""
+def side(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> SideRecord:
+    """Trials with one score each, that of `label`."""
     right = passed is not None and passed >= 0.5
     score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    draws = (DrawRecord(text=text, scores=(score,)) for text in texts)
-    return ArmRecord(passed=passed, draws=tuple(draws))
+    trials = (TrialRecord(text=text, scores=(score,)) for text in texts)
+    return SideRecord(passed=passed, trials=tuple(trials))
 
 
 def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
@@ -41,8 +41,8 @@ def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
     parts: dict[str, Any] = {
         "inputs": {"question": f"What about {case}?"},
         "expected": "fine",
-        "baseline": arm("All is fine with it.", passed=before),
-        "candidate": arm("All is well with it.", passed=after),
+        "baseline": side("All is fine with it.", passed=before),
+        "candidate": side("All is well with it.", passed=after),
         "critical": change == "critical",
     }
     return CaseRecord(
@@ -52,7 +52,7 @@ def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
 
 def mixed(count: int) -> Iterator[CaseRecord]:
     """One critical, a tenth lost, one gained, one unmeasured; the others pass."""
-    failed = ArmRecord(passed=None, draws=(DrawRecord(failure="the server was down"),))
+    failed = SideRecord(passed=None, trials=(TrialRecord(failure="the server was down"),))
     yield record("critical-0", "critical", tags=("fraud",))
     for at in range(count // 10):
         yield record(f"lost-{at}", "lost", tags=("card",))
@@ -84,8 +84,8 @@ def cases_in(file: Path) -> list[dict[str, Any]]:
     cases: list[dict[str, Any]] = [case for block in found for case in json.loads(block)]
     for case in cases:
         for name in ("baseline", "candidate"):
-            for draw in case.get(name, {}).get("draws", ()):
-                draw.pop("facts", None)
+            for trial in case.get(name, {}).get("trials", ()):
+                trial.pop("facts", None)
     return cases
 
 

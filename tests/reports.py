@@ -13,15 +13,15 @@ from typing import Any
 
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import (
-    ArmSummary,
     Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
     Report,
     ShownCase,
-    ShownDraw,
     ShownScore,
+    ShownTrial,
+    SideSummary,
     SliceSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
@@ -140,7 +140,7 @@ def verdict(decision: Decision, why: str, *findings: Finding) -> Verdict:
     return Verdict(decision=decision, why=why, findings=findings)
 
 
-def arm(name: str, **changes: Any) -> ArmSummary:
+def side(name: str, **changes: Any) -> SideSummary:
     figures: dict[str, Any] = {
         "name": name,
         "target": "sha256:" + ("4f" if "working" in name else "9a") * 32,
@@ -155,7 +155,7 @@ def arm(name: str, **changes: Any) -> ArmSummary:
         "latency_p95": 0.92 if "working" in name else None,
         "served_models": ("gpt-4.1-mini-2025-04-14",),
     }
-    return ArmSummary(**(figures | changes))
+    return SideSummary(**(figures | changes))
 
 
 def metric(label: str, before: float | None, after: float | None, **more: Any) -> MetricSummary:
@@ -172,11 +172,11 @@ def metric(label: str, before: float | None, after: float | None, **more: Any) -
     )
 
 
-def drawn(text: str, label: str, *, right: bool, expected: str = "") -> ShownDraw:
+def shown_trial(text: str, label: str, *, right: bool, expected: str = "") -> ShownTrial:
     """An answer with the score of a `label` scorer."""
     reason = "" if right else f"the answer is {text!r}, not {expected!r}"
     score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    return ShownDraw(text=text, finish_reason="stop", scores=(score,))
+    return ShownTrial(text=text, finish_reason="stop", scores=(score,))
 
 
 def intent(case: str, change: Change, message: str, expected: str, *answers: str) -> ShownCase:
@@ -187,8 +187,8 @@ def intent(case: str, change: Change, message: str, expected: str, *answers: str
         change=change,
         inputs={"message": message},
         expected=expected,
-        baseline=drawn(before, "label", right=before == expected, expected=expected),
-        candidate=drawn(after, "label", right=after == expected, expected=expected),
+        baseline=shown_trial(before, "label", right=before == expected, expected=expected),
+        candidate=shown_trial(after, "label", right=after == expected, expected=expected),
         baseline_passed=float(before == expected),
         candidate_passed=float(after == expected),
         tags=(expected.split("_", maxsplit=1)[0],),
@@ -241,8 +241,8 @@ def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
         "evalset": name,
         "cases": 308,
         "repeats": 1,
-        "candidate": arm("intent@working"),
-        "baseline": arm("intent@v3"),
+        "candidate": side("intent@working"),
+        "baseline": side("intent@v3"),
         "metrics": (metric("pass", 0.8312, 0.7727),),
     }
     every = parts | changes
@@ -363,8 +363,8 @@ def inconclusive() -> Report:
         "support",
         cases=40,
         repeats=3,
-        candidate=arm("support@working", planned=120, measured=120, called=120),
-        baseline=arm("support@v3", planned=120, measured=120),
+        candidate=side("support@working", planned=120, measured=120, called=120),
+        baseline=side("support@v3", planned=120, measured=120),
         metrics=(metric("pass", 0.9, 0.875),),
         shown=(support_case(),),
         hidden=1,
@@ -385,7 +385,7 @@ def inconclusive() -> Report:
 
 
 def support_case() -> ShownCase:
-    """Answers of several lines, a judge that speaks, and draws that disagree."""
+    """Answers of several lines, a judge that speaks, and trials that disagree."""
     judge = ShownScore(
         label="tone",
         value=0.0,
@@ -400,7 +400,7 @@ def support_case() -> ShownCase:
             "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
         },
         expected={"refund": True, "days": 14},
-        baseline=ShownDraw(
+        baseline=ShownTrial(
             text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
             "Shall I start the refund for you?",
             finish_reason="stop",
@@ -409,7 +409,7 @@ def support_case() -> ShownCase:
                 replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
             ),
         ),
-        candidate=ShownDraw(
+        candidate=ShownTrial(
             text="You should have read our terms.\n\nParcels may be late in December, "
             "and a refund takes 14 days.",
             finish_reason="stop",
@@ -437,8 +437,8 @@ def incomplete() -> Report:
         change="unmeasured",
         inputs={"message": "I still have not received my new card, I ordered over a week ago."},
         expected="card_arrival",
-        baseline=drawn("card_arrival", "label", right=True),
-        candidate=ShownDraw(
+        baseline=shown_trial("card_arrival", "label", right=True),
+        candidate=ShownTrial(
             text=None,
             failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)",
         ),
@@ -446,7 +446,7 @@ def incomplete() -> Report:
         tags=("card",),
     )
     evalset = banking(
-        candidate=arm(
+        candidate=side(
             "intent@working",
             measured=0,
             called=3,
@@ -547,7 +547,7 @@ def several() -> Report:
 
 def interrupted() -> Report:
     evalset = banking(
-        candidate=arm(
+        candidate=side(
             "intent@working",
             measured=142,
             called=142,
@@ -585,8 +585,8 @@ def hostile() -> Report:
             change="lost",
             inputs={text[:40]: text},
             expected=text,
-            baseline=drawn(text, text[:40], right=True),
-            candidate=ShownDraw(
+            baseline=shown_trial(text, text[:40], right=True),
+            candidate=ShownTrial(
                 text=text,
                 finish_reason=text[:60],
                 tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],

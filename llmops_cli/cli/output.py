@@ -177,7 +177,7 @@ class Output:
             return
         self._text(
             f"{done.path}: {done.answers:,} of {plural(done.held, 'answer')} held, of "
-            f"{terminal(' and '.join(done.arms))}\n"
+            f"{terminal(' and '.join(done.sides))}\n"
             "  fill in `label` in every row: pass or fail, or a grade or class of the scorer\n"
             f"next  llmops calibrate {done.address} --labels {done.path}\n"
         )

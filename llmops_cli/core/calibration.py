@@ -135,8 +135,8 @@ class Calibration:
     graded: bool = False
     """Whether the scorer gave other values than 0 and 1."""
     counts: Counts
-    arms: Mapping[str, Counts] = field(default_factory=dict)
-    """The same by arm, where the labels name arms."""
+    sides: Mapping[str, Counts] = field(default_factory=dict)
+    """The same by side, where the labels name sides."""
     classes: Classes | None = None
     canaries: Canaries | None = None
     figures: Figures

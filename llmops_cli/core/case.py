@@ -99,7 +99,7 @@ class Evalset:
     cases: Sequence[Case]
     scorers: tuple[ScorerSpec, ...] = ()
     repeats: int = 1
-    """Gate draws per case."""
+    """Gate trials per case."""
     gate: Mapping[str, Json] = field(default_factory=dict)
     """The part of the policy that this evalset overrides, as validated plain data."""
     retired: Mapping[str, str] = field(default_factory=dict)

@@ -36,7 +36,7 @@ class Metric:
 
     @property
     def counts(self) -> bool:
-        """Whether a draw must pass it to pass."""
+        """Whether a trial must pass it to pass."""
         return not (self.advisory or self.paired)
 
     def passes(self, value: float) -> bool:
@@ -53,11 +53,11 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
+class Trial:
     """One draw of one case: what was answered, scored and spent, or why it was not."""
 
     output: str | None = None
-    """Output digest; None where the draw failed."""
+    """Output digest; None where the trial failed."""
     failure: Failure | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Raw value by label for every due scorer; None: unscored."""
@@ -75,25 +75,25 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class Side:
     """What one target did on one case. `planned` draws were wanted; the rest is missing."""
 
     request: str
     """Digest of the rendered request."""
     facts: str
     planned: int
-    draws: tuple[Draw, ...] = ()
-    confirm: tuple[Draw, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    confirm: tuple[Trial, ...] = ()
     """Extra draws of a critical judged case, used by the `critical` rule alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One case over both arms. An arm is None where the case is not part of it."""
+    """One case over both sides. A side is None where the case is not part of it."""
 
     case: str
-    candidate: Arm | None
-    baseline: Arm | None
+    candidate: Side | None
+    baseline: Side | None
     tags: tuple[str, ...] = ()
     critical: bool = False
     group: str | None = None

@@ -127,7 +127,7 @@ class ProviderKind:
     embeds: bool = False
     """It answers requests of the format `embedding`."""
     deterministic: bool = False
-    """The same request always gets the same answer: one baseline draw is enough."""
+    """The same request always gets the same answer: one baseline trial is enough."""
     offline: bool = False
     """It needs neither network nor key."""
     volatile: bool = False

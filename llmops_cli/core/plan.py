@@ -16,7 +16,7 @@ from llmops_cli.core.errors import ExitCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmPlan:
+class SidePlan:
     """The draws of one target on one evalset."""
 
     name: str
@@ -26,7 +26,7 @@ class ArmPlan:
     role: str
     """`candidate`, `baseline` or `anchor`."""
     planned: int
-    """Draws that the verdict needs."""
+    """Trials that the verdict needs."""
     held: int
     """Those that evidence or the store already holds."""
     calls: int
@@ -34,7 +34,7 @@ class ArmPlan:
     cost: float | None
     """Estimated US dollars of those calls; None where the price is not known."""
     unanswerable: int = 0
-    """Draws that nothing can answer: no record in a replayed file."""
+    """Trials that nothing can answer: no record in a replayed file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class EvalsetPlan:
     evalset: str
     cases: int
     repeats: int
-    arms: tuple[ArmPlan, ...]
+    sides: tuple[SidePlan, ...]
     scores: int
     """Scores to give on completions that are held."""
     judging: tuple[JudgingPlan, ...] = ()
@@ -96,11 +96,11 @@ class Plan:
         costs = [each.cost for each in self._asked() if each.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
-    def _asked(self) -> list[ArmPlan | JudgingPlan]:
+    def _asked(self) -> list[SidePlan | JudgingPlan]:
         evalsets = [evalset for prompt in self.prompts for evalset in prompt.evalsets]
-        asked: list[ArmPlan | JudgingPlan] = []
+        asked: list[SidePlan | JudgingPlan] = []
         for evalset in evalsets:
-            asked += [*evalset.arms, *evalset.judging]
+            asked += [*evalset.sides, *evalset.judging]
         return asked
 
 

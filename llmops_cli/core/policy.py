@@ -83,14 +83,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """At most `max` (a share) of an arm's draws failed or went unscored."""
+    """At most `max` (a share) of a side's draws failed or went unscored."""
 
     maximum: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """No case of the baseline is gone unretired; every planned draw was measured."""
+    """No case of the baseline is gone unretired; every planned trial was measured."""
 
 
 Rule: TypeAlias = (

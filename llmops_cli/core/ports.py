@@ -177,7 +177,7 @@ class Checks(Protocol):
 class Ask(Protocol):
     """How a judged scorer reaches its models: keyed, cached, limited and budgeted like any call.
 
-    One is made for every score. Saying the same thing twice within a score is two draws. What an
+    One is made for every score. Saying the same thing twice within a score is two trials. What an
     earlier run was answered is given first and costs nothing (its `latency` is None).
     """
 
@@ -227,7 +227,7 @@ class CheckOptions(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DrawKey:
+class TrialKey:
     """Names one completion in a store."""
 
     request: str
@@ -247,24 +247,24 @@ class ScoreKey:
 class Results(Protocol):
     """Completions and scores by key. What was put is there after a crash."""
 
-    def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
+    def completions(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Completion]:
         """Those of `keys` that are held. `latency` is None on each: it was not called just now."""
         ...
 
-    def briefs(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Brief]:
+    def briefs(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Brief]:
         """Those of `keys` that are held, without their texts."""
         ...
 
     def further(
         self, requests: Iterable[str], purpose: Purpose, *, beyond: int
     ) -> Mapping[str, tuple[int, ...]]:
-        """The numbers, from `beyond` on, of the draws that are held of each of `requests`."""
+        """The numbers, from `beyond` on, of the trials that are held of each of `requests`."""
         ...
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
-    def put_completions(self, completions: Iterable[tuple[DrawKey, Completion]]) -> None:
-        """All or none. A later answer takes the key; the earlier one stays as a further draw."""
+    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
+        """All or none. A later answer takes the key; the earlier one stays as a further trial."""
         ...
 
     def put_score(self, key: ScoreKey, score: Score) -> None: ...

@@ -1,6 +1,6 @@
 """What git keeps of a release: versions, the evidence for them, and the events that move them.
 
-A version freezes a target. Evidence is measured draws and the verdict they gave under a policy,
+A version freezes a target. Evidence is measured trials and the verdict they gave under a policy,
 as an in-toto Statement (test-result/v0.1). Events form one chain per environment and prompt; the
 last one that moves the pointer says what runs. Each value names itself by a digest over its own
 content, so that an edit of one byte is seen without git and without a network.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.policy import Policy
@@ -29,9 +29,9 @@ EVIDENCE_SCHEMA = "llmops/evidence/v1"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 SUBJECT = "subject"
-"""The arm of the version that the evidence is about."""
+"""The side of the version that the evidence is about."""
 BASELINE = "baseline"
-"""The arm of what the environment ran then."""
+"""The side of what the environment ran then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Event:
     evidence: tuple[str, ...] = ()
     """Digests."""
     baseline_evidence: tuple[str, ...] = ()
-    """Digests of the evidence whose baseline draws decided, where `evidence` held none."""
+    """Digests of the evidence whose baseline trials decided, where `evidence` held none."""
     came_from: str | None = None
     """Digest of the event in the environment that had to run it before (`after:`)."""
     decision: Decision | None = None
@@ -128,8 +128,8 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmFacts:
-    """Which target an arm of the evidence is."""
+class SideFacts:
+    """Which target a side of the evidence is."""
 
     version: int | None
     target: str
@@ -141,7 +141,7 @@ class ArmFacts:
     """UTC time of the oldest draw; None: unknown."""
     newest: str | None = None
     deterministic: bool = False
-    """Its provider gives the same request the same answer, so its draws never age."""
+    """Its provider gives the same request the same answer, so its trials never age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ class Measurement:
     number: int
     environment: str
     llmops: str
-    arms: Mapping[str, ArmFacts]
+    sides: Mapping[str, SideFacts]
     """By role: `subject`, `baseline`, and anchors as `anchor:v1`."""
     evalsets: tuple[EvalsetFacts, ...]
     verdict: Verdict
@@ -202,8 +202,8 @@ class Evidence:
     """The statement it was read from."""
 
     @property
-    def subject(self) -> ArmFacts:
-        return self.measurement.arms[SUBJECT]
+    def subject(self) -> SideFacts:
+        return self.measurement.sides[SUBJECT]
 
     @cached_property
     def digest(self) -> str:
@@ -219,7 +219,7 @@ class Evidence:
             "subject": [
                 {
                     "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.arms[SUBJECT].target),
+                    "digest": _in_toto(found.sides[SUBJECT].target),
                 }
             ],
             "predicateType": PREDICATE,
@@ -251,7 +251,7 @@ class Evidence:
                 else from_plain(FileRef, ours["texts"], "texts"),
             )
             evidence = _as_recorded(evidence, statement)
-            consistent = SUBJECT in evidence.measurement.arms and (
+            consistent = SUBJECT in evidence.measurement.sides and (
                 _for_anyone(evidence.statement()) == _for_anyone(statement)
             )
         except (KeyError, TypeError) as error:
@@ -262,43 +262,43 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class Trials:
     """The draws of one purpose: how many were planned, and what became of each."""
 
     planned: int
-    made: tuple[Draw, ...] = ()
+    made: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmDraws:
-    """One arm on one case. Gate and baseline draws are never the same draws (docs/verdict.md)."""
+class SideTrials:
+    """One side on one case. Gate and baseline trials are never the same trials (docs/verdict.md)."""
 
     request: str
-    gate: Draws | None = None
-    baseline: Draws | None = None
-    confirm: Draws | None = None
+    gate: Trials | None = None
+    baseline: Trials | None = None
+    confirm: Trials | None = None
 
-    def as_candidate(self, facts: str) -> Arm | None:
-        """This arm where it wants to replace another: its gate draws. None: it has none."""
-        return None if self.gate is None else self._arm(facts, self.gate)
+    def as_candidate(self, facts: str) -> Side | None:
+        """This side where it wants to replace another: its gate trials. None: it has none."""
+        return None if self.gate is None else self._side(facts, self.gate)
 
-    def as_baseline(self, facts: str) -> Arm | None:
-        """This arm where another wants to replace it: its baseline draws. None: it has none."""
-        return None if self.baseline is None else self._arm(facts, self.baseline)
+    def as_baseline(self, facts: str) -> Side | None:
+        """This side where another wants to replace it: its baseline trials. None: it has none."""
+        return None if self.baseline is None else self._side(facts, self.baseline)
 
-    def _arm(self, facts: str, draws: Draws) -> Arm:
-        return Arm(
+    def _side(self, facts: str, trials: Trials) -> Side:
+        return Side(
             request=self.request,
             facts=facts,
-            planned=draws.planned,
-            draws=draws.made,
+            planned=trials.planned,
+            trials=trials.made,
             confirm=self.confirm.made if self.confirm else (),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRow:
-    """One case of the evidence, over all its arms. An arm that lacks the case is not in `arms`."""
+    """One case of the evidence, over all its sides. A side that lacks the case is not in `sides`."""
 
     evalset: str
     case: str
@@ -309,18 +309,18 @@ class EvidenceRow:
     known_failing: str | None = None
     scorers: Mapping[str, str] = field(default_factory=dict)
     """Digest of the scorer under a label, where it is the case's own and not the metric's."""
-    arms: Mapping[str, ArmDraws] = field(default_factory=dict)
+    sides: Mapping[str, SideTrials] = field(default_factory=dict)
 
     def against(self, other: EvidenceRow | None, role: str = BASELINE) -> Row:
-        """What the gate reads: this row's subject beside the arm `role` of `other`.
+        """What the gate reads: this row's subject beside the side `role` of `other`.
 
         Where both make the same request, one answer serves both.
         """
-        ours, theirs = self.arms.get(SUBJECT), other.arms.get(role) if other else None
+        ours, theirs = self.sides.get(SUBJECT), other.sides.get(role) if other else None
         candidate = ours.as_candidate(self.facts) if ours else None
         baseline = theirs.as_baseline(other.facts) if theirs and other else None
         same = candidate and baseline and candidate.request == baseline.request
-        if same and baseline and not baseline.draws:
+        if same and baseline and not baseline.trials:
             baseline = candidate
         return Row(
             case=self.case,

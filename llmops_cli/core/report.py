@@ -30,13 +30,13 @@ from llmops_cli.core.verdict import Verdict
 Change: TypeAlias = Literal[
     "critical", "lost", "gained", "failing", "unmeasured", "added", "removed", "known_passing"
 ]
-"""Why a case is shown. `failing`: fails in both arms, or fails with no baseline to compare with;
+"""Why a case is shown. `failing`: fails in both sides, or fails with no baseline to compare with;
 `known_passing`: marked known_failing, and passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownScore:
-    """One score of a shown draw."""
+    """One score of a shown trial."""
 
     label: str
     value: float | None
@@ -48,11 +48,11 @@ class ShownScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShownDraw:
-    """One arm's answer to a shown case (its first draw that explains why the case is shown)."""
+class ShownTrial:
+    """One side's answer to a shown case (its first trial that explains why the case is shown)."""
 
     text: str | None
-    """None: the draw failed, or its text is not held here."""
+    """None: the trial failed, or its text is not held here."""
     failure: str | None = None
     """What went wrong, in one sentence."""
     finish_reason: str | None = None
@@ -68,10 +68,10 @@ class ShownCase:
     change: Change
     inputs: Mapping[str, Json]
     expected: Json
-    candidate: ShownDraw | None
-    baseline: ShownDraw | None
+    candidate: ShownTrial | None
+    baseline: ShownTrial | None
     candidate_passed: float | None = None
-    """Share of its gate draws that passed; None: none was measured."""
+    """Share of its gate trials that passed; None: none was measured."""
     baseline_passed: float | None = None
     tags: tuple[str, ...] = ()
     critical: bool = False
@@ -79,8 +79,8 @@ class ShownCase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSummary:
-    """What one arm was and what it took to measure it."""
+class SideSummary:
+    """What one side was and what it took to measure it."""
 
     name: str
     """`support@working`, `support@v3`."""
@@ -89,18 +89,18 @@ class ArmSummary:
     model: str
     """`provider/model`, resolved."""
     planned: int
-    """Draws."""
+    """Trials."""
     measured: int
     called: int
-    """Draws made in this run; the other measured ones were reused."""
+    """Trials made in this run; the other measured ones were reused."""
     failures: Mapping[str, int] = field(default_factory=dict)
-    """Failed draws by kind."""
+    """Failed trials by kind."""
     unscored: int = 0
-    """Draws with a completion that some due gating scorer could not score."""
+    """Trials with a completion that some due gating scorer could not score."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
-    """US dollars over all its draws; None where a price or a usage is not known."""
+    """US dollars over all its trials; None where a price or a usage is not known."""
     latency_p50: float | None = None
     """Seconds, over this run's own calls."""
     latency_p95: float | None = None
@@ -112,7 +112,7 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSummary:
-    """One metric over the evalset: means on [0, 1], higher is better, over measured draws."""
+    """One metric over the evalset: means on [0, 1], higher is better, over measured trials."""
 
     label: str
     gated: bool
@@ -164,8 +164,8 @@ class EvalsetReport:
     evalset: str
     cases: int
     repeats: int
-    candidate: ArmSummary
-    baseline: ArmSummary | None
+    candidate: SideSummary
+    baseline: SideSummary | None
     metrics: tuple[MetricSummary, ...]
     slices: tuple[SliceSummary, ...] = ()
     shown: tuple[ShownCase, ...] = ()
@@ -241,7 +241,7 @@ class Report:
     calls: int
     """Model calls made in this run."""
     reused: int
-    """Draws answered by evidence or the store."""
+    """Trials answered by evidence or the store."""
     cost: float | None
     """US dollars spent in this run; None: some of it is unpriced."""
     spent: Mapping[str, Spending] = field(default_factory=dict)
@@ -270,11 +270,11 @@ WORST_FIRST: tuple[Change | None, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawRecord:
-    """One draw of one arm: what was answered, scored and spent, or why it was not."""
+class TrialRecord:
+    """One draw of one side: what was answered, scored and spent, or why it was not."""
 
     text: str | None = None
-    """None: the draw failed, or its text is not held here."""
+    """None: the trial failed, or its text is not held here."""
     failure: str | None = None
     finish_reason: str | None = None
     tool_calls: Json = None
@@ -300,22 +300,22 @@ class DrawRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmRecord:
-    """What one arm made of a case."""
+class SideRecord:
+    """What one side made of a case."""
 
     passed: float | None
-    """Share of its measured draws that passed; None: none was measured."""
-    draws: tuple[DrawRecord, ...] = ()
+    """Share of its measured trials that passed; None: none was measured."""
+    trials: tuple[TrialRecord, ...] = ()
 
     def telling(self, *, passing: bool) -> int:
-        """Position of the first draw that passes, or does not; of the first where none is so."""
-        alike = (at for at, draw in enumerate(self.draws) if draw.passes == passing)
+        """Position of the first trial that passes, or does not; of the first where none is so."""
+        alike = (at for at, trial in enumerate(self.trials) if trial.passes == passing)
         return next(alike, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRecord:
-    """A case, what was asked and expected, and what both arms answered."""
+    """A case, what was asked and expected, and what both sides answered."""
 
     prompt: str
     evalset: str
@@ -330,10 +330,10 @@ class CaseRecord:
     critical: bool = False
     group: str | None = None
     known_failing: str | None = None
-    candidate: ArmRecord | None = None
-    baseline: ArmRecord | None = None
+    candidate: SideRecord | None = None
+    baseline: SideRecord | None = None
     identical: bool = False
-    """Both arms make the same request: one answer stands for both."""
+    """Both sides make the same request: one answer stands for both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a call gave, or what went wrong, and what a scorer made of it.
 
-Every planned draw ends as exactly one of `Completion` and `Failure`; every due scorer answers
+Every planned trial ends as exactly one of `Completion` and `Failure`; every due scorer answers
 with exactly one of `Score` and `Unscored`. Nothing here is ever NaN, absent or an exception:
 what was not measured says so, and says why.
 """
@@ -133,7 +133,7 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong with one draw, and whether asking again may help."""
+    """What went wrong with one trial, and whether asking again may help."""
 
     kind: FailureKind
     message: str

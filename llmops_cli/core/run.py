@@ -1,7 +1,7 @@
 """The portable form of a run, as values: what was planned, and every answer, score and failure.
 
 A run file is a `Manifest` and a stream of entries. Verdict and report follow from them alone: the
-cases say which draws were wanted and which scorers were due, the other entries what came of it.
+cases say which trials were wanted and which scorers were due, the other entries what came of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Completion, Failure, Purpose, Score
 
@@ -19,7 +19,7 @@ FORMAT = "llmops/run/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunArm:
+class RunSide:
     """One target of a run on one evalset."""
 
     name: str
@@ -39,7 +39,7 @@ class RunEvalset:
     prompt: str
     environment: str
     facts: EvalsetFacts
-    arms: Mapping[str, RunArm]
+    sides: Mapping[str, RunSide]
     """By role: `candidate`, `baseline`, `anchor v1`."""
     partial: str | None = None
     """Why only some cases were selected."""
@@ -57,8 +57,8 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedArm:
-    """The draws of one arm that one case wants."""
+class PlannedSide:
+    """The draws of one side that one case wants."""
 
     request: str
     planned: int
@@ -85,12 +85,12 @@ class RunCase:
     known_failing: str | None = None
     due: Mapping[str, str] = field(default_factory=dict)
     """Digest of each scorer that owes it a score, by label."""
-    arms: Mapping[str, PlannedArm]
+    sides: Mapping[str, PlannedSide]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunDraw:
-    """What only the run that made a draw knows of it, and no store keeps.
+class RunTrial:
+    """What only the run that made a trial knows of it, and no store keeps.
 
     Readers of before it was written pass over it.
     """
@@ -100,7 +100,7 @@ class RunDraw:
     position: int
     """Of the case in the evalset."""
     role: str
-    """Of the arm."""
+    """Of the side."""
     n: int
     latency: float | None = None
     """Seconds of its call; None: it was answered by what is held."""
@@ -111,6 +111,6 @@ class RunDraw:
 
 
 Entry: TypeAlias = (
-    "RunCase | RunDraw"
+    "RunCase | RunTrial"
     " | tuple[DrawKey, Completion] | tuple[DrawKey, Failure] | tuple[ScoreKey, Score]"
 )

@@ -34,7 +34,7 @@ class Estimate:
     """Cases that passed on the baseline (mean ≥ ½) and fail now."""
     gained: int
     identical: int
-    """Cases whose request is the same in both arms, compared as d = 0."""
+    """Cases whose request is the same in both sides, compared as d = 0."""
     baseline_mean: float
     candidate_mean: float
     difference: float
@@ -54,7 +54,7 @@ class Estimate:
     groups: int | None = None
     design_effect: float | None = None
     unmeasured: int = 0
-    """Draws filled with the worst value for PASS and the best for REGRESSION."""
+    """Trials filled with the worst value for PASS and the best for REGRESSION."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

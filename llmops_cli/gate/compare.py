@@ -1,14 +1,14 @@
-"""One arm of a comparison while its rows are being read: growing arrays, one entry per case.
+"""One side of a comparison while its rows are being read: growing arrays, one entry per case.
 
-What a draw is worth to the metric `pass`:
+What a trial is worth to the metric `pass`:
 
 - every gating due scorer (neither advisory nor paired) passes it: 1;
 - a measured gating scorer fails it: 0, even where another one is unscored, because no value of
   the other could turn it into a pass. It still counts as unscored for `errors`;
-- otherwise, where a gating scorer is unscored, or the draw failed: unmeasured;
+- otherwise, where a gating scorer is unscored, or the trial failed: unmeasured;
 - no gating scorer is due: the case owes `pass` nothing, which is not the same as passing.
 
-Due are the labels that a draw's scores name. A case none of whose draws was scored owes every
+Due are the labels that a trial's scores name. A case none of whose trials was scored owes every
 metric. A content filter or a cut-off answer is a completion and is scored like any other. A
 `fraction` outside [0, 1] is no measurement: it is unscored.
 
@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.result import FailureKind
 from llmops_cli.gate.comparison import (
@@ -36,7 +36,7 @@ from llmops_cli.gate.comparison import (
     Flags,
     Floats,
     Scores,
-    Side,
+    SideTotals,
     Tally,
     critical_state,
 )
@@ -45,7 +45,7 @@ Table: TypeAlias = dict[str, tuple[int, Metric]]
 """Metrics by label, numbered from 1: number 0 is `pass`."""
 
 NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
-"""Failures of draws that nobody tried to make: they are missing, not broken."""
+"""Failures of trials that nobody tried to make: they are missing, not broken."""
 
 
 @dataclass(slots=True)
@@ -62,8 +62,8 @@ class TallyColumns:
 
 
 @dataclass(slots=True, kw_only=True)
-class ArmColumns:
-    """One arm while it is being read. Metric 0 is `pass`."""
+class SideColumns:
+    """One side while it is being read. Metric 0 is `pass`."""
 
     scores: list[TallyColumns]
     present: bytearray = field(default_factory=bytearray)
@@ -84,61 +84,61 @@ class ArmColumns:
     told: int = 0
 
     @classmethod
-    def of(cls, metrics: int) -> ArmColumns:
+    def of(cls, metrics: int) -> SideColumns:
         return cls(scores=[TallyColumns() for _ in range(metrics + 1)])
 
-    def add(self, arm: Arm | None, table: Table, *, counted: bool) -> int:
-        """Appends one case; returns the bits of the metrics that its draws name."""
+    def add(self, side: Side | None, table: Table, *, counted: bool) -> int:
+        """Appends one case; returns the bits of the metrics that its trials name."""
         totals = [0.0] * len(self.scores)
         measured = [0] * len(self.scores)
         named = 0
-        if arm is not None:
-            for draw in arm.draws:
-                bits, unscored = _read(draw, table, totals, measured)
+        if side is not None:
+            for trial in side.trials:
+                bits, unscored = _read(trial, table, totals, measured)
                 named |= bits
                 self.unscored += counted and unscored
         for column, total, count in zip(self.scores, totals, measured, strict=True):
             column.total.append(total)
             column.measured.append(count)
-        self.present.append(arm is not None)
-        self.wanted.append(0 if arm is None else max(arm.planned, len(arm.draws)))
-        self._spend(arm if counted else None)
+        self.present.append(side is not None)
+        self.wanted.append(0 if side is None else max(side.planned, len(side.trials)))
+        self._spend(side if counted else None)
         return named
 
-    def _spend(self, arm: Arm | None) -> None:
+    def _spend(self, side: Side | None) -> None:
         """Appends what the case cost and adds to the totals; None: it is not compared."""
         cost, priced, tokens, told = 0.0, 0, 0, 0
-        if arm is not None:
-            self.planned += max(arm.planned, len(arm.draws))
-            self.absent += max(arm.planned - len(arm.draws), 0)
-            for draw in arm.draws:
-                if draw.failure is not None:
-                    self.failures[draw.failure.kind] += 1
+        if side is not None:
+            self.planned += max(side.planned, len(side.trials))
+            self.absent += max(side.planned - len(side.trials), 0)
+            for trial in side.trials:
+                if trial.failure is not None:
+                    self.failures[trial.failure.kind] += 1
                     continue
                 self.completed += 1
-                if draw.cost is not None:
-                    cost += draw.cost
+                if trial.cost is not None:
+                    cost += trial.cost
                     priced += 1
-                if draw.input_tokens is not None and draw.output_tokens is not None:
-                    self.input_tokens += draw.input_tokens
-                    self.output_tokens += draw.output_tokens
-                    tokens += draw.input_tokens + draw.output_tokens
+                if trial.input_tokens is not None and trial.output_tokens is not None:
+                    self.input_tokens += trial.input_tokens
+                    self.output_tokens += trial.output_tokens
+                    tokens += trial.input_tokens + trial.output_tokens
                     told += 1
-                if draw.latency is not None:
-                    self.latencies.append(draw.latency)
-                if draw.first_token is not None:
-                    self.first_tokens.append(draw.first_token)
-                if draw.served_model is not None:
-                    self.served[draw.served_model] = None
+                if trial.latency is not None:
+                    self.latencies.append(trial.latency)
+                if trial.first_token is not None:
+                    self.first_tokens.append(trial.first_token)
+                if trial.served_model is not None:
+                    self.served[trial.served_model] = None
         self.cost.add(cost, priced)
         self.tokens.add(tokens, told)
         self.priced += priced
         self.told += told
 
-    def side(self) -> Side:
+    def totals(self) -> SideTotals:
         never_made = sum(self.failures[kind] for kind in NEVER_MADE)
         all_told = self.completed > 0 and self.told == self.completed
-        return Side(
+        return SideTotals(
             present=flags(self.present),
             wanted=counts(self.wanted),
             cost=self.cost.tally(),
@@ -159,19 +159,19 @@ class ArmColumns:
         )
 
 
-def _read(draw: Draw, table: Table, totals: list[float], measured: list[int]) -> tuple[int, bool]:
-    """Adds one draw to the sums of its case.
+def _read(trial: Trial, table: Table, totals: list[float], measured: list[int]) -> tuple[int, bool]:
+    """Adds one trial to the sums of its case.
 
     Returns the bits of the metrics that it names, and whether it has a completion that some due
     gating scorer could not score.
     """
     named, unscored, failing = 0, False, False
     try:
-        for label, value in draw.scores.items():
+        for label, value in trial.scores.items():
             at, metric = table[label]
             gating = metric.counts
             named |= 1 << at | gating
-            if value is None or draw.failure is not None or not _is_measurement(metric, value):
+            if value is None or trial.failure is not None or not _is_measurement(metric, value):
                 unscored |= gating
                 continue
             passed = metric.passes(value)
@@ -180,7 +180,7 @@ def _read(draw: Draw, table: Table, totals: list[float], measured: list[int]) ->
             measured[at] += 1
     except KeyError as error:
         raise UnknownName("scorer label", str(error.args[0]), table) from None
-    if draw.failure is not None:
+    if trial.failure is not None:
         return named, False
     if named & 1 and (failing or not unscored):
         totals[0] += not failing
@@ -207,13 +207,13 @@ def flags(column: bytearray) -> Flags:
 def compare(
     rows: Iterable[Row], metrics: Sequence[Metric], *, same_target: bool = False
 ) -> Comparison:
-    """Both arms of an evalset as columns, in one pass over `rows`.
+    """Both sides of an evalset as columns, in one pass over `rows`.
 
-    `same_target` says that both arms are one target at two times, whose answers are to be
+    `same_target` says that both sides are one target at two times, whose answers are to be
     compared (the watch for silent model drift): then equal requests are no identity.
 
     Raises `Refused` where a case comes twice or a metric is called `pass`, `UnknownName` where
-    a draw names a scorer that `metrics` does not.
+    a trial names a scorer that `metrics` does not.
     """
     table = {metric.label: (at, metric) for at, metric in enumerate(metrics, start=1)}
     if PASS_METRIC in table:
@@ -221,8 +221,8 @@ def compare(
     columns = _Columns(
         metrics={metric.label: metric for metric in metrics},
         same_target=same_target,
-        candidate=ArmColumns.of(len(metrics)),
-        baseline=ArmColumns.of(len(metrics)),
+        candidate=SideColumns.of(len(metrics)),
+        baseline=SideColumns.of(len(metrics)),
         due=[bytearray() for _ in range(len(metrics) + 1)],
     )
     for row in rows:
@@ -232,12 +232,12 @@ def compare(
 
 @dataclass(slots=True, kw_only=True)
 class _Columns:
-    """Both arms while they are being read."""
+    """Both sides while they are being read."""
 
     metrics: Mapping[str, Metric]
     same_target: bool
-    candidate: ArmColumns
-    baseline: ArmColumns
+    candidate: SideColumns
+    baseline: SideColumns
     due: list[bytearray]
     cases: dict[str, int] = field(default_factory=dict)
     identical: bytearray = field(default_factory=bytearray)
@@ -289,8 +289,8 @@ class _Columns:
         return Comparison(
             cases=self.cases,
             scores=scores,
-            candidate=self.candidate.side(),
-            baseline=self.baseline.side(),
+            candidate=self.candidate.totals(),
+            baseline=self.baseline.totals(),
             identical=flags(self.identical),
             edited=flags(self.edited),
             group=counts(self.group),

@@ -1,21 +1,21 @@
 """How several looks at the same cases share the error rates, so that together they keep them.
 
-Under `on_inconclusive: rerun` the gate may look three times, at 1, 3 and 5 draws per case. The
+Under `on_inconclusive: rerun` the gate may look three times, at 1, 3 and 5 trials per case. The
 looks spend ½, ¼ and ¼ of α and β. At the full rates each, PASS at a true loss of the margin would
 rise to 7.5–8.9 %.
 
-Two arms over one evalset, as columns: what the rules and the console read instead of rows.
+Two sides over one evalset, as columns: what the rules and the console read instead of rows.
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
-Nothing is filled in here: `measured` says how many draws a total stands on, `wanted` how many it
+Nothing is filled in here: `measured` says how many trials a total stands on, `wanted` how many it
 should stand on, and what to make of the difference is decided where a test is made. Columns are
 compared by identity: `==` between arrays is no answer.
 
-What the draws of one critical case add up to: held, failed, or not known.
+What the trials of one critical case add up to: held, failed, or not known.
 
-Deterministic scorers: any gate draw that fails, fails the case. Judged ones make mistakes of
-their own, so that once is not enough: the case fails when the first draw fails and at least two
-of the first three do, counting `confirm` draws after the gate draws (docs/verdict.md).
+Deterministic scorers: any gate trial that fails, fails the case. Judged ones make mistakes of
+their own, so that once is not enough: the case fails when the first trial fails and at least two
+of the first three do, counting `confirm` draws after the gate trials (docs/verdict.md).
 
 What a verdict is reached over: one prompt on one evalset, with the policy that judges it.
 """
@@ -31,12 +31,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Arm, Draw, Metric
+from llmops_cli.core.case_result import Metric, Side, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Policy
 
-DRAWS: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
-"""Draws per case and arm that a look wants."""
+TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
+"""Trials per case and side that a look wants."""
 SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
 """The part of α and β that it may spend."""
 
@@ -55,47 +55,47 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 NO_BASELINE = "no baseline: nothing to compare with"
 PASS_METRIC = "pass"  # noqa: S105 - the metric's name
-"""The metric of draws that every gating scorer passes."""
+"""The metric of trials that every gating scorer passes."""
 
 
 class CriticalState(IntEnum):
-    """What the draws of a critical case add up to (docs/verdict.md)."""
+    """What the trials of a critical case add up to (docs/verdict.md)."""
 
     NOT_CRITICAL = 0
     HELD = 1
     FAILED = 2
     UNMEASURED = 3
     UNCONFIRMED = 4
-    """The first judged draw failed and the `confirm` draws do not settle it yet."""
+    """The first judged trial failed and the `confirm` draws do not settle it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tally:
-    """Sums over the measured draws of each case, and how many draws those are."""
+    """Sums over the measured trials of each case, and how many trials those are."""
 
     total: Floats
     measured: Counts
 
     def mean(self) -> Floats:
-        """The mean of each case's measured draws; NaN where there is none."""
+        """The mean of each case's measured trials; NaN where there is none."""
         means: Floats = self.total / np.where(self.measured > 0, self.measured, np.nan)
         return means
 
     def filled(self, wanted: Counts, value: float) -> Floats:
-        """The mean of each case with `value` in place of every unmeasured draw."""
-        draws = np.maximum(np.maximum(wanted, self.measured), 1)
-        means: Floats = (self.total + value * (draws - self.measured)) / draws
+        """The mean of each case with `value` in place of every unmeasured trial."""
+        trials = np.maximum(np.maximum(wanted, self.measured), 1)
+        means: Floats = (self.total + value * (trials - self.measured)) / trials
         return means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """One metric in both arms."""
+    """One metric in both sides."""
 
     label: str
     advisory: bool
     paired: bool = False
-    """The candidate's values are about both arms: ½ is alike, and the baseline has none."""
+    """The candidate's values are about both sides: ½ is alike, and the baseline has none."""
     due: Flags
     """Cases that owe this metric a value."""
     candidate: Tally
@@ -103,8 +103,8 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Side:
-    """One arm: what each case wanted and spent, and over all of them what went wrong.
+class SideTotals:
+    """One side: what each case wanted and spent, and over all of them what went wrong.
 
     The totals leave out cases that are not compared: a baseline's gone or edited ones.
     """
@@ -113,20 +113,20 @@ class Side:
     wanted: Counts
     """Draws: those planned, or those there are where they are more."""
     cost: Tally
-    """US dollars of the priced draws."""
+    """US dollars of the priced trials."""
     tokens: Tally
-    """Input and output tokens of the draws that tell them."""
+    """Input and output tokens of the trials that tell them."""
     planned: int = 0
     completed: int = 0
-    """Draws with a completion."""
+    """Trials with a completion."""
     missing: int = 0
-    """Planned draws that were never made: absent, over budget, not attempted, no record."""
+    """Planned trials that were never made: absent, over budget, not attempted, no record."""
     failures: Mapping[str, int]
-    """Failed draws by `FailureKind` value, the never made ones included."""
+    """Failed trials by `FailureKind` value, the never made ones included."""
     failed: int = 0
-    """Draws that were made and failed."""
+    """Trials that were made and failed."""
     unscored: int = 0
-    """Draws with a completion that some due gating scorer could not score."""
+    """Trials with a completion that some due gating scorer could not score."""
     unpriced: int = 0
     """Completions whose cost is not known."""
     uncounted: int = 0
@@ -147,7 +147,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseShare:
-    """The share of one case's measured draws that passed, per arm; None: none was measured."""
+    """The share of one case's measured trials that passed, per side; None: none was measured."""
 
     candidate: float | None
     baseline: float | None
@@ -161,12 +161,12 @@ class Comparison:
     """Case ids to positions, in evalset order."""
     scores: Mapping[str, Scores]
     """By metric label; `pass` is always there and first."""
-    candidate: Side
-    baseline: Side
+    candidate: SideTotals
+    baseline: SideTotals
     identical: Flags
-    """Both arms sent the very same request."""
+    """Both sides sent the very same request."""
     edited: Flags
-    """The facts differ between the arms: the two answers are to different questions."""
+    """The facts differ between the sides: the two answers are to different questions."""
     group: Counts
     """Cluster number of each case; a case without a group has one of its own."""
     grouped: bool
@@ -179,12 +179,12 @@ class Comparison:
 
     @property
     def has_baseline(self) -> bool:
-        """Whether any case has a baseline arm."""
+        """Whether any case has a baseline side."""
         return bool(self.baseline.present.any())
 
     @property
     def paired(self) -> Flags:
-        """Cases that both arms answered from the same facts."""
+        """Cases that both sides answered from the same facts."""
         both: Flags = self.candidate.present & self.baseline.present & ~self.edited
         return both
 
@@ -209,7 +209,7 @@ class Comparison:
         return tuple(case for case, wanted in zip(self.cases, chosen, strict=True) if wanted)
 
     def share(self, case: str) -> CaseShare:
-        """How often `case` passed in each arm."""
+        """How often `case` passed in each side."""
         at = self.cases[case]
         scores = self.scores[PASS_METRIC]
         return CaseShare(
@@ -235,7 +235,7 @@ class Comparison:
         return self.named(self.gained())
 
     def failing_cases(self) -> tuple[str, ...]:
-        """Cases that fail in both arms, or fail with no baseline to compare with.
+        """Cases that fail in both sides, or fail with no baseline to compare with.
 
         Known-failing cases are expected to, and are not among them.
         """
@@ -244,12 +244,12 @@ class Comparison:
         return self.named((candidate < 0.5) & ~passed_before & ~self.known_failing)
 
     def known_passing_cases(self) -> tuple[str, ...]:
-        """Cases marked known-failing of which every measured draw passes."""
+        """Cases marked known-failing of which every measured trial passes."""
         candidate, _ = self._means(PASS_METRIC)
         return self.named(self.known_failing & (candidate == 1.0))
 
     def unmeasured_cases(self) -> tuple[str, ...]:
-        """Cases with a planned draw, in either arm, of which nobody knows whether it passes."""
+        """Cases with a planned trial, in either side, of which nobody knows whether it passes."""
         scores = self.scores[PASS_METRIC]
         candidate = scores.candidate.measured < self.candidate.wanted
         baseline = self.paired & (scores.baseline.measured < self.baseline.wanted)
@@ -287,36 +287,36 @@ def _share(tally: Tally, at: int) -> float | None:
     return float(tally.total[at]) / measured if measured else None
 
 
-JUDGED_DRAWS = 3
+JUDGED_TRIALS = 3
 
 
-def critical_state(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState:
+def critical_state(side: Side, metrics: Mapping[str, Metric]) -> CriticalState:
     """The state of a critical case. One that no gating scorer looks at is unmeasured."""
-    states = (_deterministic(arm, metrics), _judged(arm, metrics))
+    states = (_deterministic(side, metrics), _judged(side, metrics))
     for state in (CriticalState.FAILED, CriticalState.UNMEASURED, CriticalState.UNCONFIRMED):
         if state in states:
             return state
     return CriticalState.HELD if CriticalState.HELD in states else CriticalState.UNMEASURED
 
 
-def _deterministic(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _deterministic(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no deterministic scorer is due."""
-    outcomes = [_passed(draw, metrics, judged=False) for draw in arm.draws]
+    outcomes = [_passed(trial, metrics, judged=False) for trial in side.trials]
     if False in outcomes:
         return CriticalState.FAILED
-    if any(draw.failure is not None for draw in arm.draws) or len(arm.draws) < arm.planned:
+    if any(trial.failure is not None for trial in side.trials) or len(side.trials) < side.planned:
         return CriticalState.UNMEASURED
-    if not _due(arm, metrics, judged=False):
+    if not _due(side, metrics, judged=False):
         return None
     return CriticalState.HELD if all(outcomes) else CriticalState.UNMEASURED
 
 
-def _judged(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _judged(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no judged scorer is due."""
-    if not _due(arm, metrics, judged=True):
+    if not _due(side, metrics, judged=True):
         return None
-    draws = islice((*arm.draws, *arm.confirm), JUDGED_DRAWS)
-    first, *others = [_passed(draw, metrics, judged=True) for draw in draws]
+    trials = islice((*side.trials, *side.confirm), JUDGED_TRIALS)
+    first, *others = [_passed(trial, metrics, judged=True) for trial in trials]
     if first is None:
         return CriticalState.UNMEASURED
     if first:
@@ -326,21 +326,21 @@ def _judged(arm: Arm, metrics: Mapping[str, Metric]) -> CriticalState | None:
     return CriticalState.HELD if others.count(True) == 2 else CriticalState.UNCONFIRMED
 
 
-def _due(arm: Arm, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
+def _due(side: Side, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
     return any(
         metrics[label].judged is judged and metrics[label].counts
-        for draw in arm.draws
-        for label in draw.scores
+        for trial in side.trials
+        for label in trial.scores
     )
 
 
-def _passed(draw: Draw, metrics: Mapping[str, Metric], *, judged: bool) -> bool | None:
-    """Whether the gating scorers of one kind pass a draw; None: not known."""
-    if draw.failure is not None:
+def _passed(trial: Trial, metrics: Mapping[str, Metric], *, judged: bool) -> bool | None:
+    """Whether the gating scorers of one kind pass a trial; None: not known."""
+    if trial.failure is not None:
         return None
     outcomes = [
         None if value is None else metrics[label].passes(value)
-        for label, value in draw.scores.items()
+        for label, value in trial.scores.items()
         if metrics[label].judged is judged and metrics[label].counts
     ]
     if False in outcomes:

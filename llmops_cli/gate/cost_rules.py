@@ -15,7 +15,7 @@ import numpy as np
 
 from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
-from llmops_cli.gate.comparison import NO_BASELINE, Comparison, Floats, GateInput, Side, Tally
+from llmops_cli.gate.comparison import NO_BASELINE, Comparison, Floats, GateInput, SideTotals, Tally
 from llmops_cli.gate.pairs import Groups, group_variance, t_quantile
 from llmops_cli.gate.wording import cases, counted, percent
 
@@ -36,9 +36,9 @@ def tokens(rule: Tokens, exam: GateInput) -> Finding:
 
 def latency(rule: Latency, exam: GateInput) -> Finding:
     """The 95th percentile of this run's own calls is at most `p95` seconds."""
-    side = exam.comparison.candidate
+    totals = exam.comparison.candidate
     first = rule.of == "first_token"
-    seconds = np.sort(side.first_tokens if first else side.latencies)
+    seconds = np.sort(totals.first_tokens if first else totals.latencies)
     n = len(seconds)
     what = "first token p95" if first else "p95"
     found = Finding(
@@ -107,11 +107,11 @@ def _growth(what: Literal["cost", "tokens"], margin: float, exam: GateInput) -> 
     if not comparison.has_baseline:
         return found
     unknown = sum(
-        side.unpriced if what == "cost" else side.uncounted
-        for side in (comparison.candidate, comparison.baseline)
+        totals.unpriced if what == "cost" else totals.uncounted
+        for totals in (comparison.candidate, comparison.baseline)
     )
     if unknown:
-        why = f"{counted(unknown, 'draw')} of unknown {what}"
+        why = f"{counted(unknown, 'trial')} of unknown {what}"
         return replace(found, decision=Decision.INCOMPLETE, why=why)
     now, before, groups = _spent(comparison, what)
     n = len(now)
@@ -139,7 +139,7 @@ _GROWTH = {
 def _spent(
     comparison: Comparison, what: Literal["cost", "tokens"]
 ) -> tuple[Floats, Floats, Groups | None]:
-    """Mean spending per draw of each case that both arms answered; the same for one request."""
+    """Mean spending per trial of each case that both sides answered; the same for one request."""
     now, before = _tally(comparison.candidate, what), _tally(comparison.baseline, what)
     mask = comparison.paired & (now.measured > 0) & (before.measured > 0)
     pooled = Tally(total=now.total + before.total, measured=now.measured + before.measured)
@@ -149,8 +149,8 @@ def _spent(
     return candidate, baseline, groups
 
 
-def _tally(side: Side, what: Literal["cost", "tokens"]) -> Tally:
-    return side.cost if what == "cost" else side.tokens
+def _tally(totals: SideTotals, what: Literal["cost", "tokens"]) -> Tally:
+    return totals.cost if what == "cost" else totals.tokens
 
 
 def _decide_growth(excess: Floats, groups: Groups | None, exam: GateInput) -> Decision:

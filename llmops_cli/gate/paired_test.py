@@ -57,7 +57,7 @@ class Measured:
     ruled_out: bool
     """A loss of the margin is ruled out: it passes, whatever the others do."""
     can_fail: bool
-    """Not where the margin is ruled out if the unmeasured draws are taken at best: then they, and
+    """Not where the margin is ruled out if the unmeasured trials are taken at best: then they, and
     not the candidate, stand between it and a pass. Not with too few cases either."""
     cases: tuple[str, ...]
     """Regressed cases."""
@@ -234,7 +234,7 @@ def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
         parts.append(f"{estimate.groups} groups, design effect {estimate.design_effect:.1f}")
     if estimate.unmeasured:
         parts.append(
-            f"{counted(estimate.unmeasured, 'unmeasured draw')}, counted against PASS and "
+            f"{counted(estimate.unmeasured, 'unmeasured trial')}, counted against PASS and "
             "against FAIL"
         )
     return "; ".join(parts)

@@ -159,7 +159,7 @@ class Pairs:
     pessimistic: Floats
     optimistic: Floats
     observed: Floats
-    """Differences of the cases that are measured in both arms; may be fewer than `n`."""
+    """Differences of the cases that are measured in both sides; may be fewer than `n`."""
     baseline_mean: float
     candidate_mean: float
     """Over the observed cases; 0 where there is none."""
@@ -167,11 +167,11 @@ class Pairs:
     improved: int
     identical: int
     unmeasured: int
-    """Draws that were filled."""
+    """Trials that were filled."""
     groups: Groups | None
     groups_of_observed: Groups | None
     nothing_to_lose: bool
-    """Every measured draw of both arms is at 0: a loss could not be seen."""
+    """Every measured trial of both sides is at 0: a loss could not be seen."""
 
     @property
     def all_identical(self) -> bool:
@@ -246,7 +246,7 @@ def _of(tally: Tally, mask: Flags) -> Tally:
 
 
 def _pooled(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats, Floats]:
-    """Each case's mean in both arms, over the draws of both where the request is the same."""
+    """Each case's mean in both sides, over the trials of both where the request is the same."""
     now, before = candidate.mean(), baseline.mean()
     if same.any():
         both = Tally(
@@ -258,9 +258,9 @@ def _pooled(candidate: Tally, baseline: Tally, same: Flags) -> tuple[Floats, Flo
 
 
 def _turned(candidate: Tally) -> Tally:
-    """The baseline's side of a paired metric: what one arm is given, the other lacks.
+    """The baseline's side of a paired metric: what one side is given, the other lacks.
 
-    So that the difference of a draw worth v is 2 v − 1, and an unmeasured one is worth −1 or 1.
+    So that the difference of a trial worth v is 2 v − 1, and an unmeasured one is worth −1 or 1.
     """
     return Tally(total=candidate.measured - candidate.total, measured=candidate.measured)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import NoWorse, Policy
-from llmops_cli.gate.comparison import DRAWS, Comparison, Counts, Flags, Floats, at_look
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, Floats, at_look
 from llmops_cli.gate.pairs import FEWEST_GROUPS, Groups, Pairs, pairs, reference
 from llmops_cli.gate.score_test import log_chance_unseen
 from llmops_cli.gate.wording import cases, counted, percent_up
@@ -134,10 +134,10 @@ def _smallest_margin_of(groups: Groups, beta: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextLook:
-    """Draw every case of both arms up to `draws`, then decide again at `look`."""
+    """Draw every case of both sides up to `draws`, then decide again at `look`."""
 
     look: int
-    draws: int
+    trials: int
     why: str
 
 
@@ -151,14 +151,14 @@ class AddCases:
 def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | AddCases:
     """What to do after `look` (1, 2 or 3) left the `no_worse` rules of `policy` undecided."""
     rules = [rule for rule in policy.rules if isinstance(rule, NoWorse)]
-    for following in range(look + 1, len(DRAWS) + 1):
+    for following in range(look + 1, len(TRIALS_BY_LOOK) + 1):
         spent = at_look(policy, following)
         if rules and all(_can_decide(comparison, rule, spent, following) for rule in rules):
-            draws = DRAWS[following]
-            why = f"{draws} draws per case can decide"
-            return NextLook(look=following, draws=draws, why=why)
-    if look >= len(DRAWS):
-        return AddCases(why=f"all {len(DRAWS)} looks are used: add cases, not repeats")
+            trials = TRIALS_BY_LOOK[following]
+            why = f"{trials} draws per case can decide"
+            return NextLook(look=following, trials=trials, why=why)
+    if look >= len(TRIALS_BY_LOOK):
+        return AddCases(why=f"all {len(TRIALS_BY_LOOK)} looks are used: add cases, not repeats")
     return AddCases(
         why="more draws of the same cases cannot decide at this difference: add cases, not repeats"
     )
@@ -177,7 +177,7 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     groups = compared.groups_of_observed
     if groups is not None and groups.too_few:
         return False
-    left = _variance_left(comparison, compared, DRAWS[look])
+    left = _variance_left(comparison, compared, TRIALS_BY_LOOK[look])
     mean = float(compared.observed.mean())
     error = math.sqrt(float(compared.observed.var()) * left / len(compared.observed))
     judge = reference(compared.observed, groups)
@@ -188,13 +188,14 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     return passes or mean + judge.critical(policy.alpha) * error < -tolerance
 
 
-def _variance_left(comparison: Comparison, compared: Pairs, draws: int) -> float:
-    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); an arm that has enough draws is left alone."""
+def _variance_left(comparison: Comparison, compared: Pairs, trials: int) -> float:
+    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough draws is left alone."""
     now = [
-        _draws(side.wanted, compared.mask) for side in (comparison.candidate, comparison.baseline)
+        _trials(totals.wanted, compared.mask)
+        for totals in (comparison.candidate, comparison.baseline)
     ]
-    return sum(1 / max(k, draws) for k in now) / sum(1 / k for k in now)
+    return sum(1 / max(k, trials) for k in now) / sum(1 / k for k in now)
 
 
-def _draws(wanted: Counts, mask: Flags) -> float:
+def _trials(wanted: Counts, mask: Flags) -> float:
     return max(1.0, float(wanted[mask].mean()))

@@ -20,7 +20,7 @@ from llmops_cli.gate.comparison import (
     Flags,
     Floats,
     GateInput,
-    Side,
+    SideTotals,
 )
 from llmops_cli.gate.pairs import Groups, reference
 from llmops_cli.gate.score_test import sample, upper_end
@@ -85,7 +85,7 @@ def floor(rule: Floor, exam: GateInput) -> Finding:
     said = percent(low) if gaps == 0 else f"{percent(low)} to {percent(high)}"
     why = f"mean {rule.metric} {said} of {cases(n)}, floor {percent(rule.minimum)}"
     if gaps:
-        why += f" ({counted(gaps, 'unmeasured draw')})"
+        why += f" ({counted(gaps, 'unmeasured trial')})"
     below = high < rule.minimum - EQUAL
     if low >= rule.minimum - EQUAL:
         decision = Decision.PASS
@@ -154,13 +154,13 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
 
 
 def errors(rule: Errors, exam: GateInput) -> Finding:
-    """At most `maximum` of an arm's draws failed or went unscored."""
-    arms = _arms(exam)
-    shares = {name: _without_result(side) for name, side in arms.items() if side.planned}
+    """At most `maximum` of a side's draws failed or went unscored."""
+    sides = _sides(exam)
+    shares = {name: _without_result(totals) for name, totals in sides.items() if totals.planned}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
     limit = percent(rule.maximum)
-    why = "; ".join(_errors_of(name, arms[name]) for name in shown) or "no call was planned"
+    why = "; ".join(_errors_of(name, sides[name]) for name in shown) or "no call was planned"
     return Finding(
         rule="errors",
         decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
@@ -170,29 +170,29 @@ def errors(rule: Errors, exam: GateInput) -> Finding:
     )
 
 
-def _arms(exam: GateInput) -> dict[str, Side]:
-    """Every arm of an exam by its name."""
+def _sides(exam: GateInput) -> dict[str, SideTotals]:
+    """Every side of an exam by its name."""
     anchors = {f"anchor {version}": each.baseline for version, each in exam.anchors.items()}
     compared = exam.comparison
     return {"candidate": compared.candidate, "baseline": compared.baseline, **anchors}
 
 
-def _without_result(side: Side) -> float:
-    return (side.failed + side.unscored) / side.planned
+def _without_result(totals: SideTotals) -> float:
+    return (totals.failed + totals.unscored) / totals.planned
 
 
-def _errors_of(name: str, side: Side) -> str:
-    calls = counted(side.planned, f"{name} call")
-    if not side.failed + side.unscored:
+def _errors_of(name: str, totals: SideTotals) -> str:
+    calls = counted(totals.planned, f"{name} call")
+    if not totals.failed + totals.unscored:
         return f"0 of {calls} failed"
-    causes = [f"{n} {kind}" for kind, n in side.failures.items()]
-    causes += [f"{side.unscored} unscored"] if side.unscored else []
-    share = percent(_without_result(side))
-    return f"{side.failed + side.unscored} of {calls} failed: {share}, {', '.join(causes)}"
+    causes = [f"{n} {kind}" for kind, n in totals.failures.items()]
+    causes += [f"{totals.unscored} unscored"] if totals.unscored else []
+    share = percent(_without_result(totals))
+    return f"{totals.failed + totals.unscored} of {calls} failed: {share}, {', '.join(causes)}"
 
 
 def coverage(_rule: Coverage, exam: GateInput) -> Finding:
-    """No case of the baseline is gone unretired; every planned draw was made."""
+    """No case of the baseline is gone unretired; every planned trial was made."""
     comparison = exam.comparison
     removed = () if exam.partial else comparison.removed_cases()
     gone = tuple(case for case in removed if case not in exam.retired)
@@ -225,7 +225,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
             "edited": told["edited since the baseline"],
             "removed": len(gone),
             "retired": told["retired"],
-            "missing": sum(side.missing for side in _arms(exam).values()),
+            "missing": sum(totals.missing for totals in _sides(exam).values()),
         },
     )
 
@@ -247,7 +247,7 @@ def _missed(exam: GateInput, gone: Sequence[str]) -> str:
 
 
 def everything_made(exam: GateInput) -> Finding | None:
-    """What `coverage` says of draws that were never made, for a policy without that rule."""
+    """What `coverage` says of trials that were never made, for a policy without that rule."""
     unmade = _unmade(exam)
     if unmade is None:
         return None
@@ -255,9 +255,9 @@ def everything_made(exam: GateInput) -> Finding | None:
 
 
 def _unmade(exam: GateInput) -> str | None:
-    """Which planned draws are missing, in words; None: none is, and something was planned."""
+    """Which planned trials are missing, in words; None: none is, and something was planned."""
     if not exam.comparison.candidate.present.any():
         return "no case was planned"
-    missing = {arm: side.missing for arm, side in _arms(exam).items()}
-    said = [f"{counted(n, f'planned {arm} draw')} missing" for arm, n in missing.items() if n]
+    missing = {side: totals.missing for side, totals in _sides(exam).items()}
+    said = [f"{counted(n, f'planned {side} draw')} missing" for side, n in missing.items() if n]
     return ", ".join(said) or None

@@ -228,10 +228,10 @@ def _calibration(
 ) -> Calibration:
     metric = found.metric
     counts = counts_of(read_twice, metric)
-    arms: dict[str, list[ReadTwice]] = {}
+    sides: dict[str, list[ReadTwice]] = {}
     for each in read_twice:
-        if each.label.arm is not None:
-            arms.setdefault(each.label.arm, []).append(each)
+        if each.label.side is not None:
+            sides.setdefault(each.label.side, []).append(each)
     ruled = ruling(counts)
     model = found.bound.judge.target.model if found.bound.judge else None
     scores = [each.first for each in read_twice if isinstance(each.first, Score)]
@@ -249,7 +249,7 @@ def _calibration(
         unlabelled=labels.unlabelled,
         graded=not values <= {0.0, 1.0},
         counts=counts,
-        arms={arm: counts_of(those, metric) for arm, those in arms.items()},
+        sides={side: counts_of(those, metric) for side, those in sides.items()},
         classes=classes_read(read_twice, labels.names),
         canaries=tried,
         figures=figures(counts),

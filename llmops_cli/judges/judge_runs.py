@@ -1,6 +1,6 @@
 """What one scorer makes of given answers: through the engine, kept like any score and any call.
 
-A second reading of the same answer asks the judge the same again, as further draws of the same
+A second reading of the same answer asks the judge the same again, as further trials of the same
 requests: numbered apart, so that it is no copy of the first and is held by itself. Its score is
 not kept, because the first one's has the name; its calls are, so that going on costs nothing.
 """
@@ -28,7 +28,7 @@ from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
 
 AGAIN = 1000
-"""The number of a second reading's first draw: beyond what one score ever asks."""
+"""The number of a second reading's first trial: beyond what one score ever asks."""
 STOPPED = Unscored(why="not read: interrupted")
 
 

@@ -1,6 +1,6 @@
 """Which scorer `evalset:label` means, bound and allowed to run.
 
-Answers to be labelled by people: a sample of those that both arms gave already. Calls nothing.
+Answers to be labelled by people: a sample of those that both sides gave already. Calls nothing.
 
 The sample hangs on the answers' digests alone: not on what the judge says of them, or its mistakes
 would be counted among the answers it was chosen by. The judge's readings are not shown to people
@@ -26,7 +26,7 @@ from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import SamplingPlan, plan
 from llmops_cli.run.scorers import BoundScorer
 from llmops_cli.run.selection import Selection
-from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.atomic import write_text
 
@@ -125,7 +125,7 @@ class Drafted:
     answers: int
     held: int
     """Different answers there were to choose from."""
-    arms: tuple[str, ...]
+    sides: tuple[str, ...]
 
 
 def write_draft(workspace: Workspace, scorer: str, path: Path, *, wanted: int) -> Drafted:
@@ -138,14 +138,14 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, wanted: int) -
             f"{path} is there already: labels are somebody's work", hint="name a new file"
         )
     found = find(workspace, scorer)
-    by_arm = _answers(workspace, found)
-    held = sum(map(len, by_arm.values()))
+    by_side = _answers(workspace, found)
+    held = sum(map(len, by_side.values()))
     if not held:
         raise Refused(
             f"no answer on {found.evalset.name} is held here",
             hint=f"llmops eval --evalset {found.evalset.name}",
         )
-    turns = zip_longest(*by_arm.values())
+    turns = zip_longest(*by_side.values())
     rows = [each for turn in turns for each in turn if each is not None][:wanted]
     text = draft(rows, table=path.suffix == TABLE)
     write_text(path, text, redact=workspace.redact)
@@ -154,31 +154,31 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, wanted: int) -
         path=str(path),
         answers=len(rows),
         held=held,
-        arms=tuple(dict.fromkeys(each.arm for each in rows)),
+        sides=tuple(dict.fromkeys(each.side for each in rows)),
     )
 
 
 def _answers(workspace: Workspace, found: Found) -> dict[str, list[Unlabelled]]:
-    """The different answers of each arm, in an order that says nothing about them."""
+    """The different answers of each side, in an order that says nothing about them."""
     selection = Selection(evalsets=[found.evalset.name])
     planned = plan(workspace, contests(workspace, selection), SamplingPlan(now=datetime.now(UTC)))
     seen: set[tuple[str, str]] = set()
-    by_arm: dict[str, list[Unlabelled]] = {}
+    by_side: dict[str, list[Unlabelled]] = {}
     for pairing in planned:
-        arms = [pairing.candidate, *pairing.others.values()]
-        for key, each in chain.from_iterable(_of(pairing, arm) for arm in arms):
+        sides = [pairing.candidate, *pairing.others.values()]
+        for key, each in chain.from_iterable(_of(pairing, side) for side in sides):
             if key not in seen:
                 seen.add(key)
-                by_arm.setdefault(each.arm, []).append(each)
-    for rows in by_arm.values():
+                by_side.setdefault(each.side, []).append(each)
+    for rows in by_side.values():
         rows.sort(key=lambda each: digest("llmops/draft/v1", each.id))
-    return by_arm
+    return by_side
 
 
-def _of(pairing: EvalsetRun, arm: Arm) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
+def _of(pairing: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
     cases = pairing.round.cases
     for positions in chunks(range(len(cases))):
-        for at, completion in arm.completions(arm.draws(positions)).items():
+        for at, completion in side.completions(side.trials(positions)).items():
             if completion.text is None or completion.tool_calls:
                 continue
             case = cases[at.case]
@@ -188,7 +188,7 @@ def _of(pairing: EvalsetRun, arm: Arm) -> Iterator[tuple[tuple[str, str], Unlabe
                 Unlabelled(
                     id=f"{case.id}-{short(completion.digest)}",
                     case=case,
-                    arm=arm.name,
+                    side=side.name,
                     output=completion.text,
                     contexts=contexts,
                 ),

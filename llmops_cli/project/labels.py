@@ -1,7 +1,7 @@
 """Reads what people said about answers.
 
 A row is an answer with its label: `output` and `label`, and what was asked, either as `case` (a
-case of the evalset) or as `inputs`, `expected` and `contexts` of its own; `arm` says whose answer
+case of the evalset) or as `inputs`, `expected` and `contexts` of its own; `side` says whose answer
 it is. JSONL, CSV, YAML and Parquet, read as strictly as cases are. A row without a label yet is no
 mistake: it is counted.
 
@@ -38,7 +38,7 @@ from llmops_cli.project.scorers import ScorerReader
 from llmops_cli.project.tables import rows_of
 from llmops_cli.project.validation import Where, validated
 
-CELLS = frozenset({"id", "case", "arm", "expected", "contexts", "output", "label"})
+CELLS = frozenset({"id", "case", "side", "expected", "contexts", "output", "label"})
 VERDICTS: Mapping[str, bool] = {
     "pass": True,
     "true": True,
@@ -59,7 +59,7 @@ class WrittenLabel(Written):
         Text | None, BeforeValidator(lambda each: None if each is None else str(each))
     ] = None
     case: Text | None = None
-    arm: Text | None = None
+    side: Text | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
     expected: Any = None
@@ -77,7 +77,7 @@ class Label:
     output: str
     contexts: tuple[str, ...] | None = None
     """The passages that this very answer was made from, where they are not the case's."""
-    arm: str | None = None
+    side: str | None = None
     given: Given
 
 
@@ -200,7 +200,7 @@ class _Reader:
             case=case,
             output=written.output,
             contexts=None if told == case.contexts else told,
-            arm=written.arm,
+            side=written.side,
             given=given,
         )
 
@@ -295,7 +295,7 @@ def _unquoted(written: WrittenLabel) -> WrittenLabel:
     expected = bare(written.expected) if isinstance(written.expected, str) else written.expected
     names = {
         name: bare(value)
-        for name in ("id", "case", "arm", "output")
+        for name in ("id", "case", "side", "output")
         if (value := getattr(written, name)) is not None
     }
     return written.model_copy(update={"inputs": inputs, "expected": expected, **names})
@@ -311,7 +311,7 @@ class Unlabelled:
 
     id: str
     case: Case
-    arm: str
+    side: str
     output: str
     contexts: tuple[str, ...]
 
@@ -322,7 +322,7 @@ def draft(rows: Iterable[Unlabelled], *, table: bool) -> str:
     if not table:
         return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in plain)
     inputs = list(dict.fromkeys(name for each in plain for name in each["inputs"]))
-    head = ["id", "case", "arm", *(f"inputs.{name}" for name in inputs)]
+    head = ["id", "case", "side", *(f"inputs.{name}" for name in inputs)]
     head += ["expected", "contexts", "output", "label"]
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -337,7 +337,7 @@ def _plain(row: Unlabelled) -> dict[str, Any]:
     return {
         "id": row.id,
         "case": row.case.id,
-        "arm": row.arm,
+        "side": row.side,
         "inputs": dict(row.case.inputs),
         "expected": row.case.expected,
         "contexts": list(row.contexts),

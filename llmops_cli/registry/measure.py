@@ -1,8 +1,8 @@
-"""Makes the evidence of a version: its gate draws and, apart from them, its baseline draws.
+"""Makes the evidence of a version: its gate trials and, apart from them, its baseline trials.
 
 The draws that let a version pass are a lucky choice among draws, so they are not the ones that a
 later candidate is compared with (the winner's curse). Evidence stands on its own: every
-arm holds every case, so that the verdict is computed again from it alone.
+side holds every case, so that the verdict is computed again from it alone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmDraws,
-    ArmFacts,
-    Draws,
     Evidence,
     EvidenceRow,
     Measurement,
     Provenance,
+    SideFacts,
+    SideTrials,
+    Trials,
 )
 from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion
@@ -35,7 +35,7 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.judges.gating import embedded
 from llmops_cli.report.build import report
 from llmops_cli.report.sinks import Forms
-from llmops_cli.run.case_results import arm_rows, confirmed_rows
+from llmops_cli.run.case_results import confirmed_rows, side_rows
 from llmops_cli.run.comparison import contests
 from llmops_cli.run.cost_plan import plan_of
 from llmops_cli.run.evalset_facts import evalset_facts
@@ -43,7 +43,7 @@ from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import SamplingPlan, plan, vetted
 from llmops_cli.run.run_loop import Options, Run, conduct
 from llmops_cli.run.selection import Selection
-from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace
 
 
@@ -75,7 +75,7 @@ def measure(
     offline: bool = False,
     forms: Forms | None = None,
 ) -> Measured:
-    """Draws what the evidence of `subject` needs and is missing, and writes it.
+    """Trials what the evidence of `subject` needs and is missing, and writes it.
 
     An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
     nothing over a network; `forms` are written whatever came of it.
@@ -129,7 +129,7 @@ def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime
         number=subject.number,
         environment=first.contest.environment,
         llmops=__version__,
-        arms=_arms(workspace, run.pairings),
+        sides=_sides(workspace, run.pairings),
         evalsets=tuple(
             evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating)
             for each in run.pairings
@@ -152,42 +152,42 @@ def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime
     )
 
 
-def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Arm]]:
-    """The arms besides the subject, as evidence calls them."""
-    for role, arm in pairing.others.items():
-        yield role.replace("anchor ", "anchor:"), arm
+def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Side]]:
+    """The sides besides the subject, as evidence calls them."""
+    for role, side in pairing.others.items():
+        yield role.replace("anchor ", "anchor:"), side
 
 
-def _arms(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, ArmFacts]:
-    """Target, model and age of each arm over all evalsets."""
-    facts: dict[str, list[tuple[Arm, EvalsetRun]]] = {}
+def _sides(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
+    """Target, model and age of each side over all evalsets."""
+    facts: dict[str, list[tuple[Side, EvalsetRun]]] = {}
     for pairing in pairings:
         facts.setdefault(SUBJECT, []).append((pairing.candidate, pairing))
-        for role, arm in _roles(pairing):
-            facts.setdefault(role, []).append((arm, pairing))
-    return {role: _facts(workspace, arms) for role, arms in facts.items()}
+        for role, side in _roles(pairing):
+            facts.setdefault(role, []).append((side, pairing))
+    return {role: _facts(workspace, sides) for role, sides in facts.items()}
 
 
 def _judges(pairings: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for each in pairings:
         for metric in each.scorers.metrics:
-            served = set().union(*(arm.judges.get(metric.label, ()) for arm in each.arms))
+            served = set().union(*(side.judges.get(metric.label, ()) for side in each.sides))
             if served:
                 yield f"{each.round.evalset.name}:{metric.label}", tuple(sorted(served))
 
 
-def _facts(workspace: Workspace, arms: list[tuple[Arm, EvalsetRun]]) -> ArmFacts:
-    arm, pairing = arms[0]
+def _facts(workspace: Workspace, sides: list[tuple[Side, EvalsetRun]]) -> SideFacts:
+    side, pairing = sides[0]
     times, served = set[str](), set[str]()
-    for one, _ in arms:
-        for part in chunks(one.draws(range(len(one.requests)))):
+    for one, _ in sides:
+        for part in chunks(one.trials(range(len(one.requests)))):
             found = one.briefs(part).values()
             times.update(each.at for each in found if each.at)
             served.update(each.served_model for each in found if each.served_model)
-    model = arm.target.model
-    return ArmFacts(
-        version=_version_of(pairing, arm),
-        target=arm.target.digest,
+    model = side.target.model
+    return SideFacts(
+        version=_version_of(pairing, side),
+        target=side.target.digest,
         model=f"{model.provider}/{model.model}",
         served_models=tuple(sorted(served)),
         oldest=min(times, default=None),
@@ -196,15 +196,15 @@ def _facts(workspace: Workspace, arms: list[tuple[Arm, EvalsetRun]]) -> ArmFacts
     )
 
 
-def _version_of(pairing: EvalsetRun, arm: Arm) -> int | None:
+def _version_of(pairing: EvalsetRun, side: Side) -> int | None:
     contest = pairing.contest
     contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    return next((one.version for one in contenders if one and one.name == arm.name), None)
+    return next((one.version for one in contenders if one and one.name == side.name), None)
 
 
-def _completions(arm: Arm) -> Iterator[Completion]:
-    for part in chunks(arm.draws(range(len(arm.requests)))):
-        yield from arm.completions(part).values()
+def _completions(side: Side) -> Iterator[Completion]:
+    for part in chunks(side.trials(range(len(side.requests)))):
+        yield from side.completions(part).values()
 
 
 def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Completion]:
@@ -215,14 +215,14 @@ def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Com
             yield from _completions(pairing.own_baseline)
         if pairing.confirming is not None and pairing.unconfirmed:
             yield from _completions(pairing.confirming)
-        for arm in pairing.others.values():
-            known = _committed(workspace, pairing, arm)
-            yield from (each for each in _completions(arm) if each.digest not in known)
+        for side in pairing.others.values():
+            known = _committed(workspace, pairing, side)
+            yield from (each for each in _completions(side) if each.digest not in known)
 
 
-def _committed(workspace: Workspace, pairing: EvalsetRun, arm: Arm) -> AbstractSet[str]:
-    """Digests of the answers whose texts are committed with the version of `arm`."""
-    version = _version_of(pairing, arm)
+def _committed(workspace: Workspace, pairing: EvalsetRun, side: Side) -> AbstractSet[str]:
+    """Digests of the answers whose texts are committed with the version of `side`."""
+    version = _version_of(pairing, side)
     if version is None:
         return frozenset()
     registry = workspace.registry
@@ -240,23 +240,23 @@ def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
     assert pairing.own_baseline is not None
     confirming = pairing.confirming if pairing.unconfirmed else None
     gate = confirmed_rows(pairing.candidate, confirming, cases, scorers)
-    own = arm_rows(pairing.own_baseline, cases, scorers)
-    others = {role: arm_rows(arm, cases, scorers) for role, arm in _roles(pairing)}
+    own = side_rows(pairing.own_baseline, cases, scorers)
+    others = {role: side_rows(side, cases, scorers) for role, side in _roles(pairing)}
     for case in cases:
         mine = next(gate)
-        arms = {
-            SUBJECT: ArmDraws(
+        sides = {
+            SUBJECT: SideTrials(
                 request=mine.request,
-                gate=_draws(mine),
-                baseline=_draws(next(own)),
-                confirm=Draws(planned=len(mine.confirm), made=mine.confirm)
+                gate=_trials(mine),
+                baseline=_trials(next(own)),
+                confirm=Trials(planned=len(mine.confirm), made=mine.confirm)
                 if mine.confirm
                 else None,
             )
         }
         for role, found in others.items():
             theirs = next(found)
-            arms[role] = ArmDraws(request=theirs.request, baseline=_draws(theirs))
+            sides[role] = SideTrials(request=theirs.request, baseline=_trials(theirs))
         yield EvidenceRow(
             evalset=pairing.round.evalset.name,
             case=case.id,
@@ -266,23 +266,23 @@ def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
             group=case.group,
             known_failing=case.known_failing,
             scorers=scorers.own_digests(case),
-            arms=arms,
+            sides=sides,
         )
     for gone in pairing.removed:
-        lost = ArmDraws(request="", baseline=Draws(planned=0))
+        lost = SideTrials(request="", baseline=Trials(planned=0))
         yield EvidenceRow(
-            evalset=pairing.round.evalset.name, case=gone, facts="", arms={BASELINE: lost}
+            evalset=pairing.round.evalset.name, case=gone, facts="", sides={BASELINE: lost}
         )
 
 
-def _draws(arm: row.Arm) -> Draws:
-    return Draws(planned=arm.planned, made=arm.draws)
+def _trials(side: row.Side) -> Trials:
+    return Trials(planned=side.planned, made=side.trials)
 
 
 def summary(measurement: Measurement) -> str:
     """About ten lines for whoever reviews the pull request that brings this evidence."""
     found = measurement
-    against = found.arms.get(BASELINE)
+    against = found.sides.get(BASELINE)
     lines = [
         f"# {found.name}@v{found.number}: {found.verdict.decision.value}",
         "",
@@ -300,7 +300,7 @@ def summary(measurement: Measurement) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _against(found: Measurement, baseline: ArmFacts | None) -> str:
+def _against(found: Measurement, baseline: SideFacts | None) -> str:
     if baseline is None:
         return f"nothing: {found.environment} runs no version of it yet"
     return f"v{baseline.version} ({found.environment}), {baseline.model}"

@@ -12,15 +12,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmops_cli.core.case_result import Arm, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side
 from llmops_cli.core.policy import Anchor
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmFacts,
     EvalsetFacts,
     Evidence,
     EvidenceRow,
+    SideFacts,
     Version,
 )
 from llmops_cli.core.verdict import Verdict
@@ -43,7 +43,7 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class BaselineCandidate:
-    """The arm that stands for what runs now: of the evidence itself, or of the other version's."""
+    """The side that stands for what runs now: of the evidence itself, or of the other version's."""
 
     evidence: Evidence
     role: str
@@ -152,12 +152,12 @@ def _uncalibrated(
 def _missing_anchors(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
     for each in asked:
         for version, role in _anchors(each).items():
-            if role not in evidence.measurement.arms:
+            if role not in evidence.measurement.sides:
                 yield f"the anchor {version} of {each.evalset} was not measured"
 
 
 def _anchors(facts: EvalsetFacts) -> Mapping[str, str]:
-    """The arm of each anchor that the policy names, by the rule's version."""
+    """The side of each anchor that the policy names, by the rule's version."""
     rules = [rule for rule in facts.policy.rules if isinstance(rule, Anchor)]
     return {rule.version: f"anchor:{rule.version}" for rule in rules}
 
@@ -166,7 +166,7 @@ def _opponent(
     registry: Registry, evidence: Evidence, running: Version, asked: Sequence[EvalsetFacts]
 ) -> BaselineCandidate | Gaps:
     """The rows that stand for `running`: measured beside the candidate, or in its own evidence."""
-    beside = evidence.measurement.arms.get(BASELINE)
+    beside = evidence.measurement.sides.get(BASELINE)
     if beside is not None and beside.target == running.target:
         return BaselineCandidate(evidence, BASELINE)
     reasons = [f"{running.address} runs now, and the evidence was not made against it"]
@@ -181,7 +181,7 @@ def _opponent(
 def _incomparable(
     registry: Registry, evidence: Evidence, other: Evidence, asked: Sequence[EvalsetFacts]
 ) -> str | None:
-    """Why the baseline draws of `other` cannot be set beside `evidence`; None: they can."""
+    """Why the baseline trials of `other` cannot be set beside `evidence`; None: they can."""
     if not registry.has_rows(other):
         return "its rows were cleared away"
     ours, theirs = evidence.subject, other.subject
@@ -203,12 +203,12 @@ def _incomparable(
     return None
 
 
-def _answered_by_others(ours: ArmFacts, theirs: ArmFacts) -> bool:
+def _answered_by_others(ours: SideFacts, theirs: SideFacts) -> bool:
     both_told = ours.served_models and theirs.served_models
     return bool(both_told) and set(ours.served_models) != set(theirs.served_models)
 
 
-def _too_old(ours: ArmFacts, theirs: ArmFacts, days: int) -> bool:
+def _too_old(ours: SideFacts, theirs: SideFacts, days: int) -> bool:
     """Also where a clock was wrong: a draw from the future is not a young one for ever."""
     if theirs.oldest is None or ours.newest is None:
         return True
@@ -220,14 +220,14 @@ def _too_old(ours: ArmFacts, theirs: ArmFacts, days: int) -> bool:
 
 
 def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:
-    """Cases of `evidence` that `other` holds no baseline draws for, on the same facts."""
+    """Cases of `evidence` that `other` holds no baseline trials for, on the same facts."""
     theirs = _rows_by_case(registry, other, evalset)
     count = 0
     for row in _rows_of(registry, evidence, evalset):
-        if SUBJECT in row.arms:
+        if SUBJECT in row.sides:
             match = theirs.get(row.case)
-            arm = match.arms.get(SUBJECT) if match else None
-            known = arm is not None and arm.baseline is not None and arm.baseline.made
+            side = match.sides.get(SUBJECT) if match else None
+            known = side is not None and side.baseline is not None and side.baseline.made
             count += not (match and known and match.facts == row.facts)
     return count
 
@@ -242,17 +242,17 @@ def _comparison(
     return compare(pairs, facts.metrics)
 
 
-def _without(labels: AbstractSet[str], arm: Arm | None) -> Arm | None:
-    """`arm` without scores that set it against other answers than those it is compared with."""
-    if arm is None or not labels:
-        return arm
+def _without(labels: AbstractSet[str], side: Side | None) -> Side | None:
+    """`side` without scores that set it against other answers than those it is compared with."""
+    if side is None or not labels:
+        return side
     kept = (
         replace(
-            draw, scores={name: each for name, each in draw.scores.items() if name not in labels}
+            trial, scores={name: each for name, each in trial.scores.items() if name not in labels}
         )
-        for draw in arm.draws
+        for trial in side.trials
     )
-    return replace(arm, draws=tuple(kept))
+    return replace(side, trials=tuple(kept))
 
 
 def _pairs(
@@ -260,16 +260,16 @@ def _pairs(
 ) -> Iterator[Row]:
     rows = _rows_of(registry, evidence, evalset)
     if opponent is None:
-        yield from (row.against(None) for row in rows if SUBJECT in row.arms)
+        yield from (row.against(None) for row in rows if SUBJECT in row.sides)
     elif opponent.evidence.digest == evidence.digest:
         yield from (row.against(row, opponent.role) for row in rows)
     else:
         others = _rows_by_case(registry, opponent.evidence, evalset)
         for row in rows:
-            if SUBJECT in row.arms:
+            if SUBJECT in row.sides:
                 yield row.against(others.pop(row.case, None), opponent.role)
         yield from (
-            _gone(row, opponent.role) for row in others.values() if opponent.role in row.arms
+            _gone(row, opponent.role) for row in others.values() if opponent.role in row.sides
         )
 
 
@@ -278,7 +278,7 @@ def _gone(row: EvidenceRow, role: str) -> Row:
     return Row(
         case=row.case,
         candidate=None,
-        baseline=row.arms[role].as_baseline(row.facts),
+        baseline=row.sides[role].as_baseline(row.facts),
         tags=row.tags,
         critical=row.critical,
         group=row.group,

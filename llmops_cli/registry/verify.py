@@ -259,7 +259,7 @@ class _Inquiry:
             if others
             else BaselineCandidate(evidence, BASELINE)
         )
-        against = opponent.evidence.measurement.arms.get(opponent.role)
+        against = opponent.evidence.measurement.sides.get(opponent.role)
         ran = move.running
         if ran is None and move.ran is not None:
             return  # told already: what ran is not here as it was

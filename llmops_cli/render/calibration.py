@@ -59,9 +59,9 @@ def _calibration(
     if found.classes is not None:
         yield Text()
         yield _classes(pen, found)
-    if len(found.arms) > 1:
+    if len(found.sides) > 1:
         yield Text()
-        yield _arms(pen, found.arms)
+        yield _sides(pen, found.sides)
     yield Text()
     yield pen.joined((found.standing.value, _COLOURS[found.standing]), f"  {sentence(found)}")
     yield Text()
@@ -142,13 +142,13 @@ def _classes(pen: Pen, found: Calibration) -> RenderableType:
     return grid
 
 
-def _arms(pen: Pen, arms: Mapping[str, Counts]) -> RenderableType:
+def _sides(pen: Pen, sides: Mapping[str, Counts]) -> RenderableType:
     grid = _table(pen, "  by arm", "labels", "TPR", "TNR")
-    for arm, counts in arms.items():
+    for side, counts in sides.items():
         right = counts.both_pass / counts.people_pass if counts.people_pass else None
         wrong = counts.both_fail / counts.people_fail if counts.people_fail else None
         grid.add_row(
-            pen.line(f"  {arm}"),
+            pen.line(f"  {side}"),
             pen.line(f"{counts.n:,}"),
             pen.line(_value(right, share=True)),
             pen.line(_value(wrong, share=True)),

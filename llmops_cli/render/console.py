@@ -159,14 +159,14 @@ def _measured(
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
     yield pen.line(f"{evalset.evalset}: {phrases.size(evalset)} · {models}", "dim")
-    for arm in (evalset.candidate, evalset.baseline):
-        if arm is None:
+    for side in (evalset.candidate, evalset.baseline):
+        if side is None:
             continue
-        trouble = phrases.measured(arm)
+        trouble = phrases.measured(side)
         if trouble and (verbose or not told):
-            yield pen.line(f"{arm.name}: {trouble}", "magenta")
+            yield pen.line(f"{side.name}: {trouble}", "magenta")
         if verbose:
-            yield pen.line(f"{arm.name}: {phrases.effort(arm)}", "dim")
+            yield pen.line(f"{side.name}: {phrases.effort(side)}", "dim")
 
 
 def _findings(pen: Pen, prompt: PromptReport, *, verbose: bool) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Draws an interval against its margin in two lines of text: what is proven, at a glance.
+"""Trials an interval against its margin in two lines of text: what is proven, at a glance.
 
     −9.1 ├───────┼─────●─────────────┼──────────┤ +4.1
     margin −5.0 ─┘                   └─ 0, as before
@@ -22,7 +22,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.core.report import Change, ShownCase, ShownDraw
+from llmops_cli.core.report import Change, ShownCase, ShownTrial
 from llmops_cli.core.verdict import Estimate
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
@@ -170,9 +170,9 @@ def case_block(pen: Pen, shown: ShownCase, *, verbose: bool) -> Iterator[Rendera
         yield Padding(facts, (0, 0, 0, _INDENT))
         yield Padding(_beside(pen, shown, verbose=verbose), (0, 0, 0, _INDENT))
         return
-    for name, draw, passed in _sides(shown):
-        said = _value(pen, answer(draw), verbose=verbose)
-        scores = _scores(pen, draw, passed, verbose=verbose)
+    for name, trial, passed in _sides(shown):
+        said = _value(pen, answer(trial), verbose=verbose)
+        scores = _scores(pen, trial, passed, verbose=verbose)
         facts.add_row(_side(pen, name, passed), Group(said, *scores))
     yield Padding(facts, (0, 0, 0, _INDENT))
 
@@ -191,8 +191,8 @@ def _heading(pen: Pen, shown: ShownCase) -> Text:
     return pen.joined(*parts)
 
 
-def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownDraw | None, float | None]]:
-    """(name, draw, share that passed) of each arm that has something to tell."""
+def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | None]]:
+    """(name, draw, share that passed) of each side that has something to tell."""
     if shown.baseline is not None:
         yield "before", shown.baseline, shown.baseline_passed
     if shown.candidate is not None:
@@ -201,7 +201,7 @@ def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownDraw | None, float | No
 
 
 def _side(pen: Pen, name: str, passed: float | None) -> Text:
-    """`before ✓`, `after ✗ 33.3 % of draws`."""
+    """`before ✓`, `after ✗ 33.3 % of trials`."""
     if passed is None:
         return pen.joined((name, "dim"), (" ?", "magenta"))
     mark = (" ✓", "green") if passed >= 0.5 else (" ✗", "red")
@@ -215,20 +215,20 @@ def _beside(pen: Pen, shown: ShownCase, *, verbose: bool) -> Table:
     for _ in sides:
         grid.add_column(ratio=1, overflow="fold")
     grid.add_row(*(_side(pen, name, passed) for name, _, passed in sides))
-    grid.add_row(*(_quoted(pen, answer(draw), verbose=verbose) for _, draw, _ in sides))
+    grid.add_row(*(_quoted(pen, answer(trial), verbose=verbose) for _, trial, _ in sides))
     grid.add_row(
-        *(Group(*_scores(pen, draw, passed, verbose=verbose)) for _, draw, passed in sides)
+        *(Group(*_scores(pen, trial, passed, verbose=verbose)) for _, trial, passed in sides)
     )
     return grid
 
 
 def _scores(
-    pen: Pen, draw: ShownDraw | None, passed: float | None, *, verbose: bool
+    pen: Pen, trial: ShownTrial | None, passed: float | None, *, verbose: bool
 ) -> list[RenderableType]:
     """The scores that explain the outcome: of a passing answer none, unless all are asked for."""
     telling = [
         each
-        for each in (draw.scores if draw else ())
+        for each in (trial.scores if trial else ())
         if verbose or (passed != 1 and each.passed is not True and not each.advisory)
     ]
     lines = []

@@ -13,14 +13,14 @@ from llmops_cli.core.catalog import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import (
-    ArmSummary,
     Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
     Report,
-    ShownDraw,
     ShownScore,
+    ShownTrial,
+    SideSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
@@ -100,21 +100,21 @@ def plain(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def answer(draw: ShownDraw | None) -> str:
-    """What one arm answered, whatever it was; never empty."""
-    if draw is None:
+def answer(trial: ShownTrial | None) -> str:
+    """What one side answered, whatever it was; never empty."""
+    if trial is None:
         return "(no answer)"
-    if draw.failure is not None:
-        return f"(failed: {draw.failure})"
+    if trial.failure is not None:
+        return f"(failed: {trial.failure})"
     parts = []
-    if draw.text is not None:
-        parts.append(draw.text)
-    if draw.tool_calls:
-        parts.append("tools: " + plain(draw.tool_calls))
+    if trial.text is not None:
+        parts.append(trial.text)
+    if trial.tool_calls:
+        parts.append("tools: " + plain(trial.tool_calls))
     if not any(parts):
-        parts = ["(text not stored)" if draw.text is None else "(empty answer)"]
-    if draw.finish_reason not in (None, "stop", "tool_calls"):
-        parts.append(f"(ended by: {draw.finish_reason})")
+        parts = ["(text not stored)" if trial.text is None else "(empty answer)"]
+    if trial.finish_reason not in (None, "stop", "tool_calls"):
+        parts.append(f"(ended by: {trial.finish_reason})")
     return "\n".join(parts)
 
 
@@ -157,23 +157,23 @@ def reading(finding: Finding, estimate: Estimate) -> str:
             return ""
 
 
-def measured(arm: ArmSummary) -> str:
-    """What an arm failed to measure; empty where all is there."""
+def measured(side: SideSummary) -> str:
+    """What a side failed to measure; empty where all is there."""
     parts = []
-    if arm.measured < arm.planned:
-        parts.append(f"{arm.planned - arm.measured:,} of {plural(arm.planned, 'draw')} missing")
+    if side.measured < side.planned:
+        parts.append(f"{side.planned - side.measured:,} of {plural(side.planned, 'trial')} missing")
     parts += [
-        f"{count:,} × {kind.replace('_', ' ')}" for kind, count in sorted(arm.failures.items())
+        f"{count:,} × {kind.replace('_', ' ')}" for kind, count in sorted(side.failures.items())
     ]
-    if arm.unscored:
-        parts.append(f"{arm.unscored:,} unscored")
+    if side.unscored:
+        parts.append(f"{side.unscored:,} unscored")
     return ", ".join(parts)
 
 
-def arms(report: Report) -> list[ArmSummary]:
-    """Both arms of every evalset."""
+def sides(report: Report) -> list[SideSummary]:
+    """Both sides of every evalset."""
     every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
-    return [arm for each in every for arm in (each.candidate, each.baseline) if arm is not None]
+    return [side for each in every for side in (each.candidate, each.baseline) if side is not None]
 
 
 def spending(report: Report) -> str:
@@ -186,7 +186,7 @@ def spending(report: Report) -> str:
         parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []
     counted = [
         (each.input_tokens, each.output_tokens)
-        for each in arms(report)
+        for each in sides(report)
         if each.input_tokens is not None and each.output_tokens is not None
     ]
     if any(given or made for given, made in counted):
@@ -220,9 +220,9 @@ def leniency(verdict: Verdict) -> str:
 
 
 def size(evalset: EvalsetReport) -> str:
-    """`308 cases`, `40 cases × 3 draws`."""
-    draws = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
-    return plural(evalset.cases, "case") + draws
+    """`308 cases`, `40 cases × 3 trials`."""
+    trials = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
+    return plural(evalset.cases, "case") + trials
 
 
 def counted(evalset: EvalsetReport) -> str:
@@ -232,19 +232,19 @@ def counted(evalset: EvalsetReport) -> str:
     return ", ".join(words)
 
 
-def effort(arm: ArmSummary) -> str:
-    """What measuring one arm took, for those who ask: draws, tokens, money, seconds."""
-    parts = [f"{arm.measured:,} of {plural(arm.planned, 'draw')} measured, {arm.called:,} now"]
-    if arm.input_tokens is not None and arm.output_tokens is not None:
-        parts.append(f"{arm.input_tokens:,} tokens in, {arm.output_tokens:,} out")
-    parts.append(money(arm.cost))
-    if arm.latency_p50 is not None and arm.latency_p95 is not None:
-        parts.append(f"{arm.latency_p50:.2f} s median, {arm.latency_p95:.2f} s at the 95th")
-    if arm.first_token_p50 is not None and arm.first_token_p95 is not None:
-        first = f"{arm.first_token_p50:.2f} s median, {arm.first_token_p95:.2f} s at the 95th"
+def effort(side: SideSummary) -> str:
+    """What measuring one side took, for those who ask: draws, tokens, money, seconds."""
+    parts = [f"{side.measured:,} of {plural(side.planned, 'trial')} measured, {side.called:,} now"]
+    if side.input_tokens is not None and side.output_tokens is not None:
+        parts.append(f"{side.input_tokens:,} tokens in, {side.output_tokens:,} out")
+    parts.append(money(side.cost))
+    if side.latency_p50 is not None and side.latency_p95 is not None:
+        parts.append(f"{side.latency_p50:.2f} s median, {side.latency_p95:.2f} s at the 95th")
+    if side.first_token_p50 is not None and side.first_token_p95 is not None:
+        first = f"{side.first_token_p50:.2f} s median, {side.first_token_p95:.2f} s at the 95th"
         parts.append(f"first token {first}")
-    if arm.served_models:
-        parts.append("answered by " + ", ".join(arm.served_models))
+    if side.served_models:
+        parts.append("answered by " + ", ".join(side.served_models))
     return " · ".join(parts)
 
 

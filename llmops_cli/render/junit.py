@@ -61,8 +61,8 @@ def _gate(prompt: PromptReport) -> TestSuite:
         )
         for each in verdict.findings
     ]
-    arms = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
-    return _suite(prompt.prompt, tests, arms)
+    sides = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
+    return _suite(prompt.prompt, tests, sides)
 
 
 def _decided(verdict: Verdict, decision: Decision, why: str) -> Result | None:
@@ -121,10 +121,10 @@ def _account(shown: ShownCase) -> str:
     """What was asked, expected and answered, for whoever opens the case."""
     parts = [(name, phrases.plain(value)) for name, value in shown.inputs.items()]
     parts += [("expected", phrases.plain(shown.expected))] if shown.expected is not None else []
-    for when, draw in (("before", shown.baseline), ("after", shown.candidate)):
-        if draw is not None:
-            scores = [phrases.score(each) for each in draw.scores]
-            parts.append((when, "\n".join([phrases.answer(draw), *scores])))
+    for when, trial in (("before", shown.baseline), ("after", shown.candidate)):
+        if trial is not None:
+            scores = [phrases.score(each) for each in trial.scores]
+            parts.append((when, "\n".join([phrases.answer(trial), *scores])))
     return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
 
 

@@ -192,7 +192,7 @@ def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
     """The seconds until the first token, where answers were streamed to measure them."""
     before, after = evalset.baseline, evalset.candidate
     for when, name in (("median", "first_token_p50"), ("95th", "first_token_p95")):
-        both = [None if arm is None else getattr(arm, name) for arm in (before, after)]
+        both = [None if side is None else getattr(side, name) for side in (before, after)]
         if any(seconds is not None for seconds in both):
             told = ("–" if seconds is None else f"{seconds:.2f} s" for seconds in both)
             yield f"| first token, {when} | {' | '.join(told)} | |"
@@ -230,8 +230,8 @@ def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
         yield clip(name, characters=_NAME).text, phrases.plain(value)
     if shown.expected is not None:
         yield "expected", phrases.plain(shown.expected)
-    for when, draw in (("before", shown.baseline), ("after", shown.candidate)):
-        if draw is None:
+    for when, trial in (("before", shown.baseline), ("after", shown.candidate)):
+        if trial is None:
             continue
-        scores = [clip(phrases.score(each), characters=500).text for each in draw.scores]
-        yield when, "\n".join([clip(phrases.answer(draw), characters=_ANSWER).text, "", *scores])
+        scores = [clip(phrases.score(each), characters=500).text for each in trial.scores]
+        yield when, "\n".join([clip(phrases.answer(trial), characters=_ANSWER).text, "", *scores])

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.core.plan import ASPECTS, ArmPlan, Plan, Probed, ProbedModel, PromptPlan
+from llmops_cli.core.plan import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
 from llmops_cli.render import formatting as phrases
 from llmops_cli.render.formatting import money, plural
 from llmops_cli.render.renderable import Pen, Sheet
@@ -21,7 +21,7 @@ from llmops_cli.render.tables import table
 
 
 def console_plan(plan: Plan) -> RenderableType:
-    """The plan of a dry run: per prompt and evalset the arms, then the sum."""
+    """The plan of a dry run: per prompt and evalset the sides, then the sum."""
     return Sheet(partial(_plan, plan))
 
 
@@ -46,9 +46,9 @@ def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
     against = prompt.baseline or "nothing: there is no baseline"
     yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (against, "bold"))
     for evalset in prompt.evalsets:
-        draws = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
-        yield pen.line(f"{evalset.evalset}: {phrases.plural(evalset.cases, 'case')}{draws}")
-        yield _arms(pen, evalset.arms)
+        trials = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
+        yield pen.line(f"{evalset.evalset}: {phrases.plural(evalset.cases, 'case')}{trials}")
+        yield _sides(pen, evalset.sides)
         if evalset.scores:
             scores = phrases.plural(evalset.scores, "stored answer")
             yield pen.line(f"  {scores} to score again", "dim")
@@ -61,21 +61,21 @@ def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
         yield pen.joined(("note  ", "yellow"), note)
 
 
-def _arms(pen: Pen, arms: tuple[ArmPlan, ...]) -> RenderableType:
+def _sides(pen: Pen, sides: tuple[SidePlan, ...]) -> RenderableType:
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for place, header in enumerate(("  arm", "model", "needs", "held", "calls", "cost")):
         grid.add_column(header, justify="right" if 2 <= place <= 5 else "left", overflow="fold")
-    for arm in arms:
+    for side in sides:
         grid.add_row(
-            pen.line(f"  {arm.role}"),
-            pen.line(arm.model),
-            f"{arm.planned:,}",
-            f"{arm.held:,}",
-            f"{arm.calls:,}",
-            pen.line(phrases.money(arm.cost) if arm.calls else ""),
+            pen.line(f"  {side.role}"),
+            pen.line(side.model),
+            f"{side.planned:,}",
+            f"{side.held:,}",
+            f"{side.calls:,}",
+            pen.line(phrases.money(side.cost) if side.calls else ""),
         )
-        if arm.unanswerable:
-            lacking = phrases.plural(arm.unanswerable, "draw")
+        if side.unanswerable:
+            lacking = phrases.plural(side.unanswerable, "draw")
             grid.add_row(pen.line(f"  {lacking} that nothing can answer", "magenta"))
     return grid
 

@@ -19,28 +19,28 @@ from llmops_cli.core.case_result import Metric
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import Anchor, NoWorse, gated_metrics
 from llmops_cli.core.report import (
-    ArmSummary,
     Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
     Report,
     ShownCase,
-    ShownDraw,
     ShownScore,
+    ShownTrial,
+    SideSummary,
 )
 from llmops_cli.core.result import Failure
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.gate.calibration import corrected
-from llmops_cli.gate.comparison import PASS_METRIC, Comparison, Side
+from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
 from llmops_cli.gate.wording import percent, points_up
 from llmops_cli.judges.gating import GatingJudge
-from llmops_cli.run.case_results import MeasuredDraw, measured
+from llmops_cli.run.case_results import MeasuredTrial, measured
 from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 
 
 def judged(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _drifted(each: EvalsetRun) -> Iterator[str]:
     """Judges whose name another model answers to than the one that was calibrated."""
     for one in each.gating:
         label, known = one.metric.label, one.calibration
-        served = {who for arm in each.arms for who in arm.judges.get(label, ())}
+        served = {who for side in each.sides for who in side.judges.get(label, ())}
         if known is not None and known.served and served - set(known.served):
             yield (
                 f"the judge {label} was calibrated as {' and '.join(known.served)}, and "
@@ -182,8 +182,8 @@ def _evalset(each: EvalsetRun, columns: Comparison, shown: int) -> EvalsetReport
         evalset=each.round.evalset.name,
         cases=len(each.round.cases),
         repeats=each.candidate.repeats,
-        candidate=_arm(each.candidate, columns.candidate),
-        baseline=None if baseline is None else _arm(baseline, columns.baseline),
+        candidate=_side(each.candidate, columns.candidate),
+        baseline=None if baseline is None else _side(baseline, columns.baseline),
         metrics=tuple(_metrics(each, columns)),
         slices=slices(columns),
         shown=tuple(_shown(each, columns, picked)),
@@ -217,9 +217,9 @@ def _shown(each: EvalsetRun, columns: Comparison, picked: dict[str, Change]) -> 
     places = {case: columns.cases[case] for case in picked}
     cases = {case: (each.round.cases[at], at) for case, at in places.items() if at < here}
     positions = [at for _, at in cases.values()]
-    ours = _draws(each, each.candidate, positions)
+    ours = _trials(each, each.candidate, positions)
     baseline = each.others.get("baseline")
-    theirs = {} if baseline is None else _draws(each, baseline, positions)
+    theirs = {} if baseline is None else _trials(each, baseline, positions)
     for case_id, change in picked.items():
         if case_id not in cases:
             yield ShownCase(
@@ -243,76 +243,78 @@ def _shown(each: EvalsetRun, columns: Comparison, picked: dict[str, Change]) -> 
         )
 
 
-def _draws(each: EvalsetRun, arm: Arm, positions: list[int]) -> dict[int, list[MeasuredDraw]]:
-    found = measured(arm, each.round.cases, positions, each.scorers)
+def _trials(each: EvalsetRun, side: Side, positions: list[int]) -> dict[int, list[MeasuredTrial]]:
+    found = measured(side, each.round.cases, positions, each.scorers)
     return dict(zip(positions, found, strict=True))
 
 
 def _telling(
-    draws: list[MeasuredDraw], each: EvalsetRun, case: Case, *, failing: bool
-) -> ShownDraw | None:
-    """The first draw that shows what the case is listed for, or else the first there is."""
+    trials: list[MeasuredTrial], each: EvalsetRun, case: Case, *, failing: bool
+) -> ShownTrial | None:
+    """The first trial that shows what the case is listed for, or else the first there is."""
     metrics = {metric.label: metric for metric in each.scorers.metrics}
     due = [bound.label for bound in each.scorers.due(case)]
     paired = [bound.label for bound in each.scorers.paired]
-    drawn = [
-        _draw(draw, [metrics[label] for label in (*due, *(x for x in paired if x in draw.scores))])
-        for draw in draws
+    shown = [
+        _trial(
+            trial, [metrics[label] for label in (*due, *(x for x in paired if x in trial.scores))]
+        )
+        for trial in trials
     ]
-    telling = (draw for draw in drawn if failing == _fails(draw))
-    return next(telling, drawn[0] if drawn else None)
+    telling = (trial for trial in shown if failing == _fails(trial))
+    return next(telling, shown[0] if shown else None)
 
 
-def _fails(draw: ShownDraw) -> bool:
-    return draw.failure is not None or any(
-        score.passed is not True for score in draw.scores if not score.advisory
+def _fails(trial: ShownTrial) -> bool:
+    return trial.failure is not None or any(
+        score.passed is not True for score in trial.scores if not score.advisory
     )
 
 
-def _draw(draw: MeasuredDraw, metrics: list[Metric]) -> ShownDraw:
-    outcome = draw.outcome
+def _trial(trial: MeasuredTrial, metrics: list[Metric]) -> ShownTrial:
+    outcome = trial.outcome
     if isinstance(outcome, Failure):
-        return ShownDraw(text=None, failure=outcome.message)
-    return ShownDraw(
+        return ShownTrial(text=None, failure=outcome.message)
+    return ShownTrial(
         text=outcome.text,
         finish_reason=outcome.finish_reason,
         tool_calls=[[call.name, call.arguments] for call in outcome.tool_calls] or None,
-        scores=tuple(shown_score(draw, metric) for metric in metrics),
+        scores=tuple(shown_score(trial, metric) for metric in metrics),
     )
 
 
-def shown_score(draw: MeasuredDraw, metric: Metric) -> ShownScore:
-    """What `metric` makes of a draw, or why it makes nothing of it."""
-    found = draw.scores.get(metric.label)
+def shown_score(trial: MeasuredTrial, metric: Metric) -> ShownScore:
+    """What `metric` makes of a trial, or why it makes nothing of it."""
+    found = trial.scores.get(metric.label)
     return ShownScore(
         label=metric.label,
         value=None if found is None else found.value,
         passed=None if found is None else metric.passes(found.value),
-        reason=draw.unscored.get(metric.label, "not scored") if found is None else found.reason,
+        reason=trial.unscored.get(metric.label, "not scored") if found is None else found.reason,
         advisory=not metric.counts,
     )
 
 
-def _arm(arm: Arm, side: Side) -> ArmSummary:
-    model = arm.target.model
-    waits, firsts = np.sort(side.latencies), np.sort(side.first_tokens)
-    return ArmSummary(
-        name=arm.name,
-        target=arm.target.digest,
+def _side(side: Side, totals: SideTotals) -> SideSummary:
+    model = side.target.model
+    waits, firsts = np.sort(totals.latencies), np.sort(totals.first_tokens)
+    return SideSummary(
+        name=side.name,
+        target=side.target.digest,
         model=f"{model.provider}/{model.model}",
-        planned=arm.planned,
-        measured=arm.planned - len(arm.failures),
-        called=arm.called,
-        failures=dict(side.failures),
-        unscored=side.unscored,
-        input_tokens=side.input_tokens,
-        output_tokens=side.output_tokens,
-        cost=side.total_cost,
+        planned=side.planned,
+        measured=side.planned - len(side.failures),
+        called=side.called,
+        failures=dict(totals.failures),
+        unscored=totals.unscored,
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        cost=totals.total_cost,
         latency_p50=float(np.quantile(waits, 0.5)) if len(waits) else None,
         latency_p95=float(np.quantile(waits, 0.95)) if len(waits) else None,
         first_token_p50=float(np.quantile(firsts, 0.5)) if len(firsts) else None,
         first_token_p95=float(np.quantile(firsts, 0.95)) if len(firsts) else None,
-        served_models=side.served_models,
+        served_models=totals.served_models,
     )
 
 
@@ -339,8 +341,8 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
 
 
 def _notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
-    for arm in each.arms:
-        yield from _causes(arm)
+    for side in each.sides:
+        yield from _causes(side)
     yield from each.contest.notes
     yield from each.notes
     known = int(np.count_nonzero(columns.known_failing))
@@ -353,20 +355,20 @@ def _notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     yield from judged(each, columns)
 
 
-def _causes(arm: Arm) -> Iterator[str]:
+def _causes(side: Side) -> Iterator[str]:
     """Why draws failed or got no score: each kind once, in the words of its first."""
-    counts = Counter(failure.kind for failure in arm.failures.values())
-    said = {failure.kind: failure.message for failure in reversed(arm.failures.values())}
+    counts = Counter(failure.kind for failure in side.failures.values())
+    said = {failure.kind: failure.message for failure in reversed(side.failures.values())}
     for kind, count in counts.most_common():
-        draws = "draw" if count == 1 else "draws"
-        yield f"{count:,} {arm.role} {draws} not measured: {said[kind]}"
+        trials = "trial" if count == 1 else "trials"
+        yield f"{count:,} {side.role} {trials} not measured: {said[kind]}"
     whys: dict[str, list[str]] = {}
-    for unscored in arm.unscored.values():
+    for unscored in side.unscored.values():
         for label, why in unscored.items():
             whys.setdefault(label, []).append(why)
     for label, each in whys.items():
         answers = "answer" if len(each) == 1 else "answers"
-        yield f"{len(each):,} {arm.role} {answers} not scored by {label}: {each[0]}"
+        yield f"{len(each):,} {side.role} {answers} not scored by {label}: {each[0]}"
 
 
 def _after_pass(contest: PromptComparison, *, partial: bool) -> Iterator[str]:
@@ -386,8 +388,8 @@ def _after_pass(contest: PromptComparison, *, partial: bool) -> Iterator[str]:
 
 def _lasting(contest: PromptComparison, run: Run) -> bool:
     """Whether something failed that asking again does not mend."""
-    arms = (arm for each, _ in run.of(contest) for arm in each.arms)
-    return any(not failure.retryable for arm in arms for failure in arm.failures.values())
+    sides = (side for each, _ in run.of(contest) for side in each.sides)
+    return any(not failure.retryable for side in sides for failure in side.failures.values())
 
 
 def _next_steps(contest: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:

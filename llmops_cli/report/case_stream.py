@@ -14,21 +14,21 @@ from typing import NamedTuple
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.report import (
     WORST_FIRST,
-    ArmRecord,
     CaseRecord,
     CaseRecords,
-    DrawRecord,
     Report,
     ShownCase,
-    ShownDraw,
+    ShownTrial,
+    SideRecord,
+    TrialRecord,
 )
 from llmops_cli.core.result import Failure
 from llmops_cli.gate.comparison import CaseShare, Comparison
 from llmops_cli.report.build import changes, shown_score
-from llmops_cli.run.case_results import MeasuredDraw, measured
+from llmops_cli.run.case_results import MeasuredTrial, measured
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
-from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.side import Side, chunks
 
 FEW = 16
 """Cases whose answers are read together."""
@@ -89,27 +89,27 @@ def records_of_report(report: Report) -> CaseRecords:
     return CaseRecords(max(cases, len(shown)), iter(shown))
 
 
-def draw_record(
-    draw: MeasuredDraw,
+def trial_record(
+    trial: MeasuredTrial,
     metrics: Iterable[Metric],
     *,
     confirming: bool = False,
-) -> DrawRecord:
+) -> TrialRecord:
     """One draw with the scores under `metrics` that it owes or has."""
-    outcome = draw.outcome
+    outcome = trial.outcome
     if isinstance(outcome, Failure):
-        return DrawRecord(failure=outcome.message, confirming=confirming)
+        return TrialRecord(failure=outcome.message, confirming=confirming)
     usage = outcome.usage
-    return DrawRecord(
+    return TrialRecord(
         text=outcome.text,
         finish_reason=outcome.finish_reason,
         tool_calls=[[call.name, call.arguments] for call in outcome.tool_calls] or None,
         contexts=outcome.contexts,
-        scores=tuple(shown_score(draw, metric) for metric in metrics),
+        scores=tuple(shown_score(trial, metric) for metric in metrics),
         input_tokens=usage.input if usage else None,
         output_tokens=usage.output if usage else None,
         cost=outcome.cost,
-        latency=draw.latency,
+        latency=trial.latency,
         served_model=outcome.served_model,
         confirming=confirming,
     )
@@ -126,8 +126,8 @@ def _of(each: EvalsetRun, columns: Comparison, part: Sequence[Mark]) -> Iterator
     baseline = each.others.get("baseline")
     confirming = each.confirming if each.unconfirmed else None
     ours, more, theirs = (
-        {} if arm is None else _draws(each, arm, positions)
-        for arm in (each.candidate, confirming, baseline)
+        {} if side is None else _trials(each, side, positions)
+        for side in (each.candidate, confirming, baseline)
     )
     for mark in part:
         prompt, evalset = each.contest.prompt, each.round.evalset.name
@@ -135,13 +135,13 @@ def _of(each: EvalsetRun, columns: Comparison, part: Sequence[Mark]) -> Iterator
             yield CaseRecord(prompt=prompt, evalset=evalset, case=mark.case, change="removed")
             continue
         case, share = each.round.cases[mark.position], columns.share(mark.case)
-        drawn = (*ours[mark.position], *more.get(mark.position, ()))
+        trials = (*ours[mark.position], *more.get(mark.position, ()))
         yield CaseRecord(
             prompt=prompt,
             evalset=evalset,
             case=case.id,
             change=WORST_FIRST[mark.rank],
-            candidate=ArmRecord(passed=share.candidate, draws=drawn),
+            candidate=SideRecord(passed=share.candidate, trials=trials),
             baseline=_baseline(theirs.get(mark.position, ()), share),
             identical=_identical(each, baseline, mark.position),
             inputs=case.inputs,
@@ -155,40 +155,40 @@ def _of(each: EvalsetRun, columns: Comparison, part: Sequence[Mark]) -> Iterator
         )
 
 
-def _baseline(draws: tuple[DrawRecord, ...], share: CaseShare) -> ArmRecord | None:
-    return ArmRecord(passed=share.baseline, draws=draws) if draws else None
+def _baseline(trials: tuple[TrialRecord, ...], share: CaseShare) -> SideRecord | None:
+    return SideRecord(passed=share.baseline, trials=trials) if trials else None
 
 
-def _identical(each: EvalsetRun, baseline: Arm | None, position: int) -> bool:
+def _identical(each: EvalsetRun, baseline: Side | None, position: int) -> bool:
     if baseline is None or each.contest.watch or baseline.wanted[position]:
         return False
     return baseline.requests[position] == each.candidate.requests[position]
 
 
-def _draws(
-    each: EvalsetRun, arm: Arm, positions: Sequence[int]
-) -> dict[int, tuple[DrawRecord, ...]]:
+def _trials(
+    each: EvalsetRun, side: Side, positions: Sequence[int]
+) -> dict[int, tuple[TrialRecord, ...]]:
     metrics = {metric.label: metric for metric in each.scorers.metrics}
-    found = measured(arm, each.round.cases, positions, each.scorers)
+    found = measured(side, each.round.cases, positions, each.scorers)
     return {
         position: tuple(
-            draw_record(
-                draw,
-                _owed(each, position, draw, metrics),
-                confirming=arm is each.confirming,
+            trial_record(
+                trial,
+                _owed(each, position, trial, metrics),
+                confirming=side is each.confirming,
             )
-            for draw in draws
+            for trial in trials
         )
-        for position, draws in zip(positions, found, strict=True)
+        for position, trials in zip(positions, found, strict=True)
     }
 
 
 def _owed(
-    each: EvalsetRun, position: int, draw: MeasuredDraw, metrics: Mapping[str, Metric]
+    each: EvalsetRun, position: int, trial: MeasuredTrial, metrics: Mapping[str, Metric]
 ) -> list[Metric]:
-    """How to read every score that a draw owes, and those of the pairs that it is part of."""
+    """How to read every score that a trial owes, and those of the pairs that it is part of."""
     labels = [bound.label for bound in each.scorers.due(each.round.cases[position])]
-    labels += [bound.label for bound in each.scorers.paired if bound.label in draw.scores]
+    labels += [bound.label for bound in each.scorers.paired if bound.label in trial.scores]
     return [metrics[label] for label in dict.fromkeys(labels)]
 
 
@@ -203,19 +203,19 @@ def _shown(prompt: str, evalset: str, shown: ShownCase) -> CaseRecord:
         tags=shown.tags,
         critical=shown.critical,
         known_failing=shown.known_failing,
-        candidate=_arm(shown.candidate, shown.candidate_passed),
-        baseline=_arm(shown.baseline, shown.baseline_passed),
+        candidate=_side(shown.candidate, shown.candidate_passed),
+        baseline=_side(shown.baseline, shown.baseline_passed),
     )
 
 
-def _arm(draw: ShownDraw | None, passed: float | None) -> ArmRecord | None:
-    if draw is None:
+def _side(trial: ShownTrial | None, passed: float | None) -> SideRecord | None:
+    if trial is None:
         return None
-    told = DrawRecord(
-        text=draw.text,
-        failure=draw.failure,
-        finish_reason=draw.finish_reason,
-        tool_calls=draw.tool_calls,
-        scores=draw.scores,
+    told = TrialRecord(
+        text=trial.text,
+        failure=trial.failure,
+        finish_reason=trial.finish_reason,
+        tool_calls=trial.tool_calls,
+        scores=trial.scores,
     )
-    return ArmRecord(passed=passed, draws=(told,))
+    return SideRecord(passed=passed, trials=(told,))

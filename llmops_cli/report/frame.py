@@ -1,8 +1,8 @@
-"""The cases of a run as pandas tables: one row for each draw of each arm.
+"""The cases of a run as pandas tables: one row for each trial of each side.
 
 Columns and their types are the same for every table of a run, so that they can be written one
 after the other; a table holds as many rows as fit into a few megabytes. What is a list or an
-object is JSON text. A case that nobody drew (it was removed) is one row without an arm.
+object is JSON text. A case that nobody drew (it was removed) is one row without a side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, Report
+from llmops_cli.core.report import CaseRecord, CaseRecords, Report, SideRecord, TrialRecord
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.report.run_file_cases import filed
 
@@ -43,9 +43,9 @@ _OF_THE_CASE = {
     "expected": "str",
     "same_request": "bool",
 }
-_OF_THE_DRAW = {
-    "arm": "str",
-    "draw": "Int64",
+_OF_THE_TRIAL = {
+    "side": "str",
+    "trial": "Int64",
     "text": "str",
     "tool_calls": "str",
     "retrieved": "str",
@@ -95,7 +95,7 @@ def columns(report: Report) -> Mapping[str, str]:
     labels = [label for label in every if label != PASS_METRIC]
     scores = {f"score.{label}": "float64" for label in labels}
     reasons = {f"reason.{label}": "str" for label in labels}
-    return {**_OF_THE_CASE, **_OF_THE_DRAW, **scores, **reasons, **_OF_THE_CALL}
+    return {**_OF_THE_CASE, **_OF_THE_TRIAL, **scores, **reasons, **_OF_THE_CALL}
 
 
 def _table(rows: list[Row], types: Mapping[str, str]) -> pd.DataFrame:
@@ -123,46 +123,46 @@ def _rows(record: CaseRecord) -> Iterator[Row]:
         "expected": _expected(record.expected),
         "same_request": record.identical,
     }
-    drawn = False
-    for arm, draws in (("candidate", record.candidate), ("baseline", record.baseline)):
-        for row in _draws(arm, draws):
-            drawn = True
+    measured = False
+    for side, trials in (("candidate", record.candidate), ("baseline", record.baseline)):
+        for row in _trials(side, trials):
+            measured = True
             yield {**of_case, **row}
-    if not drawn:
+    if not measured:
         yield of_case
 
 
-def _draws(name: str, arm: ArmRecord | None) -> Iterator[Row]:
-    """Numbered from 1 in each arm; draws that confirm a judge are an arm of their own."""
-    draws = () if arm is None else arm.draws
+def _trials(name: str, side: SideRecord | None) -> Iterator[Row]:
+    """Numbered from 1 in each side; draws that confirm a judge are a side of their own."""
+    trials = () if side is None else side.trials
     for confirming in (False, True):
-        alike: Iterable[DrawRecord] = (each for each in draws if each.confirming == confirming)
-        for number, draw in enumerate(alike, start=1):
-            yield {"arm": "confirming" if confirming else name, "draw": number, **_draw(draw)}
+        alike: Iterable[TrialRecord] = (each for each in trials if each.confirming == confirming)
+        for number, trial in enumerate(alike, start=1):
+            yield {"side": "confirming" if confirming else name, "trial": number, **_trial(trial)}
 
 
-def _draw(draw: DrawRecord) -> Row:
+def _trial(trial: TrialRecord) -> Row:
     return {
-        "text": _text(draw.text),
-        "tool_calls": None if draw.tool_calls is None else _json(draw.tool_calls),
-        "retrieved": None if draw.contexts is None else _json(draw.contexts),
-        "finish_reason": _text(draw.finish_reason),
-        "failure": _text(draw.failure),
-        "passed": _passed(draw),
-        **{f"score.{score.label}": score.value for score in draw.scores},
-        **{f"reason.{score.label}": _whole(score.reason) or None for score in draw.scores},
-        "input_tokens": draw.input_tokens,
-        "output_tokens": draw.output_tokens,
-        "cost": draw.cost,
-        "latency": draw.latency,
-        "served_model": _text(draw.served_model),
+        "text": _text(trial.text),
+        "tool_calls": None if trial.tool_calls is None else _json(trial.tool_calls),
+        "retrieved": None if trial.contexts is None else _json(trial.contexts),
+        "finish_reason": _text(trial.finish_reason),
+        "failure": _text(trial.failure),
+        "passed": _passed(trial),
+        **{f"score.{score.label}": score.value for score in trial.scores},
+        **{f"reason.{score.label}": _whole(score.reason) or None for score in trial.scores},
+        "input_tokens": trial.input_tokens,
+        "output_tokens": trial.output_tokens,
+        "cost": trial.cost,
+        "latency": trial.latency,
+        "served_model": _text(trial.served_model),
     }
 
 
-def _passed(draw: DrawRecord) -> bool | None:
+def _passed(trial: TrialRecord) -> bool | None:
     """Whether it passed; None where that was not measured, which is neither."""
-    counted = [score.passed for score in draw.scores if not score.advisory]
-    if draw.failure is not None:
+    counted = [score.passed for score in trial.scores if not score.advisory]
+    if trial.failure is not None:
         return None
     if False in counted:
         return False

@@ -15,11 +15,11 @@ from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
-from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunDraw, RunEvalset
+from llmops_cli.core.run import Entry, Manifest, PlannedSide, RunCase, RunEvalset, RunSide, RunTrial
 from llmops_cli.run.evalset_facts import evalset_facts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
-from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.side import Side, chunks
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.run_file import open_run
 
@@ -37,7 +37,7 @@ def manifest_of(run: Run, report: Report) -> Manifest:
                 prompt=each.contest.prompt,
                 environment=each.contest.environment,
                 facts=evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating),
-                arms={arm.role: _arm(each, arm) for arm in each.arms},
+                sides={side.role: _side(each, side) for side in each.sides},
                 partial=run.partial,
             )
             for each in run.pairings
@@ -47,13 +47,13 @@ def manifest_of(run: Run, report: Report) -> Manifest:
 
 
 def entries_of(run: Run) -> Iterator[Entry]:
-    """Every case, and every completion, failure and score of its draws, with what is told of it."""
+    """Every case, and every completion, failure and score of its trials, with what is told of it."""
     for each in run.pairings:
         yield from _cases(each)
-        for arm in each.arms:
-            yield from ((arm.key(at), failure) for at, failure in arm.failures.items())
+        for side in each.sides:
+            yield from ((side.key(at), failure) for at, failure in side.failures.items())
             for positions in chunks(range(len(each.round.cases))):
-                yield from _results(each, arm, positions)
+                yield from _results(each, side, positions)
 
 
 def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
@@ -119,16 +119,18 @@ def _kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.json"))
 
 
-def _arm(pairing: EvalsetRun, arm: Arm) -> RunArm:
+def _side(pairing: EvalsetRun, side: Side) -> RunSide:
     contest = pairing.contest
     contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    model = arm.target.model
-    return RunArm(
-        name=arm.name,
-        target=arm.target.digest,
+    model = side.target.model
+    return RunSide(
+        name=side.name,
+        target=side.target.digest,
         model=f"{model.provider}/{model.model}",
-        purpose=arm.purpose,
-        version=next((each.version for each in contenders if each and each.name == arm.name), None),
+        purpose=side.purpose,
+        version=next(
+            (each.version for each in contenders if each and each.name == side.name), None
+        ),
     )
 
 
@@ -149,26 +151,26 @@ def _cases(each: EvalsetRun) -> Iterator[RunCase]:
             group=case.group,
             known_failing=case.known_failing,
             due={bound.label: bound.digest for bound in each.scorers.due(case)},
-            arms={
-                arm.role: PlannedArm(
-                    request=arm.requests[position], planned=len(arm.wanted[position])
+            sides={
+                side.role: PlannedSide(
+                    request=side.requests[position], planned=len(side.wanted[position])
                 )
-                for arm in each.arms
+                for side in each.sides
             },
         )
 
 
-def _told(each: EvalsetRun, arm: Arm, positions: list[int]) -> Iterator[RunDraw]:
-    """Of the draws of this run, what is nowhere else."""
-    for at in arm.draws(positions):
-        latency, unscored = arm.latencies.get(at), arm.unscored.get(at, {})
-        scores = arm.passing_scores.get(at, {})
+def _told(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[RunTrial]:
+    """Of the trials of this run, what is nowhere else."""
+    for at in side.trials(positions):
+        latency, unscored = side.latencies.get(at), side.unscored.get(at, {})
+        scores = side.passing_scores.get(at, {})
         if latency is not None or unscored or scores:
-            yield RunDraw(
+            yield RunTrial(
                 prompt=each.contest.prompt,
                 evalset=each.round.evalset.name,
                 position=at.case,
-                role=arm.role,
+                role=side.role,
                 n=at.n,
                 latency=latency,
                 unscored=unscored,
@@ -176,14 +178,14 @@ def _told(each: EvalsetRun, arm: Arm, positions: list[int]) -> Iterator[RunDraw]
             )
 
 
-def _results(each: EvalsetRun, arm: Arm, positions: list[int]) -> Iterator[Entry]:
-    yield from _told(each, arm, positions)
-    completions = arm.completions(arm.draws(positions))
-    yield from ((arm.key(at), completion) for at, completion in completions.items())
+def _results(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[Entry]:
+    yield from _told(each, side, positions)
+    completions = side.completions(side.trials(positions))
+    yield from ((side.key(at), completion) for at, completion in completions.items())
     cases = each.round.cases
     keys = [
         key
         for at, completion in completions.items()
-        for key in each.scorers.keys(cases[at.case], completion.digest, arm.beside.get(at))
+        for key in each.scorers.keys(cases[at.case], completion.digest, side.beside.get(at))
     ]
-    yield from arm.results.scores(keys).items()
+    yield from side.results.scores(keys).items()

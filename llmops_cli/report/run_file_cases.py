@@ -1,6 +1,6 @@
 """The cases of a run file one by one, worst first: as the run that wrote it would give them.
 
-What a case's change is follows from its draws and scores, which are compared again: that takes
+What a case's change is follows from its trials and scores, which are compared again: that takes
 neither the project nor the store. A file of an earlier llmops may not hold why an answer got no
 score, nor how long it took: then that is not told.
 """
@@ -15,15 +15,22 @@ from llmops_cli.core import case_result as row
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import digest
 from llmops_cli.core.ports import ScoreKey
-from llmops_cli.core.report import WORST_FIRST, ArmRecord, CaseRecord, CaseRecords, Report
+from llmops_cli.core.report import WORST_FIRST, CaseRecord, CaseRecords, Report, SideRecord
 from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import Manifest, RunArm, RunCase, RunDraw, RunEvalset
+from llmops_cli.core.run import Manifest, RunCase, RunEvalset, RunSide, RunTrial
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.report.build import changes
-from llmops_cli.report.case_stream import GONE, Mark, draw_record, in_turn, marks, records_of_report
+from llmops_cli.report.case_stream import (
+    GONE,
+    Mark,
+    in_turn,
+    marks,
+    records_of_report,
+    trial_record,
+)
 from llmops_cli.report.run_file import report_of
-from llmops_cli.run.case_results import UNMADE, MeasuredDraw
+from llmops_cli.run.case_results import UNMADE, MeasuredTrial
 from llmops_cli.run.evalset_run import gone
 from llmops_cli.stores.run_file import RunIndex, open_run
 
@@ -82,13 +89,13 @@ class _Filed:
         if mark.position == GONE:
             return CaseRecord(prompt=prompt, evalset=evalset, case=mark.case, change="removed")
         case = self._index.case(prompt, evalset, mark.position)
-        share, (ours, more, theirs) = self._columns.share(mark.case), self._draws(case)
-        drawn = [
-            draw_record(draw, self._owed(case, draw), confirming=confirming)
-            for draws, confirming in ((ours, False), (more, True))
-            for draw in draws
+        share, (ours, more, theirs) = self._columns.share(mark.case), self._trials(case)
+        trials = [
+            trial_record(trial, self._owed(case, trial), confirming=confirming)
+            for trials, confirming in ((ours, False), (more, True))
+            for trial in trials
         ]
-        before = tuple(draw_record(draw, self._owed(case, draw)) for draw in theirs)
+        before = tuple(trial_record(trial, self._owed(case, trial)) for trial in theirs)
         return CaseRecord(
             prompt=prompt,
             evalset=evalset,
@@ -102,8 +109,8 @@ class _Filed:
             critical=case.critical,
             group=case.group,
             known_failing=case.known_failing,
-            candidate=ArmRecord(passed=share.candidate, draws=tuple(drawn)),
-            baseline=ArmRecord(passed=share.baseline, draws=before) if before else None,
+            candidate=SideRecord(passed=share.candidate, trials=tuple(trials)),
+            baseline=SideRecord(passed=share.baseline, trials=before) if before else None,
             identical=_identical(case),
         )
 
@@ -112,12 +119,12 @@ class _Filed:
 
     def _rows(self) -> Iterator[row.Row]:
         for case in self._cases():
-            ours, more, theirs = self._draws(case)
-            mine = self._arm(case, "candidate", ours, more)
+            ours, more, theirs = self._trials(case)
+            mine = self._side(case, "candidate", ours, more)
             yield row.Row(
                 case=case.case,
                 candidate=mine,
-                baseline=mine if _identical(case) else self._arm(case, "baseline", theirs, []),
+                baseline=mine if _identical(case) else self._side(case, "baseline", theirs, []),
                 tags=case.tags,
                 critical=case.critical,
                 group=case.group,
@@ -125,58 +132,58 @@ class _Filed:
             )
         yield from (gone(case) for case in self._gone)
 
-    def _arm(
-        self, case: RunCase, role: str, draws: list[MeasuredDraw], more: list[MeasuredDraw]
-    ) -> row.Arm | None:
-        wanted = case.arms.get(role)
+    def _side(
+        self, case: RunCase, role: str, trials: list[MeasuredTrial], more: list[MeasuredTrial]
+    ) -> row.Side | None:
+        wanted = case.sides.get(role)
         if wanted is None:
             return None
-        return row.Arm(
+        return row.Side(
             request=wanted.request,
             facts=case.facts,
             planned=wanted.planned,
-            draws=tuple(self._draw(case, draw) for draw in draws),
-            confirm=tuple(self._draw(case, draw) for draw in more),
+            trials=tuple(self._trial(case, trial) for trial in trials),
+            confirm=tuple(self._trial(case, trial) for trial in more),
         )
 
-    def _draw(self, case: RunCase, draw: MeasuredDraw) -> row.Draw:
-        labels = [metric.label for metric in self._owed(case, draw)]
-        scores = {label: _value(draw.scores.get(label)) for label in labels}
-        if isinstance(draw.outcome, Failure):
-            return row.Draw(failure=draw.outcome, scores=scores)
-        return row.Draw(output=draw.outcome.digest, scores=scores)
+    def _trial(self, case: RunCase, trial: MeasuredTrial) -> row.Trial:
+        labels = [metric.label for metric in self._owed(case, trial)]
+        scores = {label: _value(trial.scores.get(label)) for label in labels}
+        if isinstance(trial.outcome, Failure):
+            return row.Trial(failure=trial.outcome, scores=scores)
+        return row.Trial(output=trial.outcome.digest, scores=scores)
 
-    def _owed(self, case: RunCase, draw: MeasuredDraw) -> list[Metric]:
-        labels = dict.fromkeys([*case.due, *draw.scores])
+    def _owed(self, case: RunCase, trial: MeasuredTrial) -> list[Metric]:
+        labels = dict.fromkeys([*case.due, *trial.scores])
         return [self._metrics[label] for label in labels]
 
-    def _draws(
+    def _trials(
         self, case: RunCase
-    ) -> tuple[list[MeasuredDraw], list[MeasuredDraw], list[MeasuredDraw]]:
-        """The candidate's draws, those that confirm them, the baseline's."""
+    ) -> tuple[list[MeasuredTrial], list[MeasuredTrial], list[MeasuredTrial]]:
+        """The candidate's trials, those that confirm them, the baseline's."""
         ours, more, theirs = (
             self._outcomes(case, role) for role in ("candidate", "confirming", "baseline")
         )
         against = ours if _identical(case) else theirs
         told = self._index.told(case)
 
-        def scored(role: str, n: int, outcome: Completion | Failure) -> MeasuredDraw:
+        def scored(role: str, n: int, outcome: Completion | Failure) -> MeasuredTrial:
             pairs = self._pairs(case, outcome, against, n) if role == "candidate" else {}
             return self._scored(case, outcome, pairs, told.get((role, n)))
 
         return (
-            [scored("candidate", *draw) for draw in ours],
-            [scored("confirming", *draw) for draw in more],
-            [scored("baseline", *draw) for draw in theirs],
+            [scored("candidate", *trial) for trial in ours],
+            [scored("confirming", *trial) for trial in more],
+            [scored("baseline", *trial) for trial in theirs],
         )
 
     def _outcomes(self, case: RunCase, role: str) -> list[tuple[int, Completion | Failure]]:
-        """The draws of an arm by number; those that were planned and are not there have failed."""
-        arm: RunArm | None = self._asked.arms.get(role)
-        wanted = case.arms.get(role)
-        if arm is None or wanted is None or not wanted.planned:
+        """The draws of a side by number; those that were planned and are not there have failed."""
+        side: RunSide | None = self._asked.sides.get(role)
+        wanted = case.sides.get(role)
+        if side is None or wanted is None or not wanted.planned:
             return []
-        found = self._index.draws(wanted.request, arm.purpose)
+        found = self._index.trials(wanted.request, side.purpose)
         missing = range(len(found), wanted.planned)
         return [*found[: wanted.planned], *((n, UNMADE) for n in missing)]
 
@@ -202,10 +209,10 @@ class _Filed:
         case: RunCase,
         outcome: Completion | Failure,
         pairs: Mapping[str, ScoreKey],
-        told: RunDraw | None,
-    ) -> MeasuredDraw:
+        told: RunTrial | None,
+    ) -> MeasuredTrial:
         if isinstance(outcome, Failure):
-            return MeasuredDraw(outcome=outcome, scores={})
+            return MeasuredTrial(outcome=outcome, scores={})
         keys = {
             label: ScoreKey(scorer, case.facts, outcome.digest)
             for label, scorer in case.due.items()
@@ -213,8 +220,8 @@ class _Filed:
         found = {label: self._index.score(key) for label, key in {**keys, **pairs}.items()}
         scores = {label: score for label, score in found.items() if score is not None}
         if told is None:
-            return MeasuredDraw(outcome=outcome, scores=scores)
-        return MeasuredDraw(
+            return MeasuredTrial(outcome=outcome, scores=scores)
+        return MeasuredTrial(
             outcome=outcome,
             scores={**told.scores, **scores},
             unscored=told.unscored,
@@ -227,8 +234,8 @@ def _value(score: Score | None) -> float | None:
 
 
 def _identical(case: RunCase) -> bool:
-    """Whether the candidate's answer stands for both arms."""
-    ours, theirs = case.arms.get("candidate"), case.arms.get("baseline")
+    """Whether the candidate's answer stands for both sides."""
+    ours, theirs = case.sides.get("candidate"), case.sides.get("baseline")
     if ours is None or theirs is None:
         return False
     return not theirs.planned and theirs.request == ours.request

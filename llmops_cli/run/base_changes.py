@@ -1,7 +1,7 @@
 """What was asked of a prompt at the base revision, and what a change makes of it.
 
 Policy and trust are those of the base revision. Cases and scorers are those of the change, because
-they change with the prompts they are about, and both arms are measured by them. So a weaker
+they change with the prompts they are about, and both sides are measured by them. So a weaker
 scorer, an edited answer or a case that is critical no longer decides nothing by itself: it is
 said. Cases that are gone decide (`coverage`), also with the evalset they stood in.
 

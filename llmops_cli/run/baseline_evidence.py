@@ -1,7 +1,7 @@
 """What a candidate is compared with, as it was when it was measured: its cases and its answers.
 
 Answers that were recorded in a file answer whoever asks today. So a version whose file has changed
-since is compared by its evidence, and where one record would answer both arms, the baseline has no
+since is compared by its evidence, and where one record would answer both sides, the baseline has no
 answer: a candidate is never set beside its own.
 """
 
@@ -13,44 +13,44 @@ from llmops_cli.run.base_changes import gone_with_their_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.reuse import Evidenced, evidence_alone, evidenced_cases, evidenced_evalsets
 from llmops_cli.run.selection import ResolvedTarget
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
 
 def watched(
     workspace: Workspace,
-    arm: Arm,
+    side: Side,
     running: ResolvedTarget,
     this: EvalsetSelection,
     before: Mapping[str, Evidenced],
 ) -> None:
-    """Makes `arm` what the evidence holds, however old, under the requests it was measured with."""
+    """Makes `side` what the evidence holds, however old, under the requests it was measured with."""
     assert running.version is not None
-    arm.evidence_only, arm.pools = True, False
-    arm.not_before, arm.fresh = None, False
-    arm.results = evidence_alone(workspace, running.target.prompt.name, running.version)
-    if not arm.requests:
-        arm.address(this.cases)
-    arm.records = None  # what was recorded since is not what was measured
+    side.evidence_only, side.pools = True, False
+    side.not_before, side.fresh = None, False
+    side.results = evidence_alone(workspace, running.target.prompt.name, running.version)
+    if not side.requests:
+        side.address(this.cases)
+    side.records = None  # what was recorded since is not what was measured
     for position, case in enumerate(this.cases):
         measured = before.get(case.id)
         if measured is not None and measured.facts == case.facts:
-            arm.requests[position] = measured.request
+            side.requests[position] = measured.request
 
 
 def recalled(
-    workspace: Workspace, arm: Arm, contender: ResolvedTarget, this: EvalsetSelection
+    workspace: Workspace, side: Side, contender: ResolvedTarget, this: EvalsetSelection
 ) -> None:
-    """Makes `arm` what the evidence of a version holds, where its recorded answers changed since.
+    """Makes `side` what the evidence of a version holds, where its recorded answers changed since.
 
     Only where the evidence holds every case. Elsewhere the file answers, but for what it answers
     the candidate as well (`Pairing.plan`).
     """
-    if arm.records is None or contender.version is None:
+    if side.records is None or contender.version is None:
         return
     name = contender.target.prompt.name
     before = evidenced_cases(workspace, name, contender.version, this.evalset.name)
-    arm.address(this.cases)
+    side.address(this.cases)
     held = [before.get(case.id) for case in this.cases]
     whole = all(
         found is not None and found.facts == case.facts
@@ -58,10 +58,10 @@ def recalled(
     )
     changed = any(
         found is not None and found.request != request
-        for found, request in zip(held, arm.requests, strict=True)
+        for found, request in zip(held, side.requests, strict=True)
     )
     if whole and changed:
-        watched(workspace, arm, contender, this, before)
+        watched(workspace, side, contender, this, before)
 
 
 def cases_before(
@@ -108,7 +108,7 @@ def _asked_before(workspace: Workspace, contest: PromptComparison) -> Mapping[st
 
 
 def news(before: Mapping[str, Evidenced], here: Mapping[str, str], *, watch: bool) -> Iterator[str]:
-    """Added and edited cases, told apart: both arms are measured on them anew."""
+    """Added and edited cases, told apart: both sides are measured on them anew."""
     if not before:
         return
     added = sum(case not in before for case in here)

@@ -1,8 +1,8 @@
-"""What the store holds of two arms, read back as one row per case for the gate.
+"""What the store holds of two sides, read back as one row per case for the gate.
 
 Rows are made chunk by chunk and handed on at once, without reading a text. A draw that was
 planned and is not there is a failure with its cause; a case whose request is the same in both
-arms shares the candidate's draws, because the same question has one answer.
+sides shares the candidate's trials, because the same question has one answer.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from llmops_cli.core import case_result as row
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import ScoreKey
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
-from llmops_cli.run.columns import DrawAt
+from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers, judge_of, unscored_reason
-from llmops_cli.run.side import Arm, chunks
+from llmops_cli.run.side import Side, chunks
 
 T = TypeVar("T")
 UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredDraw:
+class MeasuredTrial:
     """One draw as it was found: its outcome, and the score of every scorer that gave one."""
 
     outcome: Completion | Failure
@@ -37,64 +37,64 @@ class MeasuredDraw:
 
 
 def measured(
-    arm: Arm, cases: Sequence[Case], positions: Sequence[int], scorers: Scorers
-) -> Iterator[list[MeasuredDraw]]:
+    side: Side, cases: Sequence[Case], positions: Sequence[int], scorers: Scorers
+) -> Iterator[list[MeasuredTrial]]:
     """For each of `positions`, its wanted draws in order, with their texts."""
-    found = arm.completions(arm.draws(positions))
-    held = _held(arm, found, cases, scorers)
+    found = side.completions(side.trials(positions))
+    held = _held(side, found, cases, scorers)
     for position in positions:
         case = cases[position]
         yield [
-            MeasuredDraw(
+            MeasuredTrial(
                 outcome=outcome,
                 scores={}
                 if isinstance(outcome, Failure)
-                else _scores(arm, at, case, outcome.digest, scorers, held),
-                unscored={} if isinstance(outcome, Failure) else arm.unscored.get(at, {}),
-                latency=arm.latencies.get(at),
+                else _scores(side, at, case, outcome.digest, scorers, held),
+                unscored={} if isinstance(outcome, Failure) else side.unscored.get(at, {}),
+                latency=side.latencies.get(at),
             )
-            for at in arm.draws([position])
-            for outcome in [_outcome(arm, at, found.get(at))]
+            for at in side.trials([position])
+            for outcome in [_outcome(side, at, found.get(at))]
         ]
 
 
-def arm_rows(arm: Arm, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.Arm]:
-    """What `arm` did on each case, in evalset order."""
+def side_rows(side: Side, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.Side]:
+    """What `side` did on each case, in evalset order."""
     for positions in chunks(range(len(cases))):
-        found = arm.briefs(arm.draws(positions))
-        held = _held(arm, found, cases, scorers)
+        found = side.briefs(side.trials(positions))
+        held = _held(side, found, cases, scorers)
         for position in positions:
-            case, draws = cases[position], arm.draws([position])
-            yield row.Arm(
-                request=arm.requests[position],
+            case, trials = cases[position], side.trials([position])
+            yield row.Side(
+                request=side.requests[position],
                 facts=case.facts,
-                planned=len(draws),
-                draws=tuple(_draw(arm, at, found.get(at), case, scorers, held) for at in draws),
+                planned=len(trials),
+                trials=tuple(_trial(side, at, found.get(at), case, scorers, held) for at in trials),
             )
 
 
 def confirmed_rows(
-    arm: Arm, confirming: Arm | None, cases: Sequence[Case], scorers: Scorers
-) -> Iterator[row.Arm]:
-    """What `arm` did on each case, with the draws of `confirming`, which is the same target."""
-    plain = arm_rows(arm, cases, scorers)
+    side: Side, confirming: Side | None, cases: Sequence[Case], scorers: Scorers
+) -> Iterator[row.Side]:
+    """What `side` did on each case, with the trials of `confirming`, which is the same target."""
+    plain = side_rows(side, cases, scorers)
     if confirming is None:
         yield from plain
         return
-    for mine, more in zip(plain, arm_rows(confirming, cases, scorers), strict=True):
-        yield replace(mine, confirm=more.draws) if more.draws else mine
+    for mine, more in zip(plain, side_rows(confirming, cases, scorers), strict=True):
+        yield replace(mine, confirm=more.trials) if more.trials else mine
 
 
 def rows(
     cases: Sequence[Case],
-    candidate: Arm,
-    baseline: Arm | None,
+    candidate: Side,
+    baseline: Side | None,
     scorers: Scorers,
-    confirming: Arm | None = None,
+    confirming: Side | None = None,
 ) -> Iterator[row.Row]:
     """One row per case, in evalset order."""
     ours = confirmed_rows(candidate, confirming, cases, scorers)
-    theirs = repeat(None) if baseline is None else arm_rows(baseline, cases, scorers)
+    theirs = repeat(None) if baseline is None else side_rows(baseline, cases, scorers)
     for case, mine, other in zip(cases, ours, theirs, strict=False):
         yield row.Row(
             case=case.id,
@@ -107,7 +107,7 @@ def rows(
         )
 
 
-def _beside(mine: row.Arm, other: row.Arm | None, baseline: Arm | None) -> row.Arm | None:
+def _beside(mine: row.Side, other: row.Side | None, baseline: Side | None) -> row.Side | None:
     """What a case is compared with; None where the evidence that is asked about lacks it."""
     if other is None or baseline is None or other.planned:
         return other
@@ -116,28 +116,28 @@ def _beside(mine: row.Arm, other: row.Arm | None, baseline: Arm | None) -> row.A
     return mine if other.request == mine.request else other
 
 
-def _draw(
-    arm: Arm,
-    at: DrawAt,
+def _trial(
+    side: Side,
+    at: TrialAt,
     found: Brief | None,
     case: Case,
     scorers: Scorers,
     held: Mapping[ScoreKey, Score],
-) -> row.Draw:
-    due, outcome = scorers.due(case), _outcome(arm, at, found)
-    if arm.opposed:
+) -> row.Trial:
+    due, outcome = scorers.due(case), _outcome(side, at, found)
+    if side.opposed:
         due += scorers.paired
     if isinstance(outcome, Failure):
-        return row.Draw(failure=outcome, scores={bound.label: None for bound in due})
-    scores = _scores(arm, at, case, outcome.digest, scorers, held)
-    return row.Draw(
+        return row.Trial(failure=outcome, scores={bound.label: None for bound in due})
+    scores = _scores(side, at, case, outcome.digest, scorers, held)
+    return row.Trial(
         output=outcome.digest,
         scores={
             bound.label: given.value if (given := scores.get(bound.label)) else None
             for bound in due
         },
         unscored={
-            bound.label: unscored_reason(arm, at, bound)
+            bound.label: unscored_reason(side, at, bound)
             for bound in due
             if bound.label not in scores
         },
@@ -145,44 +145,44 @@ def _draw(
         cost=outcome.cost,
         input_tokens=outcome.input_tokens,
         output_tokens=outcome.output_tokens,
-        latency=arm.latencies.get(at),
-        first_token=arm.first_tokens.get(at),
+        latency=side.latencies.get(at),
+        first_token=side.first_tokens.get(at),
         served_model=outcome.served_model,
     )
 
 
-def _outcome(arm: Arm, at: DrawAt, found: T | None) -> T | Failure:
-    """What became of a draw: a failure of this run counts before an answer that was held."""
-    failure = arm.failures.get(at)
+def _outcome(side: Side, at: TrialAt, found: T | None) -> T | Failure:
+    """What became of a trial: a failure of this run counts before an answer that was held."""
+    failure = side.failures.get(at)
     return failure or found or UNMADE
 
 
 def _held(
-    arm: Arm, found: Mapping[DrawAt, Completion | Brief], cases: Sequence[Case], scorers: Scorers
+    side: Side, found: Mapping[TrialAt, Completion | Brief], cases: Sequence[Case], scorers: Scorers
 ) -> Mapping[ScoreKey, Score]:
     """Every score that is held of the answers in `found`."""
-    return arm.results.scores(
+    return side.results.scores(
         key
         for at, answer in found.items()
-        for key in scorers.keys(cases[at.case], answer.digest, arm.beside.get(at))
+        for key in scorers.keys(cases[at.case], answer.digest, side.beside.get(at))
     )
 
 
 def _scores(
-    arm: Arm,
-    at: DrawAt,
+    side: Side,
+    at: TrialAt,
     case: Case,
     output: str,
     scorers: Scorers,
     held: Mapping[ScoreKey, Score],
 ) -> Mapping[str, Score]:
     """The scores of one answer by label: those of this run, and those that are held."""
-    given = dict(arm.passing_scores.get(at, {}))
-    beside = arm.beside.get(at)
+    given = dict(side.passing_scores.get(at, {}))
+    beside = side.beside.get(at)
     for bound in scorers.due(case, beside):
         score = held.get(bound.key(case, output, beside)) if bound.kept else None
         if score is not None:
             given[bound.label] = score
             if bound.judge is not None and (served := judge_of(score)) is not None:
-                arm.judges.setdefault(bound.label, set()).add(served)
+                side.judges.setdefault(bound.label, set()).add(served)
     return given

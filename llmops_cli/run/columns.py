@@ -1,6 +1,6 @@
 """Long columns in little memory: a million cases are a million entries in each.
 
-A digest is 32 bytes here and 120 as text; a draw is 8 bytes here and a tuple of two numbers
+A digest is 32 bytes here and 120 as text; a trial is 8 bytes here and a tuple of two numbers
 otherwise. Both are sequences of what they stand for.
 """
 
@@ -15,8 +15,8 @@ WIDTH = 32
 """Bytes of a digest."""
 
 
-class DrawAt(NamedTuple):
-    """A draw of an arm: position of its case in the evalset, and its number."""
+class TrialAt(NamedTuple):
+    """A draw of a side: position of its case in the evalset, and its number."""
 
     case: int
     n: int
@@ -50,8 +50,8 @@ class Digests:
         return map(self.__getitem__, range(len(self)))
 
 
-class Draws(Sequence[DrawAt]):
-    """Draws in the order in which they were added."""
+class Trials(Sequence[TrialAt]):
+    """Trials in the order in which they were added."""
 
     __slots__ = ("_cases", "_numbers")
 
@@ -59,25 +59,25 @@ class Draws(Sequence[DrawAt]):
         self._cases = array("i")
         self._numbers = array("i")
 
-    def append(self, draw: DrawAt) -> None:
+    def append(self, trial: TrialAt) -> None:
         """One more at the end."""
-        self._cases.append(draw.case)
-        self._numbers.append(draw.n)
+        self._cases.append(trial.case)
+        self._numbers.append(trial.n)
 
     def __len__(self) -> int:
         return len(self._cases)
 
     @overload
-    def __getitem__(self, at: int) -> DrawAt: ...
+    def __getitem__(self, at: int) -> TrialAt: ...
     @overload
-    def __getitem__(self, at: slice) -> list[DrawAt]: ...
-    def __getitem__(self, at: int | slice) -> DrawAt | list[DrawAt]:
+    def __getitem__(self, at: slice) -> list[TrialAt]: ...
+    def __getitem__(self, at: int | slice) -> TrialAt | list[TrialAt]:
         if isinstance(at, slice):
-            return list(map(DrawAt, self._cases[at], self._numbers[at]))
-        return DrawAt(self._cases[at], self._numbers[at])
+            return list(map(TrialAt, self._cases[at], self._numbers[at]))
+        return TrialAt(self._cases[at], self._numbers[at])
 
-    def __iter__(self) -> Iterator[DrawAt]:
-        return map(DrawAt, self._cases, self._numbers)
+    def __iter__(self) -> Iterator[TrialAt]:
+        return map(TrialAt, self._cases, self._numbers)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

@@ -142,7 +142,7 @@ class PromptComparison:
     then: BaseSnapshot = field(default_factory=BaseSnapshot)
     """What was asked of the prompt at the base revision."""
     asked_otherwise: tuple[str, ...] = ()
-    """What this change asks otherwise, where both arms are measured by what it asks."""
+    """What this change asks otherwise, where both sides are measured by what it asks."""
     models_otherwise: tuple[str, ...] = ()
     """How this change prices, limits and reaches the models otherwise that answer and judge."""
     against_environment: bool = True

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from llmops_cli.core.plan import ArmPlan, EvalsetPlan, JudgingPlan, Plan, PromptPlan
+from llmops_cli.core.plan import EvalsetPlan, JudgingPlan, Plan, PromptPlan, SidePlan
 from llmops_cli.core.prompt import Judge, Model
 from llmops_cli.engine.budget import ceiling
 from llmops_cli.engine.prices import tariff
 from llmops_cli.gate.power import what_it_can_show
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
 USUAL_ANSWER = 1_000
@@ -44,31 +44,31 @@ def _evalset(workspace: Workspace, each: EvalsetRun) -> EvalsetPlan:
         evalset=each.round.evalset.name,
         cases=len(each.round.cases),
         repeats=each.candidate.repeats,
-        arms=tuple(_arm(workspace, arm, each) for arm in each.arms),
-        scores=sum(len(arm.rescore) for arm in each.arms),
+        sides=tuple(_side(workspace, side, each) for side in each.sides),
+        scores=sum(len(side.rescore) for side in each.sides),
         judging=tuple(_judging(workspace, each)),
         shows=what_it_can_show([case.group for case in each.round.cases], each.policy),
     )
 
 
-def _arm(workspace: Workspace, arm: Arm, each: EvalsetRun) -> ArmPlan:
-    model = arm.target.model
-    planned, calls = arm.planned, len(arm.missing)
-    return ArmPlan(
-        name=arm.name,
-        role=arm.role,
+def _side(workspace: Workspace, side: Side, each: EvalsetRun) -> SidePlan:
+    model = side.target.model
+    planned, calls = side.planned, len(side.missing)
+    return SidePlan(
+        name=side.name,
+        role=side.role,
         model=f"{model.provider}/{model.model}",
         planned=planned,
-        held=planned - calls - len(arm.shared) - len(arm.failures),
+        held=planned - calls - len(side.shared) - len(side.failures),
         calls=calls,
-        cost=_cost(workspace, arm, each),
-        unanswerable=len(arm.failures),
+        cost=_cost(workspace, side, each),
+        unanswerable=len(side.failures),
     )
 
 
 def _judging(workspace: Workspace, each: EvalsetRun) -> Iterator[JudgingPlan]:
     """What judges are asked for every answer to come and every answer to score again."""
-    answers = sum(len(arm.missing) + len(arm.rescore) for arm in each.arms)
+    answers = sum(len(side.missing) + len(side.rescore) for side in each.sides)
     pairs = each.pairs + len(each.candidate.missing)
     for bound in each.scorers.all:
         if bound.judge is None:
@@ -102,14 +102,14 @@ def _judging_cost(
     return calls * price(replace(usage, input=usage.input + (facts + USUAL_ANSWER) // 3))
 
 
-def _cost(workspace: Workspace, arm: Arm, each: EvalsetRun) -> float | None:
+def _cost(workspace: Workspace, side: Side, each: EvalsetRun) -> float | None:
     """Dollars of the missing calls, from the ceilings of an even sample of them."""
-    if not arm.missing or workspace.provider(arm.target.model).offline:
+    if not side.missing or workspace.provider(side.target.model).offline:
         return 0.0
-    price = tariff(arm.target.model)
+    price = tariff(side.target.model)
     if price is None:
         return None
-    step = max(1, len(arm.missing) // SAMPLED)
-    sampled = arm.missing[::step]
-    costs = [price(ceiling(arm.request(each.round.cases[at.case]))) for at in sampled]
-    return sum(costs) / len(costs) * len(arm.missing)
+    step = max(1, len(side.missing) // SAMPLED)
+    sampled = side.missing[::step]
+    costs = [price(ceiling(side.request(each.round.cases[at.case]))) for at in sampled]
+    return sum(costs) / len(costs) * len(side.missing)

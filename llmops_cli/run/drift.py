@@ -1,6 +1,6 @@
 """The silent update: another model answers under the same name, as a target or as a judge.
 
-Two arms that different models answered are no comparison of prompts, and two arms that different
+Two sides that different models answered are no comparison of prompts, and two sides that different
 judges judged are none at all. Where that is seen, what is older is drawn or judged anew; offline
 nothing can be, and so the run is INCOMPLETE.
 """
@@ -11,25 +11,25 @@ from collections.abc import Iterator, Mapping
 
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 
 
-def drifted(each: EvalsetRun, with_baseline: Comparison) -> Iterator[tuple[Arm, str]]:
-    """Arms to draw anew because another model answered the arm beside them, and what answered.
+def drifted(each: EvalsetRun, with_baseline: Comparison) -> Iterator[tuple[Side, str]]:
+    """Sides to draw anew because another model answered the side beside them, and what answered.
 
     The baseline first; where the candidate's reused draws are the older ones, then the candidate.
     """
     ours = each.candidate
     for role, other in each.others.items():
-        arm = next((one for one in (other, ours) if not one.renewed), None)
-        if arm is None or not _same_name(ours, other):
+        side = next((one for one in (other, ours) if not one.renewed), None)
+        if side is None or not _same_name(ours, other):
             continue
         compared = with_baseline if role == "baseline" else each.comparison(role)
         now, before = compared.candidate.served_models, compared.baseline.served_models
         if now and before and set(now) != set(before):
             who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
-            yield arm, f"under one model name {who} the candidate"
-            if arm is ours:
+            yield side, f"under one model name {who} the candidate"
+            if side is ours:
                 return
 
 
@@ -41,7 +41,7 @@ def judged_by_others(each: EvalsetRun, today: Mapping[str, str]) -> Iterator[str
     """
     for bound in each.scorers.all:
         label, judge = bound.label, bound.judge
-        served = {one for arm in each.arms for one in arm.judges.get(label, ())}
+        served = {one for side in each.sides for one in side.judges.get(label, ())}
         if judge is None or len(served) < 2 or label in each.rejudged:
             continue
         each.rejudged.add(label)
@@ -50,6 +50,6 @@ def judged_by_others(each: EvalsetRun, today: Mapping[str, str]) -> Iterator[str
         yield f"{label} was judged by {who} under one name: what is older is judged anew"
 
 
-def _same_name(one: Arm, other: Arm) -> bool:
+def _same_name(one: Side, other: Side) -> bool:
     ours, theirs = one.target.model, other.target.model
     return (ours.provider, ours.model) == (theirs.provider, theirs.model)

@@ -2,7 +2,7 @@
 
 One evalset of a contest, from its plan to the columns that the gate compares.
 
-Where both arms make the same request, the baseline needs no draw: the same question has one answer.
+Where both sides make the same request, the baseline needs no trial: the same question has one answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmops_cli.core import case_result as row
 from llmops_cli.core.case import Case
 from llmops_cli.core.case_result import Row
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.ports import DrawKey
+from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.gate.calibration import scaled
@@ -25,19 +25,19 @@ from llmops_cli.judges.gating import GatingJudge, shrinkage
 from llmops_cli.run.case_results import rows
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers, unset
-from llmops_cli.run.side import Arm
-from llmops_cli.run.trial_plan import plan_arm
+from llmops_cli.run.side import Side
+from llmops_cli.run.trial_plan import plan_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One evalset's arms, each with what is left to do for it."""
+    """One evalset's sides, each with what is left to do for it."""
 
     cases: Sequence[Case]
     scorers: Scorers
-    arms: Sequence[Arm]
+    sides: Sequence[Side]
     """The candidate's first."""
-    against: Arm | None = None
+    against: Side | None = None
     """Whose answers the candidate's are set against, where a scorer does that."""
     pairs: int = 0
     """Pairs of answers to score, of those that are there already."""
@@ -45,22 +45,22 @@ class Work:
     @property
     def models(self) -> tuple[Model, ...]:
         """Every model that may be asked, by a target or by a judge."""
-        return self._asked(self.arms)
+        return self._asked(self.sides)
 
     @property
     def due(self) -> tuple[Model, ...]:
         """Those that will be asked for something."""
-        return self._asked([arm for arm in self.arms if arm.missing]) if self.todo else ()
+        return self._asked([side for side in self.sides if side.missing]) if self.todo else ()
 
-    def _asked(self, arms: Sequence[Arm]) -> tuple[Model, ...]:
+    def _asked(self, sides: Sequence[Side]) -> tuple[Model, ...]:
         judges = [bound.judge for bound in self.scorers.all if bound.judge]
-        asked = [*(arm.target.model for arm in arms), *(m for j in judges for m in j.models)]
+        asked = [*(side.target.model for side in sides), *(m for j in judges for m in j.models)]
         return tuple({model.name: model for model in asked}.values())
 
     @property
     def todo(self) -> int:
-        """Draws to make, draws to score again, and pairs to score."""
-        return self.pairs + sum(len(arm.missing) + len(arm.rescore) for arm in self.arms)
+        """Trials to make, draws to score again, and pairs to score."""
+        return self.pairs + sum(len(side.missing) + len(side.rescore) for side in self.sides)
 
 
 OFFLINE = Failure(
@@ -70,21 +70,21 @@ OFFLINE = Failure(
 
 @dataclass(kw_only=True)
 class EvalsetRun:
-    """One evalset's arms, candidate first, and what is left to do for them."""
+    """One evalset's sides, candidate first, and what is left to do for them."""
 
     contest: PromptComparison
     round: EvalsetSelection
     scorers: Scorers
-    candidate: Arm
-    others: dict[str, Arm]
+    candidate: Side
+    others: dict[str, Side]
     """By role: `baseline`, and `anchor v3` for each anchor of the policy."""
     removed: tuple[str, ...] = ()
     """Cases of the baseline's evidence that this evalset no longer has."""
-    own_baseline: Arm | None = None
-    """The candidate's own baseline draws, made where evidence for a version is measured: then
-    every arm draws every case, so that the evidence stands on its own."""
-    confirming: Arm | None = None
-    """Further draws of the candidate for critical cases that a judge fails, where one judges."""
+    own_baseline: Side | None = None
+    """The candidate's own baseline trials, made where evidence for a version is measured: then
+    every side draws every case, so that the evidence stands on its own."""
+    confirming: Side | None = None
+    """Further trials of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()
     """Positions of those cases."""
     rejudged: set[str] = field(default_factory=set)
@@ -102,35 +102,35 @@ class EvalsetRun:
         return scaled(self.round.policy, shrinkage(self.gating, self.scorers))
 
     @property
-    def arms(self) -> list[Arm]:
+    def sides(self) -> list[Side]:
         """All of them."""
         own = [self.own_baseline] if self.own_baseline else []
         confirming = [self.confirming] if self.unconfirmed and self.confirming else []
         return [self.candidate, *own, *self.others.values(), *confirming]
 
     @property
-    def drawn_from(self) -> list[Model]:
-        """The models that may be called for it: not those of arms that cannot be drawn here."""
-        gone = [arm.target.model for arm in self.arms if arm.undrawable is not None]
+    def models_called(self) -> list[Model]:
+        """The models that may be called for it: not those of sides that cannot be drawn here."""
+        gone = [side.target.model for side in self.sides if side.unavailable is not None]
         return [model for model in self.work().models if not any(model is each for each in gone)]
 
     @property
-    def against(self) -> Arm | None:
+    def against(self) -> Side | None:
         """Whose answers the candidate's are set against; None where no scorer does that."""
         return self.others.get("baseline") if self.scorers.paired else None
 
-    def plan(self, asked: set[DrawKey]) -> None:
+    def plan(self, asked: set[TrialKey]) -> None:
         """Finds what is missing beyond what is `asked` already; nothing is called."""
-        for arm in self.arms:
-            if not arm.requests:
-                arm.address(self.round.cases)
-        for arm in self.others.values():
-            arm.answered_alike = self._answered_alike(arm)
-        for arm in self.arms:
-            plan_arm(
-                arm, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(arm)
+        for side in self.sides:
+            if not side.requests:
+                side.address(self.round.cases)
+        for side in self.others.values():
+            side.answered_alike = self._answered_alike(side)
+        for side in self.sides:
+            plan_side(
+                side, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(side)
             )
-            arm.give_up_undrawable()
+            side.fail_missing_trials()
         self.candidate.opposed = self.against is not None
         if self.against is not None:
             self.pairs = len(unset(self.candidate, self.against, self.round.cases, self.scorers))
@@ -140,7 +140,7 @@ class EvalsetRun:
         return Work(
             cases=self.round.cases,
             scorers=self.scorers,
-            arms=self.arms,
+            sides=self.sides,
             against=self.against,
             pairs=self.pairs,
         )
@@ -149,16 +149,16 @@ class EvalsetRun:
         """What was to be done is done, or among the failures: nothing is made twice."""
         self.pairs = 0
         self.scorers.outdated.clear()
-        for arm in self.arms:
-            arm.settle()
+        for side in self.sides:
+            side.settle()
 
-    def stay_offline(self, arm: Arm) -> None:
-        """Gives up every missing draw of `arm`: without a network they cannot be made."""
-        arm.failures.update(dict.fromkeys(chain(arm.missing, arm.shared), OFFLINE))
-        arm.missing, arm.shared = (), ()
+    def stay_offline(self, side: Side) -> None:
+        """Gives up every missing trial of `side`: without a network they cannot be made."""
+        side.failures.update(dict.fromkeys(chain(side.missing, side.shared), OFFLINE))
+        side.missing, side.shared = (), ()
 
     def rows(self, role: str = "baseline") -> Iterator[Row]:
-        """One row per case: the candidate beside the arm called `role`, if there is one."""
+        """One row per case: the candidate beside the side called `role`, if there is one."""
         other = self.others.get(role)
         confirming = self.confirming if self.unconfirmed else None
         yield from rows(self.round.cases, self.candidate, other, self.scorers, confirming)
@@ -166,30 +166,30 @@ class EvalsetRun:
             yield from (gone(case) for case in self.removed)
 
     def comparison(self, role: str = "baseline") -> Comparison:
-        """The candidate against the arm called `role`, as columns."""
+        """The candidate against the side called `role`, as columns."""
         return compare(self.rows(role), self.scorers.metrics, same_target=self.contest.watch)
 
-    def _alike(self, arm: Arm) -> frozenset[int]:
-        if arm is self.confirming:
-            return frozenset(range(len(arm.requests))) - self.unconfirmed
-        if arm is self.candidate or self.contest.watch or self.own_baseline:
+    def _alike(self, side: Side) -> frozenset[int]:
+        if side is self.confirming:
+            return frozenset(range(len(side.requests))) - self.unconfirmed
+        if side is self.candidate or self.contest.watch or self.own_baseline:
             return frozenset()
-        pairs = zip(arm.requests, self.candidate.requests, strict=True)
+        pairs = zip(side.requests, self.candidate.requests, strict=True)
         return frozenset(at for at, (theirs, ours) in enumerate(pairs) if theirs == ours)
 
-    def _answered_alike(self, arm: Arm) -> frozenset[int]:
-        """Cases that one and the same record answers in both arms, whatever they ask."""
+    def _answered_alike(self, side: Side) -> frozenset[int]:
+        """Cases that one and the same record answers in both sides, whatever they ask."""
         ours = self.candidate
-        if arm.recorded_in is None or arm.records is None or arm.recorded_in != ours.recorded_in:
+        if side.recorded_in is None or side.records is None or side.recorded_in != ours.recorded_in:
             return frozenset()
-        pairs = enumerate(zip(arm.places, ours.places, strict=True))
+        pairs = enumerate(zip(side.places, ours.places, strict=True))
         return frozenset(
             at
             for at, (their, our) in pairs
-            if their and their == our and arm.requests[at] != ours.requests[at]
+            if their and their == our and side.requests[at] != ours.requests[at]
         )
 
 
 def gone(case: str) -> Row:
     """The row of a case that the baseline was measured on and the evalset no longer has."""
-    return Row(case=case, candidate=None, baseline=row.Arm(request="", facts="", planned=0))
+    return Row(case=case, candidate=None, baseline=row.Side(request="", facts="", planned=0))

@@ -43,7 +43,7 @@ class Stoppable(Protocol):
 
 
 def call(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
-    """Makes every missing draw and score of `run`. Raises `LlmopsError`, never in a group."""
+    """Makes every missing trial and score of `run`. Raises `LlmopsError`, never in a group."""
     to_its_end(_execute(workspace, run, options, progress))
 
 
@@ -83,8 +83,8 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         group.cancel_scope.cancel()
     if run.interrupted:
         for work in works:
-            for arm in work.arms:
-                arm.cut_short(INTERRUPTED)
+            for side in work.sides:
+                side.cut_short(INTERRUPTED)
     run.budget = engine.left
     run.calls += engine.calls
     spent = engine.spent

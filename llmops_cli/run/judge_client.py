@@ -19,7 +19,7 @@ import anyio
 from llmops_cli.core.case import Case
 from llmops_cli.core.catalog import Role
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import DrawKey, Results
+from llmops_cli.core.ports import Results, TrialKey
 from llmops_cli.core.prompt import SILENT, Judge, Message, Model, Request, Target
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
@@ -56,14 +56,14 @@ class JudgeCallCache:
         self._results = results
         self._reachable = reachable
         self._keeping = WriteBatcher()
-        self._under_way: dict[DrawKey, _UnderWay] = {}
+        self._under_way: dict[TrialKey, _UnderWay] = {}
         self.spent: dict[Role, Spending] = {}
         self.answering: dict[str, str] = {}
         """By the name of a model that was called, what answered last, as it calls itself."""
 
     async def ask(self, role: Role, model: Model, request: Request, n: int) -> Outcome:
         """The `n`-th answer to `request`: a held one, or one that is called and then held."""
-        key = DrawKey(request.digest, "judge", n)
+        key = TrialKey(request.digest, "judge", n)
         while (other := self._under_way.get(key)) is not None:
             await other.done.wait()
             if other.outcome is not None:
@@ -105,7 +105,7 @@ class JudgeClient:
         first: int = 0,
         outdated: AbstractSet[str] = frozenset(),
     ) -> None:
-        """`first`: the number of the first draw of each request; a second reading has others.
+        """`first`: the number of the first trial of each request; a second reading has others.
 
         `outdated`: models, as they call themselves, whose held answers are passed over.
         """

@@ -2,9 +2,9 @@
 
 To a run, a recorded answer is the same as if it had been called when the run began.
 
-From contests to pairings that are planned: the arms of every evalset, and what they may run.
+From contests to pairings that are planned: the sides of every evalset, and what they may run.
 
-The candidate's draws are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
+The candidate's trials are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
 apart from the ones that let it pass (the winner's curse).
 """
 
@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Latency
-from llmops_cli.core.ports import DrawKey, Records
+from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import entered
-from llmops_cli.gate.comparison import JUDGED_DRAWS
+from llmops_cli.gate.comparison import JUDGED_TRIALS
 from llmops_cli.judges.gating import instruments, vet_judges
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
@@ -35,7 +35,7 @@ from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.revision import reading
 from llmops_cli.run.selection import ResolvedTarget
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
 FILE = "file"
@@ -102,10 +102,10 @@ def _laid_out(workspace: Workspace, path: str, content: bytes) -> Path:
 
 
 BASELINE_REPEATS = 3
-CONFIRMATIONS = JUDGED_DRAWS - 1
+CONFIRMATIONS = JUDGED_TRIALS - 1
 LONGEST_RUN = timedelta(days=7)
 CENTURIES = 100_000
-"""Days: older than any draw, and within the calendar."""
+"""Days: older than any trial, and within the calendar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class SamplingPlan:
     own_baseline: bool = False
     for_this_run: bool = False
     """Whether what is drawn is forgotten afterwards: chosen cases that are drawn anew would have
-    more draws than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
+    more trials than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
 
     @property
     def start(self) -> str:
@@ -147,13 +147,13 @@ def plan(
     ci = vet_job(workspace.environ, replaying=replaying)
     for pairing in planned:
         trusted = workspace.rules.trust
-        code = [each for each in pairing.drawn_from if workspace.provider(each).code]
+        code = [each for each in pairing.models_called if workspace.provider(each).code]
         vet_models(code, trusted=trusted, ci=ci, environ=workspace.environ)
-        started = workspace.commands(pairing.drawn_from)
+        started = workspace.commands(pairing.models_called)
         vet_commands(started, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
         vet_metrics(pairing.scorers, pairing.round.policy)
-    asked: set[DrawKey] = set()
+    asked: set[TrialKey] = set()
     for pairing in planned:
         pairing.plan(asked)
     return planned
@@ -170,7 +170,9 @@ def _pairing(
     workspace: Workspace, contest: PromptComparison, this: EvalsetSelection, depth: SamplingPlan
 ) -> EvalsetRun:
     start = depth.start if depth.fresh else None
-    candidate = _arm(workspace, contest.candidate, "candidate", depth, repeats=this.evalset.repeats)
+    candidate = _side(
+        workspace, contest.candidate, "candidate", depth, repeats=this.evalset.repeats
+    )
     candidate.not_before, candidate.fresh = start, depth.fresh
     candidate.pools = candidate.pools and not contest.watch
     before = cases_before(workspace, contest, this)
@@ -181,21 +183,21 @@ def _pairing(
     own = None
     if depth.own_baseline:
         repeats = _repeats(workspace, contest.candidate, this)
-        own = _arm(workspace, contest.candidate, "own baseline", depth, repeats=repeats)
+        own = _side(workspace, contest.candidate, "own baseline", depth, repeats=repeats)
         own.not_before, own.fresh = start, depth.fresh
     scorers = workspace.scorers(this.evalset)
     confirming = None
     if any(metric.judged and metric.counts for metric in scorers.metrics):
-        confirming = _arm(workspace, contest.candidate, "confirming", depth, repeats=CONFIRMATIONS)
+        confirming = _side(workspace, contest.candidate, "confirming", depth, repeats=CONFIRMATIONS)
         confirming.purpose, confirming.pools = "confirm", False
         confirming.not_before, confirming.fresh = start, depth.fresh
     if any(kind.live for kind in scorers.kinds):
-        for arm in (candidate, *others.values()):
-            arm.pools = False  # earlier draws have no latency: pooled, they would lack a score
+        for side in (candidate, *others.values()):
+            side.pools = False  # earlier draws have no latency: pooled, they would lack a score
     if depth.for_this_run:
-        for arm in filter(None, (candidate, confirming, *others.values())):
-            if not arm.evidence_only:
-                arm.results = workspace.volatile
+        for side in filter(None, (candidate, confirming, *others.values())):
+            if not side.evidence_only:
+                side.results = workspace.volatile
     here = {case.id: case.facts for case in this.evalset.cases} if before else {}
     return EvalsetRun(
         contest=contest,
@@ -216,32 +218,32 @@ def _timed(each: EvalsetRun) -> EvalsetRun:
     rules = each.round.policy.rules
     asked = any(isinstance(rule, Latency) and rule.of == "first_token" for rule in rules)
     if asked or each.scorers.timed:
-        for arm in filter(None, (*each.arms, each.confirming)):
-            arm.timed = True
+        for side in filter(None, (*each.sides, each.confirming)):
+            side.timed = True
     return each
 
 
 def _others(
     workspace: Workspace, contest: PromptComparison, this: EvalsetSelection, depth: SamplingPlan
-) -> Iterator[tuple[str, Arm]]:
+) -> Iterator[tuple[str, Side]]:
     """What the candidate is compared with, by role."""
     named = {f"anchor {version}": each for version, each in contest.anchors.items()}
     if contest.baseline is not None:
         named = {"baseline": contest.baseline, **named}
     for role, contender in named.items():
         repeats = _repeats(workspace, contender, this)
-        arm = _arm(workspace, contender, role, depth, repeats=repeats)
-        if depth.fresh and arm.undrawable is None:
-            arm.not_before, arm.fresh = depth.start, True
+        side = _side(workspace, contender, role, depth, repeats=repeats)
+        if depth.fresh and side.unavailable is None:
+            side.not_before, side.fresh = depth.start, True
         elif not workspace.provider(contender.target.model).deterministic:
             oldest = depth.now - timedelta(days=min(this.policy.baseline_max_age, CENTURIES))
-            arm.not_before = oldest.isoformat()
-            if arm.undrawable is not None:
+            side.not_before = oldest.isoformat()
+            if side.unavailable is not None:
                 days = this.policy.baseline_max_age
-                arm.undrawable += f", or none of the last {days} days (`baseline_max_age`)"
+                side.unavailable += f", or none of the last {days} days (`baseline_max_age`)"
         if not contest.watch:
-            recalled(workspace, arm, contender, this)
-        yield role, arm
+            recalled(workspace, side, contender, this)
+        yield role, side
 
 
 def _repeats(workspace: Workspace, contender: ResolvedTarget, this: EvalsetSelection) -> int:
@@ -250,17 +252,17 @@ def _repeats(workspace: Workspace, contender: ResolvedTarget, this: EvalsetSelec
     return this.policy.baseline_repeats or (1 if steady else BASELINE_REPEATS)
 
 
-def _arm(
+def _side(
     workspace: Workspace, contender: ResolvedTarget, role: str, depth: SamplingPlan, *, repeats: int
-) -> Arm:
+) -> Side:
     model = contender.target.model
-    return Arm(
+    return Side(
         name=contender.name,
         role=role,
         target=contender.target,
         templates=Templates(contender.target.prompt),
         documents=workspace.documents(contender.target),
-        undrawable=contender.undrawable,
+        unavailable=contender.unavailable,
         results=workspace.results_of(model),
         records=records(workspace, model, at_base=contender.at_base),
         recorded_in=recorded_in(workspace, model, at_base=contender.at_base),

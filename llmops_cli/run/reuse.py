@@ -26,9 +26,9 @@ def evidenced_cases(
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if workspace.registry.has_rows(evidence):
             return {
-                row.case: Evidenced(row.facts, row.arms[SUBJECT].request)
+                row.case: Evidenced(row.facts, row.sides[SUBJECT].request)
                 for row in workspace.registry.evidence_rows(evidence)
-                if row.evalset == evalset and SUBJECT in row.arms
+                if row.evalset == evalset and SUBJECT in row.sides
             }
     return {}
 
@@ -53,7 +53,7 @@ def evidence_alone(workspace: Workspace, name: str, number: int) -> ResultsStore
 def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
     """Puts into the store what run files hold, once. Raises `Refused` where one is none.
 
-    A partial run only fills what is missing: as further draws, its answers would weigh on the
+    A partial run only fills what is missing: as further trials, its answers would weigh on the
     cases that somebody chose to run again.
     """
     runs = [open_run(path) for path in paths]

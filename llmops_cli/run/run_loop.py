@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
-from llmops_cli.core.ports import DrawKey, Progress
+from llmops_cli.core.ports import Progress, TrialKey
 from llmops_cli.core.report import Spending
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
-from llmops_cli.gate.comparison import DRAWS, Comparison
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison
 from llmops_cli.gate.decide import GateInput, decide_all
 from llmops_cli.gate.power import NextLook, next_look
 from llmops_cli.plugins import load
@@ -68,11 +68,11 @@ class Run:
 
     @property
     def reused(self) -> int:
-        """Draws that evidence or the store answered."""
+        """Trials that evidence or the store answered."""
         return sum(
-            arm.planned - arm.called - len(arm.failures)
+            side.planned - side.called - len(side.failures)
             for each in self.pairings
-            for arm in each.arms
+            for side in each.sides
         )
 
     def of(self, contest: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
@@ -121,9 +121,9 @@ def conduct(
 def _measure(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
     if options.offline:
         for each in run.pairings:
-            for arm in each.arms:
-                if not workspace.provider(arm.target.model).offline:
-                    each.stay_offline(arm)
+            for side in each.sides:
+                if not workspace.provider(side.target.model).offline:
+                    each.stay_offline(side)
     works = [each.work() for each in run.pairings]
     if any(work.todo for work in works):
         call = cast("Call", load(LIVE))
@@ -133,7 +133,7 @@ def _measure(workspace: Workspace, run: Run, options: Options, progress: Progres
 
 
 def _plan_again(run: Run) -> None:
-    asked: set[DrawKey] = set()
+    asked: set[TrialKey] = set()
     for each in run.pairings:
         each.plan(asked)
 
@@ -143,11 +143,11 @@ def _pool(run: Run) -> None:
 
     A draw that could not be made anew stays a failure: it does not fall back on what was held.
     """
-    asked: set[DrawKey] = set()
+    asked: set[TrialKey] = set()
     for each in run.pairings:
-        for arm in each.arms:
-            if arm.pools:
-                arm.fresh, arm.not_before = False, None
+        for side in each.sides:
+            if side.pools:
+                side.fresh, side.not_before = False, None
         each.plan(asked)
 
 
@@ -189,8 +189,8 @@ def _exam(each: EvalsetRun, run: Run, at: int) -> GateInput:
 
 
 def _confirm(run: Run, _options: Options) -> bool:
-    """Plans further draws of critical cases that a judge failed once: judges err, too."""
-    asked: set[DrawKey] = set()
+    """Plans further trials of critical cases that a judge failed once: judges err, too."""
+    asked: set[TrialKey] = set()
     further = False
     for at, each in enumerate(run.pairings):
         positions = run.comparisons[at].cases
@@ -203,15 +203,15 @@ def _confirm(run: Run, _options: Options) -> bool:
 
 
 def _renew_changed_models(run: Run, options: Options) -> bool:
-    """Plans an arm anew where another model answered it under the same name."""
+    """Plans a side anew where another model answered it under the same name."""
     renewed = False
-    asked: set[DrawKey] = set()
+    asked: set[TrialKey] = set()
     for at, each in enumerate(run.pairings):
-        arms = [] if each.contest.watch else [*drifted(each, run.comparisons[at])]
-        for arm, why in arms:
-            arm.draw_anew(options.now)
-            run.notes.append(f"{each.round.evalset.name}: {why}: the {arm.role} is drawn anew")
-        if arms:
+        sides = [] if each.contest.watch else [*drifted(each, run.comparisons[at])]
+        for side, why in sides:
+            side.rerun(options.now)
+            run.notes.append(f"{each.round.evalset.name}: {why}: the {side.role} is drawn anew")
+        if sides:
             each.plan(asked)
             renewed = True
     return renewed
@@ -220,7 +220,7 @@ def _renew_changed_models(run: Run, options: Options) -> bool:
 def _judge_anew(run: Run, _options: Options) -> bool:
     """Plans scores anew where another model judged some of them under the same name."""
     again = False
-    asked: set[DrawKey] = set()
+    asked: set[TrialKey] = set()
     for each in run.pairings:
         found = [*judged_by_others(each, run.answering)]
         run.notes += (f"{each.round.evalset.name}: {why}" for why in found)
@@ -231,19 +231,23 @@ def _judge_anew(run: Run, _options: Options) -> bool:
 
 
 def _look_taken(each: EvalsetRun) -> int:
-    """The look that draws held already amount to: asking again spends no error rate twice."""
+    """The look that trials held already amount to: asking again spends no error rate twice."""
     if each.round.policy.on_inconclusive != "rerun":
         return each.look
     held = max(map(len, each.candidate.wanted), default=0)
-    taken = (look for look, draws in DRAWS.items() if each.round.evalset.repeats < draws <= held)
+    taken = (
+        look
+        for look, trials in TRIALS_BY_LOOK.items()
+        if each.round.evalset.repeats < trials <= held
+    )
     return max(each.look, *taken, 1)
 
 
 def _look_further(run: Run, options: Options) -> bool:
-    """Plans more draws where the policy asks for a rerun and a further look can decide."""
+    """Plans more trials where the policy asks for a rerun and a further look can decide."""
     further = False
-    asked: set[DrawKey] = set()
-    if options.offline or run.partial:  # more draws of chosen cases would tilt the evalset
+    asked: set[TrialKey] = set()
+    if options.offline or run.partial:  # more trials of chosen cases would tilt the evalset
         return further
     for at, each in enumerate(run.pairings):
         if not _undecided(run, each) or not run.comparisons[at].has_baseline:
@@ -253,9 +257,9 @@ def _look_further(run: Run, options: Options) -> bool:
         run.notes += [] if note in run.notes else [note]
         if isinstance(answer, NextLook):
             each.look = answer.look
-            for arm in each.arms:
-                arm.repeats = max(arm.repeats, answer.draws)
-                arm.failures.clear()
+            for side in each.sides:
+                side.repeats = max(side.repeats, answer.trials)
+                side.failures.clear()
             each.plan(asked)
             further = True
     return further

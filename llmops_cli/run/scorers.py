@@ -1,6 +1,6 @@
-"""Answers set side by side: which answer of the baseline each draw of the candidate meets.
+"""Answers set side by side: which answer of the baseline each trial of the candidate meets.
 
-Draw n meets the baseline's draw n, around again where there are fewer. Where both arms make the
+Draw n meets the baseline's draw n, around again where there are fewer. Where both sides make the
 same request, an answer meets itself: that is a tie. What is asked for, and kept, are the
 scores of such pairs.
 
@@ -29,30 +29,30 @@ from llmops_cli.core.prompt import Judge
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.plugins import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
-from llmops_cli.run.columns import DrawAt
-from llmops_cli.run.side import Arm, Renders, chunks
+from llmops_cli.run.columns import TrialAt
+from llmops_cli.run.side import Renders, Side, chunks
 
 
 class AnswerPair(NamedTuple):
     """A draw of the candidate, its answer, and the answer that it meets."""
 
-    at: DrawAt
+    at: TrialAt
     ours: Completion
     theirs: Completion
 
 
-def meetings(candidate: Arm, baseline: Arm, cases: Sequence[Case]) -> Iterator[AnswerPair]:
+def meetings(candidate: Side, baseline: Side, cases: Sequence[Case]) -> Iterator[AnswerPair]:
     """Every draw of which both answers are there; notes on `candidate` what each meets."""
     for part in chunks(range(len(cases))):
-        ours = candidate.completions(candidate.draws(part))
-        theirs = baseline.completions(baseline.draws(part))
+        ours = candidate.completions(candidate.trials(part))
+        theirs = baseline.completions(baseline.trials(part))
         for at, mine in ours.items():
             if at in candidate.failures:
                 continue
             other = mine
             if candidate.requests[at.case] != baseline.requests[at.case]:
                 numbers = baseline.wanted[at.case]
-                meets = DrawAt(at.case, numbers[at.n % len(numbers)]) if numbers else None
+                meets = TrialAt(at.case, numbers[at.n % len(numbers)]) if numbers else None
                 found = theirs.get(meets) if meets else None
                 if not meets or found is None or meets in baseline.failures:
                     continue
@@ -62,7 +62,7 @@ def meetings(candidate: Arm, baseline: Arm, cases: Sequence[Case]) -> Iterator[A
 
 
 def unset(
-    candidate: Arm, baseline: Arm, cases: Sequence[Case], scorers: Scorers
+    candidate: Side, baseline: Side, cases: Sequence[Case], scorers: Scorers
 ) -> list[AnswerPair]:
     """The pairs that lack a score: those that are there already."""
     lacking = []
@@ -264,14 +264,14 @@ class Scorers:
         return [bounds[0].metric(each.digest for each in bounds) for bounds in by_label.values()]
 
 
-def unscored_reason(arm: Arm, at: DrawAt, bound: BoundScorer) -> str:
+def unscored_reason(side: Side, at: TrialAt, bound: BoundScorer) -> str:
     """Why a due score is not there."""
-    reasons: Mapping[str, str] = arm.unscored.get(at, {})
+    reasons: Mapping[str, str] = side.unscored.get(at, {})
     if bound.label in reasons:
         return reasons[bound.label]
     if bound.kind.live:
         return "this answer was not called just now, so it has no latency; --fresh draws anew"
-    if bound.kind.paired and at not in arm.beside:
+    if bound.kind.paired and at not in side.beside:
         return "the answer that it is set against was not given"
     return "not scored in this run"
 

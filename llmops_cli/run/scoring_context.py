@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import Ask, ScoreKey, Scorer
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.run.columns import DrawAt
+from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.judge_client import JudgeCallCache, JudgeClient
 from llmops_cli.run.scorers import AnswerPair, BoundScorer, Scorers
-from llmops_cli.run.side import Arm
+from llmops_cli.run.side import Side
 from llmops_cli.scorers.scoring import score
 
 
@@ -38,9 +38,9 @@ class ScoringContext:
         return JudgeClient(self.calls, bound.judge, bound.templates, first=first, outdated=outdated)
 
 
-async def score_draw(
-    arm: Arm,
-    at: DrawAt,
+async def score_trial(
+    side: Side,
+    at: TrialAt,
     case: Case,
     completion: Completion,
     *,
@@ -48,7 +48,7 @@ async def score_draw(
     desk: ScoringContext,
 ) -> None:
     """Gives every due score of one completion that is not held."""
-    held = arm.results.scores(scorers.keys(case, completion.digest))
+    held = side.results.scores(scorers.keys(case, completion.digest))
     for bound in scorers.due(case):
         key = bound.key(case, completion.digest)
         if scorers.counts(bound, held, key) or (bound.kind.live and completion.latency is None):
@@ -60,16 +60,16 @@ async def score_draw(
             completion=completion,
             ask=desk.ask(bound, outdated=scorers.outdated.get(bound.label, frozenset())),
         )
-        _keep(arm, at, bound, key, given)
+        _keep(side, at, bound, key, given)
 
 
 async def score_pair(
-    arm: Arm, met: AnswerPair, case: Case, *, scorers: Scorers, desk: ScoringContext
+    side: Side, met: AnswerPair, case: Case, *, scorers: Scorers, desk: ScoringContext
 ) -> None:
     """Gives every score of an answer set against another that is not held."""
     for bound in scorers.paired:
         key = bound.key(case, met.ours.digest, met.theirs.digest)
-        if scorers.counts(bound, arm.results.scores([key]), key):
+        if scorers.counts(bound, side.results.scores([key]), key):
             continue
         given: Score | Unscored = Unscored(why="the baseline's answer is not held here")
         if met.theirs.text is not None:
@@ -80,15 +80,17 @@ async def score_pair(
                 completion=met.ours,
                 ask=desk.ask(bound, outdated=scorers.outdated.get(bound.label, frozenset())),
             )
-        _keep(arm, met.at, bound, key, given)
+        _keep(side, met.at, bound, key, given)
 
 
-def _keep(arm: Arm, at: DrawAt, bound: BoundScorer, key: ScoreKey, given: Score | Unscored) -> None:
+def _keep(
+    side: Side, at: TrialAt, bound: BoundScorer, key: ScoreKey, given: Score | Unscored
+) -> None:
     if isinstance(given, Unscored):
-        arm.unscored.setdefault(at, {})[bound.label] = given.why
+        side.unscored.setdefault(at, {})[bound.label] = given.why
         return
-    arm.unscored.get(at, {}).pop(bound.label, None)
+    side.unscored.get(at, {}).pop(bound.label, None)
     if bound.kept:
-        arm.results.put_score(key, given)
+        side.results.put_score(key, given)
     else:
-        arm.passing_scores.setdefault(at, {})[bound.label] = given
+        side.passing_scores.setdefault(at, {})[bound.label] = given

@@ -31,7 +31,7 @@ class ResolvedTarget:
     name: str
     target: Target
     version: int | None = None
-    undrawable: str | None = None
+    unavailable: str | None = None
     """Why it cannot be drawn here: the application that it was released with is another one now."""
     at_base: bool = False
     """Whether it is what stands at the base revision, and so are its recorded answers."""
@@ -58,7 +58,7 @@ def resolve_target(
         name=address,
         target=_connected(workspace, target),
         version=number,
-        undrawable=_undrawable(workspace, address, target.model),
+        unavailable=_unavailable(workspace, address, target.model),
     )
 
 
@@ -70,7 +70,7 @@ def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | 
     return ResolvedTarget(
         name=address,
         target=_connected(workspace, target),
-        undrawable=_undrawable(workspace, address, target.model),
+        unavailable=_unavailable(workspace, address, target.model),
         at_base=True,
     )
 
@@ -116,7 +116,7 @@ def _has_identity(workspace: Workspace, model: Model) -> bool:
     return kind.application or kind.weights
 
 
-def _undrawable(workspace: Workspace, address: str, frozen: Model) -> str | None:
+def _unavailable(workspace: Workspace, address: str, frozen: Model) -> str | None:
     """Why a version's application or local model cannot be asked: another one stands here.
 
     Its answers are then those that were measured: never are they drawn from other code, nor

@@ -1,6 +1,6 @@
-"""One target on one evalset's cases: which draws a verdict needs of it, and what became of each.
+"""One target on one evalset's cases: which trials a verdict needs of it, and what became of each.
 
-An arm is columns, not objects: the digest of every case's request, the draws that are missing,
+A side is columns, not objects: the digest of every case's request, the trials that are missing,
 and what this run could not measure. Everything measured lives in the store, by key, so that a
 run killed at any moment goes on where it stopped.
 """
@@ -15,10 +15,10 @@ from typing import Protocol, TypeVar
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import DrawKey, Records, Results
+from llmops_cli.core.ports import Records, Results, TrialKey
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
-from llmops_cli.run.columns import Digests, DrawAt, Draws
+from llmops_cli.run.columns import Digests, TrialAt, Trials
 
 CHUNK = 64
 """Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
@@ -39,8 +39,8 @@ class Hands(Protocol):
 
 
 @dataclass(kw_only=True)
-class Arm:
-    """A target, the draws that are wanted of it, and the state of each.
+class Side:
+    """A target, the trials that are wanted of it, and the state of each.
 
     `not_before`: completions older than this UTC time (ISO 8601) do not count as held.
     """
@@ -54,20 +54,20 @@ class Arm:
     repeats: int
     documents: Hands | None = None
     """Where the target is an application."""
-    undrawable: str | None = None
+    unavailable: str | None = None
     """Why it cannot be drawn here: what it was made with is not in this checkout. What is held of
     it counts."""
     records: Records | None = None
     """Where its answers are recorded: they are held, and nothing is called."""
     recorded_in: str | None = None
-    """What names these records: one case has one answer in them, whichever arm asks."""
+    """What names these records: one case has one answer in them, whichever side asks."""
     answered_alike: frozenset[int] = frozenset()
-    """Positions of cases whose only record is the answer of the other arm."""
+    """Positions of cases whose only record is the answer of the other side."""
     not_before: str | None = None
     not_after: str = "9999"
     """Where age matters, what is dated later does not count either: a clock ran ahead."""
     pools: bool = True
-    """Whether further draws of the same request count too: a re-run adds draws, it never
+    """Whether further trials of the same request count too: a re-run adds draws, it never
     replaces them (docs/verdict.md). Not where the question is whether answers changed."""
     fresh: bool = False
     """Whether nothing held counts until it has been drawn anew."""
@@ -81,31 +81,31 @@ class Arm:
     places: array[int] = field(default_factory=lambda: array("q"))
     """Place of each case's answer among the `records`; 0: there is none."""
     wanted: list[tuple[int, ...]] = field(default_factory=list)
-    """Numbers of the draws of each case."""
-    missing: Sequence[DrawAt] = ()
-    """Draws to make."""
-    shared: Sequence[DrawAt] = ()
-    """Draws that an equal request, here or in another arm, makes for this one too."""
-    rescore: Sequence[DrawAt] = ()
-    """Draws whose completion is held and some score is not."""
-    failures: dict[DrawAt, Failure] = field(default_factory=dict)
-    unscored: dict[DrawAt, dict[str, str]] = field(default_factory=dict)
-    """Why, by scorer label, for draws of this run that a scorer could not score."""
-    latencies: dict[DrawAt, float] = field(default_factory=dict)
-    """Seconds, for draws of this very run: what is reused has no latency."""
-    first_tokens: dict[DrawAt, float] = field(default_factory=dict)
+    """Numbers of the trials of each case."""
+    missing: Sequence[TrialAt] = ()
+    """Trials to make."""
+    shared: Sequence[TrialAt] = ()
+    """Trials that an equal request, here or in another side, makes for this one too."""
+    rescore: Sequence[TrialAt] = ()
+    """Trials whose completion is held and some score is not."""
+    failures: dict[TrialAt, Failure] = field(default_factory=dict)
+    unscored: dict[TrialAt, dict[str, str]] = field(default_factory=dict)
+    """Why, by scorer label, for trials of this run that a scorer could not score."""
+    latencies: dict[TrialAt, float] = field(default_factory=dict)
+    """Seconds, for trials of this very run: what is reused has no latency."""
+    first_tokens: dict[TrialAt, float] = field(default_factory=dict)
     """Seconds until the first token, for those that were streamed."""
     timed: bool = False
     """Whether something asks for the time to the first token: then answers are streamed."""
-    passing_scores: dict[DrawAt, dict[str, Score]] = field(default_factory=dict)
+    passing_scores: dict[TrialAt, dict[str, Score]] = field(default_factory=dict)
     """Scores that are not stored, by scorer label: they live for this run."""
     judges: dict[str, set[str]] = field(default_factory=dict)
     """The models that judged its answers, by scorer label, as they call themselves."""
     opposed: bool = False
-    """Whether every draw owes a score against the baseline's answer, also where one of the two
+    """Whether every trial owes a score against the baseline's answer, also where one of the two
     answers is missing: nothing unmeasured drops out of a paired metric."""
-    beside: dict[DrawAt, str] = field(default_factory=dict)
-    """The digest of the baseline's answer that a draw is set against, where a scorer does that."""
+    beside: dict[TrialAt, str] = field(default_factory=dict)
+    """The digest of the baseline's answer that a trial is set against, where a scorer does that."""
     called: int = 0
 
     def request(self, case: Case) -> Request:
@@ -123,39 +123,39 @@ class Arm:
             request = self.target.request_digest(messages, identity=identity, document=document)
             self.requests.append(request)
 
-    def key(self, at: DrawAt) -> DrawKey:
-        """The store's key of a draw."""
-        return DrawKey(self.requests[at.case], self.purpose, at.n)
+    def key(self, at: TrialAt) -> TrialKey:
+        """The store's key of a trial."""
+        return TrialKey(self.requests[at.case], self.purpose, at.n)
 
-    def completions(self, draws: Iterable[DrawAt]) -> Mapping[DrawAt, Completion]:
+    def completions(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Completion]:
         """Those of `draws` whose answers are held and count."""
         if self.records is not None:
-            places = ((at, self.places[at.case]) for at in draws)
+            places = ((at, self.places[at.case]) for at in trials)
             return {at: self.records.completion(place) for at, place in places if place}
-        keys = [(at, self.key(at)) for at in draws]
+        keys = [(at, self.key(at)) for at in trials]
         held = self.results.completions(key for _, key in keys)
         return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
 
-    def briefs(self, draws: Iterable[DrawAt]) -> Mapping[DrawAt, Brief]:
+    def briefs(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Brief]:
         """`completions` without their texts."""
         if self.records is not None:
-            wanted = [at for at in draws if self.places[at.case]]
+            wanted = [at for at in trials if self.places[at.case]]
             found = self.records.briefs(self.places[at.case] for at in wanted)
             return dict(zip(wanted, found, strict=True))
-        keys = [(at, self.key(at)) for at in draws]
+        keys = [(at, self.key(at)) for at in trials]
         held = self.results.briefs(key for _, key in keys)
         return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
 
-    def draws(self, positions: Sequence[int]) -> list[DrawAt]:
+    def trials(self, positions: Sequence[int]) -> list[TrialAt]:
         """Every wanted draw of the cases at `positions`."""
-        return [DrawAt(case, n) for case in positions for n in self.wanted[case]]
+        return [TrialAt(case, n) for case in positions for n in self.wanted[case]]
 
     def counts(self, completion: Completion | Brief) -> bool:
         """Whether a stored completion is young enough to be used."""
         return self.not_before is None or self.not_before <= (completion.at or "") <= self.not_after
 
     def unanswerable(self, case: Case, position: int) -> bool:
-        """Records a failure for each draw that a replayed file has no answer to."""
+        """Records a failure for each trial that a replayed file has no answer to."""
         if self.records is None:
             return False
         file = self.target.model.options.get("file", self.target.model.name)
@@ -169,19 +169,19 @@ class Arm:
         else:
             return False
         failure = Failure(kind=FailureKind.NO_RECORD, message=why)
-        for at in self.draws([position]):
+        for at in self.trials([position]):
             self.failures[at] = failure
         return True
 
-    def give_up_undrawable(self) -> None:
-        """Makes failures of the missing draws of an arm that cannot be drawn here."""
-        if self.undrawable is not None:
-            failure = Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.undrawable, attempts=0)
+    def fail_missing_trials(self) -> None:
+        """Makes failures of the missing trials of a side that cannot be drawn here."""
+        if self.unavailable is not None:
+            failure = Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.unavailable, attempts=0)
             self.failures.update(dict.fromkeys(chain(self.missing, self.shared), failure))
             self.missing, self.shared = (), ()
 
     def cut_short(self, failure: Failure) -> None:
-        """Records `failure` for each draw that was to be made in this run and was not."""
+        """Records `failure` for each trial that was to be made in this run and was not."""
         for part in chunks(chain(self.missing, self.shared)):
             held = self.briefs(part)
             for at in part:
@@ -190,16 +190,16 @@ class Arm:
 
     def settle(self) -> None:
         """What was to be done is done, or among the failures: nothing is made twice."""
-        self.missing, self.shared, self.rescore = Draws(), Draws(), Draws()
+        self.missing, self.shared, self.rescore = Trials(), Trials(), Trials()
 
-    def draw_anew(self, now: str) -> None:
-        """Asks for every draw again: another model answered it under the same name."""
+    def rerun(self, now: str) -> None:
+        """Asks for every trial again: another model answered it under the same name."""
         self.not_before, self.renewed, self.pools = now, True, False
         self.failures.clear()
 
     @property
     def planned(self) -> int:
-        """Draws in all."""
+        """Trials in all."""
         return sum(map(len, self.wanted))
 
     def _document(self, case: Case, messages: tuple[Message, ...]) -> Mapping[str, Json] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from llmops_cli.core.ports import DrawKey, Results
+from llmops_cli.core.ports import Results, TrialKey
 from llmops_cli.core.result import Completion
 
 
@@ -20,7 +20,7 @@ from llmops_cli.core.result import Completion
 class _Batch:
     """Answers that are written in one transaction."""
 
-    answers: list[tuple[DrawKey, Completion]] = field(default_factory=list)
+    answers: list[tuple[TrialKey, Completion]] = field(default_factory=list)
     written: anyio.Event = field(default_factory=anyio.Event)
     trouble: BaseException | None = None
 
@@ -31,7 +31,7 @@ class WriteBatcher:
     def __init__(self) -> None:
         self._open: dict[Results, _Batch] = {}
 
-    async def keep(self, results: Results, key: DrawKey, completion: Completion) -> None:
+    async def keep(self, results: Results, key: TrialKey, completion: Completion) -> None:
         """Returns when `completion` is in `results`; it gets there if the caller is cancelled, too.
 
         Raises what the store raises.
@@ -46,7 +46,7 @@ class WriteBatcher:
             raise batch.trouble
 
     async def _write_with_others(
-        self, results: Results, key: DrawKey, completion: Completion
+        self, results: Results, key: TrialKey, completion: Completion
     ) -> None:
         batch = self._open[results] = _Batch([(key, completion)])
         await cancel_shielded_checkpoint()

@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llmops_cli.core.case_result import Draw, Metric
+from llmops_cli.core.case_result import Metric, Trial
 from llmops_cli.core.codec import Misshapen, to_plain
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.release import SUBJECT, Draws, Evidence, EvidenceRow, FileRef, Measurement
+from llmops_cli.core.ports import ScoreKey, TrialKey
+from llmops_cli.core.release import SUBJECT, Evidence, EvidenceRow, FileRef, Measurement, Trials
 from llmops_cli.core.result import Completion, Purpose, Score, Usage
 from llmops_cli.stores.atomic import Redact, write_bytes
 from llmops_cli.stores.codec import (
@@ -98,7 +98,7 @@ def read_rows(folder: Path, evidence: Evidence) -> Iterator[EvidenceRow]:
                 row = row_of(line)
             except BadRecord as error:
                 raise _broken(path, f"line {number}: {error}") from error
-            found[row.evalset] += SUBJECT in row.arms
+            found[row.evalset] += SUBJECT in row.sides
             yield row
     for each in evidence.measurement.evalsets:
         if found[each.evalset] != each.cases:
@@ -138,10 +138,10 @@ def damage(folder: Path, evidence: Evidence) -> Iterator[IntegrityBroken]:
 
 def held(
     folder: Path, evidence: Evidence
-) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
     """Every completion and score of `evidence`, keyed for a results store.
 
-    A draw is as old as the oldest of its arm, so that age limits err on the careful side.
+    A draw is as old as the oldest of its side, so that age limits err on the careful side.
     """
     texts = read_texts(folder, evidence)
     metrics = {
@@ -149,25 +149,25 @@ def held(
         for each in evidence.measurement.evalsets
     }
     judges = evidence.measurement.judges
-    completions: dict[DrawKey, Completion] = {}
+    completions: dict[TrialKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
     for row in read_rows(folder, evidence):
-        for role, arm in row.arms.items():
-            at = evidence.measurement.arms[role].oldest or _BORN
-            for purpose, draws in _purposes(arm.gate, arm.baseline, arm.confirm):
-                for n, draw in enumerate(draws.made):
-                    if draw.output is None:
+        for role, side in row.sides.items():
+            at = evidence.measurement.sides[role].oldest or _BORN
+            for purpose, trials in _purposes(side.gate, side.baseline, side.confirm):
+                for n, trial in enumerate(trials.made):
+                    if trial.output is None:
                         continue
-                    completion = _completion(draw, draw.output, texts.get(draw.output), at)
-                    completions[DrawKey(arm.request, purpose, n)] = completion
-                    found = _scores(row, draw, draw.output, metrics[row.evalset], judges)
+                    completion = _completion(trial, trial.output, texts.get(trial.output), at)
+                    completions[TrialKey(side.request, purpose, n)] = completion
+                    found = _scores(row, trial, trial.output, metrics[row.evalset], judges)
                     scores.update(found)
     return list(completions.items()), list(scores.items())
 
 
 def _purposes(
-    gate: Draws | None, baseline: Draws | None, confirm: Draws | None
-) -> Iterator[tuple[Purpose, Draws]]:
+    gate: Trials | None, baseline: Trials | None, confirm: Trials | None
+) -> Iterator[tuple[Purpose, Trials]]:
     if gate is not None:
         yield "gate", gate
     if baseline is not None:
@@ -176,29 +176,29 @@ def _purposes(
         yield "confirm", confirm
 
 
-def _completion(draw: Draw, output: str, text: Completion | None, at: str) -> Completion:
+def _completion(trial: Trial, output: str, text: Completion | None, at: str) -> Completion:
     known = text or Completion(text=None, known_digest=output)
-    both_told = draw.input_tokens is not None and draw.output_tokens is not None
+    both_told = trial.input_tokens is not None and trial.output_tokens is not None
     return replace(
         known,
-        finish_reason=draw.finish_reason or "stop",
-        usage=Usage(input=draw.input_tokens or 0, output=draw.output_tokens or 0)
+        finish_reason=trial.finish_reason or "stop",
+        usage=Usage(input=trial.input_tokens or 0, output=trial.output_tokens or 0)
         if both_told
         else None,
-        cost=draw.cost,
-        served_model=draw.served_model,
+        cost=trial.cost,
+        served_model=trial.served_model,
         at=at,
     )
 
 
 def _scores(
     row: EvidenceRow,
-    draw: Draw,
+    trial: Trial,
     output: str,
     metrics: dict[str, Metric],
     judges: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[ScoreKey, Score]]:
-    for label, value in draw.scores.items():
+    for label, value in trial.scores.items():
         if value is not None and not metrics[label].paired:  # it is about two answers
             scorer = row.scorers.get(label, metrics[label].scorer)
             served = judges.get(f"{row.evalset}:{label}", ())

@@ -1,7 +1,7 @@
 """One case of evidence as one line of JSON: arrays over draws, nulls and defaults left out.
 
     {"evalset": "support", "case": "refund-7", "facts": "sha256:…", "critical": true,
-     "arms": {"subject": {"request": "sha256:…",
+     "sides": {"subject": {"request": "sha256:…",
                           "gate": {"planned": 1, "output": ["sha256:…"],
                                    "scores": {"contains": [1.0]}, "cost": [0.0002]}}}}
 
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from llmops_cli.core.case_result import Draw
+from llmops_cli.core.case_result import Trial
 from llmops_cli.core.digest import Json
-from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
 from llmops_cli.stores.codec import BadRecord, failure_of, failure_record, from_bytes, to_bytes
 
 _NUMBER = (float, int)
@@ -31,7 +31,7 @@ _COLUMNS: Mapping[str, tuple[type, ...]] = {
     "first_token": _NUMBER,
     "served_model": (str,),
 }
-"""What is told of each draw, and in which types."""
+"""What is told of each trial, and in which types."""
 _ABOUT_ROW = {
     "evalset": str,
     "case": str,
@@ -43,7 +43,7 @@ _ABOUT_ROW = {
     "scorers": dict,
 }
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
-_MOST_DRAWS = 10**6
+_MOST_TRIALS = 10**6
 _BEYOND = 2**63
 _PURPOSES = ("gate", "baseline", "confirm")
 _ABOUT_CASE = ("critical", "group", "known_failing")
@@ -57,7 +57,7 @@ def row_line(row: EvidenceRow) -> bytes:
         record["tags"] = list(row.tags)
     if row.scorers:
         record["scorers"] = dict(row.scorers)
-    record["arms"] = {role: _arm_record(arm) for role, arm in row.arms.items()}
+    record["sides"] = {role: _side_record(side) for role, side in row.sides.items()}
     return to_bytes(record) + b"\n"
 
 
@@ -68,33 +68,33 @@ def row_of(line: bytes) -> EvidenceRow:
         for name, kinds in _ABOUT_ROW.items():
             if name in record and type(record[name]) is not kinds:
                 raise BadRecord(f"{name} is {record[name]!r}")
-        arms = {role: _arm_of(arm) for role, arm in record.pop("arms").items()}
+        sides = {role: _side_of(side) for role, side in record.pop("sides").items()}
         _demand_digest(record["facts"])
-        return EvidenceRow(tags=tuple(record.pop("tags", ())), arms=arms, **record)
+        return EvidenceRow(tags=tuple(record.pop("tags", ())), sides=sides, **record)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise BadRecord(f"not a row of evidence: {error!r}") from error
 
 
-def _arm_record(arm: ArmDraws) -> dict[str, Json]:
-    record: dict[str, Json] = {"request": arm.request}
+def _side_record(side: SideTrials) -> dict[str, Json]:
+    record: dict[str, Json] = {"request": side.request}
     for purpose in _PURPOSES:
-        draws: Draws | None = getattr(arm, purpose)
-        if draws is not None:
-            record[purpose] = _draws_record(draws)
+        trials: Trials | None = getattr(side, purpose)
+        if trials is not None:
+            record[purpose] = _trials_record(trials)
     return record
 
 
-def _arm_of(record: Mapping[str, Any]) -> ArmDraws:
+def _side_of(record: Mapping[str, Any]) -> SideTrials:
     if unknown := set(record) - {"request", *_PURPOSES}:
         raise BadRecord(f"unknown field {min(unknown)!r} in an arm")
     _demand_digest(record["request"])
-    given = {name: _draws_of(record[name]) for name in _PURPOSES if name in record}
-    return ArmDraws(request=record["request"], **given)
+    given = {name: _trials_of(record[name]) for name in _PURPOSES if name in record}
+    return SideTrials(request=record["request"], **given)
 
 
-def _draws_record(draws: Draws) -> dict[str, Json]:
-    made = draws.made
-    record: dict[str, Json] = {"planned": draws.planned}
+def _trials_record(trials: Trials) -> dict[str, Json]:
+    made = trials.made
+    record: dict[str, Json] = {"planned": trials.planned}
     for name in _COLUMNS:
         column = [_short(getattr(each, name)) for each in made]
         if any(value is not None for value in column):
@@ -119,7 +119,7 @@ def _short(value: Json) -> Json:
     return round(value, 9) if isinstance(value, float) else value
 
 
-def _draws_of(record: Mapping[str, Any]) -> Draws:
+def _trials_of(record: Mapping[str, Any]) -> Trials:
     count, planned = record["n"], record["planned"]
     if not (_is_count(count) and _is_count(planned)):
         raise BadRecord(f"{count!r} draws of {planned!r}")
@@ -140,7 +140,7 @@ def _draws_of(record: Mapping[str, Any]) -> Draws:
     given = record.get("scores", {})
     marks = {label: _column(given, label, count, _NUMBER) for label in given}
     made = tuple(
-        Draw(
+        Trial(
             failure=failures[at] and failure_of(failures[at]),
             finish_reason=finish[at],
             scores={label: column[at] for label, column in marks.items()},
@@ -149,7 +149,7 @@ def _draws_of(record: Mapping[str, Any]) -> Draws:
         )
         for at in range(count)
     )
-    return Draws(planned=planned, made=made)
+    return Trials(planned=planned, made=made)
 
 
 def _column(
@@ -187,7 +187,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MOST_DRAWS
+    return type(value) is int and 0 <= value <= _MOST_TRIALS
 
 
 def _usual_finish(output: str | None) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.release import Event, Evidence, EvidenceRow, Measurement, Version
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.stores import event_log as log
@@ -199,7 +199,7 @@ class Registry:
 
     def evidence_held(
         self, evidence: Evidence
-    ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+    ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
         """What `evidence` offers a results store: `store.ingest(evidence.digest, *held)`."""
         return evidence_files.held(self._folder_of(evidence), evidence)
 

@@ -6,7 +6,7 @@ SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
   written in groups: with the next completion, after 500, before one is read and on closing.
 - Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
-  process), the later answer takes the key and the earlier one stays as a further draw; one that is
+  process), the later answer takes the key and the earlier one stays as a further trial; one that is
   dated a day after it was made is of a clock that ran ahead, and not later. Only a completion that
   is known by its digest alone gives way to one with a text.
 - Every row carries a checksum over its key and value. A damaged row is a miss: it is set aside
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Brief, Completion, Purpose, Score
 from llmops_cli.stores.codec import (
     BadRecord,
@@ -122,21 +122,21 @@ class ResultsStore:
             notes.append(f"{self._db.path} was taken away during this run, which is not kept")
         return tuple(notes)
 
-    def completions(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Completion]:
+    def completions(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Completion]:
         """Those of `keys` that are held, each with `latency` None."""
-        wanted = [(key, _draw_columns(key)) for key in keys]
+        wanted = [(key, _trial_columns(key)) for key in keys]
 
-        def read() -> dict[DrawKey, Completion]:
+        def read() -> dict[TrialKey, Completion]:
             found = ((key, self._held(columns)) for key, columns in wanted)
             return {key: completion for key, completion in found if completion is not None}
 
         return self._read(read)
 
-    def briefs(self, keys: Iterable[DrawKey]) -> Mapping[DrawKey, Brief]:
+    def briefs(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Brief]:
         """Those of `keys` that are held, without their texts."""
-        wanted = [(key, _draw_columns(key)) for key in keys]
+        wanted = [(key, _trial_columns(key)) for key in keys]
 
-        def read() -> dict[DrawKey, Brief]:
+        def read() -> dict[TrialKey, Brief]:
             found = ((key, self._brief(columns)) for key, columns in wanted)
             return {key: brief for key, brief in found if brief is not None}
 
@@ -157,7 +157,7 @@ class ResultsStore:
             self.flush()
         return self._read(read)
 
-    def put_completions(self, completions: Iterable[tuple[DrawKey, Completion]]) -> None:
+    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
         """Keep `completions`; on return they are on disk, or none is where this raises."""
         rows = [(*each, _completion_row(*each)) for each in completions]
 
@@ -181,21 +181,21 @@ class ResultsStore:
     def ingest(
         self,
         source: str,
-        completions: Iterable[tuple[DrawKey, Completion]],
+        completions: Iterable[tuple[TrialKey, Completion]],
         scores: Iterable[tuple[ScoreKey, Score]],
     ) -> bool:
         """Take over what evidence or a run file holds; False where `source` was taken before.
 
         `source` is the digest of the whole piece. A completion that differs from the one under
-        its key is a further draw and gets the next free n; an equal one collapses.
+        its key is a further trial and gets the next free n; an equal one collapses.
         """
-        draws, marks = tuple(completions), [_score_row(*each) for each in scores]
+        trials, marks = tuple(completions), [_score_row(*each) for each in scores]
         marker = (_blob(source),)
 
         def take() -> bool:
             if self._db.execute("SELECT 1 FROM ingested WHERE source = ?", marker).fetchone():
                 return False
-            for key, completion in draws:
+            for key, completion in trials:
                 self._pool(key, completion)
             self._db.executemany(_TAKE_SCORE, marks)
             self._db.execute("INSERT INTO ingested VALUES (?)", marker)
@@ -206,7 +206,7 @@ class ResultsStore:
     def further(
         self, requests: Iterable[str], purpose: Purpose, *, beyond: int
     ) -> Mapping[str, tuple[int, ...]]:
-        """The numbers, from `beyond` on, of the draws that are held of each of `requests`."""
+        """The numbers, from `beyond` on, of the trials that are held of each of `requests`."""
         query = "SELECT n FROM completions WHERE request = ? AND purpose = ? AND n >= ? ORDER BY n"
 
         def read() -> dict[str, tuple[int, ...]]:
@@ -228,36 +228,36 @@ class ResultsStore:
         """Release the file. What waits is lost unless flushed: `open_results` flushes."""
         self._db.close()
 
-    def _put(self, key: DrawKey, completion: Completion, row: Row) -> None:
+    def _put(self, key: TrialKey, completion: Completion, row: Row) -> None:
         """Put `row`, which is `completion`, under its key; an earlier answer makes room."""
-        earlier = self._held_or_swept(_draw_columns(key))
+        earlier = self._held_or_swept(_trial_columns(key))
         if earlier is None or earlier.text is None or not _is_later(completion, earlier):
             self._db.execute(_PUT_COMPLETION, row)
             return
-        self._db.execute(_DROP_COMPLETION, _draw_columns(key))
+        self._db.execute(_DROP_COMPLETION, _trial_columns(key))
         self._db.execute(_PUT_COMPLETION, row)
-        self._add_draw(key, earlier)
+        self._add_trial(key, earlier)
 
-    def _pool(self, key: DrawKey, completion: Completion) -> None:
+    def _pool(self, key: TrialKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""
-        request, purpose, n = _draw_columns(key)
+        request, purpose, n = _trial_columns(key)
         same_origin = self._db.execute(_FROM_ORIGIN, (request, purpose, n)).fetchall()
         for (held_n,) in same_origin:
             held = self._held_or_swept((request, purpose, held_n))
             if held is not None and held.digest == completion.digest:
-                place = DrawKey(key.request, key.purpose, held_n)
+                place = TrialKey(key.request, key.purpose, held_n)
                 self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
                 return
         if self._held_or_swept((request, purpose, n)) is None:
             self._db.execute(_PUT_COMPLETION, _completion_row(key, completion))
         else:
-            self._add_draw(key, completion)
+            self._add_trial(key, completion)
 
-    def _add_draw(self, key: DrawKey, completion: Completion) -> None:
-        """Put `completion` as a further draw of the request of `key`."""
-        request, purpose, origin = _draw_columns(key)
+    def _add_trial(self, key: TrialKey, completion: Completion) -> None:
+        """Put `completion` as a further trial of the request of `key`."""
+        request, purpose, origin = _trial_columns(key)
         (n,) = self._db.execute(_NEXT_N, (request, purpose)).fetchone()
-        place = DrawKey(key.request, key.purpose, n)
+        place = TrialKey(key.request, key.purpose, n)
         self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
 
     def _held_or_swept(self, columns: Columns) -> Completion | None:
@@ -344,7 +344,7 @@ def _blob(digest: str) -> bytes:
     return bytes.fromhex(digest.removeprefix("sha256:"))
 
 
-def _draw_columns(key: DrawKey) -> tuple[bytes, str, int]:
+def _trial_columns(key: TrialKey) -> tuple[bytes, str, int]:
     return _blob(key.request), key.purpose, key.n
 
 
@@ -352,8 +352,8 @@ def _score_columns(key: ScoreKey) -> tuple[bytes, bytes, bytes]:
     return _blob(key.scorer), _blob(key.facts), _blob(key.output)
 
 
-def _completion_row(key: DrawKey, completion: Completion, origin: int | None = None) -> Row:
-    columns = _draw_columns(key)
+def _completion_row(key: TrialKey, completion: Completion, origin: int | None = None) -> Row:
+    columns = _trial_columns(key)
     value, brief = to_bytes(completion_record(completion)), brief_bytes(completion)
     whole = int(completion.text is not None)
     return (

@@ -2,12 +2,12 @@
 
 JSON lines, gzipped where the name ends in `.gz`. The first line is the manifest, the last counts
 the others; between them cases, completions, failures, scores, and what only this run knows of a
-draw, each line with a checksum. A kind of line that a reader does not know it counts and passes
+trial, each line with a checksum. A kind of line that a reader does not know it counts and passes
 over. The bytes follow from the content alone: equal runs are equal files.
 
 A completion's name is (request, purpose, n, output): merging files is the union of their lines,
 so it may be done in any order and twice. Equal completions collapse; different ones under one
-(request, purpose, n) all stay, and become further draws where a results store takes them over.
+(request, purpose, n) all stay, and become further trials where a results store takes them over.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import Any, BinaryIO
 from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
-from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunDraw, RunEvalset
+from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunEvalset, RunTrial
 from llmops_cli.stores.atomic import Redact, write_stream
 from llmops_cli.stores.codec import (
     BadRecord,
@@ -110,15 +110,15 @@ class RunFile:
 
     def held(
         self,
-    ) -> tuple[list[tuple[DrawKey, Completion]], list[tuple[ScoreKey, Score]]]:
+    ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
         """Its completions and scores: `store.ingest(run.digest, *run.held())`."""
-        completions: list[tuple[DrawKey, Completion]] = []
+        completions: list[tuple[TrialKey, Completion]] = []
         scores: list[tuple[ScoreKey, Score]] = []
         for entry in self.entries():
-            if isinstance(entry, (RunCase, RunDraw)):
+            if isinstance(entry, (RunCase, RunTrial)):
                 continue
             key, content = entry
-            if isinstance(key, DrawKey) and isinstance(content, Completion):
+            if isinstance(key, TrialKey) and isinstance(content, Completion):
                 completions.append((key, content))
             elif isinstance(key, ScoreKey) and isinstance(content, Score):
                 scores.append((key, content))
@@ -127,7 +127,7 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True)
 class RunIndex:
-    """What a run file holds of a case, a draw or an answer, in little memory."""
+    """What a run file holds of a case, a trial or an answer, in little memory."""
 
     _database: sqlite3.Connection
 
@@ -143,23 +143,23 @@ class RunIndex:
         assert isinstance(entry, RunCase)
         return entry
 
-    def told(self, case: RunCase) -> Mapping[tuple[str, int], RunDraw]:
-        """What the run itself knows of the draws of a case, by the arm's role and number."""
+    def told(self, case: RunCase) -> Mapping[tuple[str, int], RunTrial]:
+        """What the run itself knows of the trials of a case, by the side's role and number."""
         found = {}
         start = f"{case.prompt}\n{case.evalset}\n{case.position:012}\n"
-        for entry in self._under("draw", start):
-            assert isinstance(entry, RunDraw)
+        for entry in self._under("trial", start):
+            assert isinstance(entry, RunTrial)
             found[entry.role, entry.n] = entry
         return found
 
-    def draws(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
+    def trials(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
         """Every draw of a request, by number."""
         found: list[tuple[int, Completion | Failure]] = []
         for kind in ("completion", "failure"):
             for entry in self._under(kind, f"{request}\n{purpose}\n"):
-                assert not isinstance(entry, (RunCase, RunDraw))
+                assert not isinstance(entry, (RunCase, RunTrial))
                 key, outcome = entry
-                assert isinstance(key, DrawKey)
+                assert isinstance(key, TrialKey)
                 assert isinstance(outcome, (Completion, Failure))
                 found.append((key.n, outcome))
         return sorted(found, key=itemgetter(0))
@@ -234,7 +234,7 @@ _ANSWERED = """
 
 
 def _sorted(entries: Iterable[Entry]) -> sqlite3.Connection:
-    """The entries on the temporary disk, each once; a draw that was answered did not fail."""
+    """The entries on the temporary disk, each once; a trial that was answered did not fail."""
     database = sqlite3.connect("", isolation_level=None)
     database.execute(
         "CREATE TABLE entries (kind TEXT, key TEXT, draw TEXT, value BLOB, PRIMARY KEY (kind, key))"
@@ -251,43 +251,43 @@ def _columns(entry: Entry) -> tuple[str, str, str | None, bytes]:
     if isinstance(entry, RunCase):
         key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.case}"
         return "case", key, None, to_bytes(_mapping(to_plain(entry)))
-    if isinstance(entry, RunDraw):
+    if isinstance(entry, RunTrial):
         key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.role}\n{entry.n:09}"
-        return "draw", key, None, to_bytes(_mapping(to_plain(entry)))
+        return "trial", key, None, to_bytes(_mapping(to_plain(entry)))
     about, content = entry
     if isinstance(about, ScoreKey):
         assert isinstance(content, Score)
         names: list[Json] = [about.scorer, about.facts, about.output]
         value: dict[str, Json] = {"key": names, "score": score_record(content)}
         return "score", f"{about.scorer}\n{about.facts}\n{about.output}", None, to_bytes(value)
-    draw = f"{about.request}\n{about.purpose}\n{about.n:09}"
+    trial = f"{about.request}\n{about.purpose}\n{about.n:09}"
     named: dict[str, Json] = {"key": [about.request, about.purpose, about.n]}
     if isinstance(content, Failure):
-        return "failure", draw, draw, to_bytes({**named, "failure": failure_record(content)})
+        return "failure", trial, trial, to_bytes({**named, "failure": failure_record(content)})
     assert isinstance(content, Completion)
     record = {**named, "output": content.digest, "completion": completion_record(content)}
-    return "completion", f"{draw}\n{content.digest}", draw, to_bytes(record)
+    return "completion", f"{trial}\n{content.digest}", trial, to_bytes(record)
 
 
 def _read_completion(value: dict[str, Any]) -> Entry:
     completion = completion_of(value["completion"])
     if completion.digest != value["output"]:  # a secret was taken out of the text
         completion = replace(completion, text=None, known_digest=value["output"])
-    return _draw_key(value), completion
+    return _trial_key(value), completion
 
 
 _READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
     "case": lambda value: from_plain(RunCase, value, "case"),
-    "draw": lambda value: from_plain(RunDraw, value, "draw"),
+    "trial": lambda value: from_plain(RunTrial, value, "trial"),
     "completion": _read_completion,
-    "failure": lambda value: (_draw_key(value), failure_of(value["failure"])),
+    "failure": lambda value: (_trial_key(value), failure_of(value["failure"])),
     "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
 }
 
 
-def _draw_key(value: dict[str, Any]) -> DrawKey:
+def _trial_key(value: dict[str, Any]) -> TrialKey:
     request, purpose, n = value["key"]
-    return DrawKey(request, purpose, n)
+    return TrialKey(request, purpose, n)
 
 
 def _line(kind: str, value: Mapping[str, Json], redact: Redact) -> bytes:

@@ -36,7 +36,7 @@ def test_a_worse_prompt_fails_and_one_as_good_passes(shop: Shop) -> None:
     assert "PASS" in shop.ok("eval", "--base", "HEAD", "--require-baseline").out
 
 
-def test_an_unchanged_prompt_draws_nothing_twice(shop: Shop) -> None:
+def test_an_unchanged_prompt_calls_nothing_twice(shop: Shop) -> None:
     shop.ok("eval", "--base", "HEAD")
     assert shop.ok("eval", "--base", "HEAD", "--json").report["calls"] == 0
 

@@ -53,7 +53,7 @@ def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> N
             "inputs": {"question": f"say {at}"},
             "output": f"{word} {at}",
             "label": ("pass" if (word == "Please") is (at >= wrong) else "fail"),
-            "arm": "new" if at % 2 else "old",
+            "side": "new" if at % 2 else "old",
         }
         for word in ("Please", "Now")
         for at in range(EACH)
@@ -92,7 +92,7 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     assert ran.code == 0, ran.text
     assert found(ran)["standing"] == "GATE"
     assert found(ran)["counts"]["both_pass"] == found(ran)["counts"]["both_fail"] == EACH
-    assert sorted(found(ran)["arms"]) == ["new", "old"]
+    assert sorted(found(ran)["sides"]) == ["new", "old"]
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
     assert len(judge.bodies) == 2 * 2 * EACH
@@ -303,7 +303,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     assert run(project, "verify").code == 0
 
 
-def test_answers_of_both_arms_are_drafted_labelled_and_calibrated(project: Project) -> None:
+def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Project) -> None:
     project.promote_first()
     project.prompt(system="Now")
     run(project, "eval")
@@ -313,7 +313,7 @@ def test_answers_of_both_arms_are_drafted_labelled_and_calibrated(project: Proje
     assert ran.code == 0, ran.text
     with draft.open() as file:
         rows = list(csv.DictReader(file))
-    assert Counter(each["arm"] for each in rows) == {"support@working": 20, "support@v1": 20}
+    assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
     assert {each["label"] for each in rows} == {""}
     assert (
         "labels are somebody's work"

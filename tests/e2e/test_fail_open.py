@@ -344,7 +344,7 @@ def test_an_unknown_scorer_of_one_case_is_refused_before_any_call(
 
 
 def fails_two(body: Mapping[str, Any]) -> str:
-    """Fails `say 1` and `say 2` under the second prompt, whatever the draw."""
+    """Fails `say 1` and `say 2` under the second prompt, whatever the trial."""
     text = echo(body)
     worse = body["messages"][0]["content"] == "Answer worse."
     return "something else" if worse and text in {"say 1", "say 2"} else text
@@ -521,7 +521,7 @@ def test_wrong_answers_alone_are_enough_to_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "trouble", [["--offline"], ["--max-calls", "0"], ["--max-calls", "7"], ["--max-seconds", "0"]]
 )
-def test_drawing_anew_that_fails_does_not_fall_back_on_earlier_answers(
+def test_a_rerun_that_fails_does_not_fall_back_on_earlier_answers(
     tmp_path: Path, server: Server, trouble: list[str]
 ) -> None:
     project = a_project(tmp_path, server.url)
@@ -532,7 +532,7 @@ def test_drawing_anew_that_fails_does_not_fall_back_on_earlier_answers(
     assert project.eval().code == 0
 
 
-def test_drawing_anew_from_a_server_that_refuses_is_incomplete(tmp_path: Path) -> None:
+def test_a_rerun_against_a_server_that_refuses_is_incomplete(tmp_path: Path) -> None:
     with FaultServer(*[answer()] * 20, then=status(401)) as server:
         project = a_project(tmp_path, server.url)
         assert project.eval().code == 0
@@ -544,7 +544,7 @@ def test_a_filtered_run_says_that_it_is_partial(tmp_path: Path, server: Server) 
     assert ran.report["partial"] == "only 1 named case"
 
 
-def test_no_evidence_is_written_where_the_versions_own_baseline_draws_failed(
+def test_no_evidence_is_written_where_the_versions_own_baseline_trials_failed(
     tmp_path: Path,
 ) -> None:
     with FaultServer(*[answer()] * 20, then=status(401)) as server:

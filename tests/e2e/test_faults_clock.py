@@ -70,7 +70,7 @@ def test_answers_that_a_fast_clock_dated_are_not_fresh_for_ever(tmp_path: Path) 
         fresh, again = project.eval("--fresh"), project.eval()
     passed = [each.evalset["metrics"][0]["candidate"] for each in (ahead, fresh)]
     assert [each.report["calls"] for each in (ahead, fresh, again)] == [5, 5, 0]
-    assert passed == [0.0, 0.5]  # a draw of each, pooled: a re-run never replaces
+    assert passed == [0.0, 0.5]  # a trial of each, pooled: a re-run never replaces
 
 
 @pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())

@@ -179,7 +179,7 @@ def test_tables_hold_the_answers_as_they_were_and_no_formula(
         (parquet, whole),
         (csv, [text.replace("\0", "\\x00") for text in whole]),
     ):
-        answers = table[table["arm"] == "candidate"].sort_values("case")["text"]
+        answers = table[table["side"] == "candidate"].sort_values("case")["text"]
         assert [text.removeprefix("'") for text in answers] == expected
     assert not csv["text"].str.match(r"[=+\-@|%\t\r]").any()
 

@@ -25,8 +25,8 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
         assert "first token p95 0.0" in said["why"]
         assert server.last is not None
         assert server.last.body["stream"] is True
-        arm = first.evalset["candidate"]
-        assert 0.01 < arm["first_token_p50"] < arm["latency_p50"]
+        side = first.evalset["candidate"]
+        assert 0.01 < side["first_token_p50"] < side["latency_p50"]
         assert "first token 0.0" in project.run("eval", "--fresh", "--verbose").out
 
         asked = server.requests

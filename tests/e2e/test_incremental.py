@@ -15,7 +15,7 @@ from tests.projects import Project, a_project, some_cases
 from tests.servers.faulty import FaultServer, Server, answer, echo
 
 CASES = 60
-BASELINE_DRAWS = 3
+BASELINE_TRIALS = 3
 """Per case, of a model that may answer differently every time."""
 
 
@@ -37,7 +37,7 @@ def project(template: Path, tmp_path: Path, server: Server) -> Project:
     if not template.exists():
         with FaultServer() as first:
             a_project(template, first.url, cases=CASES).promote_first()
-            assert first.requests == CASES * (1 + BASELINE_DRAWS)
+            assert first.requests == CASES * (1 + BASELINE_TRIALS)
     made = Project(root=tmp_path / "project", url=server.url)
     shutil.copytree(template, made.root)
     made.llmops_yaml()
@@ -80,7 +80,7 @@ def test_a_comment_or_a_description_in_the_prompt_runs_nothing(
     assert server.requests == 0
 
 
-def test_a_changed_prompt_is_drawn_and_its_baseline_is_not(
+def test_a_changed_prompt_is_called_and_its_baseline_is_not(
     project: Project, server: Server
 ) -> None:
     project.prompt(system="Answer well.")
@@ -93,7 +93,7 @@ def test_a_changed_prompt_is_drawn_and_its_baseline_is_not(
     assert server.requests == CASES
 
 
-def test_a_changed_parameter_draws_the_candidate_and_not_the_baseline(
+def test_a_changed_parameter_calls_the_candidate_and_not_the_baseline(
     project: Project, server: Server
 ) -> None:
     project.prompt(temperature=0.5)
@@ -115,7 +115,7 @@ def test_a_renamed_alias_and_another_base_url_run_nothing(project: Project, serv
 # Changed cases -------------------------------------------------------------------------------
 
 
-def test_a_new_case_is_drawn_for_both_arms_and_nothing_else_is(
+def test_a_new_case_is_called_for_both_sides_and_nothing_else_is(
     project: Project, server: Server
 ) -> None:
     project.prompt(system="Answer well.")
@@ -123,9 +123,9 @@ def test_a_new_case_is_drawn_for_both_arms_and_nothing_else_is(
     before = server.requests
     project.cases(some_cases(CASES + 1))
     ran = project.eval()
-    assert server.requests == before + 1 + BASELINE_DRAWS
+    assert server.requests == before + 1 + BASELINE_TRIALS
     assert ran.evalset["candidate"]["called"] == 1
-    assert ran.evalset["baseline"]["called"] == BASELINE_DRAWS
+    assert ran.evalset["baseline"]["called"] == BASELINE_TRIALS
     assert estimate(ran.verdict)["n"] == CASES + 1
 
 
@@ -209,7 +209,7 @@ def test_a_fresh_clone_without_a_store_reuses_the_committed_evidence(
     assert server.requests == 0
 
 
-def test_a_fresh_clone_draws_a_changed_prompt_and_not_its_baseline(
+def test_a_fresh_clone_calls_a_changed_prompt_and_not_its_baseline(
     project: Project, server: Server
 ) -> None:
     shutil.rmtree(project.root / ".llmops/store")
@@ -229,13 +229,13 @@ def test_a_fresh_clone_scores_the_evidence_with_a_changed_scorer_without_a_call(
     assert server.requests == 0
 
 
-def test_a_silent_model_update_draws_the_baseline_anew_and_says_so(project: Project) -> None:
+def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project) -> None:
     with FaultServer(then=answer(model="tiny-0002")) as updated:
         project.url = updated.url
         project.llmops_yaml()
         project.prompt(system="Answer well.")
         ran = project.eval()
-        assert updated.requests == CASES * (1 + BASELINE_DRAWS)
+        assert updated.requests == CASES * (1 + BASELINE_TRIALS)
     assert ran.evalset["baseline"]["served_models"] == ["tiny-0002"]
     assert any("drawn anew" in note for note in ran.report["notes"])
     assert ran.decision == "PASS"
@@ -278,17 +278,17 @@ def test_a_dry_run_calls_nothing_and_counts_the_calls(project: Project, server: 
     assert str(CASES) in ran.out
 
 
-def test_fresh_draws_both_arms_anew(project: Project, server: Server) -> None:
+def test_fresh_reruns_both_sides(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
     project.eval()
     before = server.requests
     ran = project.eval("--fresh")
-    assert server.requests == before + CASES * (1 + BASELINE_DRAWS)
+    assert server.requests == before + CASES * (1 + BASELINE_TRIALS)
     assert ran.evalset["candidate"]["called"] == CASES
-    assert ran.evalset["baseline"]["called"] == CASES * BASELINE_DRAWS
+    assert ran.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
 
 
-def test_fresh_adds_draws_and_never_replaces_them(project: Project) -> None:
+def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
     """Retry until green: a failing answer stays in the pool (docs/verdict.md)."""
 
     def wrong(body: Mapping[str, Any]) -> str:
@@ -337,7 +337,7 @@ def test_watching_production_costs_nothing_unless_fresh(project: Project, server
     assert ran.code == 0
 
 
-def test_watching_production_fresh_draws_the_candidate_alone(
+def test_watching_production_fresh_calls_the_candidate_alone(
     project: Project, server: Server
 ) -> None:
     ran = project.eval("production", "--fresh")

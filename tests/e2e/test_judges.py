@@ -227,9 +227,9 @@ def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
     assert project.run("report", "run.jsonl.gz", "--html", "again.html").code == 1
     cases = cases_in(project.root / "page.html")
     assert cases == cases_in(project.root / "again.html")
-    draws = cases[0]["candidate"]["draws"]  # the critical one, which was confirmed
-    assert [draw.get("confirming", False) for draw in draws] == [False, True, True]
-    scores = {label: (passed, reason) for label, _, passed, reason, _ in draws[0]["scores"]}
+    trials = cases[0]["candidate"]["trials"]  # the critical one, which was confirmed
+    assert [trial.get("confirming", False) for trial in trials] == [False, True, True]
+    scores = {label: (passed, reason) for label, _, passed, reason, _ in trials[0]["scores"]}
     assert scores["tone"] == (False, "it says please")
     assert "kinder" in scores["preferred"][1]
 
@@ -244,7 +244,7 @@ def test_a_judge_that_prefers_a_place_gives_a_tie(project: Project, judge: Judge
     assert metrics["preferred"]["candidate"] == 0.5
 
 
-def test_a_critical_case_that_a_judge_fails_once_is_drawn_again(
+def test_a_critical_case_that_a_judge_fails_once_is_run_again(
     project: Project, judge: Judge
 ) -> None:
     seen = 0
@@ -275,7 +275,7 @@ def test_a_critical_case_that_a_judge_fails_once_is_drawn_again(
         assert project.eval().report["calls"] == 0
 
 
-def test_a_judge_that_was_silently_updated_judges_both_arms_anew(
+def test_a_judge_that_was_silently_updated_judges_both_sides_anew(
     tmp_path: Path, judge: Judge
 ) -> None:
     with (

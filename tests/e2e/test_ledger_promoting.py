@@ -37,7 +37,7 @@ def test_what_is_missing_is_3_and_named_with_its_price(shop: Shop) -> None:
     assert shop.runs("support") == 1
 
 
-def test_measure_draws_what_is_missing_and_then_decides(shop: Shop) -> None:
+def test_measure_calls_what_is_missing_and_then_decides(shop: Shop) -> None:
     ran = shop.ok("promote", "support@v2", "--measure")
     assert "production runs support@v2" in ran.out
     shop.ok("verify")
@@ -147,7 +147,7 @@ def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path:
     other.ok("verify")
 
 
-def test_a_run_file_of_eval_lacks_the_baseline_draws_and_says_so(tmp_path: Path) -> None:
+def test_a_run_file_of_eval_lacks_the_baseline_trials_and_says_so(tmp_path: Path) -> None:
     shop = a_shop(tmp_path / "shop", "support")
     with FaultServer() as server:
         over_a_network(shop, server.url)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from tests import reports
 from tests.browser import NARROW, browser, opened
 from tests.hostile import HOSTILE
-from tests.pages import arm, mixed, page, record
+from tests.pages import mixed, page, record, side
 from tests.projects import Project, a_project
 from tests.servers.faulty import FaultServer
 
@@ -183,8 +183,8 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
         "refund",
         "lost",
         contexts=("Refunds take 14 days.",),
-        baseline=arm("You get your money back within 14 days.", passed=1.0, reason="Polite."),
-        candidate=arm(
+        baseline=side("You get your money back within 14 days.", passed=1.0, reason="Polite."),
+        candidate=side(
             "You get your money within a year.", "You get it.", passed=0.4, reason="Rude."
         ),
     )
@@ -276,8 +276,8 @@ def test_no_text_of_a_stranger_runs_loads_opens_or_becomes_markup(
             expected=text,
             contexts=(text,),
             tags=(text[:50],),
-            candidate=arm(text, passed=0.0, reason=text, label=text[:50]),
-            baseline=arm(text[::-1], passed=1.0, reason=text),
+            candidate=side(text, passed=0.0, reason=text, label=text[:50]),
+            baseline=side(text[::-1], passed=1.0, reason=text),
         )
         for at, text in enumerate(TEXTS.values())
     ]
@@ -320,8 +320,8 @@ def test_a_secret_is_in_no_part_of_the_page(tmp_path: Path) -> None:
         inputs={text: text},
         expected={"a": text},
         tags=(text,),
-        baseline=arm(f"{CANARY} it is", passed=1.0),
-        candidate=arm("it is " + "x" * 7_985 + CANARY, passed=0.0, reason=text, label=text),
+        baseline=side(f"{CANARY} it is", passed=1.0),
+        candidate=side("it is " + "x" * 7_985 + CANARY, passed=0.0, reason=text, label=text),
     )
     told_by = replace(reports.failing(), notes=(text,), partial=text)
     file = page(tmp_path / "page.html", told_by, [one], secrets=[CANARY])

@@ -63,7 +63,7 @@ def test_z_never_rises_with_the_hypothesised_mean(d: list[float], one: float, tw
 
 
 @given(differences, means)
-def test_turning_the_arms_round_turns_the_sign(d: list[float], m: float) -> None:
+def test_swapping_the_sides_turns_the_sign(d: list[float], m: float) -> None:
     values = np.array(d)
     assert z(sample(values), m) == pytest.approx(-z(sample(-values), -m), rel=1e-7, abs=1e-7)
 

@@ -8,10 +8,10 @@ from typing import TypeAlias
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import Arm, Row
+from llmops_cli.core.case_result import Row, Side
 from llmops_cli.core.policy import Floor, NoWorse, Policy, Regressed
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from tests.unit.gate.build import draw, failed, verdict
+from tests.unit.gate.build import failed, trial, verdict
 
 MODEST = settings(max_examples=60, deadline=None)
 ORDER = list(Decision)
@@ -21,7 +21,7 @@ POLICY = Policy(
     margin=0.2, rules=[NoWorse(), Floor(minimum=0.6), Regressed(maximum=0.2), *Policy().rules[2:]]
 )
 
-Draws: TypeAlias = list[int | None]
+Trials: TypeAlias = list[int | None]
 """1 passes, 0 fails, None: the call failed."""
 
 indices = st.integers(0, 1_000)
@@ -33,10 +33,10 @@ class World:
     """An evalset in few words: `kinds` of (candidate, baseline) draws, repeated to `size` cases."""
 
     size: int
-    kinds: list[tuple[Draws, Draws]]
+    kinds: list[tuple[Trials, Trials]]
     grouped: bool
-    first: tuple[int, Draws] | None = None
-    """A candidate's draws in one case that are other than its kind's."""
+    first: tuple[int, Trials] | None = None
+    """A candidate's trials in one case that are other than its kind's."""
 
     def rows(self) -> list[Row]:
         return [self._row(at) for at in range(self.size)]
@@ -47,18 +47,18 @@ class World:
             candidate = self.first[1]
         return Row(
             case=f"c{at}",
-            candidate=_arm("new", candidate),
-            baseline=_arm("old", baseline),
+            candidate=_side("new", candidate),
+            baseline=_side("old", baseline),
             group=f"g{at % 13}" if self.grouped else None,
         )
 
-    def drawn(self, at: int) -> Draws:
-        """The candidate's draws in a case."""
+    def trials_of(self, at: int) -> Trials:
+        """The candidate's trials in a case."""
         return self.kinds[at % self.size % len(self.kinds)][0]
 
-    def redrawn(self, at: int, first: int | None) -> World:
-        """The same world with another first draw of the candidate in one case."""
-        return replace(self, first=(at % self.size, [first, *self.drawn(at)[1:]]))
+    def with_first_trial(self, at: int, first: int | None) -> World:
+        """The same world with another first trial of the candidate in one case."""
+        return replace(self, first=(at % self.size, [first, *self.trials_of(at)[1:]]))
 
 
 def _worlds(grouped: st.SearchStrategy[bool]) -> st.SearchStrategy[World]:
@@ -78,9 +78,9 @@ may move it and the mean in opposite ways: near the critical value the two prope
 almost always, but not by construction."""
 
 
-def _arm(request: str, values: Draws) -> Arm:
-    draws = tuple(failed() if value is None else draw(bool(value)) for value in values)
-    return Arm(request=request, facts="f", planned=len(draws), draws=draws)
+def _side(request: str, values: Trials) -> Side:
+    trials = tuple(failed() if value is None else trial(bool(value)) for value in values)
+    return Side(request=request, facts="f", planned=len(trials), trials=trials)
 
 
 def decided(rows: list[Row]) -> Verdict:
@@ -119,20 +119,20 @@ def test_the_names_of_cases_and_groups_change_nothing(world: World) -> None:
 @MODEST
 @given(single, indices)
 def test_a_worse_candidate_never_gets_a_better_decision(world: World, at: int) -> None:
-    assume(world.drawn(at)[0] is not None)
-    before, after = decisions(world.rows()), decisions(world.redrawn(at, 0).rows())
+    assume(world.trials_of(at)[0] is not None)
+    before, after = decisions(world.rows()), decisions(world.with_first_trial(at, 0).rows())
     for rule, decision in before.items():
         assert ORDER.index(after[rule]) <= ORDER.index(decision)
 
 
 @MODEST
 @given(single, indices)
-def test_a_decision_on_an_unmeasured_draw_holds_whatever_it_would_have_been(
+def test_a_decision_on_an_unmeasured_trial_holds_whatever_it_would_have_been(
     world: World, at: int
 ) -> None:
-    unknown = decisions(world.redrawn(at, None).rows())
+    unknown = decisions(world.with_first_trial(at, None).rows())
     for answer in (0, 1):
-        known = decisions(world.redrawn(at, answer).rows())
+        known = decisions(world.with_first_trial(at, answer).rows())
         for rule in ("no_worse", "floor", "regressed"):
             if unknown[rule] in {Decision.PASS, Decision.FAIL}:
                 assert known[rule] is unknown[rule]

@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import Draw
-from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.case_result import Trial
+from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
 from llmops_cli.core.run import Entry
 from llmops_cli.stores.codec import (
@@ -28,7 +28,7 @@ from llmops_cli.stores.evidence_rows import row_line, row_of
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.unit.stores.test_runfile import manifest
-from tests.unit.stores.values import draw_key, named, plain
+from tests.unit.stores.values import named, plain, trial_key
 
 anything = st.text(st.characters(codec=None))  # lone surrogates, NUL and all
 clean = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -94,13 +94,13 @@ def test_scores(score: Score) -> None:
 
 
 @st.composite
-def draws(draw: st.DrawFn) -> Draws:
+def trials(draw: st.DrawFn) -> Trials:
     due = draw(st.lists(labels, unique=True))
     given_scores: st.SearchStrategy[Mapping[str, float | None]] = st.fixed_dictionaries(
         {label: st.none() | numbers for label in due}
     )
     measured = st.builds(
-        Draw,
+        Trial,
         output=st.integers(0, 3).map(named),
         scores=given_scores,
         finish_reason=st.sampled_from(["stop", "length"]),
@@ -109,9 +109,9 @@ def draws(draw: st.DrawFn) -> Draws:
         latency=st.none() | amounts,
         served_model=st.none() | anything,
     )
-    failed = st.builds(Draw, failure=failures, scores=st.just(dict.fromkeys(due)))
+    failed = st.builds(Trial, failure=failures, scores=st.just(dict.fromkeys(due)))
     made = draw(st.lists(measured | failed, max_size=4))
-    return Draws(planned=draw(st.integers(0, 9)), made=tuple(made))
+    return Trials(planned=draw(st.integers(0, 9)), made=tuple(made))
 
 
 @given(
@@ -124,10 +124,13 @@ def draws(draw: st.DrawFn) -> Draws:
         critical=st.booleans(),
         group=st.none() | anything.filter(bool),
         known_failing=st.none() | anything.filter(bool),
-        arms=st.dictionaries(
+        sides=st.dictionaries(
             clean,
             st.builds(
-                ArmDraws, request=st.just(named("r")), gate=st.none() | draws(), baseline=draws()
+                SideTrials,
+                request=st.just(named("r")),
+                gate=st.none() | trials(),
+                baseline=trials(),
             ),
             max_size=3,
         ),
@@ -139,12 +142,12 @@ def test_rows_of_evidence(row: EvidenceRow) -> None:
     assert row_line(row_of(line)) == line
 
 
-keyed = st.tuples(st.builds(draw_key, st.sampled_from("xy"), st.integers(0, 2)), answers)
+keyed = st.tuples(st.builds(trial_key, st.sampled_from("xy"), st.integers(0, 2)), answers)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(keyed, max_size=5), min_size=1, max_size=3))
-def test_however_runs_are_merged_the_same_draws_come_out(runs: list[list[Entry]]) -> None:
+def test_however_runs_are_merged_the_same_trials_come_out(runs: list[list[Entry]]) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for number, entries in enumerate(runs):
@@ -174,7 +177,7 @@ def test_taking_runs_over_loses_no_answer_and_doubles_none(
                 for key, completion in entries
                 if key.request == named(what)  # type: ignore[attr-defined]  # drawn as keys
             }
-            keys = [draw_key(what, n) for n in range(30)]
+            keys = [trial_key(what, n) for n in range(30)]
             found = store.completions(keys)
             assert len(found) == len(put)
             assert sorted(each.text or "" for each in found.values()) == sorted(

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case_result import Draw, Metric
+from llmops_cli.core.case_result import Metric, Trial
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
     BASELINE,
     SUBJECT,
-    ArmDraws,
-    ArmFacts,
-    Draws,
     EvalsetFacts,
     Event,
     Evidence,
     EvidenceRow,
     Measurement,
     Provenance,
+    SideFacts,
+    SideTrials,
+    Trials,
     Version,
     VersionRef,
 )
@@ -72,9 +72,9 @@ def facts(
     )
 
 
-def draws(case: int, scores: Sequence[float], *, of: str) -> Draws:
+def trials(case: int, scores: Sequence[float], *, of: str) -> Trials:
     made = tuple(
-        Draw(
+        Trial(
             output=completion(of, case, score).digest,
             scores={"contains": score},
             finish_reason="stop",
@@ -85,18 +85,18 @@ def draws(case: int, scores: Sequence[float], *, of: str) -> Draws:
         )
         for score in scores
     )
-    return Draws(planned=len(scores), made=made)
+    return Trials(planned=len(scores), made=made)
 
 
 def completion(of: str, case: int, score: float) -> Completion:
     return Completion(text=f"{of} on {case}: {score}")
 
 
-def arm(case: int, text: str, *, gate: float | None, baseline: float) -> ArmDraws:
-    return ArmDraws(
+def side(case: int, text: str, *, gate: float | None, baseline: float) -> SideTrials:
+    return SideTrials(
         request=named((text, case)),
-        gate=None if gate is None else draws(case, [gate], of=text),
-        baseline=draws(case, [baseline], of=f"{text} again"),
+        gate=None if gate is None else trials(case, [gate], of=text),
+        baseline=trials(case, [baseline], of=f"{text} again"),
     )
 
 
@@ -107,16 +107,16 @@ def rows(
     found = []
     for case in range(cases):
         score = 0.0 if case < wrong else 1.0
-        arms = {SUBJECT: arm(case, candidate, gate=score, baseline=score)}
+        sides = {SUBJECT: side(case, candidate, gate=score, baseline=score)}
         if baseline is not None:
-            arms[BASELINE] = arm(case, baseline, gate=None, baseline=1.0)
+            sides[BASELINE] = side(case, baseline, gate=None, baseline=1.0)
         found.append(
             EvidenceRow(
                 evalset="support",
                 case=f"case-{case:03}",
                 facts=named(("facts", case, edited)),
                 tags=("refund",) if case % 2 else (),
-                arms=arms,
+                sides=sides,
             )
         )
     return found
@@ -132,15 +132,15 @@ def measured(
     at: str = NOON,
 ) -> Evidence:
     """Evidence of `version`, written."""
-    arms: dict[str, ArmFacts] = {SUBJECT: arm_facts(version, at)}
+    sides: dict[str, SideFacts] = {SUBJECT: side_facts(version, at)}
     if against is not None:
-        arms[BASELINE] = arm_facts(against, at)
+        sides[BASELINE] = side_facts(against, at)
     measurement = Measurement(
         name=version.name,
         number=version.number,
         environment="production",
         llmops="0.1",
-        arms=arms,
+        sides=sides,
         evalsets=(evalset or facts(cases=len(found)),),
         verdict=Verdict(decision=Decision.PASS, why="no worse", findings=()),
         counts={"calls": 120},
@@ -151,8 +151,8 @@ def measured(
     )
 
 
-def arm_facts(version: Version, at: str = NOON) -> ArmFacts:
-    return ArmFacts(
+def side_facts(version: Version, at: str = NOON) -> SideFacts:
+    return SideFacts(
         version=version.number,
         target=version.target,
         model="openai/tiny",
@@ -172,12 +172,12 @@ def texts_of(found: Sequence[EvidenceRow]) -> list[Completion]:
                     each = completion(of, case, score)
                     known[each.digest] = each
     named_there = {
-        draw.output
+        trial.output
         for row in found
-        for each in row.arms.values()
+        for each in row.sides.values()
         for made in (each.gate, each.baseline)
         if made is not None
-        for draw in made.made
+        for trial in made.made
     }
     return [each for name, each in known.items() if name in named_there]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.report import ArmRecord, CaseRecord, CaseRecords, DrawRecord, ShownScore
+from llmops_cli.core.report import CaseRecord, CaseRecords, ShownScore, SideRecord, TrialRecord
 from llmops_cli.render import formatting as phrases
 from llmops_cli.render.html.escape import Ink, data, word_diff
 
@@ -114,7 +114,7 @@ class CaseBook:
         inputs: list[Json] = [
             [self._name(name), self._text(text)] for name, text in _short_first(record.inputs)
         ]
-        ours, theirs = self._arm(record.candidate), self._arm(record.baseline)
+        ours, theirs = self._side(record.candidate), self._side(record.baseline)
         whole: dict[str, Json] = {
             "inputs": inputs,
             "expected": None if record.expected is None else self._value(record.expected),
@@ -129,22 +129,22 @@ class CaseBook:
         }
         return {name: value for name, value in whole.items() if value not in (None, [], False)}
 
-    def _arm(self, arm: ArmRecord | None) -> dict[str, Json] | None:
-        if arm is None:
+    def _side(self, side: SideRecord | None) -> dict[str, Json] | None:
+        if side is None:
             return None
-        return {"passed": arm.passed, "draws": [self._draw(each) for each in arm.draws]}
+        return {"passed": side.passed, "trials": [self._trial(each) for each in side.trials]}
 
-    def _draw(self, draw: DrawRecord) -> Json:
+    def _trial(self, trial: TrialRecord) -> Json:
         whole: dict[str, Json] = {
-            "text": None if draw.text is None else self._text(draw.text),
-            "failure": self._text(draw.failure) if draw.failure is not None else None,
-            "tools": self._value(draw.tool_calls) if draw.tool_calls else None,
+            "text": None if trial.text is None else self._text(trial.text),
+            "failure": self._text(trial.failure) if trial.failure is not None else None,
+            "tools": self._value(trial.tool_calls) if trial.tool_calls else None,
             "contexts": None
-            if draw.contexts is None
-            else [self._text(each) for each in draw.contexts],
-            "scores": [self._score(each) for each in draw.scores],
-            "facts": self._name(_facts(draw)),
-            "confirming": draw.confirming or None,
+            if trial.contexts is None
+            else [self._text(each) for each in trial.contexts],
+            "scores": [self._score(each) for each in trial.scores],
+            "facts": self._name(_facts(trial)),
+            "confirming": trial.confirming or None,
         }
         return {name: value for name, value in whole.items() if value is not None}
 
@@ -179,7 +179,7 @@ def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
 def _marked(
     record: CaseRecord, theirs: Mapping[str, Json] | None, ours: Mapping[str, Json] | None
 ) -> Json:
-    """The draws of both arms that tell most, and what changed between their texts.
+    """The draws of both sides that tell most, and what changed between their texts.
 
     A text that the marks hold stands nowhere else.
     """
@@ -187,55 +187,57 @@ def _marked(
         return None
     worse = record.change != "gained"
     pair = [record.baseline.telling(passing=worse), record.candidate.telling(passing=not worse)]
-    draws = [
+    trials = [
         each[at]
-        for arm, at in zip((theirs, ours), pair, strict=True)
-        if isinstance(each := arm["draws"], list) and at < len(each)
+        for side, at in zip((theirs, ours), pair, strict=True)
+        if isinstance(each := side["trials"], list) and at < len(each)
     ]
-    texts = [each["text"] for each in draws if isinstance(each, dict) and "text" in each]
+    texts = [each["text"] for each in trials if isinstance(each, dict) and "text" in each]
     if len(texts) < 2:
         return [*pair, None]
     before, after = (each[0] if isinstance(each, list) else each for each in texts)
     pieces = word_diff(str(before), str(after))
     if pieces is not None:
-        for each in draws:
+        for each in trials:
             assert isinstance(each, dict)
             given = each.pop("text")
             each["cut"] = given[1] if isinstance(given, list) else 0
     return [*pair, pieces]
 
 
-def _facts(draw: DrawRecord) -> str:
-    """What a draw took, in a line."""
+def _facts(trial: TrialRecord) -> str:
+    """What a trial took, in a line."""
     parts = []
-    if draw.finish_reason not in (None, "stop", "tool_calls"):
-        parts.append(f"ended by {draw.finish_reason}")
-    if draw.input_tokens is not None and draw.output_tokens is not None:
-        parts.append(f"{draw.input_tokens:,} tokens in, {draw.output_tokens:,} out")
-    if draw.cost:
-        parts.append(phrases.money(draw.cost))
-    if draw.latency is not None and draw.latency >= 0.005:
-        parts.append(f"{draw.latency:.2f} s")
-    if draw.served_model:
-        parts.append(draw.served_model)
+    if trial.finish_reason not in (None, "stop", "tool_calls"):
+        parts.append(f"ended by {trial.finish_reason}")
+    if trial.input_tokens is not None and trial.output_tokens is not None:
+        parts.append(f"{trial.input_tokens:,} tokens in, {trial.output_tokens:,} out")
+    if trial.cost:
+        parts.append(phrases.money(trial.cost))
+    if trial.latency is not None and trial.latency >= 0.005:
+        parts.append(f"{trial.latency:.2f} s")
+    if trial.served_model:
+        parts.append(trial.served_model)
     return " · ".join(parts)
 
 
 def _failing(record: CaseRecord) -> list[str]:
-    """Scorers that some draw of the candidate does not pass."""
-    draws = record.candidate.draws if record.candidate else ()
-    count = Counter(each.label for draw in draws for each in draw.scores if each.passed is not True)
+    """Scorers that some trial of the candidate does not pass."""
+    trials = record.candidate.trials if record.candidate else ()
+    count = Counter(
+        each.label for trial in trials for each in trial.scores if each.passed is not True
+    )
     return list(count)
 
 
 def _flags(record: CaseRecord) -> int:
     ours = record.candidate.passed if record.candidate else None
     theirs = record.baseline.passed if record.baseline else None
-    draws = record.candidate.draws if record.candidate else ()
+    trials = record.candidate.trials if record.candidate else ()
     unmeasured = any(
-        draw.failure is not None
-        or any(each.passed is None and not each.advisory for each in draw.scores)
-        for draw in draws
+        trial.failure is not None
+        or any(each.passed is None and not each.advisory for each in trial.scores)
+        for trial in trials
     )
     flags = CRITICAL * record.critical | UNMEASURED * (unmeasured or record.change == "unmeasured")
     flags |= FAILED * (ours is not None and ours < 0.5)

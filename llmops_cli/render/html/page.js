@@ -35,10 +35,10 @@
     for (const text of it.contexts ?? []) parts.push(string(text));
     if (it.diff?.[2]) parts.push(side(it.diff[2], true), side(it.diff[2], false));
     for (const arm of [it.baseline, it.candidate]) {
-      for (const draw of arm?.draws ?? []) {
-        parts.push(string(draw.text), string(draw.failure), string(draw.tools));
-        for (const [label, , , reason] of draw.scores) parts.push(label, string(reason));
-        for (const text of draw.contexts ?? []) parts.push(string(text));
+      for (const trial of arm?.trials ?? []) {
+        parts.push(string(trial.text), string(trial.failure), string(trial.tools));
+        for (const [label, , , reason] of trial.scores) parts.push(label, string(reason));
+        for (const text of trial.contexts ?? []) parts.push(string(text));
       }
     }
     for (const tag of each.tags) parts.push(index.tags[tag]);
@@ -244,25 +244,25 @@
   function both(it, pick, again) {
     const names = { baseline: "Before", candidate: it.baseline ? "After" : "Answer" };
     const sides = Object.keys(names).filter((arm) => it[arm]).map((arm) => {
-      const draws = it[arm].draws;
-      const one = draws[pick[arm]];
-      const others = draws.length < 2 ? null : make("div", { class: "draws", role: "group", "aria-label": `Draws ${names[arm].toLowerCase()}` },
-        ...draws.map((each, at) => make("button", {
+      const trials = it[arm].trials;
+      const one = trials[pick[arm]];
+      const others = trials.length < 2 ? null : make("div", { class: "trials", role: "group", "aria-label": `Draws ${names[arm].toLowerCase()}` },
+        ...trials.map((each, at) => make("button", {
           type: "button", "aria-pressed": String(at === pick[arm]), onclick: () => { pick[arm] = at; again(); },
         }, `draw ${at + 1}${each.confirming ? ", confirming" : ""}`)));
       const label = `${names[arm]}: the answer`;
       return make("section", { class: "side", "data-arm": arm },
-        make("h4", {}, `${names[arm]} `, outcome(it[arm], draws.length)), others,
+        make("h4", {}, `${names[arm]} `, outcome(it[arm], trials.length)), others,
         ...(one ? answer(it, arm, pick, one, label) : [make("p", { class: "took" }, "No draw was made.")]));
     });
     return make("div", { class: "sides" }, ...sides);
   }
 
-  function outcome(arm, draws) {
-    if (arm.passed === null) return make("span", { class: "verdict-of-draw open" }, "not measured");
-    const share = draws > 1 && arm.passed > 0 && arm.passed < 1 ? ` ${(100 * arm.passed).toFixed(1)} % of draws` : "";
+  function outcome(arm, trials) {
+    if (arm.passed === null) return make("span", { class: "verdict-of-trial open" }, "not measured");
+    const share = trials > 1 && arm.passed > 0 && arm.passed < 1 ? ` ${(100 * arm.passed).toFixed(1)} % of draws` : "";
     const good = arm.passed >= 0.5;
-    return make("span", { class: `verdict-of-draw ${good ? "good" : "bad"}` }, (good ? "✓ passes" : "✗ fails") + share);
+    return make("span", { class: `verdict-of-trial ${good ? "good" : "bad"}` }, (good ? "✓ passes" : "✗ fails") + share);
   }
 
   function answer(it, arm, pick, one, label) {
@@ -297,7 +297,7 @@
 
   function scores(it, pick) {
     const arms = ["baseline", "candidate"].filter((arm) => it[arm]);
-    const given = arms.map((arm) => new Map((it[arm].draws[pick[arm]]?.scores ?? []).map((one) => [one[0], one])));
+    const given = arms.map((arm) => new Map((it[arm].trials[pick[arm]]?.scores ?? []).map((one) => [one[0], one])));
     const labels = [...new Set(given.flatMap((each) => [...each.keys()]))];
     if (!labels.length) return null;
     const heads = ["Scorer", ...arms.map((arm) => (arm === "baseline" ? "Before" : it.baseline ? "After" : "Answer"))];
@@ -313,7 +313,7 @@
     const [, value, passed, reason, advisory] = one;
     const kind = passed === null ? "open" : passed ? "good" : "bad";
     const word = value === null ? "? unscored" : `${passed ? "✓" : "✗"} ${value}`;
-    return [make("span", { class: `verdict-of-draw ${kind}` }, word), advisory ? " (shown, does not gate)" : "",
+    return [make("span", { class: `verdict-of-trial ${kind}` }, word), advisory ? " (shown, does not gate)" : "",
       reason ? make("div", {}, string(reason)) : ""];
   }
 

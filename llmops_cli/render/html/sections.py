@@ -88,7 +88,7 @@ def overview(ink: Ink, prompts: Sequence[PromptReport]) -> Markup:
     )
 
 
-def arms(ink: Ink, prompt: PromptReport) -> Markup:
+def sides(ink: Ink, prompt: PromptReport) -> Markup:
     """Who met whom."""
     if prompt.baseline is None:
         return ink.fill("<b>{ours}</b>, without a baseline", ours=prompt.candidate)

@@ -1,9 +1,9 @@
-"""Draws an interval against its margin as SVG: what is proven, at a glance.
+"""Trials an interval against its margin as SVG: what is proven, at a glance.
 
 Places are per cents of the width, so that the drawing fits every column and its words keep their
 size. Right of the margin is a pass; left of 0 is a loss. Colours come from the style sheet.
 
-The tables of the page: metrics, tags, what the arms took, what scorers asked.
+The tables of the page: metrics, tags, what the sides took, what scorers asked.
 
 A field of a summary that no table here knows gets a column or a row of its own, so that nothing
 that was measured is left out of the page.
@@ -17,7 +17,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llmops_cli.core.report import ArmSummary, EvalsetReport, MetricSummary, Report
+from llmops_cli.core.report import EvalsetReport, MetricSummary, Report, SideSummary
 from llmops_cli.core.verdict import Decision, Estimate
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
@@ -191,31 +191,31 @@ def judges(ink: Ink, evalset: EvalsetReport) -> Markup:
 
 
 def effort(ink: Ink, evalset: EvalsetReport) -> Markup:
-    """What each arm was and what it took; fields that are new here get a row of their own."""
+    """What each side was and what it took; fields that are new here get a row of their own."""
     both = [each for each in (evalset.baseline, evalset.candidate) if each is not None]
-    known: list[tuple[str, Callable[[ArmSummary], str]]] = [
-        ("Model", lambda arm: arm.model),
-        ("Answered by", lambda arm: ", ".join(arm.served_models)),
-        ("Target", lambda arm: arm.target),
-        ("Draws measured", lambda arm: f"{arm.measured:,} of {arm.planned:,}"),
-        ("Called in this run", lambda arm: f"{arm.called:,}"),
+    known: list[tuple[str, Callable[[SideSummary], str]]] = [
+        ("Model", lambda side: side.model),
+        ("Answered by", lambda side: ", ".join(side.served_models)),
+        ("Target", lambda side: side.target),
+        ("Draws measured", lambda side: f"{side.measured:,} of {side.planned:,}"),
+        ("Called in this run", lambda side: f"{side.called:,}"),
         ("Not measured", phrases.measured),
-        ("Tokens in", lambda arm: _count(arm.input_tokens)),
-        ("Tokens out", lambda arm: _count(arm.output_tokens)),
-        ("Cost of all draws", lambda arm: phrases.money(arm.cost)),
-        ("Latency, median", lambda arm: _seconds(arm.latency_p50)),
-        ("Latency, 95th", lambda arm: _seconds(arm.latency_p95)),
-        ("First token, median", lambda arm: _seconds(arm.first_token_p50)),
-        ("First token, 95th", lambda arm: _seconds(arm.first_token_p95)),
+        ("Tokens in", lambda side: _count(side.input_tokens)),
+        ("Tokens out", lambda side: _count(side.output_tokens)),
+        ("Cost of all draws", lambda side: phrases.money(side.cost)),
+        ("Latency, median", lambda side: _seconds(side.latency_p50)),
+        ("Latency, 95th", lambda side: _seconds(side.latency_p95)),
+        ("First token, median", lambda side: _seconds(side.first_token_p50)),
+        ("First token, 95th", lambda side: _seconds(side.first_token_p95)),
     ]
     shown = {
         *("name", "target", "model", "planned", "measured", "called", "failures", "unscored"),
         *("input_tokens", "output_tokens", "cost", "latency_p50", "latency_p95", "served_models"),
         *("first_token_p50", "first_token_p95"),
     }
-    rows = [(label, [tell(arm) for arm in both]) for label, tell in known]
+    rows = [(label, [tell(side) for side in both]) for label, tell in known]
     rows += [
-        (_named(name), [_shown(getattr(arm, name)) for arm in both])
+        (_named(name), [_shown(getattr(side, name)) for side in both])
         for name in _further(both, shown)
     ]
     marked = [
@@ -227,7 +227,7 @@ def effort(ink: Ink, evalset: EvalsetReport) -> Markup:
         for label, cells in rows
         if any(cells)
     ]
-    heads = ("", *(arm.name for arm in both))
+    heads = ("", *(side.name for side in both))
     return table(ink, f"Arms on {evalset.evalset}", heads, marked)
 
 

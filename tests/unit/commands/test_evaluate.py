@@ -13,10 +13,10 @@ from tests.projects import Project, some_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, gate, questions, wrong_on
 
-BASELINE_DRAWS = 3
+BASELINE_TRIALS = 3
 
 
-def test_a_dry_run_plans_every_draw_and_calls_nothing(project: Project, server: Server) -> None:
+def test_a_dry_run_plans_every_trial_and_calls_nothing(project: Project, server: Server) -> None:
     done = gate(project, dry_run=True).done
     assert (done.report, done.plan.calls, server.requests) == (None, CASES, 0)
 
@@ -60,13 +60,13 @@ def test_retrying_until_it_is_green_does_not_make_it_green(
     running.prompt(system="Answer badly.")
     assert gate(running).decision is Decision.FAIL
     server.reply = wrong_on(())
-    for draws in (2, 3):
+    for trials in (2, 3):
         ran = gate(running, fresh=True)
-        assert ran.passing.candidate == pytest.approx(1 - 1 / draws)
+        assert ran.passing.candidate == pytest.approx(1 - 1 / trials)
         assert ran.decision is Decision.FAIL
 
 
-def test_drawing_the_failures_anew_does_not_help_them(running: Project, server: Server) -> None:
+def test_rerunning_the_failures_does_not_help_them(running: Project, server: Server) -> None:
     server.reply = wrong_on(questions(12), system="Answer badly.")
     running.prompt(system="Answer badly.")
     assert gate(running).decision is Decision.FAIL
@@ -89,7 +89,7 @@ def test_a_fresh_run_that_nobody_answers_does_not_fall_back_on_what_is_held(
     assert (ran.decision, ran.report.exit_code) == (Decision.INCOMPLETE, ExitCode.INCOMPLETE)
 
 
-def test_a_fresh_draw_that_fails_leaves_the_earlier_ones_in_the_pool(
+def test_a_fresh_trial_that_fails_leaves_the_earlier_ones_in_the_pool(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(CASES), system="Answer badly.")
@@ -125,7 +125,7 @@ def test_two_run_files_with_different_answers_pool(
     assert gate(project, reuse=files).passing.candidate == 0.5
 
 
-def test_a_partial_run_file_fills_gaps_and_adds_no_draws(
+def test_a_partial_run_file_fills_gaps_and_adds_no_trials(
     project: Project, server: Server, tmp_path: Path
 ) -> None:
     whole, chosen = tmp_path / "whole.jsonl", tmp_path / "chosen.jsonl"

@@ -1,4 +1,4 @@
-"""Rows in few words: which draws passed in which arm."""
+"""Rows in few words: which trials passed in which side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from llmops_cli.core.case_result import Arm, Draw, Metric, Row
+from llmops_cli.core.case_result import Metric, Row, Side, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Finding, Verdict
@@ -14,7 +14,7 @@ from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import GateInput, decide
 
-Outcome: TypeAlias = float | bool | Draw | None
+Outcome: TypeAlias = float | bool | Trial | None
 """A raw value of the scorer `exact`; None: unscored; or a whole draw."""
 
 EXACT = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
@@ -24,34 +24,34 @@ STYLE = Metric(label="style", scorer="sha256:style", minimum=1.0, advisory=True)
 METRICS = (EXACT, SIMILARITY, TONE, STYLE)
 
 
-def draw(value: float | bool | None, *, label: str = "exact") -> Draw:
+def trial(value: float | bool | None, *, label: str = "exact") -> Trial:
     score = None if value is None else float(value)
-    return Draw(output="sha256:o", scores={label: score})
+    return Trial(output="sha256:o", scores={label: score})
 
 
-def failed(kind: FailureKind = FailureKind.TIMEOUT) -> Draw:
-    return Draw(failure=Failure(kind=kind, message="it went wrong"), scores={"exact": None})
+def failed(kind: FailureKind = FailureKind.TIMEOUT) -> Trial:
+    return Trial(failure=Failure(kind=kind, message="it went wrong"), scores={"exact": None})
 
 
-def arm(
+def side(
     *outcomes: Outcome, request: str = "r", facts: str = "f", planned: int | None = None
-) -> Arm:
-    draws = tuple(each if isinstance(each, Draw) else draw(each) for each in outcomes)
-    wanted = len(draws) if planned is None else planned
-    return Arm(request=request, facts=facts, planned=wanted, draws=draws)
+) -> Side:
+    trials = tuple(each if isinstance(each, Trial) else trial(each) for each in outcomes)
+    wanted = len(trials) if planned is None else planned
+    return Side(request=request, facts=facts, planned=wanted, trials=trials)
 
 
 def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | None) -> Row:
-    """A case whose request differs between the arms."""
+    """A case whose request differs between the sides."""
     return Row(
         case=case,
-        candidate=arm(*candidate, request="new"),
-        baseline=None if baseline is None else arm(*baseline, request="old"),
+        candidate=side(*candidate, request="new"),
+        baseline=None if baseline is None else side(*baseline, request="old"),
     )
 
 
 def rows(lost: int, gained: int, n: int, *, failing: int = 0) -> list[Row]:
-    """n cases with one draw per arm: lost, gained, failing in both arms, the others passing."""
+    """n cases with one trial per side: lost, gained, failing in both sides, the others passing."""
     outcomes = [(0, 1)] * lost + [(1, 0)] * gained + [(0, 0)] * failing
     outcomes += [(1, 1)] * (n - len(outcomes))
     return [row(f"c{at}", [now], [before]) for at, (now, before) in enumerate(outcomes)]

@@ -1,4 +1,4 @@
-"""What one pass over the rows makes of draws, scores, failures and cases."""
+"""What one pass over the rows makes of trials, scores, failures and cases."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Arm, Draw, Row
+from llmops_cli.core.case_result import Row, Side, Trial
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.result import FailureKind
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
-from tests.unit.gate.build import EXACT, METRICS, arm, compared, failed, row
+from tests.unit.gate.build import EXACT, METRICS, compared, failed, row, side
 
 
-def scored(**scores: float | None) -> Draw:
-    return Draw(output="o", scores=scores)
+def scored(**scores: float | None) -> Trial:
+    return Trial(output="o", scores=scores)
 
 
-def one(*draws: Draw) -> Comparison:
-    return compared([Row(case="a", candidate=arm(*draws), baseline=None)])
+def one(*trials: Trial) -> Comparison:
+    return compared([Row(case="a", candidate=side(*trials), baseline=None)])
 
 
-def passes(*draws: Draw) -> tuple[float, int]:
-    """Sum and number of measured draws of the metric `pass`."""
-    tally = one(*draws).metric("pass").candidate
+def passes(*trials: Trial) -> tuple[float, int]:
+    """Sum and number of measured trials of the metric `pass`."""
+    tally = one(*trials).metric("pass").candidate
     return float(tally.total[0]), int(tally.measured[0])
 
 
-def test_a_draw_passes_when_every_gating_scorer_passes_it() -> None:
+def test_a_trial_passes_when_every_gating_scorer_passes_it() -> None:
     assert passes(scored(exact=1.0, similarity=0.8)) == (1.0, 1)
     assert passes(scored(exact=1.0, similarity=0.4)) == (0.0, 1)
 
@@ -40,7 +40,7 @@ def test_an_advisory_scorer_has_no_say_in_pass() -> None:
     assert passes(scored(exact=1.0, style=None)) == (1.0, 1)
 
 
-def test_an_unscored_draw_is_neither_a_pass_nor_a_zero() -> None:
+def test_an_unscored_trial_is_neither_a_pass_nor_a_zero() -> None:
     columns = one(scored(exact=1.0, similarity=None), scored(exact=1.0, similarity=0.9))
     assert columns.share("a") == CaseShare(candidate=1.0, baseline=None)
     assert columns.metric("pass").candidate.measured.tolist() == [1]
@@ -48,7 +48,7 @@ def test_an_unscored_draw_is_neither_a_pass_nor_a_zero() -> None:
     assert columns.unmeasured_cases() == ("a",)
 
 
-def test_a_draw_that_one_scorer_fails_has_failed_whatever_another_would_say() -> None:
+def test_a_trial_that_one_scorer_fails_has_failed_whatever_another_would_say() -> None:
     columns = one(scored(exact=0.0, similarity=None))
     assert columns.share("a") == CaseShare(candidate=0.0, baseline=None)
     assert columns.candidate.unscored == 1
@@ -61,7 +61,7 @@ def test_a_case_that_only_advisory_scorers_look_at_owes_pass_nothing() -> None:
 
 
 def test_a_case_of_which_nothing_was_scored_owes_every_metric() -> None:
-    columns = one(Draw(failure=failed().failure))
+    columns = one(Trial(failure=failed().failure))
     assert {label: each.due.tolist() for label, each in columns.scores.items()} == {
         label: [True] for label in ("pass", "exact", "similarity", "tone", "style")
     }
@@ -90,14 +90,14 @@ def test_a_fraction_keeps_its_value_and_a_pass_scorer_its_decision() -> None:
     }
 
 
-def test_scores_on_a_failed_draw_count_for_nothing() -> None:
+def test_scores_on_a_failed_trial_count_for_nothing() -> None:
     broken = replace(failed(), scores={"exact": 1.0})
     assert passes(broken) == (0.0, 0)
     assert one(broken).metric("exact").candidate.measured.tolist() == [0]
 
 
-def test_failures_are_counted_by_kind_and_draws_never_made_apart_from_them() -> None:
-    side = one(
+def test_failures_are_counted_by_kind_and_trials_never_made_apart_from_them() -> None:
+    totals = one(
         failed(FailureKind.TIMEOUT),
         failed(FailureKind.TIMEOUT),
         failed(FailureKind.NOT_ATTEMPTED),
@@ -105,35 +105,37 @@ def test_failures_are_counted_by_kind_and_draws_never_made_apart_from_them() -> 
         failed(FailureKind.NO_RECORD),
         scored(exact=1.0),
     ).candidate
-    assert side.failures == {"timeout": 2, "not_attempted": 1, "budget": 1, "no_record": 1}
-    assert (side.planned, side.completed, side.failed, side.missing) == (6, 1, 2, 3)
+    assert totals.failures == {"timeout": 2, "not_attempted": 1, "budget": 1, "no_record": 1}
+    assert (totals.planned, totals.completed, totals.failed, totals.missing) == (6, 1, 2, 3)
 
 
-def test_planned_draws_that_are_absent_are_missing() -> None:
-    columns = compared([Row(case="a", candidate=arm(1, planned=3), baseline=None)])
+def test_planned_trials_that_are_absent_are_missing() -> None:
+    columns = compared([Row(case="a", candidate=side(1, planned=3), baseline=None)])
     assert (columns.candidate.planned, columns.candidate.missing) == (3, 2)
     assert columns.unmeasured_cases() == ("a",)
 
 
-def test_pooled_draws_beyond_the_plan_all_count() -> None:
-    columns = compared([Row(case="a", candidate=arm(1, 0, 1, 1, planned=1), baseline=None)])
+def test_pooled_trials_beyond_the_plan_all_count() -> None:
+    columns = compared([Row(case="a", candidate=side(1, 0, 1, 1, planned=1), baseline=None)])
     assert columns.share("a").candidate == 0.75
     assert columns.candidate.wanted.tolist() == [4]
 
 
-def test_cost_tokens_and_latency_are_known_only_where_each_draw_tells_them() -> None:
+def test_cost_tokens_and_latency_are_known_only_where_each_trial_tells_them() -> None:
     told = replace(
         scored(exact=1.0), cost=0.5, input_tokens=10, output_tokens=2, latency=0.3, served_model="m"
     )
-    side = one(told, told).candidate
-    assert (side.total_cost, side.input_tokens, side.output_tokens) == (1.0, 20, 4)
-    assert (side.latencies.tolist(), side.served_models) == ([0.3, 0.3], ("m",))
+    totals = one(told, told).candidate
+    assert (totals.total_cost, totals.input_tokens, totals.output_tokens) == (1.0, 20, 4)
+    assert (totals.latencies.tolist(), totals.served_models) == ([0.3, 0.3], ("m",))
     partly = one(told, scored(exact=1.0)).candidate
     assert (partly.total_cost, partly.input_tokens, partly.unpriced) == (None, None, 1)
 
 
 def test_edited_facts_make_two_questions_that_are_not_compared() -> None:
-    columns = compared([Row(case="a", candidate=arm(0, facts="new"), baseline=arm(1, facts="old"))])
+    columns = compared(
+        [Row(case="a", candidate=side(0, facts="new"), baseline=side(1, facts="old"))]
+    )
     assert columns.edited_cases() == ("a",)
     assert columns.paired.tolist() == [False]
     assert columns.lost_cases() == ()
@@ -141,7 +143,7 @@ def test_edited_facts_make_two_questions_that_are_not_compared() -> None:
 
 
 def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watched() -> None:
-    same = [Row(case="a", candidate=arm(0, request="r"), baseline=arm(1, request="r"))]
+    same = [Row(case="a", candidate=side(0, request="r"), baseline=side(1, request="r"))]
     assert compare(same, METRICS).identical.tolist() == [True]
     watched = compare(same, METRICS, same_target=True)
     assert watched.identical.tolist() == [False]
@@ -149,7 +151,7 @@ def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watche
 
 
 def test_cases_are_told_apart_in_evalset_order() -> None:
-    gone = Row(case="gone", candidate=None, baseline=arm(1))
+    gone = Row(case="gone", candidate=None, baseline=side(1))
     given = [
         row("lost", [0], [1]),
         row("gained", [1], [0]),
@@ -204,12 +206,12 @@ def test_no_rows_at_all_make_an_empty_comparison() -> None:
 
 
 def test_columns_are_small_and_rows_do_not_stay() -> None:
-    draws = (Draw(output="o", scores={"exact": 1.0, "similarity": 0.5, "tone": 1.0}),)
-    side = Arm(request="r", facts="f", planned=1, draws=draws)
+    trials = (Trial(output="o", scores={"exact": 1.0, "similarity": 0.5, "tone": 1.0}),)
+    totals = Side(request="r", facts="f", planned=1, trials=trials)
 
     def stream() -> Iterator[Row]:
         for at in range(10_000):
-            yield Row(case=f"case {at}", candidate=side, baseline=side, tags=("t",))
+            yield Row(case=f"case {at}", candidate=totals, baseline=totals, tags=("t",))
 
     tracemalloc.start()
     columns = compare(stream(), METRICS)

@@ -6,30 +6,30 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Draw, Row
+from llmops_cli.core.case_result import Row, Trial
 from llmops_cli.gate.comparison import CriticalState, critical_state
-from tests.unit.gate.build import METRICS, Outcome, arm, compared, draw, failed
+from tests.unit.gate.build import METRICS, Outcome, compared, failed, side, trial
 
 BY_LABEL = {metric.label: metric for metric in METRICS}
 
 
-def judged(*values: bool | None) -> list[Draw]:
-    return [draw(value, label="tone") for value in values]
+def judged(*values: bool | None) -> list[Trial]:
+    return [trial(value, label="tone") for value in values]
 
 
 def state(
-    *draws: Outcome, confirm: tuple[Draw, ...] = (), planned: int | None = None
+    *trials: Outcome, confirm: tuple[Trial, ...] = (), planned: int | None = None
 ) -> CriticalState:
-    return critical_state(replace(arm(*draws, planned=planned), confirm=confirm), BY_LABEL)
+    return critical_state(replace(side(*trials, planned=planned), confirm=confirm), BY_LABEL)
 
 
-def test_any_gate_draw_that_a_deterministic_scorer_fails_fails_the_case() -> None:
+def test_any_gate_trial_that_a_deterministic_scorer_fails_fails_the_case() -> None:
     assert state(1, 1, 1) is CriticalState.HELD
     assert state(1, 1, 0) is CriticalState.FAILED
     assert state(failed(), 0) is CriticalState.FAILED
 
 
-def test_a_gate_draw_that_is_not_known_leaves_the_case_unmeasured() -> None:
+def test_a_gate_trial_that_is_not_known_leaves_the_case_unmeasured() -> None:
     assert state(1, None) is CriticalState.UNMEASURED
     assert state(1, failed()) is CriticalState.UNMEASURED
     assert state(1, planned=2) is CriticalState.UNMEASURED
@@ -51,27 +51,27 @@ def test_a_gate_draw_that_is_not_known_leaves_the_case_unmeasured() -> None:
         (False, (True, True, False, False), CriticalState.HELD),
     ],
 )
-def test_a_judged_case_fails_when_its_first_draw_and_two_of_three_fail(
+def test_a_judged_case_fails_when_its_first_trial_and_two_of_three_fail(
     first: bool | None, confirm: tuple[bool | None, ...], expected: CriticalState
 ) -> None:
     assert state(*judged(first), confirm=tuple(judged(*confirm))) is expected
 
 
-def test_gate_draws_come_before_confirm_draws() -> None:
+def test_gate_trials_come_before_confirm_trials() -> None:
     assert state(*judged(False, True, True), confirm=tuple(judged(False))) is CriticalState.HELD
 
 
 def test_a_deterministic_failure_is_not_outvoted_by_a_judge() -> None:
-    both = Draw(output="o", scores={"exact": 0.0, "tone": 1.0})
+    both = Trial(output="o", scores={"exact": 0.0, "tone": 1.0})
     assert state(both) is CriticalState.FAILED
 
 
 def test_a_case_that_no_gating_scorer_looks_at_is_unmeasured() -> None:
-    assert state(draw(True, label="style")) is CriticalState.UNMEASURED
+    assert state(trial(True, label="style")) is CriticalState.UNMEASURED
 
 
 def test_known_failing_and_removed_cases_are_outside() -> None:
-    row = Row(case="a", candidate=arm(0), baseline=arm(1), critical=True)
+    row = Row(case="a", candidate=side(0), baseline=side(1), critical=True)
     given = [
         row,
         replace(row, case="b", known_failing="ticket 7"),

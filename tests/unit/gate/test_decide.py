@@ -26,7 +26,7 @@ from llmops_cli.core.policy import (
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.decide import decide, decide_all
-from tests.unit.gate.build import arm, exam, failed, finding, row, rows, verdict
+from tests.unit.gate.build import exam, failed, finding, row, rows, side, verdict
 
 
 def test_every_rule_of_the_policy_gives_one_finding_in_its_order() -> None:
@@ -63,7 +63,7 @@ def test_a_pass_says_what_was_shown() -> None:
 
 
 def test_a_failure_outweighs_what_was_not_measured() -> None:
-    gone = Row(case="gone", candidate=None, baseline=arm(1))
+    gone = Row(case="gone", candidate=None, baseline=side(1))
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
     decided = verdict([*rows(lost=0, gained=0, n=60), missing, gone])
     assert decided.decision is Decision.FAIL
@@ -109,8 +109,8 @@ def test_leaving_a_rule_out_never_turns_the_unmeasured_into_a_pass(
     assert decided.decision is Decision.INCOMPLETE
 
 
-def test_a_removed_case_is_no_reason_to_overlook_a_missing_draw() -> None:
-    gone = Row(case="gone", candidate=None, baseline=arm(1))
+def test_a_removed_case_is_no_reason_to_overlook_a_missing_trial() -> None:
+    gone = Row(case="gone", candidate=None, baseline=side(1))
     given = [*rows(0, 0, 60), row("x", [failed(FailureKind.BUDGET)], [1]), gone]
     decided = verdict(given, Policy(rules=[Floor(minimum=0.5)]))
     assert decided.decision is Decision.INCOMPLETE

@@ -9,8 +9,8 @@ from llmops_cli.gate.pairs import (
     NORMAL,
     Groups,
     Reference,
-    group_variance,
     design_effect,
+    group_variance,
     reference,
 )
 

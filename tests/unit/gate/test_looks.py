@@ -9,25 +9,25 @@ import pytest
 from llmops_cli.core.case_result import Row
 from llmops_cli.core.policy import Critical, NoWorse, Policy
 from llmops_cli.core.verdict import Decision
-from llmops_cli.gate.comparison import DRAWS, SHARES, at_look
+from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
 from llmops_cli.gate.power import AddCases, NextLook, next_look
-from tests.unit.gate.build import arm, compared, failed, grouped, row, rows, verdict
+from tests.unit.gate.build import compared, failed, grouped, row, rows, side, verdict
 
 RERUN = Policy(on_inconclusive="rerun", rules=[NoWorse()])
 
 
 def test_the_looks_together_spend_the_error_rates_once() -> None:
     assert sum(SHARES.values()) == 1.0
-    assert list(DRAWS.values()) == [1, 3, 5]
-    assert [at_look(RERUN, look).beta for look in DRAWS] == [0.025, 0.0125, 0.0125]
+    assert list(TRIALS_BY_LOOK.values()) == [1, 3, 5]
+    assert [at_look(RERUN, look).beta for look in TRIALS_BY_LOOK] == [0.025, 0.0125, 0.0125]
     assert at_look(Policy(), 1) == Policy()
 
 
-def test_noise_between_draws_is_worth_another_look() -> None:
+def test_noise_between_trials_is_worth_another_look() -> None:
     given = rows(lost=6, gained=7, n=120)
     assert verdict(given, RERUN).decision is Decision.INCONCLUSIVE
     assert next_look(compared(given), RERUN, 1) == NextLook(
-        look=2, draws=3, why="with 3 draws per case the projected interval can decide"
+        look=2, trials=3, why="with 3 draws per case the projected interval can decide"
     )
 
 
@@ -35,7 +35,7 @@ def test_a_look_that_cannot_decide_is_left_out_for_a_later_one_that_can() -> Non
     given = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0] * 3) for at in range(100)]
     assert verdict(given, RERUN).decision is Decision.INCONCLUSIVE
     assert next_look(compared(given), RERUN, 1) == NextLook(
-        look=3, draws=5, why="with 5 draws per case the projected interval can decide"
+        look=3, trials=5, why="with 5 draws per case the projected interval can decide"
     )
 
 
@@ -53,7 +53,7 @@ def test_after_the_last_look_only_cases_help() -> None:
     assert answer == AddCases(why="all 3 looks are spent: add cases, not repeats")
 
 
-def test_an_arm_that_has_enough_draws_is_left_alone_and_helps_less() -> None:
+def test_a_side_that_has_enough_trials_is_left_alone_and_helps_less() -> None:
     once = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0]) for at in range(100)]
     thrice = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0] * 3) for at in range(100)]
     answers = [next_look(compared(given), RERUN, 1) for given in (once, thrice)]
@@ -74,12 +74,12 @@ def test_a_projected_regression_is_a_decision_too() -> None:
         grouped(rows(lost=6, gained=7, n=120), 60),
     ],
 )
-def test_what_repeats_cannot_cure_is_not_drawn_again(given: list[Row]) -> None:
+def test_what_repeats_cannot_cure_is_not_run_again(given: list[Row]) -> None:
     assert isinstance(next_look(compared(given), RERUN, 1), AddCases)
 
 
 def test_identical_requests_are_decided_already() -> None:
-    same = [Row(case="a", candidate=arm(0), baseline=arm(1))]
+    same = [Row(case="a", candidate=side(0), baseline=side(1))]
     assert isinstance(next_look(compared(same), RERUN, 1), NextLook)
 
 

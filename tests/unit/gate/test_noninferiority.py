@@ -6,22 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Draw, Row
+from llmops_cli.core.case_result import Row, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Anchor, NoWorse, Policy
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.decide import decide
 from tests.unit.gate.build import (
-    arm,
     compared,
-    draw,
     exam,
     failed,
     finding,
     grouped,
     row,
     rows,
+    side,
+    trial,
     verdict,
 )
 
@@ -95,7 +95,7 @@ def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
     assert found(given, tolerant).decision is Decision.INCONCLUSIVE
 
 
-def test_where_nothing_passes_in_either_arm_nothing_is_told() -> None:
+def test_where_nothing_passes_in_either_side_nothing_is_told() -> None:
     said = found(rows(lost=0, gained=0, n=300, failing=300))
     assert said.decision is Decision.INCONCLUSIVE
     assert "pass is 0 in both arms, on every one of 300 cases: there" in said.why
@@ -105,7 +105,7 @@ def test_where_nothing_passes_in_either_arm_nothing_is_told() -> None:
     assert found(rows(lost=0, gained=1, n=300, failing=299)).decision is Decision.PASS
 
 
-def test_draws_are_averaged_before_cases_are_counted() -> None:
+def test_trials_are_averaged_before_cases_are_counted() -> None:
     given = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
     measured = estimate(given)
     assert (measured.lost, measured.n) == (0, 100)
@@ -121,28 +121,28 @@ def test_no_baseline_is_no_verdict() -> None:
     )
 
 
-def test_without_a_case_in_both_arms_nothing_is_compared() -> None:
-    edited = Row(case="a", candidate=arm(1, facts="new"), baseline=arm(1, facts="old"))
+def test_without_a_case_in_both_sides_nothing_is_compared() -> None:
+    edited = Row(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = found([edited])
     assert said.decision is Decision.INCONCLUSIVE
     assert said.why == "no case owes pass in both arms on the same facts"
 
 
 def test_identical_requests_pass_by_identity_however_few() -> None:
-    same = [Row(case="a", candidate=arm(0), baseline=arm(1))]
+    same = [Row(case="a", candidate=side(0), baseline=side(1))]
     said = found(same)
     assert (said.decision, said.quality) == (Decision.PASS, True)
     assert said.why == "by identity: 1 request is the same as on the baseline"
 
 
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
-    same = Row(case="same", candidate=arm(0), baseline=arm(1))
+    same = Row(case="same", candidate=side(0), baseline=side(1))
     measured = estimate([*rows(lost=0, gained=0, n=59), same])
     assert (measured.identical, measured.lost, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
 
 
-def test_unmeasured_draws_are_taken_at_worst_for_a_pass_and_at_best_for_a_regression() -> None:
+def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regression() -> None:
     whole = rows(lost=0, gained=0, n=100)
     broken = [row(f"b{at}", [failed()], [1]) for at in range(4)]
     measured = estimate([*whole[4:], *broken])
@@ -154,7 +154,7 @@ def test_unmeasured_draws_are_taken_at_worst_for_a_pass_and_at_best_for_a_regres
     assert measured.difference == 0.0
 
 
-def test_unmeasured_draws_alone_never_turn_a_pass_into_a_regression() -> None:
+def test_unmeasured_trials_alone_never_turn_a_pass_into_a_regression() -> None:
     given = rows(lost=30, gained=0, n=1000)
     assert found(given).decision is Decision.PASS
     broken = [*given[:980], *(row(f"b{at}", [failed()], [1]) for at in range(20))]
@@ -164,7 +164,7 @@ def test_unmeasured_draws_alone_never_turn_a_pass_into_a_regression() -> None:
     assert said.decision is Decision.INCONCLUSIVE
 
 
-def test_unmeasured_baseline_draws_are_filled_too() -> None:
+def test_unmeasured_baseline_trials_are_filled_too() -> None:
     missing = [row(f"b{at}", [0], [failed()]) for at in range(4)]
     measured = estimate([*rows(lost=0, gained=0, n=96), *missing])
     assert measured.lower == estimate(rows(lost=4, gained=0, n=100)).lower
@@ -215,8 +215,8 @@ def test_a_tag_that_no_compared_case_has_is_said() -> None:
 
 def test_another_metric_is_compared_by_its_own_values() -> None:
     def case(at: int) -> Row:
-        now = [draw(0.6, label="similarity")]
-        return row(f"c{at}", now, [draw(0.9, label="similarity")])
+        now = [trial(0.6, label="similarity")]
+        return row(f"c{at}", now, [trial(0.9, label="similarity")])
 
     said = found([case(at) for at in range(80)], Policy(rules=[NoWorse(metric="similarity")]))
     assert (said.metric, said.decision) == ("similarity", Decision.FAIL)
@@ -248,7 +248,7 @@ def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
     )
 
 
-def test_what_is_missing_in_an_anchor_s_arm_is_missing() -> None:
+def test_what_is_missing_on_an_anchor_s_side_is_missing() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
     gone = row("c0", [1], [failed(FailureKind.NO_RECORD)])
     anchored = replace(
@@ -263,11 +263,11 @@ def test_what_is_missing_in_an_anchor_s_arm_is_missing() -> None:
 
 
 def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
-    advisory = row("x", [Draw(output="o", scores={"style": 1.0})], [1])
+    advisory = row("x", [Trial(output="o", scores={"style": 1.0})], [1])
     only_style = Row(
         case="y",
-        candidate=arm(draw(True, label="style"), request="new"),
-        baseline=arm(draw(True, label="style"), request="old"),
+        candidate=side(trial(True, label="style"), request="new"),
+        baseline=side(trial(True, label="style"), request="old"),
     )
     measured = estimate([*rows(lost=0, gained=0, n=60), only_style])
     assert measured.n == 60

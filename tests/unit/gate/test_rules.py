@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Draw, Row
+from llmops_cli.core.case_result import Row, Trial
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import rules
-from tests.unit.gate.build import arm, draw, exam, failed, grouped, row, rows
+from tests.unit.gate.build import exam, failed, grouped, row, rows, side, trial
 
 
 def critical(*given: Row) -> Finding:
@@ -29,7 +29,7 @@ def test_critical_names_the_cases_that_failed() -> None:
 
 
 def test_a_critical_case_that_is_not_known_is_incomplete_never_held() -> None:
-    judged = draw(False, label="tone")
+    judged = trial(False, label="tone")
     said = critical(row("a", [1], None), row("b", [failed()], None), row("c", [judged], None))
     assert (said.decision, said.cases) == (Decision.INCOMPLETE, ("b", "c"))
     assert said.why == "2 of 3 critical cases not measured or not confirmed: b, c"
@@ -76,7 +76,7 @@ def test_a_floor_by_bound_counts_groups_and_not_cases() -> None:
     assert floor(grouped(given, 20), rule).why.endswith("5 groups prove nothing")
 
 
-def test_a_floor_that_hangs_on_unmeasured_draws_is_incomplete() -> None:
+def test_a_floor_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
     given = [*rows(lost=9, gained=0, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
     said = floor(given, Floor(minimum=0.9))
     assert said.decision is Decision.INCOMPLETE
@@ -89,8 +89,8 @@ def test_a_floor_that_hangs_on_unmeasured_draws_is_incomplete() -> None:
 
 
 def test_a_floor_may_hold_for_one_tag_and_one_metric() -> None:
-    close = replace(row("a", [draw(0.7, label="similarity")], None), tags=("refund",))
-    given = [close, row("b", [draw(0.1, label="similarity")], None)]
+    close = replace(row("a", [trial(0.7, label="similarity")], None), tags=("refund",))
+    given = [close, row("b", [trial(0.1, label="similarity")], None)]
     said = floor(given, Floor(minimum=0.7, metric="similarity", tag="refund"))
     assert (said.decision, said.metric, said.slice) == (Decision.PASS, "similarity", "refund")
 
@@ -110,7 +110,7 @@ def test_regressed_counts_cases_that_passed_and_now_fail() -> None:
     assert rules.regressed(Regressed(maximum=0.1), exam(given)).decision is Decision.PASS
 
 
-def test_regressed_that_hangs_on_unmeasured_draws_is_incomplete() -> None:
+def test_regressed_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
     given = [*rows(lost=0, gained=0, n=9), row("x", [failed()], [1])]
     said = rules.regressed(Regressed(maximum=0.05), exam(given))
     assert (said.decision, said.cases) == (Decision.INCOMPLETE, ())
@@ -122,7 +122,7 @@ def test_regressed_without_a_baseline_is_inconclusive() -> None:
     assert said.decision is Decision.INCONCLUSIVE
 
 
-def test_more_than_two_percent_of_an_arm_without_a_result_is_incomplete() -> None:
+def test_more_than_two_percent_of_a_side_without_a_result_is_incomplete() -> None:
     broken = [row(f"x{at}", [failed()], [1]) for at in range(2)]
     unscored = [row("y", [None], [1])]
     said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=97), *broken, *unscored]))
@@ -140,7 +140,7 @@ def test_up_to_two_percent_is_tolerated_and_shown() -> None:
     assert "2 of 100 baseline draws (2.0 %) failed or went unscored: 2 timeout" in said.why
 
 
-def test_draws_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
+def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
     given = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(lost=0, gained=0, n=9)]
     assert rules.errors(Errors(), exam(given)).decision is Decision.PASS
     said = rules.coverage(Coverage(), exam(given))
@@ -151,13 +151,13 @@ def test_draws_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> 
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_ATTEMPTED, FailureKind.NO_RECORD])
-def test_a_draw_that_was_given_up_is_missing(kind: FailureKind) -> None:
+def test_a_trial_that_was_given_up_is_missing(kind: FailureKind) -> None:
     given = [row("a", [1], [failed(kind)]), *rows(lost=0, gained=0, n=9)]
     assert rules.coverage(Coverage(), exam(given)).why == "1 planned baseline draw missing"
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
-    gone = Row(case="gone", candidate=None, baseline=arm(1))
+    gone = Row(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     said = rules.coverage(Coverage(), given)
     assert (said.decision, said.cases) == (Decision.FAIL, ("gone",))
@@ -165,7 +165,7 @@ def test_a_removed_case_is_reported_as_lost_coverage() -> None:
 
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
-    gone = Row(case="gone", candidate=None, baseline=arm(1))
+    gone = Row(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     retired = rules.coverage(Coverage(), replace(given, retired={"gone": "wrong answer"}))
     partial = rules.coverage(Coverage(), replace(given, partial="--tag refund"))
@@ -175,7 +175,7 @@ def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
 
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
-    edited = Row(case="e", candidate=arm(1, facts="new"), baseline=arm(1, facts="old"))
+    edited = Row(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = rules.coverage(Coverage(), exam([*rows(0, 0, 8), edited, row("new", [1], None)]))
     assert said.decision is Decision.PASS
     assert said.why == (
@@ -189,6 +189,6 @@ def test_an_evalset_without_cases_is_incomplete() -> None:
 
 
 def test_output_of_the_model_is_never_part_of_a_sentence() -> None:
-    hostile = Draw(output="o", scores={"exact": None}, unscored={"exact": "::error::gotcha"})
+    hostile = Trial(output="o", scores={"exact": None}, unscored={"exact": "::error::gotcha"})
     said = rules.errors(Errors(), exam([row("a", [hostile], [1])]))
     assert "gotcha" not in said.why

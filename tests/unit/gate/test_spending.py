@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmops_cli.core.case_result import Draw, Row
+from llmops_cli.core.case_result import Row, Trial
 from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import cost_rules as spending
 from llmops_cli.gate.cost_rules import quantile_lower_bound, quantile_upper_bound
-from tests.unit.gate.build import arm, exam, grouped, row
+from tests.unit.gate.build import exam, grouped, row, side
 
 
-def paid(dollars: float | None, tokens: int | None = 10) -> Draw:
-    return Draw(
+def paid(dollars: float | None, tokens: int | None = 10) -> Trial:
+    return Trial(
         output="o", scores={"exact": 1.0}, cost=dollars, input_tokens=tokens, output_tokens=0
     )
 
@@ -34,8 +34,8 @@ def cost(given: list[Row], margin: float = 0.1) -> Finding:
 
 
 def waited(seconds: Sequence[float], limit: float) -> Finding:
-    draws = [replace(paid(0.1), latency=each) for each in seconds]
-    given = [row(f"c{at}", [each], None) for at, each in enumerate(draws)]
+    trials = [replace(paid(0.1), latency=each) for each in seconds]
+    given = [row(f"c{at}", [each], None) for at, each in enumerate(trials)]
     return spending.latency(Latency(p95=limit), exam(given))
 
 
@@ -69,20 +69,20 @@ def test_without_variance_the_sign_decides_and_at_the_limit_is_within_it() -> No
     assert cost(bills([0.7] * 5, [0.5] * 5), margin=0.2).decision is Decision.FAIL
 
 
-def test_one_request_costs_the_same_in_both_arms() -> None:
+def test_one_request_costs_the_same_in_both_sides() -> None:
     same = [
-        Row(case=f"c{at}", candidate=arm(paid(0.9)), baseline=arm(paid(0.1))) for at in range(5)
+        Row(case=f"c{at}", candidate=side(paid(0.9)), baseline=side(paid(0.1))) for at in range(5)
     ]
     assert cost(same, margin=0.0).decision is Decision.PASS
 
 
-def test_a_draw_without_a_price_is_said_not_guessed() -> None:
+def test_a_trial_without_a_price_is_said_not_guessed() -> None:
     said = cost([*bills([0.5] * 5, [0.5] * 5), row("x", [paid(None)], [paid(0.1)])])
     assert (said.decision, said.why) == (Decision.INCOMPLETE, "1 draw of unknown cost")
 
 
 def test_tokens_are_input_and_output_together() -> None:
-    def told(output: int) -> Draw:
+    def told(output: int) -> Trial:
         return replace(paid(0.1), output_tokens=output)
 
     given = [row(f"c{at}", [told(20)], [told(5)]) for at in range(3)]

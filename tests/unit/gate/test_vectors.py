@@ -96,7 +96,7 @@ def test_on_paired_binary_outcomes_the_interval_is_tango_s(name: str) -> None:
         assert ends == pytest.approx(expected["published"], abs=vectors()[name]["tol"])
 
 
-def test_the_interval_of_three_draws_per_case_is_the_reference_s() -> None:
+def test_the_interval_of_three_trials_per_case_is_the_reference_s() -> None:
     vector = vectors()["score_K3"]
     d = [0.0] * 40 + [-1, -1, -2 / 3, -1 / 3, -1 / 3, 1 / 3, 1 / 3, 2 / 3, 1, -1]
     seen = sample(np.array(d))

@@ -1,4 +1,4 @@
-"""Labels beside readings: verdicts, grades and classes, arms, and what was not read."""
+"""Labels beside readings: verdicts, grades and classes, sides, and what was not read."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from llmops_cli.core.release import EvalsetFacts, EvidenceRow, Version
 from llmops_cli.core.verdict import Decision
 from llmops_cli.registry.promote import Promotion, PromotionRequest, breaking, promote
 from llmops_cli.stores.registry import Registry
-from tests.unit.releases import ADA, NOON, arm, event, facts, measured, released, rows, target
+from tests.unit.releases import ADA, NOON, event, facts, measured, released, rows, side, target
 from tests.unit.stores.values import named
 
 PRODUCTION = Environment(name="production")
@@ -229,7 +229,7 @@ def test_a_case_that_only_the_baseline_beside_it_was_measured_on_is_lost_coverag
         evalset="support",
         case="gone",
         facts=named("gone"),
-        arms={"baseline": arm(99, V1, gate=None, baseline=1.0)},
+        sides={"baseline": side(99, V1, gate=None, baseline=1.0)},
     )
     measured(tmp_path, released(tmp_path, V2), running, found=[*found, gone], evalset=facts())
     done = promote(Registry(tmp_path), wish(2))
@@ -363,11 +363,11 @@ def test_of_two_promoters_at_once_one_is_told(tmp_path: Path, running: Version) 
         registry.append(event(three, after=first))
 
 
-def test_one_arm_serves_both_where_the_request_is_the_same() -> None:
-    case = arm(0, V1, gate=1.0, baseline=1.0)
-    unasked = replace(case, gate=None, baseline=replace(case.baseline, planned=0, made=()))  # type: ignore[type-var]  # it has baseline draws
+def test_one_side_serves_both_where_the_request_is_the_same() -> None:
+    case = side(0, V1, gate=1.0, baseline=1.0)
+    unasked = replace(case, gate=None, baseline=replace(case.baseline, planned=0, made=()))  # type: ignore[type-var]  # it has baseline trials
     row = EvidenceRow(
-        evalset="e", case="c", facts=named("f"), arms={"subject": case, "baseline": unasked}
+        evalset="e", case="c", facts=named("f"), sides={"subject": case, "baseline": unasked}
     )
     paired = row.against(row)
     assert paired.baseline == paired.candidate

@@ -68,10 +68,10 @@ def own(**more: Any) -> dict[str, Any]:
 
 
 def test_a_row_names_a_case_or_brings_what_was_asked(root: Path) -> None:
-    found = read(root, [{"case": "c001", "output": "x", "label": "fail", "arm": "old"}, own(id=7)])
+    found = read(root, [{"case": "c001", "output": "x", "label": "fail", "side": "old"}, own(id=7)])
 
     first, second = found.rows
-    assert (first.case.id, first.case.expected, first.arm, first.given) == (
+    assert (first.case.id, first.case.expected, first.side, first.given) == (
         "c001", "say 1", "old", False,
     )  # fmt: skip
     assert (second.id, second.case.inputs, second.given) == ("7", {"question": "why?"}, True)
@@ -152,7 +152,7 @@ def test_a_table_without_the_column_label_is_no_file_of_labels(root: Path) -> No
 )
 def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: bool) -> None:
     case = Case(id="c001", inputs={"question": "say 1"}, expected="say 1")
-    row = Unlabelled(id="=1", case=case, arm="support@v1", output=output, contexts=("p",))
+    row = Unlabelled(id="=1", case=case, side="support@v1", output=output, contexts=("p",))
     text = draft([row], table=table)
     path = root / ("draft.csv" if table else "draft.jsonl")
     labelled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
@@ -161,13 +161,13 @@ def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: 
 
     (found,) = read_labels(path, wanted, project).rows
 
-    assert (found.id, found.output, found.arm) == ("=1", output, "support@v1")
+    assert (found.id, found.output, found.side) == ("=1", output, "support@v1")
     assert found.contexts == ("p",)
 
 
 def test_no_cell_of_a_draft_is_run_by_a_spreadsheet() -> None:
     case = Case(id="-1", inputs={"question": "+1"}, expected="@x")
-    row = Unlabelled(id="=1", case=case, arm="v1", output="=cmd()", contexts=())
+    row = Unlabelled(id="=1", case=case, side="v1", output="=cmd()", contexts=())
 
     (_, cells) = csv.reader(io.StringIO(draft([row], table=True)))
 

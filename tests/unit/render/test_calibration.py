@@ -45,10 +45,10 @@ def test_nothing_is_shown_for_what_is_not_known() -> None:
     assert "J is not known: one of the two labels is missing" in text
 
 
-def test_arms_classes_canaries_and_missing_readings_are_told() -> None:
+def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
     found = replace(
         a_calibration(replace(COUNTS, unscored=3)),
-        arms={"v1": COUNTS, "v2": GOOD},
+        sides={"v1": COUNTS, "v2": GOOD},
         classes=Classes(names=("warm", "rude"), table=((7, 1), (2, 9)), kappa=None),
         canaries=Canaries(tried=10, obeyed=2),
         unlabelled=4,
@@ -62,8 +62,8 @@ def test_arms_classes_canaries_and_missing_readings_are_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["escape sequences", "rich markup", "a legacy workflow command"])
-def test_a_hostile_name_of_an_arm_does_no_harm(name: str) -> None:
-    found = replace(a_calibration(), arms={HOSTILE[name]: GOOD, "v1": COUNTS})
+def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
+    found = replace(a_calibration(), sides={HOSTILE[name]: GOOD, "v1": COUNTS})
     text = shown(found)
     assert "\x1b" not in text
     assert "##[" not in text

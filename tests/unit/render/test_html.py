@@ -18,7 +18,7 @@ from llmops_cli.render.html.escape import Ink, word_diff
 from llmops_cli.render.html.page import html_report
 from llmops_cli.render.html.tables import Scale, plot
 from tests import reports
-from tests.pages import arm, mixed, record
+from tests.pages import mixed, record, side
 
 
 def sides(pieces: list[str]) -> tuple[str, str]:
@@ -66,10 +66,12 @@ def test_what_has_no_room_is_the_least_bad_and_is_counted(room: Room) -> None:
 
 
 def test_a_text_is_cut_at_its_room_and_the_rest_is_counted() -> None:
-    one = record("long", inputs={"q": "x" * (TEXT + 1_234)}, candidate=arm("y" * 9_000, passed=1.0))
+    one = record(
+        "long", inputs={"q": "x" * (TEXT + 1_234)}, candidate=side("y" * 9_000, passed=1.0)
+    )
     _, _, (case,) = written(reports.failing(), CaseRecords(1, iter([one])))
     assert case["inputs"] == [["q", ["x" * TEXT, 1_234]]]
-    assert case["candidate"]["draws"][0]["text"] == ["y" * TEXT, 1_000]
+    assert case["candidate"]["trials"][0]["text"] == ["y" * TEXT, 1_000]
 
 
 def test_an_equal_report_is_an_equal_page_that_names_nothing_outside() -> None:

@@ -19,12 +19,12 @@ from llmops_cli.cli.tables import tables_at
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    ArmRecord,
     CaseRecord,
     CaseRecords,
-    DrawRecord,
     Report,
     ShownScore,
+    SideRecord,
+    TrialRecord,
 )
 from llmops_cli.render.csv import csv_cell, write_csv
 from llmops_cli.render.parquet import write_parquet
@@ -50,9 +50,9 @@ def table(records: list[CaseRecord], report: Report | None = None) -> pd.DataFra
 
 
 def answered(name: str, text: str, **more: Any) -> CaseRecord:
-    draws = (DrawRecord(text=text, failure=None, **more),)
+    trials = (TrialRecord(text=text, failure=None, **more),)
     return CaseRecord(
-        prompt="p", evalset="e", case=name, candidate=ArmRecord(passed=1, draws=draws)
+        prompt="p", evalset="e", case=name, candidate=SideRecord(passed=1, trials=trials)
     )
 
 
@@ -92,7 +92,7 @@ def test_no_cell_of_a_csv_begins_like_a_formula() -> None:
     bad = "=HYPERLINK(1)"
     record = CaseRecord(prompt="p", evalset="e", case=bad, group=bad, expected=bad, tags=(bad,),
                         known_failing=bad, inputs={bad: bad})  # fmt: skip
-    failed = DrawRecord(failure=bad, finish_reason=bad, served_model=bad)
+    failed = TrialRecord(failure=bad, finish_reason=bad, served_model=bad)
     csv, _ = written(
         pd.concat(
             [
@@ -103,7 +103,7 @@ def test_no_cell_of_a_csv_begins_like_a_formula() -> None:
                             prompt="p",
                             evalset="e",
                             case="c",
-                            candidate=ArmRecord(passed=None, draws=(failed,)),
+                            candidate=SideRecord(passed=None, trials=(failed,)),
                         )
                     ]
                 ),
@@ -150,7 +150,7 @@ def test_no_key_is_in_a_table() -> None:
     assert csv.count(b"[redacted]") == 3
 
 
-def test_a_run_file_is_one_row_for_each_draw_of_each_arm(
+def test_a_run_file_is_one_row_for_each_trial_of_each_side(
     running: Project, server: Server, tmp_path: Path
 ) -> None:
     running.prompt(system="Next.")
@@ -160,11 +160,11 @@ def test_a_run_file_is_one_row_for_each_draw_of_each_arm(
 
     kept, made = llmops_cli.frame(tmp_path / "run.jsonl"), pd.read_parquet(parquet)
 
-    draws = made.groupby(["case", "arm"]).size()
-    assert draws.to_dict() == {
-        (f"c{at:03}", arm): count
+    trials = made.groupby(["case", "side"]).size()
+    assert trials.to_dict() == {
+        (f"c{at:03}", side): count
         for at in range(CASES)
-        for arm, count in (("candidate", 1), ("baseline", 3))
+        for side, count in (("candidate", 1), ("baseline", 3))
     }
     unmeasured = made[made["failure"].notna()]
     assert len(unmeasured) == 1
@@ -172,13 +172,15 @@ def test_a_run_file_is_one_row_for_each_draw_of_each_arm(
     assert made["change"].iloc[0] == "unmeasured"
     assert made["passed"].sum() == len(made) - 1
     assert made["score.exact"].sum() == len(made) - 1
-    assert list(made["draw"].unique()) == [1, 2, 3]
+    assert list(made["trial"].unique()) == [1, 2, 3]
     not_in_a_file = ["latency"]
     assert_frame_equal(kept.drop(columns=not_in_a_file), made.drop(columns=not_in_a_file))
     assert read_csv(csv.read_bytes()).shape == made.shape
 
 
-def test_what_nobody_drew_is_a_row_without_an_arm_and_unscored_is_neither_pass_nor_fail() -> None:
+def test_a_case_without_trials_is_a_row_without_a_side_and_unscored_is_neither_pass_nor_fail() -> (
+    None
+):
     unscored = (ShownScore(label="x", value=None, passed=None, reason="the judge was silent"),)
     frame = table(
         [
@@ -186,7 +188,7 @@ def test_what_nobody_drew_is_a_row_without_an_arm_and_unscored_is_neither_pass_n
             answered("silent", "yes", scores=unscored),
         ]
     )
-    assert frame["arm"].isna().tolist() == [True, False]
+    assert frame["side"].isna().tolist() == [True, False]
     assert frame["passed"].isna().all()
 
 

@@ -40,9 +40,9 @@ def test_all_cases_come_worst_first_with_every_answer(running: Project, server: 
     assert first.candidate is not None
     assert first.baseline is not None
     assert (first.candidate.passed, first.baseline.passed) == (0.0, 1.0)
-    assert len(first.baseline.draws) == 3
+    assert len(first.baseline.trials) == 3
     assert first.inputs == {"question": "say 3"}
-    (score,) = first.candidate.draws[0].scores
+    (score,) = first.candidate.trials[0].scores
     assert (score.label, score.passed) == ("exact", False)
     assert report.prompts[0].evalsets[0].changes == {"lost": 2}
 
@@ -91,10 +91,10 @@ def test_a_run_file_tells_how_long_an_answer_took_and_why_it_got_no_score(
     report, _, records = told(project, out=file)
     with filed(file) as (again, found):
         assert (again, [*found.worst_first]) == (report, records)
-    (draw,) = records[0].candidate.draws  # type: ignore[union-attr]
-    exact, latency, silence = draw.scores
-    assert draw.latency is not None
-    assert (exact.passed, latency.value, silence.value) == (True, draw.latency, None)
+    (trial,) = records[0].candidate.trials  # type: ignore[union-attr]
+    exact, latency, silence = trial.scores
+    assert trial.latency is not None
+    assert (exact.passed, latency.value, silence.value) == (True, trial.latency, None)
     assert "nothing to say" in silence.reason
 
 

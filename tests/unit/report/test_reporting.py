@@ -75,9 +75,9 @@ def test_what_is_not_shown_is_counted(project: Project, server: Server) -> None:
 
 def test_failed_calls_are_counted_by_cause(project: Project, server: Server) -> None:
     server._script = [status(400), status(400)]
-    arm = gate(project).evalset.candidate
-    assert (arm.planned, arm.measured, arm.called) == (CASES, CASES - 2, CASES - 2)
-    assert arm.failures == {"bad_request": 2}
+    side = gate(project).evalset.candidate
+    assert (side.planned, side.measured, side.called) == (CASES, CASES - 2, CASES - 2)
+    assert side.failures == {"bad_request": 2}
 
 
 def test_calls_of_this_run_have_a_latency_and_reused_answers_none(project: Project) -> None:

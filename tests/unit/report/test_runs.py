@@ -8,7 +8,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import RunCase, RunDraw
+from llmops_cli.core.run import RunCase, RunTrial
 from llmops_cli.render.json import json_report
 from llmops_cli.report.run_file import KEPT, REPORTS, keep_report, read_report
 from llmops_cli.stores.run_file import merge, open_run, write_run
@@ -25,18 +25,18 @@ def test_a_run_file_holds_cases_answers_and_scores(running: Project, tmp_path: P
     entries = list(run.entries())
     cases = [each for each in entries if isinstance(each, RunCase)]
     contents = [each[1] for each in entries if isinstance(each, tuple)]
-    timed = [each for each in entries if isinstance(each, RunDraw) and each.latency]
+    timed = [each for each in entries if isinstance(each, RunTrial) and each.latency]
     assert len(timed) == CASES  # the baseline's answers are those of its evidence
     assert [case.case for case in cases] == [f"c{at:03}" for at in range(CASES)]
     assert sum(isinstance(each, Completion) for each in contents) == CASES * 4
     assert sum(isinstance(each, Score) for each in contents) == CASES
     (evalset,) = run.manifest.evalsets
-    assert {role: arm.version for role, arm in evalset.arms.items()} == {
+    assert {role: side.version for role, side in evalset.sides.items()} == {
         "candidate": None,
         "baseline": 1,
     }
     assert cases[0].due.keys() == {"exact"}
-    assert cases[0].arms["baseline"].planned == 3
+    assert cases[0].sides["baseline"].planned == 3
 
 
 def test_a_run_file_holds_failures(project: Project, server: Server, tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def project(tmp_path: Path) -> Application:
 
 def unmeasured(ran: Ran) -> list[str]:
     """Why the baseline of a shown case was not measured."""
-    arms = [each.baseline for each in ran.evalset.shown]
-    return [arm.failure for arm in arms if arm is not None and arm.failure is not None]
+    sides = [each.baseline for each in ran.evalset.shown]
+    return [side.failure for side in sides if side is not None and side.failure is not None]
 
 
 def problems(project: Project) -> list[str]:
@@ -81,47 +81,47 @@ def problems(project: Project) -> list[str]:
 
 def test_an_application_is_gated_against_its_own_evidence(project: Application) -> None:
     promoted(project)
-    drawn = project.calls
+    calls_before = project.calls
     project.write("app/answers.py", WORSE)
     ran = gate(project)
     assert ran.decision is Decision.FAIL
-    assert project.calls == drawn + CASES
+    assert project.calls == calls_before + CASES
     assert ran.report.calls == CASES
 
 
 def test_an_unchanged_application_calls_nothing(project: Application) -> None:
     promoted(project)
-    drawn = project.calls
+    calls_before = project.calls
     assert gate(project).decision is Decision.PASS
-    assert project.calls == drawn
+    assert project.calls == calls_before
 
 
-def test_a_baseline_whose_code_is_not_here_is_never_drawn_from_the_code_that_is(
+def test_a_baseline_whose_code_is_not_here_is_never_run_with_the_code_that_is(
     project: Application,
 ) -> None:
     promoted(project)
     project.write("app/answers.py", SAME)
     project.cases(some_cases(CASES + 1))
-    drawn = project.calls
+    calls_before = project.calls
     ran = gate(project)
     assert ran.decision is Decision.INCOMPLETE
-    assert project.calls == drawn + CASES + 1, "the candidate's draws alone"
+    assert project.calls == calls_before + CASES + 1, "the candidate's draws alone"
     (told,) = unmeasured(ran)
     assert "support@v1 cannot be drawn: what it ran is not here (identity " in told
     assert "`llmops measure support@v1`" in told
 
 
-def test_drawing_afresh_leaves_a_baseline_alone_whose_code_is_not_here(
+def test_a_rerun_leaves_a_baseline_alone_whose_code_is_not_here(
     project: Application,
 ) -> None:
     promoted(project)
     project.write("app/answers.py", SAME)
-    drawn = project.calls
+    calls_before = project.calls
     assert gate(project, fresh=True).decision is Decision.PASS
-    assert project.calls == drawn + CASES
+    assert project.calls == calls_before + CASES
 
 
-def test_evidence_without_texts_still_stands_for_a_baseline_that_cannot_be_drawn(
+def test_evidence_without_texts_still_stands_for_a_baseline_that_cannot_be_called(
     project: Application,
 ) -> None:
     project.settings = {"evidence": {"outputs": "none"}}
@@ -143,7 +143,7 @@ def test_a_version_is_measured_where_its_code_is_and_nowhere_else(project: Appli
     assert measured(project, number).evidence is not None
 
 
-def test_an_application_that_still_runs_elsewhere_is_drawn_there(project: Application) -> None:
+def test_an_application_that_still_runs_elsewhere_is_called_there(project: Application) -> None:
     with FaultServer() as server:
         old = {"provider": "http", "model": "bot", "base_url": f"{server.url}/old"}
         shape = {"response": {"text": "choices[0].message.content"}, "max_concurrency": 2}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llmops_cli.core.digest import digest
-from llmops_cli.run.columns import Digests, DrawAt, Draws
+from llmops_cli.run.columns import Digests, TrialAt, Trials
 
 
 def test_digests_come_back_as_they_went_in() -> None:
@@ -22,10 +22,10 @@ def test_digests_come_back_as_they_went_in() -> None:
         held[5]
 
 
-def test_draws_are_a_sequence_of_eight_bytes_each() -> None:
-    held = Draws()
+def test_trials_are_a_sequence_of_eight_bytes_each() -> None:
+    held = Trials()
     for at in range(1000):
-        held.append(DrawAt(at, at % 3))
-    assert (held[7], held[5:7], len(held)) == (DrawAt(7, 1), [DrawAt(5, 2), DrawAt(6, 0)], 1000)
-    assert held == [DrawAt(at, at % 3) for at in range(1000)]
-    assert sum(sys.getsizeof(getattr(held, name)) for name in Draws.__slots__) < 10_000
+        held.append(TrialAt(at, at % 3))
+    assert (held[7], held[5:7], len(held)) == (TrialAt(7, 1), [TrialAt(5, 2), TrialAt(6, 0)], 1000)
+    assert held == [TrialAt(at, at % 3) for at in range(1000)]
+    assert sum(sys.getsizeof(getattr(held, name)) for name in Trials.__slots__) < 10_000

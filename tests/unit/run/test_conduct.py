@@ -45,7 +45,7 @@ def wrong_first(wanted: set[str], times: int, *, system: str) -> Reply:
 # Looks ---------------------------------------------------------------------------------------
 
 
-def test_a_further_look_draws_both_arms_up_to_three_and_decides(
+def test_a_further_look_runs_three_trials_of_both_sides_and_decides(
     running: Project, server: Server
 ) -> None:
     rerunning(running, margin=0.2)
@@ -57,7 +57,7 @@ def test_a_further_look_draws_both_arms_up_to_three_and_decides(
     assert ran.decision is Decision.PASS
 
 
-def test_the_third_look_draws_five_of_both_arms(running: Project, server: Server) -> None:
+def test_the_third_look_runs_five_trials_of_both_sides(running: Project, server: Server) -> None:
     rerunning(running, margin=0.12)
     server.reply = wrong_first(questions(3), 1, system="Next.")
     running.prompt(system="Next.")
@@ -70,7 +70,7 @@ def test_the_third_look_draws_five_of_both_arms(running: Project, server: Server
     assert server.requests == CASES * 5 + CASES * 2
 
 
-def test_repeats_that_cannot_decide_are_not_drawn(running: Project, server: Server) -> None:
+def test_repeats_that_cannot_decide_are_not_run(running: Project, server: Server) -> None:
     rerunning(running, margin=0.02)
     server.reply = wrong_on(questions(1), system="Next.")
     running.prompt(system="Next.")
@@ -119,7 +119,7 @@ def test_a_budget_lasts_over_all_looks(running: Project, server: Server) -> None
     assert (server.requests, ran.decision) == (CASES + 10, Decision.INCOMPLETE)
 
 
-def test_only_the_undecided_evalset_is_drawn_further_and_nothing_twice(
+def test_only_the_undecided_evalset_gets_more_trials_and_nothing_runs_twice(
     running: Project, server: Server
 ) -> None:
     clear = [
@@ -145,7 +145,7 @@ def test_only_the_undecided_evalset_is_drawn_further_and_nothing_twice(
     assert gate(running).report.calls == 0
 
 
-def test_another_prompt_is_not_called_again_when_one_baseline_is_drawn_anew(
+def test_another_prompt_is_not_called_again_when_one_baseline_is_rerun(
     running: Project, server: Server
 ) -> None:
     running.write("prompts/other.prompt.yml", running.read("prompts/support.prompt.yml"))
@@ -183,12 +183,12 @@ def test_several_prompts_have_a_verdict_each(running: Project, server: Server) -
     assert ran.report.exit_code == 1
 
 
-def test_reused_and_called_draws_add_up_to_the_planned_ones(running: Project) -> None:
+def test_reused_and_called_trials_add_up_to_the_planned_ones(running: Project) -> None:
     running.prompt(system="Next.")
     running.cases(some_cases(CASES + 2))
     ran = gate(running)
-    arms = [ran.evalset.candidate, ran.evalset.baseline]
-    assert sum(arm.planned for arm in arms if arm) == ran.report.calls + ran.report.reused
+    sides = [ran.evalset.candidate, ran.evalset.baseline]
+    assert sum(side.planned for side in sides if side) == ran.report.calls + ran.report.reused
 
 
 def test_a_shared_request_between_evalsets_is_planned_once(project: Project) -> None:
@@ -212,7 +212,7 @@ def test_a_rule_on_a_metric_that_no_scorer_gives_is_refused_before_any_call(
     assert server.requests == 0
 
 
-def test_promoting_by_measuring_keeps_gate_and_baseline_draws_apart(
+def test_promoting_by_measuring_keeps_gate_and_baseline_trials_apart(
     project: Project, server: Server
 ) -> None:
     promoted(project)

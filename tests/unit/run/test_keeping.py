@@ -8,13 +8,13 @@ import anyio
 import pytest
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.core.ports import DrawKey
+from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.result import Completion
 from llmops_cli.run.write_batcher import WriteBatcher
 from llmops_cli.stores.results import ResultsStore
 
 ANSWERS = {
-    DrawKey("sha256:" + f"{at:064x}", "gate", 0): Completion(text=f"answer {at}")
+    TrialKey("sha256:" + f"{at:064x}", "gate", 0): Completion(text=f"answer {at}")
     for at in range(20)
 }
 
@@ -27,7 +27,7 @@ class CountingStore(ResultsStore):
         self.transactions = 0
         self.full = False
 
-    def put_completions(self, completions: Iterable[tuple[DrawKey, Completion]]) -> None:
+    def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
         if self.full:
             raise Unmeasured("the disk is full")
         self.transactions += 1
@@ -42,7 +42,7 @@ def store() -> Iterator[CountingStore]:
 
 
 def test_answers_that_come_together_are_one_transaction(store: CountingStore) -> None:
-    async def kept(keeping: WriteBatcher, key: DrawKey) -> None:
+    async def kept(keeping: WriteBatcher, key: TrialKey) -> None:
         await keeping.keep(store, key, ANSWERS[key])
         assert store.completions([key])  # it counts from here on
 
@@ -75,7 +75,7 @@ def test_an_answer_that_has_come_is_kept_though_the_run_is_cancelled(store: Coun
 def test_who_shares_a_transaction_shares_its_trouble(store: CountingStore) -> None:
     told = []
 
-    async def refused(keeping: WriteBatcher, key: DrawKey) -> None:
+    async def refused(keeping: WriteBatcher, key: TrialKey) -> None:
         with pytest.raises(Unmeasured, match="the disk is full"):
             await keeping.keep(store, key, ANSWERS[key])
         told.append(key)

@@ -1,4 +1,4 @@
-"""What both arms are asked: removed, added and edited cases, age, anchors, and the watch."""
+"""What both sides are asked: removed, added and edited cases, age, anchors, and the watch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
 
 
 def planned(project: Project, *prompts: str, **depth: bool) -> list[tuple[str, int, int]]:
-    """Role, planned and missing draws of each arm, forty days from now."""
+    """Role, planned and missing trials of each side, forty days from now."""
     with open_workspace(project.root) as workspace:
         found = contests(workspace, Selection(prompts=prompts))
         later = SamplingPlan(now=datetime.now(UTC) + timedelta(days=40), **depth)
-        arms = [arm for each in plan(workspace, found, later) for arm in each.arms]
-        return [(arm.role, arm.planned, len(arm.missing)) for arm in arms]
+        sides = [side for each in plan(workspace, found, later) for side in each.sides]
+        return [(side.role, side.planned, len(side.missing)) for side in sides]
 
 
 # Cases ---------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_a_case_that_went_is_missed_once_and_not_for_ever(running: Project) -> N
     assert gate(running).finding("coverage").decision is Decision.PASS
 
 
-def test_added_and_edited_cases_are_told_apart_and_drawn_for_both_arms(
+def test_added_and_edited_cases_are_told_apart_and_called_for_both_sides(
     running: Project, server: Server
 ) -> None:
     cases = some_cases(CASES + 2)
@@ -74,7 +74,7 @@ def test_added_and_edited_cases_are_told_apart_and_drawn_for_both_arms(
 # Age -----------------------------------------------------------------------------------------
 
 
-def test_an_old_baseline_is_drawn_anew(running: Project) -> None:
+def test_an_old_baseline_is_rerun(running: Project) -> None:
     running.prompt(system="Next.")
     assert planned(running) == [
         ("candidate", CASES, CASES),
@@ -104,7 +104,7 @@ def test_an_anchor_stops_the_slow_slide(running: Project, server: Server) -> Non
     ran = gate(running)
     assert ran.finding("anchor").decision is Decision.FAIL
     assert "v1" in ran.finding("anchor").why
-    assert [arm for arm, *_ in planned(running)] == ["candidate", "baseline", "anchor v1"]
+    assert [side for side, *_ in planned(running)] == ["candidate", "baseline", "anchor v1"]
 
 
 def test_an_anchor_that_is_not_there_is_refused_before_any_call(
@@ -137,7 +137,7 @@ def test_the_watch_sees_answers_that_drifted_under_one_model_name(
     assert ran.finding("no_worse").estimate.lost == 15  # type: ignore[union-attr]
 
 
-def test_drifted_baseline_draws_of_another_run_do_not_dilute_the_watch(
+def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(CASES))
@@ -148,7 +148,7 @@ def test_drifted_baseline_draws_of_another_run_do_not_dilute_the_watch(
     assert ran.decision is Decision.FAIL
 
 
-def test_the_watch_draws_no_more_of_its_baseline_where_the_policy_reruns(
+def test_the_watch_runs_no_more_of_its_baseline_where_the_policy_reruns(
     running: Project, server: Server
 ) -> None:
     running.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun"}}
@@ -209,9 +209,7 @@ def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: 
     assert (ran.decision, ran.passing.baseline) == (Decision.FAIL, 1.0)
 
 
-def test_a_silent_update_of_the_model_draws_the_baseline_anew(
-    running: Project, server: Server
-) -> None:
+def test_a_silent_update_of_the_model_reruns_the_baseline(running: Project, server: Server) -> None:
     server._then = answer(model="tiny-0002")
     running.prompt(system="Next.")
     ran = gate(running)
@@ -223,7 +221,7 @@ def test_a_silent_update_of_the_model_draws_the_baseline_anew(
     assert gate(running).report.calls == 0
 
 
-def test_an_anchor_of_another_model_is_drawn_anew_as_well(running: Project, server: Server) -> None:
+def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: Server) -> None:
     running.settings = {"gate": {"margin": 0.1, "rules": ["no_worse", {"anchor": "v1"}]}}
     running.llmops_yaml()
     running.prompt(system="Second.")

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
-from llmops_cli.core.ports import DrawKey
+from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall
 from llmops_cli.plugins import catalog
 from llmops_cli.project.templates import Templates
-from llmops_cli.run.columns import DrawAt
+from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Arm
-from llmops_cli.run.trial_plan import plan_arm
+from llmops_cli.run.side import Side
+from llmops_cli.run.trial_plan import plan_side
 from llmops_cli.stores.results import ResultsStore, open_results
 
 CASES = tuple(
@@ -45,8 +45,8 @@ def scorers() -> Scorers:
     return Scorers(catalog(), evalset, lambda _: b"")
 
 
-def an_arm(store: ResultsStore, *, repeats: int = 1, cases: Sequence[Case] = CASES) -> Arm:
-    arm = Arm(
+def a_side(store: ResultsStore, *, repeats: int = 1, cases: Sequence[Case] = CASES) -> Side:
+    side = Side(
         name="support@working",
         role="candidate",
         target=TARGET,
@@ -55,8 +55,8 @@ def an_arm(store: ResultsStore, *, repeats: int = 1, cases: Sequence[Case] = CAS
         purpose="gate",
         repeats=repeats,
     )
-    arm.address(cases)
-    return arm
+    side.address(cases)
+    return side
 
 
 def answered(text: str | None = "x", *, at: str = NEW, model: str = "tiny-1") -> Completion:
@@ -64,118 +64,118 @@ def answered(text: str | None = "x", *, at: str = NEW, model: str = "tiny-1") ->
     return Completion(text=text, at=at, served_model=model, known_digest=known)
 
 
-def planned(arm: Arm, scorers: Scorers, *, asked: set[DrawKey] | None = None) -> Arm:
-    plan_arm(arm, CASES, scorers=scorers, asked=set() if asked is None else asked)
-    return arm
+def planned(side: Side, scorers: Scorers, *, asked: set[TrialKey] | None = None) -> Side:
+    plan_side(side, CASES, scorers=scorers, asked=set() if asked is None else asked)
+    return side
 
 
 def test_nothing_held_is_all_missing(store: ResultsStore, scorers: Scorers) -> None:
-    arm = planned(an_arm(store, repeats=2), scorers)
-    assert arm.missing == [DrawAt(case, n) for case in range(3) for n in range(2)]
-    assert arm.planned == 6
+    side = planned(a_side(store, repeats=2), scorers)
+    assert side.missing == [TrialAt(case, n) for case in range(3) for n in range(2)]
+    assert side.planned == 6
 
 
 def test_a_held_answer_without_a_score_is_scored_and_not_called(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    store.put_completions([(arm.key(DrawAt(0, 0)), answered())])
-    planned(arm, scorers)
-    assert (arm.missing, arm.rescore) == ([DrawAt(1, 0), DrawAt(2, 0)], [DrawAt(0, 0)])
+    side = a_side(store)
+    store.put_completions([(side.key(TrialAt(0, 0)), answered())])
+    planned(side, scorers)
+    assert (side.missing, side.rescore) == ([TrialAt(1, 0), TrialAt(2, 0)], [TrialAt(0, 0)])
 
 
 def test_an_answer_with_tool_calls_is_scored_like_any_other(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
+    side = a_side(store)
     calls = (ToolCall(name="look", arguments={"at": ["this"]}),)
-    store.put_completions([(arm.key(DrawAt(0, 0)), replace(answered(), tool_calls=calls))])
-    assert planned(arm, scorers).rescore == [DrawAt(0, 0)]
+    store.put_completions([(side.key(TrialAt(0, 0)), replace(answered(), tool_calls=calls))])
+    assert planned(side, scorers).rescore == [TrialAt(0, 0)]
 
 
 def test_a_held_answer_with_its_score_needs_nothing(store: ResultsStore, scorers: Scorers) -> None:
-    arm = an_arm(store)
-    store.put_completions([(arm.key(DrawAt(0, 0)), answered())])
+    side = a_side(store)
+    store.put_completions([(side.key(TrialAt(0, 0)), answered())])
     (key,) = scorers.keys(CASES[0], answered().digest)
     store.put_score(key, Score(value=1.0))
-    planned(arm, scorers)
-    assert (DrawAt(0, 0) in arm.missing, arm.rescore) == (False, [])
+    planned(side, scorers)
+    assert (TrialAt(0, 0) in side.missing, side.rescore) == (False, [])
 
 
-def test_an_answer_known_by_its_digest_is_drawn_anew_where_a_score_is_missing(
+def test_an_answer_known_by_its_digest_is_rerun_where_a_score_is_missing(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    store.put_completions([(arm.key(DrawAt(0, 0)), answered(None))])
-    assert DrawAt(0, 0) in planned(arm, scorers).missing
+    side = a_side(store)
+    store.put_completions([(side.key(TrialAt(0, 0)), answered(None))])
+    assert TrialAt(0, 0) in planned(side, scorers).missing
     (key,) = scorers.keys(CASES[0], answered(None).digest)
     store.put_score(key, Score(value=1.0))
-    planned(arm, scorers)
-    assert (DrawAt(0, 0) in arm.missing, arm.rescore) == (False, [])
+    planned(side, scorers)
+    assert (TrialAt(0, 0) in side.missing, side.rescore) == (False, [])
 
 
 def test_what_is_asked_already_is_shared(store: ResultsStore, scorers: Scorers) -> None:
-    asked: set[DrawKey] = set()
-    planned(an_arm(store), scorers, asked=asked)
-    twin = planned(an_arm(store), scorers, asked=asked)
+    asked: set[TrialKey] = set()
+    planned(a_side(store), scorers, asked=asked)
+    twin = planned(a_side(store), scorers, asked=asked)
     assert (twin.missing, len(twin.shared)) == ([], 3)
 
 
 def test_skipped_cases_want_nothing(store: ResultsStore, scorers: Scorers) -> None:
-    arm = an_arm(store)
-    plan_arm(arm, CASES, scorers=scorers, asked=set(), skip=frozenset({1}))
-    assert [len(each) for each in arm.wanted] == [1, 0, 1]
+    side = a_side(store)
+    plan_side(side, CASES, scorers=scorers, asked=set(), skip=frozenset({1}))
+    assert [len(each) for each in side.wanted] == [1, 0, 1]
 
 
-def test_a_draw_that_failed_in_this_run_is_not_planned_again(
+def test_a_trial_that_failed_in_this_run_is_not_planned_again(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    arm.failures[DrawAt(1, 0)] = Failure(kind=FailureKind.SERVER, message="500")
-    assert planned(arm, scorers).missing == [DrawAt(0, 0), DrawAt(2, 0)]
+    side = a_side(store)
+    side.failures[TrialAt(1, 0)] = Failure(kind=FailureKind.SERVER, message="500")
+    assert planned(side, scorers).missing == [TrialAt(0, 0), TrialAt(2, 0)]
 
 
 # Pooling -------------------------------------------------------------------------------------
 
 
-def held(store: ResultsStore, arm: Arm, *answers: Completion) -> None:
+def held(store: ResultsStore, side: Side, *answers: Completion) -> None:
     for n, each in enumerate(answers):
-        store.put_completions([(arm.key(DrawAt(0, n)), each)])
+        store.put_completions([(side.key(TrialAt(0, n)), each)])
 
 
-def test_further_draws_of_the_model_that_answered_last_count(
+def test_further_trials_of_the_model_that_answered_last_count(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    held(store, arm, answered("a"), answered("b"), answered("c", at=OLD, model="tiny-0"))
-    assert planned(arm, scorers).wanted == [(0, 1), (0,), (0,)]
+    side = a_side(store)
+    held(store, side, answered("a"), answered("b"), answered("c", at=OLD, model="tiny-0"))
+    assert planned(side, scorers).wanted == [(0, 1), (0,), (0,)]
 
 
-def test_an_arm_that_does_not_pool_wants_its_repeats_only(
+def test_a_side_that_does_not_pool_wants_its_repeats_only(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    arm.pools = False
-    held(store, arm, answered("a"), answered("b"))
-    assert planned(arm, scorers).wanted == [(0,), (0,), (0,)]
+    side = a_side(store)
+    side.pools = False
+    held(store, side, answered("a"), answered("b"))
+    assert planned(side, scorers).wanted == [(0,), (0,), (0,)]
 
 
-def test_further_draws_that_are_too_old_are_neither_counted_nor_drawn_again(
+def test_further_trials_that_are_too_old_are_neither_counted_nor_run_again(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store)
-    arm.not_before = "2026-11-01T00:00:00+00:00"
-    held(store, arm, answered("a"), answered("b", at=OLD), answered("c", at=OLD))
-    planned(arm, scorers)
-    assert arm.wanted[0] == (0,)
-    assert arm.missing == [DrawAt(1, 0), DrawAt(2, 0)]
+    side = a_side(store)
+    side.not_before = "2026-11-01T00:00:00+00:00"
+    held(store, side, answered("a"), answered("b", at=OLD), answered("c", at=OLD))
+    planned(side, scorers)
+    assert side.wanted[0] == (0,)
+    assert side.missing == [TrialAt(1, 0), TrialAt(2, 0)]
 
 
 def test_what_is_wanted_of_the_evidence_alone_is_what_it_holds(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    arm = an_arm(store, repeats=3)
-    arm.evidence_only = True
-    held(store, arm, answered("a"), answered("b"))
-    planned(arm, scorers)
-    assert (arm.wanted, arm.missing) == ([(0, 1), (), ()], [])
+    side = a_side(store, repeats=3)
+    side.evidence_only = True
+    held(store, side, answered("a"), answered("b"))
+    planned(side, scorers)
+    assert (side.wanted, side.missing) == ([(0, 1), (), ()], [])

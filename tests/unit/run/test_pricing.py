@@ -26,7 +26,7 @@ def test_counts_are_exact(running: Project) -> None:
     running.cases(some_cases(CASES + 1))
     found = plan(running)
     (evalset,) = found.prompts[0].evalsets
-    assert [(arm.role, arm.planned, arm.held, arm.calls) for arm in evalset.arms] == [
+    assert [(side.role, side.planned, side.held, side.calls) for side in evalset.sides] == [
         ("candidate", CASES + 1, 0, CASES + 1),
         ("baseline", 3 * (CASES + 1), 3 * CASES, 3),
     ]
@@ -78,8 +78,8 @@ def test_a_missing_record_is_told_before_the_run(project: Project) -> None:
         ),
     )
     (evalset,) = plan(project).prompts[0].evalsets
-    arm = evalset.arms[0]
-    assert (arm.unanswerable, arm.held, arm.calls) == (2, CASES - 2, 0)
+    side = evalset.sides[0]
+    assert (side.unanswerable, side.held, side.calls) == (2, CASES - 2, 0)
 
 
 def test_what_the_evalset_can_show_is_said(project: Project) -> None:

@@ -22,7 +22,7 @@ def test_what_the_evidence_measured_is_known_by_case(running: Project) -> None:
     assert len({each.request for each in found.values()}) == CASES
 
 
-def test_the_evidence_alone_holds_nothing_that_was_drawn_since(
+def test_the_evidence_alone_holds_nothing_that_was_called_since(
     running: Project, server: Server
 ) -> None:
     running.prompt(system="Next.")

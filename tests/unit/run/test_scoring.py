@@ -11,15 +11,15 @@ from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.plugins import catalog
-from llmops_cli.run.columns import DrawAt
+from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers, missing_scores, unscored_reason
-from llmops_cli.run.scoring_context import ScoringContext, score_draw
+from llmops_cli.run.scoring_context import ScoringContext, score_trial
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate
-from tests.unit.run.test_planning import an_arm
+from tests.unit.run.test_planning import a_side
 
 EXACT = ScorerSpec(kind="exact", label="exact", minimum=1.0)
 
@@ -115,24 +115,24 @@ def test_code_is_found_with_the_file_that_holds_it() -> None:
 
 def test_scores_are_given_once(store: ResultsStore) -> None:
     case = a_case("one")
-    scorers, arm, at = bound([case], EXACT), an_arm(store, cases=[case]), DrawAt(0, 0)
+    scorers, side, at = bound([case], EXACT), a_side(store, cases=[case]), TrialAt(0, 0)
     completion = Completion(text="one")
     assert missing_scores(store, [(case, completion.digest)], scorers) == [0]
     desk = ScoringContext(code={"exact": exact})
     for _ in range(2):
-        asyncio.run(score_draw(arm, at, case, completion, scorers=scorers, desk=desk))
+        asyncio.run(score_trial(side, at, case, completion, scorers=scorers, desk=desk))
     assert missing_scores(store, [(case, completion.digest)], scorers) == []
     (key,) = scorers.keys(case, completion.digest)
     assert store.scores([key])[key].value == 1.0
 
 
-def test_an_unscored_draw_says_why(store: ResultsStore) -> None:
+def test_an_unscored_trial_says_why(store: ResultsStore) -> None:
     case = a_case("one")
-    scorers, arm, at = bound([case], EXACT), an_arm(store, cases=[case]), DrawAt(0, 0)
+    scorers, side, at = bound([case], EXACT), a_side(store, cases=[case]), TrialAt(0, 0)
     (exactly,) = scorers.all
-    assert unscored_reason(arm, at, exactly) == "not scored in this run"
-    arm.unscored[at] = {"exact": "because"}
-    assert unscored_reason(arm, at, exactly) == "because"
+    assert unscored_reason(side, at, exactly) == "not scored in this run"
+    side.unscored[at] = {"exact": "because"}
+    assert unscored_reason(side, at, exactly) == "because"
 
 
 def test_a_changed_threshold_is_read_anew_without_a_call(project: Project, server: Server) -> None:

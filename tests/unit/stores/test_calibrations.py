@@ -34,7 +34,7 @@ def a_calibration(counts: Counts = COUNTS) -> Calibration:
         judge="openai/gpt",
         labels=FileRef(name="labels.jsonl", digest=digest("labels", [])),
         counts=counts,
-        arms={"v1": counts},
+        sides={"v1": counts},
         figures=figures(counts),
         standing=ruled.standing,
         why=ruled.why,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case_result import Draw
+from llmops_cli.core.case_result import Trial
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.ports import DrawKey, ScoreKey
-from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.ports import ScoreKey, TrialKey
+from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.stores.codec import BadRecord
 from llmops_cli.stores.evidence_rows import row_line, row_of
@@ -28,14 +28,14 @@ from tests.unit.releases import (
 from tests.unit.stores.values import named
 
 
-def test_draws_and_scores_of_evidence_answer_for_calls(tmp_path: Path) -> None:
+def test_trials_and_scores_of_evidence_answer_for_calls(tmp_path: Path) -> None:
     found = rows("Answer.", None, wrong=1, cases=3)
     evidence = measured(tmp_path, released(tmp_path), None, found=found)
     registry = Registry(tmp_path)
     request = named(("Answer.", 0))
     with open_results(None) as store:
         assert store.ingest(evidence.digest, *registry.evidence_held(evidence))
-        keys = [DrawKey(request, purpose, 0) for purpose in ("gate", "baseline", "confirm")]
+        keys = [TrialKey(request, purpose, 0) for purpose in ("gate", "baseline", "confirm")]
         held = store.completions(keys)
         assert list(held) == keys[:2]
         assert held[keys[0]] == Completion(
@@ -59,7 +59,7 @@ def test_without_texts_answers_are_known_by_their_digest_and_so_are_their_scores
     evidence = registry.write_evidence(
         replace(with_texts.measurement, llmops="0.2"), found, None, summary="", redact=str
     )
-    key = DrawKey(named(("Answer.", 0)), "gate", 0)
+    key = TrialKey(named(("Answer.", 0)), "gate", 0)
     with open_results(None) as store:
         store.ingest(evidence.digest, *registry.evidence_held(evidence))
         (held,) = store.completions([key]).values()
@@ -98,29 +98,31 @@ def test_a_row_says_all_that_the_gate_reads() -> None:
         critical=True,
         group="g",
         known_failing="a bug",
-        arms={
-            "subject": ArmDraws(
+        sides={
+            "subject": SideTrials(
                 request=named("r"),
-                gate=Draws(
+                gate=Trials(
                     planned=4,
                     made=(
-                        Draw(output=named(1), scores={"a": 0.25, "b": None}, unscored={"b": "why"}),
-                        Draw(failure=broken, scores={"a": None, "b": None}),
-                        Draw(output=named(2), finish_reason="length", latency=0.5, cost=0.0),
+                        Trial(
+                            output=named(1), scores={"a": 0.25, "b": None}, unscored={"b": "why"}
+                        ),
+                        Trial(failure=broken, scores={"a": None, "b": None}),
+                        Trial(output=named(2), finish_reason="length", latency=0.5, cost=0.0),
                     ),
                 ),
-                confirm=Draws(planned=2),
+                confirm=Trials(planned=2),
             ),
-            "anchor:v1": ArmDraws(request=named("s"), baseline=Draws(planned=0)),
+            "anchor:v1": SideTrials(request=named("s"), baseline=Trials(planned=0)),
         },
     )
     (back,) = (row_of(line) for line in row_line(row).splitlines())
-    made = row.arms["subject"].gate
+    made = row.sides["subject"].gate
     assert made is not None
     whole = [replace(each, scores={"a": None, "b": None, **each.scores}) for each in made.made]
     gate = replace(made, made=tuple(whole))
-    subject = replace(row.arms["subject"], gate=gate)
-    assert back == replace(row, arms={**row.arms, "subject": subject})
+    subject = replace(row.sides["subject"], gate=gate)
+    assert back == replace(row, sides={**row.sides, "subject": subject})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import pytest
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.result import Completion, Score, ToolCall, Usage
 from llmops_cli.stores.results import FILE_NAME, open_results
-from tests.unit.stores.values import answer, draw_key, named, score_key
+from tests.unit.stores.values import answer, named, score_key, trial_key
 
 
 def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path: Path) -> None:
@@ -35,11 +35,11 @@ def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path:
         attempts=2,
     )
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), full)])
+        store.put_completions([(trial_key("q"), full)])
         store.put_score(score_key("q"), Score(value=0.5, reason="half", detail={"k": [1, None]}))
     with open_results(tmp_path) as store:
-        assert store.completions([draw_key("q"), draw_key("other")]) == {
-            draw_key("q"): replace(full, latency=None)
+        assert store.completions([trial_key("q"), trial_key("other")]) == {
+            trial_key("q"): replace(full, latency=None)
         }
         assert store.scores([score_key("q"), score_key("other")]) == {
             score_key("q"): Score(value=0.5, reason="half", detail={"k": [1, None]})
@@ -58,32 +58,32 @@ def test_scores_can_be_read_before_they_are_written(tmp_path: Path) -> None:
 )
 def test_hostile_texts_come_back_as_they_were(tmp_path: Path, text: str) -> None:
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer(text))])
+        store.put_completions([(trial_key("q"), answer(text))])
         store.put_score(score_key("q"), Score(value=1, reason=text))
     with open_results(tmp_path) as store:
-        assert store.completions([draw_key("q")])[draw_key("q")].text == text
+        assert store.completions([trial_key("q")])[trial_key("q")].text == text
         assert store.scores([score_key("q")])[score_key("q")].reason == text
 
 
 def test_a_private_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with open_results(None) as store:
-        store.put_completions([(draw_key("q"), answer())])
-        assert len(store.completions([draw_key("q")])) == 1
+        store.put_completions([(trial_key("q"), answer())])
+        assert len(store.completions([trial_key("q")])) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_draw(
+def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_trial(
     tmp_path: Path,
 ) -> None:
     earlier, later = answer("old", "2026-11-01T00:00:00"), answer("new", "2026-11-01T09:00:00")
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), earlier)])
-        store.put_completions([(draw_key("q"), later)])
-        store.put_completions([(draw_key("q"), earlier)])
-        assert store.completions([draw_key("q", n) for n in range(3)]) == {
-            draw_key("q", 0): later,
-            draw_key("q", 1): earlier,
+        store.put_completions([(trial_key("q"), earlier)])
+        store.put_completions([(trial_key("q"), later)])
+        store.put_completions([(trial_key("q"), earlier)])
+        assert store.completions([trial_key("q", n) for n in range(3)]) == {
+            trial_key("q", 0): later,
+            trial_key("q", 1): earlier,
         }
 
 
@@ -91,26 +91,26 @@ def test_a_later_answer_takes_the_key_and_the_earlier_one_stays_as_a_further_dra
 def test_an_answer_of_a_clock_that_ran_ahead_is_not_the_later_one(tmp_path: Path, at: str) -> None:
     ahead, true = answer("old", at), answer("new", "2026-11-01T00:00:00")
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), ahead)])
-        store.put_completions([(draw_key("q"), true)])
-        assert store.completions([draw_key("q", n) for n in range(2)]) == {
-            draw_key("q", 0): true,
-            draw_key("q", 1): ahead,
+        store.put_completions([(trial_key("q"), ahead)])
+        store.put_completions([(trial_key("q"), true)])
+        assert store.completions([trial_key("q", n) for n in range(2)]) == {
+            trial_key("q", 0): true,
+            trial_key("q", 1): ahead,
         }
 
 
 def test_an_answer_known_by_its_digest_gives_way_to_one_with_a_text(tmp_path: Path) -> None:
     known = Completion(text=None, known_digest=answer().digest)
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), known)])
-        assert store.completions([draw_key("q")]) == {draw_key("q"): known}
-        store.put_completions([(draw_key("q"), answer())])
-        store.put_completions([(draw_key("q"), known)])
-        assert store.completions([draw_key("q"), draw_key("q", 1)]) == {draw_key("q"): answer()}
+        store.put_completions([(trial_key("q"), known)])
+        assert store.completions([trial_key("q")]) == {trial_key("q"): known}
+        store.put_completions([(trial_key("q"), answer())])
+        store.put_completions([(trial_key("q"), known)])
+        assert store.completions([trial_key("q"), trial_key("q", 1)]) == {trial_key("q"): answer()}
 
 
 def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
-    held = [(draw_key("q"), answer())], [(score_key("q"), Score(value=1.0))]
+    held = [(trial_key("q"), answer())], [(score_key("q"), Score(value=1.0))]
     with open_results(tmp_path) as store:
         assert [store.ingest(named("run"), *held), store.ingest(named("run"), *held)] == [
             True,
@@ -121,29 +121,29 @@ def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
 
 def test_what_else_is_held_of_a_request_can_be_asked(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
-        store.ingest(named("run"), [(draw_key("q", n), answer(str(n))) for n in (0, 1, 4)], [])
+        store.ingest(named("run"), [(trial_key("q", n), answer(str(n))) for n in (0, 1, 4)], [])
         asked = [named("q"), named("other")]
         assert store.further(asked, "gate", beyond=1) == {named("q"): (1, 4)}
         assert store.further(asked, "baseline", beyond=0) == {}
         assert (store.has_taken(named("run")), store.has_taken(named("else"))) == (True, False)
 
 
-def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_draws(
+def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_trials(
     tmp_path: Path,
 ) -> None:
     with open_results(tmp_path) as store:
         for run, texts in (("one", ["a", "b"]), ("two", ["a", "c"]), ("both", ["a", "b", "c"])):
             origins = [0, 1] if run != "both" else [0, 1, 1]
-            draws = [(draw_key("q", n), answer(t)) for n, t in zip(origins, texts, strict=True)]
-            store.ingest(named(run), draws, [])
-        found = store.completions([draw_key("q", n) for n in range(9)])
+            trials = [(trial_key("q", n), answer(t)) for n, t in zip(origins, texts, strict=True)]
+            store.ingest(named(run), trials, [])
+        found = store.completions([trial_key("q", n) for n in range(9)])
         assert [each.text for each in found.values()] == ["a", "b", "c"]
 
 
 def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         for question in range(3):
-            store.put_completions([(draw_key(question), answer())])
+            store.put_completions([(trial_key(question), answer())])
         store.put_score(score_key("q"), Score(value=1))
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         wrong = b'{"text":"Paris"}'
@@ -152,7 +152,7 @@ def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path:
         database.execute("UPDATE scores SET value = CAST(value AS BLOB)")
     database.close()
     with open_results(tmp_path) as store:
-        keys = [draw_key(question) for question in range(3)]
+        keys = [trial_key(question) for question in range(3)]
         assert list(store.completions(keys)) == [keys[0], keys[2]]
         assert "1 row of" in store.notes[0]
         store.put_completions([(keys[1], answer("again"))])
@@ -161,22 +161,22 @@ def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path:
 
 def test_a_damaged_row_gives_its_key_to_the_next_answer(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
-        store.put_completions([(draw_key("r"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
+        store.put_completions([(trial_key("r"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("UPDATE completions SET checksum = x'00'")
     database.close()
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer("again"))])
-        store.ingest(named("run"), [(draw_key("r"), answer("taken over"))], [])
-        found = store.completions([draw_key("q"), draw_key("r")])
+        store.put_completions([(trial_key("q"), answer("again"))])
+        store.ingest(named("run"), [(trial_key("r"), answer("taken over"))], [])
+        found = store.completions([trial_key("q"), trial_key("r")])
         assert [each.text for each in found.values()] == ["again", "taken over"]
         assert "2 rows of" in store.notes[0]
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
-    keys = [draw_key(question) for question in range(200)]
+    keys = [trial_key(question) for question in range(200)]
     with open_results(tmp_path) as store:
         store.ingest(named("run"), [(key, answer(f"to {key.request}")) for key in keys], [])
     path = tmp_path / FILE_NAME
@@ -189,8 +189,8 @@ def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) ->
         found = store.completions(keys)
         assert all(each.text == f"to {key.request}" for key, each in found.items())
         assert len(found) == len(keys) or store.notes or _is_quietly_missing(path)
-        store.put_completions([(draw_key("later"), answer())])
-        assert draw_key("later") in store.completions([draw_key("later")])
+        store.put_completions([(trial_key("later"), answer())])
+        assert trial_key("later") in store.completions([trial_key("later")])
 
 
 def _is_quietly_missing(path: Path) -> bool:
@@ -207,7 +207,7 @@ def _is_quietly_missing(path: Path) -> bool:
 def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
         assert "moved to results.sqlite3.damaged-1" in store.notes[0]
     assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == content
 
@@ -219,23 +219,23 @@ def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_told(
     tmp_path: Path, harm: str
 ) -> None:
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute(harm)
     database.close()
     with open_results(tmp_path) as store:
         store.scores([score_key("q")])
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
         assert "moved to results.sqlite3.damaged-1" in store.notes[0]
-        assert store.completions([draw_key("q")])
+        assert store.completions([trial_key("q")])
 
 
 def test_a_store_that_is_taken_away_while_it_is_used_is_told(tmp_path: Path) -> None:
     with open_results(tmp_path / "store") as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
         before = store.notes
         shutil.rmtree(tmp_path / "store")
-        assert store.completions([draw_key("q")])
+        assert store.completions([trial_key("q")])
         after = store.notes
     assert (len(before), len(after)) == (0, 1)
     assert "was taken away during this run" in after[0]
@@ -244,7 +244,7 @@ def test_a_store_that_is_taken_away_while_it_is_used_is_told(tmp_path: Path) -> 
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).touch()
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
         assert len(store.notes) == 0
 
 
@@ -259,7 +259,7 @@ def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) ->
 
 def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("PRAGMA user_version = 7")
     database.close()
@@ -291,8 +291,8 @@ FORMAT_1 = (
 
 def of_format_1(folder: Path) -> None:
     """A store as it was then, with one answer to "q" and its score, byte for byte."""
-    draw, score = draw_key("q"), score_key("q")
-    request = bytes.fromhex(draw.request.removeprefix("sha256:"))
+    trial, score = trial_key("q"), score_key("q")
+    request = bytes.fromhex(trial.request.removeprefix("sha256:"))
     digests = (score.scorer, score.facts, score.output)
     marked = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in digests)
     said = b'{"at":"2026-11-20T12:00:00.000+00:00","cost":0.5,"text":"old","usage":[3,2,0]}'
@@ -316,45 +316,45 @@ def test_a_store_of_an_older_llmops_is_brought_forward_with_all_it_holds(tmp_pat
         text="old", at="2026-11-20T12:00:00.000+00:00", cost=0.5, usage=Usage(input=3, output=2)
     )
     with open_results(tmp_path) as store:
-        assert store.briefs([draw_key("q")]) == {draw_key("q"): old.brief}
-        assert store.completions([draw_key("q")]) == {draw_key("q"): old}
+        assert store.briefs([trial_key("q")]) == {trial_key("q"): old.brief}
+        assert store.completions([trial_key("q")]) == {trial_key("q"): old}
         assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
-        store.put_completions([(draw_key("r"), answer())])
+        store.put_completions([(trial_key("r"), answer())])
         assert len(store.notes) == 0
     with open_results(tmp_path) as store:
-        found = store.briefs([draw_key("q"), draw_key("r")])
-        assert found == {draw_key("q"): old.brief, draw_key("r"): answer().brief}
+        found = store.briefs([trial_key("q"), trial_key("r")])
+        assert found == {trial_key("q"): old.brief, trial_key("r"): answer().brief}
 
 
 def test_a_brief_is_what_a_verdict_needs_of_a_completion(tmp_path: Path) -> None:
     whole = replace(answer(), usage=Usage(input=3, output=2), cost=0.5, served_model="m")
     known = Completion(text=None, known_digest=named("elsewhere"))
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), whole)])
-        store.put_completions([(draw_key("r"), known)])
-        found = store.briefs([draw_key("q"), draw_key("r"), draw_key("nothing")])
-        assert found == {draw_key("q"): whole.brief, draw_key("r"): known.brief}
-        brief = found[draw_key("q")]
+        store.put_completions([(trial_key("q"), whole)])
+        store.put_completions([(trial_key("r"), known)])
+        found = store.briefs([trial_key("q"), trial_key("r"), trial_key("nothing")])
+        assert found == {trial_key("q"): whole.brief, trial_key("r"): known.brief}
+        brief = found[trial_key("q")]
         assert (brief.digest, brief.whole, brief.cost) == (whole.digest, True, 0.5)
         assert (brief.input_tokens, brief.output_tokens, brief.served_model) == (3, 2, "m")
-        assert found[draw_key("r")][:2] == (named("elsewhere"), False)
-        store.put_completions([(draw_key("r"), whole)])
-        assert store.briefs([draw_key("r")]) == {draw_key("r"): whole.brief}
+        assert found[trial_key("r")][:2] == (named("elsewhere"), False)
+        store.put_completions([(trial_key("r"), whole)])
+        assert store.briefs([trial_key("r")]) == {trial_key("r"): whole.brief}
 
 
 @pytest.mark.parametrize("written", [b'["sha256:00",1]', b"[1", "text, not bytes", None])
 def test_a_damaged_brief_is_read_from_the_completion(tmp_path: Path, written: object) -> None:
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         database.execute("UPDATE completions SET brief = ?", (written,))
     database.close()
     with open_results(tmp_path) as store:
-        assert store.briefs([draw_key("q")]) == {draw_key("q"): answer().brief}
+        assert store.briefs([trial_key("q")]) == {trial_key("q"): answer().brief}
 
 
 def test_a_brief_of_another_answer_is_not_believed(tmp_path: Path) -> None:
-    keys, others = [draw_key("q"), draw_key("r")], [answer(), answer("other")]
+    keys, others = [trial_key("q"), trial_key("r")], [answer(), answer("other")]
     with open_results(tmp_path) as store:
         store.put_completions(zip(keys, others, strict=True))
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
@@ -389,8 +389,8 @@ def test_a_store_that_cannot_be_written_serves_this_run_only(tmp_path: Path) -> 
         if os.getuid() == 0:
             os.setuid(65534)
         with open_results(Path(sys.argv[1])) as store:
-            store.put_completions([(draw_key("q"), answer())])
-            print(len(store.completions([draw_key("q")])), *store.notes)
+            store.put_completions([(trial_key("q"), answer())])
+            print(len(store.completions([trial_key("q")])), *store.notes)
     """
     with open_results(tmp_path):
         pass
@@ -416,14 +416,14 @@ def test_a_disk_without_shared_memory_is_used_the_slow_way_and_told(
 
     monkeypatch.setattr(sqlite3, "connect", without_shared_memory)
     with open_results(tmp_path) as store:
-        store.put_completions([(draw_key("q"), answer())])
-        assert len(store.completions([draw_key("q")])) == 1
+        store.put_completions([(trial_key("q"), answer())])
+        assert len(store.completions([trial_key("q")])) == 1
         assert "no write-ahead logging" in store.notes[0]
 
 
 def test_a_durable_store_waits_for_the_disk(tmp_path: Path) -> None:
     with open_results(tmp_path, durable=True) as store:
-        store.put_completions([(draw_key("q"), answer())])
+        store.put_completions([(trial_key("q"), answer())])
         assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     with open_results(tmp_path) as store:
         assert store._db.execute("PRAGMA synchronous").fetchone() == (1,)
@@ -439,7 +439,7 @@ def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged
         try:
             with open_results(Path(sys.argv[1])) as store:
                 for n in range(10_000):
-                    store.put_completions([(draw_key(n), answer("x" * 1000))])
+                    store.put_completions([(trial_key(n), answer("x" * 1000))])
                     print(n, flush=True)
         except Unmeasured as trouble:
             sys.exit(f"{trouble} | {trouble.hint}")
@@ -448,7 +448,7 @@ def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged
     assert done.returncode == 1
     assert f"cannot keep results in {tmp_path / FILE_NAME}" in done.stderr
     assert "free disk space" in done.stderr
-    acknowledged = [draw_key(n) for n in map(int, done.stdout.split())]
+    acknowledged = [trial_key(n) for n in map(int, done.stdout.split())]
     assert acknowledged
     with open_results(tmp_path) as store:
         assert list(store.completions(acknowledged)) == acknowledged
@@ -460,7 +460,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         start = int(sys.argv[2])
         with open_results(Path(sys.argv[1])) as store:
             for n in range(start, start + 1_000_000):
-                store.put_completions([(draw_key(n), answer(f"answer {n}"))])
+                store.put_completions([(trial_key(n), answer(f"answer {n}"))])
                 store.put_score(score_key(n), Score(value=1))
                 sys.stdout.write(f"{n}\\n")
                 sys.stdout.flush()
@@ -477,7 +477,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")
         ]
     with open_results(tmp_path) as store:
-        found = store.completions([draw_key(n) for n in acknowledged])
+        found = store.completions([trial_key(n) for n in acknowledged])
         assert [each.text for each in found.values()] == [f"answer {n}" for n in acknowledged]
         assert len(store.notes) == 0
 
@@ -487,16 +487,16 @@ def test_several_processes_share_one_store(tmp_path: Path) -> None:
         import sys
         with open_results(Path(sys.argv[1])) as store:
             for n in range(300):
-                store.put_completions([(draw_key(n), answer(f"answer {n}"))])
+                store.put_completions([(trial_key(n), answer(f"answer {n}"))])
                 store.put_score(score_key(n), Score(value=1))
-            print(len(store.completions([draw_key(n) for n in range(300)])), *store.notes)
+            print(len(store.completions([trial_key(n) for n in range(300)])), *store.notes)
     """
     writers = [_start(script, str(tmp_path)) for _ in range(4)]
     said = [writer.communicate() for writer in writers]
     assert said == [("300\n", "")] * 4
     with open_results(tmp_path) as store:
         assert len(store.scores([score_key(n) for n in range(300)])) == 300
-        assert store.completions([draw_key(n, 1) for n in range(300)]) == {}
+        assert store.completions([trial_key(n, 1) for n in range(300)]) == {}
 
 
 PRELUDE = """
@@ -504,7 +504,7 @@ from pathlib import Path
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.result import Score
 from llmops_cli.stores.results import open_results
-from tests.unit.stores.values import answer, draw_key, score_key
+from tests.unit.stores.values import answer, trial_key, score_key
 """
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case_result import Draw
-from llmops_cli.core.release import ArmDraws, Draws, EvidenceRow
+from llmops_cli.core.case_result import Trial
+from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
 from llmops_cli.stores.codec import BadRecord
 from llmops_cli.stores.evidence_rows import row_line, row_of
 
@@ -16,9 +16,11 @@ NAME = "sha256:" + "a" * 64
 
 
 def a_row() -> dict[str, Any]:
-    draw = Draw(output=NAME, scores={"exact": 1.0}, cost=0.1, input_tokens=5, finish_reason="stop")
-    arm = ArmDraws(request=NAME, gate=Draws(planned=1, made=(draw,)))
-    row = EvidenceRow(evalset="support", case="c1", facts=NAME, arms={"subject": arm})
+    trial = Trial(
+        output=NAME, scores={"exact": 1.0}, cost=0.1, input_tokens=5, finish_reason="stop"
+    )
+    side = SideTrials(request=NAME, gate=Trials(planned=1, made=(trial,)))
+    row = EvidenceRow(evalset="support", case="c1", facts=NAME, sides={"subject": side})
     record: dict[str, Any] = json.loads(row_line(row))
     return record
 
@@ -27,7 +29,7 @@ def a_row() -> dict[str, Any]:
 @pytest.mark.parametrize("place", ["scores", "cost"])
 def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) -> None:
     record = a_row()
-    gate = record["arms"]["subject"]["gate"]
+    gate = record["sides"]["subject"]["gate"]
     gate[place] = {"exact": [value]} if place == "scores" else [value]
     with pytest.raises(BadRecord):
         row_of(json.dumps(record).encode())
@@ -51,10 +53,10 @@ def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) ->
         ("request", "sha256:zz"),
     ],
 )
-def test_a_draw_of_another_shape_is_refused(place: str, value: object) -> None:
+def test_a_trial_of_another_shape_is_refused(place: str, value: object) -> None:
     record = a_row()
     *folders, name = place.split(".")
-    at = record["arms"]["subject"]
+    at = record["sides"]["subject"]
     for each in folders:
         at = at[each]
     at[name] = value

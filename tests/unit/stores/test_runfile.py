@@ -13,21 +13,21 @@ import pytest
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Failure, FailureKind, Score
-from llmops_cli.core.run import Entry, Manifest, PlannedArm, RunArm, RunCase, RunDraw, RunEvalset
+from llmops_cli.core.run import Entry, Manifest, PlannedSide, RunCase, RunEvalset, RunSide, RunTrial
 from llmops_cli.stores import run_file as runfile
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.unit.releases import facts
-from tests.unit.stores.values import answer, draw_key, named, plain, score_key
+from tests.unit.stores.values import answer, named, plain, score_key, trial_key
 
 
 def manifest(*, partial: str | None = None, evalset: EvalsetFacts | None = None) -> Manifest:
-    arm = RunArm(name="support@working", target=named("t"), model="openai/tiny", purpose="gate")
+    side = RunSide(name="support@working", target=named("t"), model="openai/tiny", purpose="gate")
     one = RunEvalset(
         prompt="support",
         environment="production",
         facts=evalset or facts(),
-        arms={"candidate": arm},
+        sides={"candidate": side},
         partial=partial,
     )
     return Manifest(llmops="0.1", evalsets=(one,))
@@ -44,7 +44,7 @@ def case(position: int) -> RunCase:
         expected=[1, None, {"k": 0.5}],
         tags=("a",),
         due={"contains": named("contains")},
-        arms={"candidate": PlannedArm(request=named(position), planned=1)},
+        sides={"candidate": PlannedSide(request=named(position), planned=1)},
     )
 
 
@@ -52,11 +52,11 @@ TIMEOUT = Failure(kind=FailureKind.TIMEOUT, message="120 s passed")
 ENTRIES: list[Entry] = [
     case(1),
     case(0),
-    (draw_key(0), answer("hostile \0\x1b[31m \u2028")),
-    (draw_key(1), TIMEOUT),
+    (trial_key(0), answer("hostile \0\x1b[31m \u2028")),
+    (trial_key(1), TIMEOUT),
     (score_key(0), Score(value=1, reason="said so", detail={"at": 3})),
 ]
-CLOCK = RunDraw(
+CLOCK = RunTrial(
     prompt="support",
     evalset="support",
     position=1,
@@ -77,14 +77,14 @@ def test_a_run_comes_back_sorted(tmp_path: Path, name: str) -> None:
     assert list(run.entries()) == [case(0), case(1), *ENTRIES[2:]]
 
 
-def test_what_only_the_run_knows_of_a_draw_comes_back_by_its_case(tmp_path: Path) -> None:
+def test_what_only_the_run_knows_of_a_trial_comes_back_by_its_case(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
     with open_run(path).indexed() as index:
         assert index.told(case(1)) == {("candidate", 0): CLOCK}
         assert index.told(case(0)) == {}
     held = dict(open_run(path).held()[0])
-    assert held[draw_key(0)].latency is None  # it is nobody else's clock
+    assert held[trial_key(0)].latency is None  # it is nobody else's clock
 
 
 def test_a_line_of_a_kind_that_comes_later_is_counted_and_passed_over(
@@ -92,7 +92,7 @@ def test_a_line_of_a_kind_that_comes_later_is_counted_and_passed_over(
 ) -> None:
     path = tmp_path / "run.jsonl"
     write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
-    known = {kind: read for kind, read in runfile._READ.items() if kind != "draw"}
+    known = {kind: read for kind, read in runfile._READ.items() if kind != "trial"}
     monkeypatch.setattr(runfile, "_READ", known)  # as the llmops before it read
     assert list(open_run(path).entries()) == [case(0), case(1), *ENTRIES[2:]]
 
@@ -114,17 +114,17 @@ def test_packed_or_not_a_run_has_one_digest(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_a_draw_that_was_answered_in_one_shard_did_not_fail(tmp_path: Path) -> None:
+def test_a_trial_that_was_answered_in_one_shard_did_not_fail(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    write_run(path, manifest(), [(draw_key(1), TIMEOUT), (draw_key(1), answer())], redact=plain)
-    assert list(open_run(path).entries()) == [(draw_key(1), answer())]
+    write_run(path, manifest(), [(trial_key(1), TIMEOUT), (trial_key(1), answer())], redact=plain)
+    assert list(open_run(path).entries()) == [(trial_key(1), answer())]
 
 
 def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
     shards: list[list[Entry]] = [
-        [case(0), (draw_key(0), answer("a"))],
-        [case(1), (draw_key(1), answer("b")), (draw_key(0), answer("a"))],
-        [case(0), (draw_key(0), answer("other")), (score_key("x"), Score(value=0.5))],
+        [case(0), (trial_key(0), answer("a"))],
+        [case(1), (trial_key(1), answer("b")), (trial_key(0), answer("a"))],
+        [case(0), (trial_key(0), answer("other")), (score_key("x"), Score(value=0.5))],
     ]
     paths = [tmp_path / f"{number}.jsonl" for number in range(3)]
     for path, entries in zip(paths, shards, strict=True):
@@ -138,7 +138,7 @@ def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
         run = open_run(tmp_path / "all.jsonl")
         store.ingest(run.digest, *run.held())
         texts = [
-            each.text for each in store.completions([draw_key(0, n) for n in range(5)]).values()
+            each.text for each in store.completions([trial_key(0, n) for n in range(5)]).values()
         ]
         assert sorted(map(str, texts)) == ["a", "other"]
 
@@ -161,11 +161,11 @@ def test_a_secret_never_reaches_the_file_and_its_answer_is_known_by_digest(tmp_p
     path = tmp_path / "run.jsonl"
     said = answer("the key is s3cret")
     write_run(
-        path, manifest(), [(draw_key(0), said)], redact=lambda text: text.replace("s3cret", "***")
+        path, manifest(), [(trial_key(0), said)], redact=lambda text: text.replace("s3cret", "***")
     )
     assert b"s3cret" not in path.read_bytes()
     ((key, found),) = open_run(path).held()[0]
-    assert (key, found.text, found.digest) == (draw_key(0), None, said.digest)
+    assert (key, found.text, found.digest) == (trial_key(0), None, said.digest)
 
 
 def _cut(content: bytes) -> bytes:

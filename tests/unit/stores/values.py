@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from llmops_cli.core.ports import DrawKey, ScoreKey
+from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Completion, Purpose, Usage
 
 
@@ -13,8 +13,8 @@ def named(what: object) -> str:
     return f"sha256:{sha256(str(what).encode()).hexdigest()}"
 
 
-def draw_key(what: object, n: int = 0, purpose: Purpose = "gate") -> DrawKey:
-    return DrawKey(named(what), purpose, n)
+def trial_key(what: object, n: int = 0, purpose: Purpose = "gate") -> TrialKey:
+    return TrialKey(named(what), purpose, n)
 
 
 def score_key(what: object) -> ScoreKey:
