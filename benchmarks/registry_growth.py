@@ -39,9 +39,10 @@ from llmops_cli.core.release import (
 )
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.registry.deliver import EventOrigin
 from llmops_cli.registry.gc import gc
-from llmops_cli.registry.promote import PromotionRequest, promote
-from llmops_cli.registry.release import release
+from llmops_cli.registry.promote import PromotionRequest, append_promotion
+from llmops_cli.registry.release import release_target
 from llmops_cli.stores.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +101,9 @@ class World:
         who = Provenance(by="Ada Tester <ada@example.org>", at=at, commit="a" * 40)
         target = _target(name, week, self._say(300))
         sources = {f"{name}.prompt.yml": str(target.prompt.messages[0].content).encode()}
-        version = release(self.registry, target, sources, who, redact=lambda text: text).version
+        version = release_target(
+            self.registry, target, sources, who, redact=lambda text: text
+        ).version
         facts = _facts(name, self._load.cases)
         rows, texts = self._rows(prompt, version)
         running = self.registry.pointer("production", name)
@@ -121,17 +124,13 @@ class World:
         self.registry.write_evidence(
             measurement, rows, kept, summary=summary, redact=lambda text: text
         )
-        wish = PromotionRequest(
-            name=name,
-            number=version.number,
-            environment=PRODUCTION,
-            asked=[facts],
-            actor=who.by,
-            at=at,
-            reason="weekly",
-            initial=running is None,
+        done = append_promotion(
+            self.registry,
+            PromotionRequest(address=version.address, reason="weekly", initial=running is None),
+            PRODUCTION,
+            evalsets=[facts],
+            origin=EventOrigin(actor=who.by, at=at),
         )
-        done = promote(self.registry, wish)
         assert done.exit_code == 0, done.why
 
     def _rows(self, prompt: int, version: Version) -> tuple[list[EvidenceRow], list[Completion]]:

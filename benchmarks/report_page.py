@@ -68,7 +68,7 @@ def records(count: int) -> Iterator[CaseRecord]:
             prompt="support",
             evalset="questions",
             case=f"case-{at:06}",
-            change="lost" if lost else None,
+            change="regressed" if lost else None,
             inputs={"question": " ".join(chance.choices(WORDS, k=20)) + f" {at}?"},
             expected=" ".join(chance.choices(WORDS, k=12)),
             tags=(chance.choice(("card", "cash", "transfer", "fees")),),

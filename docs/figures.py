@@ -1,11 +1,11 @@
-"""Trials the pictures of the pages from what the gate itself says.
+"""Draw the figures in the documentation from the gate's own results.
 
-    python docs/figures.py            writes docs/figures/*.svg
-    python docs/figures.py --check    exit 1 and the names of the pictures that are out of date
+    python docs/figures.py            write docs/figures/*.svg
+    python docs/figures.py --check    exit with 1 and list the figures that are out of date
 
-Each picture has its own ground, and colours for light and for dark: it is shown on GitHub and on
-the site alike. `tests/architecture/test_site.py` runs the check.
-"""  # noqa: INP001 - a script beside the pages that it writes
+Figures have their own background, with colors for light and dark mode, because they appear on
+GitHub and on the site. `tests/architecture/test_site.py` runs the check.
+"""  # noqa: INP001 - a script, not a module of a package
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmops_cli.gate.decide import GateInput, decide
 
 FOLDER = Path(__file__).parent / "figures"
 WIDTH, LEFT, RIGHT = 720, 170, 560
-"""Of a picture, and of the part of it that has a scale."""
+"""Width of a figure, and left and right end of its scale, in pixels."""
 ROW, TOP = 46, 54
 STYLE = """\
 <style>
@@ -40,16 +40,18 @@ STYLE = """\
 </style>"""
 
 
-def found(lost: int, gained: int, cases: int) -> tuple[Finding, Estimate]:
-    """What the gate says, under the default policy, where so many of `cases` flip."""
+def decided(regressed: int, improved: int, cases: int) -> tuple[Finding, Estimate]:
+    """Return the `no_worse` finding under the default policy for so many changed cases."""
     metric = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
-    flips = [(0.0, 1.0)] * lost + [(1.0, 0.0)] * gained
+    flips = [(0.0, 1.0)] * regressed + [(1.0, 0.0)] * improved
     rows = (
         Row(case=str(at), candidate=_side("new", now), baseline=_side("old", before))
         for at, (now, before) in enumerate(flips + [(1.0, 1.0)] * (cases - len(flips)))
     )
-    exam = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
-    (finding,) = (each for each in decide([exam]).findings if each.rule == "no_worse")
+    gate_input = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
+    (finding,) = (
+        finding for finding in decide([gate_input]).findings if finding.rule == "no_worse"
+    )
     if finding.estimate is None:
         message = f"the gate has no figures: {finding.why}"
         raise ValueError(message)
@@ -62,10 +64,12 @@ def _side(request: str, value: float) -> Side:
 
 
 def three_verdicts() -> str:
-    """The three rows of the example in docs/verdict.md."""
+    """Draw the three rows of the example in docs/verdict.md."""
     shown = [(2, 1, 120), (8, 5, 120), (9, 2, 120)]
-    rows = [(f"{lost} lost, {gained} gained", *found(lost, gained, cases))
-            for lost, gained, cases in shown]  # fmt: skip
+    rows = [
+        (f"{regressed} worse, {improved} better", *decided(regressed, improved, cases))
+        for regressed, improved, cases in shown
+    ]
     return picture(
         "Three intervals against 0 and a margin of 5 points: PASS, INCONCLUSIVE, FAIL",
         rows,
@@ -74,13 +78,13 @@ def three_verdicts() -> str:
 
 
 def more_cases() -> str:
-    """The same shares of lost and gained cases, on more and more cases."""
+    """Draw the interval for the same shares of changed cases, with more and more cases."""
     rows = [
-        (f"{cases:,} cases", *found(cases * 3 // 50, cases * 2 // 50, cases))
+        (f"{cases:,} cases", *decided(cases * 3 // 50, cases * 2 // 50, cases))
         for cases in (50, 100, 200, 400, 1_000)
     ]
     return picture(
-        "6 % of the cases lost and 4 % gained: the interval narrows with the number of cases",
+        "6% of the cases regressed and 4% improved: more cases narrow the interval",
         rows,
         reach=(-12.0, 8.0),
     )
@@ -89,7 +93,7 @@ def more_cases() -> str:
 def picture(
     title: str, rows: Sequence[tuple[str, Finding, Estimate]], *, reach: tuple[float, float]
 ) -> str:
-    """One interval below the other; `reach` are the points at both ends of the scale."""
+    """Draw one interval per row; `reach` is the scale's range in points."""
     height = TOP + ROW * len(rows) + 34
     return "\n".join(
         [
@@ -113,10 +117,10 @@ def _posts(margin: float, height: int, reach: tuple[float, float]) -> Iterator[s
     for x in (limit, zero):
         yield f'<line class="post" x1="{x}" x2="{x}" y1="36" y2="{bottom}"/>'
     yield f'<text class="quiet" x="{limit}" y="24" text-anchor="middle">margin −5</text>'
-    yield f'<text class="quiet" x="{zero}" y="24" text-anchor="middle">0, as before</text>'
+    yield f'<text class="quiet" x="{zero}" y="24" text-anchor="middle">0, no change</text>'
     y = height - 10
-    yield f'<text class="quiet" x="{LEFT}" y="{y}">← more cases lost</text>'
-    yield f'<text class="quiet" x="{RIGHT}" y="{y}" text-anchor="end">more gained →</text>'
+    yield f'<text class="quiet" x="{LEFT}" y="{y}">← worse</text>'
+    yield f'<text class="quiet" x="{RIGHT}" y="{y}" text-anchor="end">better →</text>'
 
 
 def _interval(
@@ -135,8 +139,8 @@ def _interval(
     yield f'<circle cx="{mean}" cy="{y}" r="6"/></g>'
     yield f'<text class="word {word}" x="{RIGHT + 14}" y="{y + 5}">{word}</text>'
     for x, value in ((low, figures.lower), (high, figures.upper)):
-        told = f"{100 * value:+.1f}".replace("-", "−")
-        yield f'<text class="quiet figure" x="{x}" y="{y - 12}" text-anchor="middle">{told}</text>'
+        text = f"{100 * value:+.1f}".replace("-", "−")
+        yield f'<text class="quiet figure" x="{x}" y="{y - 12}" text-anchor="middle">{text}</text>'
 
 
 def _x(points: float, reach: tuple[float, float]) -> float:
@@ -151,7 +155,7 @@ PICTURES: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Writes every picture, or only says which are out of date."""
+    """Write all figures, or only list those that are out of date."""
     made = {FOLDER / name: trial() for name, trial in PICTURES.items()}
     stale = [
         path

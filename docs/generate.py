@@ -1,11 +1,11 @@
-"""Writes the parts of the reference that the code knows better than any author.
+"""Write the parts of the reference pages that are generated from the code.
 
-    python docs/generate.py            writes them
-    python docs/generate.py --check    exit 1 and the names of the pages that are out of date
+    python docs/generate.py            update the pages
+    python docs/generate.py --check    exit with 1 and list the pages that are out of date
 
-A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; the rest of the page
-is prose and stays as it is. `tests/architecture/test_documentation.py` runs the check.
-"""  # noqa: INP001 - a script beside the pages that it writes
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+`tests/architecture/test_documentation.py` runs the check.
+"""  # noqa: INP001 - a script, not a module of a package
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ WORDS: Mapping[object, str] = {
 
 
 def commands() -> Iterator[str]:
-    """Every command with its arguments and options, as `--help` says them."""
+    """Yield every command with its arguments and options, from `--help`."""
     group: Any = typer.main.get_command(app)
     program = group.context_class(group, info_name="llmops")
-    everywhere = [each for each in group.get_params(program) if "completion" not in each.name]
-    yield "## Before any command"
+    everywhere = [option for option in group.get_params(program) if "completion" not in option.name]
+    yield "## Global options"
     yield ""
     yield from _table(("option", ""), _parameters(everywhere, program))
     for name in group.list_commands(program):
@@ -62,13 +62,13 @@ def commands() -> Iterator[str]:
 
 
 def overview() -> Iterator[str]:
-    """Every command in one line, with a link to its entry."""
+    """Yield a table of all commands, one line each, with links to their entries."""
     group: Any = typer.main.get_command(app)
     context = group.context_class(group, info_name="llmops")
     helps = ((name, group.get_command(context, name).help) for name in group.list_commands(context))
     yield from _table(
         ("command", ""),
-        ((f"[`{name}`](docs/commands.md#{name})", next(_prose(text))) for name, text in helps),
+        ((f"[`{name}`](#{name})", next(_prose(text))) for name, text in helps),
     )
 
 
@@ -79,17 +79,17 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _parameters(parameters: Iterable[Any], context: typer.Context) -> Iterator[tuple[str, str]]:
-    for each in parameters:
-        record = each.get_help_record(context)
-        if record is not None and "--help" not in each.opts:
-            names, said = record
-            yield f"`{names}`", said
+    for parameter in parameters:
+        record = parameter.get_help_record(context)
+        if record is not None and "--help" not in parameter.opts:
+            names, text = record
+            yield f"`{names}`", text
 
 
 def scorers() -> Iterator[str]:
-    """One table of all scorers, then the options of each."""
+    """Yield one table of all scorers, then the options of each."""
     yield from _table(
-        ("scorer", "what it says", "passes", "`name: value` sets"),
+        ("scorer", "checks", "passes", "`name: value` sets"),
         (
             (f"[`{kind.name}`](#{kind.name})", kind.summary, _passes(kind), _code(kind.shorthand))
             for kind in SCORERS.values()
@@ -105,43 +105,43 @@ def scorers() -> Iterator[str]:
 
 def _passes(kind: ScorerKind) -> str:
     if kind.unit == "pass":
-        return "when right"
-    unit = "a share from 0 to 1" if kind.unit == "fraction" else kind.unit
+        return "if true"
+    unit = "0 to 1" if kind.unit == "fraction" else kind.unit
     if kind.minimum is None:
-        return f"{unit}: as `min` and `max` say"
-    return f"{unit}: from {kind.minimum:g}, or as `min` and `max` say"
+        return f"{unit}; set `min` or `max`"
+    return f"{unit}; `min` is {kind.minimum:g}"
 
 
 def _installed_by(kind: ScorerKind) -> str:
-    return f" Needs `pip install 'llmops-cli[{kind.extra}]'`." if kind.extra else ""
+    return f" Requires `pip install 'llmops-cli[{kind.extra}]'`." if kind.extra else ""
 
 
 def providers() -> Iterator[str]:
-    """One table of all providers, then the options that only one has."""
+    """Yield one table of all providers, then the options of each."""
     yield from _table(
-        ("provider", "what it is", "key", "same request, same answer"),
+        ("provider", "description", "key", "deterministic"),
         (
             (
                 f"`{kind.name}`",
                 kind.summary,
                 _code(kind.api_key_env) if kind.api_key_env else "none",
-                "always" if kind.deterministic else "not promised",
+                "yes" if kind.deterministic else "no",
             )
             for kind in PROVIDERS.values()
         ),
     )
     for kind in PROVIDERS.values():
         if kind.options:
-            yield f"A model of the provider `{kind.name}` also takes:"
+            yield f"Options of `{kind.name}`:"
             yield ""
             yield from _options(kind.options)
 
 
 def rules() -> Iterator[str]:
-    """Every rule with its options; the default ones first named."""
+    """Yield a table of all rules with their options."""
     defaults = {type(rule) for rule in DEFAULT_RULES}
     yield from _table(
-        ("rule", "what it demands", "options", "`name: value` sets", "by default"),
+        ("rule", "requirement", "options", "`name: value` sets", "default"),
         (
             (
                 f"`{name}`",
@@ -156,33 +156,33 @@ def rules() -> Iterator[str]:
 
 
 def action() -> Iterator[str]:
-    """The inputs and outputs of the action for GitHub."""
-    written = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    """Yield the inputs and outputs of the GitHub action."""
+    action_file = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     yield from _table(
         ("input", "default", ""),
         (
-            (f"`{name}`", _code(_default(each["default"])), each["description"])
-            for name, each in written["inputs"].items()
+            (f"`{name}`", _code(_default(entry["default"])), entry["description"])
+            for name, entry in action_file["inputs"].items()
         ),
     )
     yield from _table(
         ("output", ""),
-        ((f"`{name}`", each["description"]) for name, each in written["outputs"].items()),
+        ((f"`{name}`", entry["description"]) for name, entry in action_file["outputs"].items()),
     )
 
 
 def _default(value: str) -> str:
-    """A default as people read it: what is computed is told by the description."""
+    """Return a default for people; computed ones are explained in the description."""
     return "" if "${{" in value else value
 
 
 def _options(options: Mapping[str, Option]) -> Iterator[str]:
     if not options:
-        yield "No options of its own."
+        yield "No options."
         yield ""
         return
     yield from _table(
-        ("option", "takes", ""),
+        ("option", "value", ""),
         (
             (
                 f"`{name}`",
@@ -197,10 +197,10 @@ def _options(options: Mapping[str, Option]) -> Iterator[str]:
 def _words(kind: object) -> Iterator[str]:
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        for each in get_args(kind):
-            yield from _words(each)
+        for option in get_args(kind):
+            yield from _words(option)
     elif origin is Literal:
-        yield " or ".join(f"`{each}`" for each in get_args(kind))
+        yield " or ".join(f"`{value}`" for value in get_args(kind))
     else:
         yield WORDS[origin or kind]
 
@@ -231,22 +231,22 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
 }
 
 
-def renewed(page: str) -> str:
-    """The page with every generated part made anew. Raises `KeyError` for a part unknown here."""
+def regenerate(page: str) -> str:
+    """Return the page with its generated parts updated; `KeyError` for an unknown part."""
 
-    def part(found: re.Match[str]) -> str:
-        body = "\n".join(PARTS[found["name"]]()).strip()
-        return f"{found[1]}\n{body}\n\n{found[3]}"
+    def part(match: re.Match[str]) -> str:
+        body = "\n".join(PARTS[match["name"]]()).strip()
+        return f"{match[1]}\n{body}\n\n{match[3]}"
 
     return PART.sub(part, page)
 
 
 def main() -> int:
-    """Writes README and every page under docs/, or only says which are out of date."""
+    """Update every page under docs/, or only list those that are out of date."""
     stale = []
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]:
+    for path in sorted(ROOT.glob("docs/*.md")):
         page = path.read_text(encoding="utf-8")
-        new = renewed(page)
+        new = regenerate(page)
         if new != page:
             stale.append(path)
             if "--check" not in sys.argv[1:]:

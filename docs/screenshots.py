@@ -1,10 +1,10 @@
-"""Takes the pictures of docs/reports.md: real runs of this repository, in a real browser.
+"""Take the screenshots in README.md and docs/reports.md from real runs, in headless Chromium.
 
     python docs/screenshots.py
 
-Everything is replayed or embedded, so no model is called; the pictures are those of a Chromium
-without a window, at the size that a reader has. Needs `chromium` on the path.
-"""  # noqa: INP001 - a script beside the pages that it illustrates
+All answers are replayed or come from the embedded model, so nothing is called over a network.
+Needs `chromium` on the path.
+"""  # noqa: INP001 - a script, not a module of a package
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.pages import many_prompts, page  # noqa: E402 - the checkout's own
 
 IMAGES = ROOT / "docs" / "images"
 WIDE = {"width": 1200, "height": 820}
-MATHS = ("compare", "175b_verification", "175b_finetuning")
+GSM8K = ("compare", "175b_verification", "175b_finetuning")
 
 
 def llmops(folder: Path, *arguments: str) -> None:
-    """Runs the program; a verdict of any kind is as good as another."""
+    """Run llmops in `folder`, whatever the verdict."""
     subprocess.run(  # noqa: S603 - this checkout's program
         [sys.executable, "-m", "llmops_cli", *arguments],
         cwd=folder,
@@ -40,7 +40,7 @@ def llmops(folder: Path, *arguments: str) -> None:
 
 
 def broken_classifier(folder: Path) -> Path:
-    """README's session: the second half of the examples is gone from the prompt."""
+    """Return the report of README's session: half of the prompt's examples are deleted."""
     for name in ("prompts", "evalsets", ".llmops"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("store"))
     shutil.copy(ROOT / "llmops.yaml", folder)
@@ -51,18 +51,18 @@ def broken_classifier(folder: Path) -> Path:
     return folder / "page.html"
 
 
-def maths(folder: Path) -> Path:
-    """Two GPT-3 systems on 400 maths problems."""
-    shutil.copytree(ROOT / "examples" / "gsm8k-recorded", folder / "maths")
-    llmops(folder / "maths", *MATHS, "--html", "page.html")
-    return folder / "maths" / "page.html"
+def math_problems(folder: Path) -> Path:
+    """Return the report that compares two GPT-3 systems on 400 math problems."""
+    shutil.copytree(ROOT / "examples" / "gsm8k-recorded", folder / "math")
+    llmops(folder / "math", *GSM8K, "--html", "page.html")
+    return folder / "math" / "page.html"
 
 
 def main() -> None:
-    """Writes every picture."""
+    """Write all screenshots."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        classifier, problems = broken_classifier(Path(one)), maths(Path(two))
+        classifier, problems = broken_classifier(Path(one)), math_problems(Path(two))
         sixty = page(Path(one) / "sixty.html", *many_prompts())
         shots: list[tuple[str, Path, str, dict[str, Any]]] = [
             ("verdict", classifier, "", {"viewport": WIDE}),

@@ -24,7 +24,12 @@ from llmops_cli.render.html.page import html_report
 from llmops_cli.report.case_stream import records_of_report
 from tests import reports
 
-KIND = {"lost": (1.0, 0.0), "gained": (0.0, 1.0), "failing": (0.0, 0.0), "critical": (1.0, 0.0)}
+KIND = {
+    "regressed": (1.0, 0.0),
+    "improved": (0.0, 1.0),
+    "failing": (0.0, 0.0),
+    "critical": (1.0, 0.0),
+}
 
 
 def side(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> SideRecord:
@@ -55,9 +60,9 @@ def mixed(count: int) -> Iterator[CaseRecord]:
     failed = SideRecord(passed=None, trials=(TrialRecord(failure="the server was down"),))
     yield record("critical-0", "critical", tags=("fraud",))
     for at in range(count // 10):
-        yield record(f"lost-{at}", "lost", tags=("card",))
+        yield record(f"regressed-{at}", "regressed", tags=("card",))
     yield record("unmeasured-0", "unmeasured", candidate=failed)
-    yield record("gained-0", "gained", tags=("cash",))
+    yield record("improved-0", "improved", tags=("cash",))
     for at in range(count - count // 10 - 3):
         yield record(f"passing-{at}")
 

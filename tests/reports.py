@@ -129,10 +129,10 @@ CRITICAL_FINE = Finding(
     rule="critical", decision=Decision.PASS, why="none of 12 critical cases fails", quality=True
 )
 ERRORS_FINE = Finding(
-    rule="errors", decision=Decision.PASS, why="0 of 308 draws failed or went unscored"
+    rule="errors", decision=Decision.PASS, why="0 of 308 calls failed (limit 2.0%)"
 )
 COVERAGE_FINE = Finding(
-    rule="coverage", decision=Decision.PASS, why="all 308 planned draws are measured"
+    rule="coverage", decision=Decision.PASS, why="all 308 planned trials are measured"
 )
 
 
@@ -210,7 +210,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0001",
-        "lost",
+        "regressed",
         "I still have not received my new card, I ordered over a week ago.",
         "card_arrival",
         "card_arrival",
@@ -218,7 +218,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0087",
-        "lost",
+        "regressed",
         "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that there "
         "are no fees within the first three withdrawals of a month, and this was my second.",
         "cash_withdrawal_charge",
@@ -227,7 +227,7 @@ FLIPPED = (
     ),
     intent(
         "b77-0164",
-        "gained",
+        "improved",
         "Can I choose when my card comes?",
         "card_delivery_estimate",
         "card_arrival",
@@ -257,6 +257,7 @@ def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) ->
         "baseline": "intent@v3 (production)",
         "verdict": decided,
         "evalsets": evalsets,
+        "environment": "production",
     }
     return PromptReport(**(parts | changes))
 
@@ -394,7 +395,7 @@ def support_case() -> ShownCase:
     )
     return ShownCase(
         case="refund/late-delivery",
-        change="lost",
+        change="regressed",
         inputs={
             "question": "My parcel is two weeks late. Can I have my money back?",
             "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
@@ -426,11 +427,11 @@ def incomplete() -> Report:
     errors = Finding(
         rule="errors",
         decision=Decision.INCOMPLETE,
-        why="308 of 308 draws of intent@working failed (limit 2.0 %): 3 × authentication, "
+        why="308 of 308 calls of intent@working failed (limit 2.0%): 3 × authentication, "
         "305 × not attempted",
     )
     coverage = Finding(
-        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned draws are missing"
+        rule="coverage", decision=Decision.INCOMPLETE, why="308 planned trials are missing"
     )
     failed = ShownCase(
         case="b77-0001",
@@ -449,8 +450,9 @@ def incomplete() -> Report:
         candidate=side(
             "intent@working",
             measured=0,
-            called=3,
+            called=0,
             failures={"authentication": 3, "not_attempted": 305},
+            cause="the API key was rejected (401) by api.openai.com",
             input_tokens=0,
             output_tokens=0,
             cost=0.0,
@@ -561,7 +563,7 @@ def interrupted() -> Report:
     coverage = Finding(
         rule="coverage",
         decision=Decision.INCOMPLETE,
-        why="166 of 308 planned draws are missing",
+        why="166 of 308 planned trials are missing",
     )
     return report(
         intent_report(
@@ -582,7 +584,7 @@ def hostile() -> Report:
     shown = tuple(
         ShownCase(
             case=f"{name} {text[:300]}",
-            change="lost",
+            change="regressed",
             inputs={text[:40]: text},
             expected=text,
             baseline=shown_trial(text, text[:40], right=True),

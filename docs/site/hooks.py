@@ -1,7 +1,7 @@
-"""Makes a page that is right on GitHub right on the site, too.
+"""Rewrite the pages' links so that they work on the site as on GitHub.
 
-Links to files outside of docs/ lead to them on GitHub; one to a file that is not there is a
-warning, and with `--strict` the end.
+Links to files outside of docs/ become GitHub URLs. A link to a missing file is a warning, which
+fails the build with `--strict`.
 """  # noqa: INP001 - loaded by mkdocs by its path
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _log = logging.getLogger("mkdocs.hooks.llmops")
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """The page's text with its links out of docs/ turned into addresses."""
+    """Return the page with its links out of docs/ replaced by GitHub URLs."""
     folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
 
-    def address(found: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(folder, found["path"]))
+    def address(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match["path"]))
         if target.startswith("docs/"):
-            return found[0]
+            return match[0]
         if not (ROOT / target).exists():
             _log.warning("%s links to %s, which is not there", page.file.src_uri, target)
         kind = "tree" if (ROOT / target).is_dir() else "blob"
-        return f"]({ADDRESS}/{kind}/main/{target}{found['anchor'] or ''})"
+        return f"]({ADDRESS}/{kind}/main/{target}{match['anchor'] or ''})"
 
     parts = _FENCED.split(markdown)
     parts[::2] = [_LINK.sub(address, part) for part in parts[::2]]

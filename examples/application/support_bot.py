@@ -1,4 +1,4 @@
-"""A support bot: answers a customer's question from the help pages, with what production runs.
+"""A support bot that answers questions from help pages, with the prompt that production runs.
 
 python support_bot.py "How long is a gift card valid?"
 """
@@ -20,7 +20,7 @@ log = logging.getLogger("support_bot")
 
 
 class SupportBot:
-    """Finds the passages that share most words with a question, and asks the model about them."""
+    """Retrieves the passages that share most words with a question, and calls the model."""
 
     def __init__(self, client: OpenAI, pages: Sequence[str]) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class SupportBot:
         log.info("answering with %s (%s)", self._prompt, self._prompt.digest)
 
     def answer(self, question: str, earlier: Sequence[Mapping[str, str]] = ()) -> str:
-        """What the model says to `question`, after the `earlier` turns of the conversation."""
+        """Return the model's answer to `question`, after the `earlier` turns."""
         rendered = self._prompt.render(
             earlier, question=question, passages=self._passages(question)
         )
@@ -37,8 +37,8 @@ class SupportBot:
         return reply.choices[0].message.content or ""
 
     def _passages(self, question: str, count: int = 2) -> list[str]:
-        asked = _words(question)
-        return sorted(self._pages, key=lambda page: -len(asked & _words(page)))[:count]
+        words = _words(question)
+        return sorted(self._pages, key=lambda page: -len(words & _words(page)))[:count]
 
 
 def _words(text: str) -> set[str]:

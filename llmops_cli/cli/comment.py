@@ -20,7 +20,7 @@ from llmops_cli.core.codec import Misshapen, from_plain
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.report import Report
 from llmops_cli.project.documents import NotPlain, load_json
-from llmops_cli.registry.verify import Flaw
+from llmops_cli.registry.verify import RegistryProblem
 from llmops_cli.render.report_schema import report_schema
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def published_flaws(path: Path | None) -> list[tuple[str, str]]:
         return []
     try:
         (growth,) = document
-        flaws = [from_plain(Flaw, each) for each in growth["flaws"][:FLAWS]]
+        flaws = [from_plain(RegistryProblem, each) for each in growth["problems"][:FLAWS]]
     except (Misshapen, TypeError, ValueError, KeyError) as error:
         raise Refused(f"{path} is not what `fsck --json` prints") from error
-    return [(each.where, each.message) for each in flaws if not each.doubtful]
+    return [(each.where, each.message) for each in flaws if not each.warning]
 
 
 def _document(path: Path) -> Any:  # noqa: ANN401 - the file boundary

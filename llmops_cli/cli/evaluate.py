@@ -54,6 +54,7 @@ def evaluate(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Measure prompts against what production runs today, and decide.
 
@@ -90,7 +91,7 @@ def evaluate(
         reuse=reuse or (),
         cases_to=cases_at(html, csv, parquet),
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
     return _evaluated(context, wishes, output, github=github)
 
 
@@ -123,6 +124,7 @@ def compare(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Decide whether B is worse than A: versions, prompts or models.
 
@@ -143,7 +145,7 @@ def compare(
         out=out,
         cases_to=cases_at(html, csv, parquet),
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
     return _evaluated(context, wishes, output, github=github)
 
 
@@ -168,6 +170,7 @@ def measure(
     github: options.GitHub = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Make the evidence of a version: draw, decide, write it down.
 
@@ -178,34 +181,28 @@ def measure(
     from llmops_cli.cli.output import Output
     from llmops_cli.cli.tables import cases_at
     from llmops_cli.engine.budget import Budget
+    from llmops_cli.project.project import find_root
     from llmops_cli.registry import deliver as committing
     from llmops_cli.registry import measure as flow
     from llmops_cli.report.sinks import Forms
     from llmops_cli.report.source_locations import places_of
-    from llmops_cli.run.reuse import reuse_runs
-    from llmops_cli.run.workspace import open_workspace
 
     forms = Forms(out=out, cases_to=cases_at(html, csv, parquet))
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
-    name, _, selector = version.partition("@")
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
+    request = flow.MeasureRequest(
+        address=version,
+        environment=to,
+        runs=reuse or (),
+        offline=offline,
+        budget=Budget(calls=max_calls, cost=max_cost),
+        sinks=forms,
+    )
     runner = Actions(start=context.obj, wanted=github)
-    with (
-        runner.telling(),
-        open_workspace(context.obj) as workspace,
-        output.progress() as progress,
-    ):
-        reuse_runs(workspace, reuse or ())
-        number = flow.number_of(workspace, name, selector)
-        done = flow.measure(
-            workspace,
-            flow.MeasureTarget(name=name, number=number, environment=to),
-            progress=progress,
-            budget=Budget(calls=max_calls, cost=max_cost),
-            offline=offline,
-            forms=forms,
-        )
+    with runner.telling(), output.progress() as progress:
+        done = flow.measure(context.obj, request, progress=progress)
         if commit and done.evidence is not None:
-            committing.commit(workspace.root, committing.evidence_message(done.evidence))
+            root = find_root(context.obj)
+            committing.commit(root, committing.evidence_message(done.evidence))
     output.report(done.report)
     if done.evidence is None:
         output.say("no evidence was written: something was not measured")

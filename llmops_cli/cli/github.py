@@ -27,7 +27,7 @@ from llmops_cli.render.safe_text import clip, markdown_code, terminal
 
 if TYPE_CHECKING:
     from llmops_cli.core.report import Report
-    from llmops_cli.registry.fsck import Growth
+    from llmops_cli.registry.fsck import RegistryGrowth
 
 
 SUMMARY_BYTES = 900_000
@@ -55,9 +55,9 @@ class Actions:
         self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
         self._append("GITHUB_OUTPUT", output_lines(outputs(report, exit_code=exit_code)))
 
-    def growth(self, found: Growth, *, strict: bool) -> None:
+    def growth(self, found: RegistryGrowth, *, strict: bool) -> None:
         """Shows what is broken in a registry, each at its file."""
-        broken = [each for each in found.flaws if strict or not each.doubtful]
+        broken = [each for each in found.problems if strict or not each.warning]
         if not (self.wanted and broken):
             return
         self._annotate(
@@ -65,10 +65,10 @@ class Actions:
                 Annotation(
                     level="error",
                     title="llmops fsck",
-                    message=flaw.message,
-                    where=self._place(Location(path=flaw.where)),
+                    message=problem.message,
+                    where=self._place(Location(path=problem.where)),
                 )
-                for flaw in broken
+                for problem in broken
             ]
         )
         listed = "\n".join(f"{each.where}: {each.message}" for each in broken)

@@ -16,6 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict lines only.")]
 
 # What to measure, and what to compare it with.
 Prompts = Annotated[

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from llmops_cli.core.report import Difference
     from llmops_cli.judges.calibrate import Calibrated
     from llmops_cli.judges.labels import Drafted
-    from llmops_cli.registry.fsck import Growth
+    from llmops_cli.registry.fsck import RegistryGrowth
     from llmops_cli.registry.promote import Promotion
-    from llmops_cli.registry.rollback import RolledBack
-    from llmops_cli.registry.verify import Flaw, Verification
+    from llmops_cli.registry.rollback import Rollback
+    from llmops_cli.registry.verify import RegistryProblem, Verification
 
 
 CI_WIDTH = 100
@@ -63,17 +64,22 @@ class Output:
     junit: Path | None = None
     markdown: Path | None = None
     verbose: bool = False
+    quiet: bool = False
+    started: float = field(default_factory=time.monotonic)
 
     def progress(self) -> RunProgress:
         """A progress line on standard error."""
         return RunProgress(Console(stderr=True, highlight=False))
 
-    def report(self, report: Report) -> None:
-        """Prints the report and writes the files that were asked for."""
+    def report(self, report: Report, *, timed: bool = True) -> None:
+        """Print the report, `timed` with the time it took, and write the files asked for."""
+        seconds = time.monotonic() - self.started if timed else None
         if self.as_json:
             self._text(json_report(report))
         else:
-            self._render(console_report(report, verbose=self.verbose))
+            self._render(
+                console_report(report, verbose=self.verbose, quiet=self.quiet, seconds=seconds)
+            )
         if self.markdown is not None:
             self._file(self.markdown, markdown_report(report))
         if self.junit is not None:
@@ -139,7 +145,7 @@ class Output:
         if done.hint:
             self._text(f"next  {done.hint}\n")
 
-    def rolled_back(self, done: RolledBack, *, still_here: bool) -> None:
+    def rolled_back(self, done: Rollback) -> None:
         """Says where an environment stands now, and what is left to do."""
         if self.as_json:
             self._text(table_json([as_json(done)]))
@@ -149,7 +155,7 @@ class Output:
         self._text(f"  {done.left.address} is quarantined: {event.reason}\n")
         for change in done.breaking:
             self._text(f"note  {change}: callers of {done.left.address} must know\n")
-        if still_here:
+        if done.still_in_working_copy:
             name = done.left.name
             self._text(
                 f"next  the working copy still is {done.left.address}: revert or mend {name}\n"
@@ -196,22 +202,22 @@ class Output:
             return
         from llmops_cli.render.calibration import brief
 
-        for proof in found.proofs:
-            version = "?" if proof.version is None else f"v{proof.version}"
+        for prompt in found.prompts:
+            version = "?" if prompt.version is None else f"v{prompt.version}"
             self._text(
-                f"{proof.prompt}@{version}  {plural(proof.events, 'event')}, "
-                f"{plural(proof.verdicts, 'verdict')} computed again\n"
+                f"{prompt.prompt}@{version}  {plural(prompt.events, 'event')}, "
+                f"{plural(prompt.verdicts, 'verdict')} computed again\n"
             )
-            for judge in proof.judges:
+            for judge in prompt.judges:
                 self._text(f"  judge {judge.address}: {brief(judge)}\n")
-            for name in proof.uncalibrated:
+            for name in prompt.uncalibrated:
                 self._text(f"  judge {name}: not calibrated\n")
-            self._flaws(proof.flaws, strict=strict)
-        self._flaws(found.shipped, strict=strict)
-        told = "holds" if found.holds(strict=strict) else "does NOT hold"
-        self._text(f"{found.environment} {told}: {plural(len(found.proofs), 'prompt')}\n")
+            self._problems(prompt.problems, strict=strict)
+        self._problems(found.bundle, strict=strict)
+        told = "holds" if found.passes(strict=strict) else "does NOT hold"
+        self._text(f"{found.environment} {told}: {plural(len(found.prompts), 'prompt')}\n")
 
-    def growth(self, found: Growth, *, strict: bool) -> None:
+    def growth(self, found: RegistryGrowth, *, strict: bool) -> None:
         """Prints what came since a revision and what is not as it must be."""
         if self.as_json:
             self._text(table_json([as_json(found)]))
@@ -225,12 +231,12 @@ class Output:
             moved = f"{event.prompt}@v{event.to_version.number}" if event.to_version else ""
             why = f": {event.reason}" if event.reason else ""
             self._text(f"  {event.action}  {moved} in {event.environment}{why}\n")
-        self._flaws(found.flaws, strict=strict)
+        self._problems(found.problems, strict=strict)
         if found.base is None:
-            holds = found.holds(strict=strict)
+            holds = found.passes(strict=strict)
             self._text("the registry holds\n" if holds else "the registry does NOT hold\n")
             return
-        if found.holds(strict=strict):
+        if found.passes(strict=strict):
             self._text("the registry has only grown\n")
             return
         self._text("the registry has NOT only grown\n")
@@ -239,11 +245,10 @@ class Output:
             f"else git checkout {found.base} -- FILE\n"
         )
 
-    def _flaws(self, flaws: Iterable[Flaw], *, strict: bool) -> None:
-        for flaw in flaws:
-            word = "doubt" if flaw.doubtful and not strict else "BROKEN"
-            where = flaw.where.removeprefix(f"{Path.cwd()}{os.sep}")
-            self._text(f"  {word}  {where}: {flaw.message}\n")
+    def _problems(self, problems: Iterable[RegistryProblem], *, strict: bool) -> None:
+        for problem in problems:
+            word = "warning" if problem.warning and not strict else "BROKEN"
+            self._text(f"  {word}  {problem.where}: {problem.message}\n")
 
     def agreed(self, question: str) -> bool:
         """Whether a person at a terminal says yes; nobody is asked elsewhere."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -48,28 +49,30 @@ def release(
     from llmops_cli.cli.output import Output
     from llmops_cli.core.digest import short
     from llmops_cli.core.errors import Refused
-    from llmops_cli.registry import deliver as committing
-    from llmops_cli.registry import service as ledger
+    from llmops_cli.registry.deliver import commit as git_commit
+    from llmops_cli.registry.deliver import release_message
+    from llmops_cli.registry.release import release as release_prompts
+    from llmops_cli.registry.status import changed_prompts
     from llmops_cli.run.workspace import open_workspace
 
     if changed and prompts:
         raise Refused("--changed chooses the prompts itself", hint="leave out one of the two")
     output = Output(as_json=as_json)
     with open_workspace(context.obj) as workspace:
-        wanted = ledger.changed(workspace, to) if changed else prompts
-        made = [] if changed and not wanted else ledger.release(workspace, wanted or ())
-        new = [each.version for each in made if each.new]
+        names = changed_prompts(workspace, to) if changed else prompts
+        releases = [] if changed and not names else release_prompts(workspace, names or ())
+        new = [release.version for release in releases if release.new]
         if commit and new:
-            committing.commit(workspace.root, committing.release_message(new))
+            git_commit(workspace.root, release_message(new))
     output.rows(
         ["version", "target", "state"],
         [
             (
-                each.version.address,
-                each.version.target if as_json else f"sha256:{short(each.version.target)}",
-                "new" if each.new else "unchanged",
+                release.version.address,
+                release.version.target if as_json else f"sha256:{short(release.version.target)}",
+                "new" if release.new else "unchanged",
             )
-            for each in made
+            for release in releases
         ],
         empty="nothing to release: every prompt runs as it stands" if changed else NO_PROMPTS,
     )
@@ -97,48 +100,45 @@ def promote(
     Exit 0: promoted, or it runs there already. 1: the evidence says FAIL. 3: something has to be
     measured first, and the command for it is named. 4: inconclusive, and nobody accepted that.
     """
-    import os
-
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.registry import promote_command as moving
+    from llmops_cli.registry import measure as measuring
     from llmops_cli.registry.deliver import Delivery
-    from llmops_cli.registry.service import PromotionFlags
+    from llmops_cli.registry.promote import PromotionRequest
+    from llmops_cli.registry.promote import promote as promote_version
 
-    ask = moving.PromoteOptions(
+    request = PromotionRequest(
         address=version,
         environment=to,
-        word=PromotionFlags(
-            reason=message,
-            initial=initial,
-            accept_inconclusive=accept_inconclusive,
-            accept_breaking=accept_breaking,
-            override=override,
-        ),
+        reason=message,
+        initial=initial,
+        accept_inconclusive=accept_inconclusive,
+        accept_breaking=accept_breaking,
+        override=override,
         delivery=Delivery(commit=commit, push=push),
     )
+    evidence = measuring.MeasureRequest(
+        address=version, environment=to, runs=run or (), offline=bool(run)
+    )
     output = Output(as_json=as_json)
-    measured = None
-    if run:
+
+    def make_evidence() -> measuring.Measured:
         with output.progress() as progress:
-            measured = moving.measure_first(
-                context.obj, ask, progress=progress, environ=os.environ, runs=run
-            )
-    done = moving.promote(context.obj, ask, environ=os.environ)
-    if done.exit_code == ExitCode.INCOMPLETE and not run:
-        price = moving.price(context.obj, ask, environ=os.environ)
-        if measure or output.agreed(f"measure now? {output.price(price)}"):
-            with output.progress() as progress:
-                measured = moving.measure_first(
-                    context.obj, ask, progress=progress, environ=os.environ
-                )
-            done = moving.promote(context.obj, ask, environ=os.environ)
+            return measuring.measure(context.obj, evidence, progress=progress)
+
+    measured = make_evidence() if run else None
+    promotion = promote_version(context.obj, request, environ=os.environ)
+    if promotion.exit_code == ExitCode.INCOMPLETE and not run:
+        cost = output.price(measuring.cost_of_measuring(context.obj, evidence))
+        if measure or output.agreed(f"measure now? {cost}"):
+            measured = make_evidence()
+            promotion = promote_version(context.obj, request, environ=os.environ)
         else:
-            done = done.priced(output.price(price))
-    output.promotion(version, done)
+            promotion = promotion.with_cost(cost)
+    output.promotion(version, promotion)
     if measured is not None and measured.evidence is None:
         output.say(f"note  no evidence was made: {output.unmeasured(measured.report)}")
-    return done.exit_code
+    return promotion.exit_code
 
 
 def status(
@@ -150,11 +150,11 @@ def status(
     Of every judged metric of what runs it says what is known of the judge today.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.registry import service as ledger
+    from llmops_cli.registry.status import status as registry_status
     from llmops_cli.run.workspace import open_workspace
 
     with open_workspace(context.obj) as workspace:
-        prompts = ledger.status(workspace)
+        prompts = registry_status(workspace)
     rows = [
         (
             prompt.prompt,
@@ -163,17 +163,17 @@ def status(
             each.since if as_json else moment(each.since),
             each.by if as_json else person(each.by),
             ", ".join((each.decision.value if each.decision else "", *each.remarks)).strip(", "),
-            _working(prompt.gone, prompt.working, prompt.latest),
+            _working(prompt.removed, prompt.working, prompt.latest),
         )
         for prompt in prompts
-        for each in prompt.standings
+        for each in prompt.environments
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
-    standings = [(prompt.prompt, each) for prompt in prompts for each in prompt.standings]
+    statuses = [(prompt.prompt, each) for prompt in prompts for each in prompt.environments]
     output = Output(as_json=as_json)
-    judges = {"judges": [each.judges for _, each in standings]}
+    judges = {"judges": [each.judges for _, each in statuses]}
     output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)
-    for name, each in standings:
+    for name, each in statuses:
         for judge in each.judges:
             output.say(f"judge  {name}@{each.environment}  {_known(judge, each.environment)}")
 
@@ -185,9 +185,9 @@ def _known(judge: KnownJudge, environment: str) -> str:
     return told + ("  (advisory)" if judge.advisory else demanded)
 
 
-def _working(gone: bool, equal: int | None, latest: int | None) -> str:
-    if gone:
-        return "gone"
+def _working(removed: bool, equal: int | None, latest: int | None) -> str:
+    if removed:
+        return "removed"
     if equal is not None:
         return f"is v{equal}"
     return "ahead: not released" if latest else "never released"
@@ -210,21 +210,15 @@ def rollback(
 
     Nothing is measured and nothing is called; broken project files stop nothing.
     """
-    import os
-
     from llmops_cli.cli.output import Output
-    from llmops_cli.registry import promote_command as moving
     from llmops_cli.registry.deliver import Delivery
-    from llmops_cli.registry.service import PromotionFlags
+    from llmops_cli.registry.rollback import RollbackRequest
+    from llmops_cli.registry.rollback import rollback as roll_back
 
-    ask = moving.PromoteOptions(
-        address=address,
-        word=PromotionFlags(reason=message),
-        delivery=Delivery(commit=commit, push=push),
+    request = RollbackRequest(
+        address=address, to=to, reason=message, delivery=Delivery(commit=commit, push=push)
     )
-    done = moving.retreat(context.obj, ask, to=to, environ=os.environ)
-    still = moving.carried(context.obj, done.left, environ=os.environ)
-    Output(as_json=as_json).rolled_back(done, still_here=still)
+    Output(as_json=as_json).rolled_back(roll_back(context.obj, request, environ=os.environ))
 
 
 def bundle(
@@ -248,11 +242,11 @@ def bundle(
 
     from llmops_cli.cli.output import Output
     from llmops_cli.project.project import find_root
-    from llmops_cli.registry.bundle import bundle as made_of
+    from llmops_cli.registry.bundle import bundle as bundle_of
     from llmops_cli.stores.atomic import write_bytes
     from llmops_cli.stores.registry import Registry
 
-    made = made_of(Registry(find_root(context.obj)), environment)
+    made = bundle_of(Registry(find_root(context.obj)), environment)
     if out == Path("-"):
         sys.stdout.write(made.to_bytes().decode())
         return

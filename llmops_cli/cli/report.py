@@ -90,6 +90,7 @@ def report(
     ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Show the report of the last run, or of a run file, in any form. Measures nothing.
 
@@ -104,8 +105,8 @@ def report(
     tables = tables_at(csv, parquet)
     root = context.obj if file is not None else find_root(context.obj)
     found = read_report(root, file)
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose)
-    output.report(found)
+    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
+    output.report(found, timed=False)
     if html is not None or opened:
         page = html or find_root(context.obj) / OPENED
         write_kept_page(page, found, file)

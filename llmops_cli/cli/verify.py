@@ -29,7 +29,7 @@ def history(
 ) -> None:
     """What happened to a prompt: every event, newest first."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.registry import history as proving
+    from llmops_cli.registry.status import history as events_of
 
     rows = [
         (
@@ -43,7 +43,7 @@ def history(
             each.actor if as_json else person(each.actor),
             each.at if as_json else moment(each.at),
         )
-        for each in proving.history(context.obj, address)
+        for each in events_of(context.obj, address)
     ]
     headers = ["environment", "event", "action", "from", "to", "evidence", "why", "by", "at"]
     Output(as_json=as_json).rows(headers, rows, empty=f"{address} was never promoted")
@@ -87,11 +87,11 @@ def verify(
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.registry import history as proving
+    from llmops_cli.registry.verify import verify as verify_registry
 
-    found = proving.prove(context.obj, environment, bundle)
-    Output(as_json=as_json).verification(found, strict=strict)
-    return ExitCode.DONE if found.holds(strict=strict) else ExitCode.REFUSED
+    verification = verify_registry(context.obj, environment, bundle)
+    Output(as_json=as_json).verification(verification, strict=strict)
+    return ExitCode.DONE if verification.passes(strict=strict) else ExitCode.REFUSED
 
 
 def fsck(
@@ -119,14 +119,14 @@ def fsck(
     from llmops_cli.cli.github import Actions
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
-    from llmops_cli.registry import history as proving
+    from llmops_cli.registry.fsck import fsck as check_registry
 
     runner = Actions(start=context.obj, wanted=github)
     with runner.telling():
-        found = proving.compare_with(context.obj, base)
-    Output(as_json=as_json).growth(found, strict=strict)
-    runner.growth(found, strict=strict)
-    return ExitCode.DONE if found.holds(strict=strict) else ExitCode.REFUSED
+        growth = check_registry(context.obj, base)
+    Output(as_json=as_json).growth(growth, strict=strict)
+    runner.growth(growth, strict=strict)
+    return ExitCode.DONE if growth.passes(strict=strict) else ExitCode.REFUSED
 
 
 def gc(
@@ -143,19 +143,20 @@ def gc(
     summaries stay for ever.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.registry import deliver as committing
-    from llmops_cli.registry import service as ledger
+    from llmops_cli.registry.deliver import commit as git_commit
+    from llmops_cli.registry.gc import anchored_versions
+    from llmops_cli.registry.gc import gc as collect
     from llmops_cli.render.formatting import plural
     from llmops_cli.run.workspace import open_workspace
 
     with open_workspace(context.obj) as workspace:
-        cleared = ledger.clear(workspace, dry_run=dry_run)
-        if commit and cleared and not dry_run:
-            committing.commit(workspace.root, "Clear away evidence that nothing cites any more")
+        files = collect(workspace.registry, anchored_versions(workspace), dry_run=dry_run)
+        if commit and files and not dry_run:
+            git_commit(workspace.root, "Delete evidence rows that nothing cites any more")
         root = workspace.root
     output = Output(as_json=as_json)
-    rows = [(each.path.relative_to(root).as_posix(), each.size) for each in cleared]
+    rows = [(each.path.relative_to(root).as_posix(), each.size) for each in files]
     output.rows(["file", "bytes"], rows)
-    total = sum(each.size for each in cleared)
+    total = sum(each.size for each in files)
     verb = "would be cleared away" if dry_run else "cleared away"
-    output.say(f"{plural(len(cleared), 'file')}, {total / 1e6:.2f} MB {verb}")
+    output.say(f"{plural(len(files), 'file')}, {total / 1e6:.2f} MB {verb}")

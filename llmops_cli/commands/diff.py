@@ -11,7 +11,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.prompt import Message, Target
 from llmops_cli.core.release import Evidence
 from llmops_cli.core.report import Changed, Difference
-from llmops_cli.registry.promote import breaking
+from llmops_cli.registry.promote import breaking_changes
 from llmops_cli.run.selection import ResolvedTarget, resolve_target
 from llmops_cli.run.workspace import Workspace
 
@@ -35,7 +35,7 @@ def difference(workspace: Workspace, before: str, after: str) -> Difference:
         before=old.name,
         after=new.name,
         changes=tuple(_changes(old.target, new.target)),
-        breaking=tuple(breaking(old.target.prompt, new.target.prompt)),
+        breaking=tuple(breaking_changes(old.target.prompt, new.target.prompt)),
         scores={
             one.name: _verdict(evidence)
             for one in (old, new)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Model, Prompt, Request
+from llmops_cli.project.documents import load_json
 from llmops_cli.project.project import Project
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.selection import resolve_target
@@ -86,7 +86,7 @@ def _by_hand(prompt: Prompt, values: Mapping[str, str]) -> Case:
             inputs[name] = text
             continue
         try:
-            inputs[name] = json.loads(text)
+            inputs[name] = load_json(text)
         except ValueError as error:
             raise Refused(f"--input {name}: not JSON: {error}") from error
     missing = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Location
+from llmops_cli.core.number import with_literals
 from llmops_cli.core.prompt import Message
 
 ASKED = ("question", "query", "input")
@@ -79,7 +80,7 @@ class Case:
                 "messages": [each.plain() for each in self.messages],
                 "metadata": dict(self.metadata),
             }
-            known = digest("llmops/facts/v1", plain)
+            known = digest("llmops/facts/v1", with_literals(plain))
             object.__setattr__(self, "_facts", known)
         return known
 

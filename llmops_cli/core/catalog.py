@@ -57,6 +57,8 @@ class ScorerKind:
     """Options that make the one named by `expects` needless."""
     question: str | None = None
     """The option that falls back on the case's `question`: one of the two must be there."""
+    structured: tuple[str, ...] = ()
+    """Options that take lists, mappings or any JSON: a table's cell that is JSON is that value."""
     check: str | None = None
     """`module:attribute` of a `core.ports.CheckOptions`, asked before any call."""
     unit: Unit = "pass"

@@ -86,7 +86,8 @@ def _read(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
 
 def _read_scalar(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
     if hint is float:
-        if type(plain) not in (int, float):
+        # A number that remembers its spelling is a subclass; so is bool of int.
+        if not isinstance(plain, int | float) or isinstance(plain, bool):
             raise Misshapen(f"{where}: {plain!r} is not a number")
         return float(plain)
     return _expect(type(None) if hint is None else hint, plain, where)

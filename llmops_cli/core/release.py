@@ -25,7 +25,7 @@ Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
 
 VERSION_SCHEMA = "llmops/version/v1"
 EVENT_SCHEMA = "llmops/event/v1"
-EVIDENCE_SCHEMA = "llmops/evidence/v1"
+EVIDENCE_SCHEMA = "llmops/evidence/v2"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 SUBJECT = "subject"
@@ -271,7 +271,7 @@ class Trials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideTrials:
-    """One side on one case. Gate and baseline trials are never the same trials (docs/verdict.md)."""
+    """One side on one case. Gate and baseline trials are never the same (docs/verdict.md)."""
 
     request: str
     gate: Trials | None = None
@@ -298,7 +298,7 @@ class SideTrials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRow:
-    """One case of the evidence, over all its sides. A side that lacks the case is not in `sides`."""
+    """One case of the evidence, over its sides. A side that lacks the case is not in `sides`."""
 
     evalset: str
     case: str

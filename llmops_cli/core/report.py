@@ -28,7 +28,14 @@ from llmops_cli.core.result import Completion, Usage
 from llmops_cli.core.verdict import Verdict
 
 Change: TypeAlias = Literal[
-    "critical", "lost", "gained", "failing", "unmeasured", "added", "removed", "known_passing"
+    "critical",
+    "regressed",
+    "improved",
+    "failing",
+    "unmeasured",
+    "added",
+    "removed",
+    "known_passing",
 ]
 """Why a case is shown. `failing`: fails in both sides, or fails with no baseline to compare with;
 `known_passing`: marked known_failing, and passes."""
@@ -95,6 +102,8 @@ class SideSummary:
     """Trials made in this run; the other measured ones were reused."""
     failures: Mapping[str, int] = field(default_factory=dict)
     """Failed trials by kind."""
+    cause: str = ""
+    """What made most of them fail: `the API key was rejected (401) by api.example.com`."""
     unscored: int = 0
     """Trials with a completion that some due gating scorer could not score."""
     input_tokens: int | None = None
@@ -193,6 +202,8 @@ class PromptReport:
     evalsets: tuple[EvalsetReport, ...]
     next_steps: tuple[str, ...] = ()
     """Commands and sentences, most useful first."""
+    environment: str | None = None
+    """What it is compared with runs there; None: a baseline that was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,11 +268,11 @@ class Report:
 
 WORST_FIRST: tuple[Change | None, ...] = (
     "critical",
-    "lost",
+    "regressed",
     "unmeasured",
     "removed",
     "known_passing",
-    "gained",
+    "improved",
     "failing",
     "added",
     None,

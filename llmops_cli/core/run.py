@@ -15,7 +15,7 @@ from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Completion, Failure, Purpose, Score
 
-FORMAT = "llmops/run/v1"
+FORMAT = "llmops/run/v2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,5 +112,5 @@ class RunTrial:
 
 Entry: TypeAlias = (
     "RunCase | RunTrial"
-    " | tuple[DrawKey, Completion] | tuple[DrawKey, Failure] | tuple[ScoreKey, Score]"
+    " | tuple[TrialKey, Completion] | tuple[TrialKey, Failure] | tuple[ScoreKey, Score]"
 )

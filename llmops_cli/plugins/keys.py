@@ -14,6 +14,7 @@ from llmops_cli.core.case import ScorerSpec
 from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import MissingExtra, Refused
+from llmops_cli.core.number import with_literals
 from llmops_cli.plugins.loading import load
 
 ASKED = frozenset({"model", "prompt", "embeddings"})
@@ -39,13 +40,15 @@ def scorer_digest(
     }
     return digest(
         "llmops/scorer/v1",
-        {
-            "name": kind.name,
-            "revision": kind.revision,
-            "options": options,
-            "judge": judge,
-            "library": None if kind.library is None else [kind.library, _version(kind)],
-        },
+        with_literals(
+            {
+                "name": kind.name,
+                "revision": kind.revision,
+                "options": options,
+                "judge": judge,
+                "library": None if kind.library is None else [kind.library, _version(kind)],
+            }
+        ),
     )
 
 

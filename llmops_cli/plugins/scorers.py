@@ -171,6 +171,7 @@ _STRUCTURED = (
             "expected": Option(type=bool, help="it must equal the case's expected", template=False),
         },
         shorthand="equals",
+        structured=("equals", "expected"),
     ),
     ScorerKind(
         name="json_schema",
@@ -212,6 +213,7 @@ _STRUCTURED = (
         },
         shorthand="tool",
         expects="tool",
+        structured=("tool", "arguments"),
     ),
 )
 

@@ -1,15 +1,12 @@
-"""Many cases in little memory: a case as an object weighs 0.75 kB, packed about 0.1.
+"""Turns rows into cases, each checked against the prompt's inputs and its scorers.
 
-An evalset of up to `OPEN` cases is a tuple. A larger one is a sequence whose cases are packed in
-blocks, of which those that were used last stay open; all that reads cases goes through them in
-order. A case that comes out is equal to the one that went in.
+What a scorer's template makes of a case is computed here once, so that nothing undefined is found
+after a paid call.
 
-Turns rows into cases, each checked against the prompt's inputs and against its scorers.
-
-A case without an id is named by its evalset and a digest of what is asked (inputs and earlier
-turns), so that editing `expected` keeps the name, and with it the history. What a scorer's
-template makes of a case is computed here once, so that nothing undefined is found after a paid
-call.
+A case as an object weighs 0.75 kB, packed about 0.1. An evalset of up to `OPEN` cases is a tuple.
+A larger one is a sequence whose cases are packed in blocks, of which those that were used last
+stay open; readers of cases go through them in order. A case that comes out is equal to the one
+that went in.
 """
 
 from __future__ import annotations
@@ -17,15 +14,17 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
-from itertools import islice
-from typing import Any, overload
+from dataclasses import MISSING, dataclass, field, fields, replace
+from itertools import chain, islice
+from typing import Any, cast, overload
 
 from llmops_cli.core.case import Case, ScorerSpec, remembered
 from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
+from llmops_cli.core.number import literals, restored, with_literals
 from llmops_cli.core.prompt import Message
+from llmops_cli.project.documents import control_character
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.project.paths import Problems
 from llmops_cli.project.prompts import message_of
@@ -50,17 +49,14 @@ _DECODE = json.JSONDecoder().decode
 
 
 def in_memory(cases: Iterable[Case]) -> Sequence[Case]:
-    """`cases` as a sequence that takes little memory however many they are."""
+    """Return `cases` as a sequence that takes little memory however many they are."""
     source = iter(cases)
     first = list(islice(source, OPEN + 1))
     if len(first) <= OPEN:
         return tuple(first)
     packed = PackedCases()
-    for each in first:
-        packed.append(each)
-    del first
-    for each in source:
-        packed.append(each)
+    for case in chain(first, source):
+        packed.append(case)
     return packed
 
 
@@ -76,7 +72,7 @@ class PackedCases(Sequence[Case]):
         """Cases' own scorers, by position: they are few."""
 
     def append(self, case: Case) -> None:
-        """One more at the end."""
+        """Add one case at the end."""
         if case.scorers:
             self._scorers[len(self)] = case.scorers
         self._last.append(case)
@@ -93,7 +89,7 @@ class PackedCases(Sequence[Case]):
     def __getitem__(self, at: slice) -> list[Case]: ...
     def __getitem__(self, at: int | slice) -> Case | list[Case]:
         if isinstance(at, slice):
-            return [self[each] for each in range(*at.indices(len(self)))]
+            return [self[position] for position in range(*at.indices(len(self)))]
         if at < 0:
             at += len(self)
         block, place = divmod(at, BLOCK)
@@ -107,9 +103,9 @@ class PackedCases(Sequence[Case]):
         yield from self._last
 
     def _block(self, block: int) -> list[Case]:
-        found = self._open.get(block)
-        if found is not None:
-            return found
+        cases = self._open.get(block)
+        if cases is not None:
+            return cases
         if block == len(self._packed):
             return self._last
         packed = self._packed[block]
@@ -131,26 +127,29 @@ class PackedCases(Sequence[Case]):
 
 def _pack(cases: list[Case]) -> bytes | list[Case]:
     try:
-        return zlib.compress(
-            _ENCODE([[each.facts, _record(each)] for each in cases]).encode(), FAST
-        )
+        records = [[case.facts, _record(case)] for case in cases]
+        return zlib.compress(_ENCODE(records).encode(), FAST)
     except TypeError:
         return cases
 
 
 def _record(case: Case) -> dict[str, Any]:
-    """Everything of a case that is not as by default, its scorers apart."""
-    given = {name: getattr(case, name) for name in _FIELDS}
-    record = {name: value for name, value in given.items() if value != _DEFAULTS.get(name, ())}
+    """Return every field of a case that is not as by default, its scorers apart."""
+    values = {name: getattr(case, name) for name in _FIELDS}
+    record = {name: value for name, value in values.items() if value != _DEFAULTS.get(name, ())}
     if case.messages:
-        record["messages"] = [each.plain() for each in case.messages]
+        record["messages"] = [message.plain() for message in case.messages]
+    if written := literals(record):
+        record["literals"] = written
     if case.where is not None:
         record["where"] = [case.where.path, case.where.line]
     return record
 
 
 def _values(record: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that make a case of its record."""
+    """Return the arguments that make a case of its record."""
+    if written := record.pop("literals", None):
+        record = cast("dict[str, Any]", restored(record, written))
     for name in _TUPLES:
         if name in record:
             record[name] = tuple(record[name])
@@ -169,12 +168,12 @@ def _message(plain: dict[str, Any]) -> Message:
     )
 
 
-NOTHING: Mapping[str, Json] = {}
+NO_METADATA: Mapping[str, Json] = {}
 """One empty mapping for all cases without metadata: there may be a million of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectations:
+class CaseRequirements:
     """What the cases of one evalset have to fit."""
 
     evalset: str
@@ -183,7 +182,7 @@ class Expectations:
     scorers: tuple[ScorerSpec, ...]
     complete: bool
     """Whether every scorer of the evalset could be read: only then can a case lack one."""
-    retired: Mapping[str, str]
+    retired: Mapping[str, str] = field(default_factory=dict)
 
 
 class CaseReader:
@@ -191,28 +190,28 @@ class CaseReader:
 
     def __init__(
         self,
-        expectations: Expectations,
+        requirements: CaseRequirements,
         kinds: Mapping[str, ScorerKind],
-        reader: ScorerReader,
+        scorers: ScorerReader,
         problems: Problems,
     ) -> None:
-        self._wanted = expectations
+        self._requirements = requirements
         self._kinds = kinds
-        self._reader = reader
+        self._scorers = scorers
         self._problems = problems
-        self._names = frozenset(name for each in expectations.schemas for name in each)
-        self._templated = self._compiled(expectations.scorers)
-        self._expecting = [
+        self._inputs = frozenset(name for schemas in requirements.schemas for name in schemas)
+        self._templated = self._compiled(requirements.scorers)
+        self._needing = [
             spec
-            for spec in expectations.scorers
+            for spec in requirements.scorers
             if kinds[spec.kind].expects is not None or kinds[spec.kind].question is not None
         ]
-        self._labels = {spec.label for spec in expectations.scorers}
-        self._seen: dict[str, int | None] = {}
-        """Ids of the cases so far, with their lines: there may be a million of them."""
+        self._labels = {spec.label for spec in requirements.scorers}
+        self._lines: dict[str, int | None] = {}
+        """Lines of the cases so far by their ids: there may be a million of them."""
 
     def read(self, rows: Iterable[Row]) -> Iterator[Case]:
-        """The cases of `rows`; what is wrong with any is noted, with its line."""
+        """Yield the cases of `rows`; what is wrong with any is a problem at its line."""
         for where, row in rows:
             written = validated(WrittenCase, row, where, self._problems)
             if written is not None:
@@ -220,61 +219,66 @@ class CaseReader:
 
     def _case(self, written: WrittenCase, where: Where) -> Case:
         line: Location = where()
-        scorers = self._scorers_of(written, where)
         case = Case(
-            id=written.id or self._named(written),
+            id=written.id or self._default_id(written),
             inputs=written.inputs,
             expected=written.expected,
             contexts=tuple(written.contexts),
             messages=tuple(map(message_of, written.messages)),
-            scorers=scorers,
+            scorers=self._own_scorers(written, where),
             tags=tuple(written.tags),
             critical=written.critical,
             group=written.group,
             known_failing=written.known_failing,
-            metadata=written.metadata or NOTHING,
+            metadata=written.metadata or NO_METADATA,
             where=line,
         )
-        self._check_id(case, line, given=written.id is not None)
+        self._check_id(case, line, has_id=written.id is not None)
         self._check_inputs(case, line)
+        self._check_expected(case, line)
         self._check_scorers(case, line)
         return case
 
-    def _named(self, written: WrittenCase) -> str:
-        asked: Json = {
-            "inputs": written.inputs,
-            "messages": [message_of(each).plain() for each in written.messages],
-        }
-        return f"{self._wanted.evalset}-{short(digest('llmops/case-id/v1', asked))}"
+    def _default_id(self, written: WrittenCase) -> str:
+        """Return the evalset's name and a digest of inputs and earlier turns.
 
-    def _scorers_of(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
+        Editing `expected` keeps it, and with it the case's history.
+        """
+        question: dict[str, Json] = {
+            "inputs": written.inputs,
+            "messages": [message_of(message).plain() for message in written.messages],
+        }
+        named = short(digest("llmops/case-id/v1", with_literals(question)))
+        return f"{self._requirements.evalset}-{named}"
+
+    def _own_scorers(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
         if not written.scorers:
             return ()
-        return self._reader.read(
+        return self._scorers.read(
             written.scorers,
             lambda *place: where("scorers", *place),
-            names=self._names,
-            taken=self._labels.copy(),
+            inputs=self._inputs,
+            labels=self._labels.copy(),
             of_a_case=True,
         )
 
-    def _check_id(self, case: Case, line: Location, *, given: bool) -> None:
-        if case.id not in self._seen:
-            self._seen[case.id] = line.line
+    def _check_id(self, case: Case, line: Location, *, has_id: bool) -> None:
+        if case.id not in self._lines:
+            self._lines[case.id] = line.line
         else:
-            first = replace(line, line=self._seen[case.id])
-            what = f"the id '{case.id}' is" if given else "the same inputs are"
-            hint = f"first at {first}" + ("" if given else "; give both an `id`")
+            first = replace(line, line=self._lines[case.id])
+            what = f"the id '{case.id}' is" if has_id else "the same inputs are"
+            hint = f"first at {first}" + ("" if has_id else "; give both an `id`")
             self._problems.add(line, f"{what} here twice", hint)
-        if case.id in self._wanted.retired:
+        if case.id in self._requirements.retired:
             self._problems.add(line, f"the case '{case.id}' is retired and still here")
 
     def _check_inputs(self, case: Case, line: Location) -> None:
         for name in case.inputs:
-            if name not in self._names:
+            if name not in self._inputs:
                 message = f"the input '{name}' is not declared by the prompt"
-                self._problems.add(line, message, suggestion(name, sorted(self._names)))
-        for schemas in self._wanted.schemas:
+                self._problems.add(line, message, suggestion(name, sorted(self._inputs)))
+        for schemas in self._requirements.schemas:
             for name, schema in schemas.items():
                 if name not in case.inputs:
                     if is_required(schema):
@@ -282,9 +286,13 @@ class CaseReader:
                 elif (why := mismatch(case.inputs[name], schema)) is not None:
                     self._problems.add(line, f"the input '{name}' {why}")
 
+    def _check_expected(self, case: Case, line: Location) -> None:
+        if (control := control_character(case.expected)) is not None:
+            self._problems.add(line, f"'expected' {control[0]}", control[1])
+
     def _check_scorers(self, case: Case, line: Location) -> None:
-        asserts = self._wanted.scorers or any(not spec.advisory for spec in case.scorers)
-        if self._wanted.complete and not asserts:
+        asserts = self._requirements.scorers or any(not spec.advisory for spec in case.scorers)
+        if self._requirements.complete and not asserts:
             hint = "add a scorer to it or to its evalset"
             self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
         own = self._compiled(case.scorers) if case.scorers else ()
@@ -294,15 +302,16 @@ class CaseReader:
             except InvalidFiles as error:
                 self._problems.take(*error.problems)
                 continue
-            for why in self._reader.wrong(spec, rendered):
+            for why in self._scorers.wrong_options(spec, rendered):
                 self._problems.add(line, f"'{spec.label}' of this case: {why}")
-        for spec in (*self._expecting, *case.scorers):
-            for why in self._reader.wrong_expected(spec, case):
+        for spec in (*self._needing, *case.scorers):
+            for why in self._scorers.wrong_expected(spec, case):
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
             if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
                 self._problems.add(line, lacking, _remedy(lacking))
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
+        """Return the scorers whose options differ from case to case."""
         compiled = ((spec, Options(spec, self._kinds[spec.kind])) for spec in scorers)
         return [(spec, options) for spec, options in compiled if options.changing]
 

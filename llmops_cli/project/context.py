@@ -1,4 +1,4 @@
-"""What files are read with."""
+"""What the readers of a project's files share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
 from llmops_cli.project.paths import Source
 
 Check: TypeAlias = Callable[[ScorerKind | ProviderKind, Mapping[str, Any]], str | None]
-"""What the code behind a scorer or a model finds wrong with options, beyond their types."""
+"""Asks the code behind a scorer or a model what is wrong with options, beyond their types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What files are read with: what may be named in them, where others are, who else checks."""
+class ProjectContext:
+    """What every reader of a project needs: the catalog, the files, and the code that checks."""
 
     catalog: Catalog
     source: Source

@@ -1,7 +1,7 @@
 """Reads JSON as plain data that can be compared: what JSON lets through by accident is refused.
 
-Duplicate keys, NaN and infinities (also by overflow: `1e999`), integers beyond what numbers carry
-exactly, halves of surrogate pairs, and nesting deeper than YAML may have.
+Duplicate keys, NaN and infinities (also by overflow: `1e999`), halves of surrogate pairs, and
+nesting deeper than YAML may have. Numbers keep their spelling (`core.number`).
 
 Reads YAML as plain data that knows its lines, and refuses what makes YAML dangerous.
 
@@ -23,11 +23,15 @@ from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
-from llmops_cli.core.digest import SAFE_INTEGER, Json
+from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
+from llmops_cli.core.number import number
 
 MAX_DEPTH = 50
 """Levels of lists and mappings, in JSON and in YAML."""
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+MAX_DIGITS = 400
+"""Digits of an integer: converting text to integers takes quadratic time."""
 
 
 class NotPlain(ValueError):
@@ -42,9 +46,9 @@ def load_json(text: str) -> Any:
     try:
         value = _DECODER.decode(text)
     except RecursionError:
-        raise NotPlain("nested too deeply") from None
+        raise NotPlain(TOO_DEEP) from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
-        raise NotPlain("nested too deeply")
+        raise NotPlain(TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -69,17 +73,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return built
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+def _finite(text: str) -> int | float:
+    value = float(text)
+    if not math.isfinite(value):
         _refuse(text)
-    return number
+    return number(value, text)
 
 
-def _exact(text: str) -> int:
-    if len(text) > 17 or abs(number := int(text)) > SAFE_INTEGER:
-        raise NotPlain(f"{text[:20]} is too large for an exact number: write it as text")
-    return number
+def _whole(text: str) -> int | float:
+    if len(text) > MAX_DIGITS:
+        raise NotPlain(f"{text[:20]}… is too long for a number: write it as text")
+    return number(int(text), text)
 
 
 def _refuse(text: str) -> NoReturn:
@@ -87,8 +91,32 @@ def _refuse(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_int=_exact, parse_constant=_refuse
+    object_pairs_hook=_unique, parse_float=_finite, parse_int=_whole, parse_constant=_refuse
 )
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+ESCAPES: Mapping[str, str] = {
+    "\x00": r"\0", "\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\x1b": r"\e",
+    "\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P",
+}  # fmt: skip
+"""What stands between double quotes in YAML where a backslash and a letter was meant."""
+
+
+def control_character(value: Any) -> tuple[str, str] | None:
+    r"""Return what is wrong with a text, or a list of texts, that holds a control character.
+
+    Message and hint; None where there is none. In YAML `"\bword\b"` is a pattern with two
+    backspaces in it: it matches no answer, and its negation every one.
+    """
+    for text in value if isinstance(value, (list, tuple)) else (value,):
+        match = CONTROL.search(text) if isinstance(text, str) else None
+        if match is not None:
+            escape = ESCAPES.get(match[0])
+            became = f', which is what "{escape}" means in double quotes' if escape else ""
+            message = f"holds the control character U+{ord(match[0]):04X}{became}"
+            return message, "use single quotes, or a second backslash"
+    return None
 
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -154,6 +182,8 @@ def load_yaml(content: bytes, path: str) -> Document:
         data = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
+        if "nesting" in (error.problem or ""):  # PyYAML has a limit of its own since 6.0.4
+            raise _invalid(path, mark.line + 1 if mark else None, TOO_DEEP) from None
         said = " ".join(filter(None, (error.context, error.problem)))
         hint = "YAML indents by spaces, never by tabs" if _at_tab(text, mark) else None
         raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}", hint) from None
@@ -214,7 +244,7 @@ class _Reader:
         assert isinstance(event, yaml.CollectionStartEvent)
         self._plain(event)
         if len(place) >= MAX_DEPTH:
-            raise _invalid(self._path, _line(event), "nested too deeply")
+            raise _invalid(self._path, _line(event), TOO_DEEP)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(place)
         return self._mapping(place)
@@ -262,16 +292,18 @@ class _Reader:
         return text
 
     def _number(self, event: yaml.Event, text: str) -> int | float | None:
-        if OCTAL_OR_HEX.fullmatch(text):
-            number: int | float = int(text, 0)
+        if len(text) > MAX_DIGITS:
+            value: int | float = math.inf
+        elif OCTAL_OR_HEX.fullmatch(text):
+            value = int(text, 0)
         elif INTEGER.fullmatch(text):
-            number = int(text) if len(text) <= 20 else math.inf
+            value = int(text)
         else:
-            number = float(text)
-        if not math.isfinite(number) or (isinstance(number, int) and abs(number) > SAFE_INTEGER):
-            self._wrong(event, f"{text[:40]} is too large for an exact number", "quote it")
+            value = float(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            self._wrong(event, f"{text[:40]} is too large for a number", "quote it")
             return None
-        return number
+        return number(value, text)
 
     def _wrong(self, event: yaml.Event, message: str, hint: str) -> None:
         where = Location(path=self._path, line=_line(event))

@@ -1,7 +1,7 @@
-"""Reads `evalsets/<name>.yaml` (and prompt files that carry their own tests) into evalsets.
+"""Reads `evalsets/<name>.yaml`, and prompt files that carry their own tests, into evalsets.
 
-First the header: prompts, scorers, gate, and where the cases are. The cases are read when they
-are asked for, so that looking at one prompt does not load a million cases of another.
+The header comes first: prompts, scorers, gate, and where the cases are. Cases are read when an
+evalset is loaded, so that looking at one prompt does not load a million cases of another.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.errors import Location, suggestion
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.project import github
-from llmops_cli.project.cases import CaseReader, Expectations, in_memory
-from llmops_cli.project.context import Surroundings
+from llmops_cli.project.cases import CaseReader, CaseRequirements, in_memory
+from llmops_cli.project.context import ProjectContext
 from llmops_cli.project.documents import Document
 from llmops_cli.project.paths import Problems, Unreadable, within
 from llmops_cli.project.policy import read_gate, spelled
 from llmops_cli.project.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.project.scorers import Judges, ScorerReader
-from llmops_cli.project.tables import Row, rows_of
+from llmops_cli.project.scorers import Judges, ScorerReader, structured_fields
+from llmops_cli.project.tables import Field, Row, TableShape, below, rows_of
 from llmops_cli.project.validation import Where, validated
 
 FOLDER = "evalsets"
@@ -31,7 +31,7 @@ ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class EvalsetHeader:
     """An evalset without its cases."""
 
     name: str
@@ -50,6 +50,8 @@ class Header:
     where: Where
     """The line of an inline case, and of what is in it."""
     cases_at: Location
+    structured: Mapping[Field, bool]
+    """Fields that a table's cells are read into as JSON (`scorers.structured_fields`)."""
 
 
 class EvalsetReader:
@@ -58,37 +60,38 @@ class EvalsetReader:
     def __init__(
         self,
         prompts: Mapping[str, Prompt],
-        surroundings: Surroundings,
+        context: ProjectContext,
         problems: Problems,
         *,
         judges: Judges,
         unreadable: AbstractSet[str] = frozenset(),
     ) -> None:
-        """`unreadable` are prompts that are there and whose files are broken."""
+        """Remember what evalsets may name; `unreadable` are prompts whose files are broken."""
         self._prompts = prompts
         self._unreadable = unreadable
-        self._catalogue = surroundings.catalog
-        self._source = surroundings.source
+        self._catalog = context.catalog
+        self._kinds = context.catalog.scorers
+        self._source = context.source
         self._problems = problems
-        self._scorers = ScorerReader(surroundings, judges, problems)
+        self._scorers = ScorerReader(context, judges, problems)
 
-    def header(self, document: Document) -> Header | None:
-        """The evalset of a file; None if there is too much wrong to go on."""
+    def header(self, document: Document) -> EvalsetHeader | None:
+        """Return the evalset of a file without its cases; None if too much is wrong to go on."""
         where = document.where
         before = len(self._problems)
         written = validated(WrittenEvalset, document.data, where, self._problems, salvage=True)
         if written is None:
             return None
         name = self._name(document)
-        wanted = [written.prompt] if isinstance(written.prompt, str) else written.prompt
-        wanted = [name] if wanted is None else list(dict.fromkeys(wanted))
-        prompts = self._known(wanted, document)
-        if len(prompts) < len(wanted):
-            return None  # without its inputs, neither scorers nor cases can be judged
+        names = [written.prompt] if isinstance(written.prompt, str) else written.prompt
+        names = [name] if names is None else list(dict.fromkeys(names))
+        prompts = self._known(names, document)
+        if len(prompts) < len(names):
+            return None  # without the prompts' inputs, neither scorers nor cases can be checked
         inline = not isinstance(written.cases, str)
         scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
         data: Any = document.data
-        return Header(
+        return EvalsetHeader(
             name=name,
             path=document.path,
             prompts=prompts,
@@ -102,17 +105,18 @@ class EvalsetReader:
             rows=data["cases"] if inline else (),
             where=lambda *at: where("cases", *at),
             cases_at=where("cases"),
+            structured=structured_fields(scorers, self._kinds),
         )
 
     def own_header(
         self, prompt: Prompt, written: WrittenPrompt, document: Document
-    ) -> Header | None:
-        """The evalset that a GitHub prompt file carries; None where it carries none."""
+    ) -> EvalsetHeader | None:
+        """Return the evalset that a GitHub prompt file carries; None where it carries none."""
         if not github.is_own_evalset(written):
             return None
         where = document.where
         before = len(self._problems)
-        entries = github.scorer_entries(written, document, self._catalogue, self._problems)
+        entries = github.scorer_entries(written, document, self._catalog, self._problems)
         if not entries and len(self._problems) == before:
             hint = "add `evaluators`, or an evalset with scorers"
             self._problems.add(
@@ -124,7 +128,7 @@ class EvalsetReader:
             lambda position, *at: where("evaluators", positions[position], *at),
             (prompt.name,),
         )
-        return Header(
+        return EvalsetHeader(
             name=prompt.name,
             path=document.path,
             prompts=(prompt.name,),
@@ -138,20 +142,21 @@ class EvalsetReader:
             rows=github.case_rows(prompt, written),
             where=lambda *at: where("testData", *at),
             cases_at=where("testData"),
+            structured={},
         )
 
-    def evalset(self, header: Header) -> Evalset:
-        """The evalset with its cases, each of them checked; what is wrong is noted."""
+    def evalset(self, header: EvalsetHeader) -> Evalset:
+        """Return the evalset with its cases; what is wrong with any is a problem."""
         before = len(self._problems)
         schemas = [self._prompts[name].inputs for name in header.prompts]
-        expectations = Expectations(
+        requirements = CaseRequirements(
             evalset=header.name,
             schemas=schemas,
             scorers=header.scorers,
             complete=header.complete,
             retired=header.retired,
         )
-        reader = CaseReader(expectations, self._catalogue.scorers, self._scorers, self._problems)
+        reader = CaseReader(requirements, self._kinds, self._scorers, self._problems)
         cases = in_memory(reader.read(self._rows(header, schemas)))
         if len(self._problems) == before:
             if not cases:
@@ -168,8 +173,8 @@ class EvalsetReader:
             path=header.path,
         )
 
-    def _check_rules(self, header: Header, cases: Sequence[Case]) -> None:
-        """The metrics and tags that the evalset's own rules speak of are there."""
+    def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:
+        """Check that the metrics and tags of the evalset's own rules exist."""
         rules = header.gate.get("rules", ())
         if not rules:
             return
@@ -179,20 +184,21 @@ class EvalsetReader:
             known["tag"].update(case.tags)
         for rule in rules:
             name, options = spelled(rule)
-            for what, names in known.items():
-                wanted = options.get(what)
-                if wanted is not None and wanted not in names:
-                    message = f"the rule '{name}' speaks of a {what} '{wanted}' that is not there"
-                    self._problems.add(header.gate_at, message, suggestion(wanted, sorted(names)))
+            for key, names in known.items():
+                value = options.get(key)
+                if value is not None and value not in names:
+                    message = f"the rule '{name}' names the {key} '{value}', which no case has"
+                    self._problems.add(header.gate_at, message, suggestion(value, sorted(names)))
 
-    def _rows(self, header: Header, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    def _rows(self, header: EvalsetHeader, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
         if header.table is None:
             for position, row in enumerate(header.rows):
-                yield _at(header.where, position), row
+                yield below(header.where, position), row
             return
-        merged = {name: schema for each in schemas for name, schema in each.items()}
+        merged = {name: schema for inputs in schemas for name, schema in inputs.items()}
+        shape = TableShape(inputs=merged, structured=header.structured)
         try:
-            yield from rows_of(header.table, self._source, merged, self._problems)
+            yield from rows_of(header.table, self._source, shape, self._problems)
         except Unreadable as error:
             self._problems.add(header.cases_at, str(error))
 
@@ -203,20 +209,20 @@ class EvalsetReader:
             self._problems.add(document.where(), f"{name!r} cannot name an evalset", hint)
         return name
 
-    def _known(self, wanted: Sequence[str], document: Document) -> tuple[str, ...]:
-        for name in wanted:
+    def _known(self, names: Sequence[str], document: Document) -> tuple[str, ...]:
+        for name in names:
             if name not in self._prompts and name not in self._unreadable:
                 hint = suggestion(name, sorted({*self._prompts, *self._unreadable}))
                 self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
-        if not wanted:
+        if not names:
             self._problems.add(document.where("prompt"), "an evalset that gates no prompt")
-        return tuple(name for name in wanted if name in self._prompts)
+        return tuple(name for name in names if name in self._prompts)
 
     def _specs(
         self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
     ) -> tuple[ScorerSpec, ...]:
-        names = {name for each in prompts for name in self._prompts[each].inputs}
-        return self._scorers.read(entries, where, names=names, taken=set())
+        inputs = {name for prompt in prompts for name in self._prompts[prompt].inputs}
+        return self._scorers.read(entries, where, inputs=inputs, labels=set())
 
     def _table(self, written: str, document: Document) -> str:
         try:
@@ -224,7 +230,3 @@ class EvalsetReader:
         except Unreadable as error:
             self._problems.add(document.where("cases"), str(error))
             return ""
-
-
-def _at(where: Where, position: int) -> Where:
-    return lambda *place: where(position, *place)

@@ -6,12 +6,12 @@ written there (`schema.InputSchema`). `required` is true unless an input says fa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.number import dump_json, restored
 from llmops_cli.project.documents import load_json
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Json]]
@@ -31,13 +31,18 @@ def is_required(schema: Mapping[str, Json]) -> bool:
     return schema.get("required") is not False and "default" not in schema
 
 
+def default_of(schema: Mapping[str, Json]) -> Json:
+    """Return the declared default, its numbers spelled as in the file; None where there is none."""
+    written = schema.get("literals")
+    default = schema.get("default")
+    return restored(default, written) if isinstance(written, Mapping) else default
+
+
 def mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
     """What is wrong with `value`, in words; None if it fits."""
     wanted = schema.get("type")
-    if wanted is not None:
-        kind = type(value)
-        if kind not in TYPES[wanted] and not (wanted == "integer" and _whole(value)):
-            return f"must be {_article(wanted)}, not {_shown(value)}"
+    if wanted is not None and not _is(value, wanted):
+        return f"must be {_article(wanted)}, not {_shown(value)}"
     if "enum" in schema and value not in schema["enum"]:
         hint = suggestion(str(value), [str(each) for each in schema["enum"]])
         return f"cannot be {_shown(value)} ({hint})"
@@ -75,8 +80,12 @@ def _object_mismatch(value: dict[str, Any], schema: Mapping[str, Any]) -> str | 
     return None
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
+def _is(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool):
+        return wanted == "boolean"
+    if wanted == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, TYPES[wanted])
 
 
 def _article(kind: str) -> str:
@@ -84,5 +93,5 @@ def _article(kind: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = dump_json(value)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -29,13 +29,13 @@ from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, digest_bytes, short
 from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.core.release import FileRef
-from llmops_cli.project.cases import CaseReader, Expectations
+from llmops_cli.project.cases import CaseReader, CaseRequirements
 from llmops_cli.project.inputs import Schemas
 from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable
 from llmops_cli.project.project import Project
 from llmops_cli.project.schema import Text, Written
 from llmops_cli.project.scorers import ScorerReader
-from llmops_cli.project.tables import rows_of
+from llmops_cli.project.tables import TableShape, rows_of
 from llmops_cli.project.validation import Where, validated
 
 CELLS = frozenset({"id", "case", "side", "expected", "contexts", "output", "label"})
@@ -116,7 +116,7 @@ def read_labels(path: Path, wanted: Wanted, project: Project) -> Labels:
     known = {name: schema for each in wanted.schemas for name, schema in each.items()}
     try:
         content = source.read(str(path), limit=MAX_CASES)
-        table = rows_of(str(path), source, known, problems, fields=CELLS)
+        table = rows_of(str(path), source, TableShape(inputs=known, fields=CELLS), problems)
         found = tuple(label for where, row in table if (label := rows.label(row, where)))
     except Unreadable as error:
         raise Refused(f"no labels: {error}") from error
@@ -155,7 +155,7 @@ class _Reader:
         self._seen: dict[str, Location] = {}
         self.unlabelled = 0
         self._cases = CaseReader(
-            Expectations(
+            CaseRequirements(
                 evalset=wanted.evalset,
                 schemas=wanted.schemas,
                 scorers=(wanted.spec,),
@@ -163,7 +163,7 @@ class _Reader:
                 retired={},
             ),
             project.catalog.scorers,
-            ScorerReader(project.surroundings, project.judges, problems),
+            ScorerReader(project.context, project.judges, problems),
             problems,
         )
 

@@ -32,7 +32,7 @@ from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.ports import long_wait
 from llmops_cli.core.prompt import Limits, Model, Price
-from llmops_cli.project.context import Surroundings
+from llmops_cli.project.context import ProjectContext
 from llmops_cli.project.documents import Document
 from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable, within
 from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
@@ -139,10 +139,10 @@ MAXIMA = frozenset({"max_tokens", "max_completion_tokens"})
 class ModelReader:
     """Reads models against the providers of a catalogue."""
 
-    def __init__(self, surroundings: Surroundings, document: Document, problems: Problems) -> None:
-        self._providers = surroundings.catalog.providers
-        self._source = surroundings.source
-        self._check = surroundings.check
+    def __init__(self, context: ProjectContext, document: Document, problems: Problems) -> None:
+        self._providers = context.catalog.providers
+        self._source = context.source
+        self._check = context.check
         self._sandbox = Sandbox()
         here = self._source if isinstance(self._source, Folder) else None
         self._weights = Weights(here.root) if here else None  # weights do not stand in git

@@ -24,9 +24,9 @@ from llmops_cli.project import evalsets as evalset_files
 from llmops_cli.project import models as model_files
 from llmops_cli.project import prompts as prompt_files
 from llmops_cli.project import tables as rows
-from llmops_cli.project.context import Check, Surroundings
+from llmops_cli.project.context import Check, ProjectContext
 from llmops_cli.project.documents import Document, load_yaml
-from llmops_cli.project.evalsets import EvalsetReader, Header
+from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
 from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
 from llmops_cli.project.policy import read_gate
 from llmops_cli.project.prompts import PromptReader
@@ -49,22 +49,22 @@ class Project:
     gate: Mapping[str, Json]
     """The project's patch of the policy, the weakest."""
     prompts: Mapping[str, Prompt]
-    evalsets: Mapping[str, Header]
+    evalsets: Mapping[str, EvalsetHeader]
     outputs: Literal["commit", "none"]
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
     """Project files, or globs of them, whose code may run."""
-    surroundings: Surroundings
+    context: ProjectContext
 
     @property
     def catalog(self) -> Catalog:
         """What could be named in the files."""
-        return self.surroundings.catalog
+        return self.context.catalog
 
     @property
     def source(self) -> Source:
         """Where the files came from."""
-        return self.surroundings.source
+        return self.context.source
 
     def resolve_model(self, name: str) -> Model:
         """The model an alias or `provider/model` means. Raises `UnknownName`."""
@@ -90,7 +90,7 @@ class Project:
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
         """Several evalsets with their cases; every problem in any of them at once."""
         problems = Problems()
-        reader = EvalsetReader(self.prompts, self.surroundings, problems, judges=self.judges)
+        reader = EvalsetReader(self.prompts, self.context, problems, judges=self.judges)
         loaded = tuple(reader.evalset(self._header(name)) for name in names)
         problems.refuse()
         return loaded
@@ -100,7 +100,7 @@ class Project:
         header = self.evalsets.get(evalset.name)
         return {} if header is None else header.gate
 
-    def _header(self, name: str) -> Header:
+    def _header(self, name: str) -> EvalsetHeader:
         if name not in self.evalsets:
             raise UnknownName("evalset", name, self.evalsets)
         return self.evalsets[name]
@@ -140,8 +140,8 @@ def load_project(
     `check` asks the scorers' own code about their options (`registry.wrong_options`).
     """
     problems = Problems()
-    surroundings = Surroundings(catalog=catalog, source=source or Folder(root), check=check)
-    project = _Loading(root, surroundings, problems).project()
+    context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
+    project = _Loading(root, context, problems).project()
     problems.refuse()
     return project
 
@@ -151,9 +151,9 @@ def check_project(
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    surroundings = Surroundings(catalog=catalog, source=source or Folder(root), check=check)
-    project = _Loading(root, surroundings, problems).project()
-    reader = EvalsetReader(project.prompts, surroundings, problems, judges=project.judges)
+    context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
+    project = _Loading(root, context, problems).project()
+    reader = EvalsetReader(project.prompts, context, problems, judges=project.judges)
     loaded = tuple(map(reader.evalset, project.evalsets.values()))
     problems.refuse()
     return project, loaded
@@ -171,11 +171,11 @@ class _Read:
 class _Loading:
     """One pass over a project's files; parts that cannot be read are noted and left out."""
 
-    def __init__(self, root: Path, surroundings: Surroundings, problems: Problems) -> None:
+    def __init__(self, root: Path, context: ProjectContext, problems: Problems) -> None:
         self._root = root
-        self._surroundings = surroundings
-        self._catalogue = surroundings.catalog
-        self._source = surroundings.source
+        self._context = context
+        self._catalog = context.catalog
+        self._source = context.source
         self._problems = problems
         self._sandbox = Sandbox()
 
@@ -186,7 +186,7 @@ class _Loading:
         data = {} if document.data is None else document.data
         written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()
-        reader = model_files.ModelReader(self._surroundings, document, self._problems)
+        reader = model_files.ModelReader(self._context, document, self._problems)
         models = reader.read(written.models)
         read, unreadable = self._prompts()
         self._check_models(read.values(), models, written.models)
@@ -199,7 +199,7 @@ class _Loading:
             evalsets=self._evalsets(read, unreadable, models),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
-            surroundings=self._surroundings,
+            context=self._context,
         )
 
     def _document(self, path: str) -> Document | None:
@@ -244,13 +244,13 @@ class _Loading:
     ) -> None:
         for each in read:
             try:
-                model = model_files.resolve(each.prompt.model, models, self._catalogue)
+                model = model_files.resolve(each.prompt.model, models, self._catalog)
             except UnknownName as error:
                 if each.prompt.model not in written:  # else its own problem is noted already
                     self._problems.add(each.document.where("model"), error.message, error.hint)
                     self._check_messages(each)
                 continue
-            if self._catalogue.providers[model.provider].application:
+            if self._catalog.providers[model.provider].application:
                 self._check_application(each)
             else:
                 self._check_messages(each)
@@ -309,19 +309,19 @@ class _Loading:
         read: Mapping[str, _Read],
         unreadable: AbstractSet[str],
         models: Mapping[str, Model],
-    ) -> dict[str, Header]:
+    ) -> dict[str, EvalsetHeader]:
         prompts = {name: each.prompt for name, each in read.items()}
         reader = EvalsetReader(
             prompts,
-            self._surroundings,
+            self._context,
             self._problems,
-            judges=Judges(models, prompts, self._catalogue),
+            judges=Judges(models, prompts, self._catalog),
             unreadable=unreadable,
         )
         own = (
             reader.own_header(each.prompt, each.written, each.document) for each in read.values()
         )
-        found: dict[str, Header] = {}
+        found: dict[str, EvalsetHeader] = {}
         for header in (*own, *self._headers(reader)):
             if header is None:
                 continue
@@ -333,7 +333,7 @@ class _Loading:
                 found[header.name] = header
         return found
 
-    def _headers(self, reader: EvalsetReader) -> Iterable[Header | None]:
+    def _headers(self, reader: EvalsetReader) -> Iterable[EvalsetHeader | None]:
         """Headers of the files in `evalsets/`; a list or a table holds another one's cases."""
         tables: list[str] = []
         named: set[str | None] = set()

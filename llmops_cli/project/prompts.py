@@ -13,8 +13,16 @@ from json import JSONDecodeError
 from typing import Any
 
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.number import literals
 from llmops_cli.core.prompt import Message, Prompt
-from llmops_cli.project.documents import Document, NotPlain, Place, decode, load_json
+from llmops_cli.project.documents import (
+    Document,
+    NotPlain,
+    Place,
+    control_character,
+    decode,
+    load_json,
+)
 from llmops_cli.project.inputs import mismatch
 from llmops_cli.project.paths import Problems, Source, Unreadable, within
 from llmops_cli.project.sandbox import MAX_INCLUDES, BadTemplate, Sandbox, is_template
@@ -128,6 +136,10 @@ class PromptReader:
 
     def _examine(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
         """Note names, read includes; a problem in an included file is shown where it stands."""
+        if (control := control_character(text)) is not None and not within_includes:
+            self._problems.add(
+                self._document.where(*place), f"a text that {control[0]}", control[1]
+            )
         if not is_template(text):
             return
         try:
@@ -191,6 +203,8 @@ def schema_of(written: InputSchema) -> dict[str, Any]:
         del plain["required"]
     if "default" in written.model_fields_set:
         plain["default"] = written.default
+        # Beside the value, so that a version's snapshot and its digest keep the spelling.
+        plain["literals"] = literals(written.default) or None
     if written.items is not None:
         plain["items"] = schema_of(written.items)
     if written.properties is not None:

@@ -15,7 +15,6 @@ capped result, loops at most two deep, and a cap on what is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +36,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.number import dump_json
 
 MAX_OUTPUT = 4_000_000
 """Characters that one template may write, and that one operation may touch."""
@@ -161,7 +161,7 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     _light(value)
     if indent is not None and not 0 <= indent <= 8:
         raise TemplateRuntimeError("tojson takes an indent of 0 to 8")
-    return json.dumps(value, indent=indent, ensure_ascii=False)
+    return dump_json(value, indent=indent)
 
 
 MAX_LOOPS = 2

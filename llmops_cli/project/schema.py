@@ -38,8 +38,8 @@ def _shape(value: Any) -> str:
 
 
 def _text(value: Any) -> Any:
-    """Ids are often numbers in the data they come from; `17` and `"17"` name the same case."""
-    return str(value) if type(value) is int else value
+    """Return a number as its text: `17` and `"17"` name one case, as `1.10` and `"1.10"` do."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 class TextPart(Written):

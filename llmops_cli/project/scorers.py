@@ -1,14 +1,12 @@
-"""Finds the judge that a scorer asks: its prompt, its model and its embedding model.
+"""Reads what stands under `scorers:` into scorer specs, and finds the judges that they ask.
 
-The judge's prompt is a prompt like any other: one of the project's where the scorer names it, or
-the one that comes with llmops (`llmops_cli/judges/`), which a project copies to change it.
+A scorer has three forms: `name` · `{name: value}` · `{name: {options}}`, each also as `{not: …}`.
+A mapping is always options. Every scorer takes `name` (its label), `min`, `max` and `advisory`.
+Checked before any call: names, options and their types, templates and the names in them, files,
+and that a scorer that gates can fail.
 
-Reads what stands under `scorers:` into scorer specs, checked against the catalogue.
-
-Three forms: `name` · `{name: value}` · `{name: {options}}`, each also as `{not: …}`. A mapping
-is always options. Every scorer takes `name` (its label), `min`, `max` and `advisory`. What is
-checked here, before any call: names, options and their types, templates and the names in them,
-files, and that a scorer that gates can fail.
+A judge's prompt is a prompt like any other: one of the project's where the scorer names it, or the
+one that comes with llmops (`llmops_cli/judges/`), which a project copies to change it.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain, count
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,18 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
+from llmops_cli.core.catalog import Catalog, Option, ProviderKind, ScorerKind
 from llmops_cli.core.errors import Location, Refused, UnknownName, suggestion
 from llmops_cli.core.prompt import SILENT, Judge, Model, Prompt, StructuredOutput, Target
-from llmops_cli.project.context import Surroundings
-from llmops_cli.project.documents import load_yaml
+from llmops_cli.project.context import ProjectContext
+from llmops_cli.project.documents import control_character, load_yaml
+from llmops_cli.project.inputs import is_required
 from llmops_cli.project.models import resolve
 from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Unreadable
 from llmops_cli.project.prompts import ENDINGS, PromptReader
 from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
-from llmops_cli.project.templates import FACTS, strings
-from llmops_cli.project.validation import Where, nearest
+from llmops_cli.project.templates import FACTS, single_name, strings
+from llmops_cli.project.validation import Where, nearest, type_mismatch
 
 SHIPPED = Path(__file__).parent.parent / "judges"
 
@@ -48,23 +48,23 @@ class Judges:
     ) -> None:
         self._models = models
         self._prompts = prompts
-        self._catalogue = catalog
+        self._catalog = catalog
 
     def of(self, kind: ScorerKind, options: Mapping[str, Any]) -> Judge:
-        """The judge of a scorer with these options. Raises `UnknownName` or another `Refused`."""
+        """Return the judge of a scorer with these options. Raises `Refused`."""
         prompt = self._prompt(kind, options.get("prompt"))
         model = self._model(options.get("model") or prompt.model)
         embeddings = options.get("embeddings")
-        provider = self._catalogue.providers[model.provider]
+        provider = self._catalog.providers[model.provider]
         return Judge(
             target=Target(prompt=prompt, model=model),
             embeddings=self._embedding_model(embeddings) if embeddings else None,
-            structured="none" if prompt.response_format == "text" else _held(model, provider),
+            structured="none" if prompt.response_format == "text" else _structured(model, provider),
         )
 
     def _model(self, name: str) -> Model:
         try:
-            model = resolve(name, self._models, self._catalogue)
+            model = resolve(name, self._models, self._catalog)
         except UnknownName as error:
             if name == "judge":
                 raise Refused(
@@ -72,14 +72,14 @@ class Judges:
                     hint="name the judge: `model:` on the scorer, or `judge:` under `models:`",
                 ) from error
             raise
-        if self._catalogue.providers[model.provider].application:
+        if self._catalog.providers[model.provider].application:
             raise Refused(f"{name} is an application, and a judge is a model")
         return model
 
     def _embedding_model(self, name: str) -> Model:
         model = self._model(name)
-        if not self._catalogue.providers[model.provider].embeds:
-            able = [kind.name for kind in self._catalogue.providers.values() if kind.embeds]
+        if not self._catalog.providers[model.provider].embeds:
+            able = [kind.name for kind in self._catalog.providers.values() if kind.embeds]
             raise Refused(
                 f"{name} cannot embed: the provider {model.provider!r} has no embeddings",
                 hint=f"these have: {', '.join(sorted(able))}",
@@ -94,12 +94,12 @@ class Judges:
         if name not in self._prompts:
             raise UnknownName("prompt", name, sorted(self._prompts))
         prompt = self._prompts[name]
-        given = shipped(kind.prompt).inputs
-        for wanted, schema in prompt.inputs.items():
-            if wanted not in given and "default" not in schema and schema.get("required", True):
+        available = shipped(kind.prompt).inputs
+        for needed, schema in prompt.inputs.items():
+            if needed not in available and is_required(schema):
                 raise Refused(
-                    f"the judge's prompt '{name}' needs '{wanted}', and {kind.name} gives none",
-                    hint=f"it gives {', '.join(given)}",
+                    f"the judge's prompt '{name}' needs '{needed}', and {kind.name} gives none",
+                    hint=f"it gives {', '.join(available)}",
                 )
         if prompt.tools or prompt.response_format in {"json_schema", "json_object"}:
             raise Refused(
@@ -109,14 +109,14 @@ class Judges:
         return prompt
 
 
-def _held(model: Model, provider: ProviderKind) -> StructuredOutput:
-    """What the model's answers are held to: its own word before its provider's."""
+def _structured(model: Model, provider: ProviderKind) -> StructuredOutput:
+    """Return what the model's answers are held to: as llmops.yaml says, else as its provider."""
     return model.structured_output or ("json_schema" if provider.structured else "none")
 
 
 @cache
 def shipped(name: str) -> Prompt:
-    """The judge's prompt of that name that comes with llmops."""
+    """Return the judge's prompt of that name that comes with llmops."""
     path = f"{name}{ENDINGS[0]}"
     source = Folder(SHIPPED)
     problems = Problems()
@@ -141,33 +141,29 @@ class _Entry:
     where: Location
 
     def common(self, name: str, default: Any = None) -> Any:
-        """An option that every scorer takes."""
+        """Return an option that every scorer takes."""
         return default if name in self.kind.options else self.options.get(name, default)
 
     @property
     def own(self) -> dict[str, Any]:
-        """The options of the scorer itself."""
-        meant = {
-            name: option.default
-            for name, option in self.kind.options.items()
-            if option.default is not None
-        }
-        given = {
+        """Return the options of the scorer itself, defaults included."""
+        kinds = self.kind.options
+        defaults = {name: kinds[name].default for name in kinds if kinds[name].default is not None}
+        return defaults | {
             name: value
             for name, value in self.options.items()
-            if name in self.kind.options or name not in COMMON
+            if name in kinds or name not in COMMON
         }
-        return {**meant, **given}
 
 
 class ScorerReader:
     """Reads scorer lists of one project; types and files are looked at once each."""
 
-    def __init__(self, surroundings: Surroundings, judges: Judges, problems: Problems) -> None:
+    def __init__(self, context: ProjectContext, judges: Judges, problems: Problems) -> None:
         self._judges = judges
-        self._kinds = surroundings.catalog.scorers
-        self._source = surroundings.source
-        self._check = surroundings.check
+        self._kinds = context.catalog.scorers
+        self._source = context.source
+        self._check = context.check
         self._problems = problems
         self._sandbox = Sandbox()
         self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
@@ -178,49 +174,50 @@ class ScorerReader:
         entries: Sequence[Any],
         where: Where,
         *,
-        names: AbstractSet[str],
-        taken: set[str],
+        inputs: AbstractSet[str],
+        labels: set[str],
         of_a_case: bool = False,
     ) -> tuple[ScorerSpec, ...]:
-        """The specs of `entries`; what is wrong with them is noted, and those are left out.
+        """Return the specs of `entries`; each problem is added, and its entry left out.
 
-        `where` gives the line of the entry at a position (and of what is in it), `names` are the
-        inputs that templates may use, `taken` the labels in use already; new ones are added to it.
+        `where` gives the line of the entry at a position, `inputs` are those that templates may
+        use, `labels` those in use already; new ones are added to it.
         """
-        found = [
+        parsed = [
             entry
             for position, written in enumerate(entries)
             if (entry := self._entry(written, where(position))) is not None
         ]
-        for entry in found:
+        for entry in parsed:
             if of_a_case and entry.kind.paired:
-                message = f"'{entry.kind.name}' sets both versions' answers side by side"
-                self._problems.add(entry.where, message, "it belongs to the evalset, not to a case")
-        self._reserve(found, taken)
-        return tuple(spec for each in found if (spec := self._spec(each, names, taken)) is not None)
+                message = f"'{entry.kind.name}' compares both versions' answers"
+                self._problems.add(entry.where, message, "give it to the evalset, not to a case")
+        self._reserve(parsed, labels)
+        specs = (self._spec(entry, inputs, labels) for entry in parsed)
+        return tuple(spec for spec in specs if spec is not None)
 
-    def wrong(self, spec: ScorerSpec, rendered: Mapping[str, Any]) -> Iterator[str]:
-        """What is wrong with options that a case has filled in."""
+    def wrong_options(self, spec: ScorerSpec, rendered: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with options that a case has filled in."""
         kind = self._kinds[spec.kind]
-        before = [
-            f"'{name}': {why}"
+        mismatches = [
+            f"'{name}' {why}"
             for name, value in rendered.items()
             if (why := self._mismatch(kind, name, value)) is not None
         ]
-        yield from before
-        if not before and self._check is not None and kind.check is not None:
-            said = self._check(kind, rendered)
-            if said is not None:
-                yield said
+        yield from mismatches
+        if not mismatches and self._check is not None and kind.check is not None:
+            message = self._check(kind, rendered)
+            if message is not None:
+                yield message
 
     def wrong_expected(self, spec: ScorerSpec, case: Case) -> Iterator[str]:
-        """What is wrong with what a case expects, where the scorer takes it for its `value`."""
+        """Yield what is wrong with a case's `expected`, where the scorer takes it for its value."""
         kind = self._kinds[spec.kind]
         if kind.expects != "value" or kind.check is None or case.expected is None:
             return
-        given = any(name in spec.options for name in ("value", *kind.instead))
-        if not given and not any(map(is_template, strings(dict(spec.options)))):
-            yield from self.wrong(spec, {**spec.options, "value": case.expected})
+        has_value = any(name in spec.options for name in ("value", *kind.instead))
+        if not has_value and not any(map(is_template, strings(dict(spec.options)))):
+            yield from self.wrong_options(spec, {**spec.options, "value": case.expected})
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
         negate = False
@@ -249,8 +246,8 @@ class ScorerReader:
             return None
         return _Entry(kind, {kind.shorthand: value}, negate, where)
 
-    def _reserve(self, entries: Sequence[_Entry], taken: set[str]) -> None:
-        """Labels that people chose come first, so that made-up ones give way to them."""
+    def _reserve(self, entries: Sequence[_Entry], labels: set[str]) -> None:
+        """Add the labels that people chose first, so that made-up ones give way to them."""
         for entry in entries:
             label = entry.common("name")
             if label is None:
@@ -258,23 +255,23 @@ class ScorerReader:
             if not isinstance(label, str) or not label.strip() or label == "pass":
                 why = "'pass' is all gating scorers together" if label == "pass" else "text"
                 self._problems.add(entry.where, f"'name' cannot be {label!r}", why)
-            elif label in taken:
+            elif label in labels:
                 message = f"two scorers are named '{label}'"
                 self._problems.add(entry.where, message, "each name is a metric of its own")
             else:
-                taken.add(label)
+                labels.add(label)
 
-    def _spec(self, entry: _Entry, names: AbstractSet[str], taken: set[str]) -> ScorerSpec | None:
+    def _spec(self, entry: _Entry, inputs: AbstractSet[str], labels: set[str]) -> ScorerSpec | None:
         before = len(self._problems)
         kind = entry.kind
-        self._check_options(entry, names)
+        self._check_options(entry, inputs)
         if kind.judged and len(self._problems) == before:
             self._check_judge(entry)
         minimum, maximum = self._thresholds(entry)
         advisory = entry.common("advisory", default=False)
         if not isinstance(advisory, bool):
             self._problems.add(entry.where, f"'{kind.name}.advisory' must be true or false")
-        label = entry.common("name") or _free(kind.name, taken, negate=entry.negate)
+        label = entry.common("name") or _free(kind.name, labels, negate=entry.negate)
         if len(self._problems) > before:
             return None
         spec = ScorerSpec(
@@ -287,10 +284,10 @@ class ScorerReader:
             advisory=advisory,
             where=entry.where,
         )
-        self._check_whole(spec, kind, entry.where)
+        self._check_spec(spec, kind, entry.where)
         return spec if len(self._problems) == before else None
 
-    def _check_whole(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
+    def _check_spec(self, spec: ScorerSpec, kind: ScorerKind, where: Location) -> None:
         lacking, hint = kind.lacks(spec), "give `min` or `max`"
         if lacking is None and not spec.advisory and (always := _always(spec, kind)) is not None:
             lacking = f"'{kind.name}' gates but can never {always}"
@@ -302,27 +299,26 @@ class ScorerReader:
             for name, value in spec.options.items()
         )
         if not templated:
-            for why in self.wrong(spec, spec.options):
+            for why in self.wrong_options(spec, spec.options):
                 self._problems.add(where, f"'{kind.name}': {why}")
 
     def _thresholds(self, entry: _Entry) -> tuple[float | None, float | None]:
-        """What is given; where nothing is, what the scorer's kind says."""
-        given: dict[str, float | None] = {"min": None, "max": None}
-        for name in given:
+        """Return `min` and `max` as written; where there is neither, as the scorer's kind says."""
+        limits: dict[str, float | None] = {"min": None, "max": None}
+        for name in limits:
             value = entry.common(name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                given[name] = float(value)
+                limits[name] = float(value)
             elif value is not None:
-                message = f"'{entry.kind.name}.{name}' must be a number"
-                self._problems.add(entry.where, message)
-        low, high = given["min"], given["max"]
+                self._problems.add(entry.where, f"'{entry.kind.name}.{name}' must be a number")
+        low, high = limits["min"], limits["max"]
         if low is not None and high is not None and low > high:
             self._problems.add(entry.where, f"min {low:g} is above max {high:g}: nothing passes")
         if low is None and high is None:
             return entry.kind.minimum, entry.kind.maximum
         return low, high
 
-    def _check_options(self, entry: _Entry, names: AbstractSet[str]) -> None:
+    def _check_options(self, entry: _Entry, inputs: AbstractSet[str]) -> None:
         kind, where, options = entry.kind, entry.where, entry.own
         for name in options:
             if name not in kind.options:
@@ -334,14 +330,22 @@ class ScorerReader:
                 if option.required:
                     self._problems.add(where, f"'{kind.name}' needs '{name}'", option.help)
                 continue
-            value = options[name]
-            if option.template and any(map(is_template, strings(value))):
-                self._check_template(entry, name, value, names)
-            elif (why := self._mismatch(kind, name, value)) is not None:
-                self._problems.add(where, f"'{kind.name}.{name}': {why}", option.help)
-            elif name in kind.files and not isinstance(value, dict):
-                for path in (value,) if isinstance(value, str) else value:
-                    self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
+            self._check_option(entry, name, option, inputs)
+
+    def _check_option(
+        self, entry: _Entry, name: str, option: Option, inputs: AbstractSet[str]
+    ) -> None:
+        kind, value = entry.kind, entry.own[name]
+        label = f"'{kind.name}.{name}'"
+        if (control := control_character(value)) is not None:
+            self._problems.add(entry.where, f"{label} {control[0]}", control[1])
+        elif option.template and any(map(is_template, strings(value))):
+            self._check_template(entry, name, value, inputs)
+        elif (why := self._mismatch(kind, name, value)) is not None:
+            self._problems.add(entry.where, f"{label} {why}", option.help)
+        elif name in kind.files and isinstance(value, (str, list)):
+            for path in (value,) if isinstance(value, str) else value:
+                self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
 
     def _check_judge(self, entry: _Entry) -> None:
         try:
@@ -351,18 +355,18 @@ class ScorerReader:
             self._problems.add(entry.where, message, error.hint)
 
     def _check_template(
-        self, entry: _Entry, name: str, value: Any, names: AbstractSet[str]
+        self, entry: _Entry, name: str, value: Any, inputs: AbstractSet[str]
     ) -> None:
-        known = {*names, *FACTS}
+        known = {*inputs, *FACTS}
+        label = f"'{entry.kind.name}.{name}'"
         for text in filter(is_template, strings(value)):
             try:
-                wanted = self._sandbox.examine(text).names
+                used = self._sandbox.examine(text).names
             except BadTemplate as error:
-                message = f"'{entry.kind.name}.{name}': {error.message}"
-                self._problems.add(entry.where, message, error.hint)
+                self._problems.add(entry.where, f"{label}: {error.message}", error.hint)
                 continue
-            for unknown in sorted(set(wanted) - known):
-                message = f"'{entry.kind.name}.{name}' uses '{unknown}', which no case has"
+            for unknown in sorted(set(used) - known):
+                message = f"{label} uses '{unknown}', which no case has"
                 self._problems.add(entry.where, message, suggestion(unknown, sorted(known)))
 
     def _mismatch(self, kind: ScorerKind, name: str, value: Any) -> str | None:
@@ -373,12 +377,11 @@ class ScorerReader:
             # As JSON, where a list may become a tuple but text never becomes a number.
             self._types[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            said = dict.fromkeys(each["msg"] for each in error.errors(include_url=False))
-            return "; or ".join(each[:1].lower() + each[1:] for each in said)
+            return type_mismatch(error, value)
         return None
 
     def _check_file(self, entry: _Entry, written: str, *, is_code: bool) -> None:
-        """The file is in the project; code is `path/to/file.py:function`."""
+        """Check that the file is in the project; code is `path/to/file.py:function`."""
         path = written
         if is_code:
             stem, ending, function = written.partition(".py:")
@@ -397,8 +400,33 @@ class ScorerReader:
             self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
 
 
+def structured_fields(
+    specs: Sequence[ScorerSpec], kinds: Mapping[str, ScorerKind]
+) -> dict[tuple[str, ...], bool]:
+    """Return the fields of a case that scorers read as values rather than as text.
+
+    True where any JSON value is meant, False where only lists and mappings are (an id may be 17).
+    """
+    fields: dict[tuple[str, ...], bool] = {}
+    for spec in specs:
+        kind = kinds[spec.kind]
+        for name in kind.structured:
+            value = spec.options.get(name)
+            path = single_name(value) if isinstance(value, str) else None
+            if value is True or (value is None and kind.expects == name):
+                path = "expected"
+            if path is not None:
+                field = tuple(path.split("."))
+                fields[field] = fields.get(field, False) or kind.options[name].type in (Any, bool)
+    return {
+        field: any_json
+        for field, any_json in fields.items()
+        if field == ("expected",) or (field[0] == "metadata" and len(field) == 2)
+    }
+
+
 def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
-    """What a scorer can never do, `fail` or `pass`, whatever its value; None: it can do both."""
+    """Return what a scorer can never do, `fail` or `pass`, whatever its value; None: neither."""
     top = _top(kind)
     low = 0.0 if spec.minimum is None else spec.minimum
     high = inf if spec.maximum is None else spec.maximum
@@ -410,20 +438,14 @@ def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
 
 
 def _top(kind: ScorerKind) -> float:
-    """The highest value that it gives; the lowest is 0."""
+    """Return the highest value that it gives; the lowest is 0."""
     return 1.0 if kind.unit in {"pass", "fraction"} else inf
 
 
-def _free(kind: str, taken: set[str], *, negate: bool) -> str:
-    """`contains`, `not-contains`, `contains-2` …: the first that is free, and now taken."""
-    label = next(each for each in _labels(f"not-{kind}" if negate else kind) if each not in taken)
-    taken.add(label)
+def _free(kind: str, labels: set[str], *, negate: bool) -> str:
+    """Add and return the first free of `contains`, `not-contains`, `contains-2`, …"""
+    base = f"not-{kind}" if negate else kind
+    numbered = chain([base], (f"{base}-{number}" for number in count(2)))
+    label = next(label for label in numbered if label not in labels)
+    labels.add(label)
     return label
-
-
-def _labels(base: str) -> Iterator[str]:
-    yield base
-    number = 2
-    while True:
-        yield f"{base}-{number}"
-        number += 1

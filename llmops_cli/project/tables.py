@@ -1,22 +1,24 @@
 """Reads a table of cases row by row: JSONL, CSV, YAML and Parquet become the same plain mappings.
 
-Every row comes with its line. A row that cannot be read is noted and left out; the rest of the
-file is still looked at.
+Every row comes with its line. A row that cannot be read is a problem and is left out; the rest of
+the file is still read. Rows without any value are no cases: spreadsheets write them as `,,`.
 
-CSV columns are a case's fields, declared inputs by their name, or `inputs.x` and `metadata.x`
-where names collide. In a cell, `tags` are separated by `;` or `,`; `contexts` is a JSON list or
-one passage; an input is text, or JSON where its declared type is not text; an empty cell is
-nothing.
+Columns of CSV and Parquet are a case's fields, declared inputs by their name, or `inputs.x` and
+`metadata.x` where names collide. In a CSV cell, `tags` are separated by `;` or `,`; `contexts` is
+a JSON list or one passage; an input is text, or JSON where its declared type is not text; an empty
+cell is no value. Fields that scorers take values from (`structured`) are read as JSON where a cell
+is JSON.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from llmops_cli.core.errors import Location, MissingExtra, suggestion
@@ -27,181 +29,226 @@ from llmops_cli.project.schema import WrittenCase
 
 Where: TypeAlias = Callable[..., Location]
 Row: TypeAlias = tuple[Where, Any]
+Field: TypeAlias = tuple[str, ...]
+"""What a column sets: `(field,)`, `("inputs", name)` or `("metadata", name)`."""
 
 FIELDS = frozenset(WrittenCase.model_fields)
 IN_CELLS = frozenset({"id", "expected", "contexts", "tags", "critical", "group", "known_failing"})
-"""Fields that a table's cell can hold; `messages` and `scorers` need JSONL or YAML."""
+"""Fields that a cell can hold; `messages` and `scorers` need JSONL or YAML."""
 EMPTY_TEXTS = frozenset({"output", "label"})
-"""Fields of labels of which an empty cell is an empty text, and not nothing."""
+"""Fields of labels of which an empty cell is an empty text, and not no value."""
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".yaml", ".yml", ".parquet")
+QUOTE_AFTER_BLANKS = re.compile(r'(?:^|,) +"', re.MULTILINE)
 
 
-def rows_of(
-    path: str,
-    source: Source,
-    schemas: Schemas,
-    problems: Problems,
-    *,
-    fields: AbstractSet[str] = IN_CELLS,
-) -> Iterator[Row]:
-    """The rows of a table file with the line of each. Raises `Unreadable` if it cannot be read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableShape:
+    """What the columns of a table may be."""
 
-    `fields` are the columns of a table that are no inputs.
-    """
+    inputs: Schemas
+    fields: AbstractSet[str] = IN_CELLS
+    """Columns that are no inputs."""
+    structured: Mapping[Field, bool] = field(default_factory=dict)
+    """Fields whose text may be JSON: lists and mappings only, or with True any JSON value."""
+
+
+def rows_of(path: str, source: Source, shape: TableShape, problems: Problems) -> Iterator[Row]:
+    """Return the rows of a table with the line of each. Raises `Unreadable`."""
     if path.endswith((".jsonl", ".ndjson")):
         yield from _jsonl(source.read(path, limit=MAX_CASES), path, problems)
     elif path.endswith(".csv"):
         text = decode(source.read(path, limit=MAX_CASES), path)
-        yield from _Table(path, schemas, problems, fields).rows(text)
+        yield from _csv(text, _Columns(path, shape, problems))
     elif path.endswith((".yaml", ".yml")):
         document = load_yaml(source.read(path, limit=MAX_FILE), path)
         if not isinstance(document.data, list):
             problems.add(document.where(), "not a list of cases")
             return
         for position, row in enumerate(document.data):
-            yield _below(document.where, position), row
+            yield below(document.where, position), row
     elif path.endswith(".parquet"):
         content = source.read(path, limit=MAX_CASES)
-        yield from _parquet(content, path, _Table(path, schemas, problems, fields), problems)
+        yield from _parquet(content, _Columns(path, shape, problems))
     else:
         hint = "it ends in " + ", ".join(ENDINGS)
         problems.add(Location(path=path), "not a file of cases", hint)
 
 
+def below(where: Where, position: int) -> Where:
+    """Return the lines of what stands in the item at `position`."""
+    return lambda *place: where(position, *place)
+
+
 def _jsonl(content: bytes, path: str, problems: Problems) -> Iterator[Row]:
-    for number, raw in enumerate(io.BytesIO(content), start=1):
+    for number, line in enumerate(io.BytesIO(content), start=1):
         where = Location(path=path, line=number)
         try:
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if not text:
-                continue
-            row = load_json(text)
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            if text:
+                yield _at(where), load_json(text)
         except UnicodeDecodeError:
             problems.add(where, "not UTF-8 text", "save the file as UTF-8")
         except json.JSONDecodeError as error:
             problems.add(where, f"not JSON: {error.msg} at column {error.colno}")
         except NotPlain as error:
             problems.add(where, str(error))
-        else:
-            yield _always(where), row
 
 
-class _Table:
-    """Rows whose columns are named by people: CSV, and Parquet's columns."""
-
-    def __init__(
-        self, path: str, schemas: Schemas, problems: Problems, fields: AbstractSet[str]
-    ) -> None:
-        self._path = path
-        self._schemas = schemas
-        self._problems = problems
-        self._fields = fields
-
-    def rows(self, text: str) -> Iterator[Row]:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        try:
-            header = next(reader, [])
-            columns = self.columns(header)
-            if columns is None:
-                return
-            for cells in reader:
-                where = Location(path=self._path, line=reader.line_num)
-                if len(cells) == len(columns):
-                    yield _always(where), self._row(dict(zip(columns, cells, strict=True)), where)
-                elif cells:
-                    message = f"{len(cells)} cells, but the header has {len(columns)} columns"
-                    self._problems.add(where, message)
-        except csv.Error as error:
-            where = Location(path=self._path, line=reader.line_num)
-            self._problems.add(where, f"not CSV: {error}", "use JSONL for long texts")
-
-    def columns(self, header: Sequence[str]) -> list[tuple[str, ...]] | None:
-        """What each column sets: `(field,)`, `("inputs", name)` or `("metadata", name)`."""
-        where = Location(path=self._path, line=1)
-        before = len(self._problems)
-        found: list[tuple[str, ...]] = []
-        for name in (each.strip() for each in header):
-            target = self._target(name)
-            if target is None:
-                known = sorted({*self._fields, *self._schemas})
-                hint = suggestion(name, known) or "declare it as an input of the prompt"
-                if any(each in name for each in ";\t|"):
-                    hint = "columns are separated by commas"
-                self._problems.add(where, f"the column '{name}' is no field and no input", hint)
-            elif target in found:
-                self._problems.add(where, f"the column '{name}' is here twice")
-            else:
-                found.append(target)
-        if not header:
-            self._problems.add(where, "an empty file of cases")
-        return found if len(self._problems) == before else None
-
-    def _target(self, name: str) -> tuple[str, ...] | None:
-        kind, dot, rest = name.partition(".")
-        if name in self._fields:
-            return (name,)
-        if dot and kind == "inputs" and rest in self._schemas:
-            return ("inputs", rest)
-        if dot and kind == "metadata" and rest:
-            return ("metadata", rest)
-        return ("inputs", name) if name in self._schemas else None
-
-    def _row(self, cells: Mapping[tuple[str, ...], str], where: Location) -> dict[str, Any]:
-        row: dict[str, Any] = {"inputs": {}, "metadata": {}}
-        for target, text in cells.items():
-            try:
-                if target[0] == "inputs":
-                    schema = self._schemas[target[1]]
-                    if text or (schema.get("type") in (None, "string") and is_required(schema)):
-                        row["inputs"][target[1]] = from_text(text, schema)
-                elif text or target[0] in EMPTY_TEXTS:
-                    if len(target) == 2:
-                        row["metadata"][target[1]] = text
-                    else:
-                        row[target[0]] = _field(target[0], text)
-            except ValueError:
-                name = ".".join(target)
-                self._problems.add(where, f"'{name}' cannot be read from {text[:40]!r}")
-        return row
-
-
-def _field(name: str, text: str) -> Any:
-    if name == "tags":
-        return [tag for each in text.replace(",", ";").split(";") if (tag := each.strip())]
-    if name == "contexts":
-        return load_json(text) if text.startswith("[") else [text]
-    if name == "critical":
-        return load_json(text.strip().lower())
-    return text
-
-
-def _parquet(content: bytes, path: str, table: _Table, problems: Problems) -> Iterator[Row]:
+def _csv(text: str, columns: _Columns) -> Iterator[Row]:
+    reader = _csv_reader(text, skip_blanks=_has_blanks_before_quotes(text))
     try:
-        parquet = importlib.import_module("llmops_cli.project.parquet")
+        header: list[str] = next(reader, [])
+        fields = columns.fields(header)
+        for cells in reader if fields is not None else ():
+            assert fields is not None
+            where = Location(path=columns.path, line=reader.line_num)
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) == len(fields):
+                yield _at(where), columns.row(zip(fields, cells, strict=True), where)
+            else:
+                message = f"{len(cells)} cells, but the header has {len(fields)} columns"
+                columns.problems.add(where, message)
+    except csv.Error as error:
+        where = Location(path=columns.path, line=reader.line_num)
+        columns.problems.add(where, f"not CSV: {error}", "use JSONL for long texts")
+
+
+def _csv_reader(text: str, *, skip_blanks: bool) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=skip_blanks)
+
+
+def _has_blanks_before_quotes(text: str) -> bool:
+    """Tell whether cells are quoted after blanks, as in `a, "b, c"`: then the blanks separate.
+
+    Within a quoted cell the same characters are text, so only a parsed cell can tell.
+    """
+    if QUOTE_AFTER_BLANKS.search(text) is None:
+        return False
+    try:
+        rows = _csv_reader(text, skip_blanks=False)
+        return any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for row in rows for cell in row)
+    except csv.Error:
+        return False
+
+
+def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
+    try:
+        from llmops_cli.project import parquet  # noqa: PLC0415 - pyarrow is an extra, and large
     except ImportError:
         raise MissingExtra("reading Parquet files", extra="parquet") from None
-    where = Location(path=path)
+    where = Location(path=columns.path)
     try:
         names, rows = parquet.read(content)
     except ValueError as error:
-        problems.add(where, f"not a Parquet file: {error}")
+        columns.problems.add(where, f"not a Parquet file: {error}")
         return
-    columns = table.columns(names)
-    if columns is None:
-        return
-    for values in rows:
+    fields = columns.fields(names)
+    for values in rows if fields is not None else ():
+        assert fields is not None
+        if any(value is not None for value in values):
+            yield _at(where), columns.typed_row(zip(fields, values, strict=True))
+
+
+class _Columns:
+    """Columns that are named by people, and the rows that stand under them."""
+
+    def __init__(self, path: str, shape: TableShape, problems: Problems) -> None:
+        self.path = path
+        self.problems = problems
+        self._shape = shape
+
+    def fields(self, header: Sequence[str]) -> list[Field] | None:
+        """Return what each column sets; None where one is unknown or twice, a problem each."""
+        where = Location(path=self.path, line=1)
+        before = len(self.problems)
+        fields: list[Field] = []
+        for name in map(str.strip, header):
+            target = self._field(name)
+            if target is None:
+                known = sorted({*self._shape.fields, *self._shape.inputs})
+                hint = suggestion(name, known) or "declare it as an input of the prompt"
+                if any(separator in name for separator in ";\t|"):
+                    hint = "columns are separated by commas"
+                self.problems.add(where, f"the column '{name}' is no field and no input", hint)
+            elif target in fields:
+                self.problems.add(where, f"the column '{name}' is here twice")
+            else:
+                fields.append(target)
+        if not header:
+            self.problems.add(where, "an empty file of cases")
+        return fields if len(self.problems) == before else None
+
+    def row(self, cells: Iterable[tuple[Field, str]], where: Location) -> dict[str, Any]:
+        """Return the case in cells of text."""
         row: dict[str, Any] = {"inputs": {}, "metadata": {}}
-        for target, value in zip(columns, values, strict=True):
-            if value is not None and len(target) == 2:
-                row[target[0]][target[1]] = value
-            elif value is not None:
-                row[target[0]] = value
-        yield _always(where), row
+        for target, text in cells:
+            try:
+                if self._is_value(target, text):
+                    _put(row, target, self._value(target, text))
+            except ValueError:
+                name = ".".join(target)
+                self.problems.add(where, f"'{name}' cannot be read from {text[:40]!r}")
+        return row
+
+    def typed_row(self, cells: Iterable[tuple[Field, Any]]) -> dict[str, Any]:
+        """Return the case in cells that have their types."""
+        row: dict[str, Any] = {"inputs": {}, "metadata": {}}
+        for target, value in cells:
+            if value is not None:
+                is_text = isinstance(value, str) and target in self._shape.structured
+                _put(row, target, self._structured(target, value) if is_text else value)
+        return row
+
+    def _field(self, name: str) -> Field | None:
+        kind, dot, rest = name.partition(".")
+        if name in self._shape.fields:
+            return (name,)
+        if dot and kind == "inputs" and rest in self._shape.inputs:
+            return ("inputs", rest)
+        if dot and kind == "metadata" and rest:
+            return ("metadata", rest)
+        return ("inputs", name) if name in self._shape.inputs else None
+
+    def _is_value(self, target: Field, text: str) -> bool:
+        if text or target[0] in EMPTY_TEXTS:
+            return True
+        if target[0] != "inputs":
+            return False
+        schema = self._shape.inputs[target[1]]
+        return schema.get("type") in (None, "string") and is_required(schema)
+
+    def _value(self, target: Field, text: str) -> Any:
+        if target in self._shape.structured:
+            return self._structured(target, text)
+        match target:
+            case ("inputs", name):
+                return from_text(text, self._shape.inputs[name])
+            case ("tags",):
+                tags = map(str.strip, text.replace(",", ";").split(";"))
+                return [tag for tag in tags if tag]
+            case ("contexts",):
+                return load_json(text) if text.startswith("[") else [text]
+            case ("critical",):
+                return load_json(text.strip().lower())
+            case _:
+                return text
+
+    def _structured(self, target: Field, text: str) -> Any:
+        """Return the JSON value that `text` spells; `text` itself where none is meant."""
+        try:
+            value = load_json(text)
+        except ValueError:
+            return text
+        return value if isinstance(value, (list, dict)) or self._shape.structured[target] else text
 
 
-def _always(where: Location) -> Where:
+def _put(row: dict[str, Any], target: Field, value: Any) -> None:
+    if len(target) == 2:
+        row[target[0]][target[1]] = value
+    else:
+        row[target[0]] = value
+
+
+def _at(where: Location) -> Where:
     return lambda *_: where
-
-
-def _below(where: Where, position: int) -> Where:
-    return lambda *place: where(position, *place)

@@ -19,6 +19,7 @@ from llmops_cli.core.catalog import Catalog, ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.prompt import Message, Prompt, Target
+from llmops_cli.project.inputs import default_of
 from llmops_cli.project.sandbox import RENDERING, BadTemplate, Sandbox, is_template
 
 FACTS = ("inputs", "expected", "contexts", "metadata")
@@ -47,7 +48,7 @@ class Templates:
             if _changes(message.content)
         ]
         self._defaults: Values = {
-            name: schema.get("default")
+            name: default_of(schema)
             for name, schema in prompt.inputs.items()
             if "default" in schema or schema.get("required") is False
         }
@@ -204,6 +205,12 @@ def facts(case: Case) -> Values:
     }
 
 
+def single_name(text: str) -> str | None:
+    """Return the dotted name in a text that is nothing but `{{ name }}`; None for any other."""
+    match = NAME.fullmatch(text.strip())
+    return match[1] if match and match[1] not in CONSTANTS else None
+
+
 def strings(value: Any) -> list[str]:
     """Every text in a plain value, keys left out: where templates may stand."""
     if isinstance(value, str):
@@ -248,8 +255,8 @@ def _text(sandbox: Sandbox, source: str) -> Render:
 def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:
     """The value itself of a source that is exactly one `{{ expression }}`; None if it is not."""
     text = source.strip()
-    if (name := NAME.fullmatch(text)) and name[1] not in CONSTANTS:
-        return _looked_up(name[1], null=null)
+    if (name := single_name(text)) is not None:
+        return _looked_up(name, null=null)
     body = sandbox.parse(text).body
     if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
         return None

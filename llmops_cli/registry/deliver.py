@@ -1,51 +1,37 @@
-"""Brings what a command wrote into git: nothing unless asked, then committed, or pushed as well.
+"""Commit and push what a command wrote: nothing unless asked.
 
-A push is a comparison and a swap. What the person saw before the first fetch must be what the
-branch holds after it, for the prompt and environment that move; other prompts may have moved, and
-then the event is decided and written again on top of them. An event that cannot be pushed is
-taken back: it is in the shared branch, or it is nowhere.
+A push is a compare-and-swap. The events that the person saw before the first fetch must still be
+there after it, for the prompt and environment that move. Other prompts may have moved: then the
+event is decided and written again on top of them. An event that cannot be pushed is removed: it is
+either in the shared branch or nowhere.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llmops_cli.core.errors import Refused, Unmeasured
-from llmops_cli.core.release import Event, Evidence, Version
-from llmops_cli.plugins import load
+from llmops_cli.core.release import Action, Event, Evidence, Version, VersionRef
+from llmops_cli.run.workspace import actor, now, run_url
+from llmops_cli.stores import event_log
 from llmops_cli.stores.registry import Registry
 
+if TYPE_CHECKING:
+    from llmops_cli.stores.branch import Branch
+
 ATTEMPTS = 40
-"""Pushes before it is said that the branch moves too fast."""
+"""Pushes before giving up because others keep pushing first."""
 PAUSE = 0.4
-"""Seconds that are waited after a lost race, at most; a random part of it."""
+"""Seconds to wait at most after a lost race; a random part of it is waited."""
 
 
-class Branch(Protocol):
-    """The branch that is checked out, as far as flows need it."""
-
-    def head(self) -> str | None: ...
-
-    def undecided(self) -> tuple[str, ...]: ...
-
-    def commit(self, message: str) -> str | None: ...
-
-    def undo(self, commit: str | None) -> None: ...
-
-    def demand_remote(self) -> tuple[str, str, str]: ...
-
-    def catch_up(self) -> None: ...
-
-    def push(self) -> bool: ...
-
-
-class Moves(Protocol):
-    """What came of a command that moves a pointer."""
+class HasEvent(Protocol):
+    """The result of a command that moves an environment."""
 
     @property
     def event(self) -> Event | None:
@@ -53,12 +39,12 @@ class Moves(Protocol):
         ...
 
 
-M = TypeVar("M", bound=Moves)
+R = TypeVar("R", bound=HasEvent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What git is asked to do with what was written."""
+    """What to do in git with what was written."""
 
     commit: bool = False
     push: bool = False
@@ -66,117 +52,165 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """The chain of events that a command adds to."""
+class EventOrigin:
+    """Who writes an event, when, and in which CI run."""
+
+    actor: str
+    at: str
+    """UTC, ISO 8601."""
+    run_url: str | None = None
+
+    @classmethod
+    def of(cls, root: Path, environ: Mapping[str, str]) -> EventOrigin:
+        """Return the origin of what this process writes now."""
+        return cls(actor=actor(root, environ), at=now(), run_url=run_url(environ))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventChain:
+    """The events of a prompt in an environment, which a command appends to."""
 
     registry: Registry
     environment: str
-    name: str
+    prompt: str
 
     def events(self) -> tuple[Event, ...]:
-        """As they stand on disk at this moment."""
-        return self.registry.history(self.environment, self.name)
+        """Read the events that are on disk at this moment."""
+        return self.registry.history(self.environment, self.prompt)
 
+    def pointer(self) -> Event | None:
+        """Return the event that says what runs; None: the prompt does not run there."""
+        return event_log.pointer(self.events())
 
-def open_branch(root: Path, *, purpose: str) -> Branch:
-    """The branch around `root`; git is loaded here. Raises `Refused` where there is none."""
-    opened = cast("Callable[..., Branch]", load("llmops_cli.stores.branch:open_branch"))
-    return opened(root, purpose=purpose)
+    def next_event(self, action: Action, to: Version, origin: EventOrigin) -> Event:
+        """Return an event that moves the environment to `to`; it is not written."""
+        events = self.events()
+        current = event_log.pointer(events)
+        return Event(
+            seq=len(events) + 1,
+            environment=self.environment,
+            prompt=self.prompt,
+            action=action,
+            from_version=current.to_version if current else None,
+            to_version=VersionRef(number=to.number, digest=to.digest),
+            previous=events[-1].digest if events else None,
+            actor=origin.actor,
+            run_url=origin.run_url,
+            at=origin.at,
+        )
 
 
 def commit(root: Path, message: str) -> None:
-    """Commits what stands under `.llmops/`. Raises `Refused` or `Unmeasured`."""
-    open_branch(root, purpose="--commit").commit(message)
+    """Commit what is under `.llmops/`. Raises `Refused` or `Unmeasured`."""
+    _open_branch(root, purpose="--commit").commit(message)
 
 
-def move(root: Path, delivery: Delivery, chain: Chain, act: Callable[[], M], *, decides: bool) -> M:
-    """What `act` writes to `chain`, delivered. `act` may be asked again, and then looks anew.
+def deliver(
+    root: Path,
+    delivery: Delivery,
+    chain: EventChain,
+    write_event: Callable[[], R],
+    *,
+    reads_project: bool,
+) -> R:
+    """Write an event to `chain`, and commit and push it if asked.
 
-    `decides`: the project's own files have a say, so they must be committed. Raises `Refused`
-    where somebody else has moved the same chain, `Unmeasured` where git gets in the way; then
-    nothing is left of it.
+    `write_event` may be called again, and must then decide from the files as they are now.
+    `reads_project`: the project's own files decide too, so they must be committed. Raises
+    `Refused` where somebody else moved the same chain, `Unmeasured` where git fails; then nothing
+    is left of the event.
     """
     if not (delivery.commit or delivery.push):
-        return act()
-    branch = open_branch(root, purpose="--push" if delivery.push else "--commit")
-    if decides:
-        _refuse_undecided(branch)
+        return write_event()
+    branch = _open_branch(root, purpose="--push" if delivery.push else "--commit")
+    if reads_project:
+        _refuse_uncommitted(branch)
     if not delivery.push:
-        return _committed(branch, chain, act)
+        return _write_and_commit(branch, chain, write_event)
     branch.demand_remote()
-    seen = chain.events()
+    events_seen = chain.events()
     for attempt in range(ATTEMPTS):
         branch.catch_up()
-        _refuse_moved(seen, chain.events(), chain)
-        before, written = branch.head(), chain.events()
-        done = _committed(branch, chain, act)
-        if done.event is None or _pushed(branch, chain, before, written):
-            return done
+        _refuse_moved(events_seen, chain)
+        head = branch.head()
+        result = _write_and_commit(branch, chain, write_event)
+        if result.event is None or _push(branch, chain, head, events_seen):
+            return result
         time.sleep(random.uniform(0, PAUSE * min(attempt + 1, 5)))  # noqa: S311 - no secret
     raise Unmeasured(
-        f"{ATTEMPTS} pushes were overtaken by others: nothing was moved",
-        hint="the same command again, when the branch is quieter",
+        f"others pushed first {ATTEMPTS} times: nothing was moved",
+        hint="run the same command again when the branch is quieter",
     )
 
 
-def _committed(branch: Branch, chain: Chain, act: Callable[[], M]) -> M:
-    """What `act` wrote, as a commit; where that fails, the event is taken back."""
-    written = chain.events()
-    done = act()
-    if done.event is None:
-        return done
+def _open_branch(root: Path, *, purpose: str) -> Branch:
+    """Return the branch around `root`. Raises `Refused` where there is no git."""
+    from llmops_cli.stores.branch import open_branch  # noqa: PLC0415 - GitPython takes 0.1 s
+
+    return open_branch(root, purpose=purpose)
+
+
+def _write_and_commit(branch: Branch, chain: EventChain, write_event: Callable[[], R]) -> R:
+    """Return what `write_event` wrote, as a commit; remove the event where that fails."""
+    events_before = chain.events()
+    result = write_event()
+    if result.event is None:
+        return result
     committed = False
     try:
-        branch.commit(message(done.event))
+        branch.commit(event_message(result.event))
         committed = True
     finally:
         if not committed:
-            _take_back(chain, written)
-    return done
+            _remove_new_events(chain, events_before)
+    return result
 
 
-def _pushed(branch: Branch, chain: Chain, before: str | None, written: Sequence[Event]) -> bool:
-    """Whether the branch was pushed; if not, commit and event are taken back."""
+def _push(
+    branch: Branch, chain: EventChain, head: str | None, events_before: Sequence[Event]
+) -> bool:
+    """Return whether the branch was pushed; if not, remove the commit and the event."""
     pushed = False
     try:
         pushed = branch.push()
     finally:
-        if not pushed and branch.head() != before:
-            branch.undo(before)
-            _take_back(chain, written)
+        if not pushed and branch.head() != head:
+            branch.undo(head)
+            _remove_new_events(chain, events_before)
     return pushed
 
 
-def _take_back(chain: Chain, written: Sequence[Event]) -> None:
-    for event in chain.events()[len(written) :]:
+def _remove_new_events(chain: EventChain, events_before: Sequence[Event]) -> None:
+    for event in chain.events()[len(events_before) :]:
         chain.registry.event_file(event).unlink(missing_ok=True)
 
 
-def _refuse_undecided(branch: Branch) -> None:
-    files = branch.undecided()
+def _refuse_uncommitted(branch: Branch) -> None:
+    files = branch.uncommitted_inputs()
     if files:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         raise Refused(
-            f"not committed: {', '.join(files[:3])}{more}. Who reads the event could not see "
-            "what decided",
+            f"not committed: {', '.join(files[:3])}{more}. The decision depends on these files, "
+            "so they must be in the same history as the event",
             hint="git commit them first, or promote without --commit and --push",
         )
 
 
-def _refuse_moved(seen: Sequence[Event], now: Sequence[Event], chain: Chain) -> None:
-    if list(now) == list(seen):
+def _refuse_moved(events_seen: Sequence[Event], chain: EventChain) -> None:
+    events = chain.events()
+    if events == tuple(events_seen):
         return
-    last = now[-1] if now else None
-    told = f": event {last.seq}, {last.action} by {last.actor}" if last else ""
+    last = events[-1] if events else None
+    detail = f": event {last.seq}, {last.action} by {last.actor}" if last else ""
     raise Refused(
-        f"{chain.name} was moved in {chain.environment} meanwhile{told}",
-        hint=f"it is fetched now: llmops history {chain.name}@{chain.environment}, "
-        "then the same command again",
+        f"{chain.prompt} was moved in {chain.environment} meanwhile{detail}",
+        hint=f"it is fetched now: see llmops history {chain.prompt}@{chain.environment}, "
+        "then run the same command again",
     )
 
 
-def message(event: Event) -> str:
-    """The commit of an event, for whoever reads `git log`."""
+def event_message(event: Event) -> str:
+    """Return the commit message of an event."""
     version = f"v{event.to_version.number}" if event.to_version else ""
     subjects = {
         "promote": f"Promote {event.prompt}@{version} to {event.environment}",
@@ -188,21 +222,21 @@ def message(event: Event) -> str:
     lines += [event.reason, ""] if event.reason else []
     lines.append(f"From: {started}")
     lines += [f"Verdict: {event.decision.value}"] if event.decision else []
-    lines += [f"Evidence: {each}" for each in event.evidence]
+    lines += [f"Evidence: {digest}" for digest in event.evidence]
     lines.append(f"Event: {event.seq} {event.digest}")
     return "\n".join(lines)
 
 
 def release_message(versions: Sequence[Version]) -> str:
-    """The commit of versions that were released."""
-    return f"Release {', '.join(each.address for each in versions)}"
+    """Return the commit message of released versions."""
+    return f"Release {', '.join(version.address for version in versions)}"
 
 
 def evidence_message(evidence: Evidence) -> str:
-    """The commit of evidence that was measured."""
-    found = evidence.measurement
-    verdict = found.verdict
+    """Return the commit message of evidence."""
+    measurement = evidence.measurement
+    verdict = measurement.verdict
     return (
-        f"Measure {found.name}@v{found.number}: {verdict.decision.value}\n\n"
+        f"Measure {measurement.name}@v{measurement.number}: {verdict.decision.value}\n\n"
         f"{verdict.why}\n\nEvidence: {evidence.digest}"
     )

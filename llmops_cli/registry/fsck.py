@@ -1,11 +1,11 @@
-"""Holds the registry against an earlier revision of itself: it may only have grown since.
+"""Check that the registry has only grown since a git revision.
 
-Versions, statements of evidence and events of every environment: none removed, none edited, none
-renumbered. Rows and texts may have been cleared away, not changed. One revision is enough, so a
-clone of depth 1 can tell. What was promoted since is judged a second time, by the policy at that
-revision: a policy cannot be weakened and made use of in one and the same change.
+Versions, statements of evidence and events of every environment: none removed, edited or
+renumbered. Rows and texts may have been deleted (`gc`), not changed. One revision is enough, so a
+clone of depth 1 can tell. What was promoted since is decided a second time, by the policy at that
+revision: a policy cannot be weakened and used in one and the same change.
 
-All problems are found at once, each with the file at fault.
+All problems are reported at once, each with the file at fault.
 """
 
 from __future__ import annotations
@@ -13,125 +13,155 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.release import Event, Evidence
+from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.core.policy import Environment, policy_changes
+from llmops_cli.core.release import BASELINE, SUBJECT, EvalsetFacts, Event
+from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.plugins import catalog
+from llmops_cli.project.policy import policy_of
+from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.registry.gc import needed_evidence
-from llmops_cli.registry.verify import Flaw
+from llmops_cli.registry.recompute import BaselineRows, verdict_of
+from llmops_cli.registry.verify import ProblemCollector, RegistryProblem
+from llmops_cli.run.revision import AtRevision, open_git
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.registry import FOLDER, Registry
 
 T = TypeVar("T")
+CheckEvent: TypeAlias = Callable[[Event], Iterable[RegistryProblem]]
 
-_MAY_GO = (".cases.jsonl", ".texts.jsonl.gz")
-_VERSION = re.compile(r"versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
-_EVENT = re.compile(r"log/(?P<place>[^/]+)/(?P<name>.+)/(?P<seq>[0-9]{6})\.json")
+_DELETABLE = (".cases.jsonl", ".texts.jsonl.gz")
+_VERSION = re.compile(rf"{FOLDER}/versions/(?P<name>.+)@v(?P<number>[0-9]+)/(?P<file>.+)")
+_EVENT = re.compile(rf"{FOLDER}/log/(?P<environment>[^/]+)/(?P<name>.+)/(?P<seq>[0-9]{{6}})\.json")
+_APPEND_ONLY = tuple(f"{FOLDER}/{folder}/" for folder in ("versions", "evidence", "log"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
-    """What came since a revision, and what is not as it must be."""
+class RegistryGrowth:
+    """What was added since a revision, and what is not as it must be."""
 
     base: str | None
-    """The revision's name; None: the registry was held against itself alone."""
+    """The revision's name; None: the registry was checked without one."""
     versions: int
     evidence: int
     events: tuple[Event, ...]
     """Those that are new."""
-    flaws: tuple[Flaw, ...]
+    problems: tuple[RegistryProblem, ...]
 
-    def holds(self, *, strict: bool) -> bool:
-        """Whether the registry has only grown."""
-        return not any(strict or not flaw.doubtful for flaw in self.flaws)
+    def passes(self, *, strict: bool) -> bool:
+        """Return whether there is no problem; `strict` counts warnings too."""
+        return not any(strict or not problem.warning for problem in self.problems)
 
 
-class Fsck:
-    """One comparison of a registry with `before`: git's blob of each file, by path."""
+def fsck(start: Path, base: str | None) -> RegistryGrowth:
+    """Check the registry against the git revision `base`; None: read and check all that is there.
 
-    def __init__(self, registry: Registry, before: Mapping[str, str], base: str) -> None:
+    Raises `Refused` where `base` cannot be read.
+    """
+    root = find_root(start)
+    registry = Registry(root)
+    if base is None:
+        return RegistryCheck(registry, {}, base=None).run(_no_problems)
+    checkout = open_git(root)
+    if checkout is None:
+        raise Refused(
+            f"fsck --base {base} needs git, and {root} is no git checkout",
+            hint="llmops verify works without git",
+        )
+    revision = checkout.at(base)
+    source = AtRevision(revision, base)
+    check_event: CheckEvent = _no_problems
+    warnings: tuple[RegistryProblem, ...] = ()
+    if PROJECT_FILE in source.files("."):
+        try:
+            project = load_project(root, catalog(), source=source)
+            check_event = BasePolicy(registry=registry, project=project, base=base).problems
+        except InvalidFiles as error:
+            message = f"invalid at {base}, so its policy is not applied: {error.problems[0]}"
+            warnings = (RegistryProblem(where=PROJECT_FILE, message=message, warning=True),)
+    growth = RegistryCheck(registry, revision.blobs, base=base).run(check_event)
+    return replace(growth, problems=(*growth.problems, *warnings))
+
+
+def _no_problems(_event: Event) -> Iterable[RegistryProblem]:
+    return ()
+
+
+class RegistryCheck:
+    """One comparison of a registry with `blobs`: git's blob of each file at `base`, by path."""
+
+    def __init__(self, registry: Registry, blobs: Mapping[str, str], *, base: str | None) -> None:
         self._registry = registry
         self._root = registry.folder.parent
         self._base = base
-        self._before = {
-            path: blob for path, blob in before.items() if _concerns(path.partition("/")[2])
-        }
-        self._flaws: list[Flaw] = []
+        self._blobs = {path: blobs[path] for path in blobs if path.startswith(_APPEND_ONLY)}
+        self._collector = ProblemCollector(self._root)
 
-    def growth(self, judge: Callable[[Event], Iterable[Flaw]]) -> Growth:
-        """What was found. `judge` looks at every promotion that is new."""
-        here = set(self._here())
-        for path, blob in sorted(self._before.items()):
+    def run(self, check_event: CheckEvent) -> RegistryGrowth:
+        """Compare and read everything. `check_event` gets every event that is new."""
+        here = set(self._files())
+        added = here - set(self._blobs)
+        for path, blob in sorted(self._blobs.items()):
             self._compare(path, blob)
-        added = sorted(here - set(self._before))
-        self._refuse_added_to_versions(added)
+        for path in sorted(added):
+            self._refuse_addition_to_version(path)
         self._read_versions()
-        self._read_evidence(path for path in here if _is_statement(path))
-        self._read_calibrations()
-        new = tuple(self._new_events(set(added)))
-        for event in new:
-            self._demand_rows(event)
-            self._flaws.extend(judge(event))
-        return Growth(
+        self._read_evidence(sorted(filter(_is_statement, here)))
+        calibrations = Calibrations(self._root)
+        for file in calibrations.places():  # these may be replaced, and must be valid
+            self._read(partial(calibrations.at, file))
+        events = tuple(self._new_events(added))
+        for event in events if self._base is not None else ():
+            self._require_rows(event)
+            for problem in check_event(event):
+                self._collector.add(problem.where, problem.message, warning=problem.warning)
+        return RegistryGrowth(
             base=self._base,
             versions=sum(path.endswith("/version.json") for path in added),
             evidence=sum(map(_is_statement, added)),
-            events=new,
-            flaws=tuple(dict.fromkeys(self._flaws)),
-        )
-
-    def consistency(self) -> Growth:
-        """What is there, held against itself alone: it is read, and its chains and digests fit."""
-        here = sorted(self._here())
-        self._read_versions()
-        self._read_evidence(path for path in here if _is_statement(path))
-        self._read_calibrations()
-        events = tuple(self._new_events(set(here)))
-        return Growth(
-            base=None,
-            versions=sum(path.endswith("/version.json") for path in here),
-            evidence=sum(map(_is_statement, here)),
             events=events,
-            flaws=tuple(dict.fromkeys(self._flaws)),
+            problems=self._collector.problems,
         )
 
-    def _here(self) -> Iterator[str]:
+    def _files(self) -> Iterator[str]:
+        """Yield the files that may only be added to."""
         for path in self._registry.folder.rglob("*"):
-            below = path.relative_to(self._registry.folder).as_posix()
-            if _concerns(below) and ".new-" not in below and not path.is_dir():
-                yield f"{FOLDER}/{below}"
+            name = path.relative_to(self._root).as_posix()
+            if name.startswith(_APPEND_ONLY) and ".new-" not in name and not path.is_dir():
+                yield name
 
     def _compare(self, path: str, blob: str) -> None:
-        full = self._root / path
-        if not full.exists():
-            if not path.endswith(_MAY_GO):
-                self._flaw(path, self._gone(path))
-        elif full.is_symlink() or _blob(full.read_bytes(), like=blob) != blob:
-            self._flaw(path, self._edited(path))
+        file = self._root / path
+        if not file.exists():
+            if not path.endswith(_DELETABLE):
+                self._collector.add(path, self._why_removed(path))
+        elif file.is_symlink() or _blob(file.read_bytes(), like=blob) != blob:
+            self._collector.add(path, self._why_edited(path))
 
-    def _gone(self, path: str) -> str:
-        event = _EVENT.fullmatch(path.partition("/")[2])
+    def _why_removed(self, path: str) -> str:
+        event = _EVENT.fullmatch(path)
         if event is None:
             return f"it was there at {self._base} and is removed"
         following = f"{int(event['seq']) + 1:06}.json"
-        if str(Path(path).with_name(following)) in self._before:
+        if str(Path(path).with_name(following)) in self._blobs:
             return f"an event was removed from the chain since {self._base}"
         return (
-            f"the last event of {self._base} is removed (git revert?): what was promoted is taken "
-            f"back by `llmops rollback {event['name']}@{event['place']}`"
+            f"the last event of {self._base} is removed (git revert?): to undo a promotion, run "
+            f"`llmops rollback {event['name']}@{event['environment']}`"
         )
 
-    def _edited(self, path: str) -> str:
-        below = path.partition("/")[2]
-        event, version = _EVENT.fullmatch(below), _VERSION.fullmatch(below)
+    def _why_edited(self, path: str) -> str:
+        event, version = _EVENT.fullmatch(path), _VERSION.fullmatch(path)
         if event is not None:
             return (
                 f"it is not the event of {self._base}: it was edited, or two branches moved "
-                f"{event['name']} in {event['place']} and one took the other's number"
+                f"{event['name']} in {event['environment']} and one took the other's number"
             )
         if version is not None and version["file"] == "version.json":
             return (
@@ -140,88 +170,144 @@ class Fsck:
             )
         return f"its content is not what it was at {self._base}"
 
-    def _refuse_added_to_versions(self, added: Iterable[str]) -> None:
-        for path in added:
-            match = _VERSION.fullmatch(path.partition("/")[2])
-            if match and path.removesuffix(match["file"]) + "version.json" in self._before:
-                self._flaw(path, f"it was added to a version that {self._base} has already")
+    def _refuse_addition_to_version(self, path: str) -> None:
+        match = _VERSION.fullmatch(path)
+        if match and path.removesuffix(match["file"]) + "version.json" in self._blobs:
+            self._collector.add(path, f"it was added to a version that {self._base} has already")
 
     def _read_versions(self) -> None:
         for name in self._registry.names():
             numbers = self._registry.numbers(name)
             for last, following in pairwise((0, *numbers)):
                 if following > last + 1:
-                    place = f"{FOLDER}/versions/{name}@v{last + 1}/version.json"
-                    self._flaw(place, f"{name} has a v{following} and no v{last + 1}")
+                    path = f"{FOLDER}/versions/{name}@v{last + 1}/version.json"
+                    self._collector.add(path, f"{name} has a v{following} and no v{last + 1}")
             for number in numbers:
                 self._read(partial(self._registry.version, name, number))
 
     def _read_evidence(self, statements: Iterable[str]) -> None:
-        for path in sorted(statements):
+        for path in statements:
             evidence = self._read(partial(self._registry.evidence_at, self._root / path))
-            if evidence is not None:
-                for broken in self._registry.damage(evidence):
-                    self._broken(broken)
-
-    def _read_calibrations(self) -> None:
-        """What is known of judges may be replaced, and must be whole."""
-        known = Calibrations(self._root)
-        for place in known.places():
-            self._read(partial(known.at, place))
+            for error in self._registry.damage(evidence) if evidence is not None else ():
+                self._collector.add_error(error)
 
     def _new_events(self, added: set[str]) -> Iterator[Event]:
-        for place in self._registry.environments():
-            for name in self._registry.prompts_in(place):
-                chain = self._read(partial(self._registry.history, place, name))
+        for environment in self._registry.environments():
+            for name in self._registry.prompts_in(environment):
+                chain = self._read(partial(self._registry.history, environment, name))
                 for event in chain or ():
-                    if self._path(event) in added:
+                    file = self._registry.event_file(event)
+                    if file.relative_to(self._root).as_posix() in added:
                         if event.to_version is not None:
                             self._read(partial(self._registry.moved_to, event))
                         yield event
 
-    def _demand_rows(self, event: Event) -> None:
-        """A promotion brings the rows it was decided on: without them nobody can check it."""
-        needed = self._read(lambda: needed_evidence(self._registry, event.prompt))
+    def _require_rows(self, event: Event) -> None:
+        """Check that a promotion brings the rows that decided it, while `gc` would keep them."""
+        needed = self._read(partial(needed_evidence, self._registry, event.prompt))
         cited = {*event.evidence, *event.baseline_evidence} & (needed or frozenset())
-        for evidence in self._read(lambda: self._evidence_of(event.prompt)) or ():
+        for evidence in self._read(partial(self._registry.all_evidence, event.prompt)) or ():
             if evidence.digest in cited and not self._registry.has_rows(evidence):
-                file = self._registry.evidence_file(evidence)
-                self._flaw(
-                    file.relative_to(self._root).as_posix(),
-                    f"event {event.seq} in {event.environment} rests on it, and its rows are "
-                    "not here",
+                message = (
+                    f"event {event.seq} in {event.environment} is based on it, and its rows are "
+                    "not here"
                 )
-
-    def _evidence_of(self, name: str) -> list[Evidence]:
-        numbers = self._registry.numbers(name)
-        return [each for number in numbers for each in self._registry.evidence(name, number)]
-
-    def _path(self, event: Event) -> str:
-        return self._registry.event_file(event).relative_to(self._root).as_posix()
+                self._collector.add(self._registry.evidence_file(evidence), message)
 
     def _read(self, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except IntegrityBroken as broken:
-            self._broken(broken)
-        except Refused as refused:
-            self._flaw(FOLDER, refused.message)
-        return None
-
-    def _broken(self, broken: IntegrityBroken) -> None:
-        where = Path(broken.where or FOLDER)
-        inside = where.is_relative_to(self._root)
-        place = where.relative_to(self._root).as_posix() if inside else str(where)
-        if not any(flaw.where == place for flaw in self._flaws):
-            self._flaw(place, broken.why)
-
-    def _flaw(self, path: str, message: str) -> None:
-        self._flaws.append(Flaw(where=path, message=message))
+        return self._collector.read(read, FOLDER)
 
 
-def _concerns(below: str) -> bool:
-    """Whether a path below `.llmops/` is part of what may only grow."""
-    return below.startswith(("versions/", "evidence/", "log/"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasePolicy:
+    """Decides promotions a second time, by the project as it was at the revision `base`.
+
+    Whoever changes the policy and promotes under it in one change gets a warning; where the
+    earlier policy would have refused the version, a problem. The policy must change first, in a
+    change of its own.
+    """
+
+    registry: Registry
+    project: Project
+    """As it was at `base`."""
+    base: str
+
+    def problems(self, event: Event) -> Iterator[RegistryProblem]:
+        """Yield what the earlier policy says against `event`. Raises `IntegrityBroken`."""
+        environments = self.project.environments
+        environment = next((each for each in environments if each.name == event.environment), None)
+        if event.action != "promote" or environment is None:  # None: it is new, no promise broken
+            return
+        where = str(self.registry.event_file(event).relative_to(self.registry.folder.parent))
+        for message in self._bypassed(event, environment):
+            yield RegistryProblem(where=where, message=message)
+        yield from self._skipped_evalsets(event, where)
+        earlier = [self._earlier(facts, environment) for facts in event.judged_by]
+        changes = [
+            f"{facts.evalset}: {change}"
+            for facts, facts_then in zip(event.judged_by, earlier, strict=True)
+            for change in policy_changes(facts_then.policy, facts.policy)
+        ]
+        if changes:
+            changed = f"the policy changed since {self.base} too ({'; '.join(changes)})"
+            message, admitted = self._second_verdict(event, earlier)
+            yield RegistryProblem(where=where, message=f"{changed}{message}", warning=admitted)
+
+    def _bypassed(self, event: Event, environment: Environment) -> Iterator[str]:
+        if environment.accept == "pass" and event.accept_inconclusive:
+            yield f"at {self.base}, {environment.name} accepts only PASS"
+        if environment.after is not None and event.came_from is None:
+            yield (
+                f"at {self.base}, {environment.name} comes after {environment.after}, and no "
+                "event of that is cited"
+            )
+
+    def _skipped_evalsets(self, event: Event, where: str) -> Iterator[RegistryProblem]:
+        """Yield a problem for each evalset that gated the prompt then and did not decide now."""
+        decided = {facts.evalset for facts in event.judged_by}
+        retired = {case for facts in event.judged_by for case in facts.retired}
+        for name in self.project.evalsets_of(event.prompt):
+            if name not in decided:
+                message = (
+                    f"at {self.base}, {name} gated {event.prompt}, and it was not used. Remove it "
+                    "first, in a change of its own"
+                )
+                yield RegistryProblem(where=where, message=message, warning=name in retired)
+
+    def _second_verdict(self, event: Event, earlier: list[EvalsetFacts]) -> tuple[str, bool]:
+        """Return what the earlier policy decides in words, and whether it allows the promotion."""
+        verdict = self._verdict(event, earlier)
+        if verdict is None:
+            return ", and the rows to decide by the earlier one are not here", False
+        if verdict.decision in _admitted(event):
+            return f"; by the earlier one it is {verdict.decision.value} as well", True
+        advice = "Change the policy first, in a change of its own"
+        return (
+            f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}",
+            False,
+        )
+
+    def _verdict(self, event: Event, earlier: list[EvalsetFacts]) -> Verdict | None:
+        evidence = {each.digest: each for each in self.registry.all_evidence(event.prompt)}
+        cited = [evidence.get(each) for each in (*event.evidence, *event.baseline_evidence)]
+        known = [each for each in cited if each and self.registry.has_rows(each)]
+        if not known or len(known) < len(cited):
+            return None
+        baseline = BaselineRows(known[-1], SUBJECT if event.baseline_evidence else BASELINE)
+        against = None if event.from_version is None else baseline
+        return verdict_of(self.registry, known[0], against, earlier)
+
+    def _earlier(self, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:
+        header = self.project.evalsets.get(facts.evalset)
+        gate = header.gate if header else {}
+        return replace(facts, policy=policy_of(self.project.gate, gate, environment.gate))
+
+
+def _admitted(event: Event) -> frozenset[Decision]:
+    """Return the verdicts that let it in; an inconclusive one where somebody accepted that."""
+    if event.accept_inconclusive or event.initial:
+        return frozenset({Decision.PASS, Decision.INCONCLUSIVE})
+    return frozenset({Decision.PASS})
 
 
 def _is_statement(path: str) -> bool:
@@ -229,8 +315,8 @@ def _is_statement(path: str) -> bool:
 
 
 def _blob(content: bytes, *, like: str) -> str:
-    """Git's id of a file with this content, by the hash that `like` was made with."""
-    whole = b"blob %d\0%b" % (len(content), content)
+    """Return git's id of a file with this content, by the hash that `like` was made with."""
+    header = b"blob %d\0" % len(content)
     if len(like) == 64:
-        return hashlib.sha256(whole).hexdigest()
-    return hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+        return hashlib.sha256(header + content).hexdigest()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()

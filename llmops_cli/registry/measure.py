@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from llmops_cli import __version__
 from llmops_cli.core import case_result as row
-from llmops_cli.core.errors import ExitCode, Refused
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
@@ -33,6 +34,7 @@ from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.judges.gating import embedded
+from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import report
 from llmops_cli.report.sinks import Forms
 from llmops_cli.run.case_results import confirmed_rows, side_rows
@@ -41,25 +43,33 @@ from llmops_cli.run.cost_plan import plan_of
 from llmops_cli.run.evalset_facts import evalset_facts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import Options, Run, conduct
 from llmops_cli.run.selection import Selection
 from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.workspace import Workspace, open_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureTarget:
-    """The version to measure, and the environment against whose version."""
+class MeasureRequest:
+    """The version to measure, and how."""
 
-    name: str
-    number: int
+    address: str
+    """`support@v3`."""
     environment: str | None = None
-    """None: the last."""
+    """The environment to compare with; None: the last."""
+    runs: Sequence[Path] = ()
+    """Run files whose answers and scores are reused first."""
+    offline: bool = False
+    """Make no call over a network."""
+    budget: Budget | None = None
+    sinks: Forms | None = None
+    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What `measure` found; no evidence where something was not measured."""
+    """The result of `measure`; no evidence where something was not measured."""
 
     report: Report
     run: Run
@@ -67,44 +77,47 @@ class Measured:
 
 
 def measure(
-    workspace: Workspace,
-    subject: MeasureTarget,
+    start: Path,
+    request: MeasureRequest,
     *,
     progress: Progress,
-    budget: Budget | None = None,
-    offline: bool = False,
-    forms: Forms | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Measured:
-    """Trials what the evidence of `subject` needs and is missing, and writes it.
+    """Make the calls that the evidence of a version lacks, and write the evidence.
 
-    An INCOMPLETE run writes nothing: run again, only what is missing is called. `offline` calls
-    nothing over a network; `forms` are written whatever came of it.
+    An INCOMPLETE run writes nothing: run it again, and only what is missing is called.
     """
-    now = datetime.now(UTC)
-    planned = _planned(workspace, subject, now)
-    options = Options(offline=offline, budget=budget, now=now.isoformat())
-    run = conduct(workspace, planned, options, progress=progress)
-    found = report(run)
-    (verdict,) = run.verdicts.values()
-    lacking = [why for each in planned for why in _lacking(each)]
-    whole = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
-    if not whole:
-        code = found.exit_code if run.interrupted else ExitCode.INCOMPLETE
-        found = replace(found, exit_code=code, notes=(*found.notes, *lacking))
-    if forms is not None:
-        forms.write(run, found, workspace.redact)
-    evidence = _write(workspace, run, subject, now) if whole else None
-    return Measured(report=found, run=run, evidence=evidence)
+    with open_workspace(start, environ=environ) as workspace:
+        reuse_runs(workspace, request.runs)
+        started = datetime.now(UTC)
+        planned = _planned(workspace, request, started)
+        options = Options(offline=request.offline, budget=request.budget, now=started.isoformat())
+        run = conduct(workspace, planned, options, progress=progress)
+        result = report(run)
+        (verdict,) = run.verdicts.values()
+        lacking = [why for each in planned for why in _lacking(each)]
+        complete = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
+        if not complete:
+            code = result.exit_code if run.interrupted else ExitCode.INCOMPLETE
+            result = replace(result, exit_code=code, notes=(*result.notes, *lacking))
+        if request.sinks is not None:
+            request.sinks.write(run, result, workspace.redact)
+        evidence = _write(workspace, run, started) if complete else None
+    return Measured(report=result, run=run, evidence=evidence)
 
 
-def needs(workspace: Workspace, subject: MeasureTarget) -> Plan:
-    """What `measure` would call, and what that would cost. Nothing is called."""
-    return plan_of(workspace, _planned(workspace, subject, datetime.now(UTC)))
+def cost_of_measuring(
+    start: Path, request: MeasureRequest, *, environ: Mapping[str, str] | None = None
+) -> Plan:
+    """Return what `measure` would call, and what that would cost. Nothing is called."""
+    with open_workspace(start, environ=environ) as workspace:
+        return plan_of(workspace, _planned(workspace, request, datetime.now(UTC)))
 
 
-def _planned(workspace: Workspace, subject: MeasureTarget, now: datetime) -> list[EvalsetRun]:
-    address = f"{subject.name}@v{subject.number}"
-    selection = Selection(prompts=[address], environment=subject.environment)
+def _planned(workspace: Workspace, request: MeasureRequest, now: datetime) -> list[EvalsetRun]:
+    number = released_number(workspace.registry, request.address)
+    address = f"{request.address.partition('@')[0]}@v{number}"
+    selection = Selection(prompts=[address], environment=request.environment)
     return vetted(
         plan(workspace, contests(workspace, selection), SamplingPlan(now=now, own_baseline=True))
     )
@@ -121,12 +134,14 @@ def _lacking(pairing: EvalsetRun) -> Iterator[str]:
         )
 
 
-def _write(workspace: Workspace, run: Run, subject: MeasureTarget, now: datetime) -> Evidence:
+def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
     first = run.pairings[0]
+    candidate = first.contest.candidate
+    assert candidate.version is not None
     (verdict,) = run.verdicts.values()
     measurement = Measurement(
-        name=subject.name,
-        number=subject.number,
+        name=first.contest.prompt,
+        number=candidate.version,
         environment=first.contest.environment,
         llmops=__version__,
         sides=_sides(workspace, run.pairings),
@@ -304,13 +319,3 @@ def _against(found: Measurement, baseline: SideFacts | None) -> str:
     if baseline is None:
         return f"nothing: {found.environment} runs no version of it yet"
     return f"v{baseline.version} ({found.environment}), {baseline.model}"
-
-
-def number_of(workspace: Workspace, name: str, selector: str) -> int:
-    """The version that `name@selector` means; what is not released has no evidence."""
-    if selector in {"", "working"}:
-        raise Refused(
-            f"{name!r} names no version: evidence belongs to a released one",
-            hint=f"llmops release {name}, then llmops measure {name}@latest",
-        )
-    return workspace.registry.resolve(name, selector)

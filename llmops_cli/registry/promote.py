@@ -1,58 +1,68 @@
-"""Moves an environment to a version, if the committed evidence lets it: offline, and recorded.
+"""Promote a version to an environment if its committed evidence allows it.
 
-The evidence is decided again under the environment's own policy and against what it runs at this
-moment. Either one event is written, or nothing is and the answer says which command helps.
+No model is called. The evidence is decided again under the environment's own policy and against
+the version that runs there now. Either one event is written, or nothing is and the result names
+the command that helps.
 
 | the evidence | what happens | exit |
 |---|---|---|
 | passes | promoted | 0 |
 | fails | refused | 1 |
-| is missing, or does not answer what is asked now | refused, names `measure` | 3 |
-| cannot tell | refused, unless accepted with a reason and the environment takes that | 4 |
+| is missing, or does not cover the current evalsets | refused, names `measure` | 3 |
+| is inconclusive | refused, unless accepted with a reason and the environment allows that | 4 |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Prompt
-from llmops_cli.core.release import EvalsetFacts, Event, Evidence, Version, VersionRef
+from llmops_cli.core.release import EvalsetFacts, Event, Evidence, Version
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.registry.recompute import Decided, Gaps, recompute
+from llmops_cli.judges.gating import instruments, vet_judges
+from llmops_cli.project.project import find_root
+from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
+from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
+from llmops_cli.registry.release import released_number
+from llmops_cli.run.comparison import EvalsetSelection, contests
+from llmops_cli.run.evalset_facts import evalset_facts
+from llmops_cli.run.selection import Selection, environment_of
+from llmops_cli.run.workspace import Workspace, open_project, open_workspace
 from llmops_cli.stores.registry import Registry
 
-_NEED_A_BASELINE = frozenset({"no_worse", "regressed", "cost", "tokens"})
+_RULES_ABOUT_A_BASELINE = frozenset({"no_worse", "regressed", "cost", "tokens"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRequest:
-    """Who wants which version where, and what they are ready to answer for."""
+    """Which version to promote, where to, and what the person takes responsibility for."""
 
-    name: str
-    number: int
-    environment: Environment
-    asked: Sequence[EvalsetFacts]
-    """Every evalset that gates the prompt now, with the environment's policy for each; none where
-    it is overridden."""
-    actor: str
-    at: str
-    """UTC, ISO 8601."""
-    run_url: str | None = None
+    address: str
+    """`support@v3`."""
+    environment: str | None = None
+    """None: the last one of llmops.yaml."""
     reason: str | None = None
     initial: bool = False
     accept_inconclusive: bool = False
     accept_breaking: bool = False
     """Callers may have to pass other inputs than they do now."""
     override: bool = False
-    """Promote whatever the evidence says, and lift a quarantine: recorded, loud ever after."""
+    """Promote whatever the evidence says, and lift a quarantine: permanently recorded."""
+    delivery: Delivery = field(default_factory=Delivery)
+
+    @property
+    def name(self) -> str:
+        """The prompt."""
+        return self.address.partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """What came of a wish. `event` is None where nothing was written."""
+    """The result of a promotion. `event` is None where nothing was written."""
 
     exit_code: ExitCode
     why: str
@@ -61,105 +71,135 @@ class Promotion:
     verdict: Verdict | None = None
     evidence: Evidence | None = None
 
-    def priced(self, price: str) -> Promotion:
-        """The same no, with what its hint would cost."""
-        return replace(self, hint=f"{self.hint}   ({price})" if self.hint else price)
+    def with_cost(self, cost: str) -> Promotion:
+        """Return the same refusal with the cost of what its hint names."""
+        return replace(self, hint=f"{self.hint}   ({cost})" if self.hint else cost)
 
 
-def promote(registry: Registry, wish: PromotionRequest) -> Promotion:
-    """Promotes, or says why not.
+def promote(start: Path, request: PromotionRequest, *, environ: Mapping[str, str]) -> Promotion:
+    """Promote a version and deliver the event to git, or say why not.
 
-    Raises `UnknownName` for a version that is not there, `Refused` for what no evidence can
-    change (quarantine, order of environments, inputs, a missing reason), `IntegrityBroken` where
-    the registry was tampered with.
+    Raises `UnknownName` for a version that does not exist, `Refused` for what no evidence can
+    change (quarantine, order of environments, inputs, a missing reason) or where somebody else
+    moved the environment meanwhile, `IntegrityBroken` where the registry was tampered with,
+    `Unmeasured` where git cannot be reached. Then nothing was promoted.
     """
-    version = registry.version(wish.name, wish.number)
-    chain = registry.history(wish.environment.name, wish.name)
-    current = registry.pointer(wish.environment.name, wish.name)
+    root = find_root(start)
+    environment = environment_of(open_project(root), request.environment).name
+
+    def write_event() -> Promotion:
+        with open_workspace(root, environ=environ) as workspace:
+            return _promote(workspace, replace(request, environment=environment))
+
+    chain = EventChain(registry=Registry(root), environment=environment, prompt=request.name)
+    return deliver(root, request.delivery, chain, write_event, reads_project=True)
+
+
+def _promote(workspace: Workspace, request: PromotionRequest) -> Promotion:
+    environment = environment_of(workspace.project, request.environment)
+    number = released_number(workspace.registry, request.address)
+    return append_promotion(
+        workspace.registry,
+        replace(request, address=f"{request.name}@v{number}"),
+        environment,
+        evalsets=() if request.override else _gating_evalsets(workspace, request, environment),
+        origin=EventOrigin.of(workspace.root, workspace.environ),
+    )
+
+
+def _gating_evalsets(
+    workspace: Workspace, request: PromotionRequest, environment: Environment
+) -> list[EvalsetFacts]:
+    """Return the evalsets that gate the prompt now, each with the environment's policy.
+
+    Raises `Refused` where none gates it, or for a judge that may not gate.
+    """
+    if not workspace.project.evalsets_of(request.name):
+        raise Refused(
+            f"no evalset gates {request.name}: nothing could let it pass",
+            hint=f"write evalsets/{request.name}.yaml, or promote with --override -m WHY",
+        )
+    selection = Selection(prompts=[request.address], environment=environment.name)
+    (comparison,) = contests(workspace, selection)
+    return [_facts(workspace, evalset) for evalset in comparison.rounds]
+
+
+def _facts(workspace: Workspace, selected: EvalsetSelection) -> EvalsetFacts:
+    scorers = workspace.scorers(selected.evalset)
+    judges = instruments(workspace.root, selected.evalset.name, scorers, selected.policy)
+    vet_judges(judges, selected.policy)
+    return evalset_facts(selected, scorers, gating=judges)
+
+
+def append_promotion(
+    registry: Registry,
+    request: PromotionRequest,
+    environment: Environment,
+    *,
+    evalsets: Sequence[EvalsetFacts],
+    origin: EventOrigin,
+) -> Promotion:
+    """Append the promotion event to the registry, or say why not.
+
+    `evalsets` are all that gate the prompt now; empty where the promotion is an override.
+    Raises as `promote` does.
+    """
+    chain = EventChain(registry=registry, environment=environment.name, prompt=request.name)
+    version = registry.version(request.name, released_number(registry, request.address))
+    current = chain.pointer()
     running = None if current is None else registry.moved_to(current)
     if running is not None and running.number == version.number:
         return Promotion(
-            exit_code=ExitCode.DONE,
-            why="it runs there already: nothing to do",
-            event=current,
+            exit_code=ExitCode.DONE, why="it runs there already: nothing to do", event=current
         )
-    _refuse_without_reason(wish, running)
-    came_from = _came_from(registry, wish)
-    if not wish.override:
-        _refuse_quarantined(registry, wish)
-        _refuse_breaking(wish, version, running)
-    answer = _override() if wish.override else _decided(registry, wish, version, running)
-    if answer.exit_code is not ExitCode.DONE:
-        return answer.promotion()
-    event = Event(
-        seq=len(chain) + 1,
-        environment=wish.environment.name,
-        prompt=wish.name,
-        action="override" if wish.override else "promote",
-        from_version=current.to_version if current else None,
-        to_version=VersionRef(number=version.number, digest=version.digest),
-        previous=chain[-1].digest if chain else None,
-        evidence=answer.cited,
-        baseline_evidence=answer.cited_for_baseline,
+    _refuse_without_reason(request, environment.name, version, running)
+    came_from = _event_of_previous_environment(
+        registry, environment, version, override=request.override
+    )
+    event = replace(
+        chain.next_event("override" if request.override else "promote", version, origin),
         came_from=came_from,
-        decision=answer.verdict.decision if answer.verdict else None,
-        judged_by=answer.decided.judged_by if answer.decided else (),
         initial=running is None,
-        accept_inconclusive=answer.accepted,
-        reason=wish.reason,
-        actor=wish.actor,
-        run_url=wish.run_url,
-        at=wish.at,
+        reason=request.reason,
+    )
+    if request.override:
+        registry.append(event)
+        why = "promoted by override: no evidence was needed"
+        return Promotion(exit_code=ExitCode.DONE, why=why, event=event)
+    _refuse_quarantined(registry, version)
+    _refuse_breaking(request, version, running)
+    measure = f"llmops measure {version.address} --to {environment.name}"
+    answer = _newest_verdict(registry, version, running, evalsets)
+    if isinstance(answer, MissingEvidence):
+        why = "; ".join(answer.why)
+        return Promotion(exit_code=ExitCode.INCOMPLETE, why=why, hint=measure)
+    promotion = _decide(answer, request, environment, running, measure)
+    if promotion.exit_code is not ExitCode.DONE:
+        return promotion
+    verdict = answer.verdict
+    event = replace(
+        event,
+        evidence=(answer.evidence.digest,),
+        baseline_evidence=answer.baseline_evidence,
+        decision=verdict.decision,
+        judged_by=answer.judged_by,
+        accept_inconclusive=(
+            verdict.decision is Decision.INCONCLUSIVE
+            and not _lacks_only_a_baseline(verdict, running)
+        ),
     )
     registry.append(event)
-    return answer.promotion(event)
+    return replace(promotion, event=event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    exit_code: ExitCode
-    why: str
-    hint: str | None = None
-    decided: Decided | None = None
-    accepted: bool = False
-    """It was inconclusive, and somebody answers for it."""
-
-    @property
-    def verdict(self) -> Verdict | None:
-        return self.decided.verdict if self.decided else None
-
-    @property
-    def cited(self) -> tuple[str, ...]:
-        return (self.decided.evidence.digest,) if self.decided else ()
-
-    @property
-    def cited_for_baseline(self) -> tuple[str, ...]:
-        if self.decided is None or self.decided.opponent is None:
-            return ()
-        other = self.decided.opponent.evidence.digest
-        return () if other in self.cited else (other,)
-
-    def promotion(self, event: Event | None = None) -> Promotion:
-        return Promotion(
-            exit_code=self.exit_code,
-            why=self.why,
-            hint=self.hint,
-            event=event,
-            verdict=self.verdict,
-            evidence=self.decided.evidence if self.decided else None,
-        )
-
-
-def _override() -> _Answer:
-    return _Answer(exit_code=ExitCode.DONE, why="promoted by override: no evidence was asked")
-
-
-def _decided(
-    registry: Registry, wish: PromotionRequest, version: Version, running: Version | None
-) -> _Answer:
-    """The newest evidence that answers what is asked, and what its verdict allows."""
-    measure = f"llmops measure {version.address} --to {wish.environment.name}"
-    gaps: list[Gaps] = []
+def _newest_verdict(
+    registry: Registry,
+    version: Version,
+    running: Version | None,
+    evalsets: Sequence[EvalsetFacts],
+) -> RecomputedVerdict | MissingEvidence:
+    """Return the verdict of the newest evidence that covers `evalsets`."""
+    newest: MissingEvidence | None = None
     for evidence in reversed(registry.evidence(version.name, version.number)):
         if not registry.has_rows(evidence):
             continue
@@ -169,123 +209,130 @@ def _decided(
                 where=str(registry.evidence_file(evidence)),
                 hint="restore it from git, or measure the version again",
             )
-        found = recompute(registry, evidence, running, wish.asked)
-        if isinstance(found, Decided):
-            return _judged(found, wish, running, measure)
-        gaps.append(found)
-    if not gaps:
-        why = f"{version.address} has no evidence"
-        return _Answer(exit_code=ExitCode.INCOMPLETE, why=why, hint=measure)
-    why = f"the evidence of {version.address} does not answer: {'; '.join(gaps[0].why)}"
-    return _Answer(exit_code=ExitCode.INCOMPLETE, why=why, hint=measure)
+        answer = recompute(registry, evidence, running, evalsets)
+        if isinstance(answer, RecomputedVerdict):
+            return answer
+        newest = newest or answer
+    if newest is None:
+        return MissingEvidence(why=(f"{version.address} has no evidence",))
+    return replace(newest, why=(f"the evidence of {version.address} is not enough", *newest.why))
 
 
-def _judged(
-    found: Decided, wish: PromotionRequest, running: Version | None, measure: str
-) -> _Answer:
-    verdict = found.verdict
+def _decide(
+    answer: RecomputedVerdict,
+    request: PromotionRequest,
+    environment: Environment,
+    running: Version | None,
+    measure: str,
+) -> Promotion:
+    """Return what the verdict allows; its event is not written yet."""
+    verdict = answer.verdict
+    exit_code, hint = ExitCode.DONE, None
     match verdict.decision:
-        case Decision.PASS:
-            return _Answer(exit_code=ExitCode.DONE, why=verdict.why, decided=found)
         case Decision.FAIL:
-            return _Answer(exit_code=ExitCode.FAILED, why=verdict.why, decided=found)
+            exit_code = ExitCode.FAILED
         case Decision.INCOMPLETE:
-            return _Answer(
-                exit_code=ExitCode.INCOMPLETE, why=verdict.why, hint=measure, decided=found
-            )
-        case Decision.INCONCLUSIVE:
-            return _inconclusive(found, wish, running)
-
-
-def _inconclusive(found: Decided, wish: PromotionRequest, running: Version | None) -> _Answer:
-    """Accepted as a first promotion where only a baseline lacks, or by someone's word."""
-    why = found.verdict.why
-    open_rules = {
-        each.rule for each in found.verdict.findings if each.decision is Decision.INCONCLUSIVE
-    }
-    if running is None and open_rules and open_rules <= _NEED_A_BASELINE:
-        return _Answer(exit_code=ExitCode.DONE, why=why, decided=found)
-    if wish.environment.accept == "pass":
-        hint = f"{wish.environment.name} accepts nothing but PASS: add cases, or a larger margin"
-        return _Answer(exit_code=ExitCode.INCONCLUSIVE, why=why, hint=hint, decided=found)
-    if not wish.accept_inconclusive:
-        hint = "add cases, or answer for it: --accept-inconclusive -m WHY"
-        return _Answer(exit_code=ExitCode.INCONCLUSIVE, why=why, hint=hint, decided=found)
-    return _Answer(exit_code=ExitCode.DONE, why=why, decided=found, accepted=True)
-
-
-def _refuse_without_reason(wish: PromotionRequest, running: Version | None) -> None:
-    place = wish.environment.name
-    if running is None and not wish.initial and not wish.override:
-        raise Refused(
-            f"{place} does not run {wish.name} yet: nothing to compare v{wish.number} with",
-            hint=f"llmops promote {wish.name}@v{wish.number} --to {place} --initial -m WHY",
-        )
-    if wish.initial and running is not None:
-        raise Refused(
-            f"--initial: {place} runs {running.address} already", hint="leave --initial out"
-        )
-    if not wish.reason and (wish.initial or wish.accept_inconclusive or wish.override):
-        flag = "--initial" if wish.initial else "--accept-inconclusive"
-        flag = "--override" if wish.override else flag
-        raise Refused(f"{flag} is recorded with a reason", hint=f"{flag} -m WHY")
-
-
-def _refuse_quarantined(registry: Registry, wish: PromotionRequest) -> None:
-    if wish.number in registry.quarantined(wish.name):
-        raise Refused(
-            f"{wish.name}@v{wish.number} is quarantined: it was rolled back",
-            hint="release a better version; --override -m WHY lifts a quarantine, on the record",
-        )
-
-
-def _came_from(registry: Registry, wish: PromotionRequest) -> str | None:
-    """The event that put the version into the environment that comes before, if one must."""
-    first = wish.environment.after
-    if first is None:
-        return None
-    for event in reversed(registry.history(first, wish.name)):
-        if event.to_version is not None and event.to_version.number == wish.number:
-            return event.digest
-    if wish.override:
-        return None
-    raise Refused(
-        f"{wish.environment.name} comes after {first}, which has not run "
-        f"{wish.name}@v{wish.number}",
-        hint=f"llmops promote {wish.name}@v{wish.number} --to {first}",
+            exit_code, hint = ExitCode.INCOMPLETE, measure
+        case Decision.INCONCLUSIVE if not _lacks_only_a_baseline(verdict, running):
+            if environment.accept == "pass":
+                exit_code = ExitCode.INCONCLUSIVE
+                hint = f"{environment.name} accepts only PASS: add cases, or use a larger margin"
+            elif not request.accept_inconclusive:
+                exit_code = ExitCode.INCONCLUSIVE
+                hint = "add cases, or accept it and say why: --accept-inconclusive -m WHY"
+    return Promotion(
+        exit_code=exit_code, why=verdict.why, hint=hint, verdict=verdict, evidence=answer.evidence
     )
 
 
-def _refuse_breaking(wish: PromotionRequest, version: Version, running: Version | None) -> None:
-    changes = [] if running is None else breaking(running.prompt, version.prompt)
-    if changes and not wish.accept_breaking:
+def _lacks_only_a_baseline(verdict: Verdict, running: Version | None) -> bool:
+    """Return whether it is a first promotion that only rules about a baseline leave open."""
+    open_rules = {
+        finding.rule for finding in verdict.findings if finding.decision is Decision.INCONCLUSIVE
+    }
+    return running is None and bool(open_rules) and open_rules <= _RULES_ABOUT_A_BASELINE
+
+
+def _refuse_without_reason(
+    request: PromotionRequest, environment: str, version: Version, running: Version | None
+) -> None:
+    if running is None and not request.initial and not request.override:
         raise Refused(
-            f"callers of {wish.name} would break: {'; '.join(changes)}",
-            hint="make the input optional, or change the callers first and say --accept-breaking",
+            f"{environment} does not run {request.name} yet: nothing to compare "
+            f"v{version.number} with",
+            hint=f"llmops promote {version.address} --to {environment} --initial -m WHY",
+        )
+    if request.initial and running is not None:
+        raise Refused(
+            f"--initial: {environment} runs {running.address} already", hint="remove --initial"
+        )
+    flags = {
+        "--override": request.override,
+        "--initial": request.initial,
+        "--accept-inconclusive": request.accept_inconclusive,
+    }
+    if not request.reason and any(flags.values()):
+        flag = next(name for name, is_set in flags.items() if is_set)
+        raise Refused(f"{flag} is recorded with a reason", hint=f"{flag} -m WHY")
+
+
+def _refuse_quarantined(registry: Registry, version: Version) -> None:
+    if version.number in registry.quarantined(version.name):
+        raise Refused(
+            f"{version.address} is quarantined: it was rolled back",
+            hint="release a better version; --override -m WHY lifts the quarantine and is recorded",
         )
 
 
-def breaking(old: Prompt, new: Prompt) -> list[str]:
-    """How calls that are right for `old` are wrong for `new`, one sentence each."""
-    gone = [f"the input {name!r} is gone" for name in old.inputs if name not in new.inputs]
-    demanded = [
+def _event_of_previous_environment(
+    registry: Registry, environment: Environment, version: Version, *, override: bool
+) -> str | None:
+    """Return the digest of the event that moved the environment before this one to `version`."""
+    previous = environment.after
+    if previous is None:
+        return None
+    for event in reversed(registry.history(previous, version.name)):
+        if event.to_version is not None and event.to_version.number == version.number:
+            return event.digest
+    if override:
+        return None
+    raise Refused(
+        f"{environment.name} comes after {previous}, which has not run {version.address}",
+        hint=f"llmops promote {version.address} --to {previous}",
+    )
+
+
+def _refuse_breaking(request: PromotionRequest, version: Version, running: Version | None) -> None:
+    changes = [] if running is None else breaking_changes(running.prompt, version.prompt)
+    if changes and not request.accept_breaking:
+        raise Refused(
+            f"callers of {version.name} would break: {'; '.join(changes)}",
+            hint="make the input optional, or change the callers first and use --accept-breaking",
+        )
+
+
+def breaking_changes(old: Prompt, new: Prompt) -> list[str]:
+    """Return one sentence for each way in which calls that suit `old` are wrong for `new`."""
+    removed = [f"the input {name!r} was removed" for name in old.inputs if name not in new.inputs]
+    required = [
         f"the input {name!r} is now required"
         for name, schema in new.inputs.items()
-        if schema.get("required", True) and not _always_passed(old, name)
+        if schema.get("required", True) and not _is_always_passed(old, name)
     ]
     changed = [
-        f"the input {name!r} has another shape"
+        f"the input {name!r} has another schema"
         for name, schema in new.inputs.items()
-        if name in old.inputs and _shape(schema) != _shape(old.inputs[name])
+        if name in old.inputs and _constraints(schema) != _constraints(old.inputs[name])
     ]
-    return [*gone, *demanded, *changed]
+    return [*removed, *required, *changed]
 
 
-def _always_passed(prompt: Prompt, name: str) -> bool:
+def _is_always_passed(prompt: Prompt, name: str) -> bool:
     return name in prompt.inputs and bool(prompt.inputs[name].get("required", True))
 
 
-def _shape(schema: object) -> object:
-    assert hasattr(schema, "items")
-    ignored = {"required", "description", "title", "default", "examples"}
+def _constraints(schema: object) -> object:
+    """Return what `schema` demands of a value, without what only documents it."""
+    assert isinstance(schema, Mapping)
+    ignored = {"required", "description", "title", "default", "literals", "examples"}
     return {key: value for key, value in schema.items() if key not in ignored}

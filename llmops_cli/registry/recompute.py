@@ -1,8 +1,8 @@
-"""The verdict on committed evidence, computed again from its rows: no network, no model, no git.
+"""Recompute the verdict on committed evidence from its rows: no network, no model, no git.
 
-This is how `promote` decides and how `verify` checks. The policies, thresholds and evalsets asked
-for need not be those that the evidence was made under; what the rows cannot answer is told as
-gaps, and a gap is never decided over.
+`promote` decides and `verify` checks this way. The policies, thresholds and evalsets need not be
+those that the evidence was made under. What the rows do not cover is returned as `MissingEvidence`,
+never decided without.
 """
 
 from __future__ import annotations
@@ -35,92 +35,98 @@ SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gaps:
+class MissingEvidence:
     """What has to be measured before these rows can decide."""
 
     why: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class BaselineCandidate:
-    """The side that stands for what runs now: of the evidence itself, or of the other version's."""
+class BaselineRows:
+    """Whose rows are the baseline: a role of the evidence itself, or of another version's."""
 
     evidence: Evidence
     role: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """A verdict, and the rows it rests on."""
+class RecomputedVerdict:
+    """A verdict, and the rows it is based on."""
 
     verdict: Verdict
     evidence: Evidence
-    opponent: BaselineCandidate | None
+    baseline: BaselineRows | None
     judged_by: tuple[EvalsetFacts, ...]
+
+    @property
+    def baseline_evidence(self) -> tuple[str, ...]:
+        """Digest of the evidence that holds the baseline's rows; empty where `evidence` does."""
+        if self.baseline is None or self.baseline.evidence.digest == self.evidence.digest:
+            return ()
+        return (self.baseline.evidence.digest,)
 
 
 def recompute(
     registry: Registry,
     evidence: Evidence,
     running: Version | None,
-    asked: Sequence[EvalsetFacts],
-) -> Decided | Gaps:
+    evalsets: Sequence[EvalsetFacts],
+) -> RecomputedVerdict | MissingEvidence:
     """The verdict of `evidence` against `running` (None: nothing runs), judged by `asked`.
 
     Raises `IntegrityBroken` where a file of evidence is not what was measured.
     """
-    gaps = [*_unlike(evidence, asked), *_missing_anchors(evidence, asked)]
-    gaps += _uncalibrated(registry, evidence, asked)
+    gaps = [*_unlike(evidence, evalsets), *_missing_anchors(evidence, evalsets)]
+    gaps += _uncalibrated(registry, evidence, evalsets)
     if gaps:
-        return Gaps(why=tuple(gaps))
-    opponent = None if running is None else _opponent(registry, evidence, running, asked)
-    if isinstance(opponent, Gaps):
-        return opponent
-    return Decided(
-        verdict=verdict_of(registry, evidence, opponent, asked),
+        return MissingEvidence(why=tuple(gaps))
+    baseline = None if running is None else _baseline_rows(registry, evidence, running, evalsets)
+    if isinstance(baseline, MissingEvidence):
+        return baseline
+    return RecomputedVerdict(
+        verdict=verdict_of(registry, evidence, baseline, evalsets),
         evidence=evidence,
-        opponent=opponent,
-        judged_by=tuple(asked),
+        baseline=baseline,
+        judged_by=tuple(evalsets),
     )
 
 
 def verdict_of(
     registry: Registry,
     evidence: Evidence,
-    opponent: BaselineCandidate | None,
-    asked: Sequence[EvalsetFacts],
+    baseline: BaselineRows | None,
+    evalsets: Sequence[EvalsetFacts],
 ) -> Verdict:
-    """The verdict of `evidence` beside `opponent`, whose rows are known to answer what is asked."""
+    """The verdict of `evidence` beside `baseline`, whose rows are known to answer what is asked."""
     looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
     return decide(
         [
             GateInput(
                 evalset=each.evalset,
-                comparison=_comparison(registry, evidence, opponent, each),
+                comparison=_comparison(registry, evidence, baseline, each),
                 policy=scaled(each.policy, each.shrinkage),
                 retired=each.retired,
                 anchors={
-                    version: _comparison(
-                        registry, evidence, BaselineCandidate(evidence, role), each
-                    )
+                    version: _comparison(registry, evidence, BaselineRows(evidence, role), each)
                     for version, role in _anchors(each).items()
                 },
                 look=looks.get(each.evalset, 1),
             )
-            for each in asked
+            for each in evalsets
         ]
     )
 
 
-def _unlike(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
-    """What is asked for and was not measured, or not on these cases with these scorers; and what
-    was measured and is asked no more: leaving out an evalset is no way round what it says.
+def _unlike(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> Iterator[str]:
+    """Yield how the evidence differs from `evalsets` in evalsets, cases and scorers.
+
+    Evalsets that were measured and gate no longer count too: one cannot be left out.
     """
     measured = {each.evalset: each for each in evidence.measurement.evalsets}
-    left = [name for name in measured if name not in {each.evalset for each in asked}]
+    left = [name for name in measured if name not in {each.evalset for each in evalsets}]
     if left:
         yield f"it was measured on {', '.join(left)} too, which gates the prompt no longer"
-    for each in asked:
+    for each in evalsets:
         found = measured.get(each.evalset)
         if found is None:
             yield f"the evalset {each.evalset} is not part of the evidence"
@@ -138,10 +144,10 @@ def _other_scorers(found: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[s
 
 
 def _uncalibrated(
-    registry: Registry, evidence: Evidence, asked: Sequence[EvalsetFacts]
+    registry: Registry, evidence: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> Iterator[str]:
     known = recorded(evidence, registry.evidence_file(evidence))
-    for each in asked:
+    for each in evalsets:
         for label in unproven(known, each):
             yield (
                 f"the judge {label} of {each.evalset} was not calibrated when it was made: "
@@ -149,8 +155,8 @@ def _uncalibrated(
             )
 
 
-def _missing_anchors(evidence: Evidence, asked: Sequence[EvalsetFacts]) -> Iterator[str]:
-    for each in asked:
+def _missing_anchors(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> Iterator[str]:
+    for each in evalsets:
         for version, role in _anchors(each).items():
             if role not in evidence.measurement.sides:
                 yield f"the anchor {version} of {each.evalset} was not measured"
@@ -162,24 +168,24 @@ def _anchors(facts: EvalsetFacts) -> Mapping[str, str]:
     return {rule.version: f"anchor:{rule.version}" for rule in rules}
 
 
-def _opponent(
-    registry: Registry, evidence: Evidence, running: Version, asked: Sequence[EvalsetFacts]
-) -> BaselineCandidate | Gaps:
+def _baseline_rows(
+    registry: Registry, evidence: Evidence, running: Version, evalsets: Sequence[EvalsetFacts]
+) -> BaselineRows | MissingEvidence:
     """The rows that stand for `running`: measured beside the candidate, or in its own evidence."""
     beside = evidence.measurement.sides.get(BASELINE)
     if beside is not None and beside.target == running.target:
-        return BaselineCandidate(evidence, BASELINE)
+        return BaselineRows(evidence, BASELINE)
     reasons = [f"{running.address} runs now, and the evidence was not made against it"]
     for other in reversed(registry.evidence(running.name, running.number)):
-        why = _incomparable(registry, evidence, other, asked)
+        why = _incomparable(registry, evidence, other, evalsets)
         if why is None:
-            return BaselineCandidate(other, SUBJECT)
+            return BaselineRows(other, SUBJECT)
         reasons.append(f"its own evidence cannot stand in: {why}")
-    return Gaps(why=tuple(reasons))
+    return MissingEvidence(why=tuple(reasons))
 
 
 def _incomparable(
-    registry: Registry, evidence: Evidence, other: Evidence, asked: Sequence[EvalsetFacts]
+    registry: Registry, evidence: Evidence, other: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> str | None:
     """Why the baseline trials of `other` cannot be set beside `evidence`; None: they can."""
     if not registry.has_rows(other):
@@ -187,10 +193,10 @@ def _incomparable(
     ours, theirs = evidence.subject, other.subject
     if ours.model == theirs.model and _answered_by_others(ours, theirs):
         return f"another model answered as {ours.model} then"
-    limit = min((each.policy.baseline_max_age for each in asked), default=0)
+    limit = min((each.policy.baseline_max_age for each in evalsets), default=0)
     if not theirs.deterministic and _too_old(ours, theirs, limit):
         return f"its baseline draws are not known to be of the same {limit} days"
-    for each in asked:
+    for each in evalsets:
         measured = {found.evalset: found for found in other.measurement.evalsets}
         if each.evalset not in measured:
             return f"it does not cover {each.evalset}"
@@ -233,10 +239,10 @@ def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset:
 
 
 def _comparison(
-    registry: Registry, evidence: Evidence, opponent: BaselineCandidate | None, facts: EvalsetFacts
+    registry: Registry, evidence: Evidence, baseline: BaselineRows | None, facts: EvalsetFacts
 ) -> Comparison:
-    pairs = _pairs(registry, evidence, opponent, facts.evalset)
-    if opponent is not None and opponent.evidence.digest != evidence.digest:
+    pairs = _pairs(registry, evidence, baseline, facts.evalset)
+    if baseline is not None and baseline.evidence.digest != evidence.digest:
         gone = {metric.label for metric in facts.metrics if metric.paired}
         pairs = (replace(row, candidate=_without(gone, row.candidate)) for row in pairs)
     return compare(pairs, facts.metrics)
@@ -256,25 +262,25 @@ def _without(labels: AbstractSet[str], side: Side | None) -> Side | None:
 
 
 def _pairs(
-    registry: Registry, evidence: Evidence, opponent: BaselineCandidate | None, evalset: str
+    registry: Registry, evidence: Evidence, baseline: BaselineRows | None, evalset: str
 ) -> Iterator[Row]:
     rows = _rows_of(registry, evidence, evalset)
-    if opponent is None:
+    if baseline is None:
         yield from (row.against(None) for row in rows if SUBJECT in row.sides)
-    elif opponent.evidence.digest == evidence.digest:
-        yield from (row.against(row, opponent.role) for row in rows)
+    elif baseline.evidence.digest == evidence.digest:
+        yield from (row.against(row, baseline.role) for row in rows)
     else:
-        others = _rows_by_case(registry, opponent.evidence, evalset)
+        others = _rows_by_case(registry, baseline.evidence, evalset)
         for row in rows:
             if SUBJECT in row.sides:
-                yield row.against(others.pop(row.case, None), opponent.role)
+                yield row.against(others.pop(row.case, None), baseline.role)
         yield from (
-            _gone(row, opponent.role) for row in others.values() if opponent.role in row.sides
+            _gone(row, baseline.role) for row in others.values() if baseline.role in row.sides
         )
 
 
 def _gone(row: EvidenceRow, role: str) -> Row:
-    """A case that only the opponent was measured on."""
+    """A case that only the baseline was measured on."""
     return Row(
         case=row.case,
         candidate=None,

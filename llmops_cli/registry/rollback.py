@@ -1,100 +1,119 @@
-"""Moves an environment back, at once: no eval, no network, no question about evidence.
+"""Roll an environment back at once: no eval, no network, no question about evidence.
 
-What ran there let its callers down, so it is quarantined: the rollback event says from where it
-moved, and `promote` refuses that version until somebody overrides it on the record.
+The version that is left is quarantined: `promote` refuses it until somebody overrides that on the
+record. Only the registry is read, so an invalid project file does not stop a rollback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from llmops_cli.core.errors import Refused
-from llmops_cli.core.release import Event, Version, VersionRef
-from llmops_cli.registry.promote import breaking
-from llmops_cli.stores.event_log import pointer
+from llmops_cli.core.errors import LlmopsError, Refused, UnknownName
+from llmops_cli.core.release import Event, Version
+from llmops_cli.project.project import find_root
+from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
+from llmops_cli.registry.promote import breaking_changes
+from llmops_cli.run.selection import environment_of
+from llmops_cli.run.workspace import open_project
 from llmops_cli.stores.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackRequest:
-    """Who moves which prompt back, where, and why."""
+    """Which prompt to roll back, where, and why."""
 
-    name: str
-    environment: str
-    to: int | None
-    """The version to go to; None: the last distinct one that is not quarantined."""
-    reason: str | None
-    actor: str
-    at: str
-    """UTC, ISO 8601."""
-    run_url: str | None = None
+    address: str
+    """`support@production`; without an environment, the last one of llmops.yaml."""
+    to: str | None = None
+    """The version to return to (`v2`); None: the last distinct one that is not quarantined."""
+    reason: str | None = None
+    delivery: Delivery = field(default_factory=Delivery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolledBack:
+class Rollback:
     """The event that was written, and what callers of the prompt must know."""
 
     event: Event
     left: Version
     now: Version
     breaking: tuple[str, ...]
-    """How calls that were right for the version that was left are wrong now."""
+    """How calls that suit the version that was left are wrong now."""
+    still_in_working_copy: bool = False
+    """Whether the working copy still is the version that was left."""
 
 
-def rollback(registry: Registry, retreat: RollbackRequest) -> RolledBack:
-    """Appends the rollback event.
+def rollback(start: Path, request: RollbackRequest, *, environ: Mapping[str, str]) -> Rollback:
+    """Roll back and deliver the event to git.
 
-    Raises `Refused` where nothing runs there, no reason is given, or there is nothing to go back
-    to; `UnknownName` for a version that is not there; `IntegrityBroken` for a broken registry.
+    Raises `Refused` where nothing runs there, no reason is given, there is nothing to return to
+    or somebody else moved the environment meanwhile; `UnknownName` for a version that does not
+    exist; `IntegrityBroken` for a broken registry; `Unmeasured` where git cannot be reached.
     """
-    events = registry.history(retreat.environment, retreat.name)
-    current = pointer(events)
+    root = find_root(start)
+    registry = Registry(root)
+    name, _, environment = request.address.partition("@")
+    environment = environment or environment_of(open_project(root), None).name
+    known = registry.environments()
+    if known and environment not in known:
+        raise UnknownName("environment", environment, known)
+    chain = EventChain(registry=registry, environment=environment, prompt=name)
+
+    def write_event() -> Rollback:
+        return append_rollback(chain, request, EventOrigin.of(root, environ))
+
+    rolled_back = deliver(root, request.delivery, chain, write_event, reads_project=False)
+    return replace(rolled_back, still_in_working_copy=_is_in_working_copy(root, rolled_back.left))
+
+
+def append_rollback(chain: EventChain, request: RollbackRequest, origin: EventOrigin) -> Rollback:
+    """Append the rollback event to `chain`. Raises as `rollback` does."""
+    registry = chain.registry
+    current = chain.pointer()
     if current is None:
-        raise Refused(f"{retreat.environment} does not run {retreat.name}")
-    if not retreat.reason:
-        raise Refused("a rollback is recorded with a reason", hint="say it: -m WHY")
+        raise Refused(f"{chain.environment} does not run {chain.prompt}")
+    if not request.reason:
+        raise Refused("a rollback is recorded with a reason", hint="say why: -m WHY")
     assert current.to_version is not None
-    left = registry.version(retreat.name, current.to_version.number)
-    now = registry.moved_to(_destination(registry, retreat, events, left.number))
-    event = Event(
-        seq=len(events) + 1,
-        environment=retreat.environment,
-        prompt=retreat.name,
-        action="rollback",
-        from_version=current.to_version,
-        to_version=VersionRef(number=now.number, digest=now.digest),
-        previous=events[-1].digest,
-        reason=retreat.reason,
-        actor=retreat.actor,
-        run_url=retreat.run_url,
-        at=retreat.at,
-    )
+    left = registry.version(chain.prompt, current.to_version.number)
+    now = registry.moved_to(_destination(chain, request.to, left.number))
+    event = replace(chain.next_event("rollback", now, origin), reason=request.reason)
     registry.append(event)
-    return RolledBack(
-        event=event, left=left, now=now, breaking=tuple(breaking(left.prompt, now.prompt))
-    )
+    breaking = breaking_changes(left.prompt, now.prompt)
+    return Rollback(event=event, left=left, now=now, breaking=tuple(breaking))
 
 
-def _destination(
-    registry: Registry, retreat: RollbackRequest, events: Sequence[Event], running: int
-) -> Event:
-    """What put the version there that is gone back to: it ran, and nobody took it away since."""
-    ran = [(each.to_version.number, each) for each in reversed(events) if each.to_version]
-    quarantined = registry.quarantined(retreat.name)
-    if retreat.to is not None:
-        if retreat.to == running:
-            raise Refused(f"{retreat.environment} runs v{running} already")
-        if retreat.to not in dict(ran):
+def _destination(chain: EventChain, to: str | None, running: int) -> Event:
+    """Return the event that once moved the environment to the version to return to."""
+    events: Sequence[Event] = chain.events()
+    moves = [(event.to_version.number, event) for event in events[::-1] if event.to_version]
+    if to is not None:
+        number = chain.registry.resolve(chain.prompt, to)
+        if number == running:
+            raise Refused(f"{chain.environment} runs v{running} already")
+        if number not in dict(moves):
             raise Refused(
-                f"{retreat.environment} has never run {retreat.name}@v{retreat.to}",
-                hint="rollback goes back; llmops promote goes on",
+                f"{chain.environment} has never run {chain.prompt}@v{number}",
+                hint="a rollback returns to an earlier version; llmops promote moves to a new one",
             )
-        return next(event for number, event in ran if number == retreat.to)
-    for number, event in ran:
+        return next(event for moved_to, event in moves if moved_to == number)
+    quarantined = chain.registry.quarantined(chain.prompt)
+    for number, event in moves:
         if number != running and number not in quarantined:
             return event
     raise Refused(
-        f"{retreat.environment} has run no other version of {retreat.name} that is fit to run",
-        hint=f"another one: llmops promote {retreat.name}@vN --override -m WHY moves at once",
+        f"{chain.environment} has run no other version of {chain.prompt} that is not quarantined",
+        hint=f"llmops promote {chain.prompt}@vN --override -m WHY moves it to any version at once",
     )
+
+
+def _is_in_working_copy(root: Path, version: Version) -> bool:
+    """Return whether the working copy is `version`; False where the project cannot be read."""
+    try:
+        project = open_project(root)
+    except LlmopsError:
+        return False
+    prompt = project.prompts.get(version.name)
+    return prompt is not None and project.target(prompt).digest == version.target

@@ -1,19 +1,24 @@
-"""Where every prompt stands: what each environment runs, since when, by whom, on what evidence."""
+"""Report what each environment runs, since when, by whom and on what evidence; and its history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.release import Event, Version
+from llmops_cli.core.release import Event
 from llmops_cli.core.verdict import Decision
 from llmops_cli.judges.calibration_index import CalibrationIndex, KnownJudge
+from llmops_cli.project.project import find_root
+from llmops_cli.run.selection import environment_of
+from llmops_cli.run.workspace import Workspace, open_project
 from llmops_cli.stores.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class EnvironmentStatus:
     """One prompt in one environment."""
 
     environment: str
@@ -25,91 +30,116 @@ class Standing:
     decision: Decision | None = None
     """What the evidence said; None: nothing was decided (override, rollback)."""
     remarks: tuple[str, ...] = ()
-    """What stays loud: override, accepted inconclusive, first promotion, rollback, quarantine."""
+    """Override, accepted inconclusive, first promotion, rollback, quarantine."""
     judges: tuple[KnownJudge, ...] = ()
     """Of every judged metric that it was measured by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptStatus:
-    """One prompt over all environments."""
+    """One prompt in all environments."""
 
     prompt: str
     latest: int | None
     """The newest version; None: never released."""
     working: int | None
-    """The version that the working copy equals; None: it is ahead of all, or gone."""
-    gone: bool
-    """It is not in the working copy any more."""
+    """The version that the working copy equals; None: it equals none, or it was removed."""
+    removed: bool
+    """It is no longer in the working copy."""
     quarantined: tuple[int, ...]
-    standings: tuple[Standing, ...]
+    environments: tuple[EnvironmentStatus, ...]
 
     @property
-    def ahead(self) -> bool:
-        """Whether the working copy holds what was never released."""
-        return not self.gone and self.working is None
+    def unreleased(self) -> bool:
+        """Whether the working copy differs from every version."""
+        return not self.removed and self.working is None
 
 
-def status(
-    registry: Registry,
-    environments: Sequence[str],
-    working: Mapping[str, Target],
-    judges: CalibrationIndex,
-) -> tuple[PromptStatus, ...]:
-    """Every prompt that was released or stands in the working copy, by name.
-
-    `working` are the targets of the working copy by prompt. Raises `IntegrityBroken`.
-    """
-    names = sorted({*registry.names(), *working})
-    return tuple(_status(registry, environments, name, working.get(name), judges) for name in names)
-
-
-def _status(
-    registry: Registry,
-    environments: Sequence[str],
-    name: str,
-    target: Target | None,
-    judges: CalibrationIndex,
-) -> PromptStatus:
-    versions = registry.versions(name)
-    quarantined = registry.quarantined(name)
-    return PromptStatus(
-        prompt=name,
-        latest=versions[-1].number if versions else None,
-        working=None if target is None else _equal_to(target, versions),
-        gone=target is None,
-        quarantined=tuple(sorted(quarantined)),
-        standings=tuple(
-            replace(standing, judges=_judges(registry, event, judges))
-            for each in environments
-            for event in [registry.pointer(each, name)]
-            for standing in [_standing(registry, each, event, quarantined)]
-        ),
+def status(workspace: Workspace) -> tuple[PromptStatus, ...]:
+    """Return the status of every prompt. Raises `IntegrityBroken`."""
+    project = workspace.project
+    return registry_status(
+        workspace.registry,
+        [environment.name for environment in project.environments],
+        {name: project.target(prompt) for name, prompt in project.prompts.items()},
+        CalibrationIndex(root=workspace.root),
     )
 
 
-def _equal_to(target: Target, versions: Sequence[Version]) -> int | None:
-    return next((each.number for each in versions if each.target == target.digest), None)
+def registry_status(
+    registry: Registry,
+    environments: Sequence[str],
+    working: Mapping[str, Target],
+    calibrations: CalibrationIndex,
+) -> tuple[PromptStatus, ...]:
+    """Return the status of every released prompt and of those in the working copy, by name.
+
+    `working` are the targets of the working copy by prompt. Raises `IntegrityBroken`.
+    """
+
+    def status_of(name: str) -> PromptStatus:
+        versions, target = registry.versions(name), working.get(name)
+        quarantined = registry.quarantined(name)
+        equal = [v.number for v in versions if target is not None and v.target == target.digest]
+        return PromptStatus(
+            prompt=name,
+            latest=versions[-1].number if versions else None,
+            working=equal[0] if equal else None,
+            removed=target is None,
+            quarantined=tuple(sorted(quarantined)),
+            environments=tuple(
+                _environment_status(registry, environment, name, quarantined, calibrations)
+                for environment in environments
+            ),
+        )
+
+    return tuple(status_of(name) for name in sorted({*registry.names(), *working}))
 
 
-def _judges(
-    registry: Registry, event: Event | None, judges: CalibrationIndex
-) -> tuple[KnownJudge, ...]:
-    """What is known of those by whom that was measured which `event` lets run."""
-    if event is None or event.to_version is None:
-        return ()
-    asked = event.judged_by  # a rollback or an override decides nothing: then its evidence knows
-    if not asked:
-        for evidence in registry.evidence(event.prompt, event.to_version.number)[-1:]:
-            asked = evidence.measurement.evalsets
-    return tuple(known for facts in asked for known in judges.of_facts(facts))
+def changed_prompts(workspace: Workspace, environment: str | None) -> list[str]:
+    """Return the prompts whose working copy differs from what `environment` (None: the last) runs.
+
+    Prompts whose working copy is a quarantined version are left out: it cannot be promoted.
+    """
+    name = environment_of(workspace.project, environment).name
+    return [
+        prompt.prompt
+        for prompt in status(workspace)
+        for running in prompt.environments
+        if running.environment == name
+        and not prompt.removed
+        and prompt.working not in prompt.quarantined
+        and (prompt.unreleased or prompt.working != running.version)
+    ]
 
 
-def _standing(
-    registry: Registry, environment: str, event: Event | None, quarantined: frozenset[int]
-) -> Standing:
+def history(start: Path, address: str) -> list[Event]:
+    """Return every event of a prompt, newest first: in one environment (`name@env`) or in all."""
+    root = find_root(start)
+    registry = Registry(root)
+    name, _, environment = address.partition("@")
+    known = registry.environments()
+    if environment and environment not in known:
+        raise UnknownName("environment", environment, known)
+    environments = [environment] if environment else known
+    events = [event for place in environments for event in registry.history(place, name)]
+    if not events and name not in registry.names():
+        prompts = {*registry.names(), *open_project(root).prompts}
+        if name not in prompts:
+            raise UnknownName("prompt", name, prompts)
+    return events[::-1]
+
+
+def _environment_status(
+    registry: Registry,
+    environment: str,
+    name: str,
+    quarantined: frozenset[int],
+    calibrations: CalibrationIndex,
+) -> EnvironmentStatus:
+    event = registry.pointer(environment, name)
     if event is None:
-        return Standing(environment=environment, version=None)
+        return EnvironmentStatus(environment=environment, version=None)
     version = registry.moved_to(event)
     remarks = {
         "override": event.action == "override",
@@ -118,11 +148,24 @@ def _standing(
         "first promotion": event.initial,
         "quarantined": version.number in quarantined,
     }
-    return Standing(
+    return EnvironmentStatus(
         environment=environment,
         version=version.number,
         since=event.at,
         by=event.actor,
         decision=event.decision,
-        remarks=tuple(remark for remark, holds in remarks.items() if holds),
+        remarks=tuple(remark for remark, applies in remarks.items() if applies),
+        judges=tuple(_judges(registry, event, version.number, calibrations)),
     )
+
+
+def _judges(
+    registry: Registry, event: Event, number: int, calibrations: CalibrationIndex
+) -> Iterator[KnownJudge]:
+    """Yield the judges of the evalsets that `event` was decided by."""
+    evalsets = event.judged_by
+    if not evalsets:  # a rollback or an override decides nothing: use the version's evidence
+        for evidence in registry.evidence(event.prompt, number)[-1:]:
+            evalsets = evidence.measurement.evalsets
+    for facts in evalsets:
+        yield from calibrations.of_facts(facts)

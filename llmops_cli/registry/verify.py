@@ -1,316 +1,426 @@
-"""Proves, with neither git nor network, that an environment runs what its evidence let in.
+"""Verify, with neither git nor network, that an environment runs what its evidence allowed.
 
 For every prompt that runs there: the chain of events, the digest of every file, and the verdict,
-computed again from the scores of single cases. All problems are found at once, each with the file
+recomputed from the scores of single cases. All problems are reported at once, each with the file
 at fault; one broken file hides no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TypeVar
 
 from llmops_cli.core.calibration import Calibration, instrument_of
 from llmops_cli.core.digest import short
-from llmops_cli.core.errors import IntegrityBroken, Refused
+from llmops_cli.core.errors import IntegrityBroken, LlmopsError, Refused
 from llmops_cli.core.release import BASELINE, SUBJECT, Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
 from llmops_cli.judges.gating import recorded, unproven
-from llmops_cli.registry.recompute import BaselineCandidate, verdict_of
-from llmops_cli.stores.event_log import pointer
+from llmops_cli.project.project import find_root
+from llmops_cli.registry.bundle import bundled_prompt
+from llmops_cli.registry.recompute import BaselineRows, verdict_of
+from llmops_cli.run.selection import environment_of
+from llmops_cli.run.workspace import open_project
+from llmops_cli.stores import event_log
+from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of
 from llmops_cli.stores.registry import Registry
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flaw:
-    """One thing that is not as it must be."""
+class RegistryProblem:
+    """One thing in the registry, or in a bundle of it, that is not as it must be."""
 
     where: str
-    """The file at fault."""
+    """The file at fault, by its path in the project."""
     message: str
-    doubtful: bool = False
-    """On the record and allowed, but no proof: an override, a quarantined version.
-    `--strict` does not let it pass."""
+    warning: bool = False
+    """Recorded and allowed, but no proof: an override, a quarantined version. Fails `--strict`."""
+
+
+class ProblemCollector:
+    """Reads files of a project and collects what is wrong with them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._problems: dict[RegistryProblem, None] = {}
+
+    @property
+    def problems(self) -> tuple[RegistryProblem, ...]:
+        """Every problem so far, each once."""
+        return tuple(self._problems)
+
+    def add(self, where: Path | str, message: str, *, warning: bool = False) -> None:
+        """Add a problem of the file `where`."""
+        problem = RegistryProblem(where=self._name(where), message=message, warning=warning)
+        self._problems[problem] = None
+
+    def _name(self, where: Path | str) -> str:
+        path = Path(where)
+        inside = path.is_relative_to(self._root)
+        return path.relative_to(self._root).as_posix() if inside else str(where)
+
+    def read(self, read: Callable[[], T], where: Path | str) -> T | None:
+        """Return what `read` gives; None where something is broken or missing, which is a problem.
+
+        `where` is the file to name where the error names none.
+        """
+        try:
+            return read()
+        except IntegrityBroken as error:
+            self.add_error(error)
+        except Refused as error:
+            self.add(where, error.message)
+        return None
+
+    def add_error(self, error: IntegrityBroken) -> None:
+        """Add `error`, unless a problem of its file is known already."""
+        where = self._name(error.where or "")
+        if not any(problem.where == where for problem in self._problems):
+            self.add(where, error.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What was looked at for one prompt."""
+class PromptVerification:
+    """What was checked for one prompt."""
 
     prompt: str
     version: int | None
     """What runs; None: that could not be read."""
     events: int
     verdicts: int
-    """Computed again."""
-    flaws: tuple[Flaw, ...]
+    """How many were recomputed."""
+    problems: tuple[RegistryProblem, ...]
     judges: tuple[Calibration, ...] = ()
-    """What was known of the judges that let in what runs."""
+    """The calibrations of the judges that let in what runs."""
     uncalibrated: tuple[str, ...] = ()
-    """Those of which nothing was known."""
+    """The judges without a calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was looked at in one environment."""
+    """What was checked in one environment."""
 
     environment: str
-    proofs: tuple[Proof, ...]
-    shipped: tuple[Flaw, ...] = ()
-    """What is wrong with the bundle that was held against it."""
+    prompts: tuple[PromptVerification, ...]
+    bundle: tuple[RegistryProblem, ...] = ()
+    """What is wrong with the bundle that was compared with it."""
 
-    def holds(self, *, strict: bool) -> bool:
-        """Whether everything is as it must be."""
-        flaws = [flaw for proof in self.proofs for flaw in proof.flaws] + [*self.shipped]
-        return not any(strict or not flaw.doubtful for flaw in flaws)
+    def passes(self, *, strict: bool) -> bool:
+        """Return whether there is no problem; `strict` counts warnings too."""
+        problems = [problem for prompt in self.prompts for problem in prompt.problems]
+        return not any(strict or not problem.warning for problem in (*problems, *self.bundle))
 
 
-def verify(registry: Registry, environment: str) -> Verification:
-    """Looks at every prompt that has events in `environment`. Raises nothing that it can tell."""
+def verify(start: Path, environment: str | None, bundle: Path | None) -> Verification:
+    """Verify what an environment (None: the last) runs, and that the file `bundle` holds just that.
+
+    Raises `Refused` where nothing runs there: an empty registry proves nothing.
+    """
+    root = find_root(start)
+    registry = Registry(root)
+    name = environment or environment_of(open_project(root), None).name
+    known = registry.environments()
+    if not known:
+        raise Refused(
+            "nothing was promoted yet, so there is nothing to verify",
+            hint="llmops promote NAME@v1 --initial -m WHY",
+        )
+    if name not in known:
+        raise Refused(
+            f"{name} runs nothing, so there is nothing to verify",
+            hint=f"known: {', '.join(known)}",
+        )
+    verification = verify_environment(registry, name)
+    if bundle is None:
+        return verification
+    return replace(verification, bundle=_bundle_problems(registry, name, bundle))
+
+
+def verify_environment(registry: Registry, environment: str) -> Verification:
+    """Check every prompt that has events in `environment`; what is broken is in the result."""
     names = registry.prompts_in(environment)
-    proofs = tuple(_Inquiry(registry, environment, name).proof() for name in names)
-    return Verification(environment=environment, proofs=proofs)
+    prompts = tuple(_PromptVerifier(registry, environment, name).verify() for name in names)
+    return Verification(environment=environment, prompts=prompts)
+
+
+def _bundle_problems(
+    registry: Registry, environment: str, file: Path
+) -> tuple[RegistryProblem, ...]:
+    try:
+        bundle = bundle_of(file.read_bytes(), file)
+        if bundle.environment == environment:
+            return compare_bundle(registry, bundle, str(file))
+        message = f"it is a bundle of {bundle.environment}, not of {environment}"
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}") from error
+    except LlmopsError as error:
+        message = error.message
+    return (RegistryProblem(where=str(file), message=message),)
+
+
+def compare_bundle(registry: Registry, bundle: Bundle, where: str) -> tuple[RegistryProblem, ...]:
+    """Return how the bundle in the file `where` differs from its environment in `registry`.
+
+    A bundle that is only behind is a warning: all that it holds once ran there. One that holds
+    what never ran there is a problem. Raises `IntegrityBroken` where either was tampered with.
+    """
+    environment = bundle.environment
+    missing = sorted(set(registry.running(environment)) - set(bundle.records))
+    problems = [
+        RegistryProblem(
+            where=where, message=f"{name} runs in {environment} and is not in it", warning=True
+        )
+        for name in missing
+    ]
+    for name in sorted(bundle.records):
+        bundled = bundle.prompt(name)
+        chain = registry.history(environment, name)
+        chain_then = chain[: bundled.events[-1].seq]
+        if event_log.pointer(chain_then) is None or not _same_moves(
+            bundled_prompt(registry, chain_then), bundled
+        ):
+            message = f"{_describe(bundled)} is not what the log of {environment} says"
+            problems.append(RegistryProblem(where=where, message=message))
+        elif (today := bundled_prompt(registry, chain)) != bundled:
+            message = (
+                f"it is behind: {_describe(bundled)}, and {environment} has {_describe(today)}"
+            )
+            problems.append(RegistryProblem(where=where, message=message, warning=True))
+    return tuple(problems)
+
+
+def _same_moves(one: BundledPrompt, other: BundledPrompt) -> bool:
+    """Return whether both are equal but for quarantines, which may come later."""
+    return (one.versions, one.events) == (other.versions, other.events)
+
+
+def _describe(bundled: BundledPrompt) -> str:
+    quarantined = "".join(f", v{number} quarantined" for number in bundled.quarantined)
+    return f"{bundled.versions[0].address} (event {bundled.events[-1].seq}{quarantined})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
-    """An event with what is known about it."""
+    """An event with what ran before it."""
 
     event: Event
     version: Version | None
-    """What it moved to; None: nothing, or that is not here as it was."""
+    """What it moved to; None: nothing, or the version is not as it was released."""
     ran: VersionRef | None
-    """What the events before it say ran."""
+    """What ran before it, by the events."""
     running: Version | None
-    """The same; None also where it is not here as it was."""
+    """The same; None also where the version is not as it was released."""
     current: bool
-    """It says what runs now."""
+    """Whether it says what runs now."""
 
 
-class _Inquiry:
-    """Looks at one prompt, and gathers what is wrong."""
+class _PromptVerifier:
+    """Checks one prompt of an environment."""
 
     def __init__(self, registry: Registry, environment: str, name: str) -> None:
         self._registry = registry
         self._environment = environment
         self._name = name
-        self._flaws: list[Flaw] = []
+        self._collector = ProblemCollector(registry.folder.parent)
         self._verdicts = 0
         self._judges: tuple[Calibration, ...] = ()
         self._uncalibrated: tuple[str, ...] = ()
 
-    def proof(self) -> Proof:
-        place = self._environment
-        events = self._read(lambda: self._registry.history(place, self._name)) or ()
+    def verify(self) -> PromptVerification:
+        """Check every event, version and piece of evidence."""
+        read_events = partial(self._registry.history, self._environment, self._name)
+        events = self._read(read_events) or ()
         moves = list(self._moves(events))
-        known = self._evidence({each.to_version.number for each in events if each.to_version})
-        ran = set[VersionRef | None]()
+        evidence = self._evidence({event.to_version.number for event in events if event.to_version})
+        ran_before = set[VersionRef | None]()
         for move in moves:
-            ran.add(move.ran)
-            self._link(move, ran)
+            ran_before.add(move.ran)
+            self._check_link(move, ran_before)
             if move.event.action == "promote":
-                self._admitted(move)
-                self._cited(move, known)
-        current = next((each.version for each in moves if each.current), None)
-        self._quarantine(events, current)
-        return Proof(
+                self._check_decision(move)
+                self._check_citations(move, events, evidence)
+        current = next((move.version for move in moves if move.current), None)
+        quarantined = self._read(partial(self._registry.quarantined, self._name)) or frozenset()
+        if current is not None and current.number in quarantined:
+            self._add(events[-1], f"{current.address} runs, and is quarantined", warning=True)
+        return PromptVerification(
             prompt=self._name,
             version=current.number if current else None,
             events=len(events),
             verdicts=self._verdicts,
-            flaws=tuple(self._flaws),
+            problems=self._collector.problems,
             judges=self._judges,
             uncalibrated=self._uncalibrated,
         )
 
     def _moves(self, events: Sequence[Event]) -> Iterator[_Move]:
-        last, before = pointer(events), None
+        last, ran = event_log.pointer(events), None
         running: Version | None = None
         for event in events:
             version = self._version(event)
-            current = event is last
-            yield _Move(event=event, version=version, ran=before, running=running, current=current)
+            yield _Move(
+                event=event, version=version, ran=ran, running=running, current=event is last
+            )
             if event.action != "quarantine":
-                before, running = event.to_version, version
+                ran, running = event.to_version, version
 
     def _version(self, event: Event) -> Version | None:
         cited = event.to_version
         if cited is None:
             return None
-        version = self._read(lambda: self._registry.version(self._name, cited.number))
+        version = self._read(partial(self._registry.version, self._name, cited.number))
         if version is not None and version.digest != cited.digest:
-            self._flaw(event, f"{version.address} is not the version that this event moved to")
+            self._add(event, f"{version.address} is not the version that this event moved to")
             return None
         return version
 
     def _evidence(self, numbers: set[int]) -> Mapping[str, Evidence]:
-        known: dict[str, Evidence] = {}
+        """Return the evidence of some versions by digest, and check its files."""
+        by_digest: dict[str, Evidence] = {}
         for number in sorted(numbers):
-            found = self._read(partial(self._registry.evidence, self._name, number)) or ()
-            known.update({each.digest: each for each in found})
-            for broken in (broken for each in found for broken in self._registry.damage(each)):
-                self._flaws.append(Flaw(where=broken.where or "", message=broken.why))
-        return known
+            read_evidence = partial(self._registry.evidence, self._name, number)
+            for evidence in self._read(read_evidence) or ():
+                by_digest[evidence.digest] = evidence
+                for error in self._registry.damage(evidence):
+                    self._collector.add_error(error)
+        return by_digest
 
-    def _link(self, move: _Move, ran: Collection[VersionRef | None]) -> None:
-        """Whether the event starts from what ran, and goes where it says it may.
-
-        `ran`: what ran there at any time before.
-        """
+    def _check_link(self, move: _Move, ran_before: AbstractSet[VersionRef | None]) -> None:
+        """Check that the event starts from what ran, and goes where its action may go."""
         event = move.event
         if event.action != "quarantine" and event.from_version != move.ran:
             started = f"v{event.from_version.number}" if event.from_version else "nothing"
-            self._flaw(event, f"it moves from {started}, which is not what ran then")
-        if event.action == "rollback" and event.to_version not in ran:
-            self._flaw(event, f"it goes back to v{_number(event)}, which never ran there")
-        if event.came_from is not None and not self._ran_before(event):
-            self._flaw(event, "the event of another environment that it cites is not here")
+            self._add(event, f"it moves from {started}, which is not what ran then")
+        if event.action == "rollback" and event.to_version not in ran_before:
+            self._add(event, f"it goes back to v{_number(event)}, which never ran there")
+        if event.came_from is not None and not self._cites_other_environment(event):
+            self._add(event, "the event of another environment that it cites is not here")
         if event.action == "override":
-            self._doubt(event, f"promoted by override: {event.reason}")
+            self._add(event, f"promoted by override: {event.reason}", warning=True)
 
-    def _ran_before(self, event: Event) -> bool:
-        """Whether the event that `event` cites moved another environment to the same version."""
-        return (event.came_from, event.to_version) in self._elsewhere
+    def _cites_other_environment(self, event: Event) -> bool:
+        """Return whether the event that `event` cites moved another environment to its version."""
+        return (event.came_from, event.to_version) in self._moves_elsewhere
 
     @cached_property
-    def _elsewhere(self) -> AbstractSet[tuple[str | None, VersionRef | None]]:
-        """The events of every other environment, and the versions that they moved it to."""
-        others = [each for each in self._registry.environments() if each != self._environment]
-        chains = (self._read(partial(self._registry.history, each, self._name)) for each in others)
-        return {(each.digest, each.to_version) for chain in chains for each in chain or ()}
+    def _moves_elsewhere(self) -> AbstractSet[tuple[str | None, VersionRef | None]]:
+        """The events of all other environments, and the versions that they moved to."""
+        environments = set(self._registry.environments()) - {self._environment}
+        chains = (
+            self._read(partial(self._registry.history, environment, self._name))
+            for environment in sorted(environments)
+        )
+        return {(event.digest, event.to_version) for chain in chains for event in chain or ()}
 
-    def _admitted(self, move: _Move) -> None:
-        """Whether a verdict that lets nothing in has let it in."""
+    def _check_decision(self, move: _Move) -> None:
+        """Check that the recorded verdict allowed the promotion."""
         event, allowed = move.event, {Decision.PASS}
         if event.accept_inconclusive or (event.initial and move.ran is None):
             allowed.add(Decision.INCONCLUSIVE)
         if event.decision not in allowed:
-            self._flaw(event, f"it was promoted on {_said(event)}")
+            self._add(event, f"it was promoted on {_decision(event)}")
         if event.accept_inconclusive:
-            self._doubt(event, f"an inconclusive verdict was accepted: {event.reason}")
+            message = f"an inconclusive verdict was accepted: {event.reason}"
+            self._add(event, message, warning=True)
 
-    def _cited(self, move: _Move, known: Mapping[str, Evidence]) -> None:
-        """Whether the evidence that a promotion cites is here, is about it, and says so still."""
+    def _check_citations(
+        self, move: _Move, events: Sequence[Event], known: Mapping[str, Evidence]
+    ) -> None:
+        """Check that the evidence that a promotion cites is here and still gives its verdict."""
         event = move.event
-        for cited in (*event.evidence, *event.baseline_evidence):
-            if cited not in known:
-                told = f"the evidence {short(cited)}… that it cites is not here"
-                self._flaw(event, told + self._suspects(event, known))
+        cited = (*event.evidence, *event.baseline_evidence)
+        missing = [digest for digest in cited if digest not in known]
+        for digest in missing:
+            message = f"the evidence {short(digest)}… that it cites is not here"
+            self._add(event, message + self._uncited(event, events, known))
         if not event.evidence:
-            self._flaw(event, "it cites no evidence")
-        if all(cited in known for cited in (*event.evidence, *event.baseline_evidence)):
-            others = [known[each] for each in event.baseline_evidence]
-            for each in event.evidence:
-                self._speaks(move, known[each], others)
+            self._add(event, "it cites no evidence")
+        if not missing:
+            others = [known[digest] for digest in event.baseline_evidence]
+            for digest in event.evidence:
+                self._check_evidence(move, known[digest], others)
 
-    def _suspects(self, event: Event, known: Mapping[str, Evidence]) -> str:
-        """The statements of the version that no event cites: one of them may have been edited."""
-        chain = self._registry.history(self._environment, self._name)
-        cited = {each for one in chain for each in (*one.evidence, *one.baseline_evidence)}
+    def _uncited(self, event: Event, events: Sequence[Event], known: Mapping[str, Evidence]) -> str:
+        """Name the statements of the version that no event cites: one may have been edited."""
+        cited = {digest for each in events for digest in (*each.evidence, *each.baseline_evidence)}
         files = [
-            str(self._registry.evidence_file(each))
-            for digest, each in known.items()
-            if digest not in cited and each.measurement.number == _number(event)
+            str(self._registry.evidence_file(evidence))
+            for digest, evidence in known.items()
+            if digest not in cited and evidence.measurement.number == _number(event)
         ]
-        return f"; nothing cites {', '.join(files)}: was that edited?" if files else ""
+        return f"; nothing cites {', '.join(files)}: was it edited?" if files else ""
 
-    def _speaks(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
-        """Whether `evidence` is about the version, is whole, and says what the event says."""
-        pieces = (evidence, *others)
-        self._judged(move, evidence)
+    def _check_evidence(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
+        """Check that `evidence` is about the version, is complete and gives the verdict."""
+        all_evidence = (evidence, *others)
+        self._check_judges(move, evidence)
         if move.version is not None and evidence.subject.target != move.version.target:
-            self._flaw(move.event, f"its evidence is not about {move.version.address}")
-        elif not all(self._registry.has_rows(each) for each in pieces):
+            self._add(move.event, f"its evidence is not about {move.version.address}")
+        elif not all(map(self._registry.has_rows, all_evidence)):
             if move.current:
-                self._flaw(move.event, "the rows behind its verdict are not here")
-        elif not any(self._registry.damage(each) for each in pieces):
-            self._recompute(move, evidence, others)
+                self._add(move.event, "the rows behind its verdict are not here")
+        elif not any(map(self._registry.damage, all_evidence)):
+            self._check_verdict(move, evidence, others)
 
-    def _judged(self, move: _Move, evidence: Evidence) -> None:
-        """Whether what was known of its judges is whole, and what the policy demands of them."""
-        place = self._registry.evidence_file(evidence)
-        known = self._read(lambda: recorded(evidence, place))
-        if known is None:
+    def _check_judges(self, move: _Move, evidence: Evidence) -> None:
+        """Check the calibrations in the evidence, and what the policy demands of the judges."""
+        file = self._registry.evidence_file(evidence)
+        calibrations = self._read(partial(recorded, evidence, file))
+        if calibrations is None:
             return
         for facts in move.event.judged_by:
-            for label in unproven(known, facts):
-                self._flaw(
-                    move.event, f"the judge {label} of {facts.evalset} gates, and is not calibrated"
-                )
+            for label in unproven(calibrations, facts):
+                message = f"the judge {label} of {facts.evalset} gates, and is not calibrated"
+                self._add(move.event, message)
         if move.current:
-            names = {each.instrument for each in known}
-            self._judges = known
+            calibrated = {calibration.instrument for calibration in calibrations}
+            self._judges = calibrations
             self._uncalibrated = tuple(
                 f"{facts.evalset}:{metric.label}"
                 for facts in move.event.judged_by
                 for metric in facts.metrics
-                if metric.judged and metric.counts and instrument_of(metric) not in names
+                if metric.judged and metric.counts and instrument_of(metric) not in calibrated
             )
 
-    def _recompute(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
-        """Whether the scores of single cases still give the verdict."""
-        opponent = (
-            BaselineCandidate(others[0], SUBJECT)
-            if others
-            else BaselineCandidate(evidence, BASELINE)
-        )
-        against = opponent.evidence.measurement.sides.get(opponent.role)
-        ran = move.running
-        if ran is None and move.ran is not None:
-            return  # told already: what ran is not here as it was
-        if ran is not None and (against is None or against.target != ran.target):
-            self._flaw(move.event, f"its evidence does not compare with {ran.address}, which ran")
+    def _check_verdict(self, move: _Move, evidence: Evidence, others: Sequence[Evidence]) -> None:
+        """Check that the scores of single cases still give the recorded verdict."""
+        event, running = move.event, move.running
+        if running is None and move.ran is not None:
+            return  # reported already: what ran is not as it was released
+        rows = BaselineRows(others[0], SUBJECT) if others else BaselineRows(evidence, BASELINE)
+        baseline = rows.evidence.measurement.sides.get(rows.role)
+        if running is not None and (baseline is None or baseline.target != running.target):
+            self._add(event, f"its evidence does not compare with {running.address}, which ran")
             return
-        verdict = self._read(
-            lambda: verdict_of(
-                self._registry, evidence, None if ran is None else opponent, move.event.judged_by
-            )
-        )
+        against = None if running is None else rows
+        verdict = self._read(lambda: verdict_of(self._registry, evidence, against, event.judged_by))
         if verdict is None:
             return
         self._verdicts += 1
-        if verdict.decision is not move.event.decision:
-            self._flaw(
-                move.event,
-                f"it was promoted on {_said(move.event)}, and its evidence gives "
+        if verdict.decision is not event.decision:
+            self._add(
+                event,
+                f"it was promoted on {_decision(event)}, and its evidence gives "
                 f"{verdict.decision.value}: {verdict.why}",
             )
 
-    def _quarantine(self, events: Sequence[Event], current: Version | None) -> None:
-        quarantined = self._read(lambda: self._registry.quarantined(self._name)) or frozenset()
-        if current is not None and current.number in quarantined:
-            self._doubt(events[-1], f"{current.address} runs, and is quarantined")
-
     def _read(self, read: Callable[[], T]) -> T | None:
-        """What `read` gives; None where something is broken or missing, which is noted."""
-        try:
-            return read()
-        except IntegrityBroken as broken:
-            flaw = Flaw(where=broken.where or "", message=broken.why)
-        except Refused as refused:
-            chain = self._registry.chain_folder(self._environment, self._name)
-            flaw = Flaw(where=str(chain), message=refused.message)
-        if flaw not in self._flaws:
-            self._flaws.append(flaw)
-        return None
+        chain = self._registry.chain_folder(self._environment, self._name)
+        return self._collector.read(read, chain)
 
-    def _flaw(self, event: Event, message: str) -> None:
-        file = str(self._registry.event_file(event))
-        self._flaws.append(Flaw(where=file, message=message))
-
-    def _doubt(self, event: Event, message: str) -> None:
-        file = str(self._registry.event_file(event))
-        self._flaws.append(Flaw(where=file, message=message, doubtful=True))
+    def _add(self, event: Event, message: str, *, warning: bool = False) -> None:
+        self._collector.add(self._registry.event_file(event), message, warning=warning)
 
 
 def _number(event: Event) -> int | None:
     return event.to_version.number if event.to_version else None
 
 
-def _said(event: Event) -> str:
+def _decision(event: Event) -> str:
     return event.decision.value if event.decision else "no verdict"

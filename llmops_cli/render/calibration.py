@@ -19,8 +19,7 @@ from llmops_cli.gate.calibration import (
     KAPPA_FOR_GATE,
     shown_as,
 )
-from llmops_cli.gate.wording import percent
-from llmops_cli.render.formatting import money, plural
+from llmops_cli.render.formatting import money, percent, plural
 from llmops_cli.render.renderable import Pen, Sheet
 
 _COLOURS = {

@@ -1,14 +1,15 @@
 """Shows a report on a terminal or in a CI log: the verdict and why, the evidence, what to do next.
 
 Every line answers the reader's next question: may it go out, compared with what, how sure is
-that, which cases changed and how, what did it cost, what now. It reads without colour.
+that, which cases changed and how, what did it cost, what now. It reads without color.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
@@ -23,9 +24,11 @@ from llmops_cli.core.report import (
     SliceSummary,
 )
 from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
-from llmops_cli.render import formatting as phrases
-from llmops_cli.render.console_cases import NARROWEST, Strokes, case_block, interval
-from llmops_cli.render.renderable import COLOURS, Pen, Sheet
+from llmops_cli.render import formatting
+from llmops_cli.render.console_cases import case_block
+from llmops_cli.render.headline import Headline, headlines, reasons
+from llmops_cli.render.interval import NARROWEST, Strokes, interval
+from llmops_cli.render.renderable import COLORS, Pen, Sheet
 from llmops_cli.render.safe_text import clip
 
 _PICTURE = 60
@@ -33,8 +36,11 @@ _CASES = 10
 _CASES_VERBOSE = 100
 _FAILING = 3
 _SLICES = 5
-_HEADS = 5
-"""Prompts that pass with their whole sentence; of more, one line each."""
+_NAME = 32
+"""Columns of a prompt's name that others are aligned with."""
+_GAP = 3
+_STACKED = 60
+"""Below this many columns, what a finding says stands under its rule."""
 _SENTENCE = 2_000
 _ALARMING = 0.05
 
@@ -57,67 +63,115 @@ class Picture:
 
 
 def console_report(
-    report: Report, *, verbose: bool = False, width: int | None = None
+    report: Report,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    seconds: float | None = None,
+    width: int | None = None,
 ) -> RenderableType:
-    """The whole report; at most `width` columns, by default as wide as the console.
+    """Return the whole report; at most `width` columns, by default as wide as the console.
 
-    `verbose` shows more cases, longer answers, every score, and passing prompts in full.
+    `verbose` shows more cases, longer answers, every score, and passing prompts in full; `quiet`
+    the verdict lines only. `seconds` is how long the command took.
     """
-    return Sheet(partial(_report, report, verbose), width=width)
-
-
-def _report(report: Report, verbose: bool, pen: Pen) -> Iterator[RenderableType]:  # noqa: FBT001 - bound by name in `console_report`
-    prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
-    for warning in phrases.warnings(report):
-        yield pen.line(warning, "bold yellow")
-    yield (
-        _headlines(pen, prompts, brief=not verbose and len(prompts) > _HEADS)
-        if prompts
-        else pen.line(phrases.nothing(report)[2:], "bold")
+    prompts = sorted(
+        report.prompts, key=lambda prompt: formatting.SEVERITY[prompt.verdict.decision]
     )
-    detailed = [
-        each
-        for each in prompts
-        if verbose or len(prompts) == 1 or each.verdict.decision is not Decision.PASS
-    ]
-    for prompt in detailed:
-        yield from _prompt(pen, prompt, verbose=verbose, titled=len(prompts) > 1)
-    if len(detailed) < len(prompts):
+
+    def trial(pen: Pen) -> Iterator[RenderableType]:
+        yield from _verdicts(pen, report, prompts, quiet=quiet)
+        if quiet:
+            return
+        detailed = [
+            prompt
+            for prompt in prompts
+            if verbose or len(prompts) == 1 or prompt.verdict.decision is not Decision.PASS
+        ]
+        for prompt in detailed:
+            yield from _prompt(pen, prompt, verbose=verbose, titled=len(prompts) > 1)
         yield Text()
-        rest = phrases.plural(len(prompts) - len(detailed), "passing prompt")
-        yield pen.line(f"{rest} in detail: --verbose", "dim")
-    yield Text()
-    yield _footer(pen, report, prompts)
+        if detailed:
+            yield from _last_verdicts(pen, detailed)
+            yield Text()
+        yield from _closing(pen, report, prompts, seconds=seconds)
+
+    return Sheet(trial, width=width)
 
 
-def _headlines(pen: Pen, prompts: list[PromptReport], *, brief: bool) -> RenderableType:
-    """A verdict for each prompt; `brief`: of many, one line for each that passes."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(max_width=32, overflow="fold")
-    grid.add_column(overflow="fold")
-    undecided = [each for each in prompts if each.verdict.decision is Decision.INCONCLUSIVE]
-    alike = len(undecided) > 1 and all(phrases.leniency(each.verdict) for each in undecided)
-    for each in prompts:
-        verdict = each.verdict
-        grid.add_row(
-            pen.line(verdict.decision.value, COLOURS[verdict.decision]),
-            pen.line(each.prompt, "bold"),
-            pen.line(_brief(each) if brief else _sentence(verdict.why)),
-        )
-        told = phrases.leniency(verdict)
-        if alike and each is undecided[-1]:
-            told = told.replace("Not blocked", "None of these is blocked")
-        if told and (not alike or each is undecided[-1]):
-            grid.add_row("", "", pen.line(told, "yellow"))
-    return grid
+def _verdicts(
+    pen: Pen, report: Report, prompts: Sequence[PromptReport], *, quiet: bool
+) -> Iterator[RenderableType]:
+    """The verdict of every prompt and, unless `quiet`, why it does not pass."""
+    for warning in formatting.warnings(report):
+        yield pen.line(warning, "bold yellow")
+    if not prompts:
+        yield pen.line(formatting.nothing(report)[2:], "bold")
+    columns = _columns([line for prompt in prompts for line in headlines(prompt)], pen.width)
+    undecided = [each.verdict for each in prompts if each.verdict.decision is Decision.INCONCLUSIVE]
+    alike = len(undecided) > 1 and all(map(formatting.leniency, undecided))
+    for prompt in prompts:
+        lines = headlines(prompt)
+        for line in lines:
+            yield _headline(pen, line, columns)
+        if quiet:
+            continue
+        indent = (0, 0, 0, columns[0] + 2)
+        for _, reason in reasons(prompt):
+            if reason not in {line.remark for line in lines}:
+                yield Padding(pen.line(_sentence(reason)), indent)
+        if formatting.leniency(prompt.verdict) and prompt.baseline is not None and not alike:
+            yield Padding(pen.line(formatting.leniency(prompt.verdict), "yellow"), indent)
+    if alike and not quiet:
+        told = formatting.leniency(undecided[0]).replace("Not blocked", "None of these is blocked")
+        yield pen.line(told, "yellow")
 
 
-def _brief(prompt: PromptReport) -> str:
-    """What changed, where that decides nothing; else the whole sentence."""
-    if prompt.verdict.decision is not Decision.PASS:
-        return _sentence(prompt.verdict.why)
-    return "; ".join(filter(None, map(phrases.counted, prompt.evalsets))) or "nothing changed"
+def _columns(lines: Sequence[Headline], width: int) -> list[int]:
+    """Return the widths of aligned verdict lines; of two columns where not all have room."""
+    label = max((len(line.label) for line in lines), default=4)
+    name = max((min(cell_len(line.name), _NAME) for line in lines), default=0)
+    pieces = zip_longest(*(line.pieces for line in lines), fillvalue="")
+    widths = [label, name, *(max(map(cell_len, column)) for column in pieces)]
+    # A cause is a sentence: it wraps, and must not push figures of other prompts apart.
+    fits = sum(widths) + _GAP * (len(widths) - 2) + 2 <= width
+    return widths if fits and not any(line.remark for line in lines) else widths[:2]
+
+
+def _headline(
+    pen: Pen, line: Headline, columns: Sequence[int], *, last: str = ""
+) -> RenderableType:
+    """One verdict line; where it is too long it goes on below the name, and breaks no figure."""
+    label = pen.line(line.label.ljust(columns[0]), COLORS[line.decision])
+    name = pen.line(clip(line.name, characters=_SENTENCE).text, "bold")
+    pieces = [*line.pieces, last] if last else line.pieces
+    indent = columns[0] + 2
+    sentence = pen.line(_sentence("   ".join(pieces)))
+    fits = indent + columns[1] + _GAP + sentence.cell_len <= pen.width
+    if indent + name.cell_len > pen.width or (line.remark and not fits):
+        return Group(Text.assemble(label, "  ", name), Padding(sentence, (0, 0, 0, indent)))
+    rows, left = [Text.assemble(label, "  ", name)], indent + name.cell_len
+    room = indent + columns[1]
+    for place, piece in enumerate(pieces):
+        part = pen.line(piece, "dim" if piece == last else "")
+        gap = max(room - left, 0) + _GAP
+        if left + gap + part.cell_len > pen.width:
+            rows.append(Text(" " * indent))
+            gap, left = 0, indent
+        rows[-1].append(" " * gap).append_text(part)
+        left += gap + part.cell_len
+        aligned = columns[place + 2] if place + 2 < len(columns) else 0
+        room = left + max(aligned - part.cell_len, 0)
+    return Group(*rows)
+
+
+def _last_verdicts(pen: Pen, prompts: Sequence[PromptReport]) -> Iterator[RenderableType]:
+    """The verdicts once more below their details, where a reader of a log ends."""
+    lines = [(prompt, line.short()) for prompt in prompts for line in headlines(prompt)]
+    columns = _columns([line for _, line in lines], pen.width)
+    for prompt, line in lines:
+        code = int(prompt.verdict.exit_code)
+        yield _headline(pen, line, columns, last=f"exit code {code}" if code else "")
 
 
 def _prompt(
@@ -146,7 +200,7 @@ def _rule(pen: Pen, name: str, decision: Decision) -> Text:
     """A prompt's name and verdict in a line across the page."""
     dash = "─" if pen.unicode else "-"
     title = pen.joined(
-        (dash * 2, "dim"), " ", (name, "bold"), "  ", (decision.value, COLOURS[decision]), " "
+        (dash * 2, "dim"), " ", (name, "bold"), "  ", (decision.value, COLORS[decision]), " "
     )
     return title.append(dash * max(pen.width - title.cell_len, 2), style="dim")
 
@@ -158,48 +212,48 @@ def _measured(
     models = evalset.candidate.model
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
-    yield pen.line(f"{evalset.evalset}: {phrases.size(evalset)} · {models}", "dim")
+    yield pen.line(f"{evalset.evalset}: {formatting.size(evalset)} · {models}", "dim")
     for side in (evalset.candidate, evalset.baseline):
         if side is None:
             continue
-        trouble = phrases.measured(side)
+        trouble = formatting.measured(side)
         if trouble and (verbose or not told):
             yield pen.line(f"{side.name}: {trouble}", "magenta")
         if verbose:
-            yield pen.line(f"{side.name}: {phrases.effort(side)}", "dim")
+            yield pen.line(f"{side.name}: {formatting.effort(side)}", "dim")
 
 
 def _findings(pen: Pen, prompt: PromptReport, *, verbose: bool) -> RenderableType:
     verdict, several = prompt.verdict, len(prompt.evalsets) > 1
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
-    grid.add_column(max_width=28, overflow="fold")
+    if pen.width >= _STACKED:
+        grid.add_column(max_width=28, overflow="fold")
     grid.add_column(overflow="fold")
-    for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
-        grid.add_row(
-            pen.line(f"  {each.decision.value}", COLOURS[each.decision]),
-            pen.line(phrases.rule(each, several=several)),
-            Group(*_finding(pen, verdict, each, verbose=verbose)),
-        )
+    for finding in formatting.worst_findings_first(verdict):
+        decision = pen.line(f"  {finding.decision.value}", COLORS[finding.decision])
+        rule = pen.line(formatting.rule(finding, several=several))
+        details = Group(*_finding(pen, verdict, finding, verbose=verbose))
+        cells = (rule, details) if pen.width >= _STACKED else (Group(rule, details),)
+        grid.add_row(decision, *cells)
     return grid
 
 
 def _finding(
     pen: Pen, verdict: Verdict, finding: Finding, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    """The sentence, unless the verdict has said it already, and the interval that it rests on."""
+    """The sentence, unless it is a reason above already, and the interval that it rests on."""
     estimate = finding.estimate
     pictured = (
         estimate is not None and estimate.identical < estimate.n and (verbose or finding.quality)
     )
-    if finding.why not in verdict.why:
-        yield pen.line(_sentence(finding.why))
-    elif not pictured:
-        yield pen.line("as said above", "dim")
+    deciding = finding.decision is verdict.decision
+    above = deciding and verdict.decision is Decision.FAIL and estimate is None
+    yield pen.line("see above", "dim") if above else pen.line(_sentence(finding.why))
     if estimate is not None and pictured:
-        colour = COLOURS[finding.decision].removeprefix("bold ")
-        yield Picture(estimate, style=colour, strokes=pen.strokes)
-        words = phrases.reading(finding, estimate)
+        color = COLORS[finding.decision].removeprefix("bold ")
+        yield Picture(estimate, style=color, strokes=pen.strokes)
+        words = formatting.reading(finding, estimate)
         if words:
             yield pen.line(words, "dim")
 
@@ -217,15 +271,15 @@ def _figures(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Ren
 
 def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableType:
     grid = _figures_table(pen, f"  {title}", "before", "after", "")
-    for part, figures in phrases.halves(metrics):
+    for part, figures in formatting.halves(metrics):
         if part:
             grid.add_row(pen.line(f"  {part}", "dim"))
         for each in figures:
             grid.add_row(
                 pen.line(f"  {'  ' * bool(part)}{each.label}"),
-                pen.line(phrases.percent(each.baseline)),
-                pen.line(phrases.percent(each.candidate)),
-                pen.line(phrases.standing(each), "dim"),
+                pen.line(formatting.percent(each.baseline)),
+                pen.line(formatting.percent(each.candidate)),
+                pen.line(formatting.standing(each), "dim"),
             )
     return grid
 
@@ -236,9 +290,9 @@ def _slices(pen: Pen, slices: list[SliceSummary]) -> RenderableType:
         alarming = "red" if each.p_adjusted <= _ALARMING else "dim"
         grid.add_row(
             pen.line(f"  #{each.tag}"),
-            pen.line(phrases.percent(each.baseline)),
-            pen.line(phrases.percent(each.candidate)),
-            pen.line(f"{each.lost} lost, {each.gained} gained of {each.cases}", alarming),
+            pen.line(formatting.percent(each.baseline)),
+            pen.line(formatting.percent(each.candidate)),
+            pen.line(f"{each.lost} regressed, {each.gained} improved of {each.cases}", alarming),
         )
     return grid
 
@@ -257,7 +311,7 @@ def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Rende
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
-    title = f"{evalset.evalset}: {phrases.counted(evalset)}"
+    title = f"{evalset.evalset}: {formatting.counted(evalset)}"
     yield Text()
     yield pen.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
     for each in shown:
@@ -277,13 +331,12 @@ def _telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
     return news + failing[: max(0, _FAILING - len(news))]
 
 
-def _footer(pen: Pen, report: Report, prompts: list[PromptReport]) -> RenderableType:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(pen.line("spent", "dim"), pen.line(phrases.spending(report), "dim"))
-    for note in phrases.notes(report):
-        grid.add_row(pen.line("note", "yellow"), pen.line(note))
-    for step in phrases.next_steps(prompts):
-        grid.add_row(pen.line("next", "bold cyan"), pen.line(step, "bold"))
-    return Padding(grid, 0)
+def _closing(
+    pen: Pen, report: Report, prompts: list[PromptReport], *, seconds: float | None
+) -> Iterator[RenderableType]:
+    """What it came to and what it took, what to know, what to do next."""
+    for note in formatting.notes(report):
+        yield pen.joined(("note: ", "yellow"), note)
+    yield pen.line(" · ".join(formatting.closing(report, prompts, seconds=seconds)), "bold")
+    for step in formatting.next_steps(prompts):
+        yield pen.joined(("next: ", "bold cyan"), (step, "bold"))

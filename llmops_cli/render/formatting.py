@@ -1,6 +1,6 @@
 """The words and figures that every renderer shares, so that all of them tell the same story.
 
-Numbers are written for people: shares as points or per cents, money with the digits that matter,
+Numbers are written for people: shares as points or percents, money with the digits that matter,
 thousands with a comma. Nothing here makes a text safe; that is each sink's own duty.
 """
 
@@ -18,6 +18,7 @@ from llmops_cli.core.report import (
     MetricSummary,
     PromptReport,
     Report,
+    ShownCase,
     ShownScore,
     ShownTrial,
     SideSummary,
@@ -28,9 +29,9 @@ from llmops_cli.gate.wording import points
 
 CHANGES: Mapping[Change, str] = {
     "critical": "CRITICAL",
-    "lost": "LOST",
-    "gained": "GAINED",
-    "failing": "FAILING",
+    "regressed": "REGRESSED",
+    "improved": "IMPROVED",
+    "failing": "STILL FAILING",
     "unmeasured": "UNMEASURED",
     "added": "ADDED",
     "removed": "REMOVED",
@@ -40,14 +41,27 @@ CHANGES: Mapping[Change, str] = {
 
 MEANINGS: Mapping[Change, str] = {
     "critical": "critical, and fails",
-    "lost": "passed before, fails now",
-    "gained": "failed before, passes now",
-    "failing": "fails",
+    "regressed": "passed before, fails now",
+    "improved": "failed before, passes now",
+    "failing": "failed before, still fails",
     "unmeasured": "not measured",
     "added": "not in the baseline",
-    "removed": "in the baseline, and gone",
-    "known_passing": "marked as known to fail, and passes",
+    "removed": "in the baseline, missing now",
+    "known_passing": "marked known_failing, and passes",
 }
+
+
+def change_label(shown: ShownCase) -> str:
+    """Return the loud word for a case; one that has no baseline cannot fail still."""
+    failing = shown.change == "failing" and shown.baseline is None
+    return "FAILING" if failing else CHANGES[shown.change]
+
+
+def change_meaning(shown: ShownCase) -> str:
+    """Say in words why a case is shown."""
+    failing = shown.change == "failing" and shown.baseline is None
+    return "fails" if failing else MEANINGS[shown.change]
+
 
 NAMED = 3
 """Evalsets that share a note, by their names."""
@@ -57,7 +71,24 @@ SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Dec
 """Sorts the worst decision first."""
 
 
+OUTCOMES: Mapping[Decision, tuple[str, str]] = {
+    Decision.FAIL: ("prompt fails", "prompts fail"),
+    Decision.INCOMPLETE: ("prompt incomplete", "prompts incomplete"),
+    Decision.INCONCLUSIVE: ("prompt inconclusive", "prompts inconclusive"),
+    Decision.PASS: ("prompt passes", "prompts pass"),
+}
+
 HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
+
+
+def worst_first(prompts: Iterable[PromptReport]) -> list[PromptReport]:
+    """Sort prompts by their verdicts."""
+    return sorted(prompts, key=lambda prompt: SEVERITY[prompt.verdict.decision])
+
+
+def worst_findings_first(verdict: Verdict) -> list[Finding]:
+    """Sort findings by what they decided."""
+    return sorted(verdict.findings, key=lambda finding: SEVERITY[finding.decision])
 
 
 def plural(count: int, noun: str) -> str:
@@ -77,8 +108,14 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
 
 
 def percent(share: float | None) -> str:
-    """A share as `83.1 %`; a dash where nothing was measured."""
+    """A share as `83.1%`; a dash where nothing was measured."""
     return "–" if share is None else wording.percent(share)
+
+
+def interval_ends(estimate: Estimate) -> tuple[str, str]:
+    """Return the ends of an interval in points, rounded outwards as the gate's sentences are."""
+    lower, upper = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
+    return lower, upper
 
 
 def standing(metric: MetricSummary) -> str:
@@ -139,20 +176,15 @@ def reading(finding: Finding, estimate: Estimate) -> str:
     margin = points(-estimate.margin)
     match finding.decision:
         case Decision.PASS if estimate.lower > -estimate.margin:
-            return f"All of the interval is above {margin}: a loss of the margin is excluded."
+            return f"The whole interval is above {margin}: not worse than allowed."
         case Decision.FAIL if estimate.upper < 0:
-            return "All of the interval is below 0: this is a loss, not chance."
+            return "The whole interval is below 0: statistically significant regression."
         case Decision.INCONCLUSIVE if estimate.upper < 0:
-            return (
-                "All of the interval is below 0, but that may be chance among so many comparisons."
-            )
+            return "The whole interval is below 0, but can be by chance in so many comparisons."
         case Decision.INCONCLUSIVE if estimate.lower <= -estimate.margin:
-            more = (
-                f"; about {plural(estimate.cases_needed, 'case')} would usually tell"
-                if estimate.cases_needed > estimate.n
-                else ""
-            )
-            return f"The interval reaches below {margin}, yet not all of it is below 0{more}."
+            needed = f"; ~{plural(estimate.cases_needed, 'case')} needed for 80% power"
+            more = needed if estimate.cases_needed > estimate.n else ""
+            return f"The interval reaches below {margin}, but not all of it is below 0{more}."
         case _:
             return ""
 
@@ -176,23 +208,48 @@ def sides(report: Report) -> list[SideSummary]:
     return [side for each in every for side in (each.candidate, each.baseline) if side is not None]
 
 
-def spending(report: Report) -> str:
-    """One line: calls, what was reused, tokens, money."""
-    if report.calls == 0:
-        reused = f": {plural(report.reused, 'stored answer')} reused" if report.reused else ""
-        parts = [f"no model calls{reused}"]
-    else:
-        parts = [f"{plural(report.calls, 'model call')}, {money(report.cost)}"]
-        parts += [f"{plural(report.reused, 'stored answer')} reused"] if report.reused else []
+def closing(
+    report: Report, prompts: Sequence[PromptReport], *, seconds: float | None = None
+) -> list[str]:
+    """Return the pieces of the last line: verdicts, calls, money, and time where it is known."""
+    parts = [outcome(prompts)] if prompts else []
+    parts += [calls(report), money(report.cost)]
+    return parts if seconds is None else [*parts, duration(seconds)]
+
+
+def outcome(prompts: Sequence[PromptReport]) -> str:
+    """Count the verdicts: `1 prompt fails, 3 prompts pass`."""
+    parts = []
+    for decision, (singular, many) in OUTCOMES.items():
+        count = sum(prompt.verdict.decision is decision for prompt in prompts)
+        if count:
+            parts.append(f"{count:,} {singular if count == 1 else many}")
+    return ", ".join(parts)
+
+
+def calls(report: Report) -> str:
+    """Return `700 calls + 700 cached`."""
+    cached = f" + {report.reused:,} cached" if report.reused else ""
+    return f"{plural(report.calls, 'call')}{cached}"
+
+
+def duration(seconds: float) -> str:
+    """Return `6.4 s`, `12 min 05 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest:02d} s"
+
+
+def tokens(report: Report) -> str:
+    """Return `824,208 tokens in, 2,408 out` over all answers; empty where they are not known."""
     counted = [
-        (each.input_tokens, each.output_tokens)
-        for each in sides(report)
-        if each.input_tokens is not None and each.output_tokens is not None
+        (side.input_tokens, side.output_tokens)
+        for side in sides(report)
+        if side.input_tokens is not None and side.output_tokens is not None
     ]
-    if any(given or made for given, made in counted):
-        given, made = (sum(column) for column in zip(*counted, strict=True))
-        parts.append(f"{given:,} tokens in and {made:,} out over all answers")
-    return " · ".join(parts)
+    sent, made = (sum(column) for column in zip((0, 0), *counted, strict=True))
+    return f"{sent:,} tokens in, {made:,} out" if sent or made else ""
 
 
 def nothing(report: Report) -> str:
@@ -215,21 +272,23 @@ def warnings(report: Report) -> list[str]:
 def leniency(verdict: Verdict) -> str:
     """Why an undecided gate lets the pipeline go on; empty where it does not."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
-        return "Not blocked: the policy warns when the gate cannot tell (on_inconclusive: warn)."
+        return "Not blocked (policy: warn on inconclusive)."
     return ""
 
 
 def size(evalset: EvalsetReport) -> str:
     """`308 cases`, `40 cases × 3 trials`."""
-    trials = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
+    trials = f" × {evalset.repeats} trials" if evalset.repeats != 1 else ""
     return plural(evalset.cases, "case") + trials
 
 
 def counted(evalset: EvalsetReport) -> str:
-    """`2 lost, 1 gained` over all cases of note, in the order of `CHANGES`."""
+    """`2 regressed, 1 improved` over all cases of note, in the order of `CHANGES`."""
     totals = evalset.changes
-    words = (f"{totals[each]:,} {CHANGES[each].lower()}" for each in CHANGES if totals.get(each))
-    return ", ".join(words)
+    labels = dict(CHANGES)
+    if evalset.baseline is None:
+        labels["failing"] = "FAILING"
+    return ", ".join(f"{totals[c]:,} {word.lower()}" for c, word in labels.items() if totals.get(c))
 
 
 def effort(side: SideSummary) -> str:

@@ -50,7 +50,11 @@ def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
         *(_verdict(each, places) for each in prompts if _worth_saying(each)),
         *(remark for each in prompts for remark in _policy(each, places)),
         *(remark for each in prompts for remark in _cases(each, places, ("critical",))),
-        *(remark for each in prompts for remark in _cases(each, places, ("lost", "unmeasured"))),
+        *(
+            remark
+            for each in prompts
+            for remark in _cases(each, places, ("regressed", "unmeasured"))
+        ),
         *(remark for each in prompts for remark in _cases(each, places, ("known_passing",))),
     ]
 
@@ -107,7 +111,9 @@ def _level(prompt: PromptReport) -> Level:
 
 def _worth_saying(prompt: PromptReport) -> bool:
     """Not of a prompt that passes as it stands: sixty of those would hide the others."""
-    moved = any(each.changes.get("lost") or each.changes.get("gained") for each in prompt.evalsets)
+    moved = any(
+        each.changes.get("regressed") or each.changes.get("improved") for each in prompt.evalsets
+    )
     return prompt.verdict.decision is not Decision.PASS or moved
 
 
@@ -115,9 +121,9 @@ def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
     verdict = prompt.verdict
     lines = [verdict.why]
     for each in prompt.evalsets:
-        lost = [one.case for one in each.shown if one.change in {"critical", "lost"}]
+        lost = [one.case for one in each.shown if one.change in {"critical", "regressed"}]
         if lost and verdict.decision is not Decision.PASS:
-            hidden = each.changes.get("lost", 0) + each.changes.get("critical", 0) - _NAMED
+            hidden = each.changes.get("regressed", 0) + each.changes.get("critical", 0) - _NAMED
             more = f" and {hidden:,} more" if hidden > 0 else ""
             lines.append(f"lost on {each.evalset}: {', '.join(lost[:_NAMED])}{more}")
     if phrases.leniency(verdict):

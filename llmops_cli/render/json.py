@@ -1,6 +1,6 @@
 """Writes a report as JSON that programs can rely on: documented, versioned and reproducible.
 
-The document is `{"schema": "llmops/report/v1", "report": {…}}`. Its fields are those of
+The document is `{"schema": "llmops/report/v2", "report": {…}}`. Its fields are those of
 `core.report` and `core.verdict` under their own names, all of them always; `report_schema` has
 the JSON Schema. Keys are sorted, so that equal reports give equal bytes. The text is plain ASCII
 and harmless in a terminal or a CI log; texts in it come back exactly as they were.
@@ -27,7 +27,7 @@ from llmops_cli.core.report import Change, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render.formatting import SEVERITY
 
-SCHEMA = "llmops/report/v1"
+SCHEMA = "llmops/report/v2"
 
 
 def json_report(report: Report) -> str:
@@ -64,7 +64,7 @@ def _document(value: Json) -> str:
     return text.replace("\x7f", "\\u007f").replace("##[", "#\\u0023[") + "\n"
 
 
-COUNTED: tuple[Change, ...] = ("critical", "lost", "gained", "failing", "unmeasured")
+COUNTED: tuple[Change, ...] = ("critical", "regressed", "improved", "failing", "unmeasured")
 
 
 def overall(report: Report) -> str:

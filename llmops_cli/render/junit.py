@@ -88,7 +88,7 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
     where = f"llmops.{prompt.prompt}.{evalset.evalset}"
     tests = []
     for shown in evalset.shown[:_CASES]:
-        guilty = shown.case in blamed or (failed and shown.change in {"critical", "lost"})
+        guilty = shown.case in blamed or (failed and shown.change in {"critical", "regressed"})
         test = _test(where, shown.case, _judged(shown, guilty=guilty))
         test.system_out = xml(_account(shown))
         tests.append(test)
@@ -107,7 +107,7 @@ def _judge(judge: JudgeSummary) -> str:
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
     """What one case shows in the CI server; None is green."""
     change = shown.change
-    meaning = f"{change}: {phrases.MEANINGS[change]}"
+    meaning = f"{change}: {phrases.change_meaning(shown)}"
     if guilty:
         return Failure(_attribute(meaning), change)
     if change == "unmeasured" or (shown.candidate_passed is None and change != "removed"):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting as phrases
-from llmops_cli.render.console_cases import interval
+from llmops_cli.render.interval import interval
 from llmops_cli.render.safe_text import (
     clip,
     html_inline,
@@ -143,7 +143,7 @@ def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
     """What to do next, what to know, what it cost."""
     blocks = [f"**Next:** {_name(each)}" for each in phrases.next_steps(prompts)]
     blocks += [f"**Note:** {_sentence(each)}" for each in phrases.notes(report)]
-    return [*blocks, markdown_inline(phrases.spending(report))]
+    return [*blocks, markdown_inline(" · ".join(phrases.closing(report, report.prompts)))]
 
 
 def _evidence(prompt: PromptReport) -> Iterator[str]:
@@ -213,9 +213,9 @@ def _case(shown: ShownCase) -> str:
     """A case folded away: its name and change to be read, its texts on demand."""
     name = html_inline(clip(shown.case, characters=_NAME).text)
     critical = " · critical" if shown.critical and shown.change != "critical" else ""
-    summary = f"<b>{phrases.CHANGES[shown.change]}</b> <code>{name}</code>{critical}"
+    summary = f"<b>{phrases.change_label(shown)}</b> <code>{name}</code>{critical}"
     lines = [
-        f"<details><summary>{summary} · {phrases.MEANINGS[shown.change]}</summary>",
+        f"<details><summary>{summary} · {phrases.change_meaning(shown)}</summary>",
         "",
     ]
     for label, text in _texts(shown):

@@ -7,6 +7,7 @@ look at the finished lines breaks a workflow command that wrapping moved to the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +17,22 @@ from rich.segment import Segment
 from rich.text import Text
 
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import console_cases as interval
+from llmops_cli.render import interval
 from llmops_cli.render.safe_text import terminal, terminal_line
 
-COLOURS = {
+COLORS = {
     Decision.FAIL: "bold red",
     Decision.INCOMPLETE: "bold magenta",
     Decision.INCONCLUSIVE: "bold yellow",
     Decision.PASS: "bold green",
 }
+
+_GLUE = "\ue0a0"
+"""Stands for a blank at which rich must not break a line; rich breaks at U+00A0 too."""
+_FIGURE = re.compile(
+    r"(?<=[=<>≤≥~±×]) (?=[\d−])|(?<=\d) (?=(?:s|min|of|points?|cases?|calls?)\b)"
+    r"|(?<=of) (?=\d)|(?<=CI) (?=[\[+−\d])"
+)
 
 _ASCII_WORDS = str.maketrans(
     {
@@ -60,8 +68,9 @@ class Pen:
         return interval.UNICODE if self.unicode else interval.ASCII
 
     def line(self, text: str, style: str = "") -> Text:
-        """One line of data or prose; it wraps where it must."""
-        return Text(self._known(terminal_line(text)), style=style, overflow="fold")
+        """One line of data or prose; it wraps where it must, but not between figure and unit."""
+        glued = _FIGURE.sub(_GLUE, self._known(terminal_line(text)))
+        return Text(glued, style=style, overflow="fold")
 
     def block(self, text: str, style: str = "") -> Text:
         """Several lines of data."""
@@ -101,7 +110,8 @@ class Sheet:
         for line in drawn:
             if "".join(each.text for each in line).lstrip().startswith("::"):
                 yield Segment("\\")
-            yield from _trimmed(line)
+            for segment in _trimmed(line):
+                yield Segment(segment.text.replace(_GLUE, " "), segment.style, segment.control)
             yield Segment.line()
 
 

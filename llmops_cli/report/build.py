@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from math import isnan
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from llmops_cli.core.report import (
     ShownTrial,
     SideSummary,
 )
-from llmops_cli.core.result import Failure
+from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.gate.calibration import corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
@@ -171,6 +172,7 @@ def _prompt(run: Run, contest: PromptComparison, shown: int) -> PromptReport:
         verdict=verdict,
         evalsets=tuple(_evalset(each, columns, shown) for each, columns in run.of(contest)),
         next_steps=tuple(_next_steps(contest, verdict, run)),
+        environment=contest.environment if contest.against_environment else None,
     )
 
 
@@ -198,11 +200,11 @@ def changes(columns: Comparison, retired: Container[str] = ()) -> dict[str, Chan
     """Why each case is worth showing, worst first; a case is shown once."""
     kinds: list[tuple[Change, tuple[str, ...]]] = [
         ("critical", columns.critical_failed_cases()),
-        ("lost", columns.lost_cases()),
+        ("regressed", columns.lost_cases()),
         ("unmeasured", columns.unmeasured_cases()),
         ("removed", tuple(case for case in columns.removed_cases() if case not in retired)),
         ("known_passing", columns.known_passing_cases()),
-        ("gained", columns.gained_cases()),
+        ("improved", columns.gained_cases()),
         ("failing", columns.failing_cases()),
     ]
     noted: dict[str, Change] = {}
@@ -233,8 +235,8 @@ def _shown(each: EvalsetRun, columns: Comparison, picked: dict[str, Change]) -> 
             change=change,
             inputs=case.inputs,
             expected=case.expected,
-            candidate=_telling(ours[at], each, case, failing=change != "gained"),
-            baseline=_telling(theirs.get(at, []), each, case, failing=change == "gained"),
+            candidate=_telling(ours[at], each, case, failing=change != "improved"),
+            baseline=_telling(theirs.get(at, []), each, case, failing=change == "improved"),
             candidate_passed=share.candidate,
             baseline_passed=share.baseline,
             tags=case.tags,
@@ -306,6 +308,7 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
         measured=side.planned - len(side.failures),
         called=side.called,
         failures=dict(totals.failures),
+        cause=_cause(side),
         unscored=totals.unscored,
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
@@ -316,6 +319,24 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
         first_token_p95=float(np.quantile(firsts, 0.95)) if len(firsts) else None,
         served_models=totals.served_models,
     )
+
+
+def _cause(side: Side) -> str:
+    """Say what made most calls of a side fail; why no call was made, where none was."""
+    kinds = Counter(failure.kind for failure in side.failures.values())
+    # What was not attempted is a consequence, and names its cause a second time.
+    if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):
+        del kinds[FailureKind.NOT_ATTEMPTED]
+    if not kinds:
+        return ""
+    leading = kinds.most_common(1)[0][0]
+    failure = next(each for each in side.failures.values() if each.kind is leading)
+    if leading is not FailureKind.AUTHENTICATION:
+        return failure.message
+    model = side.target.model
+    host = urlsplit(model.base_url or "").netloc or f"{model.provider}/{model.model}"
+    status = f" ({failure.status})" if failure.status else ""
+    return f"the API key was rejected{status} by {host}"
 
 
 def _metrics(each: EvalsetRun, columns: Comparison) -> Iterator[MetricSummary]:
@@ -349,9 +370,9 @@ def _notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     if known:
         yield f"{known} known-failing case{'s' if known != 1 else ''} outside the gate"
     gated = {PASS_METRIC, *gated_metrics(each.policy)} & set(columns.scores)
-    ungated = ~np.any([columns.scores[metric].due for metric in gated], axis=0)
-    if ungated.any():
-        yield f"{int(ungated.sum())} cases have no gating scorer: they decide nothing"
+    ungated = int(np.count_nonzero(~np.any([columns.scores[key].due for key in gated], axis=0)))
+    if ungated:
+        yield f"{ungated} cases have no gating scorer: they decide nothing"
     yield from judged(each, columns)
 
 

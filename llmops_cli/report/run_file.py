@@ -47,7 +47,7 @@ def manifest_of(run: Run, report: Report) -> Manifest:
 
 
 def entries_of(run: Run) -> Iterator[Entry]:
-    """Every case, and every completion, failure and score of its trials, with what is told of it."""
+    """Every case, and every completion, failure and score of its trials."""
     for each in run.pairings:
         yield from _cases(each)
         for side in each.sides:

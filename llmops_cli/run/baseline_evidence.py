@@ -24,7 +24,7 @@ def watched(
     this: EvalsetSelection,
     before: Mapping[str, Evidenced],
 ) -> None:
-    """Makes `side` what the evidence holds, however old, under the requests it was measured with."""
+    """Makes `side` what the evidence holds, however old, under the requests it measured."""
     assert running.version is not None
     side.evidence_only, side.pools = True, False
     side.not_before, side.fresh = None, False

@@ -2,7 +2,7 @@
 
 One evalset of a contest, from its plan to the columns that the gate compares.
 
-Where both sides make the same request, the baseline needs no trial: the same question has one answer.
+Where both sides make the same request, the baseline needs no trial: one answer serves both.
 """
 
 from __future__ import annotations

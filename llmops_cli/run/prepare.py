@@ -116,8 +116,8 @@ class SamplingPlan:
     fresh: bool = False
     own_baseline: bool = False
     for_this_run: bool = False
-    """Whether what is drawn is forgotten afterwards: chosen cases that are drawn anew would have
-    more trials than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
+    """Whether new trials are dropped afterwards: chosen cases that are rerun would have more
+    trials than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
 
     @property
     def start(self) -> str:

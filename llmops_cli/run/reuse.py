@@ -58,7 +58,7 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
     """
     runs = [open_run(path) for path in paths]
     for run in sorted(runs, key=_is_partial):
-        if workspace.results.has_taken(run.digest):
+        if workspace.results.has_ingested(run.digest):
             continue
         completions, scores = run.held()
         if _is_partial(run):
@@ -70,7 +70,7 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
 def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
     """Puts into the store what the committed evidence of a version holds, once."""
     for evidence in workspace.registry.evidence(name, number):
-        if workspace.registry.has_rows(evidence) and not workspace.results.has_taken(
+        if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
             evidence.digest
         ):
             workspace.results.ingest(evidence.digest, *workspace.registry.evidence_held(evidence))

@@ -144,7 +144,7 @@ def rules_at(base: str, project: Project) -> Project:
     environments = tuple(replace(each, gate={}) for each in project.environments)
     bare = replace(
         project,
-        surroundings=replace(project.surroundings, source=source),
+        context=replace(project.context, source=source),
         environments=environments,
         gate={},
         prompts={},

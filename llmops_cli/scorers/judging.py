@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.number import dump_json
 from llmops_cli.core.result import Completion, Failure, Outcome, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.scorers.structured import NotJson, parsed
@@ -47,9 +48,9 @@ def asked(case: Case) -> str:
         return values[0]
     inputs = dict(case.inputs)
     if not case.messages:
-        return json.dumps(inputs, ensure_ascii=False)
+        return dump_json(inputs)
     turns = [each.plain() for each in case.messages]
-    return json.dumps({"earlier": turns, "inputs": inputs}, ensure_ascii=False)
+    return dump_json({"earlier": turns, "inputs": inputs})
 
 
 def passages(case: Case, completion: Completion) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def expected_number(value: Json, decimal: str = ".") -> Decimal | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, (int, float)):
-        read = Decimal(str(value))
+        read = Decimal(int(value)) if isinstance(value, int) else Decimal(str(value))
         return read if read.is_finite() else None
     if not isinstance(value, str):
         return None

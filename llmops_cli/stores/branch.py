@@ -7,7 +7,6 @@ only where they hold nothing but the registry. Whatever git refuses, it refuses 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ import git
 
 from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
 from llmops_cli.stores.git import demand_git
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
 
 REGISTRY = ".llmops"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
@@ -42,7 +39,7 @@ class Branch:
         status, out, _ = self._try("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         return None if status else out
 
-    def undecided(self) -> tuple[str, ...]:
+    def uncommitted_inputs(self) -> tuple[str, ...]:
         """Files that decide, and are not as the commit that is checked out has them."""
         tracked = self._do("status", "--porcelain", "--untracked-files=no", "--", ".")
         decides = self._do("status", "--porcelain", "--untracked-files=all", "--", *_DECIDES)

@@ -26,7 +26,7 @@ PROMPT_SCHEMA = "llmops/bundle/prompt/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundled:
+class BundledPrompt:
     """One prompt of a bundle."""
 
     versions: tuple[Version, ...]
@@ -48,12 +48,12 @@ class Bundle:
     """The file."""
 
     @classmethod
-    def made(cls, environment: str, prompts: Mapping[str, Bundled]) -> Bundle:
+    def of(cls, environment: str, prompts: Mapping[str, BundledPrompt]) -> Bundle:
         """The bundle of `prompts`."""
         records = {name: _record(each) for name, each in prompts.items()}
         return cls(environment=environment, records=records)
 
-    def prompt(self, name: str) -> Bundled:
+    def prompt(self, name: str) -> BundledPrompt:
         """All about one prompt. Raises `UnknownName`, and `IntegrityBroken` for its digest."""
         if name not in self.records:
             raise UnknownName(f"prompt in the bundle of {self.environment}:", name, self.records)
@@ -124,7 +124,7 @@ def _root(environment: str, records: Mapping[str, Mapping[str, Any]]) -> str:
     return digest(SCHEMA, {"environment": environment, "prompts": digests})
 
 
-def _record(bundled: Bundled) -> dict[str, Json]:
+def _record(bundled: BundledPrompt) -> dict[str, Json]:
     content: dict[str, Json] = {
         "versions": [version_record(each) for each in bundled.versions],
         "events": [{**each.record(), "digest": each.digest} for each in bundled.events],
@@ -133,12 +133,12 @@ def _record(bundled: Bundled) -> dict[str, Json]:
     return {"digest": digest(PROMPT_SCHEMA, content), **content}
 
 
-def _bundled(record: Mapping[str, Any], path: Path) -> Bundled:
+def _bundled(record: Mapping[str, Any], path: Path) -> BundledPrompt:
     versions = tuple(version_of(each, path) for each in record["versions"])
     events = tuple(event_from(_without_digest(each)) for each in record["events"])
     if not versions or not events:
         raise Misshapen("it has no version or no event")
-    return Bundled(versions=versions, events=events, quarantined=tuple(record["quarantined"]))
+    return BundledPrompt(versions=versions, events=events, quarantined=tuple(record["quarantined"]))
 
 
 def _without_digest(record: Mapping[str, Any]) -> dict[str, Any]:

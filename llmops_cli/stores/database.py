@@ -1,13 +1,9 @@
-"""Opening the SQLite file of the results store: format, migrations, and what the disk may refuse.
+"""A SQLite file that survives damage, a full disk and a folder that cannot be written.
 
-The header's application id says whose file it is and `user_version` which format it has. An older
-format is brought forward step by step, a newer one refused: never reset in silence.
-
-A SQLite file that survives what happens to files: damage, a full disk, a folder without rights.
-
-Everything is done inside `reading` or `writing`, which run an action in one transaction. Where the
-file turns out to be damaged, it is moved aside, a new one is begun and the action is done once
-more; where the disk refuses, that is `Unmeasured`. What a reader must know stands in `notes`.
+The header's application id says whose file it is and `user_version` which format it has: an older
+format is migrated step by step, a newer one refused. A damaged file is moved aside and a new one
+started. A place that can only be read gives a private database for this run. What a reader of the
+run must know about that is in `notes`.
 """
 
 from __future__ import annotations
@@ -22,6 +18,7 @@ from typing import TypeAlias, TypeVar
 
 from llmops_cli.core.errors import Refused, Unmeasured
 
+FILE_NAME = "results.sqlite3"
 APPLICATION = 0x6C6C6D6F  # "llmo" in ASCII
 BUSY_SECONDS = 30.0
 
@@ -44,25 +41,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE completions ADD COLUMN brief BLOB",
         "ALTER TABLE completions ADD COLUMN brief_checksum BLOB",
     ),
+    ("DROP TABLE quarantine",),
 )
-"""Step i brings a store of format i to format i + 1."""
+"""Step i migrates a database of format i to format i + 1."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
 
+Columns: TypeAlias = tuple[bytes | str | int, ...]
+Row: TypeAlias = tuple[bytes | str | int | None, ...]
+T = TypeVar("T")
+
 
 class NotWritable(Exception):
-    """The store's place can only be read. Its text is the note for the reader of the run."""
+    """The place can only be read. Its text is a note for the reader of the run."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(f"{place} cannot be written: results are kept for this run only")
 
 
-class Foreign(sqlite3.DatabaseError):
-    """A SQLite file that is not a results store, or lacks its tables."""
+class NotOurs(sqlite3.DatabaseError):
+    """A SQLite file that another program wrote."""
 
 
-def prepared(folder: Path) -> Path:
-    """`folder`, made if missing and kept out of git by a .gitignore of its own.
+def prepare_folder(folder: Path) -> Path:
+    """Create `folder` if it is missing, with a .gitignore of its own, and return it.
 
-    Raises `NotWritable` where it cannot be written, `Unmeasured` for other trouble of the disk.
+    Raises `NotWritable` where it cannot be written, `Unmeasured` for other errors of the disk.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,175 +76,51 @@ def prepared(folder: Path) -> Path:
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
         if error.errno in {EACCES, EPERM, EROFS}:
-            raise NotWritable(_kept_for_this_run_only(folder)) from error
+            raise NotWritable(folder) from error
         raise Unmeasured(
-            f"cannot make the results store {folder}: {error.strerror}",
+            f"cannot create the results store {folder}: {error.strerror}",
             hint="free disk space, or remove what is in its place",
         ) from error
     return folder
 
 
-def opened(
-    path: Path | None, *, durable: bool = False
-) -> tuple[sqlite3.Connection, tuple[str, ...]]:
-    """A connection to the store at `path` in this version's format, and notes for the reader.
+class SelfHealingDatabase:
+    """The results database in `folder`; None: a private one on the temporary disk.
 
-    None: a private database on the temporary disk. Raises `NotWritable`, `Refused` (a newer
-    format) and `sqlite3.DatabaseError` (damage, disk trouble).
+    `durable` waits for the disk at every write, against power cuts.
     """
-    database = sqlite3.connect(
-        "" if path is None else path, timeout=BUSY_SECONDS, isolation_level=None
-    )
-    try:
-        notes = _configured(database, path, durable=durable)
-        _migrate(database, path)
-    except sqlite3.DatabaseError as error:
-        database.close()
-        if path is not None and _code(error) in _READ_ONLY:
-            raise NotWritable(_kept_for_this_run_only(path)) from error
-        raise
-    except BaseException:
-        database.close()
-        raise
-    return database, notes
-
-
-def is_damaged(error: Exception) -> bool:
-    """Whether `error` says that the file's content is broken, not that the disk refused."""
-    lacking = str(error).startswith(("no such table", "no such column"))
-    return isinstance(error, Foreign) or lacking or _code(error) in _DAMAGE
-
-
-def move_aside(path: Path, *, only_inode: int | None) -> Path | None:
-    """Rename a damaged database to a free name beside it; None where it is no longer there.
-
-    `only_inode` protects a new file that another process has put in its place meanwhile.
-    """
-    if not path.exists() or (only_inode is not None and path.stat().st_ino != only_inode):
-        return None
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    for suffix in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-def _configured(
-    database: sqlite3.Connection, path: Path | None, *, durable: bool
-) -> tuple[str, ...]:
-    if path is None:
-        database.execute("PRAGMA synchronous = OFF")
-        return ()
-    mode = _write_ahead(database)
-    database.execute(f"PRAGMA synchronous = {'FULL' if durable or mode != 'wal' else 'NORMAL'}")
-    if mode == "wal":
-        return ()
-    note = (
-        f"the disk under {path} has no write-ahead logging (a network share?): "
-        "the store is slower there, and one process at a time can write"
-    )
-    return (note,)
-
-
-def _write_ahead(database: sqlite3.Connection) -> str:
-    """Switch to write-ahead mode; SQLite does not wait for others here, so this does."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            return str(database.execute("PRAGMA journal_mode = WAL").fetchone()[0])
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _migrate(database: sqlite3.Connection, path: Path | None) -> None:
-    if _format(database) == len(MIGRATIONS):
-        _known(database)
-        return
-    database.execute("BEGIN IMMEDIATE")
-    current = _format(database)  # another process may have been first
-    if current > len(MIGRATIONS):
-        raise Refused(
-            f"{path} was written by a newer llmops (format {current}, this one knows "
-            f"{len(MIGRATIONS)})",
-            hint=f"upgrade llmops, or move {path} away: what it holds is then measured again",
-        )
-    if current:
-        _known(database)
-    elif database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise Foreign("a database, but not a results store")
-    for step in MIGRATIONS[current:]:
-        for statement in step:
-            database.execute(statement)
-    database.execute(f"PRAGMA application_id = {APPLICATION}")
-    database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    database.execute("COMMIT")
-
-
-def _known(database: sqlite3.Connection) -> None:
-    if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-        raise Foreign("a database, but not a results store")
-
-
-def _format(database: sqlite3.Connection) -> int:
-    return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _code(error: Exception) -> int | None:
-    """The primary SQLite result code, whatever its extension."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else int(code) & 0xFF
-
-
-def _kept_for_this_run_only(place: Path) -> str:
-    return f"{place} cannot be written: results are kept for this run only"
-
-
-FILE_NAME = "results.sqlite3"
-
-Columns: TypeAlias = tuple[bytes | str | int, ...]
-Row: TypeAlias = tuple[bytes | str | int | None, ...]
-T = TypeVar("T")
-
-
-class GuardedDatabase:
-    """The results database in `folder`; None: a private one on the temporary disk."""
 
     def __init__(self, folder: Path | None, *, durable: bool) -> None:
-        self._durable = durable
-        self._inode = 0
         self.notes: list[str] = []
         self.path: Path | None = None
+        self._durable = durable
+        self._inode: int | None = None
         if folder is not None:
             try:
-                self.path = prepared(folder) / FILE_NAME
-            except NotWritable as trouble:
-                self.notes.append(str(trouble))
-        self._connection = self._opened()
+                self.path = prepare_folder(folder) / FILE_NAME
+            except NotWritable as error:
+                self.notes.append(str(error))
+        self._connection = self._connect()
 
     def execute(self, statement: str, columns: Row = ()) -> sqlite3.Cursor:
-        """One statement, inside `reading` or `writing`."""
+        """Execute one statement, inside `read` or `write`."""
         return self._connection.execute(statement, columns)
 
     def executemany(self, statement: str, rows: Iterable[Row]) -> None:
-        """One statement for many rows, inside `writing`."""
+        """Execute one statement for many rows, inside `write`."""
         self._connection.executemany(statement, rows)
 
-    def reading(self, read: Callable[[], T]) -> T:
-        """What `read` gives, in one transaction: it may run twice."""
-        return self._guarded("BEGIN", read)
+    def read(self, action: Callable[[], T]) -> T:
+        """Return the result of `action`, run in one transaction. It may run twice."""
+        return self._run("BEGIN", action)
 
-    def writing(self, write: Callable[[], T]) -> T:
-        """What `write` gives, on disk wholly or not at all: it may run twice."""
-        return self._guarded("BEGIN IMMEDIATE", write)
+    def write(self, action: Callable[[], T]) -> T:
+        """Return the result of `action`, on disk completely or not at all. It may run twice."""
+        return self._run("BEGIN IMMEDIATE", action)
 
     @property
-    def gone(self) -> bool:
-        """Whether somebody took the file away while it was open: what is written goes with it."""
+    def removed(self) -> bool:
+        """Whether somebody removed the file while it was open, and all that is written with it."""
         if self.path is None:
             return False
         try:
@@ -252,24 +133,24 @@ class GuardedDatabase:
         with suppress(sqlite3.Error):
             self._connection.close()
 
-    def _guarded(self, begin: str, act: Callable[[], T]) -> T:
+    def _run(self, begin: str, action: Callable[[], T]) -> T:
         try:
-            return self._transaction(begin, act)
+            return self._transaction(begin, action)
         except sqlite3.DatabaseError as error:
-            if not is_damaged(error):
-                raise self._trouble(error) from error
+            if not _is_damage(error):
+                raise self._disk_error(error) from error
         self.close()
-        self._set_aside()
-        self._connection = self._opened()
+        self._move_aside()
+        self._connection = self._connect()
         try:
-            return self._transaction(begin, act)
+            return self._transaction(begin, action)
         except sqlite3.Error as error:
-            raise self._trouble(error) from error
+            raise self._disk_error(error) from error
 
-    def _transaction(self, begin: str, act: Callable[[], T]) -> T:
+    def _transaction(self, begin: str, action: Callable[[], T]) -> T:
         self._connection.execute(begin)
         try:
-            result = act()
+            result = action()
             self._connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -278,37 +159,126 @@ class GuardedDatabase:
             raise
         return result
 
-    def _opened(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file; move a damaged one aside; use a private one where it is read-only."""
         try:
-            database, notes = opened(self.path, durable=self._durable)
-        except NotWritable as trouble:
-            self.notes.append(str(trouble))
-            self.path = None
-            database, notes = opened(None)
+            connection = self._open()
         except sqlite3.DatabaseError as error:
-            if not is_damaged(error):
-                raise self._trouble(error) from error
-            self._set_aside()
-            database, notes = opened(self.path, durable=self._durable)
-        self.notes.extend(notes)
+            if self.path is not None and _code(error) in _READ_ONLY:
+                self.notes.append(str(NotWritable(self.path)))
+                self.path = None
+            elif _is_damage(error):
+                self._move_aside()
+            else:
+                raise self._disk_error(error) from error
+            connection = self._open()
         if self.path is not None:
             self._inode = self.path.stat().st_ino
-        return database
+        return connection
 
-    def _set_aside(self) -> None:
-        """Move the damaged file away, unless another process has already begun a new one."""
-        if self.path is None:
-            return
-        moved = move_aside(self.path, only_inode=self._inode or None)
-        if moved is not None:
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path or "", timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            if self.path is None:
+                connection.execute("PRAGMA synchronous = OFF")
+            else:
+                self._set_journal(connection, self.path)
+            _migrate(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_journal(self, connection: sqlite3.Connection, path: Path) -> None:
+        wal = _enable_wal(connection)
+        full = self._durable or not wal
+        connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+        if not wal:
             self.notes.append(
-                f"{self.path} was damaged: moved to {moved.name}, and a new store begun; "
-                "what it held is measured anew"
+                f"the disk of {path} has no write-ahead logging (a network share?): "
+                "the store is slower, and one process at a time can write"
             )
 
-    def _trouble(self, error: Exception) -> Unmeasured:
+    def _move_aside(self) -> None:
+        """Rename the damaged file, unless another process has started a new one in its place."""
+        path = self.path
+        if path is None or not path.exists():
+            return
+        if self._inode is not None and path.stat().st_ino != self._inode:
+            return
+        number = 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        self.notes.append(
+            f"{path} was damaged: moved to {aside.name}, and a new store was started; "
+            "what it held is measured again"
+        )
+
+    def _disk_error(self, error: Exception) -> Unmeasured:
         return Unmeasured(
-            f"cannot keep results in {self.path or 'a private temporary store'}: {error}",
+            f"cannot store results in {self.path or 'a private temporary store'}: {error}",
             hint="free disk space or check the folder's permissions, then run the same command: "
             "what was stored is not measured again",
         )
+
+
+def _enable_wal(connection: sqlite3.Connection) -> bool:
+    """Switch to write-ahead mode and return whether the disk supports it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            # SQLite's busy timeout does not apply to this statement
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return bool(mode == "wal")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+    if _pragma(connection, "user_version") == len(MIGRATIONS):
+        _require_ours(connection)
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    current = _pragma(connection, "user_version")  # another process may have been first
+    if current > len(MIGRATIONS):
+        raise Refused(
+            f"{path} was written by a newer llmops (format {current}, this one knows "
+            f"{len(MIGRATIONS)})",
+            hint=f"upgrade llmops, or move {path} away: what it holds is then measured again",
+        )
+    if current or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        _require_ours(connection)
+    for step in MIGRATIONS[current:]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def _require_ours(connection: sqlite3.Connection) -> None:
+    if _pragma(connection, "application_id") != APPLICATION:
+        raise NotOurs("a database, but not a results store")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether the file's content is broken, rather than the disk refusing it."""
+    missing = str(error).startswith(("no such table", "no such column"))
+    return isinstance(error, NotOurs) or missing or _code(error) in _DAMAGE
+
+
+def _code(error: Exception) -> int | None:
+    """Return the primary SQLite result code, whatever its extension."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF

@@ -86,7 +86,7 @@ def _side_record(side: SideTrials) -> dict[str, Json]:
 
 def _side_of(record: Mapping[str, Any]) -> SideTrials:
     if unknown := set(record) - {"request", *_PURPOSES}:
-        raise BadRecord(f"unknown field {min(unknown)!r} in an arm")
+        raise BadRecord(f"unknown field {min(unknown)!r} in a side")
     _demand_digest(record["request"])
     given = {name: _trials_of(record[name]) for name in _PURPOSES if name in record}
     return SideTrials(request=record["request"], **given)

@@ -6,7 +6,6 @@ Without git, or outside a repository, `open_git` is None, and whatever needs no 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,9 +17,6 @@ from llmops_cli.core.errors import Refused, Unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else importing it fails without git
 
 
 _AS_WRITTEN = {"GIT_NO_REPLACE_OBJECTS": "1"}

@@ -176,6 +176,10 @@ class Registry:
         found = [self.evidence_at(path) for path in sorted(folder.glob("*.json"))]
         return tuple(sorted(found, key=_age))
 
+    def all_evidence(self, name: str) -> list[Evidence]:
+        """Return the evidence of every version of `name`."""
+        return [each for number in self.numbers(name) for each in self.evidence(name, number)]
+
     def evidence_at(self, statement: Path) -> Evidence:
         """The evidence whose statement is at `statement`. Raises `IntegrityBroken`, also where it
         is about another version than the one in whose folder it stands.

@@ -1,17 +1,17 @@
-"""The local store of everything that was ever answered and scored, so that nothing is paid twice.
+"""The local store of every answer and score, so that nothing is paid for twice.
 
 SQLite in write-ahead mode, one file under `.llmops/store/`. Its promises:
 
 - Completions are on disk when `put_completions` returns: they survive kill -9 (and, with
   `durable`, a power cut). Scores can be made again from completions without a call, so they are
   written in groups: with the next completion, after 500, before one is read and on closing.
-- Nothing that was answered is replaced. Where a key is drawn anew (an old baseline, a second
-  process), the later answer takes the key and the earlier one stays as a further trial; one that is
-  dated a day after it was made is of a clock that ran ahead, and not later. Only a completion that
-  is known by its digest alone gives way to one with a text.
-- Every row carries a checksum over its key and value. A damaged row is a miss: it is set aside
-  and told in `notes`, never served. A damaged file is moved beside itself and a new one begun.
-- Several processes may use one store; a store of a newer llmops is refused, an older migrated.
+- No answer is lost. Where a key is called again (an old baseline, a second process), the later
+  answer takes the key and the earlier one stays as a further trial. An answer dated a day after it
+  was made comes from a clock that ran ahead, and is not later. Only a completion that is known by
+  its digest alone is replaced, by one with a text.
+- Every row has a checksum over its key and value. A damaged row is a miss: it is removed and
+  counted in `notes`, never returned. A damaged file is moved aside and a new one started.
+- Several processes may use one store; a store of a newer llmops is refused, an older one migrated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
@@ -37,7 +37,7 @@ from llmops_cli.stores.codec import (
     score_record,
     to_bytes,
 )
-from llmops_cli.stores.database import FILE_NAME, Columns, GuardedDatabase, Row
+from llmops_cli.stores.database import FILE_NAME, Columns, Row, SelfHealingDatabase
 
 __all__ = ["FILE_NAME", "ResultsStore", "open_results"]
 
@@ -45,41 +45,27 @@ GROUP = 500
 """Scores that wait at most before they are written."""
 
 FAST_CLOCK = timedelta(days=1)
-"""No two processes take so long between making an answer and writing it."""
+"""No two processes take this long between making an answer and writing it."""
 
-_PUT_COMPLETION = """
-    INSERT INTO completions (request, purpose, n, origin, whole, value, checksum,
-                             brief, brief_checksum)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-    SET origin = excluded.origin, whole = 1, value = excluded.value, checksum = excluded.checksum,
-        brief = excluded.brief, brief_checksum = excluded.brief_checksum
-    WHERE completions.whole = 0 AND excluded.whole = 1"""
-_GET_BRIEF = (
-    "SELECT brief, brief_checksum FROM completions WHERE request = ? AND purpose = ? AND n = ?"
-)
-_GET_COMPLETION = (
-    "SELECT value, checksum FROM completions WHERE request = ? AND purpose = ? AND n = ?"
-)
-_DROP_COMPLETION = "DELETE FROM completions WHERE request = ? AND purpose = ? AND n = ?"
+_OF_TRIAL = "FROM completions WHERE request = ? AND purpose = ? AND n = ?"
+_OF_SCORE = "FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
+_PUT_COMPLETION = "INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FROM_ORIGIN = (
     "SELECT n FROM completions WHERE request = ? AND purpose = ? AND origin = ? ORDER BY n"
 )
+_BEYOND = "SELECT n FROM completions WHERE request = ? AND purpose = ? AND n >= ? ORDER BY n"
 _NEXT_N = "SELECT coalesce(max(n) + 1, 0) FROM completions WHERE request = ? AND purpose = ?"
 _PUT_SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)"
-_TAKE_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
-_GET_SCORE = "SELECT value, checksum FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
-_DROP_SCORE = "DELETE FROM scores WHERE scorer = ? AND facts = ? AND output = ?"
+_ADD_SCORE = "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)"
+_INGESTED = "SELECT 1 FROM ingested WHERE source = ?"
 
-_QUARANTINE = "INSERT INTO quarantine VALUES (?, ?, ?)"
-
-_Damaged: TypeAlias = tuple[str, Columns, bytes]
-"""The statement that drops the row, its key and the value that was found."""
+K = TypeVar("K")
 T = TypeVar("T")
 
 
 @contextmanager
 def open_results(folder: Path | None, *, durable: bool = False) -> Iterator[ResultsStore]:
-    """The store in `folder` (created if missing); None: a private one that is gone on closing.
+    """Open the store in `folder` (created if missing); None: a private one, gone on closing.
 
     `durable` waits for the disk at every write, against power cuts. A folder that cannot be
     written gives a private store and a note. Raises `Refused` for a store of a newer llmops and
@@ -101,64 +87,46 @@ class ResultsStore:
     """A `core.ports.Results` over one SQLite file. Belongs to the thread that opened it."""
 
     def __init__(self, folder: Path | None, *, durable: bool = False) -> None:
-        self._db = GuardedDatabase(folder, durable=durable)
+        self._db = SelfHealingDatabase(folder, durable=durable)
         self._waiting: dict[ScoreKey, Columns] = {}
-        self._damaged: list[_Damaged] = []
-        self._damaged_rows = 0
+        self._damaged: dict[tuple[str, Row], None] = {}
+        self._removed = 0
 
     @property
     def damaged(self) -> int:
-        """Damaged rows that were met so far."""
-        return self._damaged_rows + len(self._damaged)
+        """How many damaged rows were met so far."""
+        return self._removed + len(self._damaged)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run must know about this store: damage and fallbacks."""
         notes = list(self._db.notes)
-        if self._damaged_rows:
-            rows = "1 row" if self._damaged_rows == 1 else f"{self._damaged_rows} rows"
-            notes.append(f"{rows} of {self._db.path} were damaged: set aside and measured anew")
-        if self._db.gone:
-            notes.append(f"{self._db.path} was taken away during this run, which is not kept")
+        if self._removed:
+            rows = "1 row" if self._removed == 1 else f"{self._removed} rows"
+            notes.append(f"{rows} of {self._db.path} were damaged: removed and measured again")
+        if self._db.removed:
+            notes.append(f"{self._db.path} was removed during this run, so its results are lost")
         return tuple(notes)
 
     def completions(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Completion]:
-        """Those of `keys` that are held, each with `latency` None."""
-        wanted = [(key, _trial_columns(key)) for key in keys]
-
-        def read() -> dict[TrialKey, Completion]:
-            found = ((key, self._held(columns)) for key, columns in wanted)
-            return {key: completion for key, completion in found if completion is not None}
-
-        return self._read(read)
+        """Return those of `keys` that are stored, each with `latency` None."""
+        return self._lookup(keys, lambda key: self._completion(_trial_columns(key)))
 
     def briefs(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Brief]:
-        """Those of `keys` that are held, without their texts."""
-        wanted = [(key, _trial_columns(key)) for key in keys]
-
-        def read() -> dict[TrialKey, Brief]:
-            found = ((key, self._brief(columns)) for key, columns in wanted)
-            return {key: brief for key, brief in found if brief is not None}
-
-        return self._read(read)
+        """Return those of `keys` that are stored, without their texts."""
+        return self._lookup(keys, lambda key: self._brief(_trial_columns(key)))
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]:
-        """Those of `keys` that are held."""
-        wanted = [(key, _score_columns(key)) for key in keys]
-
-        def read() -> dict[ScoreKey, Score]:
-            found = (
-                (key, self._found(_GET_SCORE, _DROP_SCORE, columns, _score))
-                for key, columns in wanted
-            )
-            return {key: score for key, score in found if score is not None}
-
-        if any(key in self._waiting for key, _ in wanted):
+        """Return those of `keys` that are stored."""
+        keys = list(keys)
+        if any(key in self._waiting for key in keys):
             self.flush()
-        return self._read(read)
+        return self._lookup(
+            keys, lambda key: self._row(_OF_SCORE, _score_columns(key), _parse_score)
+        )
 
     def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
-        """Keep `completions`; on return they are on disk, or none is where this raises."""
+        """Store `completions`; on return they are on disk, or none is where this raises."""
         rows = [(*each, _completion_row(*each)) for each in completions]
 
         def put() -> None:
@@ -168,7 +136,7 @@ class ResultsStore:
         self._write(put)
 
     def put_score(self, key: ScoreKey, score: Score) -> None:
-        """Keep `score` in place of an earlier one; it is on disk with the next group."""
+        """Store `score` in place of an earlier one; it is on disk with the next group."""
         self._waiting[key] = _score_row(key, score)
         if len(self._waiting) >= GROUP:
             self.flush()
@@ -184,71 +152,73 @@ class ResultsStore:
         completions: Iterable[tuple[TrialKey, Completion]],
         scores: Iterable[tuple[ScoreKey, Score]],
     ) -> bool:
-        """Take over what evidence or a run file holds; False where `source` was taken before.
+        """Store what evidence or a run file holds; False where `source` was ingested before.
 
-        `source` is the digest of the whole piece. A completion that differs from the one under
-        its key is a further trial and gets the next free n; an equal one collapses.
+        `source` is the digest of the whole file. A completion that differs from the one under its
+        key is a further trial and gets the next free n; an equal one collapses.
         """
-        trials, marks = tuple(completions), [_score_row(*each) for each in scores]
+        trials, rows = tuple(completions), [_score_row(*each) for each in scores]
         marker = (_blob(source),)
 
-        def take() -> bool:
-            if self._db.execute("SELECT 1 FROM ingested WHERE source = ?", marker).fetchone():
+        def ingest() -> bool:
+            if self._db.execute(_INGESTED, marker).fetchone():
                 return False
             for key, completion in trials:
                 self._pool(key, completion)
-            self._db.executemany(_TAKE_SCORE, marks)
+            self._db.executemany(_ADD_SCORE, rows)
             self._db.execute("INSERT INTO ingested VALUES (?)", marker)
             return True
 
-        return self._write(take)
+        return self._write(ingest)
 
     def further(
         self, requests: Iterable[str], purpose: Purpose, *, beyond: int
     ) -> Mapping[str, tuple[int, ...]]:
-        """The numbers, from `beyond` on, of the trials that are held of each of `requests`."""
-        query = "SELECT n FROM completions WHERE request = ? AND purpose = ? AND n >= ? ORDER BY n"
+        """Return the numbers, from `beyond` on, of the stored trials of each of `requests`."""
 
-        def read() -> dict[str, tuple[int, ...]]:
-            found = {}
-            for request in requests:
-                rows = self._db.execute(query, (_blob(request), purpose, beyond)).fetchall()
-                if rows:
-                    found[request] = tuple(n for (n,) in rows)
-            return found
+        def numbers(request: str) -> tuple[int, ...] | None:
+            rows = self._db.execute(_BEYOND, (_blob(request), purpose, beyond)).fetchall()
+            return tuple(n for (n,) in rows) or None
 
-        return self._read(read)
+        return self._lookup(requests, numbers)
 
-    def has_taken(self, source: str) -> bool:
-        """Whether `source` was ingested before."""
-        row = "SELECT 1 FROM ingested WHERE source = ?"
-        return self._read(lambda: self._db.execute(row, (_blob(source),)).fetchone() is not None)
+    def has_ingested(self, source: str) -> bool:
+        """Return whether `source` was ingested before."""
+        marker = (_blob(source),)
+        return self._db.read(lambda: self._db.execute(_INGESTED, marker).fetchone() is not None)
 
     def close(self) -> None:
         """Release the file. What waits is lost unless flushed: `open_results` flushes."""
         self._db.close()
 
     def _put(self, key: TrialKey, completion: Completion, row: Row) -> None:
-        """Put `row`, which is `completion`, under its key; an earlier answer makes room."""
-        earlier = self._held_or_swept(_trial_columns(key))
-        if earlier is None or earlier.text is None or not _is_later(completion, earlier):
-            self._db.execute(_PUT_COMPLETION, row)
+        """Put `row`, which is `completion`, under its key; an earlier answer becomes a trial more.
+
+        An answer that is not later than the stored one is dropped.
+        """
+        earlier = self._completion(_trial_columns(key))
+        if earlier is not None and earlier.text is None and completion.text is None:
             return
-        self._db.execute(_DROP_COMPLETION, _trial_columns(key))
-        self._db.execute(_PUT_COMPLETION, row)
-        self._add_trial(key, earlier)
+        if earlier is not None and earlier.text is not None:
+            if not _is_later(completion, earlier):
+                return
+            self._db.execute(_PUT_COMPLETION, row)
+            self._add_trial(key, earlier)
+        else:
+            self._db.execute(_PUT_COMPLETION, row)
 
     def _pool(self, key: TrialKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""
         request, purpose, n = _trial_columns(key)
         same_origin = self._db.execute(_FROM_ORIGIN, (request, purpose, n)).fetchall()
-        for (held_n,) in same_origin:
-            held = self._held_or_swept((request, purpose, held_n))
-            if held is not None and held.digest == completion.digest:
-                place = TrialKey(key.request, key.purpose, held_n)
-                self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
+        for (stored_n,) in same_origin:
+            stored = self._completion((request, purpose, stored_n))
+            if stored is not None and stored.digest == completion.digest:
+                if stored.text is None and completion.text is not None:
+                    place = TrialKey(key.request, key.purpose, stored_n)
+                    self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, key.n))
                 return
-        if self._held_or_swept((request, purpose, n)) is None:
+        if self._completion((request, purpose, n)) is None:
             self._db.execute(_PUT_COMPLETION, _completion_row(key, completion))
         else:
             self._add_trial(key, completion)
@@ -260,82 +230,79 @@ class ResultsStore:
         place = TrialKey(key.request, key.purpose, n)
         self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
 
-    def _held_or_swept(self, columns: Columns) -> Completion | None:
-        """The completion at `columns`; a damaged one makes room. Inside a writing transaction."""
-        held = self._held(columns)
-        self._sweep()
-        return held
-
-    def _held(self, columns: Columns) -> Completion | None:
-        return self._found(_GET_COMPLETION, _DROP_COMPLETION, columns, _completion)
+    def _completion(self, columns: Columns) -> Completion | None:
+        return self._row(_OF_TRIAL, columns, _parse_completion)
 
     def _brief(self, columns: Columns) -> Brief | None:
-        """What a verdict needs of the completion at `columns`; of an old row, from its value."""
-        row = self._db.execute(_GET_BRIEF, columns).fetchone()
+        """Return the brief at `columns`; of a row without a valid one, from its value."""
+        row = self._db.execute(f"SELECT brief, brief_checksum {_OF_TRIAL}", columns).fetchone()
         if row is None:
             return None
         content, check = row
         if isinstance(content, bytes) and check == checksum(columns, content):
             with suppress(BadRecord):
                 return brief_of(content)
-        held = self._held(columns)
-        return None if held is None else held.brief
+        completion = self._completion(columns)
+        return None if completion is None else completion.brief
 
-    def _found(
-        self, get: str, drop: str, columns: Columns, parse: Callable[[bytes], T]
-    ) -> T | None:
-        """What stands at `columns`; a row that is not what was written counts as missing."""
-        row = self._db.execute(get, columns).fetchone()
+    def _row(self, where: str, columns: Columns, parse: Callable[[bytes], T]) -> T | None:
+        """Return what is stored at `columns`; a damaged row counts as missing."""
+        row = self._db.execute(f"SELECT value, checksum {where}", columns).fetchone()
         if row is None:
             return None
         value, check = row
         if isinstance(value, bytes) and check == checksum(columns, value):
             with suppress(BadRecord):
                 return parse(value)
-        self._damaged.append((drop, columns, value))
+        # by its checksum too, so that a row that replaces it in this transaction stays
+        self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None
         return None
 
-    def _sweep(self) -> None:
-        """Set aside the damaged rows that were met; inside a writing transaction."""
-        for drop, columns, value in self._damaged:
-            self._db.execute(_QUARANTINE, (drop, repr(columns), value))
-            self._db.execute(drop, columns)
-        self._damaged_rows += len(self._damaged)
-        self._damaged.clear()
+    def _lookup(self, keys: Iterable[K], get: Callable[[K], T | None]) -> dict[K, T]:
+        """Return `get(key)` for each of `keys` that is stored, from one transaction."""
 
-    def _read(self, read: Callable[[], T]) -> T:
-        found = self._db.reading(read)
+        def read() -> dict[K, T]:
+            rows = ((key, get(key)) for key in keys)
+            return {key: value for key, value in rows if value is not None}
+
+        keys = list(keys)
+        stored = self._db.read(read)
         if self._damaged:
-            self._write(self._sweep)
-        return found
+            self._write(lambda: None)
+        return stored
 
     def _write(self, write: Callable[[], T]) -> T:
-        """Do `write` in one transaction, with the scores that wait."""
+        """Do `write` in one transaction, with the scores that wait; remove damaged rows."""
 
-        def once() -> T:
+        def act() -> T:
             self._db.executemany(_PUT_SCORE, self._waiting.values())
-            return write()
+            result = write()
+            for statement, columns in self._damaged:
+                self._db.execute(statement, columns)
+            return result
 
-        result = self._db.writing(once)
+        result = self._db.write(act)
+        self._removed += len(self._damaged)
+        self._damaged.clear()
         self._waiting.clear()
         return result
 
 
-def _completion(value: bytes) -> Completion:
+def _parse_completion(value: bytes) -> Completion:
     return completion_of(from_bytes(value))
 
 
-def _score(value: bytes) -> Score:
+def _parse_score(value: bytes) -> Score:
     return score_of(from_bytes(value))
 
 
-def _is_later(made: Completion, held: Completion) -> bool:
-    """Whether the answer that was just made is later than the one that is held."""
-    if made.at is None or held.at is None or made.at >= held.at:
-        return (made.at or "") > (held.at or "")
+def _is_later(made: Completion, stored: Completion) -> bool:
+    """Return whether the answer that was just made is later than the stored one."""
+    if made.at is None or stored.at is None or made.at >= stored.at:
+        return (made.at or "") > (stored.at or "")
     try:
-        ahead = datetime.fromisoformat(held.at) - datetime.fromisoformat(made.at)
-    except (TypeError, ValueError):  # taken over from somewhere, with no time that is one
+        ahead = datetime.fromisoformat(stored.at) - datetime.fromisoformat(made.at)
+    except (TypeError, ValueError):  # an imported answer whose time is none
         return True
     return ahead > FAST_CLOCK
 

@@ -1,9 +1,9 @@
-"""Numbers that the processes of one machine change together: how fast they may call a model.
+"""Numbers that all processes of one machine share: how fast they may call a model.
 
 One small SQLite file beside the results store, opened when the first rate per minute is set. It
-holds moments on the machine's monotonic clock, so no jump of the wall clock stalls or floods a
-model; a restart of the machine, which begins that clock anew, forgets them. Where the file cannot
-be kept, each process keeps its own pace: a run never fails for it.
+holds times of the machine's monotonic clock, so no jump of the wall clock stalls or floods a
+model; a restart of the machine, which resets that clock, invalidates them. Where the file cannot
+be written, each process has its own numbers: a run never fails because of it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmops_cli.core.errors import Unmeasured
-from llmops_cli.stores.database import NotWritable, prepared
+from llmops_cli.stores.database import NotWritable, prepare_folder
 
 FILE_NAME = "pace.sqlite3"
+PRIVATE = ":memory:"
 BUSY_SECONDS = 5.0
 SAME_BOOT = 60.0
-"""Seconds by which the moment of the machine's start may seem to move: clocks are corrected."""
+"""Seconds by which the machine's start may seem to move: clocks are corrected."""
 
 _SETUP = (
     "PRAGMA synchronous = OFF",
@@ -34,14 +35,14 @@ _PUT = "INSERT OR REPLACE INTO cells VALUES (?, ?, ?)"
 
 
 class FileCounters:
-    """Cells by name in `folder`, shared by every process that opens them there."""
+    """Counters by name in `folder`, shared by every process that opens them there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._database: sqlite3.Connection | None = None
 
     def __call__(self, name: str) -> FileCounter:
-        """The cell of `name`, a `core.ports.Cell`."""
+        """Return the counter `name`, a `core.ports.SharedCounter`."""
         return FileCounter(self, name)
 
     def close(self) -> None:
@@ -51,46 +52,42 @@ class FileCounters:
             self._database = None
 
     def change(self, name: str, step: Callable[[float], float]) -> float:
-        """Put `step(number)` in the place of the number called `name`; the number there was."""
+        """Replace the number `name` by `step(number)`, atomically, and return the old one."""
         if self._database is None:
-            self._database = self._opened()
+            self._database = self._open()
         try:
-            return _changed(self._database, name, step)
+            return _change(self._database, name, step)
         except sqlite3.Error:
             self.close()
-            self._database = _own()
-            return _changed(self._database, name, step)
+            self._database = _connect(PRIVATE)
+            return _change(self._database, name, step)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         try:
-            return _connected(str(prepared(self._folder) / FILE_NAME))
+            return _connect(str(prepare_folder(self._folder) / FILE_NAME))
         except (sqlite3.Error, NotWritable, Unmeasured):
-            return _own()
+            return _connect(PRIVATE)
 
 
 class FileCounter:
-    """One number of `SharedCells`."""
+    """One number of `FileCounters`."""
 
-    __slots__ = ("_cells", "_name")
+    __slots__ = ("_counters", "_name")
 
-    def __init__(self, cells: FileCounters, name: str) -> None:
-        self._cells = cells
+    def __init__(self, counters: FileCounters, name: str) -> None:
+        self._counters = counters
         self._name = name
 
     def now(self) -> float:
-        """Seconds on the clock that all processes of this machine share."""
+        """Return seconds on the clock that all processes of this machine share."""
         return time.monotonic()
 
     def change(self, step: Callable[[float], float]) -> float:
-        """Put `step(number)` in its place, undivided; the number there was, at first -inf."""
-        return self._cells.change(self._name, step)
+        """Replace the number by `step(number)`, atomically, and return the old one, -inf first."""
+        return self._counters.change(self._name, step)
 
 
-def _own() -> sqlite3.Connection:
-    return _connected(":memory:")
-
-
-def _connected(where: str) -> sqlite3.Connection:
+def _connect(where: str) -> sqlite3.Connection:
     database = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         for statement in _SETUP:
@@ -101,7 +98,7 @@ def _connected(where: str) -> sqlite3.Connection:
     return database
 
 
-def _changed(database: sqlite3.Connection, name: str, step: Callable[[float], float]) -> float:
+def _change(database: sqlite3.Connection, name: str, step: Callable[[float], float]) -> float:
     boot = time.time() - time.monotonic()
     database.execute("BEGIN IMMEDIATE")
     try:

@@ -63,7 +63,7 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
     ran = runner.action(GATE)
 
     assert said(ran) == (False, "FAIL", "1"), ran.log
-    assert (ran.outputs["lost"], ran.outputs["blocked"]) == ("20", "1")
+    assert (ran.outputs["regressed"], ran.outputs["blocked"]) == ("20", "1")
     errors = [each for each in ran.annotations if each.name == "error"]
     assert errors[0].properties["file"] == "prompts/support.prompt.yml"
     assert errors[0].properties["title"] == "FAIL support"
@@ -77,7 +77,7 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
     _, body = comments.bodies
     assert body.startswith(f"{MARK}\n\n## ❌ FAIL · 1 of 2 prompts blocked\n")
     assert "| ❌ FAIL | `no_worse pass` |" in body
-    assert body.count("<details><summary><b>LOST</b>") == 20
+    assert body.count("<details><summary><b>REGRESSED</b>") == 20
     assert "**before**\n```\nlabel0\n" in body
     assert "**after**\n```\nwrong\n" in body
     assert comments.tokens == {"Bearer ghs_canary_of_the_job"}

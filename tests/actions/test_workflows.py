@@ -137,7 +137,7 @@ def test_a_fork_gets_its_comment_from_a_job_that_believes_nothing(
     assert after.job(workflow, "comment").success
     (body,) = comments.bodies
     assert "## ❌ FAIL · 1 of 2 prompts blocked" in body
-    assert body.count("<b>LOST</b>") == 20
+    assert body.count("<b>REGRESSED</b>") == 20
 
     report = earlier.artefacts / "llmops-report" / "report.json"
     document = json.loads(report.read_text())

@@ -350,7 +350,7 @@ def test_head_reads_one_line_and_nothing_complains(project: Project) -> None:
         ["bash", "-c", command], cwd=project.root, capture_output=True, text=True, check=False
     )
     assert done.returncode in {0, 141}
-    assert done.stdout.startswith("INCONCLUSIVE")
+    assert done.stdout.startswith("NO BASELINE")
     assert done.stderr == ""
 
 

@@ -109,7 +109,7 @@ def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
     control, run = said["control"], said["eval json"]
     assert run.verdict == control.verdict
     assert run.evalset["metrics"] == control.evalset["metrics"]
-    assert run.evalset["changes"] == control.evalset["changes"] == {"lost": len(CASES)}
+    assert run.evalset["changes"] == control.evalset["changes"] == {"regressed": len(CASES)}
 
 
 def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:

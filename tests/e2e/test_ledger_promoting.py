@@ -222,7 +222,7 @@ def test_a_bundle_is_held_against_the_registry(tmp_path: Path) -> None:
 def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
     shop = a_shop(tmp_path / "shop", "support")
     ran = shop.run("verify")
-    assert (ran.code, "there is nothing to prove" in ran.err) == (2, True)
+    assert (ran.code, "there is nothing to verify" in ran.err) == (2, True)
 
 
 def test_verify_names_the_file_of_every_edited_byte(tmp_path: Path) -> None:

@@ -56,7 +56,11 @@ def test_the_first_screen_says_what_happened_why_and_what_to_do(
 ) -> None:
     with opened(running, failing) as (at, seen):
         assert told(at, "h1") == ["FAIL intent does not pass the gate"]
-        for words in ("1 of 12 critical cases fails", "this is a loss, not chance", "llmops diff"):
+        for words in (
+            "1 of 12 critical cases fails",
+            "statistically significant regression",
+            "llmops diff",
+        ):
             box = at.get_by_text(words).first.bounding_box()
             assert box is not None
             assert box["y"] + box["height"] < 900, words
@@ -70,7 +74,7 @@ def test_without_script_the_verdict_its_reasons_and_the_worst_cases_are_there(
     file = page(tmp_path / "page.html", reports.failing())
     with opened(running, file, java_script_enabled=False) as (at, _):
         text = at.locator("main").inner_text()
-        assert "this is a loss, not chance" in text
+        assert "statistically significant regression" in text
         assert "b77-0211" in told(at, "noscript tbody th") or "b77-0211" in text
         assert at.locator("#explorer").is_hidden()
         assert "card_payment_not_recognised" in text
@@ -111,7 +115,7 @@ def test_on_paper_it_is_dark_on_white_and_without_what_cannot_be_pressed(
 # Cases ----------------------------------------------------------------------------------------
 
 
-FILTERS = {"Flipped": 6, "Lost": 4, "Gained": 1, "Failed": 5, "Critical": 1, "Unmeasured": 1}
+FILTERS = {"Flipped": 6, "Regressed": 4, "Improved": 1, "Failed": 5, "Critical": 1, "Unmeasured": 1}
 
 
 def test_filters_show_the_cases_that_they_name(running: Browser, failing: Path) -> None:
@@ -128,7 +132,7 @@ def test_cases_are_chosen_by_tag_by_scorer_and_by_any_word_of_them(
 ) -> None:
     with opened(running, failing) as (at, _):
         at.get_by_label("Any tag").select_option("#cash")
-        assert (count(at), chosen(at)) == ("1 of 40 cases", "gained-0")
+        assert (count(at), chosen(at)) == ("1 of 40 cases", "improved-0")
         at.get_by_label("Any tag").select_option("Any tag")
         at.get_by_label("Failed by any scorer").select_option("tone")
         assert count(at) == "5 of 40 cases"
@@ -145,7 +149,7 @@ def test_keys_go_from_case_to_case_search_and_clear(running: Browser, failing: P
         at.keyboard.press("j")
         at.keyboard.press("j")
         at.keyboard.press("k")
-        assert chosen(at) == "lost-0"
+        assert chosen(at) == "regressed-0"
         at.keyboard.press("/")
         at.keyboard.type("jk?")
         assert count(at) == "0 of 40 cases"
@@ -163,10 +167,10 @@ def test_keys_go_from_case_to_case_search_and_clear(running: Browser, failing: P
 def test_a_link_opens_its_case_and_the_address_follows_the_reader(
     running: Browser, failing: Path
 ) -> None:
-    with opened(running, failing, "#case=lost-2&show=lost&q=what%20about") as (at, _):
-        assert (chosen(at), count(at)) == ("lost-2", "4 of 40 cases")
+    with opened(running, failing, "#case=regressed-2&show=regressed&q=what%20about") as (at, _):
+        assert (chosen(at), count(at)) == ("regressed-2", "4 of 40 cases")
         at.keyboard.press("j")
-        assert at.evaluate("location.hash") == "#case=lost-3&show=lost&q=what%20about"
+        assert at.evaluate("location.hash") == "#case=regressed-3&show=regressed&q=what%20about"
         at.evaluate('location.hash = "#case=gone"')
         at.wait_for_timeout(50)
         assert "The case gone is not in this page" in count(at)
@@ -181,7 +185,7 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
 ) -> None:
     one = record(
         "refund",
-        "lost",
+        "regressed",
         contexts=("Refunds take 14 days.",),
         baseline=side("You get your money back within 14 days.", passed=1.0, reason="Polite."),
         candidate=side(
@@ -271,7 +275,7 @@ def test_no_text_of_a_stranger_runs_loads_opens_or_becomes_markup(
     records = [
         record(
             f"{at} {text[:200]}",
-            "lost",
+            "regressed",
             inputs={text[:60] or "empty": text},
             expected=text,
             contexts=(text,),
@@ -316,7 +320,7 @@ def test_a_secret_is_in_no_part_of_the_page(tmp_path: Path) -> None:
     text = f"it is {CANARY}"
     one = record(
         text,
-        "lost",
+        "regressed",
         inputs={text: text},
         expected={"a": text},
         tags=(text,),
@@ -353,7 +357,7 @@ def test_eval_writes_a_page_with_every_case_and_a_run_file_gives_the_same(
     for name in ("page.html", "again.html"):
         with opened(running, project.root / name) as (at, seen):
             assert count(at) == "60 cases, worst first"
-            at.get_by_role("button", name="Lost 60").click()
+            at.get_by_role("button", name="Regressed 60").click()
             assert chosen(at) == "c000"
             assert told(at, ".detail ins") == ["!"]
         assert seen.logged == []

@@ -191,7 +191,7 @@ def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path
     shop.ok("release", "support")
     shop.ok("promote", "support@v2", "--measure", "--commit")
     told = refused(shop, "fsck", "--base", "base")
-    assert "at base, hard gated support, and it was not asked" in told
+    assert "at base, hard gated support, and it was not used" in told
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])

@@ -45,7 +45,7 @@ def test_a_registry_that_grew_holds(shop: Shop) -> None:
     assert "since base: 1 version, 1 piece of evidence, 1 event" in said
     assert "promote support@v3 in production" in " ".join(said.split())
     (found,) = shop.ok("fsck", "--base", "base", "--json").document
-    assert (found["flaws"], found["versions"], len(found["events"])) == ([], 1, 1)
+    assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
 
 
 def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(
@@ -136,7 +136,7 @@ def test_every_problem_is_told_at_once_each_with_its_file(shop: Shop) -> None:
     statement.unlink()
     shop.write(".llmops/versions/support@v2/files/more.txt", "slipped in")
     (found,) = shop.run("fsck", "--base", "base", "--json").document
-    assert sorted({each["where"] for each in found["flaws"]}) == sorted(
+    assert sorted({each["where"] for each in found["problems"]}) == sorted(
         [
             f"{EVENTS}/000001.json",
             f"{EVENTS}/000002.json",
@@ -237,7 +237,7 @@ def test_a_promotion_without_its_rows_proves_nothing(shop: Shop) -> None:
     (rows,) = (shop.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     rows.unlink()
     said = broken(shop)
-    assert "event 3 in production rests on it, and its rows are not here" in said
+    assert "event 3 in production is based on it, and its rows are not here" in said
 
 
 def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(shop: Shop) -> None:
@@ -265,7 +265,7 @@ def test_a_policy_changed_in_the_same_change_is_told_where_it_makes_no_differenc
     weaken(shop, "gate: {margin: 0.2}")
     shop.ok("promote", address, "--commit")
     said = shop.ok("fsck", "--base", "base").text
-    assert "doubt" in said
+    assert "warning" in said
     assert "by the earlier one it is PASS as well" in said
     assert "margin 0.05 → 0.2" in broken(shop, "base", "--strict")
 
@@ -274,7 +274,7 @@ def test_a_policy_changed_before_is_nobodys_doubt(shop: Shop) -> None:
     weaken(shop, "gate: {margin: 0.2}")
     shop.git("branch", "-f", "base")
     shop.ok("promote", shop.candidate("support", "Be warm."), "--commit")
-    assert "doubt" not in shop.ok("fsck", "--base", "base", "--strict").out
+    assert "warning" not in shop.ok("fsck", "--base", "base", "--strict").out
 
 
 def test_an_order_of_environments_dropped_in_the_same_change_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every command of docs/registry.md, run as written: a laptop, a bot's branch, a night."""
+"""Every command of docs/registry.md, run as written: a laptop, a bot's branch, a rollback."""
 
 from __future__ import annotations
 
@@ -140,13 +140,13 @@ def test_one_job_has_the_key_and_another_one_decides(bare: Path, programs: Path)
     assert ada.runs("support") == 3
 
 
-def test_at_two_in_the_morning(bare: Path, programs: Path) -> None:
+def test_roll_back(bare: Path, programs: Path) -> None:
     ada = checkout(bare, "ada")
     ada.ok("promote", ada.candidate("support"), "--commit")
     ada.git("push", "-q")
     ada.write("prompts/support.prompt.yml", "messages: [{role: nobody")  # in the middle of a change
     ada.write("evalsets/intent.yaml", "scorers: none")
-    now, then = blocks("At two in the morning", "sh")
+    now, then = blocks("Roll back", "sh")
     said = bash(ada, now, programs)
     assert "production runs support@v1" in said
     assert checkout(bare, "late").runs("support") == 1
@@ -154,11 +154,11 @@ def test_at_two_in_the_morning(bare: Path, programs: Path) -> None:
     assert "3  rollback" in bash(ada, then, programs)
 
 
-def test_clearing_away(bare: Path, programs: Path) -> None:
+def test_removing_unreferenced_evidence(bare: Path, programs: Path) -> None:
     ada = checkout(bare, "ada")
     for how in ("kindly", "briefly"):
         ada.ok("promote", ada.candidate("support", f"Answer {how}."), "--commit")
-    for block in blocks("How it grows", "sh"):
+    for block in blocks("Registry size", "sh"):
         bash(ada, block, programs)
     assert ada.git("log", "-1", "--format=%s").startswith("Clear away evidence")
     ada.ok("verify")
@@ -166,7 +166,7 @@ def test_clearing_away(bare: Path, programs: Path) -> None:
 
 
 def test_every_block_of_commands_is_run_above() -> None:
-    tested = ("On a laptop", "By pull request", "At two in the morning", "How it grows")
+    tested = ("On a laptop", "By pull request", "Roll back", "Registry size")
     assert len(re.findall(r"```(?:sh|yaml)\n", PAGE)) == sum(
         len(blocks(section, kind)) for section in tested for kind in ("sh", "yaml")
     )

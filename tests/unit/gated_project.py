@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from llmops_cli.commands.evaluate import EvalOptions, Evaluated, evaluate, unseen
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.registry import service as ledger
-from llmops_cli.registry.measure import Measured, MeasureTarget, measure
+from llmops_cli.registry.measure import Measured, MeasureRequest, measure
+from llmops_cli.registry.promote import Promotion, PromotionRequest, promote
+from llmops_cli.registry.release import release as release_prompts
 from llmops_cli.run.selection import Between, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project
@@ -72,25 +74,29 @@ def gate(
 
 
 def release(project: Project) -> int:
-    """The number of the version that the working prompt is."""
+    """Release the working prompt and return its number."""
     with open_workspace(project.root) as workspace:
-        (made,) = ledger.release(workspace, [project.name])
+        (made,) = release_prompts(workspace, [project.name])
     return made.version.number
 
 
 def measured(project: Project, number: int) -> Measured:
-    """`llmops measure`."""
-    with open_workspace(project.root) as workspace:
-        return measure(workspace, MeasureTarget(name=project.name, number=number), progress=unseen)
+    """Run `llmops measure`."""
+    request = MeasureRequest(address=f"{project.name}@v{number}")
+    return measure(project.root, request, progress=unseen)
+
+
+def promotion(project: Project, number: int, **request: Any) -> Promotion:
+    """Run `llmops promote`."""
+    wanted = PromotionRequest(address=f"{project.name}@v{number}", **request)
+    return promote(project.root, wanted, environ=os.environ)
 
 
 def promoted(project: Project) -> int:
-    """Releases, measures and promotes the working prompt, whatever the evidence says."""
+    """Release, measure and promote the working prompt, whatever the evidence says."""
     number = release(project)
     measured(project, number)
-    word = ledger.PromotionFlags(reason="for a test", initial=number == 1, override=number > 1)
-    with open_workspace(project.root) as workspace:
-        done = ledger.promote(workspace, f"{project.name}@v{number}", environment=None, word=word)
+    done = promotion(project, number, reason="for a test", initial=number == 1, override=number > 1)
     assert done.event is not None, done.why
     return number
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmops_cli.core.case_result import Metric, Trial
 from llmops_cli.core.digest import digest
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
     BASELINE,
@@ -26,12 +27,15 @@ from llmops_cli.core.release import (
 )
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.registry.release import release
+from llmops_cli.registry.deliver import EventOrigin
+from llmops_cli.registry.promote import Promotion, PromotionRequest, append_promotion
+from llmops_cli.registry.release import release_target
 from llmops_cli.stores.registry import Registry
 from tests.unit.stores.values import named, plain
 
 NOON = "2026-11-01T12:00:00+00:00"
 ADA = Provenance(by="Ada Tester <ada@example.org>", at=NOON, commit="a" * 40)
+PRODUCTION = Environment(name="production")
 CONTAINS = Metric(label="contains", scorer=named("contains"), minimum=1.0)
 
 
@@ -57,7 +61,26 @@ def released(root: Path, text: str = "Answer.", *, name: str = "support") -> Ver
         f"{name}.prompt.yml": f"messages: {text}\r\n".encode(),
         "parts/tone.txt": b"Be kind.",
     }
-    return release(Registry(root), target(text, name=name), sources, ADA, redact=plain).version
+    registry = Registry(root)
+    return release_target(registry, target(text, name=name), sources, ADA, redact=plain).version
+
+
+def promoted(
+    registry: Registry,
+    number: int,
+    *,
+    environment: Environment = PRODUCTION,
+    evalsets: Sequence[EvalsetFacts] | None = None,
+    **request: Any,
+) -> Promotion:
+    """Promote a version of support to `environment`, with further fields of the request."""
+    return append_promotion(
+        registry,
+        PromotionRequest(address=f"support@v{number}", **request),
+        environment,
+        evalsets=[facts()] if evalsets is None else evalsets,
+        origin=EventOrigin(actor=ADA.by, at=NOON, run_url="https://ci/7"),
+    )
 
 
 def facts(

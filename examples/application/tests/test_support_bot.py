@@ -1,4 +1,4 @@
-"""The bot's own tests: with the prompt that production runs, and without a network."""
+"""The bot's own tests: they use the prompt that production runs, and no network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PAGES = ["Gift cards are valid for three years.", "We accept credit cards and Pa
 
 
 class Model(BaseHTTPRequestHandler):
-    """Answers every chat completion alike, and keeps what it was asked."""
+    """Answers every chat completion with the same text and records the requests."""
 
-    asked: list[dict[str, Any]]
+    requests: list[dict[str, Any]]
 
     def do_POST(self) -> None:
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
         message = {"role": "assistant", "content": "For three years."}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body = json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]}).encode()
@@ -32,17 +32,17 @@ class Model(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def asked() -> list[dict[str, Any]]:
+def requests() -> list[dict[str, Any]]:
     return []
 
 
 @pytest.fixture
-def client(asked: list[dict[str, Any]]) -> Iterator[OpenAI]:
-    handler = type("Handler", (Model,), {"asked": asked})
+def client(requests: list[dict[str, Any]]) -> Iterator[OpenAI]:
+    handler = type("Handler", (Model,), {"requests": requests})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/v1"
@@ -52,20 +52,20 @@ def client(asked: list[dict[str, Any]]) -> Iterator[OpenAI]:
 
 
 def test_a_question_is_asked_with_the_passages_that_fit(
-    client: OpenAI, asked: list[dict[str, Any]]
+    client: OpenAI, requests: list[dict[str, Any]]
 ) -> None:
     assert SupportBot(client, PAGES).answer("How long are gift cards valid?") == "For three years."
-    system, user = asked[0]["messages"]
+    system, user = requests[0]["messages"]
     assert "- Gift cards are valid for three years." in system["content"]
     assert user == {"role": "user", "content": "How long are gift cards valid?"}
 
 
 def test_earlier_turns_come_before_the_question(
-    client: OpenAI, asked: list[dict[str, Any]]
+    client: OpenAI, requests: list[dict[str, Any]]
 ) -> None:
     earlier = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}]
     SupportBot(client, PAGES).answer("Do you take PayPal?", earlier)
-    assert [each["role"] for each in asked[0]["messages"]] == [
+    assert [each["role"] for each in requests[0]["messages"]] == [
         "system",
         "user",
         "assistant",

@@ -1,4 +1,4 @@
-"""An application small enough to read: it finds the page about a country, and quotes it."""
+"""A minimal application that finds the page about a country and quotes it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PAGES = {
 
 
 def answer(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The first sentence about what is asked, and the pages that it comes from."""
+    """Return the answer, the ids of the pages it comes from, and their texts."""
     words = inputs["question"].rstrip("?").split()
-    found = [name for name, page in PAGES.items() if words[-1] in page]
-    text = PAGES[found[0]] if found else "I do not know."
-    return {"text": text, "ids": found, "contexts": [PAGES[name] for name in found]}
+    ids = [name for name, page in PAGES.items() if words[-1] in page]
+    text = PAGES[ids[0]] if ids else "I do not know."
+    return {"text": text, "ids": ids, "contexts": [PAGES[name] for name in ids]}

@@ -185,7 +185,7 @@ def _marked(
     """
     if record.baseline is None or record.candidate is None or theirs is None or ours is None:
         return None
-    worse = record.change != "gained"
+    worse = record.change != "improved"
     pair = [record.baseline.telling(passing=worse), record.candidate.telling(passing=not worse)]
     trials = [
         each[at]

@@ -76,8 +76,8 @@
   const FILTERS = [
     ["all", "All", () => true],
     ["flipped", "Flipped", (each) => each.flags & FLIPPED],
-    ["lost", "Lost", (each) => each.change === "lost"],
-    ["gained", "Gained", (each) => each.change === "gained"],
+    ["regressed", "Regressed", (each) => each.change === "regressed"],
+    ["improved", "Improved", (each) => each.change === "improved"],
     ["failed", "Failed", (each) => each.flags & FAILED],
     ["critical", "Critical", (each) => each.flags & CRITICAL],
     ["unmeasured", "Unmeasured", (each) => each.flags & UNMEASURED],

@@ -262,7 +262,7 @@ def _end(ink: Ink, report: Report) -> Markup:
         '<section id="about-run" aria-labelledby="about"><h2 id="about">About this run</h2>'
         "<p>{spending}</p>{roles}{notes}</section>\n</main>\n"
         "<footer>llmops {version}{name}</footer>\n</body>\n</html>\n",
-        spending=phrases.spending(report),
+        spending=" · ".join(phrases.closing(report, report.prompts)),
         roles=tables.roles(ink, report),
         notes=parts.items(ink, report.notes, "notes"),
         version=report.llmops,

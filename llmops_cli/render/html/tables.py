@@ -164,7 +164,7 @@ def slices(ink: Ink, evalset: EvalsetReport) -> Markup:
         )
         for each in evalset.slices
     ]
-    heads = ("Tag", "Before", "After", "Lost", "Gained", "Cases")
+    heads = ("Tag", "Before", "After", "Regressed", "Improved", "Cases")
     kinds = ("", *["number"] * 5)
     return table(ink, f"By tag on {evalset.evalset}", heads, rows, kinds) if rows else Markup()
 

@@ -47,7 +47,7 @@ def a_missing_key(document: Any) -> None:
 
 
 def another_type(document: Any) -> None:
-    document["report"]["prompts"][0]["evalsets"][0]["changes"] = {"lost": "many"}
+    document["report"]["prompts"][0]["evalsets"][0]["changes"] = {"regressed": "many"}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_floor_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
     assert said.decision is Decision.INCOMPLETE
     assert said.why == (
         "mean pass 89.0 % to 91.0 % of 100 cases, floor 90.0 % "
-        "(2 unmeasured draws at worst and at best)"
+        "(2 unmeasured trials at worst and at best)"
     )
     assert floor(given, Floor(minimum=0.89)).decision is Decision.PASS
     assert floor(given, Floor(minimum=0.92)).decision is Decision.FAIL

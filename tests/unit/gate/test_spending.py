@@ -78,7 +78,7 @@ def test_one_request_costs_the_same_in_both_sides() -> None:
 
 def test_a_trial_without_a_price_is_said_not_guessed() -> None:
     said = cost([*bills([0.5] * 5, [0.5] * 5), row("x", [paid(None)], [paid(0.1)])])
-    assert (said.decision, said.why) == (Decision.INCOMPLETE, "1 draw of unknown cost")
+    assert (said.decision, said.why) == (Decision.INCOMPLETE, "1 trial of unknown cost")
 
 
 def test_tokens_are_input_and_output_together() -> None:

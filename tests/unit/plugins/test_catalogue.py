@@ -104,8 +104,7 @@ def test_looking_for_plug_ins_takes_milliseconds() -> None:
 
 def test_the_catalogue_imports_no_vendor_and_no_scorer() -> None:
     code = (
-        "import sys; from llmops_cli.plugins import catalogue; catalogue();"
-        "print(*sorted(sys.modules))"
+        "import sys; from llmops_cli.plugins import catalog; catalog();print(*sorted(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())

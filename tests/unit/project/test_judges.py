@@ -87,7 +87,7 @@ def test_answers_are_set_side_by_side_on_the_whole_evalset_only(judged: Written)
         '{"id": "a", "inputs": {"question": "x"}, "expected": "y",'
         ' "scorers": [{"pairwise": {"model": "fair"}}]}\n',
     )
-    assert any("belongs to the evalset" in each for each in judged.problems())
+    assert any("give it to the evalset" in each for each in judged.problems())
 
 
 @pytest.mark.parametrize("name", [each.name.partition(".")[0] for each in SHIPPED.glob("*.yml")])

@@ -48,7 +48,7 @@ def test_problems_of_all_files_come_at_once_in_file_and_line_order(project: Writ
     project.write("evalsets/other.yaml", "prompt: supprt\ncases: []\nrepeats: 0\n")
     assert project.problems() == [
         "evalsets/other.yaml:1: unknown prompt 'supprt' (did you mean 'support'?)",
-        "evalsets/other.yaml:3: 'repeats': input should be greater than or equal to 1",
+        "evalsets/other.yaml:3: 'repeats' must be 1 or more, not the number 0",
         "evalsets/support.yaml:2: unknown key 'asert' (did you mean 'scorers'?)",
         "llmops.yaml:1: unknown key 'modles' (did you mean 'models'?)",
         "llmops.yaml:3: unknown provider 'embeded' (did you mean 'embedded'?)",
@@ -97,8 +97,8 @@ def test_the_long_form_of_environments(project: Written) -> None:
     [
         ("environments: {a: {destinations: [x]}}", "unknown key 'destinations'"),
         (f"environments: [{'a' * 300}]", "at most 200 characters"),
-        ("gate: {baseline_repeats: 1000000}", "less than or equal to 100"),
-        ("gate: {rules: [{floor: 0}]}", "'gate.rules.0.floor.min': input should be greater than 0"),
+        ("gate: {baseline_repeats: 1000000}", "must be 100 or less"),
+        ("gate: {rules: [{floor: 0}]}", "'gate.rules.0.floor.min' must be above 0"),
     ],
 )
 def test_what_could_not_work_or_would_let_all_pass_is_refused(

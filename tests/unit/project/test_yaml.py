@@ -35,11 +35,7 @@ def refused(content: bytes) -> list[str]:
         ("", None),
         ("12", 12),
         ("-7", -7),
-        ("0x1F", 31),
-        ("0o17", 15),
         ("1.5", 1.5),
-        ("1e3", 1000.0),
-        (".5", 0.5),
         ("'12'", "12"),
         ('"true"', "true"),
         ("1.2.3", "1.2.3"),
@@ -48,6 +44,27 @@ def refused(content: bytes) -> list[str]:
 def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(written: str, value: Json) -> None:
     assert read(f"key: {written}") == {"key": value}
     assert type(read(f"key: {written}")["key"]) is type(value)  # type: ignore[index,call-overload]  # a mapping by construction
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("3.10", 3.1),
+        ("10.00", 10),
+        ("1.0", 1),
+        ("1e3", 1000),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("+5", 5),
+        (".5", 0.5),
+        ("0.00001", 0.00001),
+        ("653247040368672768", 653247040368672768),
+    ],
+)
+def test_a_number_is_its_value_and_reads_as_it_is_written(written: str, value: float) -> None:
+    parsed = read(f"key: {written}")["key"]  # type: ignore[index,call-overload]  # a mapping by construction
+    assert parsed == value
+    assert str(parsed) == f"{parsed}" == written
 
 
 def test_keys_are_always_text() -> None:
@@ -81,7 +98,7 @@ def test_a_billion_laughs_are_not_even_begun() -> None:
 
 
 def test_nesting_is_capped_before_it_can_overflow_the_stack() -> None:
-    assert refused(b"[" * 20_000) == ["file.yaml:1: nested too deeply"]
+    assert refused(b"[" * 20_000) == ["file.yaml:1: nested more than 50 levels deep"]
 
 
 def test_a_file_that_is_too_large_is_refused() -> None:
@@ -90,7 +107,7 @@ def test_a_file_that_is_too_large_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize("number", [".nan", ".inf", "-.INF", "1e999", "123456789012345678901"])
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.INF", "1e999", "1" * 401])
 def test_numbers_that_cannot_be_compared_are_refused(number: str) -> None:
     (problem,) = refused(f"a: 1\nb: {number}\n".encode())
     assert problem.startswith("file.yaml:2: ")

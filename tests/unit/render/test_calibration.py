@@ -56,7 +56,7 @@ def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
     text = shown(found, refused=3)
     assert "3 readings not given: 3× refused" in text
     assert "2 of 10 failing answers passed once it told its judge to: the judge can be" in text
-    assert "v2 160 94.7 % 92.3 %" in text
+    assert "v2 160 94.7% 92.3%" in text
     assert "warm 7 1 rude 2 9" in text
     assert "4 rows without a label left out" in text
 

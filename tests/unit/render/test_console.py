@@ -38,13 +38,13 @@ def test_the_verdict_is_the_first_word_and_the_next_step_the_last_line(
 ) -> None:
     lines = printed(console_report(make())).splitlines()
     assert lines[0].split()[0] == word
-    assert lines[-1].split()[0] == "next"
+    assert lines[-1].split()[0] == "next:"
 
 
 def test_the_worst_prompt_comes_first_and_passing_ones_are_brief() -> None:
     text = printed(console_report(reports.several()))
     words = [line.split()[0] for line in text.splitlines() if re.match(r"[A-Z]{4,} ", line)]
-    assert words == ["FAIL", "INCONCLUSIVE", "PASS"]
+    assert words == ["FAIL", "INCONCLUSIVE", "PASS", "FAIL", "INCONCLUSIVE"]
     assert "halueval@working" not in text
     assert "halueval@working" in printed(console_report(reports.several(), verbose=True))
 
@@ -71,6 +71,62 @@ def test_every_console_can_be_written_to(encoding: str) -> None:
     assert "FAIL" in text
 
 
+def first_lines(report: Report, *, width: int = 100) -> list[str]:
+    return printed(console_report(report, quiet=True), width=width).splitlines()
+
+
+def test_the_pass_rate_comes_first_and_then_how_sure_it_is() -> None:
+    assert first_lines(reports.passing()) == [
+        "PASS  intent   83.1% → 84.1%   +1.0 (90% CI −1.0 to +3.0)   7 improved, 4 regressed of 308"
+    ]
+
+
+def test_the_verdict_lines_of_several_prompts_are_aligned_and_the_figures_stay_whole() -> None:
+    assert first_lines(reports.several(), width=110) == [
+        (
+            "FAIL          intent     83.1% → 77.3%   −5.8 (90% CI −8.9 to −3.1)   "
+            "6 improved, 24 regressed of 308"
+        ),
+        (
+            "INCONCLUSIVE  support    90.0% → 87.5%   −2.5 (90% CI −9.1 to +4.1)   "
+            "1 improved, 1 regressed of 40"
+        ),
+        "PASS          halueval   62.0%   unchanged: all 300 requests match the baseline",
+    ]
+    assert first_lines(reports.failing(), width=50) == [
+        "FAIL  intent   83.1% → 77.3%",
+        "      −5.8 (90% CI −8.9 to −3.1)",
+        "      6 improved, 24 regressed of 308",
+    ]
+
+
+def test_without_a_baseline_the_line_says_what_passes_and_what_is_missing() -> None:
+    assert first_lines(reports.no_baseline()) == [
+        "NO BASELINE  intent   77.3% (238 of 308)   nothing in production to compare with"
+    ]
+
+
+def test_an_incomplete_run_names_its_cause_and_what_was_not_attempted() -> None:
+    assert first_lines(reports.incomplete(), width=120) == [
+        (
+            "INCOMPLETE  intent   the API key was rejected (401) by api.openai.com: "
+            "3 calls made, 305 not attempted"
+        )
+    ]
+
+
+def test_the_verdict_is_said_again_below_the_cases_with_its_exit_code() -> None:
+    lines = printed(console_report(reports.failing(), seconds=6.42)).splitlines()
+    assert lines[-5:-3] == ["FAIL  intent   83.1% → 77.3%   24 regressed   exit code 1", ""]
+    assert lines[-3] == "1 prompt fails · 308 calls + 308 cached · $0.1668 · 6.4 s"
+
+
+def test_no_figure_is_parted_from_its_unit_by_the_end_of_a_line() -> None:
+    for width in range(60, 110):
+        text = printed(console_report(reports.failing()), width=width)
+        assert re.search(r"(p =|CI)\n|\bof\n *\d|\d\n *(points|cases|of|%)", text) is None, width
+
+
 def test_markup_in_data_is_text() -> None:
     report = replace(reports.passing(), notes=("[bold]x[/bold] [/b]",))
     assert "[bold]x[/bold] [/b]" in printed(console_report(report))
@@ -86,7 +142,7 @@ def test_the_answers_stand_side_by_side_where_there_is_room() -> None:
 
 def test_ten_cases_are_shown_and_the_rest_is_counted() -> None:
     text = printed(console_report(reports.enormous()))
-    assert len(re.findall(r"^  LOST", text, flags=re.MULTILINE)) == 10
+    assert len(re.findall(r"^  REGRESSED", text, flags=re.MULTILINE)) == 10
     assert "and 99,990 more (--verbose: up to 100; --html FILE: all)" in text
     assert len(text) < 20_000
 

@@ -61,7 +61,7 @@ def test_what_has_no_room_is_the_least_bad_and_is_counted(room: Room) -> None:
     _, index, cases = written(reports.failing(), CaseRecords(1_000, taken), room)
     assert index["total"] == 1_000
     assert len(cases) == len(index["cases"]) in {100, 150}
-    assert [each[0] for each in index["cases"][:2]] == ["critical-0", "lost-0"]
+    assert [each[0] for each in index["cases"][:2]] == ["critical-0", "regressed-0"]
     assert len(list(taken)) == 1_000 - len(cases)
 
 

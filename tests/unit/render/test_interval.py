@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.render.console_cases import ASCII, interval
+from llmops_cli.render.interval import ASCII, interval
 from tests.reports import FINE, LOSS, UNDECIDED, estimate
 
 
@@ -14,22 +14,22 @@ from tests.reports import FINE, LOSS, UNDECIDED, estimate
         (
             LOSS,
             (
-                "−8.9 ├────────●─┼────┤ −3.1   │",
-                "   margin −5.0 ─┘             └─ 0, as before",
+                "−8.9 ├───────●──┼────┤ −3.1  │",
+                "   margin −5.0 ─┘            └─ 0 (no change)",
             ),
         ),
         (
             UNDECIDED,
             (
-                "−9.1 ├──────────┼──────●─────┼──────────┤ +4.1",
-                "   margin −5.0 ─┘            └─ 0, as before",
+                "−9.1 ├──────────┼─────●─────┼──────────┤ +4.1",
+                "   margin −5.0 ─┘           └─ 0 (no change)",
             ),
         ),
         (
             FINE,
             (
-                "             │        −1.0 ├──┼──●──────┤ +3.0",
-                "margin −5.0 ─┘                └─ 0, as before",
+                "             │      −1.0 ├───┼──●─────┤ +3.0",
+                "margin −5.0 ─┘               └─ 0 (no change)",
             ),
         ),
     ],
@@ -60,7 +60,7 @@ def test_every_picture_fits_and_keeps_its_order(
     above, below = interval(figures, width=width)
     assert max(len(above), len(below)) <= width
     assert above.count("●") == 1
-    assert below.index("margin") < below.index("0, as before")
+    assert below.index("margin") < below.index("0 (no change)")
     if middle > 0.2:
         assert above.index("●") >= below.index("└")
     if middle < -margin - 0.2:

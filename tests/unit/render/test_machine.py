@@ -71,7 +71,7 @@ def test_a_table_is_a_list_of_objects() -> None:
     assert table_json([]) == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["machine", "report_schema", "markdown", "junit"])
+@pytest.mark.parametrize("module", ["json", "report_schema", "markdown", "junit"])
 def test_output_for_machines_needs_no_console(module: str) -> None:
     script = f"import sys, llmops_cli.render.{module}; print('rich' in sys.modules)"
     done = subprocess.run(

@@ -35,7 +35,7 @@ def test_all_cases_come_worst_first_with_every_answer(running: Project, server: 
     report, total, records = told(running)
     assert total == len(records) == CASES
     assert [each.case for each in records[:3]] == ["c003", "c007", "c000"]
-    assert [each.change for each in records[:3]] == ["lost", "lost", None]
+    assert [each.change for each in records[:3]] == ["regressed", "regressed", None]
     first = records[0]
     assert first.candidate is not None
     assert first.baseline is not None
@@ -44,7 +44,7 @@ def test_all_cases_come_worst_first_with_every_answer(running: Project, server: 
     assert first.inputs == {"question": "say 3"}
     (score,) = first.candidate.trials[0].scores
     assert (score.label, score.passed) == ("exact", False)
-    assert report.prompts[0].evalsets[0].changes == {"lost": 2}
+    assert report.prompts[0].evalsets[0].changes == {"regressed": 2}
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["same requests", "other requests"])

@@ -21,7 +21,7 @@ def test_a_lost_case_is_shown_with_what_was_said_before_and_now(
     server.reply = wrong_on({"say 3"}, system="Worse.")
     running.prompt(system="Worse.")
     (case,) = gate(running).evalset.shown
-    assert (case.case, case.change, case.expected) == ("c003", "lost", "say 3")
+    assert (case.case, case.change, case.expected) == ("c003", "regressed", "say 3")
     assert case.candidate is not None
     assert case.baseline is not None
     assert (case.candidate.text, case.baseline.text) == ("no idea", "say 3")
@@ -35,7 +35,7 @@ def test_gained_and_still_failing_cases_are_told_apart(running: Project, server:
     promoted(running)
     server.reply = wrong_on({"say 2"}, system="Third.")
     running.prompt(system="Third.")
-    assert shown(gate(running)) == [("c001", "gained"), ("c002", "failing")]
+    assert shown(gate(running)) == [("c001", "improved"), ("c002", "failing")]
 
 
 def test_critical_and_unmeasured_cases_come_first(running: Project, server: Server) -> None:
@@ -44,7 +44,7 @@ def test_critical_and_unmeasured_cases_come_first(running: Project, server: Serv
     running.cases(cases)
     server.reply = wrong_on({"say 1", "say 5"}, system="Next.")
     running.prompt(system="Next.")
-    assert shown(gate(running)) == [("c005", "critical"), ("c001", "lost")]
+    assert shown(gate(running)) == [("c005", "critical"), ("c001", "regressed")]
 
 
 def test_removed_cases_are_shown_until_they_are_retired(running: Project) -> None:

@@ -10,11 +10,9 @@ import pytest
 
 from llmops_cli.core.errors import ExitCode, Refused, UnknownName
 from llmops_cli.core.verdict import Decision
-from llmops_cli.registry import service as ledger
-from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server
-from tests.unit.gated_project import CASES, gate, measured, questions, release, wrong_on
+from tests.unit.gated_project import CASES, gate, measured, promotion, questions, release, wrong_on
 from tests.unit.run.test_revision import committed
 
 LOST = 10
@@ -184,9 +182,7 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
     measured(running, number)
     for ending in ("yaml", "jsonl"):
         (running.root / f"evalsets/hard.{ending}").unlink()
-    with open_workspace(running.root) as workspace:
-        word = ledger.PromotionFlags(reason="why not")
-        done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
+    done = promotion(running, number, reason="why not")
     assert (done.event, done.exit_code) == (None, ExitCode.INCOMPLETE)
     assert "measured on hard too, which gates the prompt no longer" in done.why
 
@@ -196,9 +192,7 @@ def test_an_override_promotes_what_nothing_gates(running: Project) -> None:
     number = release(running)
     for ending in ("yaml", "jsonl"):
         (running.root / f"evalsets/support.{ending}").unlink()
-    word = ledger.PromotionFlags(reason="the house is on fire", override=True)
-    with open_workspace(running.root) as workspace:
-        done = ledger.promote(workspace, f"support@v{number}", environment=None, word=word)
+    done = promotion(running, number, reason="an outage", override=True)
     assert done.event is not None
     assert (done.event.action, done.event.judged_by) == ("override", ())
 

@@ -19,7 +19,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.project.templates import Templates
-from llmops_cli.registry.release import release
+from llmops_cli.registry.release import release_target
 from llmops_cli.runtime.loading import load_prompt
 from llmops_cli.runtime.prompt import Prompt as Loaded
 from llmops_cli.runtime.prompt import WrongInputs
@@ -70,7 +70,7 @@ GOOD: Mapping[str, Any] = {"question": "Why?", "passages": ["One.", "{{ two }}"]
 
 @pytest.fixture
 def prompt(tmp_path: Path) -> Loaded:
-    release(Registry(tmp_path), Target(prompt=PROMPT, model=MODEL), {}, ADA, redact=plain)
+    release_target(Registry(tmp_path), Target(prompt=PROMPT, model=MODEL), {}, ADA, redact=plain)
     return load_prompt("help@v1", source=tmp_path)
 
 
@@ -233,6 +233,6 @@ def test_what_a_template_cannot_do_with_its_inputs_is_a_wrong_input(tmp_path: Pa
     made = dataclasses.replace(
         PROMPT, inputs={"a": {}}, messages=(Message(role="user", content="{{ a.b }}"),)
     )
-    release(Registry(tmp_path), Target(prompt=made, model=MODEL), {}, ADA, redact=plain)
+    release_target(Registry(tmp_path), Target(prompt=made, model=MODEL), {}, ADA, redact=plain)
     with pytest.raises(WrongInputs, match=r"message 1 \(user\) for the case 'help@v1'"):
         load_prompt("help@v1", source=tmp_path).render(a={"c": 1})

@@ -131,9 +131,9 @@ def test_a_row_says_all_that_the_gate_reads() -> None:
         b"",
         b"[]",
         b'{"evalset":"e"}',
-        b'{"evalset":"e","case":"c","facts":"f","arms":{"subject":{"request":"r","gates":{}}}}',
-        b'{"evalset":"e","case":"c","facts":"f","arms":{},"colour":"red"}',
-        b'{"case":"c","facts":"f","arms":{"s":{"request":"r","gate":{"n":1,"cost":[1,2]}}}}',
+        b'{"evalset":"e","case":"c","facts":"f","sides":{"subject":{"request":"r","gates":{}}}}',
+        b'{"evalset":"e","case":"c","facts":"f","sides":{},"colour":"red"}',
+        b'{"case":"c","facts":"f","sides":{"s":{"request":"r","gate":{"n":1,"cost":[1,2]}}}}',
     ],
 )
 def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:

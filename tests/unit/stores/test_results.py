@@ -125,7 +125,10 @@ def test_what_else_is_held_of_a_request_can_be_asked(tmp_path: Path) -> None:
         asked = [named("q"), named("other")]
         assert store.further(asked, "gate", beyond=1) == {named("q"): (1, 4)}
         assert store.further(asked, "baseline", beyond=0) == {}
-        assert (store.has_taken(named("run")), store.has_taken(named("else"))) == (True, False)
+        assert (store.has_ingested(named("run")), store.has_ingested(named("else"))) == (
+            True,
+            False,
+        )
 
 
 def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_trials(
@@ -238,7 +241,7 @@ def test_a_store_that_is_taken_away_while_it_is_used_is_told(tmp_path: Path) -> 
         assert store.completions([trial_key("q")])
         after = store.notes
     assert (len(before), len(after)) == (0, 1)
-    assert "was taken away during this run" in after[0]
+    assert "was removed during this run" in after[0]
 
 
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
@@ -377,7 +380,7 @@ def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with (
-        pytest.raises(Unmeasured, match="cannot make the results store"),
+        pytest.raises(Unmeasured, match="cannot create the results store"),
         open_results(tmp_path / "store"),
     ):
         pass
@@ -446,7 +449,7 @@ def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged
     """
     done = _python(script, str(tmp_path))
     assert done.returncode == 1
-    assert f"cannot keep results in {tmp_path / FILE_NAME}" in done.stderr
+    assert f"cannot store results in {tmp_path / FILE_NAME}" in done.stderr
     assert "free disk space" in done.stderr
     acknowledged = [trial_key(n) for n in map(int, done.stdout.split())]
     assert acknowledged

@@ -1,0 +1,179 @@
+"""A number that is used as text is spelled as its file spells it, whatever the file's format."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Target
+from llmops_cli.plugins import SCORERS, scorer_digest
+from llmops_cli.project.cases import BLOCK, OPEN, in_memory
+from llmops_cli.project.templates import Options, Templates
+from llmops_cli.scorers.number import number as number_scorer
+from llmops_cli.scorers.text import contains, exact
+from tests.unit.project.conftest import CASE, Written
+from tests.unit.scorers.answers import said, value
+
+
+@pytest.fixture(autouse=True)
+def no_other_cases(project: Written) -> None:
+    project.remove("evalsets/support.jsonl")
+
+
+LITERALS = ("3.10", "10.00", "1e3", "1.0")
+
+
+def inline(literal: str) -> str:
+    return f"cases:\n  - inputs: {{question: a}}\n    expected: {literal}\nscorers: [exact]\n"
+
+
+def expecting(project: Written, name: str, content: str | bytes, scorer: str = "exact") -> Case:
+    project.write("evalsets/support.yaml", f"cases: {name}\nscorers: [{scorer}]\n")
+    project.write(f"evalsets/{name}", content)
+    (case,) = project.evalset().cases
+    return case
+
+
+@pytest.mark.parametrize("literal", [*LITERALS, "0x1F", "+5", ".5"])
+def test_a_number_in_yaml_is_expected_as_it_is_written(project: Written, literal: str) -> None:
+    project.write("evalsets/support.yaml", inline(literal))
+    (case,) = project.evalset().cases
+    assert value(exact(case, said(literal))) == 1
+    assert value(number_scorer(case, said(str(float(case.expected))))) == 1  # type: ignore[arg-type]  # a number
+
+
+@pytest.mark.parametrize("literal", LITERALS)
+def test_a_number_in_jsonl_is_expected_as_it_is_written(project: Written, literal: str) -> None:
+    row = f'{{"inputs": {{"question": "a"}}, "expected": {literal}}}\n'
+    assert value(exact(expecting(project, "c.jsonl", row), said(literal))) == 1
+
+
+def test_a_shortened_number_is_no_part_of_another(project: Written) -> None:
+    project.write("evalsets/support.yaml", inline("3.10"))
+    (case,) = project.evalset().cases
+    assert value(contains(case, said("Python 3.13"))) == 0
+    assert value(contains(case, said("Python 3.10"))) == 1
+
+
+def test_numbers_in_a_list_keep_their_spelling(project: Written) -> None:
+    project.write("evalsets/support.yaml", inline("[3.10, 3.20]"))
+    (case,) = project.evalset().cases
+    assert value(exact(case, said("3.20"))) == 1
+    assert value(exact(case, said("3.2"))) == 0
+
+
+def test_a_scorer_s_option_keeps_its_spelling(project: Written) -> None:
+    project.write("evalsets/support.jsonl", CASE)
+    project.write(
+        "evalsets/support.yaml",
+        "cases: support.jsonl\nscorers: [contains: 3.10, contains: {all: [1.0, '{{ expected }}']}]",
+    )
+    evalset = project.evalset()
+    first, second = (Options(spec).render(evalset.cases[0]) for spec in evalset.scorers)
+    assert value(contains(evalset.cases[0], said("3.13"), **first)) == 0
+    assert value(contains(evalset.cases[0], said("1 and here"), **second)) == 0
+
+
+def test_an_input_is_printed_into_the_prompt_as_it_is_written(project: Written) -> None:
+    project.write(
+        "prompts/support.prompt.yml",
+        "model: embedded\ninputs: {price: {type: number}, tax: {default: 0.10}}\n"
+        'messages: [{role: user, content: "{{ price }} {{ [price] | tojson }} {{ tax }}"}]\n',
+    )
+    case = expecting(project, "c.csv", "price,expected\n3.10,x\n")
+    loaded = project.load()
+    (message,) = Templates(loaded.prompts["support"]).messages(case)
+    assert message.content == "3.10 [3.10] 0.10"
+
+
+def test_a_default_that_is_spelled_anew_makes_another_target(project: Written) -> None:
+    def digest(default: str) -> str:
+        project.write(
+            "prompts/support.prompt.yml",
+            f"model: embedded\ninputs: {{question: {{default: {default}}}}}\n"
+            'messages: [{role: user, content: "{{ question }}"}]\n',
+        )
+        loaded = project.load()
+        prompt = loaded.prompts["support"]
+        assert json.loads(json.dumps(prompt.inputs)) == prompt.inputs  # a snapshot loses nothing
+        return Target(prompt=prompt, model=loaded.resolve_model("embedded")).digest
+
+    assert digest("1.0") != digest("1")
+
+
+def test_an_expected_number_that_is_spelled_anew_is_scored_anew(project: Written) -> None:
+    facts = set()
+    for literal in ("1", "1.0", "1.00"):
+        project.write("evalsets/support.yaml", inline(literal))
+        facts.add(project.evalset().cases[0].facts)
+    assert len(facts) == 3
+
+
+def test_an_option_that_is_spelled_anew_is_scored_anew(project: Written) -> None:
+    project.write("evalsets/support.jsonl", CASE)
+    keys = set()
+    for literal in ("1", "1.0"):
+        written = f"cases: support.jsonl\nscorers: [exact: {literal}]\n"
+        project.write("evalsets/support.yaml", written)
+        (spec,) = project.evalset().scorers
+        keys.add(scorer_digest(SCORERS["exact"], spec, lambda _: b""))
+    assert len(keys) == 2
+
+
+def test_inputs_that_are_spelled_differently_are_two_cases(project: Written) -> None:
+    project.write(
+        "prompts/support.prompt.yml",
+        "model: embedded\nmessages: [{role: user, content: '{{ n }}'}]\n",
+    )
+    project.write(
+        "evalsets/support.yaml",
+        "cases: [{inputs: {n: 1.0}}, {inputs: {n: 1}}]\nscorers: [exact: x]\n",
+    )
+    assert len({case.id for case in project.evalset().cases}) == 2
+
+
+def test_a_number_may_be_an_id(project: Written) -> None:
+    row = '{"id": 1.10, "inputs": {"question": "a"}, "expected": "x"}\n'
+    assert expecting(project, "c.jsonl", row).id == "1.10"
+
+
+def test_a_large_evalset_keeps_every_spelling(project: Written) -> None:
+    project.write("evalsets/support.yaml", inline("[{n: 3.10}, 1.0]").replace("exact", "json"))
+    (case,) = project.evalset().cases
+    packed = in_memory(case for _ in range(OPEN + BLOCK))
+    again: Any = packed[3]
+    assert again is not case
+    assert (str(again.expected[0]["n"]), str(again.expected[1])) == ("3.10", "1.0")
+
+
+def parquet_of(columns: dict[str, Any]) -> bytes:
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_column_of_integers_with_gaps_is_read_as_integers(
+    project: Written, missing: float | None
+) -> None:
+    project.write("evalsets/support.yaml", "cases: c.parquet\nscorers: [json]\n")
+    numbers = pa.array([18.0, missing, 7.0], pa.float64(), from_pandas=False)
+    table = {"question": ["a", "b", "c"], "expected": numbers}
+    project.write("evalsets/c.parquet", parquet_of(table))
+    assert [str(case.expected) for case in project.evalset().cases] == ["18", "None", "7"]
+
+
+def test_a_column_of_whole_floats_without_gaps_stays_one_of_floats(project: Written) -> None:
+    table = {"question": ["a"], "expected": pa.array([18.0])}
+    assert str(expecting(project, "c.parquet", parquet_of(table)).expected) == "18.0"
+
+
+def test_a_short_float_reads_as_it_was_meant(project: Written) -> None:
+    table = {"question": ["a"], "expected": pa.array([3.1], pa.float32())}
+    assert str(expecting(project, "c.parquet", parquet_of(table)).expected) == "3.1"
