@@ -122,7 +122,7 @@ def _growth(what: Literal["cost", "tokens"], margin: float, exam: GateInput) -> 
     growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
     decision = _decide_growth(now - (1 + margin) * before, groups, exam)
     why = (
-        f"{_amount(what, paid_before)} → {_amount(what, paid)} per draw over {cases(n)} "
+        f"{_amount(what, paid_before)} → {_amount(what, paid)} per trial over {cases(n)} "
         f"({100 * growth:+.1f}%), {_GROWTH[decision]} of {percent(margin)}"
     )
     figures = {"margin": margin, "n": n, "candidate": paid, "baseline": paid_before}

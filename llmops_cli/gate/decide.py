@@ -13,7 +13,7 @@ From comparisons to verdicts: every rule gives a finding, the worst finding deci
 FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
 INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
 
-Whether or not the policy lists them, draws that were never made and error shares above the
+Whether or not the policy lists them, trials that were never made and error shares above the
 default are INCOMPLETE: leaving a rule out of a policy never turns the unmeasured into a pass.
 Regressions are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together:
 those of one prompt over all its evalsets, and in `decide_all` those of all prompts.

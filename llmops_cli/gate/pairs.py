@@ -17,7 +17,7 @@ nothing here needs scipy, whose import takes longer than a cached run (decision 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -113,10 +113,10 @@ class Groups:
     def too_few(self) -> bool:
         return self.count < FEWEST_GROUPS
 
-    @property
-    def reference(self) -> Reference:
-        """What a statistic of one value per group is compared with."""
-        return Reference(degrees=max(1, self.count - 1))
+
+def group_reference(count: int) -> Reference:
+    """Return what a statistic of one value per group is compared with."""
+    return Reference(degrees=max(1, count - 1))
 
 
 def group_variance(values: Floats, groups: Groups) -> float:
@@ -144,9 +144,8 @@ def reference(values: Floats, groups: Groups | None) -> Reference:
     """Return what a score statistic of cases is compared with. None: they are independent."""
     if groups is None:
         return NORMAL
-    return Reference(
-        degrees=groups.reference.degrees, scale=math.sqrt(design_effect(values, groups))
-    )
+    effect = design_effect(values, groups)
+    return replace(group_reference(groups.count), scale=math.sqrt(effect))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -187,7 +186,7 @@ class Pairs:
         if self.groups is None:
             return sample(self.pessimistic), NORMAL
         values = group_sample(self.pessimistic, self.groups.numbers, self.groups.sizes)
-        return values, self.groups.reference
+        return values, group_reference(self.groups.count)
 
     @property
     def for_regression(self) -> tuple[Sample, Reference]:

@@ -21,11 +21,19 @@ import numpy as np
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import NoWorse, Policy
 from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, Floats, at_look
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Groups, Pairs, pairs, reference
+from llmops_cli.gate.pairs import (
+    FEWEST_GROUPS,
+    Groups,
+    Pairs,
+    group_reference,
+    pairs,
+    reference,
+)
 from llmops_cli.gate.score_test import log_chance_unseen
 from llmops_cli.gate.wording import cases, counted, percent_up
 
 POWER = 0.80
+STEPS = 3
 MARGIN_STEP = 1e-9
 """How exactly a smallest margin is found."""
 
@@ -49,8 +57,11 @@ def fewest_cases(n: int, groups: Groups | None, margin: float, beta: float) -> i
     """Return the zero-loss minimum for cases that are grouped as these `n` are."""
     if groups is None:
         return zero_loss_minimum(margin, beta)
-    times = _log_level(groups, beta) / log_chance_unseen(_relative(groups), margin)
-    return math.ceil(n * max(times, FEWEST_GROUPS / groups.count))
+    chance = log_chance_unseen(_relative(groups), margin)
+    count = groups.count
+    for _ in range(STEPS):  # the level that t needs changes little with the count
+        count = math.ceil(groups.count * _log_level(count, beta) / chance)
+    return math.ceil(n * max(count, FEWEST_GROUPS) / groups.count)
 
 
 def cases_needed(variance: float, margin: float, beta: float) -> int:
@@ -114,14 +125,14 @@ def _relative(groups: Groups) -> Floats:
     return relative
 
 
-def _log_level(groups: Groups, beta: float) -> float:
-    """Return the log of the chance that is small enough for PASS with this many groups."""
-    return math.log(NormalDist().cdf(-groups.reference.critical(beta)))
+def _log_level(count: int, beta: float) -> float:
+    """Return the log of the chance that is small enough for PASS with `count` groups."""
+    return math.log(NormalDist().cdf(-group_reference(count).critical(beta)))
 
 
 def _smallest_margin_of(groups: Groups, beta: float) -> float:
     """Return the loss that groups rule out when no case regresses (bisection)."""
-    sizes, level = _relative(groups), _log_level(groups, beta)
+    sizes, level = _relative(groups), _log_level(groups.count, beta)
     low, high = 0.0, 1.0
     while high - low > MARGIN_STEP:
         middle = (low + high) / 2
@@ -134,7 +145,7 @@ def _smallest_margin_of(groups: Groups, beta: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextLook:
-    """Draw every case of both sides up to `draws`, then decide again at `look`."""
+    """Draw every case of both sides up to `trials`, then decide again at `look`."""
 
     look: int
     trials: int
@@ -155,12 +166,12 @@ def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | A
         spent = at_look(policy, following)
         if rules and all(_can_decide(comparison, rule, spent, following) for rule in rules):
             trials = TRIALS_BY_LOOK[following]
-            why = f"{trials} draws per case can decide"
+            why = f"{trials} trials per case can decide"
             return NextLook(look=following, trials=trials, why=why)
     if look >= len(TRIALS_BY_LOOK):
         return AddCases(why=f"all {len(TRIALS_BY_LOOK)} looks are used: add cases, not repeats")
     return AddCases(
-        why="more draws of the same cases cannot decide at this difference: add cases, not repeats"
+        why="more trials of the same cases cannot decide at this difference: add cases, not repeats"
     )
 
 
@@ -189,7 +200,7 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
 
 
 def _variance_left(comparison: Comparison, compared: Pairs, trials: int) -> float:
-    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough draws is left alone."""
+    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough trials is left alone."""
     now = [
         _trials(totals.wanted, compared.mask)
         for totals in (comparison.candidate, comparison.baseline)

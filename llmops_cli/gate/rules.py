@@ -1,7 +1,7 @@
 """The rules about quality and completeness that are no paired test: one function, one finding.
 
 `no_worse` and `anchor` are in `noninferiority`, `cost`, `tokens` and `latency` in `spending`.
-Where a decision hangs on draws that were not measured it is INCOMPLETE, never a guess.
+Where a decision hangs on trials that were not measured it is INCOMPLETE, never a guess.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llmops_cli.gate.comparison import (
 )
 from llmops_cli.gate.pairs import Groups, reference
 from llmops_cli.gate.score_test import sample, upper_end
-from llmops_cli.gate.wording import cases, counted, listed, percent
+from llmops_cli.gate.wording import cases, counted, listed, percent, percent_up
 
 EQUAL = 1e-12
 """Rounding that does not put a mean under a floor."""
@@ -113,7 +113,7 @@ def _floor_by_bound(
         return Decision.FAIL, f"upper bound {percent(upper)}"
     return (
         Decision.INCONCLUSIVE,
-        f"upper bound {percent(upper)}: the mean could still be above the floor",
+        f"upper bound {percent(upper)}: it could still be above",
     )
 
 
@@ -154,12 +154,12 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
 
 
 def errors(rule: Errors, exam: GateInput) -> Finding:
-    """At most `maximum` of a side's draws failed or went unscored."""
+    """At most `maximum` of a side's trials failed or went unscored."""
     sides = _sides(exam)
     shares = {name: _without_result(totals) for name, totals in sides.items() if totals.planned}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
-    limit = percent(rule.maximum)
+    limit = percent_up(rule.maximum)
     why = "; ".join(_errors_of(name, sides[name]) for name in shown) or "no call was planned"
     return Finding(
         rule="errors",
@@ -188,7 +188,7 @@ def _errors_of(name: str, totals: SideTotals) -> str:
     causes = [f"{n} {kind}" for kind, n in totals.failures.items()]
     causes += [f"{totals.unscored} unscored"] if totals.unscored else []
     share = percent(_without_result(totals))
-    return f"{totals.failed + totals.unscored} of {calls} failed: {share}, {', '.join(causes)}"
+    return f"{totals.failed + totals.unscored} of {calls} failed, {share}: {', '.join(causes)}"
 
 
 def coverage(_rule: Coverage, exam: GateInput) -> Finding:
@@ -204,7 +204,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
         decision, why = Decision.INCOMPLETE, unmade
     else:
         decision = Decision.PASS
-        why = f"all draws of {cases(total)} made"
+        why = f"all calls of {cases(total)} were made"
     told = {
         "added": len(comparison.added_cases()),
         "edited since the baseline": len(comparison.edited_cases()),
@@ -259,5 +259,5 @@ def _unmade(exam: GateInput) -> str | None:
     if not exam.comparison.candidate.present.any():
         return "no case was planned"
     missing = {side: totals.missing for side, totals in _sides(exam).items()}
-    said = [f"{counted(n, f'planned {side} draw')} missing" for side, n in missing.items() if n]
+    said = [f"{counted(n, f'planned {side} trial')} missing" for side, n in missing.items() if n]
     return ", ".join(said) or None

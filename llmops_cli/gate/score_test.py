@@ -202,7 +202,7 @@ def _distinct(values: Floats) -> tuple[Floats, Floats, float]:
 
 
 def _exact(n: int, unobserved: float) -> float:
-    """Return the normal deviate of the chance not to see a value in `n` draws, at least 0."""
+    """Return the normal deviate of the chance not to see a value in `n` values, at least 0."""
     chance = math.exp(n * math.log1p(-unobserved)) if unobserved < 1.0 else 0.0
     if chance >= 0.5:
         return 0.0

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from llmops_cli.gate.decide import benjamini_hochberg, holm
 from llmops_cli.gate.pairs import Groups, design_effect
-from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
+from llmops_cli.gate.score_test import corrected_z, lower_end, sample, upper_end, z
 
 Q = NormalDist().inv_cdf(0.95)
 
@@ -60,12 +60,15 @@ def test_z_never_rises_with_the_hypothesised_mean(d: list[float], one: float, tw
     seen = sample(np.array(d))
     low, high = sorted((one, two))
     assert z(seen, low) >= z(seen, high) - 1e-7
+    assert corrected_z(seen, low) >= corrected_z(seen, high) - 1e-7
 
 
 @given(differences, means)
 def test_swapping_the_sides_turns_the_sign(d: list[float], m: float) -> None:
     values = np.array(d)
-    assert z(sample(values), m) == pytest.approx(-z(sample(-values), -m), rel=1e-7, abs=1e-7)
+    for statistic in (z, corrected_z):
+        turned = -statistic(sample(-values), -m)
+        assert statistic(sample(values), m) == pytest.approx(turned, rel=1e-7, abs=1e-7)
 
 
 @given(differences)
@@ -81,7 +84,7 @@ def test_the_test_and_the_interval_say_the_same(d: list[float], margin: float) -
     seen = sample(np.array(d))
     lower = lower_end(seen, Q)
     assume(abs(lower + margin) > 1e-7)
-    assert (z(seen, -margin) > Q) == (lower > -margin)
+    assert (corrected_z(seen, -margin) > Q) == (lower > -margin)
 
 
 @given(differences, st.integers(2, 5))

@@ -83,7 +83,7 @@ def test_enough_labels_that_a_steady_judge_meets_let_it_gate() -> None:
     ("counts", "standing", "why"),
     [
         (Counts(both_pass=69, both_fail=30, read_twice=99), Standing.ADVISORY,
-         "99 labelled outputs are fewer than 100"),
+         "99 labeled outputs are fewer than 100"),
         (Counts(both_pass=171, both_fail=29, read_twice=200), Standing.ADVISORY,
          "29 labels are fail, and 30 are needed"),
         (Counts(both_pass=29, both_fail=171, read_twice=200), Standing.ADVISORY,
@@ -93,10 +93,10 @@ def test_enough_labels_that_a_steady_judge_meets_let_it_gate() -> None:
         (Counts(both_pass=60, only_people_pass=40, only_judge_passes=40, both_fail=60,
                 read_twice=200), Standing.UNUSABLE, "J may be as low as 0.08"),
         (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), Standing.ADVISORY,
-         "differ on 10.7 % of the outputs"),
+         "differ on 10.7% of the outputs"),
         (Counts(both_pass=100, both_fail=100), Standing.ADVISORY, "no output was read twice"),
         (Counts(both_pass=200, read_twice=200), Standing.UNUSABLE, "J is not known"),
-        (Counts(), Standing.UNUSABLE, "0 labelled outputs are fewer than 100"),
+        (Counts(), Standing.UNUSABLE, "0 labeled outputs are fewer than 100"),
     ],
 )  # fmt: skip
 def test_what_falls_short_of_the_rule_is_named(
