@@ -82,7 +82,7 @@ def check(
     for name in found.ungated:
         output.say(f"note  no evalset gates {name}")
     judges = (note for each in found.evalsets for note in each.judges)
-    for note in dict.fromkeys((*judges, *found.broken)):
+    for note in dict.fromkeys((*judges, *found.broken, *found.read_as_json)):
         output.say(f"note  {note}")
     prompts = plural(found.prompts, "prompt")
     output.say(f"{prompts}, {plural(found.cases, 'case')}: no problem found")

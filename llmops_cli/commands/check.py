@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
 from llmops_cli.core.policy import Anchor, Floor, NoWorse
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.power import what_it_can_show
-from llmops_cli.plugins import catalog, load
+from llmops_cli.plugins import catalog
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
 from llmops_cli.project.templates import Templates, documents_of
 from llmops_cli.run.workspace import options_check
-
-if TYPE_CHECKING:
-    from llmops_cli.judges.calibration_index import Look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +41,8 @@ class Checked:
     """Prompts that no evalset gates or judges with."""
     broken: tuple[str, ...] = ()
     """Calibrations that are not what was written, each with its file."""
+    read_as_json: tuple[str, ...] = ()
+    """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
 
 
 def check_all(start: Path) -> Checked:
@@ -76,6 +74,11 @@ def check_all(start: Path) -> Checked:
         ),
         ungated=tuple(name for name in project.prompts if name not in used),
         broken=broken,
+        read_as_json=tuple(
+            f"{project.evalsets[evalset.name].table}: `{column}` is read as JSON"
+            for evalset in evalsets
+            for column in project.columns_read_as_json(evalset)
+        ),
     )
 
 
@@ -87,7 +90,9 @@ def _doubts(
     judged = [each for each in evalsets if any(kinds[one.kind].judged for one in _specs(each))]
     if not judged:
         return {}, ()
-    return cast("Look", load("llmops_cli.judges.calibration_index:doubts"))(project, judged)
+    from llmops_cli.judges.index import judge_warnings  # noqa: PLC0415 - only where one judges
+
+    return judge_warnings(project, judged)
 
 
 def _specs(evalset: Evalset) -> Iterator[ScorerSpec]:

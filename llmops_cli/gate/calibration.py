@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from llmops_cli.core.calibration import Counts, Figure, Figures, Standing
+from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure, Figures
 from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule
 
 
@@ -99,7 +99,7 @@ EQUAL = 1e-9
 class Ruling:
     """What a judge may be used for, and what keeps it from more."""
 
-    standing: Standing
+    status: CalibrationStatus
     why: tuple[str, ...]
 
 
@@ -130,9 +130,11 @@ def ruling(counts: Counts) -> Ruling:
     found = figures(counts)
     why = tuple(_short_of_gate(counts, found))
     if not why:
-        return Ruling(standing=Standing.GATE, why=())
+        return Ruling(status=CalibrationStatus.GATE, why=())
     proven = found.j is not None and found.j.lower >= J_FOR_ADVISORY
-    return Ruling(standing=Standing.ADVISORY if proven else Standing.UNUSABLE, why=why)
+    return Ruling(
+        status=CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why=why
+    )
 
 
 def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:

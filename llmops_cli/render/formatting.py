@@ -118,7 +118,7 @@ def interval_ends(estimate: Estimate) -> tuple[str, str]:
     return lower, upper
 
 
-def standing(metric: MetricSummary) -> str:
+def status(metric: MetricSummary) -> str:
     """What a metric is to the gate, where it is not part of `pass`."""
     if metric.gated:
         return ""

@@ -35,8 +35,8 @@ from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.gate.calibration import corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
+from llmops_cli.gate.judges import GatingJudge
 from llmops_cli.gate.wording import percent, points_up
-from llmops_cli.judges.gating import GatingJudge
 from llmops_cli.run.case_results import MeasuredTrial, measured
 from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
@@ -47,7 +47,7 @@ from llmops_cli.run.side import Side
 def judged(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     """Everything about the judges of one evalset that a reader must know."""
     yield from _by_itself(each)
-    yield from _standing(each.gating)
+    yield from _status(each.gating)
     yield from _drifted(each)
     for one in each.gating:
         yield from _corrected(one, columns)
@@ -63,12 +63,12 @@ def _by_itself(each: EvalsetRun) -> Iterator[str]:
             yield f"{bound.label} is judged by the model under test, {model.provider}/{model.model}"
 
 
-def _standing(gating: Sequence[GatingJudge]) -> Iterator[str]:
+def _status(gating: Sequence[GatingJudge]) -> Iterator[str]:
     unknown = [each for each in gating if each.calibration is None]
     if unknown:
         yield (
             f"judged by an uncalibrated model: {', '.join(each.metric.label for each in unknown)}; "
-            f"nobody knows how often it errs (llmops calibrate {unknown[0].address})"
+            f"accuracy unknown (llmops calibrate {unknown[0].address})"
         )
     for each in gating:
         found = each.calibration

@@ -135,7 +135,7 @@ def metrics(ink: Ink, evalset: EvalsetReport) -> Markup:
                 '<tr><th scope="row">{label}</th>{cells}<td>{role}</td></tr>',
                 label=each.label,
                 cells=joined([*numbers, *others], ""),
-                role=phrases.standing(each) or "gates",
+                role=phrases.status(each) or "gates",
             )
         )
     heads = ("Metric", "Before", "After", "Points", "Cases", *map(_named, more), "Role")
@@ -173,10 +173,10 @@ def judges(ink: Ink, evalset: EvalsetReport) -> Markup:
     """What is known about the judges that gate."""
     rows = [
         ink.fill(
-            '<tr><th scope="row">{label}</th><td>{standing}</td><td class="number">{j}</td>'
+            '<tr><th scope="row">{label}</th><td>{status}</td><td class="number">{j}</td>'
             '<td class="number">{interval}</td><td class="number">{labelled}</td></tr>',
             label=each.label,
-            standing=each.standing,
+            status=each.status,
             j="–" if each.j is None else f"{each.j:.2f}",
             interval="–"
             if each.j_lower is None or each.j_upper is None
