@@ -51,6 +51,8 @@ cases:
   - {id: waiting, inputs: {message: "Still waiting for an answer."}, expected: negative}
   - {id: friendly, inputs: {message: "The service was great and friendly."}, expected: positive}
   - {id: weeks, inputs: {message: "Two weeks and no refund."}, expected: negative}
+  - {id: praise, inputs: {message: "Such a great service!"}, expected: positive}
+  - {id: delay, inputs: {message: "I have been waiting for two weeks."}, expected: negative}
 """
 
 

@@ -113,7 +113,13 @@ def test_schema_prints_one_or_their_names(project: Project) -> None:
 def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
     ran = project.run("eval")
     assert ran.code == 0
-    says(ran, "PASS", "support@v1 (production)", "0 improved, 0 regressed of 30", "llmops release support")
+    says(
+        ran,
+        "PASS",
+        "support@v1 (production)",
+        "0 improved, 0 regressed of 30",
+        "llmops release support",
+    )
 
 
 def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
