@@ -77,7 +77,7 @@ def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
     says(ran, "next llmops eval")
     assert project.run("check").code == 0
     says(project.run("eval"), "INCONCLUSIVE", "no baseline")
-    assert says(project.run("init"), "is there already").code == 2
+    assert says(project.run("init"), "exists already").code == 2
 
 
 def test_check_finds_every_mistake_with_its_line(project: Project) -> None:
