@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import product
 
-from llmops_cli.core.calibration import Counts, Standing
+from llmops_cli.core.calibration import CalibrationStatus, Counts
 from llmops_cli.gate.calibration import ruling
 
 LABELS = ((100, 50), (200, 100), (200, 160), (400, 200), (400, 320), (1000, 500))
@@ -32,10 +32,10 @@ def binomial(n: int, p: float) -> list[float]:
     return [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
 
 
-def rates(n: int, passing: int, j: float) -> Mapping[Standing, float]:
+def rates(n: int, passing: int, j: float) -> Mapping[CalibrationStatus, float]:
     """The probability of each ruling."""
     right = (1 + j) / 2
-    found: defaultdict[Standing, float] = defaultdict(float)
+    found: defaultdict[CalibrationStatus, float] = defaultdict(float)
     chances = product(enumerate(binomial(passing, right)), enumerate(binomial(n - passing, right)))
     for (both_pass, one), (both_fail, other) in chances:
         if one * other < NEGLIGIBLE / n:
@@ -47,7 +47,7 @@ def rates(n: int, passing: int, j: float) -> Mapping[Standing, float]:
             both_fail=both_fail,
             read_twice=n,
         )
-        found[ruling(counts).standing] += one * other
+        found[ruling(counts).status] += one * other
     return found
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     print("|---:|---:|" + "---:|" * len(WORTH))
     for n, passing in LABELS:
         found = [rates(n, passing, j) for j in WORTH]
-        gating = [f"{100 * each[Standing.GATE]:.1f} %" for each in found]
+        gating = [f"{100 * each[CalibrationStatus.GATE]:.1f} %" for each in found]
         print(f"| {n:,} | {passing} | " + " | ".join(gating) + " |")
 
 

@@ -82,7 +82,7 @@ def check(
     for name in found.ungated:
         output.say(f"note  no evalset gates {name}")
     judges = (note for each in found.evalsets for note in each.judges)
-    for note in dict.fromkeys((*judges, *found.broken)):
+    for note in dict.fromkeys((*judges, *found.broken, *found.read_as_json)):
         output.say(f"note  {note}")
     prompts = plural(found.prompts, "prompt")
     output.say(f"{prompts}, {plural(found.cases, 'case')}: no problem found")
@@ -113,7 +113,7 @@ def render(
 
     given = dict(_pair(each) for each in values or ())
     with open_workspace(context.obj) as workspace:
-        request = rendered_request(workspace, prompt, case=case, values=given)
+        request = rendered_request(workspace, prompt, case=case, inputs=given)
     Output(as_json=as_json).request(request)
 
 

@@ -16,7 +16,7 @@ from llmops_cli.cli.formatting import moment, person
 from llmops_cli.cli.output_paths import elsewhere
 
 if TYPE_CHECKING:
-    from llmops_cli.judges.calibration_index import KnownJudge
+    from llmops_cli.judges.index import JudgeStatus
 
 
 NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
@@ -178,11 +178,11 @@ def status(
             output.say(f"judge  {name}@{each.environment}  {_known(judge, each.environment)}")
 
 
-def _known(judge: KnownJudge, environment: str) -> str:
-    """`support:tone  uncalibrated: nobody knows how often it errs`."""
-    told = f"{judge.address}  {judge.standing}" + (f": {judge.why}" if judge.why else "")
-    demanded = f"; {environment} demands `judges: calibrated`" if judge.demanded else ""
-    return told + ("  (advisory)" if judge.advisory else demanded)
+def _known(judge: JudgeStatus, environment: str) -> str:
+    """`support:tone  uncalibrated: accuracy unknown`."""
+    told = f"{judge.address}  {judge.status}" + (f": {judge.why}" if judge.why else "")
+    required = f"; {environment} requires `judges: calibrated`" if judge.unfit else ""
+    return told + ("  (advisory)" if judge.advisory else required)
 
 
 def _working(removed: bool, equal: int | None, latest: int | None) -> str:

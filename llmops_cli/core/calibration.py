@@ -19,10 +19,10 @@ from llmops_cli.core.codec import to_plain
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.release import FileRef, Provenance
 
-CALIBRATION_SCHEMA = "llmops/calibration/v1"
+CALIBRATION_SCHEMA = "llmops/calibration/v2"
 
 
-class Standing(Enum):
+class CalibrationStatus(Enum):
     """What a judge may be used for. Best first."""
 
     GATE = "GATE"
@@ -140,7 +140,7 @@ class Calibration:
     classes: Classes | None = None
     canaries: Canaries | None = None
     figures: Figures
-    standing: Standing
+    status: CalibrationStatus
     why: tuple[str, ...]
     """What keeps it from `GATE`, one sentence each."""
     llmops: str
@@ -152,9 +152,9 @@ class Calibration:
         return f"{self.evalset}:{self.label}"
 
     def is_at_least(self, wanted: str | None) -> bool:
-        """Whether its standing is `wanted` (`gate`, `advisory`; None: anything) or better."""
-        best_first = [each.value.casefold() for each in Standing]
-        found = best_first.index(self.standing.value.casefold())
+        """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
+        best_first = [each.value.casefold() for each in CalibrationStatus]
+        found = best_first.index(self.status.value.casefold())
         return wanted is None or found <= best_first.index(wanted)
 
     @property

@@ -197,7 +197,7 @@ class JudgeSummary:
     """What is known about a judge that gates (docs/judges.md)."""
 
     label: str
-    standing: str
+    status: str
     """`GATE`, or `uncalibrated`: another one does not gate."""
     labelled: int = 0
     """Labelled answers that it was calibrated on."""

@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from llmops_cli.core.calibration import Counts, Figure, Figures, Standing
+from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure, Figures
 from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule
 
 
@@ -99,7 +99,7 @@ EQUAL = 1e-9
 class Ruling:
     """What a judge may be used for, and what keeps it from more."""
 
-    standing: Standing
+    status: CalibrationStatus
     why: tuple[str, ...]
 
 
@@ -130,14 +130,16 @@ def ruling(counts: Counts) -> Ruling:
     found = figures(counts)
     why = tuple(_short_of_gate(counts, found))
     if not why:
-        return Ruling(standing=Standing.GATE, why=())
+        return Ruling(status=CalibrationStatus.GATE, why=())
     proven = found.j is not None and found.j.lower >= J_FOR_ADVISORY
-    return Ruling(standing=Standing.ADVISORY if proven else Standing.UNUSABLE, why=why)
+    return Ruling(
+        status=CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why=why
+    )
 
 
 def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
     if counts.n < FEWEST:
-        yield f"{counts.n} labelled outputs are fewer than {FEWEST}"
+        yield f"{counts.n} labeled outputs are fewer than {FEWEST}"
     for word, count in (("pass", counts.people_pass), ("fail", counts.people_fail)):
         if count < FEWEST_OF_EACH:
             yield f"{count} labels are {word}, and {FEWEST_OF_EACH} are needed"
@@ -153,8 +155,8 @@ def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
     if found.disagreement is None:
         yield "no output was read twice"
     elif found.disagreement.value > DISAGREEMENT + EQUAL:
-        share = f"{100 * found.disagreement.value:.1f} %"
-        yield f"its two readings differ on {share} of the outputs, and 10 % may"
+        share = f"{100 * found.disagreement.value:.1f}%"
+        yield f"its two readings differ on {share} of the outputs (limit 10%)"
 
 
 def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:

@@ -73,6 +73,7 @@ class EvalsetReader:
         self._kinds = context.catalog.scorers
         self._source = context.source
         self._problems = problems
+        self._judges = judges
         self._scorers = ScorerReader(context, judges, problems)
 
     def header(self, document: Document) -> EvalsetHeader | None:
@@ -116,12 +117,7 @@ class EvalsetReader:
             return None
         where = document.where
         before = len(self._problems)
-        entries = github.scorer_entries(written, document, self._catalog, self._problems)
-        if not entries and len(self._problems) == before:
-            hint = "add `evaluators`, or an evalset with scorers"
-            self._problems.add(
-                where("testData"), "testData without evaluators asserts nothing", hint
-            )
+        entries = github.scorer_entries(prompt, written, document, self._catalog, self._problems)
         positions = [position for position, _ in entries]
         scorers = self._specs(
             [entry for _, entry in entries],
@@ -155,6 +151,9 @@ class EvalsetReader:
             scorers=header.scorers,
             complete=header.complete,
             retired=header.retired,
+            retrieves=any(
+                self._judges.reports_passages(self._prompts[name].model) for name in header.prompts
+            ),
         )
         reader = CaseReader(requirements, self._kinds, self._scorers, self._problems)
         cases = in_memory(reader.read(self._rows(header, schemas)))

@@ -1,14 +1,16 @@
-"""What GitHub Models kept inside a prompt file: `testData` and `evaluators`, as an evalset.
+"""Reads what GitHub Models kept inside a prompt file, `testData` and `evaluators`, as an evalset.
 
-The file runs unchanged. `string` evaluators become our text scorers with GitHub's rules: `equals`
-compares whole, the others ignore case. `llm` evaluators and the `uses: github/…` ones become
-`choice`: a model sorts the answer into classes, and what GitHub passes, any score above 0, passes.
+`string` evaluators become text scorers with the rules of `gh models eval`: white space at both
+ends of the answer does not count, `equals` compares whole, the others ignore case. `llm`
+evaluators and `uses: github/…` become `choice`: a model sorts the answer into classes, and what
+passed on GitHub, any score above 0, passes. docs/files.md lists what is not taken.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmops_cli.core.catalog import Catalog
@@ -21,71 +23,48 @@ from llmops_cli.project.schema import Evaluator, LlmEvaluator, StringEvaluator, 
 STARS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
 LEAST_STARS = 0.25
 """GitHub's evaluators pass with any score above 0."""
-COMPLETION = re.compile(r"\{\{-?\s*completion\s*-?\}\}")
-BUILT_IN: Mapping[str, tuple[str, tuple[str, ...]]] = {
+PLACEHOLDER = re.compile(r"\{\{-?\s*([^\s{}|()\[\]'\"]+?)\s*-?\}\}")
+BUILT_IN: Mapping[str, tuple[str, bool]] = {
     "similarity": (
         (
             "How near is the answer to the reference answer in meaning? 5: it says the same; 3: it "
             "says the most important part; 1: it says something else."
         ),
-        ("expected",),
+        True,
     ),
     "relevance": (
         (
             "How much of the answer is about what was asked? 5: all of it, and the question is "
             "answered; 3: about half; 1: it does not address the question."
         ),
-        (),
+        False,
     ),
     "coherence": (
         (
             "How well do the sentences of the answer hang together? 5: each follows from the one "
             "before; 3: the thread is lost at times; 1: unconnected sentences."
         ),
-        (),
+        False,
     ),
     "fluency": (
         (
             "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes "
             "that do not hide the meaning; 1: hard to understand."
         ),
-        (),
+        False,
     ),
     "groundedness": (
         (
-            "How much of the answer is said by the passages? 5: every statement; 3: about half; "
-            "1: nothing, or the opposite."
+            "Take the reference answer as the only source. How much of the answer does it "
+            "support? 5: every statement; 3: about half; 1: nothing, or it says the opposite."
         ),
-        ("contexts",),
+        True,
     ),
 }
-"""What each of GitHub's own evaluators asks, in our words, and what its judge is shown."""
+"""What each of GitHub's own evaluators asks, in our words, and whether it is shown `expected`.
 
-
-def is_own_evalset(written: WrittenPrompt) -> bool:
-    """Whether the prompt file carries its own cases or evaluators."""
-    return bool(written.test_data or written.evaluators)
-
-
-def case_rows(prompt: Prompt, written: WrittenPrompt) -> list[dict[str, Any]]:
-    """Each row of `testData` as a case: what the templates use are inputs, `expected` is itself.
-
-    Anything else is kept as metadata.
-    """
-    return [_case(prompt, row) for row in written.test_data or ()]
-
-
-def scorer_entries(
-    written: WrittenPrompt, document: Document, catalog: Catalog, problems: Problems
-) -> list[tuple[int, dict[str, Any]]]:
-    """Each evaluator as lines under `scorers:`, with its position in the file."""
-    found: list[tuple[int, dict[str, Any]]] = []
-    for position, evaluator in enumerate(written.evaluators or ()):
-        try:
-            found.extend((position, entry) for entry in _entries(evaluator, catalog))
-        except NotRunnable as error:
-            problems.add(document.where("evaluators", position), str(error), error.hint)
-    return found
+GitHub passed `expected` as the context of groundedness.
+"""
 
 
 class NotRunnable(Exception):
@@ -96,79 +75,135 @@ class NotRunnable(Exception):
         self.hint = hint
 
 
-def _case(prompt: Prompt, row: Mapping[str, Any]) -> dict[str, Any]:
-    inputs = {name: _as_text(value) for name, value in row.items() if name in prompt.inputs}
-    rest = {name: value for name, value in row.items() if name not in (*inputs, "expected")}
-    return {"inputs": inputs, "expected": row.get("expected"), "metadata": rest}
+def is_own_evalset(written: WrittenPrompt) -> bool:
+    """Tell whether the prompt file carries its own tests: either half asserts nothing alone."""
+    return bool(written.evaluators and written.test_data)
+
+
+def case_rows(prompt: Prompt, written: WrittenPrompt) -> list[dict[str, Any]]:
+    """Return each row of `testData` as a case.
+
+    What the templates use are inputs, `expected` is itself, and `id` where no template uses it;
+    anything else is metadata, where evaluators find it. A row that is here twice gets an id.
+    """
+    rows: list[dict[str, Any]] = []
+    questions: set[str] = set()
+    for number, data in enumerate(written.test_data or (), start=1):
+        inputs = {name: _as_text(value) for name, value in data.items() if name in prompt.inputs}
+        others = {name: value for name, value in data.items() if name not in (*inputs, "expected")}
+        row = {"inputs": inputs, "expected": data.get("expected"), "metadata": others}
+        question = json.dumps([inputs, list(map(str, inputs.values()))], sort_keys=True)
+        if isinstance(others.get("id"), (str, int)):
+            row["id"] = others.pop("id")
+        elif question in questions:
+            row["id"] = f"{prompt.name}-row-{number}"
+        questions.add(question)
+        rows.append(row)
+    return rows
+
+
+def scorer_entries(
+    prompt: Prompt, written: WrittenPrompt, document: Document, catalog: Catalog, problems: Problems
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return each evaluator as lines under `scorers:`, with its position in the file."""
+    entries: list[tuple[int, dict[str, Any]]] = []
+    columns = {name for row in written.test_data or () for name in row} - set(prompt.inputs)
+    names: set[str] = set()
+    for position, evaluator in enumerate(written.evaluators or ()):
+        try:
+            for kind, options in _scorers(evaluator, columns - {"expected", "id"}, catalog):
+                entries.append((position, {kind: _named(options, evaluator.name, names)}))
+        except NotRunnable as error:
+            problems.add(document.where("evaluators", position), str(error), error.hint)
+    return entries
 
 
 def _as_text(value: Any) -> Any:
-    """GitHub writes booleans as `true` and `false`."""
+    """Return a boolean as GitHub wrote it into a prompt, `true` and `false`."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _entries(evaluator: Evaluator, catalog: Catalog) -> Iterator[dict[str, Any]]:
-    given = [each for each in (evaluator.string, evaluator.llm, evaluator.uses) if each is not None]
-    if len(given) != 1:
-        raise NotRunnable(
-            f"the evaluator '{evaluator.name}' needs exactly one of string, llm and uses"
-        )
+def _named(options: dict[str, Any], name: str | None, names: set[str]) -> dict[str, Any]:
+    """Return `options` with the evaluator's name, numbered where an earlier one has it."""
+    if name is None:
+        return options
+    label, number = name, 1
+    while label in names:
+        number += 1
+        label = f"{name} ({number})"
+    names.add(label)
+    return {**options, "name": label}
+
+
+def _scorers(
+    evaluator: Evaluator, columns: set[str], catalog: Catalog
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield kind and options of each scorer that the evaluator is."""
+    forms = [form for form in (evaluator.string, evaluator.llm, evaluator.uses) if form is not None]
+    label = f"the evaluator '{evaluator.name or 'without a name'}'"
+    if len(forms) != 1:
+        raise NotRunnable(f"{label} needs exactly one of string, llm and uses")
     if evaluator.string is not None:
-        yield from _string(evaluator.name, evaluator.string, catalog)
+        yield from _string(label, evaluator.string, columns, catalog)
     elif evaluator.llm is not None:
-        yield _judged(evaluator, evaluator.llm)
+        yield "choice", _judged(label, evaluator.llm, columns)
     else:
-        yield _built_in(evaluator)
+        yield "choice", _built_in(evaluator.uses or "")
 
 
-def _string(name: str, evaluator: StringEvaluator, catalog: Catalog) -> Iterator[dict[str, Any]]:
-    conditions = evaluator.model_dump(exclude_none=True)
+def _string(
+    label: str, evaluator: StringEvaluator, columns: set[str], catalog: Catalog
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    conditions = {key: value for key, value in evaluator.model_dump().items() if value}
     if not conditions:
-        raise NotRunnable(f"the evaluator '{name}' asks for nothing")
-    for position, (condition, text) in enumerate(conditions.items()):
+        raise NotRunnable(f"{label} asks for nothing")
+    for condition, text in conditions.items():
+        if condition == "is_json":
+            yield "json", {"fence": False}
+            continue
         kind = catalog.scorers["exact" if condition == "equals" else condition]
         assert kind.shorthand is not None
-        options: dict[str, Any] = {
-            kind.shorthand: text,
-            "name": name if position == 0 else f"{name} ({condition})",
-        }
-        if condition != "equals":
-            options["ignore_case"] = True
-        yield {kind.name: options}
+        folding = {} if condition == "equals" else {"ignore_case": True}
+        yield kind.name, {kind.shorthand: _with_columns(text, columns), **folding}
 
 
-def _built_in(evaluator: Evaluator) -> dict[str, Any]:
-    uses = evaluator.uses or ""
+def _built_in(uses: str) -> dict[str, Any]:
     name = uses.removeprefix("github/")
     if name == uses or name not in BUILT_IN:
-        known = [f"github/{each}" for each in BUILT_IN]
+        known = [f"github/{name}" for name in BUILT_IN]
         raise NotRunnable(f"unknown evaluator '{uses}'", suggestion(uses, known))
-    criteria, sees = BUILT_IN[name]
-    return {
-        "choice": {
-            "name": evaluator.name,
-            "criteria": criteria,
-            "choices": STARS,
-            "min": LEAST_STARS,
-            **dict.fromkeys(sees, True),
-        }
-    }
+    criteria, sees_expected = BUILT_IN[name]
+    shown = {"expected": True} if sees_expected else {}
+    return {"criteria": criteria, "choices": STARS, "min": LEAST_STARS, **shown}
 
 
-def _judged(evaluator: Evaluator, llm: LlmEvaluator) -> dict[str, Any]:
-    """An evaluator with a prompt of its own: its words are the criteria of a `choice`."""
-    choices = {each.choice: each.score for each in llm.choices}
+def _judged(label: str, llm: LlmEvaluator, columns: set[str]) -> dict[str, Any]:
+    """Return the options of an evaluator with a prompt of its own, whose words are the criteria.
+
+    Scores are brought to 0 to 1: GitHub took any number, and passed what is above 0.
+    """
+    top = max(1.0, *(choice.score for choice in llm.choices))
+    choices = {choice.choice: max(0.0, choice.score / top) for choice in llm.choices}
     passing = [score for score in choices.values() if score > 0]
     if not passing:
-        raise NotRunnable(f"no choice of the evaluator '{evaluator.name}' has a score above 0")
-    said = "\n\n".join(filter(None, (llm.system_prompt, llm.prompt)))
+        raise NotRunnable(f"no choice of {label} has a score above 0")
+    texts: Sequence[str] = [text for text in (llm.system_prompt, llm.prompt) if text]
     model = llm.model_id
     return {
-        "choice": {
-            "name": evaluator.name,
-            "criteria": COMPLETION.sub("(the answer to sort, below)", said),
-            "choices": choices,
-            "min": min(passing),
-            "model": model if "/" in model else f"openai/{model}",
-        }
+        "criteria": _with_columns("\n\n".join(texts), columns),
+        "choices": choices,
+        "min": min(passing),
+        "model": model if "/" in model else f"openai/{model}",
     }
+
+
+def _with_columns(text: str, columns: set[str]) -> str:
+    """Return a template in which `testData` columns that are no inputs are found as metadata."""
+
+    def written(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == "completion":
+            return "(the answer to sort, below)"
+        return f"{{{{ metadata[{name!r}] }}}}" if name in columns else match[0]
+
+    return PLACEHOLDER.sub(written, text)

@@ -17,6 +17,7 @@ from llmops_cli.project.models import model_shape
 from llmops_cli.project.policy import SHORTHAND
 from llmops_cli.project.schema import (
     RULE_OPTIONS,
+    ModelParameters,
     WrittenCase,
     WrittenEvalset,
     WrittenProject,
@@ -33,7 +34,7 @@ def json_schemas(catalog: Catalog) -> dict[str, Schema]:
     """Schemas by the name of the file they describe: project, prompt, evalset, case."""
     return {
         "project": _project(catalog),
-        "prompt": _finished("prompt", WrittenPrompt.model_json_schema()),
+        "prompt": _finished("prompt", _both_spellings(WrittenPrompt.model_json_schema())),
         "evalset": _with_scorers("evalset", WrittenEvalset.model_json_schema(), catalog),
         "case": _with_scorers("case", WrittenCase.model_json_schema(), catalog),
     }
@@ -57,12 +58,25 @@ def _untitled(value: Any, *, names: bool = False) -> Any:
     }
 
 
+def _both_spellings(schema: Schema) -> Schema:
+    """Return `schema` with `max_tokens` beside `maxTokens`, and `model` beside `modelId`."""
+    definitions = schema["$defs"]
+    parameters = definitions["ModelParameters"]["properties"]
+    for name, declared in ModelParameters.model_fields.items():
+        parameters.setdefault(name, parameters[declared.alias or name])
+    if "LlmEvaluator" in definitions:
+        evaluator = definitions["LlmEvaluator"]
+        evaluator["properties"]["model"] = evaluator["properties"]["modelId"]
+        evaluator["required"].remove("modelId")
+    return schema
+
+
 def _project(catalog: Catalog) -> Schema:
     schema = WrittenProject.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     models: list[Schema] = []
     for kind in catalog.providers.values():
-        shape = model_shape(kind).model_json_schema(ref_template=REFERENCES)
+        shape = _both_spellings(model_shape(kind).model_json_schema(ref_template=REFERENCES))
         definitions.update(shape.pop("$defs", {}))
         shape["properties"]["provider"] = {"const": kind.name, "description": kind.summary}
         for name, option in kind.options.items():

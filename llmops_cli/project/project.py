@@ -95,6 +95,19 @@ class Project:
         problems.refuse()
         return loaded
 
+    def columns_read_as_json(self, evalset: Evalset) -> tuple[str, ...]:
+        """Return the columns of the evalset's CSV table whose text was read as JSON."""
+        header = self.evalsets.get(evalset.name)
+        if header is None or not (header.table or "").endswith(".csv"):
+            return ()
+        columns: dict[str, None] = {}
+        for case in evalset.cases:
+            for field in header.structured:
+                value = case.metadata.get(field[1]) if len(field) == 2 else case.expected
+                if not isinstance(value, str | None):
+                    columns[".".join(field)] = None
+        return tuple(columns)
+
     def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
         """This project's policy patch for an evalset of that name; empty if it has none."""
         header = self.evalsets.get(evalset.name)
@@ -247,7 +260,11 @@ class _Loading:
                 model = model_files.resolve(each.prompt.model, models, self._catalog)
             except UnknownName as error:
                 if each.prompt.model not in written:  # else its own problem is noted already
-                    self._problems.add(each.document.where("model"), error.message, error.hint)
+                    message, hint = error.message, error.hint
+                    if each.prompt.model == prompt_files.DEFAULT_MODEL:
+                        message = "'model' is missing"
+                        hint = "name one here, or `default:` under `models:` of llmops.yaml"
+                    self._problems.add(each.document.where("model"), message, hint)
                     self._check_messages(each)
                 continue
             if self._catalog.providers[model.provider].application:

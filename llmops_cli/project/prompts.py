@@ -33,6 +33,8 @@ from llmops_cli.project.validation import validated
 FOLDER = "prompts"
 ENDINGS = (".prompt.yml", ".prompt.yaml")
 MAX_INCLUDED = 1_000_000
+DEFAULT_MODEL = "default"
+"""The model of llmops.yaml that answers a prompt which names none."""
 
 
 class PromptReader:
@@ -59,7 +61,7 @@ class PromptReader:
         prompt = Prompt(
             name=self._name(written),
             description=written.description,
-            model=written.model,
+            model=written.model or DEFAULT_MODEL,
             parameters=written.model_parameters.model_dump(exclude_none=True),
             inputs=self._inputs(written),
             messages=tuple(map(message_of, written.messages or ())),
@@ -100,7 +102,7 @@ class PromptReader:
             self._problems.add(self._document.where(*place, "default"), f"the default {why}")
 
     def _json_schema(self, written: WrittenPrompt) -> dict[str, Any] | None:
-        """The schema itself, out of JSON text and out of the API's `{name, strict, schema}`."""
+        """Return the schema, parsed where it is text; the API's `{name, strict, schema}` stays."""
         schema = written.json_schema
         where = self._document.where("jsonSchema")
         if (written.response_format == "json_schema") != (schema is not None):
@@ -120,7 +122,7 @@ class PromptReader:
         if schema is not None and not isinstance(schema, dict):
             self._problems.add(where, "'jsonSchema' must be a mapping")
             return None
-        if schema and isinstance(schema.get("schema"), dict) and "type" not in schema:
+        if schema and isinstance(schema.get("schema"), dict) and set(schema) == {"schema"}:
             inner: dict[str, Any] = schema["schema"]
             return inner
         return schema

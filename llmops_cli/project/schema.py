@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
 """Names of prompts, evalsets and environments: lower case, `/` for folders."""
@@ -35,6 +35,11 @@ def _shape(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     return "list" if isinstance(value, list) else "neither"
+
+
+def _spelled(value: Any) -> Any:
+    """Return a number or boolean as its text, as GitHub reads it."""
+    return str(value).lower() if isinstance(value, bool) else _text(value)
 
 
 def _text(value: Any) -> Any:
@@ -82,7 +87,12 @@ class InputSchema(Written):
 
 
 class ModelParameters(Written):
-    """Parameters of the call; what only one server knows goes under a model's `extra_body`."""
+    """Parameters of the call; what only one server knows goes under a model's `extra_body`.
+
+    Each may be written as `maxTokens` or, as the APIs have it, as `max_tokens`.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Reservation | None = Field(default=None, alias="topP")
@@ -113,20 +123,24 @@ class Tool(Written):
     function: ToolFunction
 
 
+SpelledText = Annotated[str | None, BeforeValidator(_spelled)]
+
+
 class StringEvaluator(Written):
-    equals: str | None = None
-    contains: str | None = None
-    starts_with: str | None = Field(default=None, alias="startsWith")
-    ends_with: str | None = Field(default=None, alias="endsWith")
+    equals: SpelledText = None
+    contains: SpelledText = None
+    starts_with: SpelledText = Field(default=None, alias="startsWith")
+    ends_with: SpelledText = Field(default=None, alias="endsWith")
+    is_json: Literal[True] | None = Field(default=None, alias="isJSON")
 
 
 class EvaluatorChoice(Written):
-    choice: Text
+    choice: Annotated[Text, BeforeValidator(_spelled)]
     score: float
 
 
 class LlmEvaluator(Written):
-    model_id: Text = Field(alias="modelId")
+    model_id: Text = Field(validation_alias=AliasChoices("modelId", "model"))
     prompt: Text
     choices: Annotated[list[EvaluatorChoice], Field(min_length=1)]
     system_prompt: str | None = Field(default=None, alias="systemPrompt")
@@ -135,7 +149,8 @@ class LlmEvaluator(Written):
 class Evaluator(Written):
     """A GitHub Models evaluator: exactly one of `string`, `llm` and `uses`."""
 
-    name: Text
+    name: Text | None = None
+    description: str | None = None
     string: StringEvaluator | None = None
     llm: LlmEvaluator | None = None
     uses: str | None = None
@@ -146,7 +161,10 @@ class WrittenPrompt(Written):
 
     name: str | None = Field(default=None, description="Default: the path under prompts/")
     description: str = ""
-    model: Text = Field(description="A name from llmops.yaml, or provider/model")
+    model: str | None = Field(
+        default=None,
+        description="A name from llmops.yaml, or provider/model; default: the model `default`",
+    )
     model_parameters: ModelParameters = Field(
         default_factory=ModelParameters, alias="modelParameters"
     )
@@ -158,7 +176,9 @@ class WrittenPrompt(Written):
         default=None, alias="responseFormat"
     )
     json_schema: str | dict[str, Any] | None = Field(
-        default=None, alias="jsonSchema", description="A JSON Schema, or its JSON text"
+        default=None,
+        alias="jsonSchema",
+        description="A JSON Schema, alone or as the API's {name, strict, schema}, or the JSON text",
     )
     tools: list[Tool] = Field(default_factory=list)
     test_data: list[dict[str, Any]] | None = Field(default=None, alias="testData")

@@ -115,7 +115,7 @@ class RegistryCheck:
         self._read_versions()
         self._read_evidence(sorted(filter(_is_statement, here)))
         calibrations = Calibrations(self._root)
-        for file in calibrations.places():  # these may be replaced, and must be valid
+        for file in calibrations.files():  # these may be replaced, and must be valid
             self._read(partial(calibrations.at, file))
         events = tuple(self._new_events(added))
         for event in events if self._base is not None else ():

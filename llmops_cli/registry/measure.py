@@ -28,7 +28,7 @@ from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
-from llmops_cli.judges.gating import embedded
+from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import report
 from llmops_cli.report.sinks import Forms
@@ -147,7 +147,9 @@ def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
         judges=dict(_judges(run.pairings)),
         counts={"calls": run.calls, "reused": run.reused},
         calibrations={
-            name: plain for each in run.pairings for name, plain in embedded(each.gating).items()
+            name: plain
+            for each in run.pairings
+            for name, plain in calibration_records(each.gating).items()
         },
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
     )

@@ -23,7 +23,7 @@ from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.release import EvalsetFacts, Event, Evidence, Version
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.judges.gating import instruments, vet_judges
+from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
@@ -126,8 +126,8 @@ def _gating_evalsets(
 
 def _facts(workspace: Workspace, selected: EvalsetSelection) -> EvalsetFacts:
     scorers = workspace.scorers(selected.evalset)
-    judges = instruments(workspace.root, selected.evalset.name, scorers, selected.policy)
-    vet_judges(judges, selected.policy)
+    judges = workspace.gating_judges(selected.evalset.name, scorers, selected.policy)
+    refuse_unfit_judges(judges, selected.policy)
     return evalset_facts(selected, scorers, gating=judges)
 
 

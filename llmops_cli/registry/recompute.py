@@ -31,7 +31,8 @@ from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import GateInput, decide
-from llmops_cli.judges.gating import recorded, unproven
+from llmops_cli.gate.judges import unfit_labels
+from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.registry import Registry
 
 SECONDS_A_DAY = 86_400
@@ -149,9 +150,9 @@ def _other_scorers(found: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[s
 def _uncalibrated(
     registry: Registry, evidence: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> Iterator[str]:
-    known = recorded(evidence, registry.evidence_file(evidence))
+    known = evidence_calibrations(evidence, registry.evidence_file(evidence))
     for each in evalsets:
-        for label in unproven(known, each):
+        for label in unfit_labels(known, each):
             yield (
                 f"the judge {label} of {each.evalset} was not calibrated when it was made: "
                 "measuring again takes what is known of it now"

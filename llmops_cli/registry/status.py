@@ -10,7 +10,7 @@ from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Event
 from llmops_cli.core.verdict import Decision
-from llmops_cli.judges.calibration_index import CalibrationIndex, KnownJudge
+from llmops_cli.judges.index import CalibrationIndex, JudgeStatus
 from llmops_cli.project.project import find_root
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import Workspace, open_project
@@ -31,7 +31,7 @@ class EnvironmentStatus:
     """What the evidence said; None: nothing was decided (override, rollback)."""
     remarks: tuple[str, ...] = ()
     """Override, accepted inconclusive, first promotion, rollback, quarantine."""
-    judges: tuple[KnownJudge, ...] = ()
+    judges: tuple[JudgeStatus, ...] = ()
     """Of every judged metric that it was measured by."""
 
 
@@ -161,7 +161,7 @@ def _environment_status(
 
 def _judges(
     registry: Registry, event: Event, number: int, calibrations: CalibrationIndex
-) -> Iterator[KnownJudge]:
+) -> Iterator[JudgeStatus]:
     """Yield the judges of the evalsets that `event` was decided by."""
     evalsets = event.judged_by
     if not evalsets:  # a rollback or an override decides nothing: use the version's evidence

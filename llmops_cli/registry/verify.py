@@ -20,7 +20,7 @@ from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken, LlmopsError, Refused
 from llmops_cli.core.release import Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
-from llmops_cli.judges.gating import recorded, unproven
+from llmops_cli.gate.judges import unfit_labels
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.bundle import bundled_prompt
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
@@ -28,6 +28,7 @@ from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
 from llmops_cli.stores import event_log
 from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of
+from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.registry import Registry
 
 T = TypeVar("T")
@@ -372,11 +373,11 @@ class _PromptVerifier:
     def _check_judges(self, move: _Move, evidence: Evidence) -> None:
         """Check the calibrations in the evidence, and what the policy demands of the judges."""
         file = self._registry.evidence_file(evidence)
-        calibrations = self._read(partial(recorded, evidence, file))
+        calibrations = self._read(partial(evidence_calibrations, evidence, file))
         if calibrations is None:
             return
         for facts in move.event.judged_by:
-            for label in unproven(calibrations, facts):
+            for label in unfit_labels(calibrations, facts):
                 message = f"the judge {label} of {facts.evalset} gates, and is not calibrated"
                 self._add(move.event, message)
         if move.current:

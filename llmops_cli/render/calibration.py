@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.core.calibration import Calibration, Counts, Figure, Standing
+from llmops_cli.core.calibration import Calibration, CalibrationStatus, Counts, Figure
 from llmops_cli.core.digest import short
 from llmops_cli.gate.calibration import (
     DISAGREEMENT,
@@ -23,9 +23,9 @@ from llmops_cli.render.formatting import money, percent, plural
 from llmops_cli.render.renderable import Pen, Sheet
 
 _COLOURS = {
-    Standing.GATE: "bold green",
-    Standing.ADVISORY: "bold yellow",
-    Standing.UNUSABLE: "bold red",
+    CalibrationStatus.GATE: "bold green",
+    CalibrationStatus.ADVISORY: "bold yellow",
+    CalibrationStatus.UNUSABLE: "bold red",
 }
 _LOSS = 0.05
 
@@ -62,15 +62,15 @@ def _calibration(
         yield Text()
         yield _sides(pen, found.sides)
     yield Text()
-    yield pen.joined((found.standing.value, _COLOURS[found.standing]), f"  {sentence(found)}")
+    yield pen.joined((found.status.value, _COLOURS[found.status]), f"  {sentence(found)}")
     yield Text()
     yield _footer(pen, found, causes, spent, replaced)
 
 
 def sentence(found: Calibration) -> str:
     """What the judge may do, and why not more."""
-    match found.standing:
-        case Standing.GATE:
+    match found.status:
+        case CalibrationStatus.GATE:
             j = found.figures.j
             assert j is not None
             return (
@@ -79,9 +79,9 @@ def sentence(found: Calibration) -> str:
             )
         case _ if found.judge is None:
             return f"no model judges here, so nothing is refused: {'; '.join(found.why)}"
-        case Standing.ADVISORY:
+        case CalibrationStatus.ADVISORY:
             return f"it may be shown, and may not gate: {'; '.join(found.why)}"
-        case Standing.UNUSABLE:
+        case CalibrationStatus.UNUSABLE:
             return f"it tells too little to be used: {'; '.join(found.why)}"
 
 
@@ -90,7 +90,7 @@ def brief(found: Calibration) -> str:
     j = found.figures.j
     told = "J unknown" if j is None else f"J {j.value:.2f} ({j.lower:.2f} to {j.upper:.2f})"
     labels = plural(found.counts.n, "label")
-    return f"{found.standing.value}, {told} on {labels} of {found.made.at[:10]}"
+    return f"{found.status.value}, {told} on {labels} of {found.made.at[:10]}"
 
 
 def _labelled(found: Calibration) -> str:
@@ -185,7 +185,7 @@ def _notes(
     if replaced is not None:
         yield (
             f"replaces the calibration of {replaced.made.at[:10]} on {replaced.counts.n:,} labels "
-            f"({replaced.standing.value})"
+            f"({replaced.status.value})"
         )
     yield f"calibrated: scorer {short(found.scorer)}, labels {short(found.labels.digest)}"
 
@@ -200,7 +200,7 @@ def _canaries(tried: int, obeyed: int, unscored: int) -> str:
 
 def _next(found: Calibration) -> Iterator[str]:
     address = f"{found.evalset}:{found.label}"
-    if found.standing is Standing.GATE:
+    if found.status is CalibrationStatus.GATE:
         yield "commit .llmops/calibrations; `scale_margin: true` takes J into the margin"
         return
     if found.judge is not None:

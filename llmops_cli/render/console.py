@@ -279,7 +279,7 @@ def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableTy
                 pen.line(f"  {'  ' * bool(part)}{each.label}"),
                 pen.line(formatting.percent(each.baseline)),
                 pen.line(formatting.percent(each.candidate)),
-                pen.line(formatting.standing(each), "dim"),
+                pen.line(formatting.status(each), "dim"),
             )
     return grid
 

@@ -100,8 +100,8 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
 
 def _judge(judge: JudgeSummary) -> str:
     if judge.j is None:
-        return judge.standing
-    return f"{judge.standing}: J {judge.j:.2f} on {judge.labelled} labels"
+        return judge.status
+    return f"{judge.status}: J {judge.j:.2f} on {judge.labelled} labels"
 
 
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:

@@ -182,7 +182,7 @@ def _metrics(evalset: EvalsetReport) -> str:
             rows.append(f"| **{part}** | | | |")
         rows += [
             f"| {_name(each.label)} | {phrases.percent(each.baseline)} "
-            f"| {phrases.percent(each.candidate)} | {phrases.standing(each)} |"
+            f"| {phrases.percent(each.candidate)} | {phrases.status(each)} |"
             for each in figures
         ]
     return "\n".join([*rows, *_first_tokens(evalset)])

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from llmops_cli.core.policy import Anchor, NoWorse
+from llmops_cli.core.policy import Anchor, NoWorse, gated_metrics
 from llmops_cli.gate.calibration import corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison
+from llmops_cli.gate.judges import GatingJudge
 from llmops_cli.gate.wording import percent, points_up
-from llmops_cli.judges.gating import GatingJudge
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.side import Side
 
@@ -24,9 +24,10 @@ def evalset_notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     known = int(np.count_nonzero(columns.known_failing))
     if known:
         yield f"{known} known-failing case{'s' if known != 1 else ''} outside the gate"
-    gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
-    if gated < len(each.round.cases):
-        yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
+    gated = {PASS_METRIC, *gated_metrics(each.policy)} & set(columns.scores)
+    ungated = int(np.count_nonzero(~np.any([columns.scores[key].due for key in gated], axis=0)))
+    if ungated:
+        yield f"{ungated} cases have no gating scorer: they decide nothing"
     yield from _judge_notes(each, columns)
 
 
@@ -49,7 +50,7 @@ def _causes(side: Side) -> Iterator[str]:
 def _judge_notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     """Everything about the judges of one evalset that a reader must know."""
     yield from _by_itself(each)
-    yield from _standing(each.gating)
+    yield from _status(each.gating)
     yield from _drifted(each)
     for one in each.gating:
         yield from _corrected(one, columns)
@@ -65,12 +66,12 @@ def _by_itself(each: EvalsetRun) -> Iterator[str]:
             yield f"{bound.label} is judged by the model under test, {model.provider}/{model.model}"
 
 
-def _standing(gating: Sequence[GatingJudge]) -> Iterator[str]:
+def _status(gating: Sequence[GatingJudge]) -> Iterator[str]:
     unknown = [each for each in gating if each.calibration is None]
     if unknown:
         yield (
             f"judged by an uncalibrated model: {', '.join(each.metric.label for each in unknown)}; "
-            f"nobody knows how often it errs (llmops calibrate {unknown[0].address})"
+            f"accuracy unknown (llmops calibrate {unknown[0].address})"
         )
     for each in gating:
         found = each.calibration

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.release import EvalsetFacts
-from llmops_cli.judges.gating import GatingJudge, shrinkage
+from llmops_cli.gate.judges import GatingJudge, shrinkage
 from llmops_cli.run.comparison import EvalsetSelection
 from llmops_cli.run.scorers import Scorers
 
@@ -26,5 +26,5 @@ def evalset_facts(
         metrics=tuple(scorers.metrics),
         retired=this.evalset.retired,
         look=look,
-        shrinkage=shrinkage(gating, scorers),
+        shrinkage=shrinkage(gating, scorers.metrics),
     )

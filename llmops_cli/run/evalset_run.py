@@ -20,7 +20,7 @@ from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
-from llmops_cli.judges.gating import GatingJudge, shrinkage
+from llmops_cli.gate.judges import GatingJudge, shrinkage
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers, unset
@@ -98,7 +98,7 @@ class EvalsetRun:
     @property
     def policy(self) -> Policy:
         """What decides, with margins as they show through its judges where that is asked for."""
-        return scaled(self.round.policy, shrinkage(self.gating, self.scorers))
+        return scaled(self.round.policy, shrinkage(self.gating, self.scorers.metrics))
 
     @property
     def sides(self) -> list[Side]:

@@ -25,7 +25,7 @@ from llmops_cli.core.result import Completion
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import entered
 from llmops_cli.gate.comparison import JUDGED_TRIALS
-from llmops_cli.judges.gating import instruments, vet_judges
+from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import Templates
@@ -162,7 +162,7 @@ def plan(
 def vetted(planned: list[EvalsetRun]) -> list[EvalsetRun]:
     """`planned`, whose judges may all gate. Raises `Refused`."""
     for each in planned:
-        vet_judges(each.gating, each.round.policy)
+        refuse_unfit_judges(each.gating, each.round.policy)
     return planned
 
 
@@ -209,7 +209,7 @@ def _pairing(
         confirming=confirming,
         removed=tuple(removed(workspace, contest, this, before)),
         notes=tuple(news(before, here, watch=contest.watch)),
-        gating=instruments(workspace.root, this.evalset.name, scorers, this.policy),
+        gating=workspace.gating_judges(this.evalset.name, scorers, this.policy),
     )
 
 

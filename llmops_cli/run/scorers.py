@@ -197,6 +197,11 @@ class Scorers:
         return (*self._shared, *(each for own in self._own.values() for each in own))
 
     @property
+    def judged_metrics(self) -> list[Metric]:
+        """The metric of each judged scorer by itself."""
+        return [bound.metric([bound.digest]) for bound in self.all if bound.kind.judged]
+
+    @property
     def kinds(self) -> tuple[ScorerKind, ...]:
         """Every kind of scorer in use, once."""
         return tuple({each.kind.name: each.kind for each in self.all}.values())

@@ -21,10 +21,12 @@ from pathlib import Path
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalog import Catalog, ProviderKind
 from llmops_cli.core.digest import Json
+from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import Provider, ResourceCache, World, untold
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import Provenance
+from llmops_cli.gate.judges import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
 from llmops_cli.project.context import Check
 from llmops_cli.project.paths import MAX_FILE
@@ -32,6 +34,7 @@ from llmops_cli.project.project import Project, find_root, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.revision import open_git, registry_at, rules_at
 from llmops_cli.run.scorers import Scorers
+from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.shared_counters import FileCounters
@@ -96,6 +99,16 @@ class Workspace:
     def scorers(self, evalset: Evalset) -> Scorers:
         """The scorers of an evalset, with their judges."""
         return Scorers(self.catalog, evalset, self.read, self.project.judges.of)
+
+    def gating_judges(
+        self, evalset: str, scorers: Scorers, policy: Policy
+    ) -> tuple[GatingJudge, ...]:
+        """Return the judges that gate an evalset, with their calibrations today.
+
+        Raises `IntegrityBroken` for a calibration that was edited.
+        """
+        calibrations = Calibrations(self.root)
+        return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
 
     def actor(self) -> str:
         """Who is at work, for provenance: as git would sign, or the user's name."""

@@ -142,7 +142,7 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
     assert (ran.success, ran.outputs["exit-code"]) == (False, "2")
     assert path in {each.properties.get("file") for each in ran.annotations}
     assert comments.bodies == []  # and the comment that GitHub refused is among the artefacts
-    assert "403 trouble 403" in ran.step("Comment").log
+    assert "403 trouble 403" in ran.step("Comment on the pull request").log
     body = (runner.artefacts / "llmops-report" / "comment.md").read_text()
     assert "the registry is broken" in body.splitlines()[2]
     assert path in body
@@ -152,7 +152,7 @@ def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: Comm
     hub.pull(worse)
     ran = hub.queued().action(GATE)
     assert said(ran) == (False, "FAIL", "1")
-    assert "about no pull request" in ran.step("Comment").log
+    assert "about no pull request" in ran.step("Comment on the pull request").log
     assert comments.asked == []
     assert not (hub.folder / "caches").exists()
 
@@ -172,8 +172,8 @@ def test_a_fork_is_measured_from_what_is_held_and_its_job_may_not_write(
     assert "not called: --offline" in ran.log
     assert int(ran.outputs["unmeasured"]) == 120
     assert {each.name for each in ran.annotations} == {"error"}
-    assert "comes from a fork" in ran.step("Comment").log
-    assert ran.step("Keep what was answered").outcome == "skipped"
+    assert "comes from a fork" in ran.step("Comment on the pull request").log
+    assert ran.step("Save the result cache").outcome == "skipped"
     assert comments.asked == []
 
 
@@ -233,7 +233,7 @@ def test_fail_on_says_which_exit_code_blocks(
 
 def test_the_program_takes_the_place_of_the_shell_so_that_signals_reach_it() -> None:
     scripts = {each["name"]: each["run"] for each in STEPS if "run" in each}
-    for name in ("Measure and decide", "The registry has only grown", "Comment"):
+    for name in ("Evaluate", "Check the registry", "Comment on the pull request"):
         *_, last = re.sub(r"\\\n\s*", "", scripts[name]).strip().splitlines()
         assert last.startswith('exec "$LLMOPS" '), name
 
@@ -288,7 +288,7 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
 
 def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
     """GitHub's SIGINT goes to the shell of the step, and bash would not pass it on."""
-    (step,) = [each for each in STEPS if each["name"] == "Measure and decide"]
+    (step,) = [each for each in STEPS if each["name"] == "Evaluate"]
     folder = tmp_path / "reports"
     folder.mkdir()
     env = {

@@ -127,4 +127,4 @@ def test_reading_applications_imports_no_client_and_starts_nothing(
     for command in ("status", "check"):
         found = imported(example, command)
         assert packages(found) & (SDKS | HEAVY - {"git"}) == set()
-    assert "llmops_cli.judges.calibration_index" not in found  # nobody judges here
+    assert "llmops_cli.judges.index" not in found  # nobody judges here

@@ -90,7 +90,7 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     ran = calibrate(project, "--json")
 
     assert ran.code == 0, ran.text
-    assert found(ran)["standing"] == "GATE"
+    assert found(ran)["status"] == "GATE"
     assert found(ran)["counts"]["both_pass"] == found(ran)["counts"]["both_fail"] == EACH
     assert sorted(found(ran)["sides"]) == ["new", "old"]
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
@@ -133,7 +133,7 @@ def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
 
     assert calibration["counts"]["differing"] == 12
     assert calibration["counts"]["read_twice"] == 120
-    assert calibration["standing"] == "GATE"  # 10 % may differ
+    assert calibration["status"] == "GATE"  # 10 % may differ
 
 
 def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_incomplete(
@@ -145,7 +145,7 @@ def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_inc
     judge.verdict = silent("Now 1", "Now 2", "Please 7")
     ran = calibrate(project)
     assert ran.code == 3
-    assert "6 of 240 readings were not given, and at most 2% may be missing" in ran.text
+    assert "6 of 240 scores are missing, and at most 2% may be" in ran.text
     assert kept(project) == []
 
     judge.verdict = silent("Now 1")
@@ -181,7 +181,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
 
     project.models["judge"]["base_url"] = project.url
     project.llmops_yaml()
-    assert found(calibrate(project, "--json"))["standing"] == "GATE"
+    assert found(calibrate(project, "--json"))["status"] == "GATE"
     assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
 
@@ -202,7 +202,7 @@ def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) 
 
     assert ran.code == 0
     (judged,) = ran.evalset["judges"]
-    assert (judged["label"], judged["standing"]) == ("tone", "uncalibrated")
+    assert (judged["label"], judged["status"]) == ("tone", "uncalibrated")
     said = "judged by an uncalibrated model: tone"
     assert said in " ".join(ran.evalset["notes"])
     assert said in run(project, "report").text
@@ -281,9 +281,9 @@ def test_a_judge_that_was_replaced_under_its_name_is_told(project: Project, judg
 
 def test_another_threshold_is_another_instrument(project: Project) -> None:
     calibrate(project)
-    assert run(project, "eval", "--json").evalset["judges"][0]["standing"] == "GATE"
+    assert run(project, "eval", "--json").evalset["judges"][0]["status"] == "GATE"
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.5}}])
-    assert run(project, "eval", "--json").evalset["judges"][0]["standing"] == "uncalibrated"
+    assert run(project, "eval", "--json").evalset["judges"][0]["status"] == "uncalibrated"
 
 
 def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> None:
@@ -316,7 +316,7 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
     assert {each["label"] for each in rows} == {""}
     assert (
-        "labels are somebody's work"
+        "may hold somebody's labels"
         in run(project, "calibrate", "tone", "--draft", str(draft)).text
     )
     for at, each in enumerate(rows):
@@ -329,7 +329,7 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     ran = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
     assert (found(ran)["counts"]["both_pass"] + found(ran)["counts"]["both_fail"]) == 39
     assert found(ran)["unlabelled"] == 1
-    assert found(ran)["standing"] == "ADVISORY"  # 39 labels are too few
+    assert found(ran)["status"] == "ADVISORY"  # 39 labels are too few
 
 
 def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
@@ -337,7 +337,7 @@ def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
 ) -> None:
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
     path = str(project.root / "labels.jsonl")
-    for label, why in (("pairwise", "two answers"), ("latency", "a labelled answer has none")):
+    for label, why in (("pairwise", "two answers"), ("latency", "a labeled answer has none")):
         ran = run(project, "calibrate", f"support:{label}", "--labels", path)
         assert (ran.code, why in ran.text) == (2, True), ran.text
     unknown = run(project, "calibrate", "support:tony", "--labels", path)
@@ -353,11 +353,11 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
         assert ran.code == 0, ran.text  # it warns; what measures refuses
         return " ".join(line for line in ran.out.splitlines() if line.startswith("note  the judge"))
 
-    never = "the judge support:tone gates and is not calibrated (nobody knows how often it errs)"
+    never = "the judge support:tone gates and is not calibrated (accuracy unknown)"
     assert notes() == f"note  {never}: llmops calibrate support:tone"
     project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
     project.llmops_yaml()
-    assert f"{never}; live demands `judges: calibrated`" in notes()
+    assert f"{never}; live requires `judges: calibrated`" in notes()
     (row,) = run(project, "check", "--json").document
     assert len(row["judges"]) == 1
     assert calibrate(project).code == 0
@@ -366,9 +366,9 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
 
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "scale": [1, 5], "min": 0.5}}])
     assert "gates, and its calibration is outdated" in notes()
-    assert "had another judge or criterion); live demands" in notes()
+    assert "was for another judge or criterion); live requires" in notes()
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "min": 0.9}}])
-    assert "had another threshold)" in notes()
+    assert "was for another threshold)" in notes()
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "advisory": True}}, "refusal"])
     assert notes() == ""
 
@@ -393,12 +393,12 @@ def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) 
     )
     project.promote_first()
     before = run(project, "status").out
-    told = "judge  support@production  support:tone  uncalibrated: nobody knows how often it errs"
+    told = "judge  support@production  support:tone  uncalibrated: accuracy unknown"
     assert told in before
-    assert "support:long  uncalibrated: nobody knows how often it errs  (advisory)" in before
+    assert "support:long  uncalibrated: accuracy unknown  (advisory)" in before
     assert calibrate(project).code == 0
     (row,) = run(project, "status", "--json").document
-    assert [(each["address"], each["standing"]) for each in row["judges"]] == [
+    assert [(each["address"], each["status"]) for each in row["judges"]] == [
         ("support:tone", "GATE"),
         ("support:long", "uncalibrated"),
     ]

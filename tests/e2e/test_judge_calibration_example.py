@@ -71,7 +71,7 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     )
     assert figures["corrected"]["value"] == pytest.approx((tp + fn) / 400)
     assert ends(figures["corrected"]) == pytest.approx(drawn(tp, fn, fp, tn), abs=0.03)
-    assert found["standing"] == "UNUSABLE"
+    assert found["status"] == "UNUSABLE"
 
 
 def drawn(tp: int, fn: int, fp: int, tn: int) -> tuple[float, float]:

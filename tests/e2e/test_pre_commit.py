@@ -57,9 +57,9 @@ def tried(hooks: Path, shop: Shop, *arguments: str) -> dict[str, str]:
     return found
 
 
-CHECK = "prompts and evalsets have no mistakes"
-REGISTRY = "the registry of prompts holds"
-EVAL = "prompts are no worse than what production runs"
+CHECK = "check prompts and evalsets"
+REGISTRY = "check the prompt registry"
+EVAL = "compare prompts with production"
 
 
 def test_the_hooks_let_through_what_is_good_and_stop_what_is_not(

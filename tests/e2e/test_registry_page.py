@@ -160,7 +160,7 @@ def test_removing_unreferenced_evidence(bare: Path, programs: Path) -> None:
         ada.ok("promote", ada.candidate("support", f"Answer {how}."), "--commit")
     for block in blocks("Registry size", "sh"):
         bash(ada, block, programs)
-    assert ada.git("log", "-1", "--format=%s").startswith("Clear away evidence")
+    assert ada.git("log", "-1", "--format=%s").startswith("Delete evidence rows")
     ada.ok("verify")
     ada.ok("fsck", "--base", "HEAD^")
 

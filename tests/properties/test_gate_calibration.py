@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.core.calibration import Counts, Figure, Standing
+from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure
 from llmops_cli.gate.calibration import corrected, figures, kappa, ruling, wilson
 
 few = st.integers(0, 60)
-BEST_FIRST = list(Standing)
+BEST_FIRST = list(CalibrationStatus)
 
 
 @st.composite
@@ -59,7 +59,7 @@ def test_pass_and_fail_are_treated_alike(counts: Counts) -> None:
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             assert same(one, other)
-    assert ruling(counts).standing is ruling(turned(counts)).standing
+    assert ruling(counts).status is ruling(turned(counts)).status
 
 
 @given(counted())
@@ -97,7 +97,7 @@ def test_a_steadier_judge_never_rules_worse(counts: Counts) -> None:
 
 
 def rank(counts: Counts) -> int:
-    return BEST_FIRST.index(ruling(counts).standing)
+    return BEST_FIRST.index(ruling(counts).status)
 
 
 @given(st.integers(0, 50), st.integers(1, 50), counted())

@@ -76,7 +76,7 @@ def plot(ink: Ink, estimate: Estimate, decision: Decision, scale: Scale | None =
     """The interval of `estimate`; small, and without figures, on a `scale` shared with others."""
     within = scale or Scale.of([estimate])
     room = _ROOM if scale is None else _EDGE
-    least, most = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    least, most = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
     difference, limit = points(estimate.difference), points(-estimate.margin)
     return ink.fill(
         _LARGE if scale is None else _SMALL,
@@ -135,7 +135,7 @@ def metrics(ink: Ink, evalset: EvalsetReport) -> Markup:
                 '<tr><th scope="row">{label}</th>{cells}<td>{role}</td></tr>',
                 label=each.label,
                 cells=joined([*numbers, *others], ""),
-                role=phrases.standing(each) or "gates",
+                role=phrases.status(each) or "gates",
             )
         )
     heads = ("Metric", "Before", "After", "Points", "Cases", *map(_named, more), "Role")
@@ -173,10 +173,10 @@ def judges(ink: Ink, evalset: EvalsetReport) -> Markup:
     """What is known about the judges that gate."""
     rows = [
         ink.fill(
-            '<tr><th scope="row">{label}</th><td>{standing}</td><td class="number">{j}</td>'
+            '<tr><th scope="row">{label}</th><td>{status}</td><td class="number">{j}</td>'
             '<td class="number">{interval}</td><td class="number">{labelled}</td></tr>',
             label=each.label,
-            standing=each.standing,
+            status=each.status,
             j="–" if each.j is None else f"{each.j:.2f}",
             interval="–"
             if each.j_lower is None or each.j_upper is None

@@ -9,7 +9,7 @@ from scipy.stats import binom
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from llmops_cli.core.calibration import Counts, Figure, Standing
+from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure
 from llmops_cli.core.policy import Anchor, Critical, NoWorse, Policy
 from llmops_cli.gate.calibration import (
     corrected,
@@ -76,40 +76,43 @@ def test_the_correction_of_the_labelled_outputs_themselves_gives_back_what_peopl
 
 
 def test_enough_labels_that_a_steady_judge_meets_let_it_gate() -> None:
-    assert (ruling(GOOD).standing, ruling(GOOD).why) == (Standing.GATE, ())
+    assert (ruling(GOOD).status, ruling(GOOD).why) == (CalibrationStatus.GATE, ())
+
+
+ADVISORY, UNUSABLE = CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE
 
 
 @pytest.mark.parametrize(
-    ("counts", "standing", "why"),
+    ("counts", "status", "why"),
     [
-        (Counts(both_pass=69, both_fail=30, read_twice=99), Standing.ADVISORY,
-         "99 labelled outputs are fewer than 100"),
-        (Counts(both_pass=171, both_fail=29, read_twice=200), Standing.ADVISORY,
+        (Counts(both_pass=69, both_fail=30, read_twice=99), ADVISORY,
+         "99 labeled outputs are fewer than 100"),
+        (Counts(both_pass=171, both_fail=29, read_twice=200), ADVISORY,
          "29 labels are fail, and 30 are needed"),
-        (Counts(both_pass=29, both_fail=171, read_twice=200), Standing.ADVISORY,
+        (Counts(both_pass=29, both_fail=171, read_twice=200), ADVISORY,
          "29 labels are pass, and 30 are needed"),
         (Counts(both_pass=80, only_people_pass=20, only_judge_passes=30, both_fail=70,
-                read_twice=200), Standing.ADVISORY, "J may be as low as 0.39"),
+                read_twice=200), ADVISORY, "J may be as low as 0.39"),
         (Counts(both_pass=60, only_people_pass=40, only_judge_passes=40, both_fail=60,
-                read_twice=200), Standing.UNUSABLE, "J may be as low as 0.08"),
-        (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), Standing.ADVISORY,
-         "differ on 10.7 % of the outputs"),
-        (Counts(both_pass=100, both_fail=100), Standing.ADVISORY, "no output was read twice"),
-        (Counts(both_pass=200, read_twice=200), Standing.UNUSABLE, "J is not known"),
-        (Counts(), Standing.UNUSABLE, "0 labelled outputs are fewer than 100"),
+                read_twice=200), UNUSABLE, "J may be as low as 0.08"),
+        (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), ADVISORY,
+         "differ on 10.7% of the outputs"),
+        (Counts(both_pass=100, both_fail=100), ADVISORY, "no output was read twice"),
+        (Counts(both_pass=200, read_twice=200), UNUSABLE, "J is not known"),
+        (Counts(), UNUSABLE, "0 labeled outputs are fewer than 100"),
     ],
 )  # fmt: skip
 def test_what_falls_short_of_the_rule_is_named(
-    counts: Counts, standing: Standing, why: str
+    counts: Counts, status: CalibrationStatus, why: str
 ) -> None:
     found = ruling(counts)
-    assert found.standing is standing
+    assert found.status is status
     assert any(why in each for each in found.why)
 
 
 def test_just_enough_is_enough() -> None:
     counts = Counts(both_pass=70, both_fail=30, read_twice=100, differing=10)
-    assert ruling(counts).standing is Standing.GATE
+    assert ruling(counts).status is CalibrationStatus.GATE
 
 
 def test_a_kappa_that_may_be_low_keeps_a_judge_from_gating_although_its_j_is_high() -> None:
@@ -117,7 +120,7 @@ def test_a_kappa_that_may_be_low_keeps_a_judge_from_gating_although_its_j_is_hig
         both_pass=1400, only_people_pass=350, only_judge_passes=2, both_fail=48, read_twice=1800
     )
     found = ruling(counts)
-    assert found.standing is Standing.ADVISORY
+    assert found.status is CalibrationStatus.ADVISORY
     assert [why for why in found.why if "kappa" not in why] == []
 
 
@@ -177,7 +180,7 @@ def test_a_judge_at_the_limit_seldom_gates_and_a_good_one_nearly_always(
                 both_fail=failed,
                 read_twice=2 * half,
             )
-        ).standing
-        is Standing.GATE
+        ).status
+        is CalibrationStatus.GATE
     )
     assert least <= gating <= most

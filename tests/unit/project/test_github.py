@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.case import Evalset
-from llmops_cli.project.templates import Templates
+from llmops_cli.plugins import SCORERS, load_scorer
+from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import Written
+from tests.unit.scorers.answers import said, value
 
 
 @pytest.fixture
@@ -85,7 +87,8 @@ def test_a_structured_prompt_without_tests_is_a_prompt_only(github: Written) -> 
     loaded = github.load()
     schema = loaded.prompts["structured"].json_schema
     assert schema is not None
-    assert schema["required"] == ["name", "legs"]
+    assert (schema["name"], schema["strict"]) == ("animal", True)
+    assert loaded.prompts["structured"].json_schema == schema
     assert loaded.evalsets_of("structured") == ()
 
 
@@ -104,7 +107,7 @@ def test_every_judged_evaluator_becomes_a_choice(github: Written) -> None:
         "true to the source",
     ]
     assert {(each.kind, each.minimum) for each in stars} == {("choice", 0.25)}
-    assert stars[-1].options["contexts"] is True
+    assert stars[-1].options["expected"] is True  # which is what GitHub passed as the context
 
 
 def test_evaluators_that_name_no_judge_ask_for_one(github: Written) -> None:
@@ -130,7 +133,12 @@ BASE = (
         ("{name: a}", "needs exactly one of string, llm and uses"),
         ("{name: a, string: {}}", "the evaluator 'a' asks for nothing"),
         ("{name: a, string: {startWith: x}}", "(did you mean 'startsWith'?)"),
-        ("{string: {equals: x}}", "'evaluators.0.name' is missing"),
+        ("{name: a, string: {equals: x}, mine: 1}", "unknown key 'mine'"),
+        ("{name: a, string: {isJSON: false}}", "'evaluators.0.string.isJSON'"),
+        (
+            "{name: a, llm: {modelId: x, prompt: p, choices: [{choice: no, score: 0}]}}",
+            "no choice of the evaluator 'a' has a score above 0",
+        ),
     ],
 )
 def test_a_wrong_evaluator_is_named_at_its_line(
@@ -148,25 +156,102 @@ def test_an_evaluator_with_two_conditions_checks_both(project: Written) -> None:
         BASE + "evaluators: [{name: both, string: {contains: x, endsWith: y}}]\n",
     )
     labels = [(each.kind, each.label) for each in project.evalset("a").scorers]
-    assert labels == [("contains", "both"), ("ends_with", "both (ends_with)")]
+    assert labels == [("contains", "both"), ("ends_with", "both (2)")]
 
 
-def test_tests_that_assert_nothing_and_evaluators_without_tests_are_errors(
-    project: Written,
-) -> None:
-    project.write("prompts/a.prompt.yml", BASE)
+@pytest.mark.parametrize(
+    "half", ["testData: [{input: a}]", "evaluators: [{name: a, string: {contains: x}}]"]
+)
+def test_half_of_a_test_is_a_prompt_that_nothing_gates(project: Written, half: str) -> None:
+    message = "messages: [{role: user, content: '{{input}}'}]"
+    project.write("prompts/a.prompt.yml", f"model: openai/x\n{message}\n{half}\n")
+    assert project.problems() == []
+    assert project.load().evalsets_of("a") == ()
+
+
+def own(project: Written, evaluators: str, rows: str = "[{input: a, expected: b}]") -> Evalset:
     project.write(
-        "prompts/b.prompt.yml",
-        "model: openai/x\nmessages: [{role: user, content: hi}]\n"
-        "evaluators: [{name: a, string: {contains: x}}]\n",
+        "prompts/a.prompt.yml",
+        "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
+        f"testData: {rows}\nevaluators: {evaluators}\n",
     )
-    assert project.problems() == [
-        (
-            "prompts/a.prompt.yml:3: testData without evaluators asserts nothing"
-            " (add `evaluators`, or an evalset with scorers)"
-        ),
-        "prompts/b.prompt.yml:1: the evalset 'b' has no cases",
-    ]
+    assert project.problems() == []
+    return project.evalset("a")
+
+
+@pytest.mark.parametrize(
+    ("condition", "text", "answer", "passes"),
+    [
+        ("equals", "hi", "hi", 1),
+        ("equals", "hi", " hi\n", 1),  # `gh models eval` trims the answer first
+        ("equals", "hi", "Hi", 0),
+        ("startsWith", "hi", "  Hi there", 1),
+        ("endsWith", "there", "Hi There\n", 1),
+        ("contains", "42", "It is 42.", 1),
+        ("contains", "3.10", "Python 3.13", 0),
+        ("contains", "true", "It is TRUE.", 1),
+    ],
+)
+def test_a_string_evaluator_decides_as_on_github(
+    project: Written, condition: str, text: str, answer: str, passes: int
+) -> None:
+    evalset = own(project, f"[{{name: n, string: {{{condition}: {text}}}}}]")
+    (spec,) = evalset.scorers
+    scorer = load_scorer(SCORERS[spec.kind])
+    assert value(scorer(evalset.cases[0], said(answer), **spec.options)) == passes
+
+
+def test_json_may_be_asked_for(project: Written) -> None:
+    (spec,) = own(project, "[{string: {isJSON: true}}]").scorers
+    assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
+
+
+def test_evaluators_of_one_name_are_numbered(project: Written) -> None:
+    evaluators = "[{name: n, string: {contains: a}}, {name: n, string: {contains: b}}]"
+    assert [spec.label for spec in own(project, evaluators).scorers] == ["n", "n (2)"]
+
+
+def test_scores_of_any_size_are_brought_to_0_to_1(project: Written) -> None:
+    project.write("llmops.yaml", "models: {}\n")
+    project.write("prompts/support.prompt.yml", project_prompt(project))
+    (spec,) = own(
+        project,
+        "[{name: n, llm: {modelId: openai/x, prompt: 'Good?', choices: "
+        "[{choice: 0, score: -1}, {choice: 1, score: 2}, {choice: 2, score: 5}]}}]",
+    ).scorers
+    assert spec.options["choices"] == {"0": 0.0, "1": 0.4, "2": 1.0}
+    assert spec.minimum == 0.4
+
+
+def test_an_evaluator_finds_the_columns_that_no_message_uses(project: Written) -> None:
+    evalset = own(
+        project,
+        "[{name: n, string: {contains: '{{city}}'}}, {name: m, llm: {model: openai/x, "
+        "prompt: 'Is {{ completion }} in {{city}}, {{expected}}?', "
+        "choices: [{choice: yes, score: 1}, {choice: no, score: 0}]}}]",
+        "[{input: a, expected: b, city: Oslo}]",
+    )
+    first, second = (Options(spec).render(evalset.cases[0]) for spec in evalset.scorers)
+    assert first["value"] == "Oslo"
+    assert second["criteria"] == "Is (the answer to sort, below) in Oslo, b?"
+
+
+def test_a_row_that_is_here_twice_is_two_cases(project: Written) -> None:
+    evaluators = "[{name: n, string: {contains: x}}]"
+    rows = "[{input: a, expected: b}, {input: a, expected: c}, {input: a, id: third}]"
+    ids = [case.id for case in own(project, evaluators, rows).cases]
+    assert ids[0].startswith("a-")
+    assert ids[1:] == ["a-row-2", "third"]
+
+
+@pytest.mark.parametrize("model", ["", "model: ''\n", "model:\n"])
+def test_a_prompt_that_names_no_model_runs_on_the_default_one(project: Written, model: str) -> None:
+    project.write(
+        "llmops.yaml", "models: {default: {provider: embedded}, embedded: {provider: embedded}}\n"
+    )
+    project.write("prompts/a.prompt.yml", f"{model}messages: [{{role: user, content: hi}}]\n")
+    loaded = project.load()
+    assert loaded.target(loaded.prompts["a"]).model.name == "default"
 
 
 def test_an_input_that_a_row_lacks_is_an_error(project: Written) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmops_cli.providers.openai.messages import body
 from tests.unit.project.conftest import Written
 
 HELLO = "model: embedded\nmessages: [{role: user, content: hi}]\n"
@@ -37,13 +38,18 @@ def test_a_path_that_cannot_be_a_name_is_refused(project: Written) -> None:
 
 def test_a_prompt_without_a_model_is_an_error(project: Written) -> None:
     project.write("prompts/a.prompt.yml", "messages: [{role: user, content: hi}]\n")
-    assert project.problems() == ["prompts/a.prompt.yml:1: 'model' is missing"]
+    assert project.problems() == [
+        (
+            "prompts/a.prompt.yml:1: 'model' is missing"
+            " (name one here, or `default:` under `models:` of llmops.yaml)"
+        )
+    ]
 
 
 def test_parameters_get_the_names_of_the_wire(project: Written) -> None:
     project.write(
         "prompts/a.prompt.yml",
-        HELLO + "modelParameters: {temperature: 0, maxTokens: 5, topP: 0.9, stop: [x]}\n",
+        HELLO + "modelParameters: {temperature: 0, maxTokens: 5, top_p: 0.9, stop: [x]}\n",
     )
     assert project.load().prompts["a"].parameters == {
         "temperature": 0,
@@ -54,10 +60,18 @@ def test_parameters_get_the_names_of_the_wire(project: Written) -> None:
 
 
 def test_an_unknown_parameter_is_named_with_the_nearest(project: Written) -> None:
-    project.write("prompts/a.prompt.yml", HELLO + "modelParameters:\n  max_tokens: 5\n")
+    project.write("prompts/a.prompt.yml", HELLO + "modelParameters:\n  maxToken: 5\n")
     assert project.problems() == [
-        "prompts/a.prompt.yml:4: unknown key 'max_tokens' (did you mean 'maxTokens'?)"
+        "prompts/a.prompt.yml:4: unknown key 'maxToken' (did you mean 'maxTokens'?)"
     ]
+
+
+def test_a_parameter_in_two_spellings_is_refused(project: Written) -> None:
+    project.write(
+        "prompts/a.prompt.yml", HELLO + "modelParameters: {maxTokens: 5, max_tokens: 6}\n"
+    )
+    (problem,) = project.problems()
+    assert "'max_tokens'" in problem
 
 
 def test_an_undeclared_input_is_found_at_its_line(project: Written) -> None:
@@ -171,7 +185,7 @@ def test_a_mistake_in_an_included_file_is_shown_where_it_stands(project: Written
     [
         "{type: object, properties: {a: {type: string}}}",
         '\'{"type": "object", "properties": {"a": {"type": "string"}}}\'',
-        "{name: x, strict: true, schema: {type: object, properties: {a: {type: string}}}}",
+        "{schema: {type: object, properties: {a: {type: string}}}}",
     ],
 )
 def test_a_json_schema_in_any_of_its_wrappings(project: Written, schema: str) -> None:
@@ -181,6 +195,20 @@ def test_a_json_schema_in_any_of_its_wrappings(project: Written, schema: str) ->
     prompt = project.load().prompts["a"]
     assert prompt.response_format == "json_schema"
     assert prompt.json_schema == {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def test_the_name_and_strictness_of_a_json_schema_are_sent(project: Written) -> None:
+    wrapped = "{name: x, strict: false, schema: {type: object}}"
+    project.write(
+        "prompts/a.prompt.yml", HELLO + f"responseFormat: json_schema\njsonSchema: {wrapped}\n"
+    )
+    target = project.load().target(project.load().prompts["a"])
+    sent = body(target.request(()))
+    assert sent["response_format"]["json_schema"] == {
+        "name": "x",
+        "strict": False,
+        "schema": {"type": "object"},
+    }
 
 
 def test_a_json_schema_that_is_no_json_has_its_line(project: Written) -> None:

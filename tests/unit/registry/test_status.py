@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmops_cli.core.verdict import Decision
-from llmops_cli.judges.calibration_index import CalibrationIndex
+from llmops_cli.judges.index import CalibrationIndex
 from llmops_cli.registry.status import EnvironmentStatus, PromptStatus, registry_status
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA, NOON, event, released, target

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from llmops_cli.core.calibration import Calibration, Canaries, Classes, Counts, Standing
+from llmops_cli.core.calibration import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.render.calibration import brief, console_calibration, spending
 from tests.hostile import HOSTILE
@@ -71,7 +71,7 @@ def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
 
 def test_a_calibration_in_a_line() -> None:
     found = a_calibration(GOOD)
-    assert (found.standing, ruling(GOOD).standing) == (Standing.GATE, Standing.GATE)
+    assert (found.status, ruling(GOOD).status) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
     assert brief(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
 

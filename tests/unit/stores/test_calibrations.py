@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.calibration import Calibration, Counts, Standing, instrument_of
+from llmops_cli.core.calibration import Calibration, CalibrationStatus, Counts, instrument_of
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.codec import from_plain
 from llmops_cli.core.digest import digest
@@ -36,7 +36,7 @@ def a_calibration(counts: Counts = COUNTS) -> Calibration:
         counts=counts,
         sides={"v1": counts},
         figures=figures(counts),
-        standing=ruled.standing,
+        status=ruled.status,
         why=ruled.why,
         llmops="1",
         made=Provenance(by="Ada", at="2026-11-21T10:00:00+00:00"),
@@ -52,7 +52,7 @@ def test_a_calibration_is_found_by_the_scorer_and_how_its_values_are_read(
     known: Calibrations,
 ) -> None:
     made = a_calibration()
-    known.keep(made, redact=str)
+    known.write(made, redact=str)
     metric = Metric(label="x", scorer=made.scorer, unit="fraction", minimum=1.0, judged=True)
 
     assert known.of(instrument_of(metric)) == made
@@ -61,12 +61,12 @@ def test_a_calibration_is_found_by_the_scorer_and_how_its_values_are_read(
 
 
 def test_a_newer_one_takes_the_place_of_the_older(known: Calibrations) -> None:
-    known.keep(a_calibration(), redact=str)
+    known.write(a_calibration(), redact=str)
     newer = a_calibration(replace(COUNTS, both_pass=90, both_fail=80))
-    known.keep(newer, redact=str)
+    known.write(newer, redact=str)
 
     assert known.of(newer.instrument) == newer
-    assert len(known.places()) == 1
+    assert len(known.files()) == 1
 
 
 def test_it_is_plain_json_and_back(known: Calibrations) -> None:
@@ -77,18 +77,18 @@ def test_it_is_plain_json_and_back(known: Calibrations) -> None:
 def test_a_ruling_that_does_not_follow_from_the_counts_is_broken_even_with_its_digest_right(
     known: Calibrations,
 ) -> None:
-    forged = replace(a_calibration(), standing=Standing.GATE, why=())
-    known.keep(forged, redact=str)
+    forged = replace(a_calibration(), status=CalibrationStatus.GATE, why=())
+    known.write(forged, redact=str)
     with pytest.raises(IntegrityBroken, match="do not follow from its counts"):
         known.of(forged.instrument)
 
 
 def test_an_edited_or_renamed_file_is_broken(known: Calibrations) -> None:
     made = a_calibration()
-    path = known.keep(made, redact=str)
+    path = known.write(made, redact=str)
     path.rename(path.with_name("0123456789ab.json"))
     with pytest.raises(IntegrityBroken, match="of another instrument"):
-        known.at(known.places()[0])
+        known.at(known.files()[0])
     path.write_text("{}")
     with pytest.raises(IntegrityBroken):
         known.of(made.instrument)

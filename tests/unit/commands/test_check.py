@@ -35,6 +35,17 @@ def test_a_prompt_that_nothing_gates_is_told(project: Project) -> None:
     assert check_all(project.root).ungated == ("other",)
 
 
+def test_the_columns_that_are_read_as_json_are_told(project: Project) -> None:
+    rows = 'question,expected\nWho?,"{""n"": 1}"\nHow?,maybe\n'
+    project.write("evalsets/support.csv", rows)
+    (project.root / "evalsets/support.jsonl").unlink()
+    project.evalset(cases="support.csv", scorers=["json", {"exact": "{{ expected }}"}])
+    assert check_all(project.root).read_as_json == ()
+    project.evalset(cases="support.csv", scorers=[{"json": {"expected": True}}])
+    told = check_all(project.root).read_as_json
+    assert told == ("evalsets/support.csv: `expected` is read as JSON",)
+
+
 def test_an_evalset_of_two_prompts_is_checked_for_both(project: Project) -> None:
     project.write("prompts/other.prompt.yml", project.read("prompts/support.prompt.yml"))
     project.evalset(prompt=["support", "other"])
@@ -70,7 +81,7 @@ def test_a_rule_for_a_metric_that_nothing_gives_is_found(project: Project) -> No
     with pytest.raises(InvalidFiles) as refused:
         check_all(project.root)
     (problem,) = refused.value.problems
-    assert str(problem).startswith("llmops.yaml: a rule asks for the metric 'exakt'")
+    assert str(problem).startswith("llmops.yaml: a rule names the metric 'exakt'")
     assert "did you mean 'exact'?" in str(problem)
 
 

@@ -1,0 +1,140 @@
+"""What today's calibrations say about each judge, for `check` and `status`.
+
+Offline, and nothing is refused here: `eval`, `measure` and `promote` do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from llmops_cli.core.calibration import Calibration, instrument_of
+from llmops_cli.core.case import Evalset
+from llmops_cli.core.case_result import Metric
+from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.core.policy import Policy
+from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.gate.judges import gates
+from llmops_cli.project.paths import MAX_FILE
+from llmops_cli.project.policy import policy_of
+from llmops_cli.project.project import Project
+from llmops_cli.run.scorers import Scorers
+from llmops_cli.stores.calibrations import Calibrations
+
+Status: TypeAlias = Literal["GATE", "ADVISORY", "UNUSABLE", "outdated", "uncalibrated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeStatus:
+    """One judged metric, and what is known about its judge."""
+
+    address: str
+    """As `llmops calibrate` takes it."""
+    status: Status
+    why: str
+    """In words; empty where it may gate."""
+    advisory: bool = False
+    """No decision depends on it."""
+    unfit: bool = False
+    """The policy is `judges: calibrated`, and this judge may not gate under it."""
+
+
+@dataclass(kw_only=True)
+class CalibrationIndex:
+    """The calibrations of a project by instrument, read when the first judge is looked up."""
+
+    root: Path
+    broken: list[IntegrityBroken] = field(default_factory=list)
+    """Files that are not valid calibrations."""
+    _by_instrument: dict[str, Calibration] | None = None
+
+    def of(self, evalset: str, metric: Metric, policy: Policy) -> JudgeStatus:
+        """Return what is known about the judge of `metric`."""
+        address = f"{evalset}:{metric.label}"
+        calibrations = self._read()
+        calibration = calibrations.get(instrument_of(metric))
+        earlier = [each for each in calibrations.values() if each.address == address]
+        status: Status = "uncalibrated"
+        why = "accuracy unknown"
+        if calibration is not None:
+            status, why = calibration.status.value, "; ".join(calibration.why)
+        elif earlier:
+            status = "outdated"
+            why = _why_outdated(max(earlier, key=lambda each: each.made.at), metric)
+        elif metric.paired:
+            why = "it compares two answers, and labels are about one"
+        return JudgeStatus(
+            address=address,
+            status=status,
+            why=why,
+            advisory=not gates(metric, policy),
+            unfit=policy.judges == "calibrated" and status != "GATE",
+        )
+
+    def of_facts(self, facts: EvalsetFacts) -> tuple[JudgeStatus, ...]:
+        """Return what is known about every judged metric of what was measured."""
+        judged = (metric for metric in facts.metrics if metric.judged)
+        return tuple(self.of(facts.evalset, metric, facts.policy) for metric in judged)
+
+    def warnings(
+        self, evalset: str, judged: Iterable[Metric], policies: Mapping[str, Policy]
+    ) -> Iterator[str]:
+        """Yield a sentence for each judge that gates and that no calibration lets gate.
+
+        `policies` are those of each environment, by name.
+        """
+        for metric in {instrument_of(each): each for each in judged}.values():
+            gated = [name for name, policy in policies.items() if gates(metric, policy)]
+            known = self.of(evalset, metric, Policy())
+            if gated and known.status != "GATE":
+                requiring = [name for name in gated if policies[name].judges == "calibrated"]
+                yield _warning(known, metric, requiring)
+
+    def _read(self) -> Mapping[str, Calibration]:
+        if self._by_instrument is None:
+            self._by_instrument = {}
+            store = Calibrations(self.root)
+            for file in store.files():
+                try:
+                    calibration = store.at(file)
+                except IntegrityBroken as error:
+                    self.broken.append(error)
+                else:
+                    self._by_instrument[calibration.instrument] = calibration
+        return self._by_instrument
+
+
+def judge_warnings(
+    project: Project, evalsets: Iterable[Evalset]
+) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return warnings about the judges of each evalset, and the errors of broken calibrations."""
+
+    def read(path: str) -> bytes:
+        return project.source.read(path, limit=MAX_FILE)
+
+    index, warnings = CalibrationIndex(root=project.root), {}
+    for evalset in evalsets:
+        policies = {
+            environment.name: policy_of(project.gate, evalset.gate, environment.gate)
+            for environment in project.environments
+        }
+        judged = Scorers(project.catalog, evalset, read, project.judges.of).judged_metrics
+        warnings[evalset.name] = tuple(index.warnings(evalset.name, judged, policies))
+    return warnings, tuple(error.message for error in index.broken)
+
+
+def _why_outdated(earlier: Calibration, metric: Metric) -> str:
+    changed = "threshold" if earlier.scorer == metric.scorer else "judge or criterion"
+    return f"the calibration of {earlier.made.at[:10]} was for another {changed}"
+
+
+def _warning(judge: JudgeStatus, metric: Metric, requiring: list[str]) -> str:
+    problem = {
+        "uncalibrated": "gates and is not calibrated",
+        "outdated": "gates, and its calibration is outdated",
+    }.get(judge.status, f"may not gate: its calibration says {judge.status}")
+    required = f"; {' and '.join(requiring)} requires `judges: calibrated`" if requiring else ""
+    command = "" if metric.paired else f": llmops calibrate {judge.address}"
+    return f"the judge {judge.address} {problem} ({judge.why}){required}{command}"
