@@ -101,19 +101,19 @@ FINE = estimate(
 def told(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
     still = "still " if figures.smallest_margin < figures.margin else ""
+    low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
     return (
-        f"{figures.lost} regressed, {figures.gained} improved of {figures.n}; "
-        f"mean {wording.points(figures.difference)} points, "
-        f"90% CI {wording.interval(figures.lower, figures.upper)}; "
-        f"a loss up to {wording.points_up(-figures.lower)} points is not excluded "
+        f"{more}{figures.gained} improved, {figures.lost} regressed of {figures.n}; "
+        f"difference {wording.points(figures.difference)} points (90% CI {low} to {high}); "
+        f"could be up to {wording.points_up(-figures.lower)} points worse "
         f"(margin {100 * figures.margin:.1f}); "
         f"a margin of {wording.percent_up(figures.smallest_margin)} would {still}pass; "
-        f"80% power takes {wording.cases(figures.cases_needed)}{more}"
+        f"~{wording.cases(figures.cases_needed)} needed for 80% power"
     )
 
 
 def no_worse(decision: Decision, figures: Estimate) -> Finding:
-    worse = "; worse than intent@v3 beyond chance (p = 0.0005)"
+    worse = "statistically significant regression against intent@v3 (p = 0.0005): "
     return Finding(
         rule="no_worse",
         decision=decision,

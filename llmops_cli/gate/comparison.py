@@ -15,7 +15,7 @@ What the trials of one critical case add up to: held, failed, or not known.
 
 Deterministic scorers: any gate trial that fails, fails the case. Judged ones make mistakes of
 their own, so that once is not enough: the case fails when the first trial fails and at least two
-of the first three do, counting `confirm` draws after the gate trials (docs/verdict.md).
+of the first three do, counting `confirm` trials after the gate trials (docs/verdict.md).
 
 What a verdict is reached over: one prompt on one evalset, with the policy that judges it.
 """
@@ -53,6 +53,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 
+NO_BASELINE = "no baseline: nothing to compare with"
 PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 """The metric of trials that every gating scorer passes."""
 
@@ -65,7 +66,7 @@ class CriticalState(IntEnum):
     FAILED = 2
     UNMEASURED = 3
     UNCONFIRMED = 4
-    """The first judged trial failed and the `confirm` draws do not settle it yet."""
+    """The first judged trial failed and the `confirm` trials do not settle it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +111,7 @@ class SideTotals:
 
     present: Flags
     wanted: Counts
-    """Draws: those planned, or those there are where they are more."""
+    """Trials: those planned, or those there are where they are more."""
     cost: Tally
     """US dollars of the priced trials."""
     tokens: Tally
@@ -140,7 +141,7 @@ class SideTotals:
 
     @property
     def total_cost(self) -> float | None:
-        """US dollars over all counted draws; None where one of them is unpriced."""
+        """US dollars over all counted trials; None where one of them is unpriced."""
         return None if self.unpriced or not self.completed else float(self.cost.total.sum())
 
 
@@ -255,7 +256,7 @@ class Comparison:
         return self.named(self.candidate.present & scores.due & (candidate | baseline))
 
     def unconfirmed_cases(self) -> tuple[str, ...]:
-        """Critical judged cases that need `confirm` draws before anything can be said."""
+        """Critical judged cases that need `confirm` trials before anything can be said."""
         return self.named(self.critical == CriticalState.UNCONFIRMED)
 
     def critical_failed_cases(self) -> tuple[str, ...]:

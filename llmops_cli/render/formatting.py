@@ -109,12 +109,12 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
 
 def percent(share: float | None) -> str:
     """A share as `83.1%`; a dash where nothing was measured."""
-    return "–" if share is None else wording.percent(share).replace(" ", "")
+    return "–" if share is None else wording.percent(share)
 
 
 def interval_ends(estimate: Estimate) -> tuple[str, str]:
     """Return the ends of an interval in points, rounded outwards as the gate's sentences are."""
-    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    lower, upper = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
     return lower, upper
 
 

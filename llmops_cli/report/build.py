@@ -18,7 +18,7 @@ from llmops_cli import __version__
 from llmops_cli.core.case import Case
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.errors import ExitCode
-from llmops_cli.core.policy import Anchor, NoWorse
+from llmops_cli.core.policy import Anchor, NoWorse, gated_metrics
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -369,9 +369,10 @@ def _notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
     known = int(np.count_nonzero(columns.known_failing))
     if known:
         yield f"{known} known-failing case{'s' if known != 1 else ''} outside the gate"
-    gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
-    if gated < len(each.round.cases):
-        yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
+    gated = {PASS_METRIC, *gated_metrics(each.policy)} & set(columns.scores)
+    ungated = int(np.count_nonzero(~np.any([columns.scores[key].due for key in gated], axis=0)))
+    if ungated:
+        yield f"{ungated} cases have no gating scorer: they decide nothing"
     yield from judged(each, columns)
 
 

@@ -98,17 +98,20 @@ def test_a_worked_change_touches_two_source_files_at_most(section: str) -> None:
     assert 1 <= len({path for path in files if path.startswith("llmops_cli/")}) <= 2
 
 
+@pytest.mark.slow
 def test_the_changed_files_are_formatted_and_pass_the_linter(changed: Path) -> None:
     sources = sorted({change.path for change in CHANGES})
     run(changed, "ruff", "check", *sources)
     run(changed, "ruff", "format", "--check", *sources)
 
 
+@pytest.mark.slow
 def test_the_scorer_passes_its_test_and_the_contract(changed: Path) -> None:
     tests = ("tests/contracts/test_every_scorer.py", "tests/unit/scorers/test_asks_back.py")
     assert " passed" in run(changed, "pytest", "-q", "-k", "asks_back", *tests)
 
 
+@pytest.mark.slow
 def test_the_provider_passes_the_contract(changed: Path) -> None:
     tests = "tests/contracts/test_every_provider.py"
     assert " passed" in run(changed, "pytest", "-q", "-k", "repeat", tests)

@@ -116,7 +116,17 @@ def reader(tmp_path: Path) -> Path:
     return clone
 
 
-@pytest.mark.parametrize("page", STARTS_IN)
+RAG = "examples/rag-application/README.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.needs("langgraph")) if page == RAG else page
+        for page in STARTS_IN
+    ],
+)
 def test_every_session_on_a_page_prints_what_the_page_shows(
     page: str, reader: Path, tmp_path: Path
 ) -> None:
