@@ -78,5 +78,5 @@ def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) 
     from llmops_cli.run.workspace import open_workspace
 
     with open_workspace(folder) as workspace:
-        done = write_draft(workspace, scorer, path, wanted=answers)
+        done = write_draft(workspace, scorer, path, size=answers)
     output.drafted(done)

@@ -40,8 +40,8 @@ from llmops_cli.stores.atomic import write_text
 if TYPE_CHECKING:
     from llmops_cli.core.plan import Probed
     from llmops_cli.core.report import Difference
-    from llmops_cli.judges.calibrate import Calibrated
-    from llmops_cli.judges.labels import Drafted
+    from llmops_cli.judges.calibrate import CalibrationResult
+    from llmops_cli.judges.labels import Draft
     from llmops_cli.registry.fsck import RegistryGrowth
     from llmops_cli.registry.promote import Promotion
     from llmops_cli.registry.rollback import Rollback
@@ -161,7 +161,7 @@ class Output:
                 f"next  the working copy still is {done.left.address}: revert or mend {name}\n"
             )
 
-    def calibrated(self, done: Calibrated) -> None:
+    def calibrated(self, done: CalibrationResult) -> None:
         """Prints what a calibration found."""
         from llmops_cli.render.calibration import console_calibration, spending
 
@@ -176,13 +176,13 @@ class Output:
             )
         )
 
-    def drafted(self, done: Drafted) -> None:
+    def drafted(self, done: Draft) -> None:
         """Says what is to be labelled."""
         if self.as_json:
             self._text(table_json([as_json(done)]))
             return
         self._text(
-            f"{done.path}: {done.answers:,} of {plural(done.held, 'answer')} held, of "
+            f"{done.path}: {done.answers:,} of {plural(done.stored, 'stored answer')} of "
             f"{terminal(' and '.join(done.sides))}\n"
             "  fill in `label` in every row: pass or fail, or a grade or class of the scorer\n"
             f"next  llmops calibrate {done.address} --labels {done.path}\n"

@@ -113,7 +113,7 @@ def render(
 
     given = dict(_pair(each) for each in values or ())
     with open_workspace(context.obj) as workspace:
-        request = rendered_request(workspace, prompt, case=case, values=given)
+        request = rendered_request(workspace, prompt, case=case, inputs=given)
     Output(as_json=as_json).request(request)
 
 

@@ -60,6 +60,11 @@ class Case:
     _facts: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
+    def has_reference(self) -> bool:
+        """Whether `expected` says anything that an answer can be compared with."""
+        return self.expected is not None and self.expected not in ("", [], {})
+
+    @property
     def question(self) -> str | None:
         """What is asked: the text under one of `ASKED`, or the only text; None: none or several."""
         texts = {name: each for name, each in self.inputs.items() if isinstance(each, str)}

@@ -74,6 +74,8 @@ class ScorerKind:
     judged: bool = False
     """It asks models (`core.ports.Ask`): the option `model` names its judge, `embeddings` its
     embedding model, and `prompt` the judge's prompt, which is a prompt of the project."""
+    passages: bool = False
+    """It compares with passages: the case's `contexts`, or what the application retrieved."""
     asks: Mapping[Role, int] = field(default_factory=dict)
     """Calls of a score by role, about: for the plan."""
     prompt: str | None = None
@@ -90,11 +92,19 @@ class ScorerKind:
     """`target` is a `core.ports.OpenScorer`: it reads project files or keeps a process for the
     length of a run."""
 
-    def lacks(self, spec: ScorerSpec, case: Case | None = None) -> str | None:
-        """What `spec` leaves out that no default fills, for `case` or for any; None: nothing.
+    def needs_of_cases(self, spec: ScorerSpec) -> bool:
+        """Return whether `lacks` may answer differently for one case than for another."""
+        shown = any(spec.options.get(name) is True for name in ("expected", "contexts"))
+        return shown or self.passages or bool(self.expects or self.question)
 
-        Seen before any call: a score that can never be given, or a threshold that is not there
-        and would let everything pass.
+    def lacks(
+        self, spec: ScorerSpec, case: Case | None = None, *, retrieves: bool = True
+    ) -> str | None:
+        """Return what `spec` leaves out that no default fills, for `case` or for any, if anything.
+
+        `retrieves`: the answers may report passages of their own, since an application gives them.
+        Checked before any call: a score that can never be given, a judge that would be asked
+        without its reference, or a threshold that is not there and would let everything pass.
         """
         if self.unit not in ("pass", "fraction") and not _has_threshold(self, spec):
             return f"{self.name} measures {self.unit} and passes nothing without `min` or `max`"
@@ -102,7 +112,13 @@ class ScorerKind:
             return None
         if self.question and self.question not in spec.options and case.question is None:
             return f"{self.name} has no `{self.question}`, and case {case.id!r} does not show which"
-        if self.expects is None or case.expected is not None:
+        if spec.options.get("expected") is True and not case.has_reference:
+            return f"{self.name} compares with `expected`, and case {case.id!r} has none"
+        needs_passages = self.passages or spec.options.get("contexts") is True
+        if needs_passages and not case.contexts and not retrieves:
+            return f"{self.name} compares with `contexts`, and case {case.id!r} has none"
+        there = case.has_reference if self.judged else case.expected is not None
+        if self.expects is None or there:
             return None
         if not any(name in spec.options for name in (self.expects, *self.instead)):
             return f"{self.name} has no `{self.expects}`, and case {case.id!r} no `expected`"

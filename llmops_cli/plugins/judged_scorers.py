@@ -38,9 +38,10 @@ JUDGE: Mapping[str, Option] = {
 JUDGED = (
     ScorerKind(
         name="rubric",
-        target="llmops_cli.scorers.rubric:rubric",
-        check="llmops_cli.scorers.rubric:check_rubric",
+        target="llmops_cli.scorers.judged:rubric",
+        check="llmops_cli.scorers.judged:check_rubric",
         summary="A model judges the answer by criteria in words: pass or fail, or a grade.",
+        revision=2,
         options={
             "criteria": Option(type=str, help="what a good answer is", required=True),
             "scale": Option(
@@ -60,9 +61,10 @@ JUDGED = (
     ),
     ScorerKind(
         name="choice",
-        target="llmops_cli.scorers.rubric:choice",
-        check="llmops_cli.scorers.rubric:check_choice",
+        target="llmops_cli.scorers.judged:choice",
+        check="llmops_cli.scorers.judged:check_choice",
         summary="A model sorts the answer into one of named classes, each worth a score.",
+        revision=2,
         options={
             "criteria": Option(type=str, help="what the classes are about", required=True),
             "choices": Option(
@@ -81,8 +83,9 @@ JUDGED = (
     ),
     ScorerKind(
         name="pairwise",
-        target="llmops_cli.scorers.pairwise:pairwise",
+        target="llmops_cli.scorers.judged:pairwise",
         summary="A model says whether the answer is better than the baseline's, in both orders.",
+        revision=2,
         options={
             "criteria": Option(
                 type=str, help="what makes an answer better (default: it helps more)"
@@ -222,6 +225,7 @@ JUDGED_RAG = (
         name="faithfulness",
         target="llmops_cli.scorers.rag:open_faithfulness",
         summary="The share of the answer's statements that follow from what was retrieved.",
+        passages=True,
         options={"question": _QUESTION, "model": _MODEL},
         question="question",
         unit="fraction",
@@ -252,6 +256,7 @@ JUDGED_RAG = (
         name="context_precision",
         target="llmops_cli.scorers.rag:open_context_precision",
         summary="Whether the retrieved passages that help to the expected answer stand first.",
+        passages=True,
         options={"question": _QUESTION, "reference": _REFERENCE, "model": _MODEL},
         question="question",
         expects="reference",
@@ -268,6 +273,7 @@ JUDGED_RAG = (
         name="context_recall",
         target="llmops_cli.scorers.rag:open_context_recall",
         summary="The share of the expected answer's statements that what was retrieved holds.",
+        passages=True,
         options={"question": _QUESTION, "reference": _REFERENCE, "model": _MODEL},
         question="question",
         expects="reference",

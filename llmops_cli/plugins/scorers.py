@@ -24,7 +24,9 @@ IGNORING: Mapping[str, Option] = {
     "ignore_case": Option(type=bool, help="upper and lower case are alike", template=False),
     "ignore_space": Option(type=bool, help="runs of white space are one blank", template=False),
     "ignore_punctuation": Option(
-        type=bool, help="punctuation and symbols are not there", template=False
+        type=bool,
+        help="leave out punctuation and symbols that are not part of a number or a sign",
+        template=False,
     ),
 }
 SIMILAR: Mapping[str, Option] = {
@@ -36,8 +38,9 @@ _TEXT = (
     ScorerKind(
         name="exact",
         target="llmops_cli.scorers.text:exact",
-        check="llmops_cli.scorers.vacuous:check_expected",
+        check="llmops_cli.scorers.option_checks:check_expected",
         summary="The answer is the expected text.",
+        revision=2,
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
         expects="value",
@@ -45,8 +48,9 @@ _TEXT = (
     ScorerKind(
         name="contains",
         target="llmops_cli.scorers.text:contains",
-        check="llmops_cli.scorers.vacuous:check_part",
+        check="llmops_cli.scorers.option_checks:check_part",
         summary="The answer has the expected text in it: any of a list, or all of one.",
+        revision=2,
         options={
             "value": VALUE,
             "all": Option(type=list[Scalar], help="texts that must all be in the answer"),
@@ -59,8 +63,9 @@ _TEXT = (
     ScorerKind(
         name="starts_with",
         target="llmops_cli.scorers.text:starts_with",
-        check="llmops_cli.scorers.vacuous:check_part",
+        check="llmops_cli.scorers.option_checks:check_part",
         summary="The answer starts with the expected text.",
+        revision=2,
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
         expects="value",
@@ -68,8 +73,9 @@ _TEXT = (
     ScorerKind(
         name="ends_with",
         target="llmops_cli.scorers.text:ends_with",
-        check="llmops_cli.scorers.vacuous:check_part",
+        check="llmops_cli.scorers.option_checks:check_part",
         summary="The answer ends with the expected text.",
+        revision=2,
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
         expects="value",
@@ -79,6 +85,7 @@ _TEXT = (
         target="llmops_cli.scorers.pattern:regex_scorer",
         check="llmops_cli.scorers.pattern:check",
         summary="A regular expression is found in the answer.",
+        revision=2,
         options={
             "pattern": Option(
                 type=str, help="Python's syntax; found anywhere unless `whole`", required=True
@@ -95,14 +102,16 @@ _TEXT = (
         name="length",
         target="llmops_cli.scorers.text:length",
         summary="Characters of the answer, between `min` and `max`.",
+        revision=2,
         shorthand="max",
         unit="characters",
     ),
     ScorerKind(
         name="refusal",
         target="llmops_cli.scorers.refusal:refusal",
-        check="llmops_cli.scorers.vacuous:check_phrases",
+        check="llmops_cli.scorers.option_checks:check_phrases",
         summary="The answer refuses: filtered, empty, or opening with words of refusal (English).",
+        revision=2,
         options={
             "phrases": Option(type=list[str], help="further words of refusal"),
         },
@@ -111,7 +120,8 @@ _TEXT = (
         name="label",
         target="llmops_cli.scorers.label:label",
         check="llmops_cli.scorers.label:check",
-        summary="The answer names the expected class; case, punctuation and `_` do not count.",
+        summary="The answer names the expected class; case and punctuation do not count, signs do.",
+        revision=2,
         options={
             "value": Option(type=Texts, help="the right label, or a list; default: expected"),
             "labels": Option(
@@ -133,7 +143,9 @@ _NUMBER = ScorerKind(
     name="number",
     target="llmops_cli.scorers.number:number",
     check="llmops_cli.scorers.number:check",
-    summary="A number in the answer is the expected one: separators, currency and signs are read.",
+    summary="A number in the answer is the expected one: separators, fractions, powers, currency "
+    "and LaTeX are read.",
+    revision=2,
     options={
         "value": Option(type=Number, help="the number; default: the case's expected"),
         "tolerance": Option(type=float, help="largest absolute difference (default 0)"),
@@ -143,7 +155,12 @@ _NUMBER = ScorerKind(
             help="which number of the text counts (default last)",
             template=False,
         ),
-        "after": Option(type=str, help="read only what follows the last occurrence of this text"),
+        "after": Option(type=str, help="read only what follows this text"),
+        "occurrence": Option(
+            type=Literal["first", "last"],
+            help="which occurrence of `after` counts (default last)",
+            template=False,
+        ),
         "pattern": Option(
             type=str,
             help="read only what this regular expression (or its first "
@@ -151,6 +168,9 @@ _NUMBER = ScorerKind(
         ),
         "decimal": Option(
             type=Literal[".", ","], help="the decimal mark (default .)", template=False
+        ),
+        "percent": Option(
+            type=bool, help="50% is 0.5, in the answer and in what is expected", template=False
         ),
     },
     shorthand="value",
@@ -163,6 +183,7 @@ _STRUCTURED = (
         name="json",
         target="llmops_cli.scorers.structured:json_scorer",
         summary="The answer is JSON, alone or in one code fence.",
+        revision=2,
         options={
             "fence": Option(
                 type=bool, help="accept JSON in a code fence (default true)", template=False
@@ -177,7 +198,8 @@ _STRUCTURED = (
         name="json_schema",
         target="llmops_cli.scorers.schema:open_json_schema",
         check="llmops_cli.scorers.schema:check",
-        summary="The answer is JSON that satisfies a JSON Schema.",
+        summary="The answer is JSON that satisfies a JSON Schema, formats included.",
+        revision=2,
         options={
             "schema": Option(
                 type=str | dict[str, Any],
@@ -197,17 +219,22 @@ _STRUCTURED = (
     ScorerKind(
         name="tool_call",
         target="llmops_cli.scorers.structured:tool_call",
-        check="llmops_cli.scorers.vacuous:check_tool",
-        summary="The model asked for the expected tool, with the expected arguments.",
+        check="llmops_cli.scorers.structured:check_tool",
+        summary="The model called the expected tools, with the expected arguments.",
+        revision=2,
         options={
             "tool": Option(
-                type=str,
-                help="its name; default: expected, a name or {name, arguments} or a list of them",
+                type=str | dict[str, Any] | list[str | dict[str, Any]],
+                help="its name, {name, arguments}, or a list of these, where [] is no tool at all; "
+                "default: expected",
             ),
-            "arguments": Option(type=dict[str, Any], help="arguments that the call must have"),
+            "arguments": Option(
+                type=dict[str, Any], help="arguments that the call of the named tool must have"
+            ),
             "match": Option(
                 type=Literal["subset", "exact"],
-                help="whether further arguments are allowed (default subset)",
+                help="whether further arguments and further calls are allowed (subset, the "
+                "default) or not (exact)",
                 template=False,
             ),
         },
@@ -221,8 +248,9 @@ _SIMILARITY = (
     ScorerKind(
         name="similarity",
         target="llmops_cli.scorers.similarity:similarity",
-        check="llmops_cli.scorers.vacuous:check_expected",
+        check="llmops_cli.scorers.option_checks:check_expected",
         summary="Edit similarity to the expected text: 1 − Levenshtein distance / longer length.",
+        revision=2,
         options=SIMILAR,
         shorthand="value",
         expects="value",
@@ -232,9 +260,10 @@ _SIMILARITY = (
     ),
     ScorerKind(
         name="rouge",
-        target="llmops_cli.scorers.rouge:rouge",
-        check="llmops_cli.scorers.vacuous:check_expected",
+        target="llmops_cli.scorers.overlap:rouge",
+        check="llmops_cli.scorers.option_checks:check_expected",
         summary="ROUGE F-measure against the expected text.",
+        revision=2,
         options={
             "value": SIMILAR["value"],
             "kind": Option(
@@ -253,9 +282,10 @@ _SIMILARITY = (
     ),
     ScorerKind(
         name="bleu",
-        target="llmops_cli.scorers.bleu:bleu",
-        check="llmops_cli.scorers.vacuous:check_expected",
+        target="llmops_cli.scorers.overlap:bleu",
+        check="llmops_cli.scorers.option_checks:check_expected",
         summary="Sentence BLEU against the expected texts, smoothed, 0 to 1.",
+        revision=2,
         options={
             **SIMILAR,
             "tokenize": Option(

@@ -183,6 +183,8 @@ class CaseRequirements:
     complete: bool
     """Whether every scorer of the evalset could be read: only then can a case lack one."""
     retired: Mapping[str, str] = field(default_factory=dict)
+    retrieves: bool = True
+    """Whether answers may report passages of their own, so that a case needs none."""
 
 
 class CaseReader:
@@ -202,9 +204,7 @@ class CaseReader:
         self._inputs = frozenset(name for schemas in requirements.schemas for name in schemas)
         self._templated = self._compiled(requirements.scorers)
         self._needing = [
-            spec
-            for spec in requirements.scorers
-            if kinds[spec.kind].expects is not None or kinds[spec.kind].question is not None
+            spec for spec in requirements.scorers if kinds[spec.kind].needs_of_cases(spec)
         ]
         self._labels = {spec.label for spec in requirements.scorers}
         self._lines: dict[str, int | None] = {}
@@ -307,8 +307,11 @@ class CaseReader:
         for spec in (*self._needing, *case.scorers):
             for why in self._scorers.wrong_expected(spec, case):
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
-            if (lacking := self._kinds[spec.kind].lacks(spec, case)) is not None:
+            if (lacking := self._lacking(spec, case)) is not None:
                 self._problems.add(line, lacking, _remedy(lacking))
+
+    def _lacking(self, spec: ScorerSpec, case: Case) -> str | None:
+        return self._kinds[spec.kind].lacks(spec, case, retrieves=self._requirements.retrieves)
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         """Return the scorers whose options differ from case to case."""
@@ -319,4 +322,6 @@ class CaseReader:
 def _remedy(lacking: str) -> str:
     if "`expected`" in lacking:
         return "give the case an `expected`"
+    if "`contexts`" in lacking:
+        return "give the case `contexts`, or have an application report them"
     return 'name the input, as `question: "{{ … }}"`'

@@ -73,6 +73,7 @@ class EvalsetReader:
         self._kinds = context.catalog.scorers
         self._source = context.source
         self._problems = problems
+        self._judges = judges
         self._scorers = ScorerReader(context, judges, problems)
 
     def header(self, document: Document) -> EvalsetHeader | None:
@@ -150,6 +151,9 @@ class EvalsetReader:
             scorers=header.scorers,
             complete=header.complete,
             retired=header.retired,
+            retrieves=any(
+                self._judges.reports_passages(self._prompts[name].model) for name in header.prompts
+            ),
         )
         reader = CaseReader(requirements, self._kinds, self._scorers, self._problems)
         cases = in_memory(reader.read(self._rows(header, schemas)))

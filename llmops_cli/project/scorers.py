@@ -62,6 +62,15 @@ class Judges:
             structured="none" if prompt.response_format == "text" else _structured(model, provider),
         )
 
+    def reports_passages(self, name: str) -> bool:
+        """Return whether the answers of a prompt's model may report what they were given from."""
+        try:
+            model = resolve(name, self._models, self._catalog)
+        except Refused:  # reported where the prompt is read
+            return True
+        provider = self._catalog.providers[model.provider]
+        return provider.application or provider.records is not None
+
     def _model(self, name: str) -> Model:
         try:
             model = resolve(name, self._models, self._catalog)
@@ -211,13 +220,13 @@ class ScorerReader:
                 yield message
 
     def wrong_expected(self, spec: ScorerSpec, case: Case) -> Iterator[str]:
-        """Yield what is wrong with a case's `expected`, where the scorer takes it for its value."""
+        """Yield what is wrong with a case's `expected`, where an option falls back on it."""
         kind = self._kinds[spec.kind]
-        if kind.expects != "value" or kind.check is None or case.expected is None:
+        if kind.expects is None or kind.check is None or case.expected is None:
             return
-        has_value = any(name in spec.options for name in ("value", *kind.instead))
+        has_value = any(name in spec.options for name in (kind.expects, *kind.instead))
         if not has_value and not any(map(is_template, strings(dict(spec.options)))):
-            yield from self.wrong_options(spec, {**spec.options, "value": case.expected})
+            yield from self.wrong_options(spec, {**spec.options, kind.expects: case.expected})
 
     def _entry(self, written: Any, where: Location) -> _Entry | None:
         negate = False
@@ -240,6 +249,10 @@ class ScorerReader:
             return None
         if isinstance(value, Mapping):
             return _Entry(kind, dict(value), negate, where)
+        if value is None and isinstance(written, Mapping):
+            hint = f"write `{name}` alone, or its options as a mapping"
+            self._problems.add(where, f"'{name}:' has no value", hint)
+            return None
         if kind.shorthand is None:
             known = ", ".join(kind.options) or "none"
             self._problems.add(where, f"'{name}' takes no bare value", f"its options: {known}")

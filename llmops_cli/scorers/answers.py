@@ -1,49 +1,71 @@
-"""How a reason quotes what it is about: short and escaped, since model text is hostile.
+"""Reads answers and expectations as text, compares them, and quotes them in reasons.
 
-How scorers read answers and expectations as text.
-
-Text that is equal to a reader is equal to a scorer: both sides are put into Unicode's composed
-form (NFC).
+Text that looks equal is equal: both sides are put into Unicode's composed form (NFC). Model output
+is hostile, so a reason shows it short and escaped.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import TypeAlias
 
 import regex
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.result import Score, Unscored
+from llmops_cli.core.result import Completion, Score, Unscored
 
 QUOTED = 120
 """Characters of model output that a reason shows at most."""
 
-
-def quoted(text: str, limit: int = QUOTED) -> str:
-    """The start of `text` in quotes, control and other unprintable characters escaped."""
-    return repr(text) if len(text) <= limit else repr(text[:limit]) + " …"
-
-
-def quoted_any(texts: Sequence[str]) -> str:
-    """`'a'`, or `one of 'a', 'b', 'c' and 7 more`."""
-    if len(texts) == 1:
-        return quoted(texts[0])
-    shown = ", ".join(quoted(each, 40) for each in texts[:3])
-    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return f"one of {shown}{more}"
-
+LONGEST_COMPARED = 20_000
+"""Characters compared by distances that take time in the product of both lengths."""
 
 Scalar: TypeAlias = str | int | float | bool
 """What YAML people write where a text is meant: `exact: 42`, `exact: true`."""
 
-_NOT_WRITING = regex.compile(r"\p{M}{31}")
-"""No script stacks so many marks on one letter (UAX 15, stream-safe text), and composing them
-takes quadratic time."""
+# No script stacks so many marks on one letter (UAX 15, stream-safe text), and composing them takes
+# quadratic time: such text stays as it is.
+_TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 
-_PUNCTUATION = regex.compile(r"[\p{P}\p{S}]+")
+MINUS = "−‐‑–﹣－-"
+"""What people and models write for a minus: hyphens, U+2212 and the en dash."""
+
+_MATH = rf"<>=!≠≤≥~≈±+{MINUS}"
+SIGN_BEFORE = (
+    rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_MATH}])(?:[{_MATH}]{{1,2}}(?=\p{{Sc}}?[.,]?\d)|\.(?=\d))"
+)
+"""A sign or a decimal point directly before a number: `-5`, `<18`, `.5`; not the dash in `16-3`."""
+SIGN_AFTER = r"(?<=[\p{L}\p{N}])[+#]+(?![\p{L}\p{N}+#])|(?<=\p{L})[-−](?=[\s.,;:!?)\"'*_`]|$)"
+"""A sign directly after a word or a number: `A+`, `A-`, `C++`, `C#`, `18+`."""
+
+# Of punctuation, what is part of a number stays: dropping it would make 3.14 and 314 one text. A
+# comma between groups of three digits says nothing and goes.
+_PUNCTUATION = regex.compile(
+    rf"""
+    (?P<thousands>(?<=\d),(?=\d{{3}}(?!\d)))
+    | (?P<sign>{SIGN_BEFORE}|{SIGN_AFTER})
+    | (?P<inside>(?<=\d)[\p{{P}}\p{{S}}]+(?=\d)|(?<=\d[eE])[-−+](?=\d))
+    | [\p{{P}}\p{{S}}]
+    """,
+    regex.VERBOSE,
+)
+_MINUSES = str.maketrans(dict.fromkeys(MINUS, "-"))
+
+
+def answer_text(completion: Completion) -> str:
+    """Return the text of an answer, composed; an answer known by its digest only is not scored."""
+    assert completion.text is not None
+    return composed(completion.text)
+
+
+def composed(text: str) -> str:
+    """Return `text` in Unicode's composed form (NFC)."""
+    if text.isascii() or _TOO_MANY_MARKS.search(text) is not None:
+        return text
+    return unicodedata.normalize("NFC", text)
 
 
 def folded(
@@ -53,55 +75,102 @@ def folded(
     ignore_space: bool = False,
     ignore_punctuation: bool = False,
 ) -> str:
-    """`text` in the form that two texts are compared in.
+    """Return `text` in the form that two texts are compared in.
 
     `ignore_space` makes every run of white space one blank and drops it at both ends;
-    `ignore_punctuation` drops punctuation and symbols.
+    `ignore_punctuation` drops punctuation and symbols that are not part of a number or a sign.
     """
-    if not text.isascii() and _NOT_WRITING.search(text) is None:
-        text = unicodedata.normalize("NFC", text)
+    text = composed(text)
     if ignore_case:
         text = text.casefold()
     if ignore_punctuation:
-        text = _PUNCTUATION.sub("", text)
+        text = _PUNCTUATION.sub(_kept, text)
     return " ".join(text.split()) if ignore_space else text
 
 
+def _kept(mark: regex.Match[str]) -> str:
+    """Return what stays of a punctuation mark: the signs of numbers, in one spelling."""
+    return "" if mark.lastgroup in (None, "thousands") else mark[0].translate(_MINUSES)
+
+
+def same_json(one: Json, other: Json) -> bool:
+    """Return whether two JSON values are equal: 1 is 1.0, true is not 1, text is composed."""
+    try:
+        return _same(one, other)
+    except RecursionError:
+        return False
+
+
+def _same(one: Json, other: Json) -> bool:
+    match one, other:
+        case (bool() | None, _) | (_, bool() | None):
+            return one is other
+        case str(), str():
+            return composed(one) == composed(other)
+        case ((int() | float()), (int() | float())):
+            return one == other
+        case Mapping(), Mapping():
+            left = {composed(key): value for key, value in one.items()}
+            right = {composed(key): value for key, value in other.items()}
+            return left.keys() == right.keys() and all(
+                _same(value, right[key]) for key, value in left.items()
+            )
+        case ((list() | tuple()), (list() | tuple())):
+            return len(one) == len(other) and all(starmap(_same, zip(one, other, strict=True)))
+    return False
+
+
 def expected_texts(value: Json, case: Case) -> Sequence[str] | Unscored:
-    """The accepted texts: `value`, or the case's `expected` where no value is given.
+    """Return the accepted texts: `value`, or the case's `expected` where no value is given.
 
     A list means any of them.
     """
-    wanted = case.expected if value is None else value
-    if isinstance(wanted, str):
-        return (wanted,)
-    if wanted is None:
+    expected = case.expected if value is None else value
+    if isinstance(expected, str):
+        return (composed(expected),)
+    if expected is None:
         return Unscored(why=f"nothing to compare with: case {case.id!r} has no `expected`")
-    several = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-    texts = [written(each) for each in several if isinstance(each, (str, int, float, bool))]
-    if not texts or len(texts) < len(several):
+    options = expected if isinstance(expected, (list, tuple)) else [expected]
+    texts = [composed(as_text(each)) for each in options if isinstance(each, (str, int, float))]
+    if not texts or len(texts) < len(options):
         return Unscored(why="what is expected is neither a text nor a list of texts")
     return texts
 
 
-def written(value: Scalar) -> str:
-    """A scalar as YAML and JSON write it: `true`, `42`, `0.5`."""
+def as_text(value: Scalar) -> str:
+    """Return a scalar as YAML and JSON write it: `true`, `42`, `0.5`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
-def answer(text: str | None) -> str:
-    """The text of an answer that is being scored: texts known by their digest only never are."""
-    assert text is not None
-    return text
+def quoted(text: str, limit: int = QUOTED) -> str:
+    """Return the start of `text` in quotes, control and unprintable characters escaped."""
+    return repr(text) if len(text) <= limit else repr(text[:limit]) + " …"
+
+
+def quoted_any(texts: Sequence[str]) -> str:
+    """Return `'a'`, or `one of 'a', 'b', 'c' and 7 more`."""
+    if len(texts) == 1:
+        return quoted(texts[0])
+    shown = ", ".join(quoted(text, 40) for text in texts[:3])
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"one of {shown}{more}"
 
 
 def right(reason: str) -> Score:
-    """The score of an answer that is as it should be."""
+    """Return the score of a right answer."""
     return Score(value=1.0, reason=reason)
 
 
 def wrong(reason: str) -> Score:
-    """The score of an answer that is not as it should be."""
+    """Return the score of a wrong answer."""
     return Score(value=0.0, reason=reason)
+
+
+def not_reported(part: str) -> Unscored:
+    """Return the result of an answer that does not report what was retrieved; `part` of it."""
+    return Unscored(
+        why=f"the answer does not report the {part} of what was retrieved: name their place in "
+        f"it with `response.{part}` of the model"
+    )

@@ -1,4 +1,4 @@
-"""What judged scorers have in common: quoting what is judged, and reading what a judge answers.
+"""What judged scorers share: quoting what is judged, and reading what a judge answers.
 
 A judge's answer counts only where it is the JSON that was asked for. Prose, another shape, an
 answer that was refused or cut off have measured nothing: that is `Unscored`, never a pass or a 0.
@@ -23,43 +23,45 @@ REASKS = 2
 """Further calls in one run where a judge answers with something else than what was asked for."""
 MARK = 12
 """Hexadecimal digits of the mark around quoted parts."""
+LONGEST_REASON = 2_000
+"""Characters of a judge's reason that are stored."""
+NOTHING_RETRIEVED = "(the application retrieved no passage)"
 
 
-LONGEST = 2_000
-"""Characters of a judge's reason that are kept."""
-
-
-class NotTheForm(ValueError):
+class WrongForm(ValueError):
     """JSON that is not what the judge was asked for."""
 
 
 def mark(*texts: str) -> str:
-    """A name for the quoted parts of a judge's prompt that none of `texts` can have foreseen.
+    """Return a name for the quoted parts of a judge's prompt that none of `texts` can foresee.
 
     From a digest, so that the same question to a judge is the same request.
     """
     return "#" + digest("llmops/mark/v1", list(texts)).removeprefix("sha256:")[:MARK]
 
 
-def asked(case: Case) -> str:
-    """What the application was asked: its one text, or its inputs and earlier turns as JSON."""
+def question_of(case: Case) -> str:
+    """Return what the application was asked: its one text, or inputs and earlier turns as JSON."""
     values = list(case.inputs.values())
     if len(values) == 1 and isinstance(values[0], str) and not case.messages:
         return values[0]
     inputs = dict(case.inputs)
     if not case.messages:
         return dump_json(inputs)
-    turns = [each.plain() for each in case.messages]
+    turns = [message.plain() for message in case.messages]
     return dump_json({"earlier": turns, "inputs": inputs})
 
 
-def passages(case: Case, completion: Completion) -> tuple[str, ...]:
-    """What was answered from: what the application retrieved, else what the case gives."""
-    return case.contexts if completion.contexts is None else completion.contexts
+def passages(case: Case, completion: Completion) -> Sequence[str] | None:
+    """Return what was answered from: what the application retrieved, else what the case gives.
+
+    Empty: the application retrieved nothing. None: there are no passages to compare with.
+    """
+    return (case.contexts or None) if completion.contexts is None else completion.contexts
 
 
 def schema(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) -> Mapping[str, Json]:
-    """The JSON Schema of a judge's answer: its reason first, then one of `values` as `name`."""
+    """Return the JSON Schema of a judge's answer: its reason first, then one of `values`."""
     kind = "string" if isinstance(values[0], str) else "integer"
     properties: dict[str, Json] = {"reason": {"type": "string"}} if reason else {}
     properties[name] = {"type": kind, "enum": list(values)}
@@ -72,34 +74,36 @@ def schema(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) ->
 
 
 def form(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) -> str:
-    """The same for a reader: `{"reason": "…", "verdict": "pass" | "fail"}`."""
-    listed = " | ".join(json.dumps(each, ensure_ascii=False) for each in values)
+    """Return the same for a reader: `{"reason": "…", "verdict": "pass" | "fail"}`."""
+    listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)
     return "{" + ('"reason": "…", ' if reason else "") + f'"{name}": {listed}' + "}"
 
 
 def chosen(answer: Json, name: str, values: Sequence[str] | Sequence[int]) -> tuple[str | int, str]:
-    """The value under `name` and the reason. Raises `NotTheForm`.
+    """Return the value under `name` and the reason. Raises `WrongForm`.
 
     Names are compared without regard to case; nothing else is forgiven.
     """
     if not isinstance(answer, Mapping) or name not in answer:
-        raise NotTheForm(f"the judge's JSON has no {name!r}")
-    given = answer[name]
-    for each in values:
-        alike = isinstance(given, str) and isinstance(each, str)
-        same = str(given).casefold() == str(each).casefold() if alike else given == each
-        if same and isinstance(given, bool) is isinstance(each, bool):
-            return each, str(answer.get("reason") or "")[:LONGEST]
-    raise NotTheForm(f"the judge answered {quoted(json.dumps(given))}, which is none of the values")
+        raise WrongForm(f"the judge's JSON has no {name!r}")
+    choice = answer[name]
+    for value in values:
+        if isinstance(choice, str) and isinstance(value, str):
+            same = choice.casefold() == value.casefold()
+        else:
+            same = choice == value and isinstance(choice, bool) is isinstance(value, bool)
+        if same:
+            return value, str(answer.get("reason") or "")[:LONGEST_REASON]
+    raise WrongForm(f"the judge answered {quoted(json.dumps(choice))}, which is none of the values")
 
 
 async def answer_of(
     ask: Callable[[], Awaitable[Outcome]], read: Callable[[Json], T]
 ) -> tuple[T, Completion] | Unscored:
-    """What `read` makes of the judge's answer; `ask` asks once more every time it is called.
+    """Return what `read` makes of the judge's answer; each call of `ask` asks once more.
 
-    An answer of an earlier run that cannot be read is passed over: it costs nothing, and the next
-    one may be better. Of this run's own, at most `REASKS` more are asked for.
+    A stored answer that cannot be read is passed over: it costs nothing, and the next one may be
+    better. Of answers called in this run, at most `REASKS` more are asked for.
     """
     live = 0
     while True:
@@ -110,7 +114,7 @@ async def answer_of(
         if why is None:
             try:
                 return read(parsed(outcome.text or "", once=True)), outcome
-            except (NotJson, NotTheForm) as error:
+            except (NotJson, WrongForm) as error:
                 why = str(error).replace("the answer is", "the judge's answer is", 1)
         elif outcome.latency is not None:
             return Unscored(why=why)
@@ -126,6 +130,6 @@ def _unusable(outcome: Completion) -> str | None:
         case "length":
             return "the judge's answer was cut off: give its model a higher maxTokens"
         case _ if outcome.text is None:
-            return "the judge's answer is not held here"
+            return "the judge's answer is not stored here"
         case _:
             return None

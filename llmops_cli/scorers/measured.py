@@ -15,11 +15,10 @@ from llmops_cli.core.result import Completion, Score, Unscored
 def latency(
     _case: Case, completion: Completion, *, of: Literal["whole", "first_token"] = "whole"
 ) -> Score | Unscored:
-    """Seconds of the successful attempt: until its end, or until its first token."""
+    """Return the seconds of the successful attempt: until its end, or until its first token."""
     if completion.latency is None:
         return Unscored(
-            why="this answer was not called just now: a reused answer has no latency; "
-            "--fresh draws anew"
+            why="this answer is cached, and a cached answer has no latency; --fresh calls again"
         )
     first = completion.first_token
     if of == "first_token":
@@ -30,7 +29,7 @@ def latency(
 
 
 def cost(_case: Case, completion: Completion) -> Score | Unscored:
-    """US dollars."""
+    """Return the US dollars of the call."""
     if completion.cost is None:
         return Unscored(
             why="this call has no price: give the model a `price` in llmops.yaml, or a provider "
@@ -45,12 +44,10 @@ def tokens(
     *,
     count: Literal["total", "input", "output"] = "total",
 ) -> Score | Unscored:
-    """Tokens as the API counted them; `total` is input and output."""
+    """Return the tokens as the API counted them; `total` is input and output."""
     usage = completion.usage
     if usage is None:
         return Unscored(why="the provider reported no usage for this call")
-    counted = {"total": usage.input + usage.output, "input": usage.input, "output": usage.output}
-    what = "" if count == "total" else f"{count} "
-    return Score(
-        value=float(counted[count]), reason=f"the call took {counted[count]:,} {what}tokens"
-    )
+    counts = {"total": usage.input + usage.output, "input": usage.input, "output": usage.output}
+    kind = "" if count == "total" else f"{count} "
+    return Score(value=float(counts[count]), reason=f"the call took {counts[count]:,} {kind}tokens")

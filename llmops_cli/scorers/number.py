@@ -1,16 +1,18 @@
-"""The `number` scorer: a number in the answer is the expected one.
+r"""The `number` scorer: a number in the answer is the expected one.
 
-Numbers are read as people write them: `1,234.50`, `$3`, `−5`, `50%`, `3/4`, `1.5e6`, with
-thousands set apart by commas, apostrophes or no-break blanks. Currency and per cent signs are not
-part of the number: 50% is 50. Comparison is exact in decimals: 18.01 is within 0.01 of 18.
+Numbers are read as people and models write them: `1,234.50`, `1 000 000`, `$3`, `−5`, `50%`, `3/4`,
+`2½`, `1.5e6`, `6.02 × 10^23`, `\frac{3}{4}`. Each is read whole or it is no number: of a date, a
+range, a version, or a number in the other decimal mark, no part is taken for the whole. Comparison
+is exact in decimals: 18.01 is within 0.01 of 18.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import regex
 
@@ -18,37 +20,76 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import answer, quoted, right, wrong
+from llmops_cli.scorers.answers import MINUS, answer_text, composed, quoted, right, wrong
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
+
+Take: TypeAlias = Literal["first", "last"]
 
 DIGITS = 400
 """A longer row of digits is not a number that anyone expects."""
 
-Found: TypeAlias = "regex.Match[str]"
+SPACES = " \u00a0\u2007\u2009\u202f"
+"""Between thousands: plain, no-break, figure and thin spaces."""
+DASHES = rf"—{MINUS}"
+UNKNOWN = "\ue000"
+"""Stands for a LaTeX command or a symbol that changes the number beside it: a root, π, ±."""
+
+CLUSTER = regex.compile(
+    rf"""
+    (?P<sign>(?<![^\W_]|[.)\]}}{DASHES}])[+{MINUS}](?=\p{{Sc}}?[.,]?\d))?
+    (?:\p{{Sc}}\s?)?(?P<sign_inside>(?<=\p{{Sc}})[{MINUS}](?=\d))?
+    (?P<body>
+      (?:(?<![\w.,])[.,])?\d++
+      (?:(?:
+          [.,:/⁄^'’_]++[{MINUS}]?                             # 1,000  1:30  1/2/2025  10^-5
+        | [{DASHES}]++                                        # 3-5  2020-01-31
+        | [eE][+{MINUS}]?
+        | (?<=(?<![\d.,])\d{{1,3}})[{SPACES}](?=\d{{3}}(?!\d))  # 1 000 000
+        | [ ](?=\d++[/⁄]\d)                                   # 3 1/2
+        | [ ]?[×xX*·⋅][ ]?(?=10\^)                            # 6.02 × 10^23
+      )\d++)*+
+    )
+    (?P<percent>\s?%)?
+    """,
+    regex.VERBOSE,
+)
+"""Everything that hangs together with a number, whether it is one or not."""
+
+TOUCHED_BEFORE = regex.compile(
+    rf"(?:[/⁄√±∓^{UNKNOWN}{DASHES}]|}}\s?{{|{UNKNOWN}\s|\d[A-Za-z]+|[^\W_]_+)\Z"
+)
+TOUCHED_AFTER = regex.compile(rf"[\^√π]|[ ]?{UNKNOWN}|[A-Za-z]+\d|[/⁄]\s?[({{]")
 
 
-def _numbers(mark: str, comma: str) -> regex.Pattern[str]:
-    """What a number looks like, with `mark` before decimals and `comma` between thousands."""
-    between = comma + r"'’\u00a0\u2009\u202f"
+def _number(mark: str, comma: str) -> regex.Pattern[str]:
+    """Return the grammar of numbers with `mark` before decimals and `comma` between thousands."""
     return regex.compile(
         rf"""
-        (?P<minus>(?<![\w.)\]])[-−](?=\p{{Sc}}?{mark}?\d))?       # not the one in 16-3 or GPT-3
-        \p{{Sc}}?\s?
-        (?P<whole>
-            \d{{1,3}}(?:[{between}]\d{{2,3}}){{0,40}}[{between}]\d{{3}}(?!\d)   # 1,234  12,34,567
-          | \d+
-          | (?<![\w.])(?={mark}\d)                                # .5
+        (?:
+            10\^(?P<raised>[+\-]?\d{{1,3}})
+          | (?P<whole>
+                [1-9]\d{{0,2}}(?P<gap>[{comma}'’_{SPACES}])\d{{3}}(?:(?P=gap)\d{{3}})*
+              | [1-9]\d?(?:{comma}\d\d)+{comma}\d{{3}}                         # 12,34,567
+              | \d+
+            )?
+            (?:{mark}(?P<part>\d+))?
+            (?:[eE](?P<power>[+\-]?\d{{1,3}})|[ ]?[×xX*·⋅][ ]?10\^(?P<times>[+\-]?\d{{1,3}}))?
         )
-        (?:{mark}(?P<part>\d+))?
-        (?:[eE](?P<power>[-+]?\d{{1,3}})(?!\w))?
-        (?:/(?P<below>\d{{1,9}})(?![\d/])(?<!/\d{{1,9}}/\d{{1,9}}))?   # 3/4, but not 3/4/2025
+        (?:(?:[ ](?P<above>\d{{1,9}}))?[/⁄](?P<below>\d{{1,9}}))?
         """,
         regex.VERBOSE,
     )
 
 
-READ: Mapping[str, regex.Pattern[str]] = {".": _numbers(r"\.", ","), ",": _numbers(",", r"\.")}
+GRAMMAR: Mapping[str, regex.Pattern[str]] = {".": _number(r"\.", ","), ",": _number(",", r"\.")}
 """By decimal mark."""
+
+
+class Reading(NamedTuple):
+    """A number as it stands in a text, and its value; None: it is no number that can be read."""
+
+    text: str
+    value: Decimal | None
 
 
 def number(  # noqa: PLR0913 - one keyword for each option of the scorer
@@ -58,61 +99,44 @@ def number(  # noqa: PLR0913 - one keyword for each option of the scorer
     value: Json = None,
     tolerance: float = 0.0,
     relative: float = 0.0,
-    take: Literal["first", "last"] = "last",
+    take: Take = "last",
     after: str | None = None,
+    occurrence: Take = "last",
     pattern: str | None = None,
     decimal: Literal[".", ","] = ".",
+    percent: bool = False,
 ) -> Score | Unscored:
-    """1 where the number differs from the expected by at most the larger of the tolerances.
+    """Score 1 where the number differs from the expected by at most the larger of the tolerances.
 
-    `tolerance` is absolute, `relative` a share of the expected number. `after` and `pattern`
-    narrow the text that is read: what they do not find has no number in it.
+    `tolerance` is absolute, `relative` a share of the expected number. `after` (at its first or
+    last `occurrence`) and `pattern` narrow the text that is read: what they do not find has no
+    number in it. With `percent`, 50% is 0.5.
     """
-    wanted = expected_number(case.expected if value is None else value, decimal)
-    if wanted is None:
+    expected = expected_number(case.expected if value is None else value, decimal, percent=percent)
+    if expected is None:
         return Unscored(why="no number is expected: give `value`, or a case with a number")
-    given = answer(completion.text)
+    answer = answer_text(completion)
     try:
-        text = _part(given, after, pattern)
+        text = _part(answer, after, occurrence, pattern)
     except TimeoutError:
         return TOO_SLOW
     if text is None:
         place = quoted(pattern or after or "")
-        return wrong(f"expected {_shown(wanted)}; {place} is not in {quoted(given)}")
-    found = number_in(text, take=take, decimal=decimal)
-    if found is None:
-        return wrong(f"expected {_shown(wanted)}; no number in {quoted(text.strip())}")
-    room = max(Decimal(str(tolerance)), Decimal(str(relative)) * abs(wanted))
-    if abs(found - wanted) <= room:
-        return right(f"the answer's number is {_shown(found)}")
-    within = f" within {_shown(room)}" if room else ""
-    return wrong(f"expected {_shown(wanted)}{within}; the number is {_shown(found)}")
-
-
-def expected_number(value: Json, decimal: str = ".") -> Decimal | None:
-    """`value` as a number: a JSON number, or a text that is a number and nothing else."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, (int, float)):
-        read = Decimal(int(value)) if isinstance(value, int) else Decimal(str(value))
-        return read if read.is_finite() else None
-    if not isinstance(value, str):
-        return None
-    found = READ[decimal].fullmatch(value.strip().rstrip("%").rstrip())
-    return None if found is None else _decimal(found)
-
-
-def number_in(
-    text: str, *, take: Literal["first", "last"] = "last", decimal: str = "."
-) -> Decimal | None:
-    """The first or last number in `text`; None where there is none."""
-    read = READ[decimal]
-    found = read.search(text) if take == "first" else _last(read.finditer(text))
-    return None if found is None else _decimal(found)
+        return wrong(f"expected {_shown(expected)}; {place} is not in {quoted(answer)}")
+    reading = read_number(text, take=take, decimal=decimal, percent=percent)
+    if reading is None:
+        return wrong(f"expected {_shown(expected)}; no number in {quoted(text.strip())}")
+    if reading.value is None:
+        return wrong(f"expected {_shown(expected)}; {quoted(reading.text)} is not a number")
+    allowed = max(Decimal(str(tolerance)), Decimal(str(relative)) * abs(expected))
+    if abs(reading.value - expected) <= allowed:
+        return right(f"the answer's number is {_shown(reading.value)}")
+    within = f" within {_shown(allowed)}" if allowed else ""
+    return wrong(f"expected {_shown(expected)}{within}; the number is {_shown(reading.value)}")
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:
-    """Whether the value is a number, the tolerances are none below 0, and the pattern compiles."""
+    """Return what is wrong with the value, the tolerances and the pattern, if anything."""
     value, decimal = options.get("value"), options.get("decimal", ".")
     if value is not None and expected_number(value, decimal) is None:
         return f"{quoted(str(value))} is not a number"
@@ -120,41 +144,132 @@ def check(options: Mapping[str, Any], _world: World) -> str | None:
         return "a tolerance is not below 0"
     if "after" in options and "pattern" in options:
         return "`after` and `pattern` both say where the number stands: give one of them"
+    if "occurrence" in options and "after" not in options:
+        return "`occurrence` says which of the places of `after` counts: give `after`, too"
     return malformed(options["pattern"]) if "pattern" in options else None
 
 
-def _part(text: str, after: str | None, pattern: str | None) -> str | None:
-    """What of `text` is read; None where the place is not in it. Raises `TimeoutError`."""
+def expected_number(value: Json, decimal: str = ".", *, percent: bool = False) -> Decimal | None:
+    """Return `value` as a number: a JSON number, or a text that is a number and nothing else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        number = Decimal(int(value)) if isinstance(value, int) else Decimal(str(value))
+        return number if number.is_finite() else None
+    if not isinstance(value, str):
+        return None
+    text = _plain(value).strip()
+    reading = read_number(text, take="first", decimal=decimal, percent=percent)
+    return reading.value if reading is not None and reading.text == text else None
+
+
+def read_number(
+    text: str, *, take: Take = "last", decimal: str = ".", percent: bool = False
+) -> Reading | None:
+    """Return the first or last number in `text`, or what stands there in place of one.
+
+    None where there is no digit.
+    """
+    text = _plain(text)
+    cluster = CLUSTER.search(text) if take == "first" else _last(CLUSTER.finditer(text))
+    if cluster is None:
+        return None
+    before = text[max(0, cluster.start() - 40) : cluster.start()]
+    touched = TOUCHED_BEFORE.search(before) or TOUCHED_AFTER.match(text, cluster.end())
+    value = None if touched else _value(cluster, decimal, percent=percent)
+    return Reading(cluster[0].strip(), value)
+
+
+def _value(cluster: regex.Match[str], decimal: str, *, percent: bool) -> Decimal | None:
+    body = cluster["body"].translate(_MINUSES)
+    match = GRAMMAR[decimal].fullmatch(body) if len(body) <= DIGITS else None
+    if match is None:
+        return None
+    whole = "1" if match["raised"] else regex.sub(r"\D", "", match["whole"] or "0")
+    power = match["raised"] or match["power"] or match["times"] or "0"
+    value = Decimal(f"{whole}.{match['part'] or 0}e{power}")
+    if match["below"]:
+        below = int(match["below"])
+        if not below:
+            return None
+        value = value + Decimal(match["above"]) / below if match["above"] else value / below
+    if percent and cluster["percent"]:
+        value /= 100
+    negative = (cluster["sign"] or "+") != "+" or cluster["sign_inside"]
+    return -value if negative else value
+
+
+# LaTeX as models write it, turned into what the grammar reads. In math mode a space says nothing.
+_ARGUMENT = r"\s*+(?:\{([^{}\\]{0,60}+)\}|(\d))"
+_SEPARATORS = (
+    "approx|sim|simeq|leq?|geq?|lt|gt|neq?|equiv|to|in|and|mid|cdots?|times|div|"
+    "(?:long)?(?:left|right)arrow|(?:Long)?(?:Left|Right)arrow|implies|iff|therefore|because|q?quad|"
+    "[ld]?dots|left|right|[bB]igg?[lr]?|displaystyle|text[a-z]*|math[a-z]+|mbox|operatorname|"
+    "f?boxed|fbox|begin|end|hline|item|bf|rm|it|cr|hspace|vspace|phantom|degree|circ"
+)
+_LATEX: tuple[tuple[regex.Pattern[str], str], ...] = tuple(
+    (regex.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\!\s*+", ""),
+        (r"\{,\}", ","),
+        (r"(?<=\d)(?:\\[,;: ]|~)\s*+(?=\d)", "\u2009"),
+        (r"\\([%$#&_{}])", r"\1"),
+        (r"(?<=\d)\s*+\\(?:times|cdot)\s*+10\s*+(?=\^)", "×10"),
+        (r"\^\s*+(?:\\circ|\{\s*+\\circ\s*+\})", "°"),
+        (r"\^\s*+\{\s*+([-−+]?\d+)\s*+\}", r"^\1"),
+        (rf"\\(?:{_SEPARATORS})(?![A-Za-z])", " ; "),
+        (r"\\[A-Za-z]+\s*+(?:\[[^\]]{0,20}\])?\s*+(?:\{|(?=\d))?", UNKNOWN),
+    )
+)
+_FRACTION = regex.compile(rf"(?:(?<=\d)\s*+())?\\[dtc]?frac{_ARGUMENT}{_ARGUMENT}")
+_SUPERSCRIPT = regex.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_VULGAR = regex.compile(r"(?:(?<=\d)[ ]?+())?([¼-¾⅐-⅞↉])")
+_RAISED = regex.compile(r"(?<!\s)[ ]?\^[ ]?(?=[-−\d])")
+_MINUSES = str.maketrans(dict.fromkeys(MINUS, "-"))
+
+
+def _plain(text: str) -> str:
+    """Return `text` with LaTeX, Unicode's fractions and superscripts written out in plain marks."""
+    if "\\" in text or "{" in text or "~" in text:
+        text = _FRACTION.sub(_fraction, text)
+        for pattern, replacement in _LATEX:
+            text = pattern.sub(replacement, text)
+    if not text.isascii():
+        text = _VULGAR.sub(_vulgar, text)
+        text = _SUPERSCRIPT.sub(lambda match: "^" + match[0].translate(_SUPERSCRIPTS), text)
+    return _RAISED.sub("^", text)
+
+
+def _fraction(match: regex.Match[str]) -> str:
+    above, below = match[2] or match[3] or "", match[4] or match[5] or ""
+    return f"{'' if match[1] is None else ' '}{above.strip()}⁄{below.strip()} "
+
+
+def _vulgar(match: regex.Match[str]) -> str:
+    return f"{'' if match[1] is None else ' '}{unicodedata.normalize('NFKC', match[2])}"
+
+
+def _part(text: str, after: str | None, occurrence: Take, pattern: str | None) -> str | None:
+    """Return what of `text` is read; None where the place is not in it. Raises `TimeoutError`."""
     if after is not None:
-        _, marker, text = text.rpartition(after)
-        return text if marker else None
+        split = text.partition if occurrence == "first" else text.rpartition
+        _, marker, rest = split(composed(after))
+        return rest if marker else None
     if pattern is None:
         return text
-    found = _last(regex.finditer(pattern, text, timeout=DEADLINE))
-    if found is None:
+    last = _last(regex.finditer(composed(pattern), text, timeout=DEADLINE))
+    if last is None:
         return None
-    return found[1] or "" if found.re.groups else found[0]
+    return last[1] or "" if last.re.groups else last[0]
 
 
-def _last(found: Iterable[Found]) -> Found | None:
-    """The last of any number of matches, one held at a time."""
-    newest = deque(found, maxlen=1)
-    return newest[0] if newest else None
-
-
-def _decimal(found: regex.Match[str]) -> Decimal | None:
-    if found.end() - found.start() > DIGITS:
-        return None
-    whole = regex.sub(r"\D", "", found["whole"]) or "0"
-    read = Decimal(f"{whole}.{found['part'] or 0}e{found['power'] or 0}")
-    if found["below"]:
-        if not int(found["below"]):
-            return None
-        read /= int(found["below"])
-    return -read if found["minus"] else read
+def _last(matches: Iterable[regex.Match[str]]) -> regex.Match[str] | None:
+    """Return the last of any number of matches; one is kept at a time."""
+    return next(iter(deque(matches, maxlen=1)), None)
 
 
 def _shown(number: Decimal) -> str:
-    """`18`, `0.5`, `1E+30`: no zeros that say nothing."""
+    """Return `18`, `0.5`, `1E+30`: without zeros that say nothing."""
     plain = number.normalize()
     return f"{plain:f}" if -12 < plain.adjusted() < 18 else str(plain)

@@ -1,7 +1,7 @@
 """Regular expressions over hostile text: the `regex` scorer, and searching with a deadline.
 
 A pattern that backtracks without end would hang the run, and no pattern can be proven harmless.
-The `regex` package speaks the syntax of Python's `re` and stops at a deadline: what could not be
+The `regex` package has the syntax of Python's `re` and stops at a deadline: what could not be
 decided in time is Unscored.
 """
 
@@ -15,7 +15,7 @@ import regex
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import answer, quoted, right, wrong
+from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
 
 DEADLINE = 1.0
 """Seconds for one search. A sound pattern reads a megabyte in milliseconds."""
@@ -40,26 +40,26 @@ def regex_scorer(
     multiline: bool = False,
     dotall: bool = False,
 ) -> Score | Unscored:
-    """1 where `pattern` is found in the answer, or matches all of it."""
-    given = answer(completion.text)
+    """Score 1 where `pattern` is found in the answer, or with `whole` matches all of it."""
+    answer = answer_text(completion)
     flags = regex.IGNORECASE * ignore_case | regex.MULTILINE * multiline | regex.DOTALL * dotall
     search = regex.fullmatch if whole else regex.search
     try:
-        found = search(pattern, given, flags, timeout=DEADLINE)
+        match = search(composed(pattern), answer, flags, timeout=DEADLINE)
     except TimeoutError:
         return TOO_SLOW
     except regex.error as error:
         return Unscored(why=f"{quoted(pattern)} is not a regular expression: {error}")
-    if found is None:
-        return wrong(f"{quoted(pattern)} is not in the answer {quoted(given)}")
-    return right(f"{quoted(pattern)} matches {quoted(found[0])}")
+    if match is None:
+        return wrong(f"{quoted(pattern)} is not in the answer {quoted(answer)}")
+    return right(f"{quoted(pattern)} matches {quoted(match[0])}")
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:
-    """Whether the pattern compiles, and whether there are answers that it does not match."""
+    """Return what is wrong with the pattern: it does not compile, or it matches every answer."""
     pattern: str = options["pattern"]
-    if (wrong := malformed(pattern)) is not None:
-        return wrong
+    if (problem := malformed(pattern)) is not None:
+        return problem
     everywhere = not options.get("whole") and FOUND_ANYWHERE.fullmatch(pattern)
     if everywhere or (options.get("dotall") and ANYTHING.fullmatch(pattern)):
         return f"{quoted(pattern)} matches every answer"
@@ -67,7 +67,7 @@ def check(options: Mapping[str, Any], _world: World) -> str | None:
 
 
 def malformed(pattern: str) -> str | None:
-    """Why `pattern` is not a regular expression; None: it is one."""
+    """Return why `pattern` is not a regular expression; None: it is one."""
     try:
         regex.compile(pattern)
     except regex.error as error:

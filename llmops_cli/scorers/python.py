@@ -2,14 +2,14 @@
 
     def polite(text: str, case: dict) -> bool: ...
 
-`text` is the answer. `case` holds the facts of the case (`inputs`, `expected`, `contexts`,
+`text` is the answer. `case` has the facts of the case (`inputs`, `expected`, `contexts`,
 `messages`, `metadata`) and nothing else, since only facts are part of a score's key. A third
 parameter named `answer` gets `tool_calls`, `finish_reason`, `contexts` and `ids`. The function may
 be async, and returns True or False, a number from 0 to 1, a text (what is wrong: a 0 with its
 reason), or `{"score": …, "reason": …}`.
 
 Whatever else it does — raise, return NaN, exit, hang, fork — leaves that one answer Unscored; its
-process is killed and made anew. The process sees no secrets: its environment is a short list.
+process is killed and started again. The process sees no secrets: its environment is a short list.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import answer, quoted
+from llmops_cli.scorers.answers import quoted
 from llmops_cli.workers.process import Trouble
 from llmops_cli.workers.worker import Function, Message, Worker, located, what_is_wrong
 
-GIVEN = ("text", "case", "answer")
-"""What the function is handed, by position."""
+PARAMETERS = ("text", "case", "answer")
+"""What the function is called with, by position."""
 
 LARGEST_ANSWER = 1_000_000
 """Bytes of one score with its reason."""
 
-GIVE_UP = 5
-"""Deaths in a row after which a function is left alone: a hang costs its whole timeout."""
+MAX_FAILURES = 5
+"""Failures in a row after which a function is not called again: a hang costs its whole timeout."""
 
 
 @asynccontextmanager
 async def open_python(world: World) -> AsyncIterator[Scorer]:
-    """The scorer, with one process for each function that it is asked for."""
+    """Open the scorer, with one process for each function that it is asked for."""
     async with AsyncExitStack() as stack:
-        functions: dict[str, Scoring] = {}
+        functions: dict[str, FunctionScorer] = {}
 
         async def python(
             case: Case,
@@ -55,70 +55,69 @@ async def open_python(world: World) -> AsyncIterator[Scorer]:
             identity: Json = None,  # noqa: ARG001 - a part of the scorer's key, and of nothing else
         ) -> Score | Unscored:
             if call not in functions:
-                functions[call] = Scoring(located(call, world), world)
+                functions[call] = FunctionScorer(located(call, world), world)
                 stack.push_async_callback(functions[call].stop)
             return await functions[call].score(
-                _given(case, completion), arguments or {}, seconds=timeout
+                _arguments(case, completion), arguments or {}, seconds=timeout
             )
 
         yield cast("Scorer", python)  # its options have names and types
 
 
 def check(options: Mapping[str, Any], world: World) -> str | None:
-    """Whether the function is there. The file is parsed, not run."""
+    """Return why the function cannot be called, if so. The file is parsed, not run."""
     return what_is_wrong(options["call"], world)
 
 
-class Scoring:
+class FunctionScorer:
     """One function in one process, one answer at a time."""
 
     def __init__(self, function: Function, world: World) -> None:
-        self._worker = Worker(function, world, given=GIVEN, largest=LARGEST_ANSWER)
+        self._worker = Worker(function, world, given=PARAMETERS, largest=LARGEST_ANSWER)
         self._turn = anyio.Lock()
-        self._deaths = 0
+        self._failures = 0
         self._given_up: str | None = None
 
     async def score(
-        self, given: list[Json], arguments: Mapping[str, Json], *, seconds: float
+        self, arguments: list[Json], named: Mapping[str, Json], *, seconds: float
     ) -> Score | Unscored:
-        """What the function makes of one answer, in at most `seconds` from its turn."""
+        """Score one answer, in at most `seconds` from its turn."""
         async with self._turn:
             if self._given_up is not None:
                 return Unscored(why=self._given_up)
-            said = await self._worker.call(given, arguments=arguments, seconds=seconds)
-            if not isinstance(said, Trouble):
-                self._deaths = 0
-                return _read(said)
-            return Unscored(why=self._died(said))
+            message = await self._worker.call(arguments, arguments=named, seconds=seconds)
+            if not isinstance(message, Trouble):
+                self._failures = 0
+                return _read(message)
+            return Unscored(why=self._failed(message))
 
     async def stop(self) -> None:
-        """Ends the process and all that it started."""
+        """End the process and all that it started."""
         await self._worker.stop()
 
-    def _died(self, trouble: Trouble) -> str:
-        self._deaths += 1
+    def _failed(self, trouble: Trouble) -> str:
+        self._failures += 1
         if trouble.cause == "unloaded":
             self._given_up = f"the function cannot be loaded: {quoted(trouble.why, 300)}"
             return self._given_up
-        if self._deaths == GIVE_UP:
-            self._given_up = f"left alone after {GIVE_UP} failures in a row: {trouble.why}"
+        if self._failures == MAX_FAILURES:
+            self._given_up = f"given up after {MAX_FAILURES} failures in a row: {trouble.why}"
         return trouble.why
 
 
-def _given(case: Case, completion: Completion) -> list[Json]:
+def _arguments(case: Case, completion: Completion) -> list[Json]:
+    calls = [{"name": call.name, "arguments": call.arguments} for call in completion.tool_calls]
     return [
-        answer(completion.text),
+        completion.text,
         {
             "inputs": dict(case.inputs),
             "expected": case.expected,
             "contexts": list(case.contexts),
-            "messages": [each.plain() for each in case.messages],
+            "messages": [message.plain() for message in case.messages],
             "metadata": dict(case.metadata),
         },
         {
-            "tool_calls": [
-                {"name": each.name, "arguments": each.arguments} for each in completion.tool_calls
-            ],
+            "tool_calls": calls,
             "finish_reason": completion.finish_reason,
             "contexts": list(completion.contexts or ()),
             "ids": list(completion.ids or ()),
@@ -127,7 +126,7 @@ def _given(case: Case, completion: Completion) -> list[Json]:
 
 
 def _read(message: Message) -> Score | Unscored:
-    """The score in a message of the process."""
+    """Return the score in a message of the process."""
     if "raised" in message:
         return Unscored(why=f"the function raised {quoted(str(message['raised']), 300)}")
     value: Json = message.get("value")

@@ -1,16 +1,15 @@
 """Opens the scorers of retrieval-augmented answers, which are those of ragas.
 
-Importing ragas takes seconds, so it happens once, when a run has such a scorer to open, and beside
-the event loop. ragas sends usage data unless it is told not to before it is imported: it is told.
+Importing ragas takes seconds, so it happens once, when a run has such a scorer to open, and in a
+thread beside the event loop. ragas sends usage data unless it is told not to before its import.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
 
@@ -19,11 +18,23 @@ from anyio import to_thread
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.ports import OpenScorer, Scorer, World
 
-SILENCE = "RAGAS_DO_NOT_TRACK"
+NO_TELEMETRY = "RAGAS_DO_NOT_TRACK"
 
 
-def _opens(module: str, name: str) -> OpenScorer:
-    """What opens the scorer `name` of a module that imports ragas."""
+def _judged() -> ModuleType:
+    from llmops_cli.scorers import ragas_judged  # noqa: PLC0415 - takes seconds
+
+    return ragas_judged
+
+
+def _overlap() -> ModuleType:
+    from llmops_cli.scorers import ragas_overlap  # noqa: PLC0415 - takes seconds
+
+    return ragas_overlap
+
+
+def _opens(module: Callable[[], ModuleType], name: str) -> OpenScorer:
+    """Return what opens the scorer `name` of a module that imports ragas."""
 
     @asynccontextmanager
     async def opened(world: World) -> AsyncIterator[Scorer]:
@@ -34,30 +45,30 @@ def _opens(module: str, name: str) -> OpenScorer:
     return opened
 
 
-def _load(module: str, name: str) -> ModuleType:
-    """The module, imported without ragas' telemetry and without its warnings to its own authors."""
-    os.environ[SILENCE] = "true"
+def _load(module: Callable[[], ModuleType], name: str) -> ModuleType:
+    """Import ragas without its telemetry and without its warnings to its own authors."""
+    os.environ[NO_TELEMETRY] = "true"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return import_module(f"llmops_cli.scorers.{module}")
+            return module()
         except ImportError as error:
             raise MissingExtra(f"the scorer {name!r}", extra="ragas") from error
 
 
-open_faithfulness = _opens("ragas_judged", "faithfulness")
-open_answer_relevancy = _opens("ragas_judged", "answer_relevancy")
-open_context_precision = _opens("ragas_judged", "context_precision")
-open_context_recall = _opens("ragas_judged", "context_recall")
-open_factual_correctness = _opens("ragas_judged", "factual_correctness")
-open_precision_by_id = _opens("ragas_overlap", "precision_by_id")
-open_recall_by_id = _opens("ragas_overlap", "recall_by_id")
-open_precision_by_text = _opens("ragas_overlap", "precision_by_text")
-open_recall_by_text = _opens("ragas_overlap", "recall_by_text")
+open_faithfulness = _opens(_judged, "faithfulness")
+open_answer_relevancy = _opens(_judged, "answer_relevancy")
+open_context_precision = _opens(_judged, "context_precision")
+open_context_recall = _opens(_judged, "context_recall")
+open_factual_correctness = _opens(_judged, "factual_correctness")
+open_precision_by_id = _opens(_overlap, "precision_by_id")
+open_recall_by_id = _opens(_overlap, "recall_by_id")
+open_precision_by_text = _opens(_overlap, "precision_by_text")
+open_recall_by_text = _opens(_overlap, "recall_by_text")
 
 
 def check_overlap(options: Mapping[str, Any], _world: World) -> str | None:
-    """What is wrong with the options, before any call."""
+    """Return what is wrong with the options, if anything."""
     if not options["relevant"]:
         return "`relevant` names nothing that is relevant"
     if not 0 < options.get("threshold", 0.5) <= 1:

@@ -1,7 +1,7 @@
-"""ragas' figures of retrieval that ask nobody: retrieved against relevant, by id and by text.
+"""ragas' retrieval scores that call no model: retrieved against relevant, by id and by text.
 
 By id, neither order nor repeats count. By text, a retrieved passage is a relevant one where they
-are alike by edit distance. Retrieving nothing has 0; not saying what was retrieved is `Unscored`.
+are alike by edit distance. Retrieving nothing scores 0; not reporting it is `Unscored`.
 
 ragas' public way to a score writes an id of the user under HOME, whatever its telemetry is told;
 the method behind it does not, and the version is pinned.
@@ -23,48 +23,48 @@ from rapidfuzz.distance import Levenshtein
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.answers import LONGEST_COMPARED, not_reported
 
-LONGEST = 20_000
-"""Characters compared: the distance takes time in the product of both lengths."""
-
-IN_VAIN = Score(value=0.0, reason="the application retrieved nothing")
+NOTHING_RETRIEVED = Score(value=0.0, reason="the application retrieved nothing")
 
 
-class Alike:
+class EditSimilarity:
     """ragas' own similarity of two texts, 1 − edit distance / longer length, without telemetry."""
 
     async def single_turn_ascore(self, pair: SingleTurnSample, _callbacks: object) -> float:
-        """The similarity of a retrieved and a relevant passage, on [0, 1]."""
+        """Return the similarity of a retrieved and a relevant passage, on [0, 1]."""
         return float(1 - Levenshtein.normalized_distance(pair.reference, pair.response))
 
 
 async def precision_by_id(
     _case: Case, completion: Completion, *, relevant: Sequence[str | int]
 ) -> Score | Unscored:
-    """The share of the retrieved ids that is relevant."""
+    """Return the share of the retrieved ids that is relevant."""
     return await _by_id(IDBasedContextPrecision(), completion, relevant)
 
 
 async def recall_by_id(
     _case: Case, completion: Completion, *, relevant: Sequence[str | int]
 ) -> Score | Unscored:
-    """The share of the relevant ids that was retrieved."""
+    """Return the share of the relevant ids that was retrieved."""
     return await _by_id(IDBasedContextRecall(), completion, relevant)
 
 
 async def precision_by_text(
     _case: Case, completion: Completion, *, relevant: Sequence[str], threshold: float = 0.5
 ) -> Score | Unscored:
-    """Average precision of the retrieved passages: whether those that are relevant stand first."""
-    metric = NonLLMContextPrecisionWithReference(distance_measure=Alike(), threshold=threshold)
+    """Return the average precision of the retrieved passages: do the relevant ones come first?"""
+    metric = NonLLMContextPrecisionWithReference(
+        distance_measure=EditSimilarity(), threshold=threshold
+    )
     return await _by_text(metric, completion, relevant)
 
 
 async def recall_by_text(
     _case: Case, completion: Completion, *, relevant: Sequence[str], threshold: float = 0.5
 ) -> Score | Unscored:
-    """The share of the relevant passages that was retrieved."""
-    metric = NonLLMContextRecall(_distance_measure=Alike(), threshold=threshold)
+    """Return the share of the relevant passages that was retrieved."""
+    metric = NonLLMContextRecall(_distance_measure=EditSimilarity(), threshold=threshold)
     return await _by_text(metric, completion, relevant)
 
 
@@ -74,15 +74,15 @@ async def _by_id(
     relevant: Sequence[str | int],
 ) -> Score | Unscored:
     if completion.ids is None:
-        return _silent("ids")
+        return not_reported("ids")
     if not completion.ids:
-        return IN_VAIN
+        return NOTHING_RETRIEVED
     sample = SingleTurnSample(
         retrieved_context_ids=list(completion.ids), reference_context_ids=list(relevant)
     )
-    both = {str(each) for each in relevant} & set(completion.ids)
-    told = f"{len(both)} of {len(set(relevant))} relevant among {len(set(completion.ids))} ids"
-    return Score(value=float(await metric._single_turn_ascore(sample, None)), reason=told)  # noqa: SLF001 - above
+    both = {str(name) for name in relevant} & set(completion.ids)
+    reason = f"{len(both)} of {len(set(relevant))} relevant among {len(set(completion.ids))} ids"
+    return Score(value=float(await metric._single_turn_ascore(sample, None)), reason=reason)  # noqa: SLF001 - above
 
 
 async def _by_text(
@@ -91,20 +91,13 @@ async def _by_text(
     relevant: Sequence[str],
 ) -> Score | Unscored:
     if completion.contexts is None:
-        return _silent("contexts")
+        return not_reported("contexts")
     if not completion.contexts:
-        return IN_VAIN
-    if max(map(len, (*completion.contexts, *relevant))) > LONGEST:
-        return Unscored(why=f"passages are compared up to {LONGEST:,} characters")
+        return NOTHING_RETRIEVED
+    if max(map(len, (*completion.contexts, *relevant))) > LONGEST_COMPARED:
+        return Unscored(why=f"passages are compared up to {LONGEST_COMPARED:,} characters")
     sample = SingleTurnSample(
         retrieved_contexts=list(completion.contexts), reference_contexts=list(relevant)
     )
-    told = f"{len(completion.contexts)} retrieved against {len(relevant)} relevant passages"
-    return Score(value=float(await metric._single_turn_ascore(sample, None)), reason=told)  # noqa: SLF001 - above
-
-
-def _silent(what: str) -> Unscored:
-    return Unscored(
-        why=f"the answer does not report the {what} of what was retrieved: name their place in "
-        f"it with `response.{what}` of the model"
-    )
+    reason = f"{len(completion.contexts)} retrieved against {len(relevant)} relevant passages"
+    return Score(value=float(await metric._single_turn_ascore(sample, None)), reason=reason)  # noqa: SLF001 - above

@@ -1,9 +1,8 @@
 """Scorers of what an application retrieved: its ids, best first, against those that are relevant.
 
-The figures are trec_eval's, by its binding `pytrec_eval` (the extra `retrieval`). They ask no
-model. An id that comes back a second time takes up its place and counts for nothing there. An
-application that retrieves and found nothing scores 0; one that does not report its ids is
-Unscored.
+The figures are trec_eval's, by its binding `pytrec_eval` (the extra `retrieval`), and need no
+model. An id that is returned a second time takes up its place and counts for nothing there. An
+application that retrieved nothing scores 0; one that does not report its ids is Unscored.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pytrec_eval import RelevanceEvaluator
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import quoted
+from llmops_cli.scorers.answers import not_reported, quoted
 
 Id: TypeAlias = str | int
 Relevant: TypeAlias = Id | Sequence[Id] | Mapping[str, int]
@@ -29,28 +28,28 @@ LARGEST_GRADE = 100
 def hit_at_k(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int
 ) -> Score | Unscored:
-    """1 where one of the first `k` is relevant."""
+    """Score 1 where one of the first `k` is relevant."""
     return _measured(completion, relevant, f"success.{k}", k)
 
 
 def precision_at_k(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int
 ) -> Score | Unscored:
-    """The relevant among the first `k`, divided by `k`, even where fewer were retrieved."""
+    """Return the relevant among the first `k`, divided by `k`, even where fewer were retrieved."""
     return _measured(completion, relevant, f"P.{k}", k)
 
 
 def recall_at_k(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int
 ) -> Score | Unscored:
-    """The share of the relevant ones that is among the first `k`."""
+    """Return the share of the relevant ones that is among the first `k`."""
     return _measured(completion, relevant, f"recall.{k}", k)
 
 
 def mrr(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int | None = None
 ) -> Score | Unscored:
-    """1 / the place of the first relevant one; 0 where none is among the first `k`, or at all.
+    """Return 1 / the place of the first relevant one; 0 where none is among the first `k`.
 
     The mean over cases is the mean reciprocal rank.
     """
@@ -60,7 +59,7 @@ def mrr(
 def ndcg(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int | None = None
 ) -> Score | Unscored:
-    """Normalized discounted cumulative gain over the first `k`, or over all.
+    """Return the normalized discounted cumulative gain over the first `k`, or over all.
 
     Järvelin and Kekäläinen 2002: Σ grade / log₂(place + 1), divided by its value for the best
     possible order of all the relevant ones.
@@ -69,7 +68,7 @@ def ndcg(
 
 
 def check(options: Mapping[str, Any], _world: World) -> str | None:
-    """What is wrong with `relevant` and `k`, before any call."""
+    """Return what is wrong with `relevant` and `k`, if anything."""
     k = options.get("k")
     if k is not None and k < 1:
         return f"k is {k}, and must be at least 1"
@@ -85,27 +84,24 @@ def check(options: Mapping[str, Any], _world: World) -> str | None:
 def _measured(
     completion: Completion, relevant: Relevant, measure: str, k: int | None
 ) -> Score | Unscored:
-    """One of trec_eval's measures over the first `k` ids."""
+    """Return one of trec_eval's measures over the first `k` ids."""
     if completion.ids is None:
-        return Unscored(
-            why="the answer does not report the ids of what was retrieved: name their place in "
-            "it with `response.ids` of the model"
-        )
+        return not_reported("ids")
     ids, grades = completion.ids[:k], _grades(relevant)
     value = _trec_eval(ids, grades, measure)
-    wanted = sum(grade > 0 for grade in grades.values())
-    places = {each: place for place, each in reversed(list(enumerate(ids, start=1)))}
-    found = {each: places[each] for each in dict.fromkeys(ids) if grades.get(each, 0) > 0}
-    return Score(value=value, reason=_told(found, wanted, len(ids)))
+    total = sum(grade > 0 for grade in grades.values())
+    first_place = {name: place for place, name in reversed(list(enumerate(ids, start=1)))}
+    hits = {name: first_place[name] for name in dict.fromkeys(ids) if grades.get(name, 0) > 0}
+    return Score(value=value, reason=_reason(hits, total, len(ids)))
 
 
 def _trec_eval(ids: Sequence[str], grades: Mapping[str, int], measure: str) -> float:
-    """`measure` by pytrec_eval, with short names for the ids: its own are C strings.
+    """Return `measure` by pytrec_eval, with short names for the ids: its own are C strings.
 
     Scores fall with the place, so that no two are equal and nothing is left to a tie.
     """
-    place = {each: f"r{at}" for at, each in reversed(list(enumerate(ids)))}
-    judged = {place.get(each, f"m{at}"): grade for at, (each, grade) in enumerate(grades.items())}
+    place = {name: f"r{at}" for at, name in reversed(list(enumerate(ids)))}
+    judged = {place.get(name, f"m{at}"): grade for at, (name, grade) in enumerate(grades.items())}
     ranked = {f"r{at}": float(-at) for at in range(len(ids))} or {"none": 0.0}
     (figures,) = RelevanceEvaluator({"q": judged}, {measure}).evaluate({"q": ranked}).values()
     return float(figures[measure.replace(".", "_")])
@@ -114,15 +110,15 @@ def _trec_eval(ids: Sequence[str], grades: Mapping[str, int], measure: str) -> f
 def _grades(relevant: Relevant) -> dict[str, int]:
     if isinstance(relevant, Mapping):
         return {str(name): grade for name, grade in relevant.items()}
-    several = [relevant] if isinstance(relevant, (str, int)) else relevant
-    return {str(each): 1 for each in several}
+    names = [relevant] if isinstance(relevant, (str, int)) else relevant
+    return {str(name): 1 for name in names}
 
 
-def _told(found: Mapping[str, int], wanted: int, retrieved: int) -> str:
-    """What was found at which place."""
+def _reason(hits: Mapping[str, int], total: int, retrieved: int) -> str:
+    """Return which relevant ids were retrieved at which place."""
     if not retrieved:
         return "nothing was retrieved"
-    shown = ", ".join(f"{quoted(name, 40)} at {place}" for name, place in list(found.items())[:5])
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    seen = f": {shown}{more}" if found else ""
-    return f"{len(found)} of {wanted} relevant among {retrieved} retrieved{seen}"
+    shown = ", ".join(f"{quoted(name, 40)} at {place}" for name, place in list(hits.items())[:5])
+    more = f" and {len(hits) - 5} more" if len(hits) > 5 else ""
+    places = f": {shown}{more}" if hits else ""
+    return f"{len(hits)} of {total} relevant among {retrieved} retrieved{places}"

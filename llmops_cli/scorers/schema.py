@@ -1,7 +1,8 @@
 """The `json_schema` scorer: the answer is JSON that satisfies a JSON Schema.
 
-The draft is the schema's own `$schema`, 2020-12 by default. References to other documents are
-never fetched, and patterns are searched with a deadline, since the text is the model's.
+The draft is the schema's own `$schema`, 2020-12 by default. Formats are asserted (`formats`).
+References to other documents are never fetched, and patterns are searched with a deadline, since
+the text is the model's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Protocol, TypeAlias, cast
 
 import regex
@@ -23,7 +25,8 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import answer, quoted, right, wrong
+from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
+from llmops_cli.scorers.formats import format_checker, unknown_formats
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
 from llmops_cli.scorers.structured import NotJson, parsed
 from llmops_cli.workers.worker import project_file
@@ -31,24 +34,11 @@ from llmops_cli.workers.worker import project_file
 Schema: TypeAlias = str | Mapping[str, Any]
 """The path of a project file, or the schema itself."""
 
-ANNOTATIONS = frozenset(
-    {
-        "$schema",
-        "$id",
-        "$anchor",
-        "$comment",
-        "$defs",
-        "$vocabulary",
-        "definitions",
-        "title",
-        "description",
-        "default",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-    }
-)
+ANNOTATIONS = frozenset({
+    "$schema", "$id", "id", "$anchor", "$comment", "$defs", "$vocabulary", "contentEncoding",
+    "contentMediaType", "contentSchema", "definitions", "title", "description", "default",
+    "examples", "deprecated", "readOnly", "writeOnly",
+})  # fmt: skip
 """Keywords that no JSON fails."""
 
 
@@ -62,7 +52,7 @@ class Descends(Protocol):
 
 @asynccontextmanager
 async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
-    """The scorer; each schema is read and compiled once."""
+    """Open the scorer; each schema is read and compiled once."""
     compiled: dict[str, Validator] = {}
 
     def json_schema(
@@ -71,38 +61,44 @@ async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
         name = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
         if name not in compiled:
             compiled[name] = validator(schema, world)
-        return _judged(compiled[name], completion, fence=fence)
+        return _validated(compiled[name], completion, fence=fence)
 
     yield cast("Scorer", json_schema)  # its options have names and types
 
 
 def check(options: Mapping[str, Any], world: World) -> str | None:
-    """Whether the schema is there, is one, and asks for anything."""
+    """Return what is wrong with the schema: none, one that asks for nothing, an unknown format."""
     try:
         schema = validator(options["schema"], world).schema
     except Refused as error:
         return error.message
     if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
         return "the schema asks for nothing: the scorer `json` says whether the answer is JSON"
+    for name in unknown_formats(schema):
+        return f"the format {quoted(name)} is not checked: write a `pattern`, or leave it out"
     return None
 
 
 def validator(schema: Schema, world: World) -> Validator:
-    """What validates against `schema`, a mapping or the path of a project file.
+    """Return the validator of `schema`, a mapping or the path of a project file.
 
     Raises `Refused`.
     """
     if isinstance(schema, str):
-        where, document = schema, _read(schema, world)
+        source, document = schema, _read(schema, world)
     else:
-        where, document = "the schema", dict(schema)
-    kind = validator_for(document, default=Draft202012Validator)
+        source, document = "the schema", dict(schema)
+    draft = validator_for(document, default=Draft202012Validator)
     try:
-        kind.check_schema(document)
+        draft.check_schema(document)
     except SchemaError as error:
-        raise Refused(f"{where} is not a JSON Schema: {error.message}") from error
-    patient = extend(kind, PATIENT)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
-    return cast("Validator", patient(document, registry=Registry()))
+        raise Refused(f"{source} is not a JSON Schema: {error.message}") from error
+    bounded = extend(draft, SEARCHING)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
+    made = bounded(_composed(document), registry=Registry(), format_checker=_formats())
+    return cast("Validator", made)
+
+
+_formats = cache(format_checker)
 
 
 def _read(path: str, world: World) -> dict[str, Any]:
@@ -115,13 +111,12 @@ def _read(path: str, world: World) -> dict[str, Any]:
     return document
 
 
-def _judged(schema: Validator, completion: Completion, *, fence: bool) -> Score | Unscored:
+def _validated(schema: Validator, completion: Completion, *, fence: bool) -> Score | Unscored:
     try:
-        given = parsed(answer(completion.text), fence=fence)
+        answer = _composed(parsed(answer_text(completion), fence=fence))
+        problem = next(schema.iter_errors(answer), None)
     except NotJson as error:
         return wrong(str(error))
-    try:
-        problem = next(schema.iter_errors(given), None)
     except TimeoutError:
         return TOO_SLOW
     except RecursionError:
@@ -131,6 +126,17 @@ def _judged(schema: Validator, completion: Completion, *, fence: bool) -> Score 
     if problem is None:
         return right("the answer satisfies the schema")
     return wrong(f"at {quoted(problem.json_path)}: {quoted(problem.message, 200)}")
+
+
+def _composed(value: Json) -> Json:
+    """Return `value` with its texts composed, so that texts that look equal are equal."""
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, Mapping):
+        return {composed(name): _composed(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_composed(inner) for inner in value]
+    return value
 
 
 def _pattern(
@@ -151,5 +157,5 @@ def _pattern_properties(
                 yield from schema.descend(value, inner, path=name, schema_path=pattern)
 
 
-PATIENT = {"pattern": _pattern, "patternProperties": _pattern_properties}
+SEARCHING = {"pattern": _pattern, "patternProperties": _pattern_properties}
 """The keywords that search a text of the model's with a pattern."""

@@ -1,7 +1,7 @@
 """Scorers that compare the answer's text with the text that was expected.
 
 Without a `value` they take the case's `expected`; a list means any of its texts. White space at
-both ends of the answer is not counted unless `strip` is off.
+both ends of the answer does not count unless `strip` is off.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import (
     Scalar,
-    answer,
+    answer_text,
+    as_text,
     expected_texts,
     folded,
     quoted,
     quoted_any,
     right,
-    written,
     wrong,
 )
 
@@ -34,16 +34,16 @@ def exact(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """1 where the answer is the expected text, or one of the expected texts."""
-    wanted = expected_texts(value, case)
-    if isinstance(wanted, Unscored):
-        return wanted
-    given = answer(completion.text)
-    seen = folded(given.strip() if strip else given, **ignoring)
-    for each in wanted:
-        if seen == folded(each.strip() if strip else each, **ignoring):
-            return right(f"the answer is {quoted(each)}")
-    return wrong(f"expected {quoted_any(wanted)}; the answer is {quoted(given)}")
+    """Score 1 where the answer is the expected text, or one of the expected texts."""
+    expected = expected_texts(value, case)
+    if isinstance(expected, Unscored):
+        return expected
+    answer = answer_text(completion)
+    compared = folded(answer.strip() if strip else answer, **ignoring)
+    for text in expected:
+        if compared == folded(text.strip() if strip else text, **ignoring):
+            return right(f"the answer is {quoted(text)}")
+    return wrong(f"expected {quoted_any(expected)}; the answer is {quoted(answer)}")
 
 
 def contains(
@@ -54,20 +54,19 @@ def contains(
     all: Sequence[Scalar] | None = None,  # noqa: A002 - the word that people write in the file
     **ignoring: bool,
 ) -> Score | Unscored:
-    """1 where the answer has one of `value` and every one of `all` in it."""
-    given = answer(completion.text)
-    seen = folded(given, **ignoring)
-    for each in map(written, all or ()):
-        part = folded(each, **ignoring)
+    """Score 1 where the answer contains one of `value` and every one of `all`."""
+    answer = answer_text(completion)
+    compared = folded(answer, **ignoring)
+    for text in map(as_text, all or ()):
+        part = folded(text, **ignoring)
         if not part:
             return EMPTY
-        if part not in seen:
-            reason = f"expected to contain {quoted(each)}; the answer is {quoted(given)}"
-            return wrong(reason)
+        if part not in compared:
+            return wrong(f"expected to contain {quoted(text)}; the answer is {quoted(answer)}")
     if all and value is None:
         return right(f"the answer contains each of the {len(all)} texts")
-    wanted = expected_texts(value, case)
-    return _any_of(wanted, given, seen.__contains__, "contain", ignoring)
+    expected = expected_texts(value, case)
+    return _any_of(expected, answer, compared.__contains__, "contain", ignoring)
 
 
 def starts_with(
@@ -78,10 +77,10 @@ def starts_with(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """1 where the answer starts with the expected text, or with one of them."""
-    given = answer(completion.text)
-    seen = folded(given.lstrip() if strip else given, **ignoring)
-    return _any_of(expected_texts(value, case), given, seen.startswith, "start with", ignoring)
+    """Score 1 where the answer starts with the expected text, or with one of them."""
+    answer = answer_text(completion)
+    compared = folded(answer.lstrip() if strip else answer, **ignoring)
+    return _any_of(expected_texts(value, case), answer, compared.startswith, "start with", ignoring)
 
 
 def ends_with(
@@ -92,32 +91,33 @@ def ends_with(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """1 where the answer ends with the expected text, or with one of them."""
-    given = answer(completion.text)
-    seen = folded(given.rstrip() if strip else given, **ignoring)
-    return _any_of(expected_texts(value, case), given[-60:], seen.endswith, "end with", ignoring)
+    """Score 1 where the answer ends with the expected text, or with one of them."""
+    answer = answer_text(completion)
+    compared = folded(answer.rstrip() if strip else answer, **ignoring)
+    shown = answer[-60:]
+    return _any_of(expected_texts(value, case), shown, compared.endswith, "end with", ignoring)
 
 
 def length(_case: Case, completion: Completion) -> Score:
-    """Characters of the answer, white space at both ends not counted."""
-    count = len(answer(completion.text).strip())
+    """Count the characters of the answer, without white space at both ends."""
+    count = len(answer_text(completion).strip())
     return Score(value=float(count), reason=f"the answer has {count:,} characters")
 
 
 def _any_of(
-    wanted: Sequence[str] | Unscored,
-    given: str,
-    has: Callable[[str], bool],
-    does: str,
+    expected: Sequence[str] | Unscored,
+    shown: str,
+    matches: Callable[[str], bool],
+    verb: str,
     ignoring: dict[str, bool],
 ) -> Score | Unscored:
-    """Whether the answer `has` one of the `wanted` texts; `does` is the verb for the reason."""
-    if isinstance(wanted, Unscored):
-        return wanted
-    for each in wanted:
-        part = folded(each, **ignoring)
+    """Score whether one of the `expected` texts `matches` the answer; `verb` is for the reason."""
+    if isinstance(expected, Unscored):
+        return expected
+    for text in expected:
+        part = folded(text, **ignoring)
         if not part:
             return EMPTY
-        if has(part):
-            return right(f"the answer does {does} {quoted(each)}")
-    return wrong(f"expected to {does} {quoted_any(wanted)}; the answer is {quoted(given)}")
+        if matches(part):
+            return right(f"the answer does {verb} {quoted(text)}")
+    return wrong(f"expected to {verb} {quoted_any(expected)}; the answer is {quoted(shown)}")

@@ -115,9 +115,13 @@ class Obliging:
 
 Given = Mapping[str, tuple[Score | Unscored, float]]
 
-every_scorer = pytest.mark.parametrize(
-    "kind", catalog().scorers.values(), ids=lambda kind: kind.name
-)
+KINDS = [
+    pytest.param(
+        kind, id=kind.name, marks=[pytest.mark.needs("ragas")] if kind.library == "ragas" else []
+    )
+    for kind in catalog().scorers.values()
+]
+every_scorer = pytest.mark.parametrize("kind", KINDS)
 
 
 def a_world(root: Path) -> World:
@@ -198,7 +202,7 @@ def test_the_same_answer_gets_the_same_score(kind: ScorerKind, world: World) -> 
     assert one == other == fresh
 
 
-@pytest.fixture(scope="module", params=catalog().scorers.values(), ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=KINDS)
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """What one scorer makes of each hostile text, and the seconds that it took."""
     around = a_world(tmp_path_factory.mktemp("hostile"))

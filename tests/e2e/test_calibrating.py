@@ -145,7 +145,7 @@ def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_inc
     judge.verdict = silent("Now 1", "Now 2", "Please 7")
     ran = calibrate(project)
     assert ran.code == 3
-    assert "6 of 240 readings were not given, and at most 2% may be missing" in ran.text
+    assert "6 of 240 scores are missing, and at most 2% may be" in ran.text
     assert kept(project) == []
 
     judge.verdict = silent("Now 1")
@@ -316,7 +316,7 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
     assert {each["label"] for each in rows} == {""}
     assert (
-        "labels are somebody's work"
+        "may hold somebody's labels"
         in run(project, "calibrate", "tone", "--draft", str(draft)).text
     )
     for at, each in enumerate(rows):
@@ -337,7 +337,7 @@ def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
 ) -> None:
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
     path = str(project.root / "labels.jsonl")
-    for label, why in (("pairwise", "two answers"), ("latency", "a labelled answer has none")):
+    for label, why in (("pairwise", "two answers"), ("latency", "a labeled answer has none")):
         ran = run(project, "calibrate", f"support:{label}", "--labels", path)
         assert (ran.code, why in ran.text) == (2, True), ran.text
     unknown = run(project, "calibrate", "support:tony", "--labels", path)

@@ -119,7 +119,7 @@ def test_sixty_four_open_files_are_enough_for_a_thousand_calls_at_once(tmp_path:
 
     with FaultServer(then=answer(delay=0.01)) as server:
         project = a_project(tmp_path, server.url, cases=400, max_concurrency=1000)
-        ran = project.run("eval", "--json", before=few)
+        ran = project.run_alone("eval", "--json", before=few)
         assert server.most_in_flight <= 32
     assert ran.code == 0, ran.text
     assert ran.evalset["candidate"]["measured"] == 400

@@ -204,7 +204,8 @@ def test_a_scorer_that_must_know_the_question_says_where_it_does_not(project: Wr
     assert problem.startswith("evalsets/support.jsonl:1: faithfulness has no `question`, and case")
     assert problem.endswith('(name the input, as `question: "{{ … }}"`)')
     write(project, "faithfulness: {model: embedded, question: '{{ b }}'}")
-    assert project.problems() == []
+    (problem,) = project.problems()
+    assert "faithfulness compares with `contexts`" in problem
 
 
 def test_a_scorer_that_gates_can_fail_somewhere(project: Written) -> None:
@@ -355,3 +356,48 @@ def test_unchanged_text_is_an_unchanged_evalset(project: Written) -> None:
     windows = project.evalset()
     project.write("evalsets/support.jsonl", CASE)
     assert project.evalset() == windows
+
+
+REFERRING = [
+    ("rubric: {criteria: Is it right?, model: embedded, expected: true}", "expected"),
+    ("choice: {criteria: x, choices: {a: 1, b: 0}, model: embedded, expected: true}", "expected"),
+    ("pairwise: {model: embedded, expected: true}", "expected"),
+    ("json: {expected: true}", "expected"),
+    ("factual_correctness: {model: embedded}", "expected"),
+    ("rubric: {criteria: Is it right?, model: embedded, contexts: true}", "contexts"),
+    ("choice: {criteria: x, choices: {a: 1, b: 0}, model: embedded, contexts: true}", "contexts"),
+    ("pairwise: {model: embedded, contexts: true}", "contexts"),
+    ("faithfulness: {model: embedded}", "contexts"),
+    ("context_recall: {model: embedded, reference: Paris}", "contexts"),
+    ("context_precision: {model: embedded, reference: Paris}", "contexts"),
+]
+
+
+@pytest.mark.parametrize(("scorer", "reference"), REFERRING)
+def test_a_case_without_the_reference_that_a_scorer_compares_with_is_refused(
+    project: Written, scorer: str, reference: str
+) -> None:
+    project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
+    write(project, "refusal", scorer)
+    for missing in ("", ', "expected": ""', ', "contexts": []'):
+        project.write("evalsets/support.jsonl", f'{{"id": "x", "inputs": {{"a": "1"}}{missing}}}\n')
+        (problem,) = project.problems()
+        assert problem.startswith("evalsets/support.jsonl:1: ")
+        assert f"`{reference}`" in problem
+    both = '{"id": "x", "inputs": {"a": "1"}, "expected": "Paris", "contexts": ["It is Paris."]}\n'
+    project.write("evalsets/support.jsonl", both)
+    assert project.problems() == []
+
+
+def test_an_application_may_report_the_passages_that_a_case_does_not_have(project: Written) -> None:
+    project.write(
+        "llmops.yaml",
+        "models:\n  embedded: {provider: embedded}\n  app: {provider: http, base_url: 'http://a.b'}\n",
+    )
+    project.write("prompts/support.prompt.yml", PROMPT.format(model="app"))
+    project.write("evalsets/support.jsonl", '{"id": "x", "inputs": {"a": "1"}}\n')
+    write(project, "faithfulness: {model: embedded}")
+    assert project.problems() == []
+
+
+PROMPT = "model: {model}\ninputs: {{a: {{}}}}\nmessages: [{{role: user, content: '{{{{ a }}}}'}}]\n"

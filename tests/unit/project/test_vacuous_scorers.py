@@ -32,10 +32,17 @@ from tests.projects import a_project
         ({"json_schema": {"schema": {"title": "An answer"}}}, "the schema asks for nothing"),
         ({"label": {"labels": []}}, "an empty list expects nothing"),
         ({"label": {"value": "c", "labels": ["a", "b"]}}, "'c' is not among the labels"),
-        ({"label": "--"}, "no letter and no digit"),
+        ({"label": "--"}, "no letter, digit or symbol"),
         ({"refusal": {"phrases": [" "]}}, "an empty phrase is in every answer"),
-        ({"tool_call": ""}, "a tool has a name"),
+        ({"tool_call": ""}, "names no tool"),
         ({"similarity": []}, "an empty list expects nothing"),
+        ({"label": {"labels": ["yes", "Yes"]}}, "are compared as one label"),
+        ({"tool_call": {"tool": {"name": "x", "args": {}}}}, "has 'args'"),
+        ({"json": None}, "'json:' has no value"),
+        (
+            {"json_schema": {"schema": {"format": "currency"}}},
+            "the format 'currency' is not",
+        ),
     ],
 )
 def test_what_no_answer_can_fail_is_refused_at_its_line(

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import World
 from llmops_cli.core.result import Score
-from llmops_cli.scorers.label import label
+from llmops_cli.scorers.label import check, label
 from tests.unit.scorers.answers import expecting, reason, said, value, why
 
 INTENTS = ["card_arrival", "card_arrival_late", "refund"]
@@ -62,3 +66,70 @@ def test_labels_of_other_scripts_are_words_too() -> None:
 
 def test_an_empty_answer_names_no_label() -> None:
     assert value(label(expecting("refund"), said(""), labels=INTENTS)) == 0
+
+
+DIFFERENT = [
+    ("-1", "1"),
+    ("−1", "1"),
+    ("+1", "-1"),
+    ("A+", "A-"),
+    ("A+", "A"),
+    ("C++", "C"),
+    ("C#", "C"),
+    ("<18", ">18"),
+    ("<=18", "18"),
+    ("18+", "18"),
+    (".5", "5"),
+    ("$5", "€5"),
+    ("50%", "50"),
+    ("👍", "👎"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+@pytest.mark.parametrize("form", ["{}", "**{}**", "The label is {}."])
+def test_signs_and_symbols_tell_labels_apart(one: str, other: str, form: str) -> None:
+    labels = [one, other]
+    for expected, answered in ((one, one), (one, other), (other, one), (other, other)):
+        given = label(expecting(expected), said(form.format(answered)), labels=labels)
+        assert value(given) == (expected == answered), (expected, answered)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_without_labels_signs_count_and_the_symbols_that_are_expected(one: str, other: str) -> None:
+    assert value(label(expecting(one), said(f"{one}."))) == 1
+    assert value(label(expecting(one), said(other))) == 0
+
+
+@pytest.mark.parametrize("answered", ["-1", "C++", "3+"])
+def test_a_label_with_another_sign_is_not_named(answered: str) -> None:
+    assert value(label(expecting("1"), said(answered), labels=["1", "3"])) == 0
+    assert value(label(expecting("C"), said(answered), labels=["C", "Java"])) == 0
+
+
+def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:
+    assert value(label(expecting("1"), said("- 1"), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("gpt-4"), said("GPT 4"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"labels": ["-1", "0", "1"], "value": "-1"}, None),
+        ({"labels": ["yes", "yes"]}, None),
+        ({"labels": ["yes", "Yes!"]}, "the labels 'yes' and 'Yes!' are compared as one label"),
+        (
+            {"labels": ["A*", "A"], "value": "A"},
+            "the labels 'A*' and 'A' are compared as one label",
+        ),
+        ({"labels": ["?", "a"]}, "the label '?' has no letter, digit or symbol"),
+        ({"value": "?!"}, "the expected label has no letter, digit or symbol"),
+        ({"value": "c", "labels": ["a", "b"]}, "the expected 'c' is not among the labels"),
+        ({"value": "-1", "labels": ["1", "0"]}, "the expected '-1' is not among the labels"),
+        ({"labels": []}, "an empty list expects nothing: leave it out, or name a text"),
+    ],
+)
+def test_labels_that_nothing_tells_apart_are_refused(
+    options: dict[str, Json], problem: str | None, tmp_path: Path
+) -> None:
+    assert check(options, World(root=tmp_path, environ={})) == problem

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
-from llmops_cli.scorers.number import check, expected_number, number, number_in
+from llmops_cli.scorers.number import Take, check, expected_number, number, read_number
 from tests.unit.scorers.answers import expecting, reason, said, value, why
+
+
+def number_in(text: str, *, take: Take = "last", decimal: str = ".") -> Decimal | None:
+    reading = read_number(text, take=take, decimal=decimal)
+    return None if reading is None else reading.value
 
 
 @pytest.mark.parametrize(
@@ -24,29 +29,129 @@ from tests.unit.scorers.answers import expecting, reason, said, value, why
         ("1’234’567", "1234567"),
         ("1\u202f234", "1234"),
         ("1, 2, 3", "3"),
-        ("1,2", "2"),
         ("-5", "-5"),
         ("−5", "-5"),
         ("$-5", "-5"),
         ("-$5", "-5"),
-        ("16-3", "3"),
-        ("GPT-3", "3"),
         ("- 3", "3"),
         ("50%", "50"),
         ("3/4", "0.75"),
-        ("12/25/2020", "2020"),
         (".5", "0.5"),
         ("Rs.18", "18"),
         ("7dollars", "7"),
         ("1.5e6", "1500000"),
-        ("x", None),
-        ("", None),
-        ("1/0", None),
-        ("9" * 500, None),
+        ("‑5", "-5"),
+        ("–5", "-5"),
+        ("1 000 000", "1000000"),
+        ("1_000_000", "1000000"),
+        (r"\boxed{1{,}000}", "1000"),
+        (r"11,\! 111", "11111"),
+        ("6.02 × 10^23", "6.02e23"),
+        (r"6.02 \times 10^{23}", "6.02e23"),
+        ("6.02×10²³", "6.02e23"),
+        ("6.02 x 10^-5", "6.02e-5"),
+        (r"1.6\cdot10^{-19}", "1.6e-19"),
+        ("10^6", "1e6"),
+        ("10^{6}", "1e6"),
+        (r"$\frac{3}{4}$", "0.75"),
+        (r"-\frac{3}{4}", "-0.75"),
+        (r"\frac34", "0.75"),
+        (r"3\frac{1}{2}", "3.5"),
+        ("3 1/2", "3.5"),
+        ("2½", "2.5"),
+        ("½", "0.5"),
+        ("2 ½ cups", "2.5"),
+        ("2+3=5", "5"),
+        ("20-5=15", "15"),
+        ("_5_", "5"),
+        ("**-5**", "-5"),
+        (r"5 \cdot \frac{1}{2}", "0.5"),
+        (r"\boxed{-5}", "-5"),
+        (r"5^\circ", "5"),
+        ("2020 100", "100"),
+        ("555 123 4567", "4567"),
+        (r"\text{Answer: } 42", "42"),
+        (r"42\%", "42"),
+        (r"\$42", "42"),
+        (r"1\,000", "1000"),
+        ("1 000", "1000"),
+        ("In 2020, 100 people", "100"),
+        ("3-year plan", "3"),
+        ("+5", "5"),
+        ("#### 18", "18"),
+        ("$5$", "5"),
+        ("1e400", "1e400"),
+        ("A: -1,234.5", "-1234.5"),
+        ("H2O", "2"),
+        ("−½", "-0.5"),
+        ("1⁄2", "0.5"),
+        (r"x = \frac{5}{2}.", "2.5"),
     ],
 )
-def test_numbers_are_read_as_people_write_them(text: str, read: str | None) -> None:
-    assert number_in(text) == (None if read is None else Decimal(read))
+def test_numbers_are_read_as_people_and_models_write_them(text: str, read: str) -> None:
+    assert number_in(text) == Decimal(read)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2",
+        "16-3",
+        "GPT-3",
+        "12/25/2020",
+        "1/0",
+        "1.000,50",
+        "1.000,50 €",
+        r"\sqrt{16}",
+        r"3\sqrt{2}",
+        r"2\pi",
+        "2π",
+        "x^2",
+        "x_1",
+        r"\pm 5",
+        "±5",
+        "0x1F",
+        "192.168.0.1",
+        "12:30",
+        r"\frac{x}{2}",
+        r"\frac{\pi}{2}",
+        "1.2.3",
+        "5–10",
+        "—5",
+        "2^10",
+        "1 234,5",
+        "5'10",
+        "9" * 500,
+    ],
+)
+def test_what_hangs_together_with_more_is_read_whole_or_not_at_all(text: str) -> None:
+    reading = read_number(text)
+    assert reading is not None
+    assert reading.value is None
+
+
+@pytest.mark.parametrize("text", ["x", "", "- !"])
+def test_a_text_without_a_digit_has_no_number(text: str) -> None:
+    assert read_number(text) is None
+
+
+def test_an_unreadable_last_number_is_no_earlier_one() -> None:
+    assert reason(number(expecting(3), said("I have 3. It costs 1.000,50"))) == (
+        "expected 3; '1.000,50' is not a number"
+    )
+
+
+@pytest.mark.parametrize("dash", [*"-−–‑－"])
+def test_a_dash_directly_before_a_number_is_a_minus(dash: str) -> None:
+    assert value(number(expecting(-5), said(f"x = {dash}5"))) == 1
+    assert value(number(expecting(5), said(f"x = {dash}5"))) == 0
+
+
+def test_a_percentage_is_a_hundredth_where_that_is_asked_for() -> None:
+    assert value(number(expecting(0.5), said("It is 50%."), percent=True)) == 1
+    assert value(number(expecting("50 %"), said("0.5"), percent=True)) == 1
+    assert value(number(expecting(0.5), said(r"50\%"))) == 0
+    assert value(number(expecting(50), said("50%"))) == 1
 
 
 @given(
@@ -64,14 +169,21 @@ def test_the_last_number_counts_unless_the_first_is_asked_for() -> None:
 
 def test_a_decimal_comma_is_read_where_it_is_asked_for() -> None:
     assert number_in("1.234,56 €", decimal=",") == Decimal("1234.56")
+    assert number_in("1 000,5", decimal=",") == Decimal("1000.5")
+    assert number_in("1,000.50", decimal=",") is None
+    assert number_in("1.5", decimal=",") is None
 
 
-@pytest.mark.parametrize("expected", [18, 18.0, "18", "$18.00", " 18 ", "18%"])
+@pytest.mark.parametrize(
+    "expected", [18, 18.0, "18", "$18.00", " 18 ", "18%", "36/2", "17 1/1", "+18"]
+)
 def test_an_expected_number_may_be_written_in_many_ways(expected: Json) -> None:
     assert value(number(expecting(expected), said("A: 18"))) == 1
 
 
-@pytest.mark.parametrize("expected", [None, True, "eighteen", "A: 18", [18], float("inf")])
+@pytest.mark.parametrize(
+    "expected", [None, True, "eighteen", "A: 18", [18], float("inf"), "3-5", "1,5"]
+)
 def test_what_is_no_number_cannot_be_expected(expected: Json) -> None:
     assert expected_number(expected) is None
     assert why(number(expecting(expected), said("18"))).startswith("no number is expected")
@@ -87,9 +199,11 @@ def test_a_relative_tolerance_is_a_share_of_the_expected_number() -> None:
     assert value(number(expecting(200), said("211"), relative=0.05)) == 0
 
 
-def test_only_what_follows_the_last_marker_is_read() -> None:
+def test_only_what_follows_a_marker_is_read_at_its_last_place_or_its_first() -> None:
     answered = said("A: 5? No.\nA: 18\n")
     assert value(number(expecting(18), answered, after="A:", take="first")) == 1
+    first = {"after": "A:", "occurrence": "first", "take": "first"}
+    assert value(number(expecting(5), answered, **first)) == 1  # type: ignore[arg-type]  # literals
     assert reason(number(expecting(18), said("18"), after="A:")) == (
         "expected 18; 'A:' is not in '18'"
     )
@@ -120,6 +234,7 @@ def test_a_reason_shows_both_numbers() -> None:
         ({"tolerance": -1}, "a tolerance is not below 0"),
         ({"after": "A:", "pattern": "x"}, "both say where the number stands"),
         ({"pattern": "("}, "is not a regular expression"),
+        ({"occurrence": "first"}, "`occurrence` says which of the places of `after` counts"),
     ],
 )
 def test_wrong_options_are_seen_before_any_call(

@@ -20,6 +20,13 @@ def test_flags_change_what_is_found() -> None:
     assert value(regex_scorer(expecting(), said("a\nb"), pattern="a.b", dotall=True)) == 1
 
 
+def test_composed_and_decomposed_letters_match_each_other() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert value(regex_scorer(expecting(), said(decomposed), pattern=f"^{composed}$")) == 1
+    assert value(regex_scorer(expecting(), said(composed), pattern=f"^{decomposed}$")) == 1
+    assert value(regex_scorer(expecting(), said(decomposed), pattern="caf.", whole=True)) == 1
+
+
 def test_a_reason_shows_what_matched() -> None:
     assert reason(regex_scorer(expecting(), said("order 42"), pattern=r"\d+")) == (
         "'\\\\d+' matches '42'"

@@ -13,7 +13,7 @@ import pytest
 from llmops_cli.core.case import Case
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
-from llmops_cli.scorers.python import GIVE_UP, check, open_python
+from llmops_cli.scorers.python import MAX_FAILURES, check, open_python
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, said, value, why
 
@@ -218,8 +218,8 @@ def test_a_file_that_cannot_be_imported_is_told_once_and_not_tried_again(root: P
 
 
 def test_a_function_that_always_dies_is_left_alone(root: Path) -> None:
-    given = each_of(root, "own.py:trouble", *["exit"] * (GIVE_UP + 1))
-    assert why(given[-1]).startswith(f"left alone after {GIVE_UP} failures in a row")
+    given = each_of(root, "own.py:trouble", *["exit"] * (MAX_FAILURES + 1))
+    assert why(given[-1]).startswith(f"given up after {MAX_FAILURES} failures in a row")
 
 
 def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:

@@ -22,6 +22,8 @@ from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, value, why
 from tests.unit.scorers.scripted import Scripted, asked, letters
 
+pytestmark = pytest.mark.needs("ragas")
+
 PASSAGES = (
     "Einstein was born in Ulm in 1879.",
     "Ulm lies on the Danube.",
@@ -170,7 +172,7 @@ def test_the_page_says_how_many_calls_a_score_takes(repo_root: Path) -> None:
     for name, (judge, embeddings) in CALLS.items():
         part, _, calls, vectors = rows[name]
         assert part == SCORERS[name].part
-        assert calls == ("one for each passage" if name == "context_precision" else str(judge))
+        assert calls == ("1 per passage" if name == "context_precision" else str(judge))
         assert vectors == (f"{embeddings} to 4" if embeddings else "0")
 
 
@@ -244,7 +246,7 @@ def test_retrieving_nothing_is_a_zero_without_a_call_and_saying_nothing_is_no_sc
     assert (value(made), ask.prompts) == (0, [])
     nobody = replace(CASE, contexts=())
     made = given(name, ask, case=nobody, completion=replace(ANSWER, contexts=None))
-    assert why(made).startswith("nothing to hold the answer against")
+    assert why(made).startswith("there are no passages to compare with")
 
 
 def test_an_answer_made_of_nothing_is_not_faithful() -> None:
@@ -430,12 +432,12 @@ def test_without_a_judge_the_similarity_is_ragas_own() -> None:
     from ragas.dataset_schema import SingleTurnSample  # noqa: PLC0415 - silenced first
     from ragas.metrics._string import NonLLMStringSimilarity  # noqa: PLC0415 - silenced first
 
-    from llmops_cli.scorers.ragas_overlap import Alike  # noqa: PLC0415 - silenced first
+    from llmops_cli.scorers.ragas_overlap import EditSimilarity  # noqa: PLC0415 - silenced first
 
     async def both(one: str, other: str) -> tuple[float, float]:
         pair = SingleTurnSample(reference=one, response=other)
         theirs = await NonLLMStringSimilarity()._single_turn_ascore(pair, None)
-        return await Alike().single_turn_ascore(pair, None), theirs
+        return await EditSimilarity().single_turn_ascore(pair, None), theirs
 
     for one, other in [("", ""), ("a", ""), ("kitten", "sitting"), (PASSAGES[0], PASSAGES[1])]:
         ours, theirs = asyncio.run(both(one, other))

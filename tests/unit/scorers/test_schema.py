@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Score, Unscored
+from llmops_cli.scorers.formats import TEXTS
 from llmops_cli.scorers.schema import check, open_json_schema
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import expecting, reason, said, value, why
@@ -76,6 +78,61 @@ def test_a_reference_to_another_document_is_never_fetched(tmp_path: Path) -> Non
     assert why(given) == (
         "the schema refers to 'https://example.org/schema.json', which is not in it"
     )
+
+
+FORMATS: dict[str, tuple[Any, ...]] = {
+    "date": ("2024-02-29", "next week", "2023-02-29", "2024-W01-1"),
+    "time": ("12:30:00Z", "25:00:00Z", "12:30"),
+    "date-time": ("2024-01-01T00:00:00+01:00", "2024-01-01", "yesterday"),
+    "duration": ("P1DT2H", "P", "2 hours"),
+    "email": ("a.b@example.org", "a", "a@@b", "a..b@c.d"),
+    "idn-email": ("ü@ü.de", "ü"),
+    "hostname": ("example.org", "-a.b", "a b"),
+    "idn-hostname": ("bücher.de", "a..b"),
+    "ipv4": ("127.0.0.1", "127.0.0.256"),
+    "ipv6": ("::1", "1"),
+    "uri": ("https://example.org/a?b=1", "/a", "a b"),
+    "uri-reference": ("/a", "a b"),
+    "iri": ("https://ü.de/", "/ü"),
+    "uri-template": ("/a{?x,y*}", "/a{"),
+    "uuid": ("123e4567-e89b-12d3-a456-426614174000", "123"),
+    "json-pointer": ("/a~1b", "a"),
+    "relative-json-pointer": ("1/a", "/a"),
+    "regex": ("a+", "("),
+    "int32": (5, 2**31),
+    "byte": ("YQ==", "?"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_are_asserted(name: str, tmp_path: Path) -> None:
+    right, *wrong = FORMATS[name]
+    assert value(judged(tmp_path, json.dumps(right), {"format": name})) == 1
+    assert value(judged(tmp_path, "[]", {"format": name})) == 1  # of texts or of numbers only
+    for each in wrong:
+        assert value(judged(tmp_path, json.dumps(each), {"format": name})) == 0, each
+
+
+def test_every_format_that_jsonschema_may_check_is_asserted_here() -> None:
+    assert set(Draft202012Validator.FORMAT_CHECKER.checkers) <= TEXTS.keys()
+    assert {name for name in FORMATS if name != "int32"} <= TEXTS.keys()
+
+
+def test_a_format_that_is_not_checked_is_refused(tmp_path: Path) -> None:
+    schema = {"properties": {"due": {"type": "string", "format": "currency"}}}
+    assert check({"schema": schema}, World(root=tmp_path, environ={})) == (
+        "the format 'currency' is not checked: write a `pattern`, or leave it out"
+    )
+    named = {"properties": {"format": {"type": "string"}}, "required": ["format"]}
+    assert check({"schema": named}, World(root=tmp_path, environ={})) is None
+    double = {"properties": {"x": {"type": "number", "format": "double"}}}
+    assert check({"schema": double}, World(root=tmp_path, environ={})) is None
+
+
+def test_composed_and_decomposed_letters_satisfy_the_same_schema(tmp_path: Path) -> None:
+    for schema in ({"const": "cafe\u0301"}, {"enum": ["caf\u00e9"]}, {"pattern": "^caf\u00e9$"}):
+        assert value(judged(tmp_path, '"cafe\u0301"', schema)) == 1
+    assert value(judged(tmp_path, '{"cafe\u0301": 1}', {"required": ["caf\u00e9"]})) == 1
 
 
 @pytest.mark.parametrize(

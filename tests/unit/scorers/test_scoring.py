@@ -62,7 +62,7 @@ def test_what_a_person_must_mend_is_not_swallowed() -> None:
 def test_a_text_known_by_its_digest_only_is_never_scored() -> None:
     known = Completion(text=None, known_digest="sha256:0")
     assert why(called(lambda *_: Score(value=1.0), known)) == (
-        "the text of this answer is not held here"
+        "the text of this answer is not stored here"
     )
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from llmops_cli.scorers.bleu import bleu
-from llmops_cli.scorers.rouge import rouge
+from llmops_cli.scorers.overlap import bleu, rouge
 from llmops_cli.scorers.similarity import similarity
 from tests.unit.scorers.answers import expecting, said, value, why
 
@@ -42,3 +43,11 @@ def test_a_text_too_long_to_compare_is_unscored(scorer) -> None:  # type: ignore
 def test_case_may_be_ignored() -> None:
     assert value(similarity(expecting("ABC"), said("abc"))) == 0
     assert value(similarity(expecting("ABC"), said("abc"), ignore_case=True)) == 1
+
+
+@pytest.mark.parametrize("scorer", [similarity, rouge, bleu])
+def test_composed_and_decomposed_letters_are_alike(scorer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - three signatures
+    text = "the café sat on the naïve mat"
+    decomposed = unicodedata.normalize("NFD", text)
+    assert value(scorer(expecting(text), said(decomposed))) == pytest.approx(1)
+    assert value(scorer(expecting(decomposed), said(text))) == pytest.approx(1)

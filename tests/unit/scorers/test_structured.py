@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.result import ToolCall
-from llmops_cli.scorers.structured import json_scorer, tool_call
+from llmops_cli.core.ports import World
+from llmops_cli.core.redact import Redactor
+from llmops_cli.core.result import Completion, ToolCall
+from llmops_cli.engine.sanitize import entered
+from llmops_cli.scorers.structured import Match, check_tool, json_scorer, tool_call
 from tests.unit.scorers.answers import expecting, reason, said, value, why
 
 FENCED = '```json\n{"a": 1}\n```'
@@ -43,7 +48,35 @@ def test_a_lone_surrogate_in_json_equals_nothing() -> None:
     assert value(json_scorer(expecting(), said('"\\ud800"'), equals="x")) == 0
 
 
+def test_json_may_have_to_be_null() -> None:
+    assert value(json_scorer(expecting(), said("null"), equals=None)) == 1
+    assert value(json_scorer(expecting(), said("{}"), equals=None)) == 0
+    assert value(json_scorer(expecting(), said("false"), equals=None)) == 0
+
+
+def test_integers_of_64_bits_and_more_keep_their_digits() -> None:
+    ids = 653247040368672768
+    assert value(json_scorer(expecting({"id": ids}), said(f'{{"id": {ids}}}'), expected=True)) == 1
+    assert value(json_scorer(expecting(), said(f'{{"id": {ids + 1}}}'), equals={"id": ids})) == 0
+    call = entered(said("", tool_calls=(ToolCall(name="get", arguments={"id": ids}),)), Redactor())
+    assert call.tool_calls[0].arguments == {"id": ids}
+    assert value(tool_call(expecting({"name": "get", "arguments": {"id": ids}}), call)) == 1
+    assert value(tool_call(expecting({"name": "get", "arguments": {"id": ids + 1}}), call)) == 0
+
+
+def test_composed_and_decomposed_letters_are_the_same_json() -> None:
+    answer = said('{"cafe\u0301": ["cafe\u0301", "cafe\\u0301"]}')
+    assert value(json_scorer(expecting(), answer, equals={"caf\u00e9": ["caf\u00e9"] * 2})) == 1
+    call = said("", tool_calls=(ToolCall(name="pay", arguments={"to": "cafe\u0301"}),))
+    assert value(tool_call(expecting(), call, tool="pay", arguments={"to": "caf\u00e9"})) == 1
+
+
 SEARCH = ToolCall(name="search", arguments={"q": "refund", "top": 3})
+
+
+def calls(*names: str | ToolCall) -> Completion:
+    made = (ToolCall(name=each, arguments={}) if isinstance(each, str) else each for each in names)
+    return said("", tool_calls=tuple(made))
 
 
 @pytest.mark.parametrize(
@@ -52,41 +85,96 @@ SEARCH = ToolCall(name="search", arguments={"q": "refund", "top": 3})
         ("search", 1),
         ({"name": "search"}, 1),
         ({"name": "search", "arguments": {"q": "refund"}}, 1),
+        ({"name": "search", "arguments": '{"q": "refund"}'}, 1),
+        ({"type": "function", "function": {"name": "search", "arguments": '{"top": 3}'}}, 1),
+        ('{"name": "search", "arguments": {"q": "refund"}}', 1),
+        ('["search"]', 1),
+        (["search"], 1),
         ({"name": "search", "arguments": {"q": "return"}}, 0),
+        ({"name": "search", "arguments": '{"q": "return"}'}, 0),
+        ({"type": "function", "function": {"name": "search", "arguments": '{"top": 4}'}}, 0),
         ({"name": "search", "arguments": {"lang": "en"}}, 0),
         ("mail", 0),
-        (["search"], 1),
         (["search", "search"], 0),
+        ([], 0),
+        ("[]", 0),
     ],
 )
 def test_the_expected_tool_is_called_with_its_arguments(expected: Json, right: int) -> None:
-    given = said("", tool_calls=(SEARCH,))
-    assert value(tool_call(expecting(expected), given)) == right
+    assert value(tool_call(expecting(expected), calls(SEARCH))) == right
+    assert value(tool_call(expecting(), calls(SEARCH), tool=expected)) == right
 
 
-def test_further_arguments_are_wrong_where_the_match_is_exact() -> None:
-    given = said("", tool_calls=(SEARCH,))
-    asked = {"tool": "search", "arguments": {"q": "refund"}}
-    assert value(tool_call(expecting(), given, **asked)) == 1  # type: ignore[arg-type]  # both are right
-    assert value(tool_call(expecting(), given, match="exact", **asked)) == 0  # type: ignore[arg-type]  # the same
+@pytest.mark.parametrize(
+    ("expected", "problem"),
+    [
+        (None, "names no tool"),
+        (3, "names no tool"),
+        ([{"tool": "x"}], "names no tool"),
+        ({"name": ""}, "names no tool"),
+        ({"name": "x", "args": {"a": 1}}, "the expected call of 'x' has 'args'"),
+        ({"name": "x", "arguments": [1]}, "are no object of names and values"),
+        ({"name": "x", "arguments": "a=1"}, "the arguments of 'x' are not JSON"),
+        ({"name": "x", "arguments": "[1]"}, "are no object of names and values"),
+        ('{"name": "x"', "is no tool and not JSON"),
+    ],
+)
+def test_an_expectation_that_is_no_call_is_refused_and_never_means_anything(
+    expected: Json, problem: str, tmp_path: Path
+) -> None:
+    assert problem in why(tool_call(expecting(expected), calls(SEARCH)))
+    if expected is not None:
+        assert problem in str(check_tool({"tool": expected}, World(root=tmp_path, environ={})))
+
+
+def test_arguments_beside_a_tool_that_the_case_expects_are_its_arguments() -> None:
+    assert value(tool_call(expecting("search"), calls(SEARCH), arguments={"q": "refund"})) == 1
+    assert value(tool_call(expecting("search"), calls(SEARCH), arguments={"q": "return"})) == 0
+    assert "one tool" in why(tool_call(expecting(["a"]), calls("a"), arguments={"q": 1}))
+
+
+def test_an_exact_match_allows_no_further_arguments_and_no_further_calls() -> None:
+    pay: Json = {"name": "pay", "arguments": {"amount": 5}}
+    paid = ToolCall(name="pay", arguments={"amount": 5})
+    both: list[tuple[list[str | ToolCall], int]] = [
+        ([paid], 1),
+        ([paid, paid], 0),
+        ([paid, "delete_all"], 0),
+        ([ToolCall(name="pay", arguments={"amount": 5, "to": "x"})], 0),
+    ]
+    for made, exact in both:
+        assert value(tool_call(expecting(pay), calls(*made))) == 1
+        assert value(tool_call(expecting(pay), calls(*made), match="exact")) == exact
+    assert value(tool_call(expecting([pay, pay]), calls(paid, paid), match="exact")) == 1
+    assert value(tool_call(expecting([pay, pay]), calls(paid), match="exact")) == 0
+
+
+@pytest.mark.parametrize("match", ["subset", "exact"])
+def test_an_empty_list_expects_that_no_tool_is_called(match: Match) -> None:
+    assert value(tool_call(expecting([]), said("hello"), match=match)) == 1
+    assert reason(tool_call(expecting([]), calls("mail"), match=match)) == (
+        "expected no calls; the model called 'mail'({})"
+    )
+
+
+def test_a_call_that_fits_two_expectations_is_left_to_the_one_that_needs_it() -> None:
+    made = calls(
+        ToolCall(name="w", arguments={"a": 1}), ToolCall(name="w", arguments={"a": 2, "b": 1})
+    )
+    expected: Json = ["w", {"name": "w", "arguments": {"a": 1}}]
+    assert value(tool_call(expecting(expected), made)) == 1
 
 
 def test_calls_are_found_in_any_order() -> None:
-    given = said("", tool_calls=(ToolCall(name="mail", arguments={}), SEARCH))
-    assert value(tool_call(expecting(["search", "mail"]), given)) == 1
+    assert value(tool_call(expecting(["search", "mail"]), calls("mail", SEARCH))) == 1
 
 
 def test_arguments_that_are_no_json_match_no_argument() -> None:
-    given = said("", tool_calls=(ToolCall(name="search", arguments="{q:"),))
-    assert value(tool_call(expecting(), given, tool="search", arguments={"q": "x"})) == 0
+    made = calls(ToolCall(name="search", arguments="{q:"))
+    assert value(tool_call(expecting(), made, tool="search", arguments={"q": "x"})) == 0
 
 
 def test_a_reason_shows_the_calls_that_were_made() -> None:
     assert reason(tool_call(expecting("mail"), said("hello"))) == (
         "expected 'mail'({}); the model called no tool"
     )
-
-
-@pytest.mark.parametrize("expected", [None, 3, [], [{"tool": "x"}]])
-def test_an_expectation_that_names_no_tool_is_unscored(expected: Json) -> None:
-    assert "names no tool" in why(tool_call(expecting(expected), said("")))

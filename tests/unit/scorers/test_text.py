@@ -40,6 +40,35 @@ def test_what_is_ignored_is_ignored_only_when_asked(given: str, ignoring: dict[s
     assert value(exact(expecting("yes, sir"), said(given), **ignoring)) == 1
 
 
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [
+        ("3.14", "314"),
+        ("-5", "5"),
+        ("−5", "5"),
+        ("1.0", "10"),
+        ("1,5", "15"),
+        ("1/2", "12"),
+        ("12:30", "1230"),
+        ("1e-5", "1e5"),
+        ("<18", ">18"),
+        (".5", "5"),
+        ("A+", "A-"),
+        ("C++", "C"),
+    ],
+)
+def test_a_sign_or_a_decimal_point_is_no_punctuation(expected: str, answer: str) -> None:
+    for one, other in ((expected, answer), (answer, expected)):
+        assert value(exact(expecting(one), said(other), ignore_punctuation=True)) == 0
+        assert value(exact(expecting(one), said(f"({one})."), ignore_punctuation=True)) == 1
+
+
+def test_minus_signs_and_thousands_are_alike_where_punctuation_is_ignored() -> None:
+    assert value(exact(expecting("-5"), said("−5!"), ignore_punctuation=True)) == 1
+    assert value(exact(expecting("1,000"), said("$1000"), ignore_punctuation=True)) == 1
+    assert value(contains(expecting("314"), said("It is 3.14."), ignore_punctuation=True)) == 0
+
+
 def test_composed_and_decomposed_letters_are_the_same_text() -> None:
     assert value(exact(expecting("caf\u00e9"), said("cafe\u0301"))) == 1
 
@@ -110,6 +139,7 @@ def test_starts_and_ends_look_at_their_end_only() -> None:
 
 def test_length_counts_characters_without_the_white_space_around() -> None:
     assert value(length(expecting(), said("  four\n"))) == 4
+    assert value(length(expecting(), said("cafe\u0301"))) == 4
 
 
 @pytest.mark.parametrize("scorer", [exact, contains])

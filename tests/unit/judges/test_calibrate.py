@@ -8,17 +8,17 @@ from llmops_cli.core.calibration import Counts
 from llmops_cli.core.case import Case
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.result import Score, Unscored
-from llmops_cli.judges.calibrate import ReadTwice, classes_read, counts_of, failed_by_both
+from llmops_cli.judges.calibrate import Reading, count_classes, counts_of, failed_by_both
 from llmops_cli.project.labels import Label
 
 PASS = Metric(label="tone", scorer="", unit="fraction", minimum=1.0)
 MUTE = Unscored(why="the judge refused to answer")
 
 
-def read(given: bool | float, first: float | None, second: float | None = None) -> ReadTwice:
+def read(given: bool | float, first: float | None, second: float | None = None) -> Reading:
     label = Label(id="one", case=Case(id="one"), output="x", given=given)
     scores = [MUTE if each is None else Score(value=each) for each in (first, second)]
-    return ReadTwice(label, scores[0], scores[1])
+    return Reading(label, scores[0], scores[1])
 
 
 def test_the_first_reading_is_held_against_people_and_the_second_against_the_first() -> None:
@@ -57,13 +57,13 @@ def test_what_is_negated_passes_where_people_say_pass() -> None:
 def test_classes_of_one_score_are_one_and_agreement_is_over_all_of_them() -> None:
     names = {"warm": 1.0, "kind": 1.0, "cool": 0.5, "rude": 0.0}
     those = [read(1.0, 1.0), read(0.5, 0.5), read(0.0, 0.0), read(0.0, 0.5)]
-    found = classes_read(those, names)
+    found = count_classes(those, names)
     assert found is not None
     assert found.names == ("warm / kind", "cool", "rude")
     assert found.table == ((1, 0, 0), (0, 1, 0), (0, 1, 1))
     assert found.kappa is not None
     assert found.kappa.value == pytest.approx(7 / 11)
-    assert classes_read(those, {}) is None
+    assert count_classes(those, {}) is None
 
 
 def test_canaries_are_answers_that_people_and_judge_failed() -> None:

@@ -1,0 +1,211 @@
+"""The judges: criteria in words, answered by a model in a fixed form.
+
+`rubric` (pass or fail, or a grade), `choice` (one of named classes) and `pairwise` (the candidate's
+answer against the baseline's, in both orders).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.digest import Json
+from llmops_cli.core.ports import Ask, World
+from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.scorers.judging import (
+    NOTHING_RETRIEVED,
+    answer_of,
+    chosen,
+    form,
+    mark,
+    passages,
+    question_of,
+    schema,
+)
+
+VERDICTS = ("fail", "pass")
+MAX_GRADES = 101
+BETTER = ("first", "second", "tie")
+HELPS_MORE = "It helps the person who asked more: correct, complete, to the point."
+POINTS = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
+
+
+async def rubric(  # noqa: PLR0913 - options of a scorer are its arguments
+    case: Case,
+    completion: Completion,
+    *,
+    ask: Ask,
+    criteria: str,
+    scale: Sequence[int] | None = None,
+    expected: bool = False,
+    contexts: bool = False,
+    reason: bool = True,
+    **_judge: Json,
+) -> Score | Unscored:
+    """Score 1 where the judge finds that the answer meets the criteria, else 0.
+
+    With a `scale` of lowest and highest grade, the grade's place between them, on [0, 1]. An
+    answer without a letter or a digit fails without a call.
+    """
+    text = completion.text or ""
+    if not any(map(str.isalnum, text)):
+        return Score(value=0.0, reason="the answer is empty")
+    inputs = _inputs(case, completion, criteria, text, expected=expected, contexts=contexts)
+    if isinstance(inputs, Unscored):
+        return inputs
+    inputs |= {"answer": text, "scale": scale and list(scale)}
+    if scale is None:
+        verdict = await _ask(ask, inputs, "verdict", VERDICTS, reason=reason)
+        if isinstance(verdict, Unscored):
+            return verdict
+        value, why, judge = verdict
+        return _score(float(VERDICTS.index(str(value))), why or str(value), judge)
+    low, high = scale
+    grade = await _ask(ask, inputs, "grade", range(low, high + 1), reason=reason)
+    if isinstance(grade, Unscored):
+        return grade
+    value, why, judge = grade
+    why = f"{value} of {high}{': ' if why else ''}{why}"
+    return _score((int(value) - low) / (high - low), why, judge)
+
+
+async def choice(  # noqa: PLR0913 - options of a scorer are its arguments
+    case: Case,
+    completion: Completion,
+    *,
+    ask: Ask,
+    criteria: str,
+    choices: Mapping[str, float],
+    expected: bool = False,
+    contexts: bool = False,
+    reason: bool = True,
+    **_judge: Json,
+) -> Score | Unscored:
+    """Return the score, on [0, 1], of the class that the judge sorts the answer into."""
+    text = completion.text or ""
+    inputs = _inputs(case, completion, criteria, text, expected=expected, contexts=contexts)
+    if isinstance(inputs, Unscored):
+        return inputs
+    inputs |= {"answer": text, "choices": list(choices)}
+    picked = await _ask(ask, inputs, "choice", list(choices), reason=reason)
+    if isinstance(picked, Unscored):
+        return picked
+    name, why, judge = picked
+    return _score(choices[str(name)], f"{name}{': ' if why else ''}{why}", judge)
+
+
+async def pairwise(  # noqa: PLR0913 - options of a scorer are its arguments
+    case: Case,
+    completion: Completion,
+    *,
+    ask: Ask,
+    against: Completion,
+    criteria: str = HELPS_MORE,
+    expected: bool = False,
+    contexts: bool = False,
+    reason: bool = True,
+    **_judge: Json,
+) -> Score | Unscored:
+    """Score 1 where `completion` is better than `against` in either order, 0 where it is worse.
+
+    ½ is a tie: the judge says so, or the two orders disagree. Equal texts tie without a call.
+    """
+    candidate, baseline = completion.text or "", against.text or ""
+    if candidate == baseline:
+        return Score(value=0.5, reason="the answers are equal")
+    texts = sorted((candidate, baseline))
+    inputs = _inputs(case, completion, criteria, *texts, expected=expected, contexts=contexts)
+    if isinstance(inputs, Unscored):
+        return inputs
+    winners = []
+    for first, second, names in (
+        (candidate, baseline, ("candidate", "baseline", "tie")),
+        (baseline, candidate, ("baseline", "candidate", "tie")),
+    ):
+        pair = {**inputs, "first": first, "second": second}
+        better = await _ask(ask, pair, "better", BETTER, reason=reason)
+        if isinstance(better, Unscored):
+            return better
+        value, why, judge = better
+        winners.append((names[BETTER.index(str(value))], why))
+    (winner, why), (swapped, why_swapped) = winners
+    if winner != swapped:
+        why = f"the orders disagree ({winner}, then {swapped}): a tie. {why} | {why_swapped}"
+        return _score(0.5, why, judge)
+    return _score(POINTS[winner], f"{winner}: {why}", judge)
+
+
+def check_rubric(options: Mapping[str, Any], _world: World) -> str | None:
+    """Return what is wrong with a rubric's options, if anything."""
+    scale = options.get("scale")
+    if scale is None:
+        return None
+    if len(scale) != 2 or scale[0] >= scale[1] or scale[1] - scale[0] >= MAX_GRADES:
+        return f"'scale' is the lowest and the highest grade, as [1, 5]: not {list(scale)}"
+    return None
+
+
+def check_choice(options: Mapping[str, Any], _world: World) -> str | None:
+    """Return what is wrong with the classes of a choice, if anything."""
+    choices = options["choices"]
+    if len({name.casefold() for name in choices}) < max(2, len(choices)):
+        return "'choices' names at least two classes, each once"
+    wrong = [name for name, value in choices.items() if not 0.0 <= value <= 1.0]
+    return f"the score of {wrong[0]!r} is not between 0 and 1" if wrong else None
+
+
+def _inputs(
+    case: Case,
+    completion: Completion,
+    criteria: str,
+    *texts: str,
+    expected: bool,
+    contexts: bool,
+) -> dict[str, Json] | Unscored:
+    """Return what the judge's prompt is rendered with, the answers apart.
+
+    A judge that is to compare with a reference is never asked without one: it would pass anything.
+    """
+    if expected and not case.has_reference:
+        return Unscored(why=f"case {case.id!r} has no `expected` to show the judge")
+    shown = passages(case, completion) if contexts else []
+    if shown is None:
+        return Unscored(
+            why=f"case {case.id!r} has no `contexts` to show the judge, and the application "
+            "reports none (`response.contexts`)"
+        )
+    question = question_of(case)
+    return {
+        "criteria": criteria,
+        "asked": question,
+        "expected": case.expected if expected else None,
+        "contexts": list(shown) or ([NOTHING_RETRIEVED] if contexts else []),
+        "mark": mark(criteria, question, *texts),
+    }
+
+
+async def _ask(
+    ask: Ask,
+    inputs: Mapping[str, Json],
+    name: str,
+    values: Sequence[str] | Sequence[int],
+    *,
+    reason: bool,
+) -> tuple[str | int, str, str | None] | Unscored:
+    """Return the judge's value under `name`, its reason, and the model that answered."""
+    rendered = {**inputs, "form": form(name, values, reason=reason)}
+    json_schema = schema(name, values, reason=reason)
+    result = await answer_of(
+        partial(ask.judge, rendered, json_schema=json_schema),
+        lambda answer: chosen(answer, name, values),
+    )
+    if isinstance(result, Unscored):
+        return result
+    (value, why), answer = result
+    return value, why, answer.served_model
+
+
+def _score(value: float, reason: str, judge: str | None) -> Score:
+    return Score(value=value, reason=reason, detail={"judge": judge})
