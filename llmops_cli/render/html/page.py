@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from llmops_cli.core.digest import NotCanonical, digest
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, PromptReport, Report
+from llmops_cli.core.report import CaseStream, PromptReport, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting as phrases
 from llmops_cli.render.html import sections as parts
@@ -34,7 +34,7 @@ FEW = 5
 
 
 def html_report(
-    report: Report, records: CaseRecords, *, redact: Redactor, room: Room | None = None
+    report: Report, records: CaseStream, *, redact: Redactor, room: Room | None = None
 ) -> Iterator[str]:
     """The page in pieces, the cases among them as they are taken from `records`."""
     ink = Ink(redact)
@@ -238,8 +238,8 @@ def _static_cases(ink: Ink, report: Report) -> Markup:
             case=each.case,
             change=phrases.CHANGES[each.change].lower(),
             expected=_excerpt(ink, phrases.plain(each.expected) if each.expected else ""),
-            before=_excerpt(ink, phrases.answer(each.baseline)),
-            after=_excerpt(ink, phrases.answer(each.candidate)),
+            before=_excerpt(ink, phrases.answer(each.baseline.first if each.baseline else None)),
+            after=_excerpt(ink, phrases.answer(each.candidate.first if each.candidate else None)),
         )
         for each in shown[:STATIC_CASES]
     ]
