@@ -16,8 +16,8 @@ import typer
 from llmops_cli.cli.options import AsJson, option
 
 if TYPE_CHECKING:
-    from llmops_cli.commands.import_files import ImportReport
     from llmops_cli.core.prompt import Request
+    from llmops_cli.importers.import_files import ImportReport
 
 
 def init(
@@ -111,7 +111,7 @@ def render(
 
     inputs = dict(_pair(text) for text in values or ())
     with open_workspace(context.obj) as workspace:
-        request = rendered_request(workspace, prompt, case=case, values=inputs)
+        request = rendered_request(workspace, prompt, case=case, inputs=inputs)
     Output(as_json=as_json).show(request, _request(request))
 
 
@@ -281,12 +281,13 @@ def import_files(
     would refuse them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.commands.import_files import ImportOptions, import_file
+    from llmops_cli.importers.import_files import ImportOptions
+    from llmops_cli.importers.import_files import import_files as import_from
     from llmops_cli.render.json import as_json as plain
 
     folder = context.obj if into is None else context.obj / into
     settings = ImportOptions(into=folder, name=name, model=model, strict=strict)
-    report = import_file(context.obj / file, settings)
+    report = import_from(context.obj / file, settings)
     output = Output(as_json=as_json)
     if as_json:
         output.objects([{**plain(report), "lost": report.lost}])

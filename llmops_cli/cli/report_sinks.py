@@ -102,9 +102,9 @@ class Opened:
         """Print a report and tell it to GitHub Actions."""
         self.output.report(report)
         if self.actions is not None:
-            from llmops_cli.report.source_locations import places_of
+            from llmops_cli.report.build import source_locations
 
-            self.actions.report(report, places_of(run))
+            self.actions.report(report, source_locations(run))
 
 
 def _to(path: Path, fill: Fill) -> Sink:

@@ -135,6 +135,11 @@ class Policy:
     scale_margin: bool = False
 
 
+def gated_metrics(policy: Policy) -> set[str]:
+    """Return the metrics that some rule of the policy decides on."""
+    return {rule.metric for rule in policy.rules if isinstance(rule, (NoWorse, Anchor, Floor))}
+
+
 def policy_changes(then: Policy, now: Policy) -> list[str]:
     """What differs between two policies: `margin 0.05 → 0.2`, `rules`."""
     changed = [

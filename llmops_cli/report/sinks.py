@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, Report
-from llmops_cli.report.case_stream import records_of
+from llmops_cli.core.report import CaseStream, Report
+from llmops_cli.report.case_stream import stream_run, stream_stored
 from llmops_cli.run.run_loop import Run
 
 
@@ -19,7 +20,7 @@ class FinishedRun:
 
     report: Report
     redact: Redactor
-    cases: Callable[[], AbstractContextManager[CaseRecords]]
+    cases: Callable[[], AbstractContextManager[CaseStream]]
     """Opens every case, worst first; of an earlier run without a file, those that were shown."""
     run: Run | None = None
     """None: the run was read from a file."""
@@ -32,7 +33,16 @@ Sink: TypeAlias = Callable[[FinishedRun], None]
 def write_reports(sinks: Iterable[Sink], run: Run, report: Report, redact: Redactor) -> None:
     """Write every form of a run that is over. The store must be open: texts are read from it."""
     finished = FinishedRun(
-        report=report, redact=redact, cases=lambda: nullcontext(records_of(run)), run=run
+        report=report, redact=redact, cases=lambda: nullcontext(stream_run(run)), run=run
     )
+    for write in sinks:
+        write(finished)
+
+
+def write_earlier_reports(
+    sinks: Iterable[Sink], report: Report, file: Path | None, redact: Redactor
+) -> None:
+    """Write every form of an earlier run: of a run file every case, else what `report` shows."""
+    finished = FinishedRun(report=report, redact=redact, cases=lambda: stream_stored(report, file))
     for write in sinks:
         write(finished)

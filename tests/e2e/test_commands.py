@@ -77,7 +77,7 @@ def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
     says(ran, "next: llmops eval")
     assert project.run("check").code == 0
     says(project.run("eval"), "INCONCLUSIVE", "no baseline")
-    assert says(project.run("init"), "is there already").code == 2
+    assert says(project.run("init"), "exists already").code == 2
 
 
 def test_check_finds_every_mistake_with_its_line(project: Project) -> None:
@@ -113,7 +113,13 @@ def test_schema_prints_one_or_their_names(project: Project) -> None:
 def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
     ran = project.run("eval")
     assert ran.code == 0
-    says(ran, "PASS", "support@v1 (production)", "0 lost, 0 gained of 30", "llmops release support")
+    says(
+        ran,
+        "PASS",
+        "support@v1 (production)",
+        "0 improved, 0 regressed of 30",
+        "llmops release support",
+    )
 
 
 def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:

@@ -67,7 +67,7 @@ def test_an_unchanged_prompt_costs_nothing_and_passes_by_identity(
     ran = project.eval()
     assert (ran.code, ran.decision) == (0, "PASS")
     assert server.requests == 0
-    assert f"by identity: {CASES} requests are the same" in ran.verdict["why"]
+    assert f"unchanged: all {CASES} requests match" in ran.verdict["why"]
 
 
 def test_a_comment_or_a_description_in_the_prompt_runs_nothing(

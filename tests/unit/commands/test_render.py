@@ -23,7 +23,7 @@ messages:
 
 def sent(project: Project, address: str, case: str | None = None, **values: str) -> Request:
     with open_workspace(project.root) as workspace:
-        return rendered_request(workspace, address, case=case, values=values)
+        return rendered_request(workspace, address, case=case, inputs=values)
 
 
 def said(request: Request) -> list[tuple[str, object]]:

@@ -81,7 +81,7 @@ def test_a_rule_for_a_metric_that_nothing_gives_is_found(project: Project) -> No
     with pytest.raises(InvalidFiles) as refused:
         check_all(project.root)
     (problem,) = refused.value.problems
-    assert str(problem).startswith("llmops.yaml: a rule asks for the metric 'exakt'")
+    assert str(problem).startswith("llmops.yaml: a rule names the metric 'exakt'")
     assert "did you mean 'exact'?" in str(problem)
 
 

@@ -43,7 +43,7 @@ def test_an_unknown_provider_is_refused_and_nothing_is_written(tmp_path: Path) -
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     start_project(tmp_path, "embedded")
     before = (tmp_path / "llmops.yaml").read_bytes()
-    with pytest.raises(Refused, match="is there already"):
+    with pytest.raises(Refused, match="exists already"):
         start_project(tmp_path, "openai/gpt-4.1-mini")
     assert (tmp_path / "llmops.yaml").read_bytes() == before
 
