@@ -200,11 +200,11 @@ def changes(columns: Comparison, retired: Container[str] = ()) -> dict[str, Chan
     """Why each case is worth showing, worst first; a case is shown once."""
     kinds: list[tuple[Change, tuple[str, ...]]] = [
         ("critical", columns.critical_failed_cases()),
-        ("regressed", columns.lost_cases()),
+        ("regressed", columns.regressed_cases()),
         ("unmeasured", columns.unmeasured_cases()),
         ("removed", tuple(case for case in columns.removed_cases() if case not in retired)),
         ("known_passing", columns.known_passing_cases()),
-        ("improved", columns.gained_cases()),
+        ("improved", columns.improved_cases()),
         ("failing", columns.failing_cases()),
     ]
     noted: dict[str, Change] = {}
