@@ -184,8 +184,8 @@ def measure(
     from llmops_cli.project.project import find_root
     from llmops_cli.registry import deliver as committing
     from llmops_cli.registry import measure as flow
+    from llmops_cli.report.build import source_locations
     from llmops_cli.report.sinks import Forms
-    from llmops_cli.report.source_locations import places_of
 
     forms = Forms(out=out, cases_to=cases_at(html, csv, parquet))
     output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
@@ -208,7 +208,7 @@ def measure(
         output.say("no evidence was written: something was not measured")
     else:
         output.say(f"evidence  {done.evidence.digest}")
-    runner.report(done.report, partial(places_of, done.run), exit_code=done.report.exit_code)
+    runner.report(done.report, partial(source_locations, done.run), exit_code=done.report.exit_code)
     return done.report.exit_code
 
 
@@ -216,7 +216,7 @@ def _evaluated(context: typer.Context, wishes: EvalOptions, output: Output, *, g
     """Does as `wishes` say, and tells what came of it in every form that was asked for."""
     from llmops_cli.cli.github import Actions
     from llmops_cli.commands.evaluate import evaluate as conducted
-    from llmops_cli.report.source_locations import places_of
+    from llmops_cli.report.build import source_locations
 
     runner = Actions(start=context.obj, wanted=github)
     with runner.telling(), output.progress() as progress:
@@ -225,5 +225,5 @@ def _evaluated(context: typer.Context, wishes: EvalOptions, output: Output, *, g
         output.plan(done.plan)
         return 0
     output.report(done.report)
-    runner.report(done.report, partial(places_of, done.run), exit_code=done.report.exit_code)
+    runner.report(done.report, partial(source_locations, done.run), exit_code=done.report.exit_code)
     return done.report.exit_code

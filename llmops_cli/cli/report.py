@@ -16,7 +16,7 @@ import typer
 
 from llmops_cli.cli import options
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, Report
+from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.report.sinks import TakeCases
 from llmops_cli.stores.atomic import write_stream
 
@@ -29,13 +29,13 @@ def page_at(path: Path | None) -> list[TakeCases]:
     if path is None:
         return []
 
-    def write(report: Report, records: CaseRecords, redact: Redactor) -> None:
+    def write(report: Report, records: CaseStream, redact: Redactor) -> None:
         write_page(path, report, records, redact)
 
     return [write]
 
 
-def write_page(path: Path, report: Report, records: CaseRecords, redact: Redactor) -> None:
+def write_page(path: Path, report: Report, records: CaseStream, redact: Redactor) -> None:
     """Writes the page piece by piece, wholly or not at all."""
     from llmops_cli.render.html.page import html_report
 
@@ -48,10 +48,10 @@ def write_page(path: Path, report: Report, records: CaseRecords, redact: Redacto
 
 def write_kept_page(path: Path, report: Report, file: Path | None) -> None:
     """Writes the page of a run that is over: of a run file every case, else what is shown."""
-    from llmops_cli.report.run_file_cases import kept
+    from llmops_cli.report.case_stream import stream_stored
 
     redact = Redactor.of(os.environ)
-    with kept(report, file) as records:
+    with stream_stored(report, file) as records:
         write_page(path, report, records, redact)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 from llmops_cli.cli.report import page_at
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, Report
+from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.report.sinks import TakeCases
 from llmops_cli.stores.atomic import write_stream
 
@@ -56,11 +56,11 @@ def write_kept_tables(report: Report, file: Path | None, tables: Iterable[TakeCa
 
     Says what is missing from them.
     """
-    from llmops_cli.report.run_file_cases import kept
+    from llmops_cli.report.case_stream import stream_stored
 
     redact = Redactor.of(os.environ)
     for take in tables:
-        with kept(report, file) as records:
+        with stream_stored(report, file) as records:
             take(report, records, redact)
     if file is not None and file.suffix != ".json":
         return None
@@ -96,7 +96,7 @@ def _wanted(csv: Path | None, parquet: Path | None) -> Wanted:
 def _at(path: Path, write: Write) -> TakeCases:
     from llmops_cli.report.frame import frames
 
-    def take(report: Report, records: CaseRecords, redact: Redactor) -> None:
+    def take(report: Report, records: CaseStream, redact: Redactor) -> None:
         def fill(file: BinaryIO) -> None:
             write(frames(report, records), file, redact=redact)
 

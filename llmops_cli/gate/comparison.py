@@ -31,7 +31,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Metric, Side, Trial
+from llmops_cli.core.case_result import Metric, SideResult, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Policy
 
@@ -290,7 +290,7 @@ def _share(tally: Tally, at: int) -> float | None:
 JUDGED_TRIALS = 3
 
 
-def critical_state(side: Side, metrics: Mapping[str, Metric]) -> CriticalState:
+def critical_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState:
     """The state of a critical case. One that no gating scorer looks at is unmeasured."""
     states = (_deterministic(side, metrics), _judged(side, metrics))
     for state in (CriticalState.FAILED, CriticalState.UNMEASURED, CriticalState.UNCONFIRMED):
@@ -299,7 +299,7 @@ def critical_state(side: Side, metrics: Mapping[str, Metric]) -> CriticalState:
     return CriticalState.HELD if CriticalState.HELD in states else CriticalState.UNMEASURED
 
 
-def _deterministic(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _deterministic(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no deterministic scorer is due."""
     outcomes = [_passed(trial, metrics, judged=False) for trial in side.trials]
     if False in outcomes:
@@ -311,7 +311,7 @@ def _deterministic(side: Side, metrics: Mapping[str, Metric]) -> CriticalState |
     return CriticalState.HELD if all(outcomes) else CriticalState.UNMEASURED
 
 
-def _judged(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _judged(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no judged scorer is due."""
     if not _due(side, metrics, judged=True):
         return None
@@ -326,7 +326,7 @@ def _judged(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
     return CriticalState.HELD if others.count(True) == 2 else CriticalState.UNCONFIRMED
 
 
-def _due(side: Side, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
+def _due(side: SideResult, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
     return any(
         metrics[label].judged is judged and metrics[label].counts
         for trial in side.trials

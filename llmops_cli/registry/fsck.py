@@ -19,9 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from llmops_cli.core.case_result import BASELINE, OWN_BASELINE
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.policy import Environment, policy_changes
-from llmops_cli.core.release import BASELINE, SUBJECT, EvalsetFacts, Event
+from llmops_cli.core.release import EvalsetFacts, Event
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.plugins import catalog
 from llmops_cli.project.policy import policy_of
@@ -293,7 +294,7 @@ class BasePolicy:
         known = [each for each in cited if each and self.registry.has_rows(each)]
         if not known or len(known) < len(cited):
             return None
-        baseline = BaselineRows(known[-1], SUBJECT if event.baseline_evidence else BASELINE)
+        baseline = BaselineRows(known[-1], OWN_BASELINE if event.baseline_evidence else BASELINE)
         against = None if event.from_version is None else baseline
         return verdict_of(self.registry, known[0], against, earlier)
 

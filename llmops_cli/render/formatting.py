@@ -27,7 +27,7 @@ from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
 
-CHANGES: Mapping[Change, str] = {
+CHANGES: Mapping[Change | None, str] = {
     "critical": "CRITICAL",
     "regressed": "REGRESSED",
     "improved": "IMPROVED",
@@ -39,7 +39,7 @@ CHANGES: Mapping[Change, str] = {
 }
 """One loud word per reason why a case is shown."""
 
-MEANINGS: Mapping[Change, str] = {
+MEANINGS: Mapping[Change | None, str] = {
     "critical": "critical, and fails",
     "regressed": "passed before, fails now",
     "improved": "failed before, passes now",
@@ -288,7 +288,11 @@ def counted(evalset: EvalsetReport) -> str:
     labels = dict(CHANGES)
     if evalset.baseline is None:
         labels["failing"] = "FAILING"
-    return ", ".join(f"{totals[c]:,} {word.lower()}" for c, word in labels.items() if totals.get(c))
+    return ", ".join(
+        f"{totals[change]:,} {word.lower()}"
+        for change, word in labels.items()
+        if change is not None and totals.get(change)
+    )
 
 
 def effort(side: SideSummary) -> str:

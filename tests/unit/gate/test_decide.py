@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import (
     Cost,
@@ -63,7 +63,7 @@ def test_a_pass_says_what_was_shown() -> None:
 
 
 def test_a_failure_outweighs_what_was_not_measured() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
     decided = verdict([*rows(lost=0, gained=0, n=60), missing, gone])
     assert decided.decision is Decision.FAIL
@@ -110,7 +110,7 @@ def test_leaving_a_rule_out_never_turns_the_unmeasured_into_a_pass(
 
 
 def test_a_removed_case_is_no_reason_to_overlook_a_missing_trial() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = [*rows(0, 0, 60), row("x", [failed(FailureKind.BUDGET)], [1]), gone]
     decided = verdict(given, Policy(rules=[Floor(minimum=0.5)]))
     assert decided.decision is Decision.INCOMPLETE

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.policy import Critical, NoWorse, Policy
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
@@ -73,12 +73,12 @@ def test_a_projected_regression_is_a_decision_too() -> None:
         grouped(rows(lost=6, gained=7, n=120), 60),
     ],
 )
-def test_what_repeats_cannot_cure_is_not_run_again(given: list[Row]) -> None:
+def test_what_repeats_cannot_cure_is_not_run_again(given: list[CaseResult]) -> None:
     assert isinstance(next_look(compared(given), RERUN, 1), AddCases)
 
 
 def test_identical_requests_are_decided_already() -> None:
-    same = [Row(case="a", candidate=side(0), baseline=side(1))]
+    same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
     assert isinstance(next_look(compared(same), RERUN, 1), NextLook)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Anchor, NoWorse, Policy
 from llmops_cli.core.result import FailureKind
@@ -28,11 +28,11 @@ from tests.unit.gate.build import (
 ONLY = Policy(rules=[NoWorse()])
 
 
-def found(given: list[Row], policy: Policy = ONLY) -> Finding:
+def found(given: list[CaseResult], policy: Policy = ONLY) -> Finding:
     return finding(verdict(given, policy), "no_worse")
 
 
-def estimate(given: list[Row], policy: Policy = ONLY) -> Estimate:
+def estimate(given: list[CaseResult], policy: Policy = ONLY) -> Estimate:
     measured = found(given, policy).estimate
     assert measured is not None
     return measured
@@ -124,21 +124,21 @@ def test_no_baseline_is_no_verdict() -> None:
 
 
 def test_without_a_case_in_both_sides_nothing_is_compared() -> None:
-    edited = Row(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
+    edited = CaseResult(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = found([edited])
     assert said.decision is Decision.INCONCLUSIVE
     assert said.why == "no case has pass on both sides for the same inputs"
 
 
 def test_identical_requests_pass_by_identity_however_few() -> None:
-    same = [Row(case="a", candidate=side(0), baseline=side(1))]
+    same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
     said = found(same)
     assert (said.decision, said.quality) == (Decision.PASS, True)
     assert said.why == "unchanged: the request matches the baseline"
 
 
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
-    same = Row(case="same", candidate=side(0), baseline=side(1))
+    same = CaseResult(case="same", candidate=side(0), baseline=side(1))
     measured = estimate([*rows(lost=0, gained=0, n=59), same])
     assert (measured.identical, measured.lost, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
@@ -216,7 +216,7 @@ def test_a_tag_that_no_compared_case_has_is_said() -> None:
 
 
 def test_another_metric_is_compared_by_its_own_values() -> None:
-    def case(at: int) -> Row:
+    def case(at: int) -> CaseResult:
         now = [trial(0.6, label="similarity")]
         return row(f"c{at}", now, [trial(0.9, label="similarity")])
 
@@ -266,7 +266,7 @@ def test_what_is_missing_on_an_anchor_s_side_is_missing() -> None:
 
 def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
     advisory = row("x", [Trial(output="o", scores={"style": 1.0})], [1])
-    only_style = Row(
+    only_style = CaseResult(
         case="y",
         candidate=side(trial(True, label="style"), request="new"),
         baseline=side(trial(True, label="style"), request="old"),

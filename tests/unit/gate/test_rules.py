@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Finding
@@ -14,11 +14,11 @@ from llmops_cli.gate import rules
 from tests.unit.gate.build import exam, failed, grouped, row, rows, side, trial
 
 
-def critical(*given: Row) -> Finding:
+def critical(*given: CaseResult) -> Finding:
     return rules.critical(Critical(), exam([replace(each, critical=True) for each in given]))
 
 
-def floor(given: list[Row], rule: Floor) -> Finding:
+def floor(given: list[CaseResult], rule: Floor) -> Finding:
     return rules.floor(rule, exam(given))
 
 
@@ -151,7 +151,7 @@ def test_a_trial_that_was_given_up_is_missing(kind: FailureKind) -> None:
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     said = rules.coverage(Coverage(), given)
     assert (said.decision, said.cases) == (Decision.FAIL, ("gone",))
@@ -159,7 +159,7 @@ def test_a_removed_case_is_reported_as_lost_coverage() -> None:
 
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     retired = rules.coverage(Coverage(), replace(given, retired={"gone": "wrong answer"}))
     partial = rules.coverage(Coverage(), replace(given, partial="--tag refund"))
@@ -169,7 +169,7 @@ def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
 
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
-    edited = Row(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
+    edited = CaseResult(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = rules.coverage(Coverage(), exam([*rows(0, 0, 8), edited, row("new", [1], None)]))
     assert said.decision is Decision.PASS
     assert said.why == (
@@ -183,6 +183,6 @@ def test_an_evalset_without_cases_is_incomplete() -> None:
 
 
 def test_output_of_the_model_is_never_part_of_a_sentence() -> None:
-    hostile = Trial(output="o", scores={"exact": None}, unscored={"exact": "::error::gotcha"})
+    hostile = Trial(output="o", scores={"exact": None}, reasons={"exact": "::error::gotcha"})
     said = rules.errors(Errors(), exam([row("a", [hostile], [1])]))
     assert "gotcha" not in said.why

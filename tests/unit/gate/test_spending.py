@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import cost_rules as spending
@@ -24,12 +24,12 @@ def paid(dollars: float | None, tokens: int | None = 10) -> Trial:
     )
 
 
-def bills(now: Sequence[float], before: Sequence[float]) -> list[Row]:
+def bills(now: Sequence[float], before: Sequence[float]) -> list[CaseResult]:
     pairs = zip(now, before, strict=True)
     return [row(f"c{at}", [paid(new)], [paid(old)]) for at, (new, old) in enumerate(pairs)]
 
 
-def cost(given: list[Row], margin: float = 0.1) -> Finding:
+def cost(given: list[CaseResult], margin: float = 0.1) -> Finding:
     return spending.cost(Cost(margin=margin), exam(given))
 
 
@@ -72,7 +72,8 @@ def test_without_variance_the_sign_decides_and_at_the_limit_is_within_it() -> No
 
 def test_one_request_costs_the_same_in_both_sides() -> None:
     same = [
-        Row(case=f"c{at}", candidate=side(paid(0.9)), baseline=side(paid(0.1))) for at in range(5)
+        CaseResult(case=f"c{at}", candidate=side(paid(0.9)), baseline=side(paid(0.1)))
+        for at in range(5)
     ]
     assert cost(same, margin=0.0).decision is Decision.PASS
 

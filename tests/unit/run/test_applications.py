@@ -70,7 +70,8 @@ def project(tmp_path: Path) -> Application:
 def unmeasured(ran: Ran) -> list[str]:
     """Why the baseline of a shown case was not measured."""
     sides = [each.baseline for each in ran.evalset.shown]
-    return [side.failure for side in sides if side is not None and side.failure is not None]
+    trials = (trial for side in sides if side for trial in side.trials)
+    return [trial.failure for trial in trials if trial.failure is not None]
 
 
 def problems(project: Project) -> list[str]:
