@@ -14,7 +14,7 @@ import typer
 from llmops_cli.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from llmops_cli.commands.import_files import ImportReport
+    from llmops_cli.importers.import_files import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -235,12 +235,12 @@ def import_(
     written, 2 with --strict if anything would be lost, or where `llmops check` would refuse them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.commands.import_files import ImportOptions, import_file
+    from llmops_cli.importers.import_files import ImportOptions, import_files
     from llmops_cli.render.json import as_json as plain
 
     folder = context.obj if into is None else context.obj / into
-    wishes = ImportOptions(into=folder, name=name, model=model, strict=strict)
-    report = import_file(context.obj / file, wishes)
+    options = ImportOptions(into=folder, name=name, model=model, strict=strict)
+    report = import_files(context.obj / file, options)
     output = Output(as_json=as_json)
     if as_json:
         output.objects([{**plain(report), "lost": report.lost}])
@@ -261,7 +261,7 @@ def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
         yield terminal_line(f"{note.where}: {how}: {note.what}: {note.why}")
         yield terminal_line(f"  instead: {note.instead}")
     for problem in report.problems:
-        yield terminal_line(f"{problem.where}: must be mended: {problem.message}")
+        yield terminal_line(f"{problem.where}: must be fixed: {problem.message}")
     for path in report.written:
         yield f"wrote {Path(into or '') / path}"
     changed = len(report.notes) - report.lost
