@@ -126,7 +126,7 @@ def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
     ran = project.run("eval")
     assert ran.code == 1
-    says(ran, "FAIL", "27 lost", "no idea", "c000", "say 0")
+    says(ran, "FAIL", "27 regressed", "no idea", "c000", "say 0")
 
 
 @pytest.mark.parametrize(

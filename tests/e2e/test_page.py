@@ -196,11 +196,11 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
     )
     file = page(tmp_path / "page.html", reports.failing(), [one])
     with opened(running, file) as (at, _):
-        assert told(at, "[data-arm=baseline] .text") == ["You get your money back within 14 days."]
+        assert told(at, "[data-side=baseline] .text") == ["You get your money back within 14 days."]
         assert told(at, ".detail del") == ["back", "14 days"]
         assert told(at, ".detail ins") == ["a year"]
-        at.get_by_role("button", name="draw 2").click()
-        assert told(at, "[data-arm=candidate] .text") == ["You get it."]
+        at.get_by_role("button", name="trial 2").click()
+        assert told(at, "[data-side=candidate] .text") == ["You get it."]
         assert told(at, ".detail del") == []
         assert told(at, ".scores tbody td") == ["✓ 1\nPolite.", "✗ 0\nRude."]
         assert "Refunds take 14 days." in told(at, ".text")
