@@ -70,6 +70,12 @@ def completion_record(completion: Completion) -> dict[str, Json]:
     return record
 
 
+def _usage(counts: list[int]) -> Usage:
+    if not OLDEST_COUNTS <= len(counts) <= len(_COUNTS):
+        raise ValueError(f"{len(counts)} counts of a usage")
+    return Usage(**dict(zip(_COUNTS, counts, strict=False)))
+
+
 def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completion:
     """The completion in `record`; its times are kept only if `live`."""
     try:
@@ -79,10 +85,7 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
                 ToolCall(name=name, arguments=arguments) for name, arguments in values["tool_calls"]
             )
         if "usage" in values:
-            counts = values["usage"]
-            if not OLDEST_COUNTS <= len(counts) <= len(_COUNTS):
-                raise ValueError(f"{len(counts)} counts of a usage")
-            values["usage"] = Usage(**dict(zip(_COUNTS, counts, strict=False)))
+            values["usage"] = _usage(values["usage"])
         for name in ("contexts", "ids"):
             if name in values:
                 values[name] = tuple(values[name])
