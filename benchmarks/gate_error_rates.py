@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Metric, Row, Side, Trial
+from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.compare import compare
@@ -94,10 +94,10 @@ def _unscored(n: int, trials: int) -> Comparison:
     """`compare` over n cases, once per shape: only the sums differ between repetitions."""
     right = (Trial(output="o", scores={"exact": 1.0}),) * trials
     rows = (
-        Row(
+        CaseResult(
             case=str(at),
-            candidate=Side(request="new", facts="f", planned=trials, trials=right),
-            baseline=Side(request="old", facts="f", planned=trials, trials=right),
+            candidate=SideResult(request="new", facts="f", planned=trials, trials=right),
+            baseline=SideResult(request="old", facts="f", planned=trials, trials=right),
         )
         for at in range(n)
     )
@@ -149,7 +149,7 @@ def _one(candidate: Passes, baseline: Passes, trials: int) -> Chances:
     compared = comparison_of(candidate, baseline, trials)
     verdict = decide([GateInput(evalset="simulated", comparison=compared, policy=Policy())])
     drop = float((baseline - candidate).mean()) / trials
-    lost = float(compared.lost().mean())
+    lost = float(compared.regressed().mean())
     happened = (
         verdict.decision is Decision.PASS,
         verdict.decision is Decision.FAIL,

@@ -21,20 +21,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_cli.core.case_result import Metric, Trial
+from llmops_cli.core.case_result import (
+    BASELINE,
+    CANDIDATE,
+    OWN_BASELINE,
+    CaseResult,
+    Metric,
+    SideResult,
+    Trial,
+)
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
-    BASELINE,
-    SUBJECT,
     EvalsetFacts,
-    EvidenceRow,
     Measurement,
     Provenance,
     SideFacts,
-    SideTrials,
-    Trials,
     Version,
 )
 from llmops_cli.core.result import Completion
@@ -108,7 +111,9 @@ class World:
         rows, texts = self._rows(prompt, version)
         running = self.registry.pointer("production", name)
         before = self.registry.version(name, running.to_version.number) if running else None  # type: ignore[union-attr]  # a pointer moves to something
-        sides = {SUBJECT: _side(version, at)} | ({BASELINE: _side(before, at)} if before else {})
+        sides = dict.fromkeys((CANDIDATE, OWN_BASELINE), _side(version, at))
+        if before:
+            sides[BASELINE] = _side(before, at)
         measurement = Measurement(
             name=name,
             number=version.number,
@@ -133,7 +138,7 @@ class World:
         )
         assert done.exit_code == 0, done.why
 
-    def _rows(self, prompt: int, version: Version) -> tuple[list[EvidenceRow], list[Completion]]:
+    def _rows(self, prompt: int, version: Version) -> tuple[list[CaseResult], list[Completion]]:
         rows, texts = [], []
         for case in range(self._load.cases):
             gate = self._completions(prompt, case, "gate", 1)
@@ -142,18 +147,15 @@ class World:
             self._answers[prompt, case, "ran"] = own
             request = digest("request", [version.target, case])
             before = digest("request", [version.number - 1, prompt, case])
-            sides = {
-                SUBJECT: SideTrials(request=request, gate=_trials(gate), baseline=_trials(own))
-            }
-            if version.number > 1:
-                sides[BASELINE] = SideTrials(request=before, baseline=_trials(theirs))
+            facts = digest("facts", [prompt, case])
             rows.append(
-                EvidenceRow(
+                CaseResult(
                     evalset=version.name,
                     case=f"case-{case:04}",
-                    facts=digest("facts", [prompt, case]),
                     tags=("refund",),
-                    sides=sides,
+                    candidate=_result(request, facts, gate),
+                    baseline=_result(before, facts, theirs) if version.number > 1 else None,
+                    others={OWN_BASELINE: _result(request, facts, own)},
                 )
             )
             texts += [*gate, *own]  # theirs are committed already
@@ -233,8 +235,8 @@ def _side(version: Version, at: str) -> SideFacts:
     )
 
 
-def _trials(completions: Sequence[Completion]) -> Trials:
-    made = tuple(
+def _result(request: str, facts: str, completions: Sequence[Completion]) -> SideResult:
+    trials = tuple(
         Trial(
             output=each.digest,
             scores=dict.fromkeys(SCORERS, 1.0),
@@ -246,7 +248,7 @@ def _trials(completions: Sequence[Completion]) -> Trials:
         )
         for each in completions
     )
-    return Trials(planned=len(made), made=made)
+    return SideResult(request=request, facts=facts, planned=len(trials), trials=trials)
 
 
 def _packed(root: Path) -> float:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecord, CaseRecords, ShownScore, SideRecord, TrialRecord
+from llmops_cli.core.report import CaseStream, ShownCase, ShownScore, ShownSide, ShownTrial
 from llmops_cli.render.html.page import html_report
 from tests import reports
 from tests.browser import browser, opened
@@ -57,14 +57,14 @@ ACTIONS = {
 }
 
 
-def records(count: int) -> Iterator[CaseRecord]:
+def records(count: int) -> Iterator[ShownCase]:
     """Cases of which a tenth is lost; the answers of a side differ by a few words."""
     chance = random.Random(7)
     for at in range(count):
         before = chance.choices(WORDS, k=LENGTH)
         after = [word if chance.random() < 0.9 else chance.choice(WORDS) for word in before]
         lost = at < count // 10
-        yield CaseRecord(
+        yield ShownCase(
             prompt="support",
             evalset="questions",
             case=f"case-{at:06}",
@@ -77,13 +77,13 @@ def records(count: int) -> Iterator[CaseRecord]:
         )
 
 
-def _side(text: str, *, right: bool) -> SideRecord:
+def _side(text: str, *, right: bool) -> ShownSide:
     scores = (
         ShownScore(label="contains", value=float(right), passed=right, reason="as expected"),
         ShownScore(label="tone", value=1.0, passed=True, reason="Polite, and offers help."),
     )
-    trial = TrialRecord(text=text, scores=scores, input_tokens=212, output_tokens=140, cost=0.0003)
-    return SideRecord(passed=float(right), trials=(trial,))
+    trial = ShownTrial(text=text, scores=scores, input_tokens=212, output_tokens=140, cost=0.0003)
+    return ShownSide(passed=float(right), trials=(trial,))
 
 
 def written(path: Path, count: int) -> tuple[float, float]:
@@ -91,13 +91,13 @@ def written(path: Path, count: int) -> tuple[float, float]:
     report = reports.failing()
     made = list(records(count))
     began = time.perf_counter()
-    pieces = html_report(report, CaseRecords(count, iter(made)), redact=Redactor())
+    pieces = html_report(report, CaseStream(count, iter(made)), redact=Redactor())
     with path.open("w", encoding="utf-8") as file:
         file.writelines(pieces)
     seconds = time.perf_counter() - began
     del made
     tracemalloc.start()
-    for _ in html_report(report, CaseRecords(count, records(count)), redact=Redactor()):
+    for _ in html_report(report, CaseStream(count, records(count)), redact=Redactor()):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case_result import Metric, Row, Side, Trial
+from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.verdict import Estimate, Finding
 from llmops_cli.gate.compare import compare
@@ -45,7 +45,7 @@ def decided(regressed: int, improved: int, cases: int) -> tuple[Finding, Estimat
     metric = Metric(label="exact", scorer="sha256:exact", minimum=1.0)
     flips = [(0.0, 1.0)] * regressed + [(1.0, 0.0)] * improved
     rows = (
-        Row(case=str(at), candidate=_side("new", now), baseline=_side("old", before))
+        CaseResult(case=str(at), candidate=_side("new", now), baseline=_side("old", before))
         for at, (now, before) in enumerate(flips + [(1.0, 1.0)] * (cases - len(flips)))
     )
     gate_input = GateInput(evalset="e", comparison=compare(rows, [metric]), policy=Policy())
@@ -58,9 +58,9 @@ def decided(regressed: int, improved: int, cases: int) -> tuple[Finding, Estimat
     return finding, finding.estimate
 
 
-def _side(request: str, value: float) -> Side:
+def _side(request: str, value: float) -> SideResult:
     trial = Trial(output="sha256:o", scores={"exact": value})
-    return Side(request=request, facts="f", planned=1, trials=(trial,))
+    return SideResult(request=request, facts="f", planned=1, trials=(trial,))
 
 
 def three_verdicts() -> str:

@@ -1,4 +1,8 @@
-"""Every test lives in a world of its own: no home, no keys, no git identity, no outside network."""
+"""Isolate every test: no home, no keys, no git identity, no network but this machine's.
+
+Two markers choose where a test runs: `slow` ones run with `--slow`, and those that need a library,
+a browser or an engine (`needs`) run where it is. `.ci/run` runs all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import ipaddress
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +20,65 @@ import pytest
 
 VLLM = os.environ.get("LLMOPS_TEST_VLLM")
 """A real `vllm`, for tests/vllm."""
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-"""A real browser, for those tests that look through one."""
-BROWSED = ("e2e/test_page.py", "e2e/test_site_search.py")
-collect_ignore = [*([] if VLLM else ["vllm"]), *([] if CHROMIUM else BROWSED)]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None
+)
+"""A real browser, for the tests that look through one."""
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+"""The number of tests that were left out, by reason."""
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was left out is said."""
-    if VLLM is None:
-        terminalreporter.write_line("tests/vllm not run: LLMOPS_TEST_VLLM names no vllm (.ci/run)")
-    if CHROMIUM is None:
-        for name in BROWSED:
-            terminalreporter.write_line(f"tests/{name} not run: no Chromium here (.ci/run)")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that are marked slow, too")
+
+
+def _missing(what: str) -> str | None:
+    """Return what to say where `what` (`vllm`, `chromium` or a library) is not here."""
+    if what == "vllm":
+        return None if VLLM else "LLMOPS_TEST_VLLM names no vllm"
+    if what == "chromium":
+        return None if CHROMIUM else "no Chromium is installed"
+    return None if find_spec(what) else f"{what} is not installed"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow or cannot run here, and count it."""
+    left_out: Counter[str] = Counter()
+    chosen = []
+    for item in items:
+        reasons = [
+            reason for mark in item.iter_markers("needs") if (reason := _missing(mark.args[0]))
+        ]
+        if not config.getoption("slow") and item.get_closest_marker("slow"):
+            reasons.append("slow (pytest --slow)")
+        if reasons:
+            left_out[reasons[0]] += 1
+        else:
+            chosen.append(item)
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+    config.stash[LEFT_OUT] = dict(left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts from a worker of pytest-xdist to the process that prints them."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's counts: every worker collects the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out and why."""
+    for reason, count in config.stash.get(LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"{count} tests not run: {reason}; .ci/run runs them")
 
 
 KEEP = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT"}

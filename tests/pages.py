@@ -11,17 +11,17 @@ from typing import Any
 
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    CaseRecord,
-    CaseRecords,
+    CaseStream,
     Change,
     Report,
+    ShownCase,
     ShownScore,
-    SideRecord,
-    TrialRecord,
+    ShownSide,
+    ShownTrial,
 )
 from llmops_cli.render.html.cases import Room
 from llmops_cli.render.html.page import html_report
-from llmops_cli.report.case_stream import records_of_report
+from llmops_cli.report.case_stream import stream_report
 from tests import reports
 
 KIND = {
@@ -32,15 +32,15 @@ KIND = {
 }
 
 
-def side(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> SideRecord:
+def side(*texts: str, passed: float | None, reason: str = "", label: str = "tone") -> ShownSide:
     """Trials with one score each, that of `label`."""
     right = passed is not None and passed >= 0.5
     score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    trials = (TrialRecord(text=text, scores=(score,)) for text in texts)
-    return SideRecord(passed=passed, trials=tuple(trials))
+    trials = (ShownTrial(text=text, scores=(score,)) for text in texts)
+    return ShownSide(passed=passed, trials=tuple(trials))
 
 
-def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
+def record(case: str, change: Change | None = None, **more: Any) -> ShownCase:
     """A case whose answer before and after says little."""
     before, after = KIND.get(change or "", (1.0, 1.0))
     parts: dict[str, Any] = {
@@ -50,14 +50,12 @@ def record(case: str, change: Change | None = None, **more: Any) -> CaseRecord:
         "candidate": side("All is well with it.", passed=after),
         "critical": change == "critical",
     }
-    return CaseRecord(
-        prompt="intent", evalset="banking77", case=case, change=change, **parts | more
-    )
+    return ShownCase(prompt="intent", evalset="banking77", case=case, change=change, **parts | more)
 
 
-def mixed(count: int) -> Iterator[CaseRecord]:
+def mixed(count: int) -> Iterator[ShownCase]:
     """One critical, a tenth lost, one gained, one unmeasured; the others pass."""
-    failed = SideRecord(passed=None, trials=(TrialRecord(failure="the server was down"),))
+    failed = ShownSide(passed=None, trials=(ShownTrial(failure="the server was down"),))
     yield record("critical-0", "critical", tags=("fraud",))
     for at in range(count // 10):
         yield record(f"regressed-{at}", "regressed", tags=("card",))
@@ -70,14 +68,14 @@ def mixed(count: int) -> Iterator[CaseRecord]:
 def page(
     path: Path,
     report: Report,
-    records: Iterable[CaseRecord] | None = None,
+    records: Iterable[ShownCase] | None = None,
     *,
     secrets: Iterable[str] = (),
     room: Room | None = None,
 ) -> Path:
     """Writes the page of `report` with `records`, or with the cases that it shows."""
     every = None if records is None else list(records)
-    taken = records_of_report(report) if every is None else CaseRecords(len(every), iter(every))
+    taken = stream_report(report) if every is None else CaseStream(len(every), iter(every))
     pieces = html_report(report, taken, redact=Redactor(secrets), room=room)
     path.write_text("".join(pieces), encoding="utf-8")
     return path
@@ -94,7 +92,7 @@ def cases_in(file: Path) -> list[dict[str, Any]]:
     return cases
 
 
-def many_prompts() -> tuple[Report, Iterator[CaseRecord]]:
+def many_prompts() -> tuple[Report, Iterator[ShownCase]]:
     """Sixty prompts of which two fail and one cannot be decided, with some cases of the worst."""
     good, bad, open_ = (
         each().prompts[0] for each in (reports.passing, reports.failing, reports.inconclusive)

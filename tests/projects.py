@@ -1,9 +1,10 @@
-"""Real llmops projects in a folder of their own, and the real program run in them as a process.
+"""Real llmops projects in a folder of their own, and the real program run in them.
 
     project = a_project(tmp_path, server.url, cases=20)
-    ran = project.run("eval", "--json")
+    ran = project.run("eval", "--json")             # in this process
     assert ran.code == 0
     assert ran.report["calls"] == 20
+    process = project.start("eval")                 # in a process of its own, to be killed …
 
 The prompt sends a case's question as its user turn, and the test server answers with the last
 user turn: a case passes while its `expected` is its question (or the server replies otherwise).
@@ -21,6 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+from tests import in_process
 
 LLMOPS = (sys.executable, "-m", "llmops_cli")
 TIMEOUT = 60.0
@@ -197,8 +200,17 @@ class Project:
         """The program, running; `env` is added to this process's environment."""
         return Process([*LLMOPS, *arguments], self.root, {**os.environ, **(env or {})}, **how)
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Ran:
-        """The program, run to its end."""
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+        """Run the program to its end, in this process where it cannot tell the difference."""
+        if not in_process.possible(env or {}):
+            return self.run_alone(*arguments, env=env)
+        code, out, err, seconds = in_process.run_in_process(
+            arguments, self.root, env or {}, timeout=TIMEOUT
+        )
+        return Ran(code=code, out=out, err=err, seconds=seconds)
+
+    def run_alone(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Ran:
+        """Run the program to its end, in a process of its own: start-up, limits, pipes."""
         return self.start(*arguments, env=env, **how).ended()
 
     def eval(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:

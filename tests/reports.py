@@ -20,6 +20,7 @@ from llmops_cli.core.report import (
     Report,
     ShownCase,
     ShownScore,
+    ShownSide,
     ShownTrial,
     SideSummary,
     SliceSummary,
@@ -101,19 +102,19 @@ FINE = estimate(
 def told(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
     still = "still " if figures.smallest_margin < figures.margin else ""
+    low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
     return (
-        f"{figures.lost} regressed, {figures.gained} improved of {figures.n}; "
-        f"mean {wording.points(figures.difference)} points, "
-        f"90% CI {wording.interval(figures.lower, figures.upper)}; "
-        f"a loss up to {wording.points_up(-figures.lower)} points is not excluded "
+        f"{more}{figures.gained} improved, {figures.lost} regressed of {figures.n}; "
+        f"difference {wording.points(figures.difference)} points (90% CI {low} to {high}); "
+        f"could be up to {wording.points_up(-figures.lower)} points worse "
         f"(margin {100 * figures.margin:.1f}); "
         f"a margin of {wording.percent_up(figures.smallest_margin)} would {still}pass; "
-        f"80% power takes {wording.cases(figures.cases_needed)}{more}"
+        f"~{wording.cases(figures.cases_needed)} needed for 80% power"
     )
 
 
 def no_worse(decision: Decision, figures: Estimate) -> Finding:
-    worse = "; worse than intent@v3 beyond chance (p = 0.0005)"
+    worse = "statistically significant regression against intent@v3 (p = 0.0005): "
     return Finding(
         rule="no_worse",
         decision=decision,
@@ -172,25 +173,26 @@ def metric(label: str, before: float | None, after: float | None, **more: Any) -
     )
 
 
-def shown_trial(text: str, label: str, *, right: bool, expected: str = "") -> ShownTrial:
+def shown_side(text: str, label: str, *, right: bool, expected: str = "") -> ShownSide:
     """An answer with the score of a `label` scorer."""
     reason = "" if right else f"the answer is {text!r}, not {expected!r}"
     score = ShownScore(label=label, value=float(right), passed=right, reason=reason)
-    return ShownTrial(text=text, finish_reason="stop", scores=(score,))
+    trial = ShownTrial(text=text, finish_reason="stop", scores=(score,))
+    return ShownSide(passed=float(right), trials=(trial,))
 
 
 def intent(case: str, change: Change, message: str, expected: str, *answers: str) -> ShownCase:
     """A Banking77 case with its answer before and after."""
     before, after = answers
     return ShownCase(
+        prompt="intent",
+        evalset="banking77",
         case=case,
         change=change,
         inputs={"message": message},
         expected=expected,
-        baseline=shown_trial(before, "label", right=before == expected, expected=expected),
-        candidate=shown_trial(after, "label", right=after == expected, expected=expected),
-        baseline_passed=float(before == expected),
-        candidate_passed=float(after == expected),
+        baseline=shown_side(before, "label", right=before == expected, expected=expected),
+        candidate=shown_side(after, "label", right=after == expected, expected=expected),
         tags=(expected.split("_", maxsplit=1)[0],),
     )
 
@@ -394,6 +396,8 @@ def support_case() -> ShownCase:
         reason="The answer blames the customer for the delay instead of offering help.",
     )
     return ShownCase(
+        prompt="support",
+        evalset="support",
         case="refund/late-delivery",
         change="regressed",
         inputs={
@@ -401,23 +405,31 @@ def support_case() -> ShownCase:
             "passages": ["Refunds are made within 14 days.", "Parcels may be late in December."],
         },
         expected={"refund": True, "days": 14},
-        baseline=ShownTrial(
-            text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
-            "Shall I start the refund for you?",
-            finish_reason="stop",
-            scores=(
-                ShownScore(label="contains", value=1.0, passed=True),
-                replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
+        baseline=ShownSide(
+            passed=1.0,
+            trials=(
+                ShownTrial(
+                    text="Sorry for the wait!\n\nYes: you get your money back within 14 days.\n"
+                    "Shall I start the refund for you?",
+                    finish_reason="stop",
+                    scores=(
+                        ShownScore(label="contains", value=1.0, passed=True),
+                        replace(judge, value=1.0, passed=True, reason="Polite and helpful."),
+                    ),
+                ),
             ),
         ),
-        candidate=ShownTrial(
-            text="You should have read our terms.\n\nParcels may be late in December, "
-            "and a refund takes 14 days.",
-            finish_reason="stop",
-            scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
+        candidate=ShownSide(
+            passed=1 / 3,
+            trials=(
+                ShownTrial(
+                    text="You should have read our terms.\n\nParcels may be late in December, "
+                    "and a refund takes 14 days.",
+                    finish_reason="stop",
+                    scores=(ShownScore(label="contains", value=1.0, passed=True), judge),
+                ),
+            ),
         ),
-        baseline_passed=1.0,
-        candidate_passed=1 / 3,
         tags=("refund", "angry-customer"),
     )
 
@@ -434,16 +446,21 @@ def incomplete() -> Report:
         rule="coverage", decision=Decision.INCOMPLETE, why="308 planned trials are missing"
     )
     failed = ShownCase(
+        prompt="intent",
+        evalset="banking77",
         case="b77-0001",
         change="unmeasured",
         inputs={"message": "I still have not received my new card, I ordered over a week ago."},
         expected="card_arrival",
-        baseline=shown_trial("card_arrival", "label", right=True),
-        candidate=ShownTrial(
-            text=None,
-            failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)",
+        baseline=shown_side("card_arrival", "label", right=True),
+        candidate=ShownSide(
+            passed=None,
+            trials=(
+                ShownTrial(
+                    failure="openai answered 401: incorrect API key provided (OPENAI_API_KEY)"
+                ),
+            ),
         ),
-        baseline_passed=1.0,
         tags=("card",),
     )
     evalset = banking(
@@ -487,7 +504,7 @@ def no_baseline() -> Report:
     decided = verdict(
         Decision.INCONCLUSIVE, f"no_worse: {finding.why}", CRITICAL_FINE, finding, ERRORS_FINE
     )
-    wrong = replace(FLIPPED[1], change="failing", baseline=None, baseline_passed=None)
+    wrong = replace(FLIPPED[1], change="failing", baseline=None)
     evalset = banking(
         baseline=None,
         metrics=(metric("pass", None, 0.7727),),
@@ -581,26 +598,31 @@ def interrupted() -> Report:
 
 def hostile() -> Report:
     """Every place that a stranger's text can reach holds every hostile text."""
+    every = " ".join(text[:60] for text in HOSTILE.values())
     shown = tuple(
         ShownCase(
+            prompt=every[:200],
+            evalset=every[:200],
             case=f"{name} {text[:300]}",
             change="regressed",
             inputs={text[:40]: text},
             expected=text,
-            baseline=shown_trial(text, text[:40], right=True),
-            candidate=ShownTrial(
-                text=text,
-                finish_reason=text[:60],
-                tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],
-                scores=(ShownScore(label=text[:40], value=0.0, passed=False, reason=text),),
+            baseline=shown_side(text, text[:40], right=True),
+            candidate=ShownSide(
+                passed=0.0,
+                trials=(
+                    ShownTrial(
+                        text=text,
+                        finish_reason=text[:60],
+                        tool_calls=[{"name": text[:60], "arguments": {"q": text[:60]}}],
+                        scores=(ShownScore(label=text[:40], value=0.0, passed=False, reason=text),),
+                    ),
+                ),
             ),
-            baseline_passed=1.0,
-            candidate_passed=0.0,
             tags=(text[:60],),
         )
         for name, text in HOSTILE.items()
     )
-    every = " ".join(text[:60] for text in HOSTILE.values())
     finding = replace(no_worse(Decision.FAIL, LOSS), why=every, metric=every[:60], slice=every[:60])
     prompt = intent_report(
         verdict(Decision.FAIL, every, finding),
@@ -617,7 +639,8 @@ def enormous(cases: int = 10_000) -> Report:
     """So many flipped cases, each with a long answer, that no sink can show them all."""
     long = FLIPPED[1]
     assert long.candidate is not None
-    answer = replace(long.candidate, text="word " * 400)
+    (trial,) = long.candidate.trials
+    answer = replace(long.candidate, trials=(replace(trial, text="word " * 400),))
     shown = tuple(replace(long, case=f"b77-{n:05d}", candidate=answer) for n in range(cases))
     (prompt,) = failing().prompts
     (evalset,) = prompt.evalsets

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, S106 - a script; the "tokens" are those of a tokenizer
+# ruff: noqa: S106 - a script; the "tokens" are those of a tokenizer
 """Makes a tiny language model with random weights, and an adapter for it: no network, a second.
 
     python make_model.py FOLDER        # FOLDER/model, FOLDER/adapter

@@ -1,8 +1,8 @@
-"""`llmops check`: every mistake that can be found without calling anything, all at once."""
+"""`llmops check`: find every mistake that can be found without a call, all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class CheckedEvalset:
     cases: int
     shows: str
     judges: tuple[str, ...] = ()
-    """What is to be known of judges that gate it, and that no calibration lets gate."""
+    """Warnings about judges that gate it without a calibration that allows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +38,33 @@ class Checked:
     cases: int
     evalsets: tuple[CheckedEvalset, ...]
     ungated: tuple[str, ...]
-    """Prompts that no evalset gates or judges with."""
+    """Prompts that no evalset gates and no judge uses."""
     broken: tuple[str, ...] = ()
-    """Calibrations that are not what was written, each with its file."""
+    """Errors of calibrations that are not as they were written, each with its file."""
     read_as_json: tuple[str, ...] = ()
     """Tables with the columns whose cells were read as JSON, because a scorer takes values."""
 
 
 def check_all(start: Path) -> Checked:
-    """Reads, validates and renders everything. Raises `InvalidFiles` with every problem."""
+    """Read, validate and render everything. Raises `InvalidFiles` with every problem."""
     root = find_root(start)
     project, evalsets = check_project(root, catalog(), check=options_check(root, environ={}))
-    problems = [each for evalset in evalsets for each in _unrenderable(project, evalset)]
-    problems += [each for evalset in evalsets for each in _unknown_metrics(project, evalset)]
+    specs = {evalset.name: _specs(evalset) for evalset in evalsets}
+    problems = [problem for evalset in evalsets for problem in _unrenderable(project, evalset)]
+    for evalset in evalsets:
+        problems += _unknown_metrics(project, evalset, specs[evalset.name])
     if problems:
         raise InvalidFiles(problems)
-    judges, broken = _doubts(project, evalsets)
-    used = {prompt for evalset in evalsets for prompt in (*evalset.prompts, *_judging(evalset))}
+    kinds = project.catalog.scorers
+    judged = [
+        evalset
+        for evalset in evalsets
+        if any(kinds[spec.kind].judged for spec in specs[evalset.name])
+    ]
+    warnings, broken = _judge_warnings(project, judged)
+    used = {name for evalset in evalsets for name in evalset.prompts}
+    used |= {str(spec.options.get("prompt")) for each in specs.values() for spec in each}
+    strictest = project.environments[-1]
     return Checked(
         prompts=len(project.prompts),
         cases=sum(len(evalset.cases) for evalset in evalsets),
@@ -64,10 +74,10 @@ def check_all(start: Path) -> Checked:
                 evalset=evalset.name,
                 cases=len(evalset.cases),
                 shows=what_it_can_show(
-                    len(evalset.cases),
-                    policy_of(project.gate, evalset.gate, project.environments[-1].gate),
+                    [case.group for case in evalset.cases],
+                    policy_of(project.gate, evalset.gate, strictest.gate),
                 ),
-                judges=judges.get(evalset.name, ()),
+                judges=warnings.get(evalset.name, ()),
             )
             for evalset in evalsets
             for prompt in evalset.prompts
@@ -82,53 +92,44 @@ def check_all(start: Path) -> Checked:
     )
 
 
-def _doubts(
-    project: Project, evalsets: Iterable[Evalset]
+def _judge_warnings(
+    project: Project, judged: list[Evalset]
 ) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
-    """What is to be known of judges, by evalset, and of calibrations; read where a model judges."""
-    kinds = project.catalog.scorers
-    judged = [each for each in evalsets if any(kinds[one.kind].judged for one in _specs(each))]
+    """Return warnings about judges by evalset, and the errors of broken calibrations."""
     if not judged:
         return {}, ()
-    from llmops_cli.judges.index import judge_warnings  # noqa: PLC0415 - only where one judges
+    from llmops_cli.judges.index import judge_warnings  # noqa: PLC0415 - slow, and rarely needed
 
     return judge_warnings(project, judged)
 
 
-def _specs(evalset: Evalset) -> Iterator[ScorerSpec]:
-    """Every scorer, those of single cases included."""
-    yield from evalset.scorers
-    yield from (spec for case in evalset.cases for spec in case.scorers)
+def _specs(evalset: Evalset) -> list[ScorerSpec]:
+    """Return every scorer, those of single cases included."""
+    return [*evalset.scorers, *(spec for case in evalset.cases for spec in case.scorers)]
 
 
-def _judging(evalset: Evalset) -> Iterator[str]:
-    """The prompts of the project that its judges are asked with."""
-    for spec in _specs(evalset):
-        prompt = spec.options.get("prompt")
-        if isinstance(prompt, str):
-            yield prompt
-
-
-def _unknown_metrics(project: Project, evalset: Evalset) -> Iterator[Problem]:
-    """Rules of the project or of an environment for a metric that the evalset does not give."""
-    known = {PASS_METRIC, *(spec.label for spec in _specs(evalset))}
-    wanted = {
+def _unknown_metrics(
+    project: Project, evalset: Evalset, specs: list[ScorerSpec]
+) -> Iterator[Problem]:
+    """Yield rules of the project or an environment for a metric that the evalset lacks."""
+    known = {PASS_METRIC, *(spec.label for spec in specs)}
+    named = {
         rule.metric
         for environment in project.environments
         for rule in policy_of(project.gate, evalset.gate, environment.gate).rules
         if isinstance(rule, (NoWorse, Anchor, Floor))
     }
-    for metric in sorted(each for each in wanted if each.partition(" (")[0] not in known):
+    for metric in sorted(name for name in named if name.partition(" (")[0] not in known):
         yield Problem(
             where=Location(path=PROJECT_FILE),
-            message=f"a rule asks for the metric {metric!r}, which the evalset "
-            f"'{evalset.name}' does not give",
+            message=f"a rule names the metric {metric!r}, which the evalset '{evalset.name}' "
+            "does not have",
             hint=suggestion(metric, sorted(known)),
         )
 
 
 def _unrenderable(project: Project, evalset: Evalset) -> Iterator[Problem]:
-    """Cases that a prompt's templates cannot take."""
+    """Yield the problems of cases that a prompt's templates cannot take."""
     for name in evalset.prompts:
         target = project.target(project.prompts[name])
         templates = Templates(target.prompt)

@@ -1,4 +1,4 @@
-"""What changed between two versions: texts, parameters, inputs, model, and measured scores."""
+"""`llmops diff`: what changed between two versions: texts, parameters, inputs, model and scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.prompt import Message, Target
-from llmops_cli.core.release import Evidence
 from llmops_cli.core.report import Changed, Difference
 from llmops_cli.registry.promote import breaking_changes
 from llmops_cli.run.selection import ResolvedTarget, resolve_target
@@ -17,15 +16,16 @@ from llmops_cli.run.workspace import Workspace
 
 
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
-    """What changed from `before` to `after`, both `name[@selector]`; `after` may be a selector.
+    """Return what changed from `before` to `after`, both `name[@selector]`.
 
-    Raises `UnknownName`, and `Refused` where both are the working copy.
+    `after` may be a selector alone. Raises `UnknownName`, and `Refused` where both are the working
+    copy.
     """
     name, _, selector = before.partition("@")
-    named = "@" in after or after in workspace.project.prompts
-    other, _, their = after.partition("@") if named else (name, "", after)
+    is_address = "@" in after or after in workspace.project.prompts
+    other, _, other_selector = after.partition("@") if is_address else (name, "", after)
     old = resolve_target(workspace, name, selector or "working")
-    new = resolve_target(workspace, other, their or "working")
+    new = resolve_target(workspace, other, other_selector or "working")
     if old.name == new.name == f"{name}@working":
         raise Refused(
             f"both are the working copy of {name}",
@@ -37,69 +37,70 @@ def difference(workspace: Workspace, before: str, after: str) -> Difference:
         changes=tuple(_changes(old.target, new.target)),
         breaking=tuple(breaking_changes(old.target.prompt, new.target.prompt)),
         scores={
-            one.name: _verdict(evidence)
-            for one in (old, new)
-            if (evidence := _newest(workspace, one)) is not None
+            target.name: verdict
+            for target in (old, new)
+            if (verdict := _newest_verdict(workspace, target)) is not None
         },
     )
 
 
 def _changes(old: Target, new: Target) -> Iterator[Changed]:
-    models = [f"{each.model.provider}/{each.model.model}" for each in (old, new)]
+    models = [f"{target.model.provider}/{target.model.model}" for target in (old, new)]
     if models[0] != models[1]:
         yield Changed(what="model", before=models[0], after=models[1])
-    yield from _mapping("parameter", old.parameters, new.parameters)
-    yield from _mapping("extra body", old.model.extra_body, new.model.extra_body)
+    yield from _changed_keys("parameter", old.parameters, new.parameters)
+    yield from _changed_keys("extra body", old.model.extra_body, new.model.extra_body)
     if old.model.identity != new.model.identity:
         yield Changed(what="identity", before=old.model.identity, after=new.model.identity)
-    yield from _mapping("option", old.model.options, new.model.options)
-    yield from _mapping("input", old.prompt.inputs, new.prompt.inputs)
-    yield from _mapping("include", old.prompt.includes, new.prompt.includes)
-    ours: dict[str, Json] = {
-        "response format": old.prompt.response_format,
-        "JSON schema": old.prompt.json_schema,
-        "tools": list(old.prompt.tools) or None,
-    }
-    theirs: dict[str, Json] = {
-        "response format": new.prompt.response_format,
-        "JSON schema": new.prompt.json_schema,
-        "tools": list(new.prompt.tools) or None,
-    }
-    yield from _mapping("", ours, theirs)
-    yield from _messages(old.prompt.messages, new.prompt.messages)
+    yield from _changed_keys("option", old.model.options, new.model.options)
+    yield from _changed_keys("input", old.prompt.inputs, new.prompt.inputs)
+    yield from _changed_keys("include", old.prompt.includes, new.prompt.includes)
+    yield from _changed_keys("", _formats(old), _formats(new))
+    yield from _changed_messages(old.prompt.messages, new.prompt.messages)
 
 
-def _mapping(kind: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[Changed]:
+def _formats(target: Target) -> Mapping[str, Json]:
+    prompt = target.prompt
+    return {
+        "response format": prompt.response_format,
+        "JSON schema": prompt.json_schema,
+        "tools": list(prompt.tools) or None,
+    }
+
+
+def _changed_keys(kind: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[Changed]:
     for name in dict.fromkeys([*old, *new]):
-        if old.get(name) != new.get(name):
-            yield Changed(
-                what=f"{kind} {name}".strip(), before=_text(old, name), after=_text(new, name)
-            )
+        before, after = old.get(name), new.get(name)
+        if before != after:
+            what = f"{kind} {name}".strip()
+            yield Changed(what=what, before=_text(before), after=_text(after))
 
 
-def _text(mapping: Mapping[str, Json], name: str) -> str | None:
-    value = mapping.get(name)
+def _text(value: Json) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _messages(old: tuple[Message, ...], new: tuple[Message, ...]) -> Iterator[Changed]:
-    """Turns aligned by content: a turn that only moved down is no change."""
+def _changed_messages(old: tuple[Message, ...], new: tuple[Message, ...]) -> Iterator[Changed]:
+    """Yield changed messages, aligned by content: one that only moved down is no change."""
     matcher = difflib.SequenceMatcher(
-        None, [each.canonical for each in old], [each.canonical for each in new], autojunk=False
+        None,
+        [message.canonical for message in old],
+        [message.canonical for message in new],
+        autojunk=False,
     )
-    for tag, a, b, c, d in matcher.get_opcodes():
+    for tag, old_start, old_end, new_start, new_end in matcher.get_opcodes():
         if tag == "equal":
             continue
-        for at in range(max(b - a, d - c)):
-            before = old[a + at] if a + at < b else None
-            after = new[c + at] if c + at < d else None
-            turn = after or before
-            assert turn is not None
-            place = (c if after else a) + at + 1
+        for at in range(max(old_end - old_start, new_end - new_start)):
+            before = old[old_start + at] if old_start + at < old_end else None
+            after = new[new_start + at] if new_start + at < new_end else None
+            message = after or before
+            assert message is not None
+            position = (new_start if after else old_start) + at + 1
             yield Changed(
-                what=f"message {place} ({turn.role})",
+                what=f"message {position} ({message.role})",
                 before=_content(before),
                 after=_content(after),
             )
@@ -108,18 +109,16 @@ def _messages(old: tuple[Message, ...], new: tuple[Message, ...]) -> Iterator[Ch
 def _content(message: Message | None) -> str | None:
     if message is None:
         return None
-    if isinstance(message.content, str):
-        return message.content
-    return json.dumps(list(message.content), sort_keys=True, ensure_ascii=False)
+    content = message.content
+    return content if isinstance(content, str) else _text(list(content))
 
 
-def _newest(workspace: Workspace, one: ResolvedTarget) -> Evidence | None:
-    if one.version is None:
+def _newest_verdict(workspace: Workspace, target: ResolvedTarget) -> str | None:
+    """Return the verdict of the newest evidence of a version, if there is any."""
+    if target.version is None:
         return None
-    found = workspace.registry.evidence(one.target.prompt.name, one.version)
-    return found[-1] if found else None
-
-
-def _verdict(evidence: Evidence) -> str:
-    verdict = evidence.measurement.verdict
+    evidence = workspace.registry.evidence(target.target.prompt.name, target.version)
+    if not evidence:
+        return None
+    verdict = evidence[-1].measurement.verdict
     return f"{verdict.decision.value}: {verdict.why}"

@@ -1,6 +1,6 @@
-"""`llmops eval`, whole: open the project, choose, plan, conduct, report.
+"""`llmops eval`: open the project, select, plan, run and report.
 
-Also the public `evaluate` of notebooks and tests: everything it needs is an argument.
+Also the public `evaluate` for notebooks and tests: everything it needs is an argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
 from llmops_cli.report.build import report
 from llmops_cli.report.run_file import keep_report
-from llmops_cli.report.sinks import Forms, TakeCases
+from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.base_changes import no_longer_gated, where_it_left
 from llmops_cli.run.changed_prompts import concerned
 from llmops_cli.run.comparison import PromptComparison, contests
@@ -31,11 +31,11 @@ from llmops_cli.run.workspace import Workspace, open_workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
-    """Everything that a person can ask of a run."""
+    """Everything that can be chosen for a run."""
 
     selection: Selection = field(default_factory=Selection)
     between: Between | None = None
-    """Two things to compare, instead of a selection against what an environment runs."""
+    """Two versions or models to compare, instead of a selection with its baseline."""
     base: str | None = None
     """Git revision at which policy and trust list are read."""
     changed: str | None = None
@@ -47,15 +47,15 @@ class EvalOptions:
     fresh: bool = False
     dry_run: bool = False
     budget: Budget | None = None
-    out: Path | None = None
     reuse: Sequence[Path] = ()
-    """Run files whose answers and scores are taken over first."""
-    cases_to: Sequence[TakeCases] = ()
+    """Run files whose answers and scores are reused first."""
+    sinks: Sequence[Sink] = ()
+    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """What a run would need and, unless it was a dry run, what came of it."""
+    """What a run would call and, unless it was a dry run, its result."""
 
     plan: Plan
     report: Report | None
@@ -63,68 +63,68 @@ class Evaluated:
 
 
 def unseen(_done: int, _planned: int, _failed: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 def evaluate(
     start: Path,
-    wishes: EvalOptions | None = None,
+    options: EvalOptions | None = None,
     *,
     progress: Progress = unseen,
     environ: Mapping[str, str] | None = None,
 ) -> Evaluated:
-    """Measures what `wishes` (default: everything) select in the project around `start`.
+    """Evaluate what `options` (default: everything) select in the project around `start`.
 
     Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
-    disk or git get in the way. What goes wrong in a call is in the report.
+    the disk or git fails. What goes wrong in a call is in the report.
     """
-    wishes = wishes or EvalOptions()
-    with open_workspace(start, environ=environ, base=wishes.base) as workspace:
-        reuse_runs(workspace, wishes.reuse)
-        return _evaluate(workspace, wishes, progress)
+    options = options or EvalOptions()
+    with open_workspace(start, environ=environ, base=options.base) as workspace:
+        reuse_runs(workspace, options.reuse)
+        return _evaluate(workspace, options, progress)
 
 
-def _evaluate(workspace: Workspace, wishes: EvalOptions, progress: Progress) -> Evaluated:
-    selection = wishes.selection
-    if wishes.between is not None:
-        selection = wishes.between.selection(workspace.project)
-    found = contests(workspace, selection)
+def _evaluate(workspace: Workspace, options: EvalOptions, progress: Progress) -> Evaluated:
+    selection = options.selection
+    if options.between is not None:
+        selection = options.between.selection(workspace.project)
+    comparisons = contests(workspace, selection)
     notes: list[str] = []
-    if wishes.changed is not None:
-        found, note = concerned(workspace, found, wishes.changed)
-        said = {each for contest in found for each in contest.notes}
+    if options.changed is not None:
+        comparisons, note = concerned(workspace, comparisons, options.changed)
+        known = {each for comparison in comparisons for each in comparison.notes}
         gone = no_longer_gated(workspace, selection.prompts, where_it_left(workspace))
-        notes = [note, *(each for each in gone if each not in said)]  # it is a change as well
-    if wishes.require_baseline:
-        _demand_baselines(found)
+        notes = [note, *(each for each in gone if each not in known)]  # it is a change as well
+    if options.require_baseline:
+        _require_baselines(comparisons)
     now = datetime.now(UTC)
     partial = selection.partial
     depth = SamplingPlan(
-        now=now, fresh=wishes.fresh, for_this_run=wishes.fresh and partial is not None
+        now=now, fresh=options.fresh, for_this_run=options.fresh and partial is not None
     )
-    planned = vetted(plan(workspace, found, depth))
+    planned = vetted(plan(workspace, comparisons, depth))
     needs = plan_of(workspace, planned)
-    if wishes.dry_run:
+    if options.dry_run:
         return Evaluated(plan=needs, report=None)
-    options = Options(
-        offline=wishes.offline,
-        fresh=wishes.fresh,
-        budget=wishes.budget,
+    run_options = Options(
+        offline=options.offline,
+        fresh=options.fresh,
+        budget=options.budget,
         partial=partial,
         now=now.isoformat(timespec="milliseconds"),
     )
-    run = conduct(workspace, planned, options, progress=progress)
+    run = conduct(workspace, planned, run_options, progress=progress)
     run.notes += [*notes, *workspace.notes()]
-    if wishes.strict:
-        _accept_no_doubt(run)
+    if options.strict:
+        _refuse_inconclusive(run)
     made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
-    Forms(out=wishes.out, cases_to=wishes.cases_to).write(run, made, redact)
+    write_reports(options.sinks, run, made, redact)
     return Evaluated(plan=needs, report=made, run=run)
 
 
-def _accept_no_doubt(run: Run) -> None:
+def _refuse_inconclusive(run: Run) -> None:
     run.verdicts = {
         name: replace(verdict, on_inconclusive="fail")
         if verdict.on_inconclusive == "warn"
@@ -133,8 +133,8 @@ def _accept_no_doubt(run: Run) -> None:
     }
 
 
-def _demand_baselines(found: list[PromptComparison]) -> None:
-    without = [contest.prompt for contest in found if contest.baseline is None]
+def _require_baselines(comparisons: list[PromptComparison]) -> None:
+    without = [comparison.prompt for comparison in comparisons if comparison.baseline is None]
     if without:
         raise Refused(
             f"no baseline for {', '.join(without)}, and --require-baseline asks for one",

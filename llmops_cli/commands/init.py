@@ -1,4 +1,4 @@
-"""What `init` writes: a project that evaluates at once, and schemas so that editors complete it."""
+"""`llmops init`: write a project that can be evaluated at once, and schemas for editors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ models:
   default: {{{model}}}
 environments: [production]      # in promotion order; the last is the baseline of `llmops eval`
 gate:
-  margin: 0.05                  # a loss of 5 points must be excluded before PASS is said
+  margin: 0.05                  # PASS only if a regression of 5 points is ruled out
 """
 
 PROMPT = """\
@@ -51,11 +51,13 @@ cases:
   - {id: waiting, inputs: {message: "Still waiting for an answer."}, expected: negative}
   - {id: friendly, inputs: {message: "The service was great and friendly."}, expected: positive}
   - {id: weeks, inputs: {message: "Two weeks and no refund."}, expected: negative}
+  - {id: praise, inputs: {message: "Such a great service!"}, expected: positive}
+  - {id: delay, inputs: {message: "I have been waiting for two weeks."}, expected: negative}
 """
 
 
 def start_project(folder: Path, model: str) -> list[str]:
-    """Writes the files of a new project; returns their paths. Raises `Refused` where one is."""
+    """Write the files of a new project and return their paths. Raises `Refused` if one exists."""
     provider, _, name = model.partition("/")
     known = catalog().providers
     if provider not in known:
@@ -66,21 +68,21 @@ def start_project(folder: Path, model: str) -> list[str]:
         "prompts/sentiment.prompt.yml": PROMPT.replace("{schemas}", SCHEMAS),
         "evalsets/sentiment.yaml": EVALSET.replace("{schemas}", SCHEMAS),
     }
-    there = [path for path in files if (folder / path).exists()]
-    if there:
-        raise Refused(f"{there[0]} is there already", hint="init only starts a new project")
+    for path in files:
+        if (folder / path).exists():
+            raise Refused(f"{path} exists already", hint="init only starts a new project")
     for path, text in files.items():
         write_bytes(folder / path, text.encode())
     return [*files, *write_schemas(folder)]
 
 
 def all_schemas() -> Mapping[str, Mapping[str, Any]]:
-    """Every schema by its name, plug-ins' scorers and providers included."""
+    """Return every schema by its name, plugins' scorers and providers included."""
     return json_schemas(catalog())
 
 
 def write_schemas(start: Path) -> list[str]:
-    """Writes the schemas of the project around `start`; returns their paths in it."""
+    """Write the schemas of the project around `start` and return their paths in it."""
     root = find_root(start)
     written = []
     for name, schema in all_schemas().items():

@@ -1,7 +1,7 @@
-"""Asks each model the least that tells what works: a few short calls, through the engine.
+"""`llmops models --check`: find out what works with each model, by a few short calls.
 
-Their answers are kept nowhere. What cannot be told without a case, an application's answers and
-recorded ones, is not asked; and no engine is started for it unless that is asked for.
+The answers are not stored. What cannot be tried without a case (applications, recorded answers)
+is not called, and no engine is started for it unless that is asked for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from llmops_cli.commands.render import chosen
+from llmops_cli.commands.render import select_models
 from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
@@ -28,19 +29,19 @@ from llmops_cli.run.event_loop import to_its_end
 from llmops_cli.run.workspace import Workspace
 
 AT_ONCE = 8
-"""Models that are asked at the same time."""
-MOST = {"chat": 16, "structured": 256, "tools": 256}
-"""Tokens of an answer: enough for one that does what it is asked, were it to reason a little."""
+"""Models that are probed at the same time."""
+MAX_TOKENS = {"chat": 16, "structured": 256, "tools": 256}
+"""Of an answer: enough for one that does what it is asked, even after a little reasoning."""
 OPENAI_NAME, USUAL_NAME = "max_completion_tokens", "max_tokens"
 
-COLOURS = ("red", "green")
+COLORS = ("red", "green")
 SCHEMA: Mapping[str, Json] = {
     "type": "object",
-    "properties": {"colour": {"type": "string", "enum": list(COLOURS)}},
-    "required": ["colour"],
+    "properties": {"color": {"type": "string", "enum": list(COLORS)}},
+    "required": ["color"],
     "additionalProperties": False,
 }
-"""Nobody answers like this unless held to it."""
+"""No model answers like this unless the schema is enforced."""
 TOOL: Mapping[str, Json] = {
     "type": "function",
     "function": {
@@ -58,51 +59,46 @@ TOOL: Mapping[str, Json] = {
 def probe_models(
     workspace: Workspace, names: Sequence[str], *, progress: Progress, start: bool = False
 ) -> Probed:
-    """What works with the models called `names`; with none named, with every model there is.
+    """Return what works with the models called `names`, or with every model where none is named.
 
-    Of a model whose engine would have to be started it is said what that would be, unless `start`.
+    Of a model whose engine would have to be started, only that is reported, unless `start`.
     Raises `UnknownName`, and `Refused` where a model's program may not be started.
     """
-    models = list(chosen(workspace.project, names))
+    models = list(select_models(workspace.project, names))
     kinds = {model.name: workspace.provider(model) for model in models}
-    asked = [model for model in models if _asked(kinds[model.name], start=start)]
-    replaying = all(kind.offline for kind in kinds.values())
-    ci = vet_job(workspace.environ, replaying=replaying)
-    commands = workspace.commands(asked)
+    called = [model for model in models if _is_called(kinds[model.name], start=start)]
+    ci = vet_job(workspace.environ, replaying=all(kind.offline for kind in kinds.values()))
+    commands = workspace.commands(called)
     vet_commands(commands, trusted=workspace.rules.trust, ci=ci, environ=workspace.environ)
-    found: dict[str, ProbedModel] = {}
-    spent: list[Engine] = []
-    embedders = embedding_models(workspace.project)
+    embedders = _embedding_models(workspace.project)
+    probed: dict[str, ProbedModel] = {}
+    engine = Engine(
+        providers=workspace.open_provider, redact=workspace.redact, cells=workspace.cells
+    )
 
-    def starts(model: Model) -> str | None:
-        return check_ready(workspace.provider(model), model, workspace.world)
+    def what_starts(model: Model) -> str | None:
+        return check_ready(kinds[model.name], model, workspace.world)
 
-    async def main() -> None:
-        engine = Engine(
-            providers=workspace.open_provider, redact=workspace.redact, cells=workspace.cells
+    async def probe(model: Model) -> None:
+        kind = kinds[model.name]
+        named = "embed" in model.model.lower() and not kind.offline
+        prober = _Prober(
+            engine,
+            model,
+            kind,
+            embeds=named or model.name in embedders,
+            what_starts=None if start else what_starts,
         )
+        probed[model.name] = await prober.probe()
+        progress(len(probed), len(models), 0)
 
-        async def probe(model: Model) -> None:
-            kind = kinds[model.name]
-            named = "embed" in model.model.lower() and not kind.offline
-            asking = _Asking(
-                engine,
-                model,
-                kind,
-                embeds=named or model.name in embedders,
-                starts=None if start else starts,
-            )
-            found[model.name] = await asking.everything()
-            progress(len(found), len(models), 0)
-
+    async def probe_all() -> None:
         async with engine:
             await run(models, probe, workers=AT_ONCE)
-        spent.append(engine)
 
-    to_its_end(main())
-    (engine,) = spent
+    to_its_end(probe_all())
     return Probed(
-        models=tuple(found[model.name] for model in models),
+        models=tuple(probed[model.name] for model in models),
         calls=engine.attempts,
         input_tokens=engine.spent.input_tokens,
         output_tokens=engine.spent.output_tokens,
@@ -110,18 +106,18 @@ def probe_models(
     )
 
 
-def embedding_models(project: Project) -> set[str]:
-    """Names of the models that scorers take embeddings from."""
+def _embedding_models(project: Project) -> set[str]:
+    """Return the names of the models that scorers take embeddings from."""
     specs = (spec for header in project.evalsets.values() for spec in header.scorers)
     return {str(spec.options["embeddings"]) for spec in specs if spec.options.get("embeddings")}
 
 
-def _asked(kind: ProviderKind, *, start: bool) -> bool:
+def _is_called(kind: ProviderKind, *, start: bool) -> bool:
     return not kind.application and kind.records is None and (start or kind.runs is None)
 
 
-class _Asking:
-    """The questions to one model, each where the ones before leave something to ask."""
+class _Prober:
+    """Probes one model, aspect by aspect, each where the ones before leave something to try."""
 
     def __init__(
         self,
@@ -130,208 +126,197 @@ class _Asking:
         kind: ProviderKind,
         *,
         embeds: bool,
-        starts: Callable[[Model], str | None] | None,
+        what_starts: Callable[[Model], str | None] | None,
     ) -> None:
-        """`starts` says what asking starts, which is then not done; None: it may be started."""
+        """`what_starts` says what a call would start, and prevents it; None: it may start."""
         limits = replace(model.limits, retries=min(model.limits.retries, 1))
         self.engine, self.kind, self.embeds = engine, kind, embeds
         self.model = replace(model, limits=limits)
-        self.found: list[Probe] = []
-        self.starts = starts
-        self.counted = False
+        self.what_starts = what_starts
+        self.probes: list[Probe] = []
+        self.reports_usage = False
         self.timed: Completion | None = None
 
-    async def everything(self) -> ProbedModel:
-        """All that can be told about the model."""
+    async def probe(self) -> ProbedModel:
+        """Return all that can be found out about the model."""
         refused = False
         try:
             if self.kind.application:
-                self._say(
-                    "reachable", "an application: it is asked by cases (llmops eval)", works=None
-                )
+                self._add("reachable", "an application: cases call it (llmops eval)", works=None)
             elif self.kind.records is not None:
-                self._say("reachable", "recorded answers: nothing is called", works=None)
-            elif self.starts is not None and (what := self.starts(self.model)) is not None:
-                self._say("reachable", f"not started (--start does): {what}", works=None)
+                self._add("reachable", "recorded answers: nothing is called", works=None)
+            elif self.what_starts is not None and (program := self.what_starts(self.model)):
+                self._add("reachable", f"not started (--start does): {program}", works=None)
             elif self.embeds:
-                await self._embedding()
+                await self._probe_embedding_model()
             else:
-                await self._chat()
+                await self._probe_chat_model()
         except Refused as error:
             refused = True
             hint = f" ({error.hint})" if error.hint else ""
             message = error.message.removeprefix(f"{self.model.name}: ")
-            self._say("reachable", f"{message}{hint}", works=False)
-        self._price()
+            self._add("reachable", f"{message}{hint}", works=False)
+        self._probe_price()
         return ProbedModel(
             name=self.model.name,
             provider=self.model.provider,
             model=self.model.model,
-            probes=tuple(self.found),
-            first_token=None if self.timed is None else self.timed.first_token,
-            latency=None if self.timed is None else self.timed.latency,
+            probes=tuple(self.probes),
+            first_token=self.timed.first_token if self.timed else None,
+            latency=self.timed.latency if self.timed else None,
             refused=refused,
         )
 
-    def _say(self, aspect: Aspect, why: str = "", *, works: bool | None) -> None:
-        self.found.append(Probe(aspect=aspect, works=works, why=why))
+    def _add(self, aspect: Aspect, why: str = "", *, works: bool | None) -> None:
+        self.probes.append(Probe(aspect=aspect, works=works, why=why))
 
-    async def _chat(self) -> None:
-        outcome = await self._ask("chat", "Say OK.", timed=not self.kind.offline)
-        if not self._reached(outcome, "chat"):
+    async def _probe_chat_model(self) -> None:
+        outcome = await self._call("chat", "Say OK.", timed=not self.kind.offline)
+        if not self._answered(outcome, "chat"):
             return
         assert isinstance(outcome, Completion)
-        self._say("chat", _about_text(outcome), works=True)
+        self._add("chat", _text_note(outcome), works=True)
         if self.kind.offline:
-            self._say("structured", "it understands no formats", works=None)
-            self._say("tools", "it understands no tools", works=None)
-            self._say("streaming", "it answers within this process", works=None)
+            self._add("structured", "it has no response formats", works=None)
+            self._add("tools", "it has no tools", works=None)
+            self._add("streaming", "it answers within this process", works=None)
             if self.kind.embeds:
-                await self._vector()
+                await self._probe_embedding()
         else:
-            self._streaming(outcome)
-            await self._structured()
-            await self._tools()
-        why = "" if self.counted else "it reports no tokens: costs and budgets are not known"
-        self._say("usage", why, works=self.counted)
+            self._probe_streaming(outcome)
+            await self._probe_structured()
+            await self._probe_tools()
+        why = "" if self.reports_usage else "it reports no tokens: costs and budgets are unknown"
+        self._add("usage", why, works=self.reports_usage)
 
-    def _streaming(self, outcome: Completion) -> None:
-        self.timed = outcome
-        if outcome.first_token is not None:
-            seconds = f"{outcome.first_token:.2f} s"
-            self._say("streaming", f"first token after {seconds}", works=True)
-        elif outcome.text or outcome.tool_calls:
-            self._say(
-                "streaming", "it answers at once, or its provider does not stream", works=False
-            )
+    def _probe_streaming(self, completion: Completion) -> None:
+        self.timed = completion
+        if completion.first_token is not None:
+            self._add("streaming", f"first token after {completion.first_token:.2f} s", works=True)
+        elif completion.text or completion.tool_calls:
+            why = "it answers at once, or its provider does not stream"
+            self._add("streaming", why, works=False)
         else:
-            self._say("streaming", "the answer had no text to time", works=None)
+            self._add("streaming", "the answer had no text to time", works=None)
 
-    async def _structured(self) -> None:
-        held = self.model.structured_output or ("json_schema" if self.kind.structured else "none")
-        if held == "none":
-            self._say("structured", "nothing is held to a schema here", works=None)
+    async def _probe_structured(self) -> None:
+        mode = self.model.structured_output or ("json_schema" if self.kind.structured else "none")
+        if mode == "none":
+            self._add("structured", "no schema is enforced here", works=None)
             return
         question = "Say hello to a friend, in a sentence. Answer as JSON if you are told a form."
-        schema = SCHEMA if held == "json_schema" else None
-        outcome = await self._ask("structured", question, response_format=held, schema=schema)
-        why = _not_held(outcome, SCHEMA if schema else None)
-        hint = "say `structured_output: none` (or json_object) in llmops.yaml"
-        self._say("structured", f"{why}: {hint}" if why else f"{held} is held", works=why is None)
+        schema = SCHEMA if mode == "json_schema" else None
+        outcome = await self._call("structured", question, response_format=mode, json_schema=schema)
+        problem = _schema_problem(outcome, schema)
+        hint = "set `structured_output: none` (or json_object) in llmops.yaml"
+        why = f"{problem}: {hint}" if problem else f"{mode} is enforced"
+        self._add("structured", why, works=problem is None)
 
-    async def _tools(self) -> None:
-        outcome = await self._ask("tools", "What is the weather in Oslo? Look it up.", tool=TOOL)
+    async def _probe_tools(self) -> None:
+        question = "What is the weather in Oslo? Look it up."
+        outcome = await self._call("tools", question, tools=(TOOL,))
         if isinstance(outcome, Failure):
-            self._say("tools", outcome.message, works=False)
+            self._add("tools", outcome.message, works=False)
             return
         called = any(call.name == "weather_in" for call in outcome.tool_calls)
         why = "" if called else f"offered one, it answered in words ({outcome.finish_reason})"
-        self._say("tools", why, works=called)
+        self._add("tools", why, works=called)
 
-    async def _embedding(self) -> None:
+    async def _probe_embedding_model(self) -> None:
         others: tuple[Aspect, ...] = ("chat", "structured", "tools", "streaming")
         for aspect in others:
-            self._say(aspect, "an embedding model", works=None)
+            self._add(aspect, "an embedding model", works=None)
         if not self.kind.embeds:
-            why = f"{self.kind.name} makes no embeddings"
-            self._say("embeddings", why, works=False)
-            return
-        outcome = await self._vector()
-        if isinstance(outcome, Completion):
-            self._say("usage", works=self.counted)
+            self._add("embeddings", f"{self.kind.name} makes no embeddings", works=False)
+        elif await self._probe_embedding():
+            self._add("usage", works=self.reports_usage)
 
-    async def _vector(self) -> Outcome:
-        """Asks for an embedding, and says whether one came."""
-        outcome = await self._ask("chat", "hello", response_format="embedding")
-        if self._reached(outcome, "embeddings"):
-            assert isinstance(outcome, Completion)
-            width = _width(outcome.text)
-            why = f"{width} numbers" if width else "no list of numbers"
-            self._say("embeddings", why, works=width > 0)
-        return outcome
+    async def _probe_embedding(self) -> bool:
+        """Return whether the model answered."""
+        outcome = await self._call("chat", "hello", response_format="embedding")
+        if not self._answered(outcome, "embeddings"):
+            return False
+        assert isinstance(outcome, Completion)
+        size = _vector_size(outcome.text)
+        self._add("embeddings", f"{size} numbers" if size else "no list of numbers", works=size > 0)
+        return True
 
-    def _reached(self, outcome: Outcome, aspect: Aspect) -> bool:
-        """Whether the first call was answered; says so, or why not."""
+    def _answered(self, outcome: Outcome, aspect: Aspect) -> bool:
+        """Return whether the first call was answered; add a probe for that, or why not."""
         if isinstance(outcome, Completion):
-            if not any(probe.aspect == "reachable" for probe in self.found):
-                self._say("reachable", works=True)
+            if not any(probe.aspect == "reachable" for probe in self.probes):
+                self._add("reachable", works=True)
             return True
-        there = outcome.kind is FailureKind.BAD_REQUEST
-        self._say("reachable", "" if there else outcome.message, works=there)
-        self._say(aspect, outcome.message if there else "", works=False if there else None)
+        reached = outcome.kind is FailureKind.BAD_REQUEST
+        self._add("reachable", "" if reached else outcome.message, works=reached)
+        self._add(aspect, outcome.message if reached else "", works=False if reached else None)
         return False
 
-    def _price(self) -> None:
+    def _probe_price(self) -> None:
         if self.kind.application:
-            self._say("price", works=None)
+            self._add("price", works=None)
             return
         known = tariff(self.model) is not None
         why = "" if known else "no price is known: give it a `price` in llmops.yaml"
-        self._say("price", why, works=known)
+        self._add("price", why, works=known)
 
-    async def _ask(
+    async def _call(
         self,
-        what: str,
+        purpose: str,
         question: str,
         *,
-        timed: bool = False,
         response_format: ResponseFormat | None = None,
-        schema: Mapping[str, Json] | None = None,
-        tool: Mapping[str, Json] | None = None,
+        **fields: Any,  # noqa: ANN401 - further fields of the request
     ) -> Outcome:
         model = self.model
         parameters = dict(model.parameters)
         if response_format != "embedding":
             official = model.provider == "openai" and model.base_url is None
             name = OPENAI_NAME if official or OPENAI_NAME in parameters else USUAL_NAME
-            parameters[name] = MOST[what]
-        outcome = await self.engine.ask(
-            model,
-            Request(
-                provider=model.provider,
-                model=model.model,
-                identity=model.identity,
-                parameters=parameters,
-                extra_body=model.extra_body,
-                messages=(Message(role="user", content=question),),
-                response_format=response_format,
-                json_schema=schema,
-                tools=(tool,) if tool else (),
-                timed=timed,
-            ),
+            parameters[name] = MAX_TOKENS[purpose]
+        request = Request(
+            provider=model.provider,
+            model=model.model,
+            identity=model.identity,
+            parameters=parameters,
+            extra_body=model.extra_body,
+            messages=(Message(role="user", content=question),),
+            response_format=response_format,
+            **fields,
         )
-        self.counted |= isinstance(outcome, Completion) and outcome.usage is not None
+        outcome = await self.engine.ask(model, request)
+        self.reports_usage |= isinstance(outcome, Completion) and outcome.usage is not None
         return outcome
 
 
-def _about_text(answer: Completion) -> str:
-    """What is worth knowing about a short answer."""
+def _text_note(answer: Completion) -> str:
+    """Return what is worth knowing about a short answer."""
     text = (answer.text or "").lstrip()
     if text.startswith("<think>"):
-        return "it leaves its thoughts in the answer: start the server with its reasoning parser"
+        return "its reasoning is part of the answer: start the server with its reasoning parser"
     if not text and answer.finish_reason == "length":
-        return f"no text within {MOST['chat']} tokens: it reasons first, so allow it more"
+        return f"no text within {MAX_TOKENS['chat']} tokens: it reasons first, so allow it more"
     return "" if text else f"an empty answer ({answer.finish_reason})"
 
 
-def _not_held(outcome: Outcome, schema: Mapping[str, Json] | None) -> str | None:
-    """Why an answer is not the JSON that was asked for; None: it is."""
+def _schema_problem(outcome: Outcome, schema: Mapping[str, Json] | None) -> str | None:
+    """Return why an answer is not the JSON that was asked for; None: it is."""
     if isinstance(outcome, Failure):
         return outcome.message
     if outcome.finish_reason == "length":
-        return f"cut off after {MOST['structured']} tokens"
+        return f"cut off after {MAX_TOKENS['structured']} tokens"
     try:
-        given = json.loads(outcome.text or "")
+        answer = json.loads(outcome.text or "")
     except ValueError:
         return "it answered in words and not in JSON"
-    if not isinstance(given, dict):
-        return "it answered with something else than an object"
-    if schema is not None and (set(given) != {"colour"} or given["colour"] not in COLOURS):
-        return "it answered JSON of another shape: the schema is not held"
+    if not isinstance(answer, dict):
+        return "it answered JSON that is not an object"
+    if schema is not None and (set(answer) != {"color"} or answer["color"] not in COLORS):
+        return "it answered other JSON: the schema is not enforced"
     return None
 
 
-def _width(text: str | None) -> int:
+def _vector_size(text: str | None) -> int:
     try:
         vector = json.loads(text or "")
     except ValueError:

@@ -1,14 +1,14 @@
-"""Looking at a project without running it: the request of a case, the models it can reach."""
+"""`llmops render` and `llmops models`: the request of a case, and the models of a project."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Model, Prompt, Request
-from llmops_cli.project.documents import load_json
 from llmops_cli.project.project import Project
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.selection import resolve_target
@@ -16,23 +16,27 @@ from llmops_cli.run.workspace import Workspace
 
 
 def rendered_request(
-    workspace: Workspace, address: str, *, case: str | None, values: Mapping[str, str]
+    workspace: Workspace, address: str, *, case: str | None, inputs: Mapping[str, str]
 ) -> Request:
-    """What `address` sends for a case of its evalsets, or for `values` given by hand."""
+    """Return what `address` sends for a case of its evalsets, or for `inputs` of the command line.
+
+    Raises `UnknownName` or `Refused`.
+    """
     name, _, selector = address.partition("@")
-    contender = resolve_target(workspace, name, selector or "working")
-    prompt = contender.target.prompt
-    chosen = _by_hand(prompt, values) if values else _case(workspace.project, name, case)
-    messages = Templates(prompt).messages(chosen)
-    documents = workspace.documents(contender.target)
-    document = None if documents is None else documents.document(chosen, messages)
-    return contender.target.request(messages, document=document)
+    target = resolve_target(workspace, name, selector or "working").target
+    rendered = (
+        _case_of_inputs(target.prompt, inputs) if inputs else _case(workspace.project, name, case)
+    )
+    messages = Templates(target.prompt).messages(rendered)
+    documents = workspace.documents(target)
+    document = None if documents is None else documents.document(rendered, messages)
+    return target.request(messages, document=document)
 
 
 def model_rows(
     project: Project, environ: Mapping[str, str], names: Sequence[str] = ()
-) -> list[tuple[str, str, str, str, str, str, str]]:
-    """One row per model, or per one of `names`.
+) -> list[tuple[str, ...]]:
+    """Return one row per model, or per one of `names`.
 
     Name, provider, model, where, key, price, prompts that use it.
     """
@@ -49,53 +53,47 @@ def model_rows(
             _price(model),
             ", ".join(users.get(model.name, [])),
         )
-        for model in chosen(project, names)
+        for model in select_models(project, names)
     ]
 
 
-def chosen(project: Project, names: Sequence[str]) -> Iterator[Model]:
-    """The models of llmops.yaml and those that prompts name directly, or those called `names`.
+def select_models(project: Project, names: Sequence[str]) -> Iterator[Model]:
+    """Yield the models called `names`, or all of llmops.yaml and those that prompts name directly.
 
     Raises `UnknownName`.
     """
-    direct = (each.model for each in project.prompts.values())
-    every = names or [*project.models, *direct]
-    return (project.resolve_model(name) for name in dict.fromkeys(every))
+    direct = (prompt.model for prompt in project.prompts.values())
+    selected = names or [*project.models, *direct]
+    return (project.resolve_model(name) for name in dict.fromkeys(selected))
 
 
-def _case(project: Project, name: str, wanted: str | None) -> Case:
-    evalsets = project.load(project.evalsets_of(name))
-    cases = [case for evalset in evalsets for case in evalset.cases]
-    if wanted is None and cases:
-        return cases[0]
+def _case(project: Project, name: str, case_id: str | None) -> Case:
+    """Return the case `case_id` of the evalsets of the prompt `name`; None: the first."""
+    cases = [case for evalset in project.load(project.evalsets_of(name)) for case in evalset.cases]
     for case in cases:
-        if case.id == wanted:
+        if case_id in {None, case.id}:
             return case
-    if wanted is None:
+    if case_id is None:
         raise Refused(f"no evalset has a case for {name}", hint="give inputs: --input NAME=VALUE")
-    raise UnknownName("case", wanted, [case.id for case in cases])
+    raise UnknownName("case", case_id, [case.id for case in cases])
 
 
-def _by_hand(prompt: Prompt, values: Mapping[str, str]) -> Case:
-    """A case of typed inputs: text as it is, anything else read as JSON."""
+def _case_of_inputs(prompt: Prompt, texts: Mapping[str, str]) -> Case:
+    """Return a case of typed inputs: strings as they are, anything else read as JSON."""
     inputs: dict[str, Json] = {}
-    for name, text in values.items():
+    for name, text in texts.items():
         if name not in prompt.inputs:
             raise UnknownName("input", name, prompt.inputs)
         if prompt.inputs[name].get("type", "string") == "string":
             inputs[name] = text
             continue
         try:
-            inputs[name] = load_json(text)
+            inputs[name] = json.loads(text)
         except ValueError as error:
             raise Refused(f"--input {name}: not JSON: {error}") from error
-    missing = [
-        name
-        for name, schema in prompt.inputs.items()
-        if name not in inputs and schema.get("required", True) and "default" not in schema
-    ]
-    if missing:
-        raise Refused(f"the input {missing[0]!r} is missing", hint=f"--input {missing[0]}=VALUE")
+    for name, schema in prompt.inputs.items():
+        if name not in inputs and schema.get("required", True) and "default" not in schema:
+            raise Refused(f"the input {name!r} is missing", hint=f"--input {name}=VALUE")
     return Case(id="by hand", inputs=inputs)
 
 
@@ -107,7 +105,7 @@ def _key(model: Model, project: Project, environ: Mapping[str, str]) -> str:
 
 
 def _where(model: Model) -> str:
-    """Its URL, or the code that answers."""
+    """Return its URL, or the code that answers."""
     run = model.options.get("run")
     command = " ".join(map(str, run)) if isinstance(run, (list, tuple)) else run
     return str(model.base_url or model.options.get("call") or command or "")

@@ -1,17 +1,24 @@
-"""One case's measurements, as the gate reads them and as evidence stores them.
+"""The result of one case: what each side answered, how it was scored and what it cost.
 
-A run and a piece of evidence are both a `Metrics` table (which scorers, with which thresholds)
-and a stream of rows, one per case. Rows are values of one case only: a comparison streams them
-into arrays, so that a hundred thousand of them never stand in memory together.
+The same value flows from the store to the gate, the report, the run file and the evidence. Results
+are streamed one case at a time and turned into arrays where they are compared, so that a hundred
+thousand of them never stand in memory together. Texts are read where they are shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Failure
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+OWN_BASELINE = "own baseline"
+"""The trials of a version that later candidates are compared with: never those of its own gate,
+which let it pass by a lucky choice among trials (docs/verdict.md)."""
 
 Unit: TypeAlias = Literal["pass", "fraction", "seconds", "usd", "tokens", "characters"]
 
@@ -54,47 +61,95 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One draw of one case: what was answered, scored and spent, or why it was not."""
+    """One trial of one case: the answer, its scores and its cost, or why there is none."""
 
     output: str | None = None
     """Output digest; None where the trial failed."""
     failure: Failure | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Raw value by label for every due scorer; None: unscored."""
-    unscored: Mapping[str, str] = field(default_factory=dict)
-    """Why, for each None above."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """By label, the scorer's explanation, or why there is no score."""
+    text: str | None = None
+    """The answer. None where the trial failed, or where texts were not read."""
+    tool_calls: Json = None
+    contexts: tuple[str, ...] | None = None
+    """Passages that an application retrieved for this answer; None: it does not report them."""
     finish_reason: str | None = None
     cost: float | None = None
+    """US dollars."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     latency: float | None = None
     """Seconds, of a call made in this very run; None on anything reused."""
     first_token: float | None = None
-    """Seconds until its first token, where it was streamed."""
+    """Seconds until the first token, where the answer was streamed."""
     served_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """What one target did on one case. `planned` draws were wanted; the rest is missing."""
+class SideResult:
+    """What one target did on one case. `planned` trials were wanted; the rest is missing."""
 
     request: str
     """Digest of the rendered request."""
     facts: str
+    """Digest of what a score may depend on, as it was when the side was measured."""
     planned: int
     trials: tuple[Trial, ...] = ()
     confirm: tuple[Trial, ...] = ()
-    """Extra draws of a critical judged case, used by the `critical` rule alone."""
+    """Extra trials of a critical judged case, used by the `critical` rule alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One case over both sides. A side is None where the case is not part of it."""
+class CaseResult:
+    """One case with the results of its sides. A side is None where it does not have the case."""
 
     case: str
-    candidate: Side | None
-    baseline: Side | None
+    prompt: str = ""
+    evalset: str = ""
+    position: int = 0
+    """In the evalset; removed cases come after those that are there."""
+    candidate: SideResult | None
+    baseline: SideResult | None
+    others: Mapping[str, SideResult] = field(default_factory=dict)
+    """By role: `own baseline`, and `anchor v3` for each anchor of the policy."""
     tags: tuple[str, ...] = ()
     critical: bool = False
     group: str | None = None
     known_failing: str | None = None
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the scorer under a label, where it is the case's own and not the metric's."""
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    expected: Json = None
+    contexts: tuple[str, ...] = ()
+    messages: Json = None
+    """Earlier turns of the conversation."""
+
+    @property
+    def sides(self) -> dict[str, SideResult]:
+        """Return every side of the case by role."""
+        named = {CANDIDATE: self.candidate, BASELINE: self.baseline, **self.others}
+        return {role: side for role, side in named.items() if side is not None}
+
+    @property
+    def facts(self) -> str:
+        """Return the digest of the case's facts, which all sides of one measurement share."""
+        return next((side.facts for side in self.sides.values()), "")
+
+    @property
+    def same_request(self) -> bool:
+        """Whether both sides make the same request, so that one answer stands for both."""
+        ours, theirs = self.candidate, self.baseline
+        if ours is None or theirs is None or theirs.planned:
+            return False
+        return ours.request == theirs.request
+
+    def against(self, baseline: SideResult | None) -> CaseResult:
+        """Return the case with its candidate beside `baseline`, as the gate compares them.
+
+        Where both make the same request and the baseline has no trials of its own, the
+        candidate's trials stand for both.
+        """
+        paired = replace(self, baseline=baseline, others={})
+        return replace(paired, baseline=self.candidate) if paired.same_request else paired

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from llmops_cli.core.case_result import Metric, Row, Side, Trial
+from llmops_cli.core.case_result import CANDIDATE, Metric
 from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.policy import Policy
@@ -28,10 +28,6 @@ EVENT_SCHEMA = "llmops/event/v1"
 EVIDENCE_SCHEMA = "llmops/evidence/v2"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
-SUBJECT = "subject"
-"""The side of the version that the evidence is about."""
-BASELINE = "baseline"
-"""The side of what the environment ran then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +166,7 @@ class Measurement:
     environment: str
     llmops: str
     sides: Mapping[str, SideFacts]
-    """By role: `subject`, `baseline`, and anchors as `anchor:v1`."""
+    """By role: `candidate`, `own baseline`, `baseline`, and `anchor v1` for each anchor."""
     evalsets: tuple[EvalsetFacts, ...]
     verdict: Verdict
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -202,8 +198,8 @@ class Evidence:
     """The statement it was read from."""
 
     @property
-    def subject(self) -> SideFacts:
-        return self.measurement.sides[SUBJECT]
+    def candidate(self) -> SideFacts:
+        return self.measurement.sides[CANDIDATE]
 
     @cached_property
     def digest(self) -> str:
@@ -219,7 +215,7 @@ class Evidence:
             "subject": [
                 {
                     "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.sides[SUBJECT].target),
+                    "digest": _in_toto(found.sides[CANDIDATE].target),
                 }
             ],
             "predicateType": PREDICATE,
@@ -251,7 +247,7 @@ class Evidence:
                 else from_plain(FileRef, ours["texts"], "texts"),
             )
             evidence = _as_recorded(evidence, statement)
-            consistent = SUBJECT in evidence.measurement.sides and (
+            consistent = CANDIDATE in evidence.measurement.sides and (
                 _for_anyone(evidence.statement()) == _for_anyone(statement)
             )
         except (KeyError, TypeError) as error:
@@ -259,78 +255,6 @@ class Evidence:
         if not consistent:
             raise Misshapen("the statement contradicts the measurement inside it")
         return evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
-    """The draws of one purpose: how many were planned, and what became of each."""
-
-    planned: int
-    made: tuple[Trial, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideTrials:
-    """One side on one case. Gate and baseline trials are never the same (docs/verdict.md)."""
-
-    request: str
-    gate: Trials | None = None
-    baseline: Trials | None = None
-    confirm: Trials | None = None
-
-    def as_candidate(self, facts: str) -> Side | None:
-        """This side where it wants to replace another: its gate trials. None: it has none."""
-        return None if self.gate is None else self._side(facts, self.gate)
-
-    def as_baseline(self, facts: str) -> Side | None:
-        """This side where another wants to replace it: its baseline trials. None: it has none."""
-        return None if self.baseline is None else self._side(facts, self.baseline)
-
-    def _side(self, facts: str, trials: Trials) -> Side:
-        return Side(
-            request=self.request,
-            facts=facts,
-            planned=trials.planned,
-            trials=trials.made,
-            confirm=self.confirm.made if self.confirm else (),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceRow:
-    """One case of the evidence, over its sides. A side that lacks the case is not in `sides`."""
-
-    evalset: str
-    case: str
-    facts: str
-    tags: tuple[str, ...] = ()
-    critical: bool = False
-    group: str | None = None
-    known_failing: str | None = None
-    scorers: Mapping[str, str] = field(default_factory=dict)
-    """Digest of the scorer under a label, where it is the case's own and not the metric's."""
-    sides: Mapping[str, SideTrials] = field(default_factory=dict)
-
-    def against(self, other: EvidenceRow | None, role: str = BASELINE) -> Row:
-        """What the gate reads: this row's subject beside the side `role` of `other`.
-
-        Where both make the same request, one answer serves both.
-        """
-        ours, theirs = self.sides.get(SUBJECT), other.sides.get(role) if other else None
-        candidate = ours.as_candidate(self.facts) if ours else None
-        baseline = theirs.as_baseline(other.facts) if theirs and other else None
-        same = candidate and baseline and candidate.request == baseline.request
-        if same and baseline and not baseline.trials:
-            baseline = candidate
-        return Row(
-            case=self.case,
-            candidate=candidate,
-            baseline=baseline,
-            tags=self.tags,
-            critical=self.critical,
-            group=self.group,
-            known_failing=self.known_failing,
-        )
 
 
 def version_from(record: Mapping[str, Any]) -> Version:

@@ -56,33 +56,75 @@ class ShownScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownTrial:
-    """One side's answer to a shown case (its first trial that explains why the case is shown)."""
+    """One trial of one side: what was answered, scored and spent, or why it was not."""
 
-    text: str | None
-    """None: the trial failed, or its text is not held here."""
+    text: str | None = None
+    """None: the trial failed, or its text is not stored here."""
     failure: str | None = None
     """What went wrong, in one sentence."""
     finish_reason: str | None = None
     tool_calls: Json = None
+    contexts: tuple[str, ...] | None = None
+    """Passages that an application retrieved for this answer; None: it does not report them."""
     scores: tuple[ShownScore, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
+    latency: float | None = None
+    """Seconds; None on anything that was not called in this run."""
+    served_model: str | None = None
+    confirming: bool = False
+    """Whether it was made to confirm a judge's failing score of a critical case."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it was answered and every score that counts passed."""
+        return self.failure is None and all(
+            score.passed is True for score in self.scores if not score.advisory
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSide:
+    """What one side made of a case."""
+
+    passed: float | None
+    """Share of its measured trials that passed; None: none was measured."""
+    trials: tuple[ShownTrial, ...] = ()
+
+    @property
+    def first(self) -> ShownTrial | None:
+        """Return its first trial; None: there is none."""
+        return self.trials[0] if self.trials else None
+
+    def telling(self, *, passing: bool) -> int:
+        """Return the position of the first trial that passes, or does not; 0 if none is so."""
+        alike = (at for at, trial in enumerate(self.trials) if trial.passes == passing)
+        return next(alike, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownCase:
-    """A case worth a reader's time."""
+    """A case as people read it: what was asked and expected, and what both sides answered."""
 
+    prompt: str
+    evalset: str
     case: str
-    change: Change
-    inputs: Mapping[str, Json]
-    expected: Json
-    candidate: ShownTrial | None
-    baseline: ShownTrial | None
-    candidate_passed: float | None = None
-    """Share of its gate trials that passed; None: none was measured."""
-    baseline_passed: float | None = None
+    change: Change | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    expected: Json = None
+    contexts: tuple[str, ...] = ()
+    messages: Json = None
+    """Earlier turns of the conversation."""
     tags: tuple[str, ...] = ()
     critical: bool = False
+    group: str | None = None
     known_failing: str | None = None
+    candidate: ShownSide | None = None
+    baseline: ShownSide | None = None
+    identical: bool = False
+    """Both sides make the same request: one answer stands for both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +220,7 @@ class EvalsetReport:
     metrics: tuple[MetricSummary, ...]
     slices: tuple[SliceSummary, ...] = ()
     shown: tuple[ShownCase, ...] = ()
-    """Worst first: critical, lost, unmeasured, failing, removed, added, gained."""
+    """With the most telling trial of each side, worst first (`WORST_FIRST`)."""
     hidden: int = 0
     """Cases that would be shown too, were there room."""
     changes: Mapping[Change, int] = field(default_factory=dict)
@@ -280,79 +322,12 @@ WORST_FIRST: tuple[Change | None, ...] = (
 """Why a case is of note, in the order of reading; None: it passes, as before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRecord:
-    """One draw of one side: what was answered, scored and spent, or why it was not."""
-
-    text: str | None = None
-    """None: the trial failed, or its text is not held here."""
-    failure: str | None = None
-    finish_reason: str | None = None
-    tool_calls: Json = None
-    contexts: tuple[str, ...] | None = None
-    """Passages that an application retrieved for this answer; None: it does not say."""
-    scores: tuple[ShownScore, ...] = ()
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost: float | None = None
-    """US dollars."""
-    latency: float | None = None
-    """Seconds; None on anything that was not called in this run."""
-    served_model: str | None = None
-    confirming: bool = False
-    """Whether it was made to confirm a judge's failing score of a critical case."""
-
-    @property
-    def passes(self) -> bool:
-        """Whether it was answered and every score that counts passed."""
-        return self.failure is None and all(
-            score.passed is True for score in self.scores if not score.advisory
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideRecord:
-    """What one side made of a case."""
-
-    passed: float | None
-    """Share of its measured trials that passed; None: none was measured."""
-    trials: tuple[TrialRecord, ...] = ()
-
-    def telling(self, *, passing: bool) -> int:
-        """Position of the first trial that passes, or does not; of the first where none is so."""
-        alike = (at for at, trial in enumerate(self.trials) if trial.passes == passing)
-        return next(alike, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseRecord:
-    """A case, what was asked and expected, and what both sides answered."""
-
-    prompt: str
-    evalset: str
-    case: str
-    change: Change | None = None
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    expected: Json = None
-    contexts: tuple[str, ...] = ()
-    messages: Json = None
-    """Earlier turns of the conversation."""
-    tags: tuple[str, ...] = ()
-    critical: bool = False
-    group: str | None = None
-    known_failing: str | None = None
-    candidate: SideRecord | None = None
-    baseline: SideRecord | None = None
-    identical: bool = False
-    """Both sides make the same request: one answer stands for both."""
-
-
 @dataclass(frozen=True, slots=True)
-class CaseRecords:
+class CaseStream:
     """The cases of a run, made as they are taken: whoever takes fewer knows how many are left."""
 
     total: int
-    worst_first: Iterator[CaseRecord]
+    worst_first: Iterator[ShownCase]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,20 @@
-"""The portable form of a run, as values: what was planned, and every answer, score and failure.
+"""The portable form of a run, as values: a manifest, and a stream of cases, answers and scores.
 
-A run file is a `Manifest` and a stream of entries. Verdict and report follow from them alone: the
-cases say which trials were wanted and which scorers were due, the other entries what came of it.
+The cases are what the verdict and the report follow from. Answers and scores stand beside them
+under the keys of the results store, so that another run can take them over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.release import EvalsetFacts
-from llmops_cli.core.result import Completion, Failure, Purpose, Score
+from llmops_cli.core.result import Completion, Score
 
 FORMAT = "llmops/run/v2"
 
@@ -28,7 +29,6 @@ class RunSide:
     """Digest."""
     model: str
     """`provider/model`."""
-    purpose: Purpose
     version: int | None = None
 
 
@@ -56,61 +56,5 @@ class Manifest:
     format: str = FORMAT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedSide:
-    """The draws of one side that one case wants."""
-
-    request: str
-    planned: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCase:
-    """One case of a run, with what a report shows of it."""
-
-    prompt: str
-    evalset: str
-    position: int
-    """In the evalset."""
-    case: str
-    facts: str
-    inputs: Mapping[str, Json]
-    expected: Json = None
-    contexts: tuple[str, ...] = ()
-    messages: Json = None
-    """Earlier turns of the conversation."""
-    tags: tuple[str, ...] = ()
-    critical: bool = False
-    group: str | None = None
-    known_failing: str | None = None
-    due: Mapping[str, str] = field(default_factory=dict)
-    """Digest of each scorer that owes it a score, by label."""
-    sides: Mapping[str, PlannedSide]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTrial:
-    """What only the run that made a trial knows of it, and no store keeps.
-
-    Readers of before it was written pass over it.
-    """
-
-    prompt: str
-    evalset: str
-    position: int
-    """Of the case in the evalset."""
-    role: str
-    """Of the side."""
-    n: int
-    latency: float | None = None
-    """Seconds of its call; None: it was answered by what is held."""
-    unscored: Mapping[str, str] = field(default_factory=dict)
-    """Why, by label, where a scorer could not score it."""
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    """Those that live for the run, by label: of a clock, and of code without identity."""
-
-
-Entry: TypeAlias = (
-    "RunCase | RunTrial"
-    " | tuple[TrialKey, Completion] | tuple[TrialKey, Failure] | tuple[ScoreKey, Score]"
-)
+Entry: TypeAlias = CaseResult | tuple[TrialKey, Completion] | tuple[ScoreKey, Score]
+"""A case with its trials, without their texts; an answer; or a score."""

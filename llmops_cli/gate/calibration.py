@@ -139,7 +139,7 @@ def ruling(counts: Counts) -> Ruling:
 
 def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
     if counts.n < FEWEST:
-        yield f"{counts.n} labelled outputs are fewer than {FEWEST}"
+        yield f"{counts.n} labeled outputs are fewer than {FEWEST}"
     for word, count in (("pass", counts.people_pass), ("fail", counts.people_fail)):
         if count < FEWEST_OF_EACH:
             yield f"{count} labels are {word}, and {FEWEST_OF_EACH} are needed"
@@ -155,8 +155,8 @@ def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
     if found.disagreement is None:
         yield "no output was read twice"
     elif found.disagreement.value > DISAGREEMENT + EQUAL:
-        share = f"{100 * found.disagreement.value:.1f} %"
-        yield f"its two readings differ on {share} of the outputs, and 10 % may"
+        share = f"{100 * found.disagreement.value:.1f}%"
+        yield f"its two readings differ on {share} of the outputs (limit 10%)"
 
 
 def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:

@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from llmops_cli.core.case_result import Metric, Row, Side, Trial
+from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.result import FailureKind
 from llmops_cli.gate.comparison import (
@@ -87,7 +87,7 @@ class SideColumns:
     def of(cls, metrics: int) -> SideColumns:
         return cls(scores=[TallyColumns() for _ in range(metrics + 1)])
 
-    def add(self, side: Side | None, table: Table, *, counted: bool) -> int:
+    def add(self, side: SideResult | None, table: Table, *, counted: bool) -> int:
         """Appends one case; returns the bits of the metrics that its trials name."""
         totals = [0.0] * len(self.scores)
         measured = [0] * len(self.scores)
@@ -105,7 +105,7 @@ class SideColumns:
         self._spend(side if counted else None)
         return named
 
-    def _spend(self, side: Side | None) -> None:
+    def _spend(self, side: SideResult | None) -> None:
         """Appends what the case cost and adds to the totals; None: it is not compared."""
         cost, priced, tokens, told = 0.0, 0, 0, 0
         if side is not None:
@@ -205,7 +205,7 @@ def flags(column: bytearray) -> Flags:
 
 
 def compare(
-    rows: Iterable[Row], metrics: Sequence[Metric], *, same_target: bool = False
+    rows: Iterable[CaseResult], metrics: Sequence[Metric], *, same_target: bool = False
 ) -> Comparison:
     """Both sides of an evalset as columns, in one pass over `rows`.
 
@@ -248,7 +248,7 @@ class _Columns:
     group: array[int] = field(default_factory=lambda: array("i"))
     tags: dict[str, array[int]] = field(default_factory=dict)
 
-    def add(self, row: Row, table: Table) -> None:
+    def add(self, row: CaseResult, table: Table) -> None:
         at = len(self.cases)
         if self.cases.setdefault(row.case, at) != at:
             raise Refused(f"the case {row.case!r} comes twice in one comparison")
@@ -269,7 +269,7 @@ class _Columns:
     def _group(self, name: str) -> int:
         return self.groups.setdefault(name, len(self.groups))
 
-    def _critical(self, row: Row) -> CriticalState:
+    def _critical(self, row: CaseResult) -> CriticalState:
         if not row.critical or row.known_failing is not None or row.candidate is None:
             return CriticalState.NOT_CRITICAL
         return critical_state(row.candidate, self.metrics)
@@ -301,13 +301,13 @@ class _Columns:
         )
 
 
-def _edited(row: Row) -> bool:
+def _edited(row: CaseResult) -> bool:
     if row.candidate is None or row.baseline is None:
         return False
     return row.candidate.facts != row.baseline.facts
 
 
-def _identical(row: Row) -> bool:
+def _identical(row: CaseResult) -> bool:
     if row.candidate is None or row.baseline is None or _edited(row):
         return False
     return row.candidate.request == row.baseline.request

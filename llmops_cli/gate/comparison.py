@@ -15,7 +15,7 @@ What the trials of one critical case add up to: held, failed, or not known.
 
 Deterministic scorers: any gate trial that fails, fails the case. Judged ones make mistakes of
 their own, so that once is not enough: the case fails when the first trial fails and at least two
-of the first three do, counting `confirm` draws after the gate trials (docs/verdict.md).
+of the first three do, counting `confirm` trials after the gate trials (docs/verdict.md).
 
 What a verdict is reached over: one prompt on one evalset, with the policy that judges it.
 """
@@ -31,7 +31,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Metric, Side, Trial
+from llmops_cli.core.case_result import Metric, SideResult, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Policy
 
@@ -53,6 +53,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 
+NO_BASELINE = "no baseline: nothing to compare with"
 PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 """The metric of trials that every gating scorer passes."""
 
@@ -65,7 +66,7 @@ class CriticalState(IntEnum):
     FAILED = 2
     UNMEASURED = 3
     UNCONFIRMED = 4
-    """The first judged trial failed and the `confirm` draws do not settle it yet."""
+    """The first judged trial failed and the `confirm` trials do not settle it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +111,7 @@ class SideTotals:
 
     present: Flags
     wanted: Counts
-    """Draws: those planned, or those there are where they are more."""
+    """Trials: those planned, or those there are where they are more."""
     cost: Tally
     """US dollars of the priced trials."""
     tokens: Tally
@@ -140,7 +141,7 @@ class SideTotals:
 
     @property
     def total_cost(self) -> float | None:
-        """US dollars over all counted draws; None where one of them is unpriced."""
+        """US dollars over all counted trials; None where one of them is unpriced."""
         return None if self.unpriced or not self.completed else float(self.cost.total.sum())
 
 
@@ -215,23 +216,23 @@ class Comparison:
             candidate=_share(scores.candidate, at), baseline=_share(scores.baseline, at)
         )
 
-    def lost(self, label: str = PASS_METRIC) -> Flags:
+    def regressed(self, label: str = PASS_METRIC) -> Flags:
         """Compared cases that passed on the baseline (mean ≥ ½) and fail now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline >= 0.5) & (candidate < 0.5)
         return mask
 
-    def gained(self, label: str = PASS_METRIC) -> Flags:
+    def improved(self, label: str = PASS_METRIC) -> Flags:
         """Compared cases that failed on the baseline and pass now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline < 0.5) & (candidate >= 0.5)
         return mask
 
-    def lost_cases(self) -> tuple[str, ...]:
-        return self.named(self.lost())
+    def regressed_cases(self) -> tuple[str, ...]:
+        return self.named(self.regressed())
 
-    def gained_cases(self) -> tuple[str, ...]:
-        return self.named(self.gained())
+    def improved_cases(self) -> tuple[str, ...]:
+        return self.named(self.improved())
 
     def failing_cases(self) -> tuple[str, ...]:
         """Cases that fail in both sides, or fail with no baseline to compare with.
@@ -255,7 +256,7 @@ class Comparison:
         return self.named(self.candidate.present & scores.due & (candidate | baseline))
 
     def unconfirmed_cases(self) -> tuple[str, ...]:
-        """Critical judged cases that need `confirm` draws before anything can be said."""
+        """Critical judged cases that need `confirm` trials before anything can be said."""
         return self.named(self.critical == CriticalState.UNCONFIRMED)
 
     def critical_failed_cases(self) -> tuple[str, ...]:
@@ -289,7 +290,7 @@ def _share(tally: Tally, at: int) -> float | None:
 JUDGED_TRIALS = 3
 
 
-def critical_state(side: Side, metrics: Mapping[str, Metric]) -> CriticalState:
+def critical_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState:
     """The state of a critical case. One that no gating scorer looks at is unmeasured."""
     states = (_deterministic(side, metrics), _judged(side, metrics))
     for state in (CriticalState.FAILED, CriticalState.UNMEASURED, CriticalState.UNCONFIRMED):
@@ -298,7 +299,7 @@ def critical_state(side: Side, metrics: Mapping[str, Metric]) -> CriticalState:
     return CriticalState.HELD if CriticalState.HELD in states else CriticalState.UNMEASURED
 
 
-def _deterministic(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _deterministic(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no deterministic scorer is due."""
     outcomes = [_passed(trial, metrics, judged=False) for trial in side.trials]
     if False in outcomes:
@@ -310,7 +311,7 @@ def _deterministic(side: Side, metrics: Mapping[str, Metric]) -> CriticalState |
     return CriticalState.HELD if all(outcomes) else CriticalState.UNMEASURED
 
 
-def _judged(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
+def _judged(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
     """None: no judged scorer is due."""
     if not _due(side, metrics, judged=True):
         return None
@@ -325,7 +326,7 @@ def _judged(side: Side, metrics: Mapping[str, Metric]) -> CriticalState | None:
     return CriticalState.HELD if others.count(True) == 2 else CriticalState.UNCONFIRMED
 
 
-def _due(side: Side, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
+def _due(side: SideResult, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
     return any(
         metrics[label].judged is judged and metrics[label].counts
         for trial in side.trials

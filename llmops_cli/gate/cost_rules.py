@@ -15,9 +15,8 @@ import numpy as np
 
 from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
-from llmops_cli.gate import pairs as student
-from llmops_cli.gate.comparison import Comparison, Floats, GateInput, SideTotals, Tally
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Clusters, cluster_variance
+from llmops_cli.gate.comparison import NO_BASELINE, Comparison, Floats, GateInput, SideTotals, Tally
+from llmops_cli.gate.pairs import Groups, group_variance, t_quantile
 from llmops_cli.gate.wording import cases, counted, percent
 
 P95 = 0.95
@@ -45,10 +44,10 @@ def latency(rule: Latency, exam: GateInput) -> Finding:
     found = Finding(
         rule="latency",
         decision=Decision.INCONCLUSIVE,
-        why="no answer was streamed in this run: a reused answer has no first token, nor has one "
-        "of a server that does not stream"
+        why="no answer was streamed in this run: cached answers and servers that do not stream "
+        "have no first token"
         if first
-        else "no call was made in this run: reused answers have no latency",
+        else "no call was made in this run: cached answers have no latency",
         evalset=exam.evalset,
         figures={"calls": n, "limit": rule.p95},
     )
@@ -59,13 +58,13 @@ def latency(rule: Latency, exam: GateInput) -> Finding:
     high = quantile_upper_bound(seconds, P95, exam.spent.beta)
     why = f"{what} {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s"
     if low is not None and low > rule.p95:
-        decision, why = Decision.FAIL, f"{why}: proven above it (at least {low:.2f} s)"
+        decision, why = Decision.FAIL, f"{why}: significantly above (at least {low:.2f} s)"
     elif high is not None and high <= rule.p95:
-        decision, why = Decision.PASS, f"{why}: proven under it (at most {high:.2f} s)"
+        decision, why = Decision.PASS, f"{why}: significantly below (at most {high:.2f} s)"
     else:
         decision = Decision.INCONCLUSIVE
-        few = f"; under it is provable from {FEWEST_CALLS} calls" if n < FEWEST_CALLS else ""
-        why = f"{why}: proven neither under nor above it{few}"
+        few = f"; a PASS needs {FEWEST_CALLS} calls" if n < FEWEST_CALLS else ""
+        why = f"{why}: could be below or above{few}"
     figures = {"calls": n, "limit": rule.p95, "p95": observed, "lower": low, "upper": high}
     return replace(found, decision=decision, why=why, figures=figures)
 
@@ -101,7 +100,7 @@ def _growth(what: Literal["cost", "tokens"], margin: float, exam: GateInput) -> 
     found = Finding(
         rule=what,
         decision=Decision.INCONCLUSIVE,
-        why="no baseline: there is nothing to compare with",
+        why=NO_BASELINE,
         evalset=exam.evalset,
         figures={"margin": margin},
     )
@@ -114,58 +113,58 @@ def _growth(what: Literal["cost", "tokens"], margin: float, exam: GateInput) -> 
     if unknown:
         why = f"{counted(unknown, 'trial')} of unknown {what}"
         return replace(found, decision=Decision.INCOMPLETE, why=why)
-    now, before, clusters = _spent(comparison, what)
+    now, before, groups = _spent(comparison, what)
     n = len(now)
-    if n < 2 or (clusters is not None and clusters.count < FEWEST_GROUPS):
-        few = cases(n) if clusters is None else counted(clusters.count, "group")
-        return replace(found, why=f"{few} measured in both arms are too few to decide on")
+    if n < 2 or (groups is not None and groups.too_few):
+        few = cases(n) if groups is None else counted(groups.count, "group")
+        return replace(found, why=f"{few} measured on both sides: too few to decide")
     paid, paid_before = float(now.mean()), float(before.mean())
     growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
-    decision = _decide_growth(now - (1 + margin) * before, clusters, exam)
+    decision = _decide_growth(now - (1 + margin) * before, groups, exam)
     why = (
-        f"{_amount(what, paid_before)} → {_amount(what, paid)} per draw over {cases(n)} "
-        f"({100 * growth:+.1f} %), growth above {percent(margin)} is {_PROVEN[decision]}"
+        f"{_amount(what, paid_before)} → {_amount(what, paid)} per trial over {cases(n)} "
+        f"({100 * growth:+.1f}%), {_GROWTH[decision]} of {percent(margin)}"
     )
     figures = {"margin": margin, "n": n, "candidate": paid, "baseline": paid_before}
     return replace(found, decision=decision, why=why, figures=figures)
 
 
-_PROVEN = {
-    Decision.PASS: "excluded",
-    Decision.FAIL: "proven",
-    Decision.INCONCLUSIVE: "neither proven nor excluded",
+_GROWTH = {
+    Decision.PASS: "significantly below the limit",
+    Decision.FAIL: "significantly above the limit",
+    Decision.INCONCLUSIVE: "could be below or above the limit",
 }
 
 
 def _spent(
     comparison: Comparison, what: Literal["cost", "tokens"]
-) -> tuple[Floats, Floats, Clusters | None]:
+) -> tuple[Floats, Floats, Groups | None]:
     """Mean spending per trial of each case that both sides answered; the same for one request."""
     now, before = _tally(comparison.candidate, what), _tally(comparison.baseline, what)
     mask = comparison.paired & (now.measured > 0) & (before.measured > 0)
     pooled = Tally(total=now.total + before.total, measured=now.measured + before.measured)
     candidate = np.where(comparison.identical, pooled.mean(), now.mean())[mask]
     baseline = np.where(comparison.identical, pooled.mean(), before.mean())[mask]
-    clusters = Clusters.of(comparison.group[mask]) if comparison.grouped else None
-    return candidate, baseline, clusters
+    groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
+    return candidate, baseline, groups
 
 
 def _tally(totals: SideTotals, what: Literal["cost", "tokens"]) -> Tally:
     return totals.cost if what == "cost" else totals.tokens
 
 
-def _decide_growth(excess: Floats, clusters: Clusters | None, exam: GateInput) -> Decision:
+def _decide_growth(excess: Floats, groups: Groups | None, exam: GateInput) -> Decision:
     """One-sided t on the mean excess; without any variance its sign decides."""
     n, mean = len(excess), float(excess.mean())
     single = float(excess.var(ddof=1)) / n
-    variance = single if clusters is None else max(single, cluster_variance(excess, clusters))
+    variance = single if groups is None else max(single, group_variance(excess, groups))
     if variance <= (1e-12 * float(np.abs(excess).max())) ** 2:
         return Decision.FAIL if mean > 0 else Decision.PASS
     t = mean / math.sqrt(variance)
-    degrees = (n if clusters is None else clusters.count) - 1
-    if t > student.quantile(1 - exam.spent.alpha, degrees):
+    degrees = (n if groups is None else groups.count) - 1
+    if t > t_quantile(1 - exam.spent.alpha, degrees):
         return Decision.FAIL
-    if t < -student.quantile(1 - exam.spent.beta, degrees):
+    if t < -t_quantile(1 - exam.spent.beta, degrees):
         return Decision.PASS
     return Decision.INCONCLUSIVE
 

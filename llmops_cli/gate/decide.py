@@ -13,7 +13,7 @@ From comparisons to verdicts: every rule gives a finding, the worst finding deci
 FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
 INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
 
-Whether or not the policy lists them, draws that were never made and error shares above the
+Whether or not the policy lists them, trials that were never made and error shares above the
 default are INCOMPLETE: leaving a rule out of a policy never turns the unmeasured into a pass.
 Regressions are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together:
 those of one prompt over all its evalsets, and in `decide_all` those of all prompts.
@@ -24,28 +24,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from llmops_cli.core.policy import (
-    Anchor,
-    Cost,
-    Coverage,
-    Critical,
-    Errors,
-    Floor,
-    Latency,
-    NoWorse,
-    OnInconclusive,
-    Regressed,
-    Rule,
-    Tokens,
-)
+from llmops_cli.core.policy import Coverage, Errors, OnInconclusive
 from llmops_cli.core.report import SliceSummary
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.gate import cost_rules as spending
 from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
-from llmops_cli.gate.paired_test import Measured, judge, measure
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, pairs, reference
-from llmops_cli.gate.score_test import sample, z
+from llmops_cli.gate.paired_test import Measured, judge
+from llmops_cli.gate.pairs import Pairs, pairs
+from llmops_cli.gate.rules import DECISIONS
+from llmops_cli.gate.score_test import corrected_z
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -80,8 +67,8 @@ def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
         SliceSummary(
             tag=tag,
             cases=each.n,
-            lost=each.lost,
-            gained=each.gained,
+            lost=each.regressed,
+            gained=each.improved,
             candidate=each.candidate_mean,
             baseline=each.baseline_mean,
             p_adjusted=p,
@@ -91,11 +78,11 @@ def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
 
 
 def _p_of_loss(compared: Pairs) -> float:
-    """One-sided p of a loss; 1 where there are too few groups to tell."""
-    if compared.clusters is not None and compared.clusters.count < FEWEST_GROUPS:
+    """Return the one-sided p of a loss; 1 where there are too few groups to tell."""
+    if compared.too_few_groups:
         return 1.0
-    judge = reference(compared.optimistic, compared.clusters)
-    return judge.below(z(sample(compared.optimistic), 0.0))
+    values, compared_with = compared.for_regression
+    return compared_with.below(corrected_z(values, 0.0))
 
 
 __all__ = ["GateInput", "decide", "decide_all"]
@@ -139,39 +126,19 @@ def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
     return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
 
 
-def _findings(exam: GateInput) -> list[Finding | Measured]:
-    """One per rule, in the policy's order, then what is incomplete without being asked for."""
-    found = [_apply(rule, exam) for rule in exam.policy.rules]
-    listed = {type(rule) for rule in exam.policy.rules}
-    unasked: list[Finding | None] = []
+def _findings(gate_input: GateInput) -> list[Finding | Measured]:
+    """Return one per rule, in the policy's order, then what is incomplete without a rule for it."""
+    findings = [DECISIONS[type(rule)](rule, gate_input) for rule in gate_input.policy.rules]
+    listed = {type(rule) for rule in gate_input.policy.rules}
+    unlisted: list[Finding | None] = []
     if Errors not in listed:
-        unasked.append(rules.errors(Errors(), exam))
+        unlisted.append(rules.errors(Errors(), gate_input))
     if Coverage not in listed:
-        unasked.append(rules.everything_made(exam))
-    found += [each for each in unasked if each and each.decision is Decision.INCOMPLETE]
-    return found
-
-
-def _apply(rule: Rule, exam: GateInput) -> Finding | Measured:
-    match rule:
-        case NoWorse() | Anchor():
-            return measure(rule, exam)
-        case Critical():
-            return rules.critical(rule, exam)
-        case Floor():
-            return rules.floor(rule, exam)
-        case Regressed():
-            return rules.regressed(rule, exam)
-        case Errors():
-            return rules.errors(rule, exam)
-        case Coverage():
-            return rules.coverage(rule, exam)
-        case Cost():
-            return spending.cost(rule, exam)
-        case Tokens():
-            return spending.tokens(rule, exam)
-        case Latency():
-            return spending.latency(rule, exam)
+        unlisted.append(rules.everything_made(gate_input))
+    findings += [
+        finding for finding in unlisted if finding and finding.decision is Decision.INCOMPLETE
+    ]
+    return findings
 
 
 def _verdict(findings: tuple[Finding, ...], exams: Sequence[GateInput]) -> Verdict:
@@ -187,7 +154,7 @@ def _verdict(findings: tuple[Finding, ...], exams: Sequence[GateInput]) -> Verdi
     if deciding:
         why = _why(deciding, several=len(exams) > 1)
     else:
-        decision, why = Decision.INCONCLUSIVE, "no rule of the policy speaks about quality"
+        decision, why = Decision.INCONCLUSIVE, "no rule of the policy checks quality"
     partial = sorted({exam.partial for exam in exams if exam.partial})
     if partial:
         why += f" (partial: {', '.join(partial)})"

@@ -1,4 +1,4 @@
-"""`no_worse` and `anchor`: is a loss beyond the margin excluded, proven, or neither?
+"""`no_worse` and `anchor`: is a loss beyond the margin ruled out, proven, or neither?
 
 A comparison is first measured, then judged: whether a loss is a regression depends on the p-values
 of all comparisons made together (Holm), whether it passes does not (intersection–union). So
@@ -13,24 +13,28 @@ from typing import Literal
 
 from llmops_cli.core.policy import Anchor, NoWorse
 from llmops_cli.core.verdict import Decision, Estimate, Finding
-from llmops_cli.gate.comparison import GateInput
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, pairs, reference
-from llmops_cli.gate.power import cases_needed
-from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
+from llmops_cli.gate.comparison import NO_BASELINE, GateInput
+from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, Reference, pairs
+from llmops_cli.gate.power import cases_needed, fewest_cases
+from llmops_cli.gate.score_test import Sample, corrected_z, lower_end, upper_end
 from llmops_cli.gate.wording import (
     cases,
     counted,
-    interval,
+    interval_ends,
     percent_up,
     points,
     points_up,
     probability,
 )
 
+FEWEST_CASES = 5
+"""With fewer, all of them regress by chance in more than 1 of 20 runs where every answer is a coin
+toss: they never FAIL."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of one comparison, all defaults resolved."""
+    """What one comparison has to show, all defaults resolved."""
 
     rule: Literal["no_worse", "anchor"]
     evalset: str
@@ -50,17 +54,17 @@ class Measured:
 
     question: Question
     estimate: Estimate
-    excluded: bool
-    """A loss of the margin is excluded: it passes, whatever the others do."""
-    could_pass: bool
-    """It is excluded if the unmeasured trials are taken at best: then they, and not the candidate,
-    stand between it and a pass, and that is no regression."""
+    ruled_out: bool
+    """A loss of the margin is ruled out: it passes, whatever the others do."""
+    can_fail: bool
+    """Not where the margin is ruled out if the unmeasured trials are taken at best: then they, and
+    not the candidate, stand between it and a pass. Not with too few cases either."""
     cases: tuple[str, ...]
-    """Lost cases."""
+    """Regressed cases."""
 
 
 def ask(rule: NoWorse | Anchor, exam: GateInput) -> Question:
-    """The question of one rule under the error rates of the exam's look."""
+    """Return the question of one rule under the error rates of this look."""
     policy = exam.spent
     return Question(
         rule="no_worse" if isinstance(rule, NoWorse) else "anchor",
@@ -76,7 +80,7 @@ def ask(rule: NoWorse | Anchor, exam: GateInput) -> Question:
 
 
 def measure(rule: NoWorse | Anchor, exam: GateInput) -> Measured | Finding:
-    """One comparison, tested, or settled where there is nothing to test.
+    """Test one comparison, or settle it where there is nothing to test.
 
     Raises `UnknownName` for a metric that no scorer gives.
     """
@@ -89,39 +93,40 @@ def measure(rule: NoWorse | Anchor, exam: GateInput) -> Measured | Finding:
         comparison = exam.anchors[rule.version]
     comparison.metric(question.metric)
     if not comparison.has_baseline:
-        why = "no baseline: there is nothing to compare with"
-        return _settled(question, Decision.INCONCLUSIVE, why)
+        return _settled(question, Decision.INCONCLUSIVE, NO_BASELINE)
     compared = pairs(comparison, question.metric, question.tag)
     if compared is None:
         which = f" with the tag {question.tag}" if question.tag else ""
-        why = f"no case{which} owes {question.metric} in both arms on the same facts"
+        why = f"no case{which} has {question.metric} on both sides for the same inputs"
         return _settled(question, Decision.INCONCLUSIVE, why)
     if compared.all_identical:
-        why = f"by identity: {_requests(compared.n)} the same as on {question.against}"
+        requests = (
+            "the request matches" if compared.n == 1 else f"all {compared.n:,} requests match"
+        )
+        why = f"unchanged: {requests} {question.against}"
         return replace(_settled(question, Decision.PASS, why), quality=True)
     if not len(compared.observed):
-        why = f"none of {cases(compared.n)} was measured in both arms"
+        why = f"0 of {cases(compared.n)} measured on both sides"
         return _settled(question, Decision.INCOMPLETE, why)
     if compared.nothing_to_lose:
+        measured = " measured" if compared.unmeasured else ""
         why = (
-            f"{question.metric} is 0 in both arms, on every one of "
-            f"{cases(len(compared.observed))}{' measured' if compared.unmeasured else ''}: there "
-            "is nothing that could get worse, which tells nothing; look at the scorers"
+            f"{question.metric} is 0 on both sides in all {cases(len(compared.observed))}{measured}"
+            ": nothing could get worse; check the scorers"
         )
         return _settled(question, Decision.INCONCLUSIVE, why)
-    groups = compared.clusters
-    if groups is not None and groups.count < FEWEST_GROUPS:
+    if compared.groups is not None and compared.groups.too_few:
         why = (
-            f"{compared.lost} lost, {compared.gained} gained of {compared.n}, in only "
-            f"{counted(groups.count, 'group')}: fewer than {FEWEST_GROUPS} tell nothing reliable"
+            f"{_counts(compared)}, in only {counted(compared.groups.count, 'group')}: fewer than "
+            f"{FEWEST_GROUPS} groups decide nothing"
         )
         return _settled(question, Decision.INCONCLUSIVE, why)
-    lost = comparison.named(comparison.lost(question.metric) & compared.mask)
-    return _tested(question, compared, lost)
+    regressed = comparison.named(comparison.regressed(question.metric) & compared.mask)
+    return _tested(question, compared, regressed)
 
 
 def judge(measured: Measured, *, together: float, alone: float, family: int) -> Finding:
-    """The finding of one comparison.
+    """Return the finding of one comparison.
 
     `together` is its p adjusted over all `family` comparisons that are decided together, `alone`
     the same over those of its own prompt only. They differ where several prompts are decided at
@@ -129,14 +134,17 @@ def judge(measured: Measured, *, together: float, alone: float, family: int) -> 
     """
     question = measured.question
     estimate = replace(measured.estimate, p_adjusted=together)
-    why = _sentence(question, estimate, passed=measured.excluded)
-    decision = Decision.PASS if measured.excluded else Decision.INCONCLUSIVE
-    if not measured.could_pass and together <= question.alpha:
+    why = _sentence(question, estimate, passed=measured.ruled_out)
+    decision = Decision.PASS if measured.ruled_out else Decision.INCONCLUSIVE
+    if measured.can_fail and together <= question.alpha:
         decision = Decision.FAIL
-        why += f"; worse than {question.against} beyond chance ({_p(estimate, family)})"
-    elif not measured.could_pass and alone <= question.alpha:
+        why = (
+            f"statistically significant regression against {question.against} "
+            f"({_p(estimate, family)}): {why}"
+        )
+    elif measured.can_fail and alone <= question.alpha:
         why += (
-            f"; by itself a regression ({probability(alone)}), but not over the {family} "
+            f"; a regression by itself ({probability(alone)}), but not over the {family} "
             f"comparisons of all prompts decided together ({probability(together)}, Holm)"
         )
     return replace(
@@ -148,47 +156,54 @@ def judge(measured: Measured, *, together: float, alone: float, family: int) -> 
     )
 
 
-def _tested(question: Question, compared: Pairs, lost: tuple[str, ...]) -> Measured:
-    worst = sample(compared.pessimistic)
-    best = worst if compared.unmeasured == 0 else sample(compared.optimistic)
-    for_pass = reference(compared.pessimistic, compared.clusters)
-    for_regression = (
-        for_pass if compared.unmeasured == 0 else reference(compared.optimistic, compared.clusters)
-    )
-    needed_z = for_pass.critical(question.beta)
-    lower = lower_end(worst, needed_z)
-    effect = for_pass.scale**2
-    p = for_regression.below(z(best, -question.tolerance))
+def _tested(question: Question, compared: Pairs, regressed: tuple[str, ...]) -> Measured:
+    pessimistic, for_pass = compared.for_pass
+    optimistic, for_regression = compared.for_regression
+    lower = lower_end(pessimistic, for_pass.critical(question.beta))
+    effect = for_regression.scale**2
+    p = for_regression.below(corrected_z(optimistic, -question.tolerance))
+    variance = float(compared.observed.var()) * effect
     estimate = Estimate(
         n=compared.n,
-        lost=compared.lost,
-        gained=compared.gained,
+        lost=compared.regressed,
+        gained=compared.improved,
         identical=compared.identical,
         baseline_mean=compared.baseline_mean,
         candidate_mean=compared.candidate_mean,
         difference=compared.candidate_mean - compared.baseline_mean,
         lower=lower,
-        upper=upper_end(best, for_regression.critical(question.alpha)),
+        upper=upper_end(optimistic, for_regression.critical(question.alpha)),
         margin=question.margin,
         smallest_margin=max(0.0, -lower),
-        cases_needed=cases_needed(
-            float(compared.observed.var()) * effect, question.margin, question.beta
+        cases_needed=max(
+            fewest_cases(compared.n, compared.groups, question.margin, question.beta),
+            cases_needed(variance, question.margin, question.beta),
         ),
         p_regression=p,
         p_adjusted=p,
-        groups=None if compared.clusters is None else compared.clusters.count,
-        design_effect=None if compared.clusters is None else effect,
+        groups=None if compared.groups is None else compared.groups.count,
+        design_effect=None if compared.groups is None else effect,
         unmeasured=compared.unmeasured,
     )
-    excluded = z(worst, -question.margin) > needed_z
-    at_best = z(best, -question.margin) > for_regression.critical(question.beta)
+    ruled_out = _rules_out(compared.for_pass, question)
+    if compared.unmeasured:
+        best = replace(compared, pessimistic=compared.optimistic)
+        at_best = _rules_out(best.for_pass, question)
+    else:
+        at_best = ruled_out
     return Measured(
         question=question,
         estimate=estimate,
-        excluded=excluded,
-        could_pass=excluded or at_best,
-        cases=lost,
+        ruled_out=ruled_out,
+        can_fail=not (ruled_out or at_best) and compared.n >= FEWEST_CASES,
+        cases=regressed,
     )
+
+
+def _rules_out(tested: tuple[Sample, Reference], question: Question) -> bool:
+    """Return whether a true loss of the margin is ruled out."""
+    values, compared_with = tested
+    return corrected_z(values, -question.margin) > compared_with.critical(question.beta)
 
 
 def _settled(question: Question, decision: Decision, why: str) -> Finding:
@@ -203,46 +218,46 @@ def _settled(question: Question, decision: Decision, why: str) -> Finding:
 
 
 def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
-    """The figures, always in this order (docs/verdict.md)."""
+    """Return the figures, always in this order (docs/verdict.md)."""
     level = 100 * (1 - question.alpha - question.beta)
-    ends = interval(estimate.lower, estimate.upper)
+    low, high = interval_ends(estimate.lower, estimate.upper, question.margin)
     parts = [
-        f"{estimate.lost} lost, {estimate.gained} gained of {estimate.n}",
-        f"mean {points(estimate.difference)} points, {level:g} % interval {ends}",
-        _not_excluded(question, estimate),
-        _smallest(estimate, passed=passed),
-        f"80 % power takes {cases(estimate.cases_needed)}",
+        f"{estimate.gained} improved, {estimate.lost} regressed of {estimate.n:,}",
+        f"difference {points(estimate.difference)} points ({level:g}% CI {low} to {high})",
+        _largest_loss(question, estimate),
+        _smallest_margin(estimate, passed=passed),
+        f"~{cases(estimate.cases_needed)} needed for 80% power",
     ]
     if estimate.identical:
-        parts.append(f"{_requests(estimate.identical)} the same in both arms")
+        parts.append(f"{counted(estimate.identical, 'request')} unchanged")
     if estimate.groups is not None and estimate.design_effect is not None:
         parts.append(f"{estimate.groups} groups, design effect {estimate.design_effect:.1f}")
     if estimate.unmeasured:
         parts.append(
-            f"{counted(estimate.unmeasured, 'unmeasured trial')} taken at worst for a pass "
-            "and at best for a regression"
+            f"{counted(estimate.unmeasured, 'unmeasured trial')}, counted against PASS and "
+            "against FAIL"
         )
     return "; ".join(parts)
 
 
-def _not_excluded(question: Question, estimate: Estimate) -> str:
+def _counts(compared: Pairs) -> str:
+    return f"{compared.improved} improved, {compared.regressed} regressed of {compared.n:,}"
+
+
+def _largest_loss(question: Question, estimate: Estimate) -> str:
     margin = f"(margin {100 * question.margin:.1f})"
     if estimate.lower >= 0:
-        return f"every loss is excluded {margin}"
-    return f"a loss up to {points_up(-estimate.lower)} points is not excluded {margin}"
+        return f"no regression {margin}"
+    return f"could be up to {points_up(-estimate.lower, question.margin)} points worse {margin}"
 
 
-def _smallest(estimate: Estimate, *, passed: bool) -> str:
+def _smallest_margin(estimate: Estimate, *, passed: bool) -> str:
     if estimate.smallest_margin >= 1.0:
         return "no margin would pass"
     if estimate.smallest_margin == 0.0:
         return "any margin would pass"
     margin = percent_up(estimate.smallest_margin)
     return f"a margin of {margin} would {'still ' if passed else ''}pass"
-
-
-def _requests(n: int) -> str:
-    return "1 request is" if n == 1 else f"{n:,} requests are"
 
 
 def _p(estimate: Estimate, family: int) -> str:

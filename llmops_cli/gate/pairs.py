@@ -1,58 +1,63 @@
-"""Student's t distribution for whole degrees of freedom, in closed form.
+"""The paired differences of one metric, in cases and in groups, and what statistics compare with.
 
-The finite series of Abramowitz & Stegun 26.7.3–4 are exact for the whole degrees of freedom that
-clusters and paired samples have, so that nothing here needs scipy, whose import takes longer
-than a cached run (record 0003). `scipy.stats.t` is the oracle in the tests.
+One number per compared case, its trials averaged first. An unmeasured trial is filled, never left
+out: with the worst value for the candidate where PASS is tested (`pessimistic`), with the best
+where REGRESSION is (`optimistic`). Where both sides sent the very same request the difference is 0
+and their trials are trials of one thing.
 
-Cases that stand or fall together: how much less their answers tell than as many single ones.
+Cases of one group are not independent. For PASS the groups are the sample (`score_test`,
+decision record 0021). For REGRESSION the statistic of the cases is compared with Student's t with
+G − 1 degrees of freedom, stretched by √deff: the CR1 cluster variance of the mean over its
+variance for independent cases (both ddof 0; Miller 2024, app. A, with the factor G/(G − 1)).
 
-The reference of a test statistic is the standard normal without groups. With them it is Student's
-t with G − 1 degrees of freedom, stretched by √deff, where deff is the CR1 cluster variance of the
-mean over its i.i.d. variance (both ddof 0; Miller 2024, app. A, with the factor G/(G − 1)).
-
-The paired differences of one metric: one number per compared case, draws averaged first.
-
-An unmeasured trial is filled, never left out: with the worst value for the candidate where PASS
-is tested (`pessimistic`), with the best where REGRESSION is (`optimistic`). Where both sides sent
-the very same request the difference is 0 and their trials are draws of one thing.
+Student's t is in closed form for whole degrees of freedom (Abramowitz & Stegun 26.7.3–4), so that
+nothing here needs scipy, whose import takes longer than a cached run (decision record 0003).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 
 from llmops_cli.gate.comparison import Comparison, Counts, Flags, Floats, Tally
+from llmops_cli.gate.score_test import Sample, group_sample, sample
+
+EQUAL = 1e-12
+"""Values nearer to each other than this do not differ."""
+FEWEST_GROUPS = 10
+"""With fewer, the variance between groups is too rough to decide on."""
 
 
-def cdf(t: float, degrees: int) -> float:
-    """P(T ≤ t) for `degrees` ≥ 1."""
+def t_cdf(t: float, degrees: int) -> float:
+    """Return P(T ≤ t) for `degrees` ≥ 1."""
     if math.isinf(t):
         return 1.0 if t > 0 else 0.0
-    return 0.5 + math.copysign(_within(abs(t), degrees), t) / 2
+    return 0.5 + math.copysign(_t_within(abs(t), degrees), t) / 2
 
 
-def quantile(p: float, degrees: int) -> float:
-    """The t with P(T ≤ t) = p, for 0 < p < 1."""
+@cache
+def t_quantile(p: float, degrees: int) -> float:
+    """Return the t with P(T ≤ t) = p, for 0 < p < 1."""
     if p < 0.5:
-        return -quantile(1.0 - p, degrees)
+        return -t_quantile(1.0 - p, degrees)
     low, high = 0.0, max(1.0, NormalDist().inv_cdf(p))
-    while cdf(high, degrees) < p:
+    while t_cdf(high, degrees) < p:
         low, high = high, 2.0 * high
     while high - low > 1e-13 * (1.0 + high):
         middle = (low + high) / 2
-        if cdf(middle, degrees) < p:
+        if t_cdf(middle, degrees) < p:
             low = middle
         else:
             high = middle
     return high
 
 
-def _within(t: float, degrees: int) -> float:
-    """P(−t ≤ T ≤ t) for t ≥ 0."""
+def _t_within(t: float, degrees: int) -> float:
+    """Return P(−t ≤ T ≤ t) for t ≥ 0."""
     angle = math.atan2(t, math.sqrt(degrees))
     odd = degrees % 2
     k = np.arange(1, (degrees - 2 - odd) // 2 + 1, dtype=np.float64)
@@ -65,12 +70,6 @@ def _within(t: float, degrees: int) -> float:
     return (angle + math.sin(angle) * math.cos(angle) * series) * 2 / math.pi
 
 
-EQUAL = 1e-12
-"""Values nearer to each other than this do not differ."""
-FEWEST_GROUPS = 10
-"""With fewer, the cluster variance is too rough to decide on."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """What a statistic is compared with: normal, or t with `degrees`, stretched by `scale`."""
@@ -79,63 +78,76 @@ class Reference:
     scale: float = 1.0
 
     def critical(self, level: float) -> float:
-        """The value that the statistic exceeds with probability `level`; 0 < level < 1."""
+        """Return the value that the statistic exceeds with probability `level`, 0 < level < 1."""
         if self.degrees is None:
             return self.scale * NormalDist().inv_cdf(1.0 - level)
-        return self.scale * quantile(1.0 - level, self.degrees)
+        return self.scale * t_quantile(1.0 - level, self.degrees)
 
     def below(self, statistic: float) -> float:
-        """P(reference ≤ statistic): the one-sided p of a low statistic."""
+        """Return P(reference ≤ statistic): the one-sided p of a low statistic."""
         if self.degrees is None:
             return NormalDist().cdf(statistic / self.scale)
-        return cdf(statistic / self.scale, self.degrees)
+        return t_cdf(statistic / self.scale, self.degrees)
 
 
 NORMAL = Reference()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Clusters:
-    """Which of `count` groups, numbered from 0, each case of a sample is in."""
+class Groups:
+    """Which group, numbered from 0, each case of a sample is in; at least one case."""
 
     numbers: Counts
-    count: int
+    sizes: Floats
+    """Cases in each group."""
 
     @classmethod
-    def of(cls, labels: Counts) -> Clusters:
-        """Clusters of arbitrary labels, shape (n,)."""
-        distinct, numbers = np.unique(labels, return_inverse=True)
-        return cls(numbers=numbers.astype(np.int32), count=len(distinct))
+    def of(cls, labels: Counts) -> Groups:
+        """Return the groups of arbitrary labels, shape (n,)."""
+        _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        return cls(numbers=numbers.astype(np.int32), sizes=sizes.astype(np.float64))
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def too_few(self) -> bool:
+        return self.count < FEWEST_GROUPS
 
 
-def cluster_variance(values: Floats, clusters: Clusters) -> float:
-    """CR1 variance of the mean of `values`; infinite for a single cluster."""
-    if clusters.count < 2:
+def group_reference(count: int) -> Reference:
+    """Return what a statistic of one value per group is compared with."""
+    return Reference(degrees=max(1, count - 1))
+
+
+def group_variance(values: Floats, groups: Groups) -> float:
+    """Return the CR1 variance of the mean of `values`; infinite for a single group."""
+    if groups.count < 2:
         return math.inf
-    sums = np.bincount(clusters.numbers, values - values.mean(), clusters.count)
-    factor = clusters.count / (clusters.count - 1)
+    sums = np.bincount(groups.numbers, values - values.mean(), groups.count)
+    factor = groups.count / (groups.count - 1)
     return factor * float(sums @ sums) / len(values) ** 2
 
 
-def design_effect(values: Floats, clusters: Clusters) -> float:
-    """How many times the variance of independent cases it is; at least 1.
+def design_effect(values: Floats, groups: Groups) -> float:
+    """Return how many times the variance of independent cases the mean has; at least 1.
 
     Where no difference varies, nothing tells how alike the cases of a group are, so the worst is
     taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
     """
     if np.ptp(values) < EQUAL:  # the variance of equal values is rounding, and its ratio noise
-        sizes = np.bincount(clusters.numbers, minlength=clusters.count)
-        return float(sizes @ sizes) / len(values)
+        return float(groups.sizes @ groups.sizes) / len(values)
     single = float(values.var()) / len(values)
-    return max(1.0, cluster_variance(values, clusters) / single)
+    return max(1.0, group_variance(values, groups) / single)
 
 
-def reference(values: Floats, clusters: Clusters | None) -> Reference:
-    """What a score statistic of `values` is compared with. None: the cases are independent."""
-    if clusters is None:
+def reference(values: Floats, groups: Groups | None) -> Reference:
+    """Return what a score statistic of cases is compared with. None: they are independent."""
+    if groups is None:
         return NORMAL
-    scale = math.sqrt(design_effect(values, clusters))
-    return Reference(degrees=max(1, clusters.count - 1), scale=scale)
+    effect = design_effect(values, groups)
+    return replace(group_reference(groups.count), scale=math.sqrt(effect))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,13 +164,13 @@ class Pairs:
     baseline_mean: float
     candidate_mean: float
     """Over the observed cases; 0 where there is none."""
-    lost: int
-    gained: int
+    regressed: int
+    improved: int
     identical: int
     unmeasured: int
     """Trials that were filled."""
-    clusters: Clusters | None
-    clusters_of_observed: Clusters | None
+    groups: Groups | None
+    groups_of_observed: Groups | None
     nothing_to_lose: bool
     """Every measured trial of both sides is at 0: a loss could not be seen."""
 
@@ -166,9 +178,26 @@ class Pairs:
     def all_identical(self) -> bool:
         return self.identical == self.n
 
+    @property
+    def too_few_groups(self) -> bool:
+        return self.groups is not None and self.groups.too_few
+
+    @property
+    def for_pass(self) -> tuple[Sample, Reference]:
+        """The sample in which PASS is tested, of cases or of groups, and what to compare with."""
+        if self.groups is None:
+            return sample(self.pessimistic), NORMAL
+        values = group_sample(self.pessimistic, self.groups.numbers, self.groups.sizes)
+        return values, group_reference(self.groups.count)
+
+    @property
+    def for_regression(self) -> tuple[Sample, Reference]:
+        """The same for REGRESSION."""
+        return sample(self.optimistic), reference(self.optimistic, self.groups)
+
 
 def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs | None:
-    """The compared cases of one metric, of those with `tag`; None where there are none."""
+    """Return the compared cases of one metric, of those with `tag`; None where there are none."""
     scores = comparison.metric(label)
     mask = comparison.paired & scores.due & comparison.tagged(tag)
     n = int(mask.sum())
@@ -203,12 +232,12 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         observed=observed,
         baseline_mean=_mean(before[seen]),
         candidate_mean=_mean(now[seen]),
-        lost=int((comparison.lost(label) & mask).sum()),
-        gained=int((comparison.gained(label) & mask).sum()),
+        regressed=int((comparison.regressed(label) & mask).sum()),
+        improved=int((comparison.improved(label) & mask).sum()),
         identical=int(same.sum()),
         unmeasured=int(gaps.sum()),
-        clusters=Clusters.of(labels) if comparison.grouped else None,
-        clusters_of_observed=Clusters.of(labels[seen]) if comparison.grouped else None,
+        groups=Groups.of(labels) if comparison.grouped else None,
+        groups_of_observed=Groups.of(labels[seen]) if comparison.grouped else None,
         nothing_to_lose=not (candidate.total.any() or baseline.total.any()),
     )
 

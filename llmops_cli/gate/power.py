@@ -1,48 +1,71 @@
-"""What an evalset can and cannot show, told before money is spent.
+"""What an evalset can show, said before money is spent, and whether more trials are worth it.
 
-With no case lost and none gained the score statistic is z² = n·m/(1 − m) at a margin m, so that
-PASS needs n > q²·(1 − m)/m cases, and n cases exclude a loss of q²/(n + q²) at best.
+With no case regressed and none improved, PASS rules out a margin m where the largest chance to see
+that although m is lost is under β: (1 − m)^n for n cases, so that PASS needs log β / log(1 − m) of
+them. With groups it is the chance that no group fell (`score_test.log_chance_unseen`).
 
-Whether a further look at the same cases is worth its calls.
-
-It is where its projected bound can decide. Trials shrink the noise within cases, not the one
-between them: where that is what is left, only more cases help, and the answer says so.
+Another look at the same cases is worth its calls where its projected bound can decide. Trials
+shrink the noise within cases, not the one between them: where that is what is left, only more
+cases help, and the answer says so.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import NoWorse, Policy
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, at_look
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, pairs, reference
-from llmops_cli.gate.wording import cases, percent_up
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, Floats, at_look
+from llmops_cli.gate.pairs import (
+    FEWEST_GROUPS,
+    Groups,
+    Pairs,
+    group_reference,
+    pairs,
+    reference,
+)
+from llmops_cli.gate.score_test import log_chance_unseen
+from llmops_cli.gate.wording import cases, counted, percent_up
 
 POWER = 0.80
+STEPS = 3
+MARGIN_STEP = 1e-9
+"""How exactly a smallest margin is found."""
 
 
 def zero_loss_minimum(margin: float, beta: float) -> int:
-    """Cases below which nothing can PASS at `margin`, even with no case lost.
+    """Return the cases below which nothing can PASS at `margin`, even with no case regressed.
 
     Raises `Refused` unless 0 < margin < 1: no number of cases shows a margin of nothing.
     """
     if not 0.0 < margin < 1.0:
         raise Refused(f"a margin lies between 0 and 1, exclusive; {margin:g} does not")
-    q = NormalDist().inv_cdf(1.0 - beta)
-    return max(1, math.floor(q * q * (1.0 - margin) / margin) + 1)
+    return math.floor(math.log(beta) / math.log1p(-margin)) + 1
 
 
 def smallest_margin_shown(n: int, beta: float) -> float:
-    """The loss that `n` cases exclude when no case is lost: margins above it can PASS."""
-    q = NormalDist().inv_cdf(1.0 - beta)
-    return q * q / (n + q * q)
+    """Return the loss that `n` cases rule out when no case regresses."""
+    return -math.expm1(math.log(beta) / n)
+
+
+def fewest_cases(n: int, groups: Groups | None, margin: float, beta: float) -> int:
+    """Return the zero-loss minimum for cases that are grouped as these `n` are."""
+    if groups is None:
+        return zero_loss_minimum(margin, beta)
+    chance = log_chance_unseen(_relative(groups), margin)
+    count = groups.count
+    for _ in range(STEPS):  # the level that t needs changes little with the count
+        count = math.ceil(groups.count * _log_level(count, beta) / chance)
+    return math.ceil(n * max(count, FEWEST_GROUPS) / groups.count)
 
 
 def cases_needed(variance: float, margin: float, beta: float) -> int:
-    """Cases for 80 % power to PASS at no true loss, where differences have this `variance`."""
+    """Return the cases for 80% power to PASS at no true loss, at this variance of differences."""
     normal = NormalDist()
     total = normal.inv_cdf(1.0 - beta) + normal.inv_cdf(POWER)
     return max(
@@ -50,34 +73,79 @@ def cases_needed(variance: float, margin: float, beta: float) -> int:
     )
 
 
-def what_it_can_show(n: int, policy: Policy) -> str:
-    """One sentence on what `n` compared cases can show under the margin of `policy`.
+def groups_of(labels: Sequence[str | None]) -> Groups | None:
+    """Return the groups of cases with these labels, one each; None where no case names one."""
+    if not any(labels):
+        return None
+    numbers: dict[str | int, int] = {}
+    keys = (at if label is None else label for at, label in enumerate(labels))
+    column = [numbers.setdefault(key, len(numbers)) for key in keys]
+    return Groups.of(np.array(column, dtype=np.int32))
 
-    The strictest margin of its `no_worse` rules counts, at the error rates of a first look.
+
+def what_it_can_show(labels: Sequence[str | None], policy: Policy) -> str:
+    """Return one sentence on what the compared cases can show under the margin of `policy`.
+
+    `labels` are the groups that the cases name, one each. The strictest margin of the `no_worse`
+    rules counts, at the error rates of a first look.
     """
-    margins = [each.margin for each in policy.rules if isinstance(each, NoWorse)]
+    n = len(labels)
+    margins = [rule.margin for rule in policy.rules if isinstance(rule, NoWorse)]
     if not margins:
         return f"the policy has no no_worse rule: {cases(n)} are judged by its other rules alone"
-    smallest = min(policy.margin if each is None else each for each in margins)
-    beta = at_look(policy, 1).beta
-    needed, margin = zero_loss_minimum(smallest, beta), percent_up(smallest)
+    smallest = min(policy.margin if margin is None else margin for margin in margins)
+    beta, margin = at_look(policy, 1).beta, percent_up(smallest)
+    groups = groups_of(labels)
+    needed = fewest_cases(n, groups, smallest, beta)
     if n < 1:
         return f"no case to compare; a margin of {margin} needs at least {cases(needed)}"
-    best = percent_up(smallest_margin_shown(n, beta))
+    among, takes = cases(n), f"{needed:,}"
+    if groups is None:
+        best = smallest_margin_shown(n, beta)
+    else:
+        best = _smallest_margin_of(groups, beta)
+        among = f"{cases(n)} in {counted(groups.count, 'group')}"
+        takes = f"about {math.ceil(groups.count * needed / n):,} such groups"
+    if groups is not None and groups.too_few:
+        return f"{among} cannot show anything: that takes at least {FEWEST_GROUPS} groups"
     if n < needed:
         return (
-            f"{cases(n)} cannot show a margin of {margin} even if none is lost: "
-            f"that takes {needed}; the margin that fits them is {best}"
+            f"{among} cannot show a margin of {margin} even if none regresses: that takes "
+            f"{takes}; the margin that fits them is {percent_up(best)}"
         )
     return (
-        f"{cases(n)} can show a margin of {margin} (it takes at least {needed}); "
-        f"with none lost they exclude a loss above {best}"
+        f"{among} can show a margin of {margin} (it takes at least {takes}); with none "
+        f"regressed they rule out a loss above {percent_up(best)}"
     )
+
+
+def _relative(groups: Groups) -> Floats:
+    """Return group sizes over their mean, largest first."""
+    relative: Floats = np.sort(groups.sizes)[::-1] / groups.sizes.mean()
+    return relative
+
+
+def _log_level(count: int, beta: float) -> float:
+    """Return the log of the chance that is small enough for PASS with `count` groups."""
+    return math.log(NormalDist().cdf(-group_reference(count).critical(beta)))
+
+
+def _smallest_margin_of(groups: Groups, beta: float) -> float:
+    """Return the loss that groups rule out when no case regresses (bisection)."""
+    sizes, level = _relative(groups), _log_level(groups.count, beta)
+    low, high = 0.0, 1.0
+    while high - low > MARGIN_STEP:
+        middle = (low + high) / 2
+        if log_chance_unseen(sizes, middle) < level:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextLook:
-    """Draw every case of both sides up to `draws`, then decide again at `look`."""
+    """Draw every case of both sides up to `trials`, then decide again at `look`."""
 
     look: int
     trials: int
@@ -98,13 +166,12 @@ def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | A
         spent = at_look(policy, following)
         if rules and all(_can_decide(comparison, rule, spent, following) for rule in rules):
             trials = TRIALS_BY_LOOK[following]
-            why = f"with {trials} draws per case the projected interval can decide"
+            why = f"{trials} trials per case can decide"
             return NextLook(look=following, trials=trials, why=why)
     if look >= len(TRIALS_BY_LOOK):
-        return AddCases(why=f"all {len(TRIALS_BY_LOOK)} looks are spent: add cases, not repeats")
+        return AddCases(why=f"all {len(TRIALS_BY_LOOK)} looks are used: add cases, not repeats")
     return AddCases(
-        why="more draws of the same cases cannot decide at the observed difference: "
-        "add cases, not repeats"
+        why="more trials of the same cases cannot decide at this difference: add cases, not repeats"
     )
 
 
@@ -118,8 +185,8 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
         return False
     if compared.all_identical:
         return True
-    groups = compared.clusters_of_observed
-    if groups is not None and groups.count < FEWEST_GROUPS:
+    groups = compared.groups_of_observed
+    if groups is not None and groups.too_few:
         return False
     left = _variance_left(comparison, compared, TRIALS_BY_LOOK[look])
     mean = float(compared.observed.mean())
@@ -127,13 +194,13 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     judge = reference(compared.observed, groups)
     margin = policy.margin if rule.margin is None else rule.margin
     tolerance = policy.tolerance if rule.tolerance is None else rule.tolerance
-    enough = compared.n >= zero_loss_minimum(margin, policy.beta)
+    enough = compared.n >= fewest_cases(compared.n, compared.groups, margin, policy.beta)
     passes = enough and mean - judge.critical(policy.beta) * error > -margin
     return passes or mean + judge.critical(policy.alpha) * error < -tolerance
 
 
 def _variance_left(comparison: Comparison, compared: Pairs, trials: int) -> float:
-    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough draws is left alone."""
+    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough trials is left alone."""
     now = [
         _trials(totals.wanted, compared.mask)
         for totals in (comparison.candidate, comparison.baseline)

@@ -1,19 +1,33 @@
 """The rules about quality and completeness that are no paired test: one function, one finding.
 
 `no_worse` and `anchor` are in `noninferiority`, `cost`, `tokens` and `latency` in `spending`.
-Where a decision hangs on draws that were not measured it is INCOMPLETE, never a guess.
+Where a decision hangs on trials that were not measured it is INCOMPLETE, never a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
+from llmops_cli.core.policy import (
+    Anchor,
+    Cost,
+    Coverage,
+    Critical,
+    Errors,
+    Floor,
+    Latency,
+    NoWorse,
+    Regressed,
+    Rule,
+    Tokens,
+)
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate.comparison import (
+    NO_BASELINE,
     PASS_METRIC,
     CriticalState,
     Flags,
@@ -21,9 +35,11 @@ from llmops_cli.gate.comparison import (
     GateInput,
     SideTotals,
 )
-from llmops_cli.gate.pairs import FEWEST_GROUPS, Clusters, reference
+from llmops_cli.gate.cost_rules import cost, latency, tokens
+from llmops_cli.gate.paired_test import Measured, measure
+from llmops_cli.gate.pairs import Groups, reference
 from llmops_cli.gate.score_test import sample, upper_end
-from llmops_cli.gate.wording import cases, counted, listed, percent
+from llmops_cli.gate.wording import cases, counted, listed, percent, percent_up
 
 EQUAL = 1e-12
 """Rounding that does not put a mean under a floor."""
@@ -46,7 +62,7 @@ def critical(_rule: Critical, exam: GateInput) -> Finding:
         )
     else:
         decision, at_fault = Decision.PASS, ()
-        why = f"{counted(total, 'critical case')}, none failed" if total else "no critical case"
+        why = f"0 of {counted(total, 'critical case')} failed" if total else "no critical case"
     return Finding(
         rule="critical",
         decision=decision,
@@ -69,7 +85,7 @@ def floor(rule: Floor, exam: GateInput) -> Finding:
     found = Finding(
         rule="floor",
         decision=Decision.INCONCLUSIVE,
-        why=f"no case{which} owes {rule.metric} a value",
+        why=f"no case{which} has {rule.metric}",
         evalset=exam.evalset,
         metric=rule.metric,
         slice=rule.tag,
@@ -84,7 +100,7 @@ def floor(rule: Floor, exam: GateInput) -> Finding:
     said = percent(low) if gaps == 0 else f"{percent(low)} to {percent(high)}"
     why = f"mean {rule.metric} {said} of {cases(n)}, floor {percent(rule.minimum)}"
     if gaps:
-        why += f" ({counted(gaps, 'unmeasured trial')} at worst and at best)"
+        why += f" ({counted(gaps, 'unmeasured trial')})"
     below = high < rule.minimum - EQUAL
     if low >= rule.minimum - EQUAL:
         decision = Decision.PASS
@@ -103,14 +119,17 @@ def _floor_by_bound(
     rule: Floor, exam: GateInput, best: Floats, mask: Flags
 ) -> tuple[Decision, str]:
     """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
-    clusters = Clusters.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
-    if clusters is not None and clusters.count < FEWEST_GROUPS:
-        return Decision.INCONCLUSIVE, f"{counted(clusters.count, 'group')} prove nothing"
-    critical_value = reference(best, clusters).critical(exam.spent.alpha)
+    groups = Groups.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
+    if groups is not None and groups.too_few:
+        return Decision.INCONCLUSIVE, f"{counted(groups.count, 'group')} decide nothing"
+    critical_value = reference(best, groups).critical(exam.spent.alpha)
     upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
     if upper < rule.minimum:
         return Decision.FAIL, f"upper bound {percent(upper)}"
-    return Decision.INCONCLUSIVE, f"only the mean is under it, the upper bound is {percent(upper)}"
+    return (
+        Decision.INCONCLUSIVE,
+        f"upper bound {percent(upper)}: it could still be above",
+    )
 
 
 def regressed(rule: Regressed, exam: GateInput) -> Finding:
@@ -119,7 +138,7 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
     found = Finding(
         rule="regressed",
         decision=Decision.INCONCLUSIVE,
-        why="no baseline: there is nothing to compare with",
+        why=NO_BASELINE,
         evalset=exam.evalset,
         metric=PASS_METRIC,
     )
@@ -141,8 +160,8 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
         decision = Decision.PASS if most <= rule.maximum + EQUAL else Decision.INCOMPLETE
     share = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
     why = (
-        f"{share} of {cases(int(passed_at_most.sum()))} that passed on the baseline fail now, "
-        f"at most {percent(rule.maximum)} may"
+        f"{share} of the {cases(int(passed_at_most.sum()))} that passed on the baseline fail now "
+        f"(limit {percent(rule.maximum)})"
     )
     figures = {"least": least, "most": most, "maximum": rule.maximum}
     at_fault = comparison.named(surely)
@@ -150,17 +169,17 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
 
 
 def errors(rule: Errors, exam: GateInput) -> Finding:
-    """At most `maximum` of a side's draws failed or went unscored."""
+    """At most `maximum` of a side's trials failed or went unscored."""
     sides = _sides(exam)
     shares = {name: _without_result(totals) for name, totals in sides.items() if totals.planned}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
     shown = over or list(shares)
-    limit = percent(rule.maximum)
-    why = "; ".join(_errors_of(name, sides[name]) for name in shown) or "no draw was planned"
+    limit = percent_up(rule.maximum)
+    why = "; ".join(_errors_of(name, sides[name]) for name in shown) or "no call was planned"
     return Finding(
         rule="errors",
         decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
-        why=f"{why}; at most {limit} may",
+        why=f"{why} (limit {limit})",
         evalset=exam.evalset,
         figures={**shares, "maximum": rule.maximum},
     )
@@ -178,14 +197,13 @@ def _without_result(totals: SideTotals) -> float:
 
 
 def _errors_of(name: str, totals: SideTotals) -> str:
-    lost = totals.failed + totals.unscored
-    trials = counted(totals.planned, f"{name} draw")
-    if not lost:
-        return f"none of {trials} failed or went unscored"
+    calls = counted(totals.planned, f"{name} call")
+    if not totals.failed + totals.unscored:
+        return f"0 of {calls} failed"
     causes = [f"{n} {kind}" for kind, n in totals.failures.items()]
     causes += [f"{totals.unscored} unscored"] if totals.unscored else []
     share = percent(_without_result(totals))
-    return f"{lost} of {trials} ({share}) failed or went unscored: {', '.join(causes)}"
+    return f"{totals.failed + totals.unscored} of {calls} failed, {share}: {', '.join(causes)}"
 
 
 def coverage(_rule: Coverage, exam: GateInput) -> Finding:
@@ -201,7 +219,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
         decision, why = Decision.INCOMPLETE, unmade
     else:
         decision = Decision.PASS
-        why = f"all draws of {cases(total)} were made"
+        why = f"all calls of {cases(total)} were made"
     told = {
         "added": len(comparison.added_cases()),
         "edited since the baseline": len(comparison.edited_cases()),
@@ -209,7 +227,7 @@ def coverage(_rule: Coverage, exam: GateInput) -> Finding:
     }
     apart = [f"{n} {what}" for what, n in told.items() if n]
     if apart:
-        why += f"; counted apart: {', '.join(apart)}"
+        why += f"; not compared: {', '.join(apart)}"
     return Finding(
         rule="coverage",
         decision=decision,
@@ -233,12 +251,12 @@ def _missed(exam: GateInput, gone: Sequence[str]) -> str:
     parts = []
     if taken:
         parts.append(
-            f"{cases(len(taken))} of the baseline gone without being retired: {listed(taken)}"
+            f"{cases(len(taken))} of the baseline removed without being retired: {listed(taken)}"
         )
     if behind:
         parts.append(
-            f"update your branch: it lacks {cases(len(behind))} that the base gained since it "
-            f"left: {listed(behind)}"
+            f"update your branch: it lacks {cases(len(behind))} added on the base since: "
+            f"{listed(behind)}"
         )
     return "; ".join(parts)
 
@@ -256,5 +274,20 @@ def _unmade(exam: GateInput) -> str | None:
     if not exam.comparison.candidate.present.any():
         return "no case was planned"
     missing = {side: totals.missing for side, totals in _sides(exam).items()}
-    said = [f"{counted(n, f'planned {side} draw')} missing" for side, n in missing.items() if n]
+    said = [f"{counted(n, f'planned {side} trial')} missing" for side, n in missing.items() if n]
     return ", ".join(said) or None
+
+
+DECISIONS: Mapping[type[Rule], Callable[[Any, GateInput], Finding | Measured]] = {
+    Critical: critical,
+    NoWorse: measure,
+    Anchor: measure,
+    Floor: floor,
+    Regressed: regressed,
+    Cost: cost,
+    Tokens: tokens,
+    Latency: latency,
+    Errors: errors,
+    Coverage: coverage,
+}
+"""How each rule of `core.policy` decides."""

@@ -1,9 +1,7 @@
-"""People's labels beside a scorer's two readings, counted.
+"""Calibrate a judge: score every labeled answer twice, and compare the scores with the labels.
 
-`llmops calibrate`: the judge reads every labelled answer twice, and is compared with people.
-
-Any scorer can be calibrated: what a model judges, what a library measures, and code of the
-project. A reading that was not given is counted; where more than 2 % are, nothing is written.
+Any scorer can be calibrated: a judge, a measurement by a library, and code of the project. A score
+that was not given is counted; where more than 2% are missing, nothing is written.
 """
 
 from __future__ import annotations
@@ -22,83 +20,13 @@ from llmops_cli.core.ports import Progress
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
-from llmops_cli.judges.canaries import canaries
-from llmops_cli.judges.labels import Found, find
-from llmops_cli.judges.readings import Job, read
+from llmops_cli.judges.canaries import try_canaries
+from llmops_cli.judges.labels import LabeledScorer, find_scorer
+from llmops_cli.judges.readings import Answer, read_answers
 from llmops_cli.project.labels import Label, Labels, Wanted, read_labels
 from llmops_cli.run.scorers import judge_of
 from llmops_cli.run.workspace import Workspace, provenance
 from llmops_cli.stores.calibrations import Calibrations
-
-
-class ReadTwice(NamedTuple):
-    """A labelled answer with both readings."""
-
-    label: Label
-    first: Score | Unscored
-    second: Score | Unscored
-
-
-def counts_of(read_twice: Iterable[ReadTwice], metric: Metric) -> Counts:
-    """How people and the first reading meet, and how the two readings do."""
-    met: Counter[tuple[bool, bool]] = Counter()
-    twice = differing = unscored = 0
-    for label, first, second in read_twice:
-        unscored += isinstance(first, Unscored) + isinstance(second, Unscored)
-        if isinstance(first, Unscored):
-            continue
-        judged = metric.passes(first.value)
-        met[passed(label, metric), judged] += 1
-        if isinstance(second, Score):
-            twice += 1
-            differing += judged != metric.passes(second.value)
-    return Counts(
-        both_pass=met[True, True],
-        only_people_pass=met[True, False],
-        only_judge_passes=met[False, True],
-        both_fail=met[False, False],
-        read_twice=twice,
-        differing=differing,
-        unscored=unscored,
-    )
-
-
-def passed(label: Label, metric: Metric) -> bool:
-    """What people say; a grade or class passes where the judge's would."""
-    return label.given if isinstance(label.given, bool) else metric.passes(label.given)
-
-
-def classes_read(read_twice: Iterable[ReadTwice], names: Mapping[str, float]) -> Classes | None:
-    """Who gave which class how often; classes of one score are one."""
-    if not names:
-        return None
-    places: dict[float, list[str]] = {}
-    for name, value in names.items():
-        places.setdefault(value, []).append(name)
-    order = list(places)
-    table = [[0] * len(order) for _ in order]
-    for label, first, _ in read_twice:
-        if isinstance(first, Score):
-            table[_nearest(order, float(label.given))][_nearest(order, first.value)] += 1
-    return Classes(
-        names=tuple(" / ".join(each) for each in places.values()),
-        table=tuple(map(tuple, table)),
-        kappa=kappa(table, LEVEL),
-    )
-
-
-def _nearest(order: Sequence[float], value: float) -> int:
-    return min(range(len(order)), key=lambda at: abs(order[at] - value))
-
-
-def failed_by_both(read_twice: Iterable[ReadTwice], metric: Metric) -> Iterator[Label]:
-    for label, first, _ in read_twice:
-        if (
-            isinstance(first, Score)
-            and not metric.passes(first.value)
-            and not passed(label, metric)
-        ):
-            yield label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,147 +42,210 @@ class CalibrationRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
-    """What came of it."""
+class CalibrationResult:
+    """The calibration that was written, and what it took."""
 
     calibration: Calibration | None
     """None: it was interrupted, and nothing was written."""
     path: str | None = None
-    """Where it is kept, in the project."""
+    """Its file in the project."""
     replaced: Calibration | None = None
-    """What was known before."""
+    """The calibration that it replaces."""
     causes: Mapping[str, int]
-    """Why readings were not given, and how often."""
+    """Why scores are missing, and how often."""
     calls: int
     reused: int
     cost: float | None
 
 
-def calibrate(workspace: Workspace, wish: CalibrationRequest, *, progress: Progress) -> Calibrated:
-    """Reads every labelled answer twice, and keeps what that says of the scorer.
+class Reading(NamedTuple):
+    """A labeled answer with its two scores."""
+
+    label: Label
+    first: Score | Unscored
+    second: Score | Unscored
+
+
+def calibrate(
+    workspace: Workspace, request: CalibrationRequest, *, progress: Progress
+) -> CalibrationResult:
+    """Score every labeled answer twice, and write what that says about the scorer.
 
     Raises `UnknownName`, `InvalidFiles` or another `Refused` before any call, and `Unmeasured`
-    where too many readings are missing.
+    where too many scores are missing.
     """
-    found = find(workspace, wish.scorer)
-    labels = read_labels(wish.labels, _wanted(workspace, found), workspace.project)
+    scorer = find_scorer(workspace, request.scorer)
+    labels = read_labels(request.labels, _wanted(workspace, scorer), workspace.project)
     if not labels.rows:
         raise Refused(
-            f"{wish.labels}: no row has a label ({labels.unlabelled} without one)",
+            f"{request.labels}: no row has a label ({labels.unlabelled} without one)",
             hint="fill in the column `label`: pass or fail, or a grade or class of the scorer",
         )
-    answers = [(label, _completion(label)) for label in labels.rows]
-    jobs = [
-        Job(case=label.case, completion=completion, again=again)
-        for again in (False, True)
-        for label, completion in answers
+    answers = [
+        Answer(
+            case=label.case,
+            completion=Completion(text=label.output, contexts=label.contexts),
+            second=second,
+        )
+        for second in (False, True)
+        for label in labels.rows
     ]
-    readings = read(
-        workspace, found.bound, jobs, budget=wish.budget, offline=wish.offline, progress=progress
+    readings = read_answers(
+        workspace,
+        scorer.bound,
+        answers,
+        budget=request.budget,
+        offline=request.offline,
+        progress=progress,
     )
-    half = len(answers)
-    read_twice = [
-        ReadTwice(label, readings.scores[at], readings.scores[at + half])
-        for at, (label, _) in enumerate(answers)
-    ]
-    causes = Counter(each.why for each in readings.scores if isinstance(each, Unscored))
-    told = Calibrated(
+    half = len(labels.rows)
+    scores = readings.scores
+    read_twice = list(map(Reading, labels.rows, scores[:half], scores[half:]))
+    causes = Counter(score.why for score in scores if isinstance(score, Unscored))
+    canaries: Canaries | None = None
+    if not readings.interrupted:
+        _require_scores(causes, len(answers))
+        if request.canaries:
+            failed = list(failed_by_both(read_twice, scorer.metric))
+            canaries = try_canaries(
+                workspace, scorer, failed, readings, offline=request.offline, progress=progress
+            )
+    result = CalibrationResult(
         calibration=None,
         causes=causes,
         calls=readings.calls,
         reused=readings.reused,
         cost=readings.cost,
     )
-    if readings.cut_short():
-        return told
-    _demand_readings(causes, len(jobs))
-    tried = None
-    if wish.canaries:
-        failed = list(failed_by_both(read_twice, found.metric))
-        tried = canaries(
-            workspace, found, failed, readings, offline=wish.offline, progress=progress
-        )
-    if readings.cut_short():
-        return told
-    made = _calibration(workspace, found, labels, read_twice, tried)
+    if readings.interrupted:
+        return result
+    calibration = _calibration(workspace, scorer, labels, read_twice, canaries)
     store = Calibrations(workspace.root)
-    before = store.of(made.instrument)
+    replaced = store.of(calibration.instrument)
     workspace.registry.prepare()
-    path = store.write(made, redact=workspace.redact)
-    return replace(
-        told,
-        calibration=made,
-        path=path.relative_to(workspace.root).as_posix(),
-        replaced=before,
-        calls=readings.calls,
-        cost=readings.cost,
-    )
+    file = store.write(calibration, redact=workspace.redact)
+    path = file.relative_to(workspace.root).as_posix()
+    return replace(result, calibration=calibration, path=path, replaced=replaced)
 
 
-def _wanted(workspace: Workspace, found: Found) -> Wanted:
+def _wanted(workspace: Workspace, scorer: LabeledScorer) -> Wanted:
     prompts = workspace.project.prompts
     return Wanted(
-        evalset=found.evalset.name,
-        spec=found.bound.spec,
-        kind=found.bound.kind,
-        cases=found.evalset.cases,
-        schemas=[prompts[name].inputs for name in found.evalset.prompts],
+        evalset=scorer.evalset.name,
+        spec=scorer.bound.spec,
+        kind=scorer.bound.kind,
+        cases=scorer.evalset.cases,
+        schemas=[prompts[name].inputs for name in scorer.evalset.prompts],
     )
 
 
-def _completion(label: Label) -> Completion:
-    return Completion(text=label.output, contexts=label.contexts)
+def _require_scores(causes: Counter[str], planned: int) -> None:
+    """Raise `Unmeasured` where too many scores are missing to say anything."""
+    missing = causes.total()
+    if missing > UNSCORED * planned:
+        detail = "; ".join(f"{count}× {why}" for why, count in causes.most_common(3))
+        raise Unmeasured(
+            f"{missing:,} of {planned:,} scores are missing, and at most {UNSCORED:.0%} may be: "
+            f"{detail}",
+            hint="fix that and run the same command again: the other scores are stored",
+        )
 
 
-def _demand_readings(causes: Mapping[str, int], planned: int) -> None:
-    """Raises `Unmeasured` where too many readings are missing to say anything."""
-    lacking = sum(causes.values())
-    if lacking <= UNSCORED * planned:
-        return
-    told = "; ".join(f"{count}× {why}" for why, count in Counter(causes).most_common(3))
-    raise Unmeasured(
-        f"{lacking:,} of {planned:,} readings were not given, and at most {UNSCORED:.0%} may be "
-        f"missing: {told}",
-        hint="mend that and run the same command again: what was read is kept",
+def counts_of(read_twice: Iterable[Reading], metric: Metric) -> Counts:
+    """Count how labels and first scores agree, and how the two scores do."""
+    agreement: Counter[tuple[bool, bool]] = Counter()
+    twice = differing = unscored = 0
+    for label, first, second in read_twice:
+        unscored += isinstance(first, Unscored) + isinstance(second, Unscored)
+        if isinstance(first, Unscored):
+            continue
+        judge_passes = metric.passes(first.value)
+        agreement[people_pass(label, metric), judge_passes] += 1
+        if isinstance(second, Score):
+            twice += 1
+            differing += judge_passes != metric.passes(second.value)
+    return Counts(
+        both_pass=agreement[True, True],
+        only_people_pass=agreement[True, False],
+        only_judge_passes=agreement[False, True],
+        both_fail=agreement[False, False],
+        read_twice=twice,
+        differing=differing,
+        unscored=unscored,
     )
+
+
+def people_pass(label: Label, metric: Metric) -> bool:
+    """Return whether people pass the answer; a grade or class passes where the judge's would."""
+    return label.given if isinstance(label.given, bool) else metric.passes(label.given)
+
+
+def failed_by_both(read_twice: Iterable[Reading], metric: Metric) -> Iterator[Label]:
+    """Yield the labels of answers that people and the first score fail."""
+    for label, first, _ in read_twice:
+        judge_fails = isinstance(first, Score) and not metric.passes(first.value)
+        if judge_fails and not people_pass(label, metric):
+            yield label
+
+
+def count_classes(read_twice: Iterable[Reading], names: Mapping[str, float]) -> Classes | None:
+    """Count which class people and the first score gave; classes of one score are one."""
+    if not names:
+        return None
+    by_value: dict[float, list[str]] = {}
+    for name, value in names.items():
+        by_value.setdefault(value, []).append(name)
+    values = list(by_value)
+    table = [[0] * len(values) for _ in values]
+    for label, first, _ in read_twice:
+        if isinstance(first, Score):
+            table[_nearest(values, float(label.given))][_nearest(values, first.value)] += 1
+    return Classes(
+        names=tuple(map(" / ".join, by_value.values())),
+        table=tuple(map(tuple, table)),
+        kappa=kappa(table, LEVEL),
+    )
+
+
+def _nearest(values: Sequence[float], value: float) -> int:
+    return min(range(len(values)), key=lambda at: abs(values[at] - value))
 
 
 def _calibration(
     workspace: Workspace,
-    found: Found,
+    scorer: LabeledScorer,
     labels: Labels,
-    read_twice: Sequence[ReadTwice],
-    tried: Canaries | None,
+    read_twice: Sequence[Reading],
+    canaries: Canaries | None,
 ) -> Calibration:
-    metric = found.metric
+    metric = scorer.metric
     counts = counts_of(read_twice, metric)
-    sides: dict[str, list[ReadTwice]] = {}
-    for each in read_twice:
-        if each.label.side is not None:
-            sides.setdefault(each.label.side, []).append(each)
-    ruled = ruling(counts)
-    model = found.bound.judge.target.model if found.bound.judge else None
-    scores = [each.first for each in read_twice if isinstance(each.first, Score)]
-    values = {each.value for each in scores}
+    sides: dict[str, list[Reading]] = {}
+    for reading in read_twice:
+        if reading.label.side is not None:
+            sides.setdefault(reading.label.side, []).append(reading)
+    allowed = ruling(counts)
+    model = scorer.bound.judge.target.model if scorer.bound.judge else None
+    scores = [reading.first for reading in read_twice if isinstance(reading.first, Score)]
     return Calibration(
-        evalset=found.evalset.name,
-        label=found.bound.label,
-        scorer=found.bound.digest,
+        evalset=scorer.evalset.name,
+        label=scorer.bound.label,
+        scorer=scorer.bound.digest,
         minimum=metric.minimum,
         maximum=metric.maximum,
         negate=metric.negate,
         judge=None if model is None else f"{model.provider}/{model.model}",
-        served=tuple(sorted({who for each in scores if (who := judge_of(each)) is not None})),
+        served=tuple(sorted({name for score in scores if (name := judge_of(score)) is not None})),
         labels=labels.file,
         unlabelled=labels.unlabelled,
-        graded=not values <= {0.0, 1.0},
+        graded=not {score.value for score in scores} <= {0.0, 1.0},
         counts=counts,
-        sides={side: counts_of(those, metric) for side, those in sides.items()},
-        classes=classes_read(read_twice, labels.names),
-        canaries=tried,
+        sides={side: counts_of(readings, metric) for side, readings in sides.items()},
+        classes=count_classes(read_twice, labels.names),
+        canaries=canaries,
         figures=figures(counts),
-        status=ruled.status,
-        why=ruled.why,
+        status=allowed.status,
+        why=allowed.why,
         llmops=__version__,
         made=provenance(workspace.root, workspace.environ),
     )

@@ -1,10 +1,8 @@
-"""Which scorer `evalset:label` means, bound and allowed to run.
+"""Find the scorer that labels are about, and write drafts of answers for people to label.
 
-Answers to be labelled by people: a sample of those that both sides gave already. Calls nothing.
-
-The sample hangs on the answers' digests alone: not on what the judge says of them, or its mistakes
-would be counted among the answers it was chosen by. The judge's readings are not shown to people
-either.
+A draft is a sample of answers that both sides gave already; nothing is called. The sample depends
+on the answers' digests alone: if it depended on the judge's scores, the judge's mistakes would be
+counted among answers that they selected. People do not see the judge's scores either.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ from llmops_cli.stores.atomic import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A scorer of an evalset, ready to be asked."""
+class LabeledScorer:
+    """A scorer of an evalset, bound and allowed to run."""
 
     evalset: Evalset
     bound: BoundScorer
@@ -45,13 +43,14 @@ class Found:
 
     @property
     def address(self) -> str:
+        """`evalset:label`."""
         return f"{self.evalset.name}:{self.bound.label}"
 
 
-def find(workspace: Workspace, address: str) -> Found:
-    """The scorer that `evalset:label` means, or a label that only one evalset has.
+def find_scorer(workspace: Workspace, address: str) -> LabeledScorer:
+    """Return the scorer at `evalset:label`, or under a label that only one evalset has.
 
-    Raises `UnknownName`, or `Refused` for one that no label of a single answer can speak about.
+    Raises `UnknownName`, or `Refused` for one that a label of a single answer cannot be about.
     """
     project = workspace.project
     name, colon, label = address.partition(":")
@@ -59,137 +58,126 @@ def find(workspace: Workspace, address: str) -> Found:
         name, label = _evalset_of(workspace, address), address
     evalset = project.evalset(name)
     spec = _spec(evalset, label)
-    alone = Evalset(name=name, prompts=evalset.prompts, cases=(), scorers=(spec,))
-    scorers = workspace.scorers(alone)
+    scorers = workspace.scorers(
+        Evalset(name=name, prompts=evalset.prompts, cases=(), scorers=(spec,))
+    )
     (bound,) = scorers.all
     if bound.kind.paired:
-        raise Refused(f"{label} sets two answers against each other, and a label is about one")
+        raise Refused(f"{label} compares two answers, and a label is about one")
     if bound.kind.live:
-        raise Refused(f"{label} reads the clock of a call, and a labelled answer has none")
+        raise Refused(f"{label} measures the time of a call, and a labeled answer has none")
     models = bound.judge.models if bound.judge else ()
     offline = all(workspace.provider(model).offline for model in models)
-    ci = vet_job(workspace.environ, replaying=offline)
     trusted, environ = workspace.rules.trust, workspace.environ
+    ci = vet_job(environ, replaying=offline)
     vet_commands(workspace.commands(models), trusted=trusted, ci=ci, environ=environ)
     vet_scorers(scorers, trusted=trusted, ci=ci, environ=environ)
-    return Found(evalset=evalset, bound=bound)
+    return LabeledScorer(evalset=evalset, bound=bound)
 
 
 def _evalset_of(workspace: Workspace, label: str) -> str:
-    evalsets = workspace.project.evalsets
-    having = [
-        name for name, each in evalsets.items() if label in {spec.label for spec in each.scorers}
-    ]
-    if len(having) == 1:
-        return having[0]
-    if having:
+    labels = {
+        name: {spec.label for spec in header.scorers}
+        for name, header in workspace.project.evalsets.items()
+    }
+    names = [name for name in labels if label in labels[name]]
+    if len(names) == 1:
+        return names[0]
+    if names:
         raise Refused(
-            f"{len(having)} evalsets have a scorer {label!r}",
-            hint=f"say which: {', '.join(f'{name}:{label}' for name in having)}",
+            f"{len(names)} evalsets have a scorer {label!r}",
+            hint=f"name one: {', '.join(f'{name}:{label}' for name in names)}",
         )
-    known = [f"{name}:{spec.label}" for name, each in evalsets.items() for spec in each.scorers]
+    known = [f"{name}:{known}" for name in labels for known in sorted(labels[name])]
     raise UnknownName("scorer", label, known)
 
 
 def _spec(evalset: Evalset, label: str) -> ScorerSpec:
-    """The scorer under `label`, of the evalset or of single cases."""
+    """Return the scorer under `label`, of the evalset or of single cases."""
+    of_cases = [spec for case in evalset.cases for spec in case.scorers]
     for spec in evalset.scorers:
         if spec.label == label:
             return spec
-    own = [spec for case in evalset.cases for spec in case.scorers if spec.label == label]
-    alike = [replace(spec, where=None) for spec in own]
-    if own and all(spec == alike[0] for spec in alike):
-        return own[0]
-    if own:
+    specs = [spec for spec in of_cases if spec.label == label]
+    if not specs:
+        known = {f"{evalset.name}:{spec.label}" for spec in (*evalset.scorers, *of_cases)}
+        raise UnknownName("scorer", f"{evalset.name}:{label}", sorted(known))
+    if any(replace(spec, where=None) != replace(specs[0], where=None) for spec in specs):
         raise Refused(
             f"{label!r} of {evalset.name} is another scorer on every case",
             hint="give the evalset one scorer with one criterion, and calibrate that",
         )
-    known = {
-        spec.label for spec in (*evalset.scorers, *(s for c in evalset.cases for s in c.scorers))
-    }
-    raise UnknownName(
-        "scorer", f"{evalset.name}:{label}", [f"{evalset.name}:{each}" for each in known]
-    )
-
-
-TABLE = ".csv"
+    return specs[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drafted:
-    """What was written."""
+class Draft:
+    """The file of answers that was written."""
 
     address: str
     path: str
     answers: int
-    held: int
-    """Different answers there were to choose from."""
+    stored: int
+    """How many different answers there were to choose from."""
     sides: tuple[str, ...]
 
 
-def write_draft(workspace: Workspace, scorer: str, path: Path, *, wanted: int) -> Drafted:
-    """Writes `wanted` answers, or as many as there are, as labels without a label.
+def write_draft(workspace: Workspace, scorer: str, path: Path, *, size: int) -> Draft:
+    """Write `size` answers, or as many as there are, as rows without a label.
 
-    Raises `Refused` where the file is there already, or where nothing was answered yet.
+    Raises `Refused` where the file exists, or where no answer is stored.
     """
     if path.exists():
+        raise Refused(f"{path} exists, and may hold somebody's labels", hint="name a new file")
+    labeled = find_scorer(workspace, scorer)
+    by_side = _answers(workspace, labeled.evalset.name)
+    stored = sum(map(len, by_side.values()))
+    if not stored:
         raise Refused(
-            f"{path} is there already: labels are somebody's work", hint="name a new file"
+            f"no answer of {labeled.evalset.name} is stored here",
+            hint=f"llmops eval --evalset {labeled.evalset.name}",
         )
-    found = find(workspace, scorer)
-    by_side = _answers(workspace, found)
-    held = sum(map(len, by_side.values()))
-    if not held:
-        raise Refused(
-            f"no answer on {found.evalset.name} is held here",
-            hint=f"llmops eval --evalset {found.evalset.name}",
-        )
-    turns = zip_longest(*by_side.values())
-    rows = [each for turn in turns for each in turn if each is not None][:wanted]
-    text = draft(rows, table=path.suffix == TABLE)
-    write_text(path, text, redact=workspace.redact)
-    return Drafted(
-        address=found.address,
+    in_turns = chain.from_iterable(zip_longest(*by_side.values()))
+    rows = [row for row in in_turns if row is not None][:size]
+    write_text(path, draft(rows, table=path.suffix == ".csv"), redact=workspace.redact)
+    return Draft(
+        address=labeled.address,
         path=str(path),
         answers=len(rows),
-        held=held,
-        sides=tuple(dict.fromkeys(each.side for each in rows)),
+        stored=stored,
+        sides=tuple(dict.fromkeys(row.side for row in rows)),
     )
 
 
-def _answers(workspace: Workspace, found: Found) -> dict[str, list[Unlabelled]]:
-    """The different answers of each side, in an order that says nothing about them."""
-    selection = Selection(evalsets=[found.evalset.name])
-    planned = plan(workspace, contests(workspace, selection), SamplingPlan(now=datetime.now(UTC)))
+def _answers(workspace: Workspace, evalset: str) -> dict[str, list[Unlabelled]]:
+    """Return the different answers of each side, in an order that says nothing about them."""
+    comparisons = contests(workspace, Selection(evalsets=[evalset]))
     seen: set[tuple[str, str]] = set()
     by_side: dict[str, list[Unlabelled]] = {}
-    for pairing in planned:
-        sides = [pairing.candidate, *pairing.others.values()]
-        for key, each in chain.from_iterable(_of(pairing, side) for side in sides):
-            if key not in seen:
-                seen.add(key)
-                by_side.setdefault(each.side, []).append(each)
+    for evalset_run in plan(workspace, comparisons, SamplingPlan(now=datetime.now(UTC))):
+        for side in (evalset_run.candidate, *evalset_run.others.values()):
+            for key, row in _rows(evalset_run, side):
+                if key not in seen:
+                    seen.add(key)
+                    by_side.setdefault(row.side, []).append(row)
     for rows in by_side.values():
-        rows.sort(key=lambda each: digest("llmops/draft/v1", each.id))
+        rows.sort(key=lambda row: digest("llmops/draft/v1", row.id))
     return by_side
 
 
-def _of(pairing: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
-    cases = pairing.round.cases
+def _rows(evalset_run: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
+    """Yield the answers of `side`, each with what makes it different from others."""
+    cases = evalset_run.round.cases
     for positions in chunks(range(len(cases))):
         for at, completion in side.completions(side.trials(positions)).items():
             if completion.text is None or completion.tool_calls:
                 continue
             case = cases[at.case]
-            contexts = case.contexts if completion.contexts is None else completion.contexts
-            yield (
-                (case.facts, completion.digest),
-                Unlabelled(
-                    id=f"{case.id}-{short(completion.digest)}",
-                    case=case,
-                    side=side.name,
-                    output=completion.text,
-                    contexts=contexts,
-                ),
+            row = Unlabelled(
+                id=f"{case.id}-{short(completion.digest)}",
+                case=case,
+                side=side.name,
+                output=completion.text,
+                contexts=case.contexts if completion.contexts is None else completion.contexts,
             )
+            yield (case.facts, completion.digest), row

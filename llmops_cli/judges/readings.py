@@ -1,8 +1,8 @@
-"""What one scorer makes of given answers: through the engine, kept like any score and any call.
+"""Score given answers with one scorer, through the engine, and store the results as usual.
 
-A second reading of the same answer asks the judge the same again, as further trials of the same
-requests: numbered apart, so that it is no copy of the first and is held by itself. Its score is
-not kept, because the first one's has the name; its calls are, so that going on costs nothing.
+A second reading of the same answer sends the judge the same requests as further trials, numbered
+apart: so it is no copy of the first reading, and is stored by itself. Its score is not stored,
+because the first one's has the same key; its calls are, so that resuming costs nothing.
 """
 
 from __future__ import annotations
@@ -23,127 +23,104 @@ from llmops_cli.engine.pool import run
 from llmops_cli.run.event_loop import open_desk, stop_on_signal, to_its_end
 from llmops_cli.run.judge_client import JudgeCallCache
 from llmops_cli.run.scorers import BoundScorer
-from llmops_cli.run.scoring_context import ScoringContext
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
 
-AGAIN = 1000
-"""The number of a second reading's first trial: beyond what one score ever asks."""
-STOPPED = Unscored(why="not read: interrupted")
+SECOND_READING = 1000
+"""The number of a second reading's first call: more than one score ever makes."""
+INTERRUPTED = Unscored(why="not read: interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """An answer to read."""
+class Answer:
+    """An answer to score."""
 
     case: Case
     completion: Completion
-    again: bool = False
+    second: bool = False
     """Whether this is the second reading of it."""
 
 
 @dataclass(kw_only=True)
 class Readings:
-    """What was read, in the order of the jobs, and what that took."""
+    """The scores, in the order of the answers, and what they took."""
 
     scores: list[Score | Unscored]
     calls: int = 0
     reused: int = 0
-    """Answers of models that were held."""
+    """Model answers that were stored already."""
     cost: float | None = 0.0
     """US dollars; None: some of it is unpriced."""
     budget: Budget | None = None
     """What is left of it."""
     interrupted: bool = False
 
-    def cut_short(self) -> bool:
-        """Whether a Ctrl-C ended it, by now."""
-        return self.interrupted
-
-    def add(self, more: Readings) -> None:
-        """Counts what reading further answers took."""
-        self.calls += more.calls
-        self.reused += more.reused
-        known = self.cost is not None and more.cost is not None
-        self.cost = (self.cost or 0.0) + (more.cost or 0.0) if known else None
-        self.interrupted = self.interrupted or more.interrupted
+    def add_spending(self, other: Readings) -> None:
+        """Add the calls and cost of `other`."""
+        self.calls += other.calls
+        self.reused += other.reused
+        priced = self.cost is not None and other.cost is not None
+        self.cost = (self.cost or 0.0) + (other.cost or 0.0) if priced else None
+        self.interrupted = self.interrupted or other.interrupted
 
 
-def read(
+def read_answers(
     workspace: Workspace,
     bound: BoundScorer,
-    jobs: Sequence[Job],
+    answers: Sequence[Answer],
     *,
     budget: Budget | None,
     offline: bool,
     progress: Progress,
 ) -> Readings:
-    """One score, or why there is none, for every job. Raises `LlmopsError`, never in a group."""
-    readings = Readings(scores=[STOPPED for _ in jobs], budget=budget)
-    reader = _Reader(workspace, bound, jobs, readings, progress)
-    to_its_end(reader.work(offline=offline))
-    return readings
+    """Return a score, or why there is none, for each of `answers`. Raises `LlmopsError`."""
+    readings = Readings(scores=[INTERRUPTED for _ in answers], budget=budget)
+    wait_notices = getattr(progress, "waiting", untold)
+    done = unscored = 0
 
+    def reachable(model: Model) -> bool:
+        return not offline or workspace.provider(model).offline
 
-class _Reader:
-    def __init__(
-        self,
-        workspace: Workspace,
-        bound: BoundScorer,
-        jobs: Sequence[Job],
-        readings: Readings,
-        progress: Progress,
-    ) -> None:
-        self._workspace = workspace
-        self._bound = bound
-        self._jobs = jobs
-        self._readings = readings
-        self._progress = progress
-        self._done = 0
-        self._unscored = 0
-
-    async def work(self, *, offline: bool) -> None:
-        workspace, bound = self._workspace, self._bound
-        tell = getattr(self._progress, "waiting", untold)
+    async def read_all() -> None:
         engine = Engine(
-            providers=lambda model: workspace.open_provider(model, tell=tell),
-            budget=self._readings.budget,
+            providers=lambda model: workspace.open_provider(model, tell=wait_notices),
+            budget=budget,
             redact=workspace.redact,
             cells=workspace.cells,
         )
-
-        def reachable(model: Model) -> bool:
-            return not offline or workspace.provider(model).offline
-
         calls = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
-        asked = bound.judge.models if bound.judge else ()
-        workers = sum(model.limits.max_concurrency for model in asked)
+        models = bound.judge.models if bound.judge else ()
+        workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-            group.start_soon(stop_on_signal, engine, self._readings, group.cancel_scope)
-            desk = await open_desk(workspace, [bound.kind], stack, calls)
-            await run(range(len(self._jobs)), lambda at: self._read(at, desk), workers=workers)
+            group.start_soon(stop_on_signal, engine, readings, group.cancel_scope)
+            context = await open_desk(workspace, [bound.kind], stack, calls)
+
+            async def read(at: int) -> None:
+                nonlocal done, unscored
+                answer, results = answers[at], workspace.results
+                key = bound.key(answer.case, answer.completion.digest)
+                stores = bound.kept and not answer.second
+                stored = results.scores([key]).get(key) if stores else None
+                reading: Score | Unscored = stored or await score(
+                    context.code[bound.kind.name],
+                    bound.options.render(answer.case),
+                    case=answer.case,
+                    completion=answer.completion,
+                    ask=context.ask(bound, first=SECOND_READING if answer.second else 0),
+                )
+                if stores and stored is None and isinstance(reading, Score):
+                    results.put_score(key, reading)
+                readings.scores[at] = reading
+                done += 1
+                unscored += isinstance(reading, Unscored)
+                progress(done, len(answers), unscored)
+
+            await run(range(len(answers)), read, workers=workers)
             group.cancel_scope.cancel()
-        readings, spent = self._readings, engine.spent
         readings.budget = engine.left
         readings.calls = engine.calls
-        readings.reused = sum(each.reused for each in calls.spent.values())
-        readings.cost = None if spent.unpriced else spent.cost
+        readings.reused = sum(spending.reused for spending in calls.spent.values())
+        readings.cost = None if engine.spent.unpriced else engine.spent.cost
 
-    async def _read(self, at: int, desk: ScoringContext) -> None:
-        job, bound, results = self._jobs[at], self._bound, self._workspace.results
-        key = bound.key(job.case, job.completion.digest)
-        first = bound.kept and not job.again
-        held = results.scores([key]).get(key) if first else None
-        given: Score | Unscored = held or await score(
-            desk.code[bound.kind.name],
-            bound.options.render(job.case),
-            case=job.case,
-            completion=job.completion,
-            ask=desk.ask(bound, first=AGAIN if job.again else 0),
-        )
-        if first and held is None and isinstance(given, Score):
-            results.put_score(key, given)
-        self._readings.scores[at] = given
-        self._done += 1
-        self._unscored += isinstance(given, Unscored)
-        self._progress(self._done, len(self._jobs), self._unscored)
+    to_its_end(read_all())
+    return readings

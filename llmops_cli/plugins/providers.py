@@ -211,5 +211,14 @@ _COMMAND = ProviderKind(
 
 PROVIDERS: Mapping[str, ProviderKind] = {
     row.name: row
-    for row in (_EMBEDDED, _REPLAY, _OPENAI, _ANTHROPIC, _HTTP, _PYTHON, _COMMAND, VLLM)
+    for row in (
+        _EMBEDDED,
+        _REPLAY,
+        _OPENAI,
+        _ANTHROPIC,
+        _HTTP,
+        _PYTHON,
+        _COMMAND,
+        VLLM,
+    )
 }

@@ -19,9 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from llmops_cli.core.case_result import BASELINE, OWN_BASELINE
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.policy import Environment, policy_changes
-from llmops_cli.core.release import BASELINE, SUBJECT, EvalsetFacts, Event
+from llmops_cli.core.release import EvalsetFacts, Event
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.plugins import catalog
 from llmops_cli.project.policy import policy_of
@@ -29,8 +30,9 @@ from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_pr
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem
-from llmops_cli.run.revision import AtRevision, open_git
+from llmops_cli.run.revision import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import FOLDER, Registry
 
 T = TypeVar("T")
@@ -293,7 +295,7 @@ class BasePolicy:
         known = [each for each in cited if each and self.registry.has_rows(each)]
         if not known or len(known) < len(cited):
             return None
-        baseline = BaselineRows(known[-1], SUBJECT if event.baseline_evidence else BASELINE)
+        baseline = BaselineRows(known[-1], OWN_BASELINE if event.baseline_evidence else BASELINE)
         against = None if event.from_version is None else baseline
         return verdict_of(self.registry, known[0], against, earlier)
 

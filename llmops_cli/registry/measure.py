@@ -14,20 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core import case_result as row
+from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.release import (
-    BASELINE,
-    SUBJECT,
     Evidence,
-    EvidenceRow,
     Measurement,
     Provenance,
     SideFacts,
-    SideTrials,
-    Trials,
 )
 from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion
@@ -36,8 +31,7 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import report
-from llmops_cli.report.sinks import Forms
-from llmops_cli.run.case_results import confirmed_rows, side_rows
+from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.comparison import contests
 from llmops_cli.run.cost_plan import plan_of
 from llmops_cli.run.evalset_facts import evalset_facts
@@ -63,7 +57,7 @@ class MeasureRequest:
     offline: bool = False
     """Make no call over a network."""
     budget: Budget | None = None
-    sinks: Forms | None = None
+    sinks: Sequence[Sink] = ()
     """Reports to write whatever the result."""
 
 
@@ -100,8 +94,7 @@ def measure(
         if not complete:
             code = result.exit_code if run.interrupted else ExitCode.INCOMPLETE
             result = replace(result, exit_code=code, notes=(*result.notes, *lacking))
-        if request.sinks is not None:
-            request.sinks.write(run, result, workspace.redact)
+        write_reports(request.sinks, run, result, workspace.redact)
         evidence = _write(workspace, run, started) if complete else None
     return Measured(report=result, run=run, evidence=evidence)
 
@@ -162,25 +155,21 @@ def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
     texts = _texts(workspace, run.pairings) if workspace.project.outputs == "commit" else None
     return workspace.registry.write_evidence(
         measurement,
-        [each for pairing in run.pairings for each in _rows(pairing)],
+        [case for pairing in run.pairings for case in pairing.case_results()],
         texts,
         summary=summary(measurement),
         redact=workspace.redact,
     )
 
 
-def _roles(pairing: EvalsetRun) -> Iterator[tuple[str, Side]]:
-    """The sides besides the subject, as evidence calls them."""
-    for role, side in pairing.others.items():
-        yield role.replace("anchor ", "anchor:"), side
-
-
 def _sides(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
     """Target, model and age of each side over all evalsets."""
     facts: dict[str, list[tuple[Side, EvalsetRun]]] = {}
     for pairing in pairings:
-        facts.setdefault(SUBJECT, []).append((pairing.candidate, pairing))
-        for role, side in _roles(pairing):
+        assert pairing.own_baseline is not None
+        facts.setdefault(CANDIDATE, []).append((pairing.candidate, pairing))
+        facts.setdefault(OWN_BASELINE, []).append((pairing.own_baseline, pairing))
+        for role, side in pairing.others.items():
             facts.setdefault(role, []).append((side, pairing))
     return {role: _facts(workspace, sides) for role, sides in facts.items()}
 
@@ -250,50 +239,6 @@ def _committed(workspace: Workspace, pairing: EvalsetRun, side: Side) -> Abstrac
         if registry.has_rows(evidence)
         for each in registry.evidence_texts(evidence)
     }
-
-
-def _rows(pairing: EvalsetRun) -> Iterator[EvidenceRow]:
-    cases, scorers = pairing.round.cases, pairing.scorers
-    assert pairing.own_baseline is not None
-    confirming = pairing.confirming if pairing.unconfirmed else None
-    gate = confirmed_rows(pairing.candidate, confirming, cases, scorers)
-    own = side_rows(pairing.own_baseline, cases, scorers)
-    others = {role: side_rows(side, cases, scorers) for role, side in _roles(pairing)}
-    for case in cases:
-        mine = next(gate)
-        sides = {
-            SUBJECT: SideTrials(
-                request=mine.request,
-                gate=_trials(mine),
-                baseline=_trials(next(own)),
-                confirm=Trials(planned=len(mine.confirm), made=mine.confirm)
-                if mine.confirm
-                else None,
-            )
-        }
-        for role, found in others.items():
-            theirs = next(found)
-            sides[role] = SideTrials(request=theirs.request, baseline=_trials(theirs))
-        yield EvidenceRow(
-            evalset=pairing.round.evalset.name,
-            case=case.id,
-            facts=case.facts,
-            tags=case.tags,
-            critical=case.critical,
-            group=case.group,
-            known_failing=case.known_failing,
-            scorers=scorers.own_digests(case),
-            sides=sides,
-        )
-    for gone in pairing.removed:
-        lost = SideTrials(request="", baseline=Trials(planned=0))
-        yield EvidenceRow(
-            evalset=pairing.round.evalset.name, case=gone, facts="", sides={BASELINE: lost}
-        )
-
-
-def _trials(side: row.Side) -> Trials:
-    return Trials(planned=side.planned, made=side.trials)
 
 
 def summary(measurement: Measurement) -> str:

@@ -203,7 +203,7 @@ def _newest_verdict(
     for evidence in reversed(registry.evidence(version.name, version.number)):
         if not registry.has_rows(evidence):
             continue
-        if evidence.subject.target != version.target:
+        if evidence.candidate.target != version.target:
             raise IntegrityBroken(
                 f"it is not about what {version.address} sends",
                 where=str(registry.evidence_file(evidence)),

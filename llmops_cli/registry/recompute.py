@@ -12,14 +12,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmops_cli.core.case_result import Metric, Row, Side
+from llmops_cli.core.case_result import (
+    BASELINE,
+    OWN_BASELINE,
+    CaseResult,
+    Metric,
+    SideResult,
+)
 from llmops_cli.core.policy import Anchor
 from llmops_cli.core.release import (
-    BASELINE,
-    SUBJECT,
     EvalsetFacts,
     Evidence,
-    EvidenceRow,
     SideFacts,
     Version,
 )
@@ -166,7 +169,7 @@ def _missing_anchors(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> It
 def _anchors(facts: EvalsetFacts) -> Mapping[str, str]:
     """The side of each anchor that the policy names, by the rule's version."""
     rules = [rule for rule in facts.policy.rules if isinstance(rule, Anchor)]
-    return {rule.version: f"anchor:{rule.version}" for rule in rules}
+    return {rule.version: f"anchor {rule.version}" for rule in rules}
 
 
 def _baseline_rows(
@@ -180,7 +183,7 @@ def _baseline_rows(
     for other in reversed(registry.evidence(running.name, running.number)):
         why = _incomparable(registry, evidence, other, evalsets)
         if why is None:
-            return BaselineRows(other, SUBJECT)
+            return BaselineRows(other, OWN_BASELINE)
         reasons.append(f"its own evidence cannot stand in: {why}")
     return MissingEvidence(why=tuple(reasons))
 
@@ -191,7 +194,7 @@ def _incomparable(
     """Why the baseline trials of `other` cannot be set beside `evidence`; None: they can."""
     if not registry.has_rows(other):
         return "its rows were cleared away"
-    ours, theirs = evidence.subject, other.subject
+    ours, theirs = evidence.candidate, other.candidate
     if ours.model == theirs.model and _answered_by_others(ours, theirs):
         return f"another model answered as {ours.model} then"
     limit = min((each.policy.baseline_max_age for each in evalsets), default=0)
@@ -231,11 +234,10 @@ def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset:
     theirs = _rows_by_case(registry, other, evalset)
     count = 0
     for row in _rows_of(registry, evidence, evalset):
-        if SUBJECT in row.sides:
+        if row.candidate is not None:
             match = theirs.get(row.case)
-            side = match.sides.get(SUBJECT) if match else None
-            known = side is not None and side.baseline is not None and side.baseline.made
-            count += not (match and known and match.facts == row.facts)
+            side = match.sides.get(OWN_BASELINE) if match else None
+            count += not (side and side.trials and side.facts == row.facts)
     return count
 
 
@@ -249,7 +251,7 @@ def _comparison(
     return compare(pairs, facts.metrics)
 
 
-def _without(labels: AbstractSet[str], side: Side | None) -> Side | None:
+def _without(labels: AbstractSet[str], side: SideResult | None) -> SideResult | None:
     """`side` without scores that set it against other answers than those it is compared with."""
     if side is None or not labels:
         return side
@@ -264,38 +266,26 @@ def _without(labels: AbstractSet[str], side: Side | None) -> Side | None:
 
 def _pairs(
     registry: Registry, evidence: Evidence, baseline: BaselineRows | None, evalset: str
-) -> Iterator[Row]:
+) -> Iterator[CaseResult]:
     rows = _rows_of(registry, evidence, evalset)
     if baseline is None:
-        yield from (row.against(None) for row in rows if SUBJECT in row.sides)
+        yield from (row.against(None) for row in rows if row.candidate is not None)
     elif baseline.evidence.digest == evidence.digest:
-        yield from (row.against(row, baseline.role) for row in rows)
+        yield from (row.against(row.sides.get(baseline.role)) for row in rows)
     else:
         others = _rows_by_case(registry, baseline.evidence, evalset)
         for row in rows:
-            if SUBJECT in row.sides:
-                yield row.against(others.pop(row.case, None), baseline.role)
-        yield from (
-            _gone(row, baseline.role) for row in others.values() if baseline.role in row.sides
-        )
+            if row.candidate is not None:
+                other = others.pop(row.case, None)
+                yield row.against(other.sides.get(baseline.role) if other else None)
+        for row in others.values():  # cases that only the baseline was measured on
+            if baseline.role in row.sides:
+                yield replace(row, candidate=None, baseline=row.sides[baseline.role], others={})
 
 
-def _gone(row: EvidenceRow, role: str) -> Row:
-    """A case that only the baseline was measured on."""
-    return Row(
-        case=row.case,
-        candidate=None,
-        baseline=row.sides[role].as_baseline(row.facts),
-        tags=row.tags,
-        critical=row.critical,
-        group=row.group,
-        known_failing=row.known_failing,
-    )
-
-
-def _rows_of(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[EvidenceRow]:
+def _rows_of(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[CaseResult]:
     return (row for row in registry.evidence_rows(evidence) if row.evalset == evalset)
 
 
-def _rows_by_case(registry: Registry, evidence: Evidence, evalset: str) -> dict[str, EvidenceRow]:
+def _rows_by_case(registry: Registry, evidence: Evidence, evalset: str) -> dict[str, CaseResult]:
     return {row.case: row for row in _rows_of(registry, evidence, evalset)}

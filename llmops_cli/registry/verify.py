@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmops_cli.core.calibration import Calibration, instrument_of
+from llmops_cli.core.case_result import BASELINE, OWN_BASELINE
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken, LlmopsError, Refused
-from llmops_cli.core.release import BASELINE, SUBJECT, Event, Evidence, Version, VersionRef
+from llmops_cli.core.release import Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.judges import unfit_labels
 from llmops_cli.project.project import find_root
@@ -361,7 +362,7 @@ class _PromptVerifier:
         """Check that `evidence` is about the version, is complete and gives the verdict."""
         all_evidence = (evidence, *others)
         self._check_judges(move, evidence)
-        if move.version is not None and evidence.subject.target != move.version.target:
+        if move.version is not None and evidence.candidate.target != move.version.target:
             self._add(move.event, f"its evidence is not about {move.version.address}")
         elif not all(map(self._registry.has_rows, all_evidence)):
             if move.current:
@@ -394,7 +395,7 @@ class _PromptVerifier:
         event, running = move.event, move.running
         if running is None and move.ran is not None:
             return  # reported already: what ran is not as it was released
-        rows = BaselineRows(others[0], SUBJECT) if others else BaselineRows(evidence, BASELINE)
+        rows = BaselineRows(others[0], OWN_BASELINE) if others else BaselineRows(evidence, BASELINE)
         baseline = rows.evidence.measurement.sides.get(rows.role)
         if running is not None and (baseline is None or baseline.target != running.target):
             self._add(event, f"its evidence does not compare with {running.address}, which ran")

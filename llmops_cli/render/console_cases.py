@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -19,7 +19,7 @@ from llmops_cli.render.safe_text import clip
 SIDE_BY_SIDE = 100
 """Columns from which the answers stand beside each other."""
 
-_COLORS: dict[Change, str] = {
+_COLORS: Mapping[Change | None, str] = {
     "critical": "bold red",
     "regressed": "bold red",
     "improved": "bold green",
@@ -72,10 +72,10 @@ def _heading(pen: Pen, shown: ShownCase) -> Text:
 def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | None]]:
     """(name, draw, share that passed) of each side that has something to tell."""
     if shown.baseline is not None:
-        yield "before", shown.baseline, shown.baseline_passed
+        yield "before", shown.baseline.first, shown.baseline.passed
     if shown.candidate is not None:
         name = "answer" if shown.baseline is None else "after"
-        yield name, shown.candidate, shown.candidate_passed
+        yield name, shown.candidate.first, shown.candidate.passed
 
 
 def _side(pen: Pen, name: str, passed: float | None) -> Text:

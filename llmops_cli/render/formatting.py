@@ -27,7 +27,7 @@ from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
 
-CHANGES: Mapping[Change, str] = {
+CHANGES: Mapping[Change | None, str] = {
     "critical": "CRITICAL",
     "regressed": "REGRESSED",
     "improved": "IMPROVED",
@@ -39,7 +39,7 @@ CHANGES: Mapping[Change, str] = {
 }
 """One loud word per reason why a case is shown."""
 
-MEANINGS: Mapping[Change, str] = {
+MEANINGS: Mapping[Change | None, str] = {
     "critical": "critical, and fails",
     "regressed": "passed before, fails now",
     "improved": "failed before, passes now",
@@ -109,12 +109,12 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
 
 def percent(share: float | None) -> str:
     """A share as `83.1%`; a dash where nothing was measured."""
-    return "–" if share is None else wording.percent(share).replace(" ", "")
+    return "–" if share is None else wording.percent(share)
 
 
 def interval_ends(estimate: Estimate) -> tuple[str, str]:
     """Return the ends of an interval in points, rounded outwards as the gate's sentences are."""
-    lower, upper = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    lower, upper = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
     return lower, upper
 
 
@@ -288,7 +288,11 @@ def counted(evalset: EvalsetReport) -> str:
     labels = dict(CHANGES)
     if evalset.baseline is None:
         labels["failing"] = "FAILING"
-    return ", ".join(f"{totals[c]:,} {word.lower()}" for c, word in labels.items() if totals.get(c))
+    return ", ".join(
+        f"{totals[change]:,} {word.lower()}"
+        for change, word in labels.items()
+        if change is not None and totals.get(change)
+    )
 
 
 def effort(side: SideSummary) -> str:

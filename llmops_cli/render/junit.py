@@ -110,9 +110,10 @@ def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
     meaning = f"{change}: {phrases.change_meaning(shown)}"
     if guilty:
         return Failure(_attribute(meaning), change)
-    if change == "unmeasured" or (shown.candidate_passed is None and change != "removed"):
+    passed = None if shown.candidate is None else shown.candidate.passed
+    if change == "unmeasured" or (passed is None and change != "removed"):
         return _error(meaning)
-    if change == "removed" or (shown.candidate_passed or 0.0) < 0.5:
+    if change == "removed" or (passed or 0.0) < 0.5:
         return Skipped(_attribute(f"{meaning}; it decides nothing alone"), change)
     return None
 
@@ -121,8 +122,8 @@ def _account(shown: ShownCase) -> str:
     """What was asked, expected and answered, for whoever opens the case."""
     parts = [(name, phrases.plain(value)) for name, value in shown.inputs.items()]
     parts += [("expected", phrases.plain(shown.expected))] if shown.expected is not None else []
-    for when, trial in (("before", shown.baseline), ("after", shown.candidate)):
-        if trial is not None:
+    for when, side in (("before", shown.baseline), ("after", shown.candidate)):
+        for trial in side.trials if side else ():
             scores = [phrases.score(each) for each in trial.scores]
             parts.append((when, "\n".join([phrases.answer(trial), *scores])))
     return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)

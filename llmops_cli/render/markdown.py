@@ -230,7 +230,8 @@ def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
         yield clip(name, characters=_NAME).text, phrases.plain(value)
     if shown.expected is not None:
         yield "expected", phrases.plain(shown.expected)
-    for when, trial in (("before", shown.baseline), ("after", shown.candidate)):
+    for when, side in (("before", shown.baseline), ("after", shown.candidate)):
+        trial = side.first if side else None
         if trial is None:
             continue
         scores = [clip(phrases.score(each), characters=500).text for each in trial.scores]

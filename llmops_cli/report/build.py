@@ -1,24 +1,21 @@
-"""What a report says of the judges that gate: who is unknown, and what is known of the others.
+"""Builds the report of a run: the verdicts, the cases worth a reader's time, and the figures.
 
-From a run to its report: which cases are worth a reader's time, and the figures around them.
-
-Only shown cases become objects and only their texts are read back from the store.
+Only shown cases become objects, and only their texts are read back from the store.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from math import isnan
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from llmops_cli import __version__
-from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import Metric
-from llmops_cli.core.errors import ExitCode
-from llmops_cli.core.policy import Anchor, NoWorse
+from llmops_cli.core.errors import ExitCode, Location
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -26,106 +23,21 @@ from llmops_cli.core.report import (
     PromptReport,
     Report,
     ShownCase,
-    ShownScore,
-    ShownTrial,
+    ShownSide,
     SideSummary,
+    SourceLocations,
 )
-from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.gate.calibration import corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
-from llmops_cli.gate.judges import GatingJudge
-from llmops_cli.gate.wording import percent, points_up
-from llmops_cli.run.case_results import MeasuredTrial, measured
+from llmops_cli.project.project import PROJECT_FILE
+from llmops_cli.report.case_stream import EvalsetCases, cases_of, changes_of
+from llmops_cli.report.notes import evalset_notes
 from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import Side
-
-
-def judged(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
-    """Everything about the judges of one evalset that a reader must know."""
-    yield from _by_itself(each)
-    yield from _status(each.gating)
-    yield from _drifted(each)
-    for one in each.gating:
-        yield from _corrected(one, columns)
-    yield from _scaled(each)
-
-
-def _by_itself(each: EvalsetRun) -> Iterator[str]:
-    """A model is a lenient judge of its own answers."""
-    model = each.candidate.target.model
-    for bound in each.scorers.all:
-        judge = bound.judge and bound.judge.target.model
-        if judge and (judge.provider, judge.model) == (model.provider, model.model):
-            yield f"{bound.label} is judged by the model under test, {model.provider}/{model.model}"
-
-
-def _status(gating: Sequence[GatingJudge]) -> Iterator[str]:
-    unknown = [each for each in gating if each.calibration is None]
-    if unknown:
-        yield (
-            f"judged by an uncalibrated model: {', '.join(each.metric.label for each in unknown)}; "
-            f"accuracy unknown (llmops calibrate {unknown[0].address})"
-        )
-    for each in gating:
-        found = each.calibration
-        j = None if found is None else found.figures.j
-        if found is not None and j is not None:
-            yield (
-                f"the judge {each.metric.label} is calibrated on {found.counts.n:,} labels: "
-                f"J {j.value:.2f} (90 % interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
-                f"5 points shows as {5 * max(0.0, j.value):.1f}"
-            )
-
-
-def _drifted(each: EvalsetRun) -> Iterator[str]:
-    """Judges whose name another model answers to than the one that was calibrated."""
-    for one in each.gating:
-        label, known = one.metric.label, one.calibration
-        served = {who for side in each.sides for who in side.judges.get(label, ())}
-        if known is not None and known.served and served - set(known.served):
-            yield (
-                f"the judge {label} was calibrated as {' and '.join(known.served)}, and "
-                f"{' and '.join(sorted(served))} judged now: llmops calibrate {one.address}"
-            )
-
-
-def _corrected(one: GatingJudge, columns: Comparison) -> Iterator[str]:
-    """The pass rate behind what a calibrated judge says of the candidate, its errors taken out.
-
-    Where a case has several draws, its passes are as many cases as they are on average.
-    """
-    known, scores = one.calibration, columns.scores.get(one.metric.label)
-    if known is None or known.graded or scores is None or one.metric.paired:
-        return
-    means = scores.candidate.mean()
-    means = means[~np.isnan(means)]
-    passed = round(float(means.sum()))
-    true = corrected(passed, len(means), known.counts)
-    if true is not None:
-        yield (
-            f"{one.metric.label} passes {percent(passed / len(means))} of the candidate's cases; "
-            f"corrected for its errors that is {percent(true.value)} "
-            f"(95 % interval {percent(true.lower)} to {percent(true.upper)})"
-        )
-
-
-def _scaled(each: EvalsetRun) -> Iterator[str]:
-    """Margins that are smaller than the policy says, because they are seen through a judge."""
-    asked, real = each.round.policy, each.policy
-    for rule, applied in zip(asked.rules, real.rules, strict=True):
-        if not isinstance(rule, (NoWorse, Anchor)) or not isinstance(applied, (NoWorse, Anchor)):
-            continue
-        margin = asked.margin if rule.margin is None else rule.margin
-        if applied.margin is not None and applied.margin != margin:
-            yield (
-                f"scale_margin: a loss of {points_up(margin)} points shows as "
-                f"{points_up(applied.margin)} on {rule.metric}: that is the margin"
-            )
-
 
 SHOWN = 50
 """Cases shown per evalset."""
@@ -177,8 +89,9 @@ def _prompt(run: Run, contest: PromptComparison, shown: int) -> PromptReport:
 
 
 def _evalset(each: EvalsetRun, columns: Comparison, shown: int) -> EvalsetReport:
-    noted = changes(columns, each.round.evalset.retired)
-    picked = dict(list(noted.items())[:shown])
+    cases = cases_of(each, columns)
+    noted = changes_of(columns, cases.retired)
+    picked = dict(islice(noted.items(), shown))
     baseline = each.others.get("baseline")
     return EvalsetReport(
         evalset=each.round.evalset.name,
@@ -188,113 +101,33 @@ def _evalset(each: EvalsetRun, columns: Comparison, shown: int) -> EvalsetReport
         baseline=None if baseline is None else _side(baseline, columns.baseline),
         metrics=tuple(_metrics(each, columns)),
         slices=slices(columns),
-        shown=tuple(_shown(each, columns, picked)),
+        shown=tuple(_shown(cases, picked)),
         hidden=len(noted) - len(picked),
         changes=Counter(noted.values()),
         judges=tuple(one.summary() for one in each.gating),
-        notes=tuple(_notes(each, columns)),
+        notes=tuple(evalset_notes(each, columns)),
     )
 
 
-def changes(columns: Comparison, retired: Container[str] = ()) -> dict[str, Change]:
-    """Why each case is worth showing, worst first; a case is shown once."""
-    kinds: list[tuple[Change, tuple[str, ...]]] = [
-        ("critical", columns.critical_failed_cases()),
-        ("regressed", columns.lost_cases()),
-        ("unmeasured", columns.unmeasured_cases()),
-        ("removed", tuple(case for case in columns.removed_cases() if case not in retired)),
-        ("known_passing", columns.known_passing_cases()),
-        ("improved", columns.gained_cases()),
-        ("failing", columns.failing_cases()),
-    ]
-    noted: dict[str, Change] = {}
-    for change, cases in kinds:
-        for case in cases:
-            noted.setdefault(case, change)
-    return noted
-
-
-def _shown(each: EvalsetRun, columns: Comparison, picked: dict[str, Change]) -> Iterator[ShownCase]:
-    here = len(each.round.cases)
-    places = {case: columns.cases[case] for case in picked}
-    cases = {case: (each.round.cases[at], at) for case, at in places.items() if at < here}
-    positions = [at for _, at in cases.values()]
-    ours = _trials(each, each.candidate, positions)
-    baseline = each.others.get("baseline")
-    theirs = {} if baseline is None else _trials(each, baseline, positions)
-    for case_id, change in picked.items():
-        if case_id not in cases:
-            yield ShownCase(
-                case=case_id, change=change, inputs={}, expected=None, candidate=None, baseline=None
-            )
-            continue
-        case, at = cases[case_id]
-        share = columns.share(case_id)
-        yield ShownCase(
-            case=case_id,
-            change=change,
-            inputs=case.inputs,
-            expected=case.expected,
-            candidate=_telling(ours[at], each, case, failing=change != "improved"),
-            baseline=_telling(theirs.get(at, []), each, case, failing=change == "improved"),
-            candidate_passed=share.candidate,
-            baseline_passed=share.baseline,
-            tags=case.tags,
-            critical=case.critical,
-            known_failing=case.known_failing,
+def _shown(cases: EvalsetCases, changes: Mapping[str, Change]) -> Iterator[ShownCase]:
+    """Yield the cases in `changes`, each with the trials that show best what it is listed for."""
+    positions = [cases.comparison.cases[case] for case in changes]
+    shown = {case.case: case for case in cases.show(positions, changes)}
+    for name in changes:
+        case = shown[name]
+        improved = case.change == "improved"
+        yield replace(
+            case,
+            candidate=_telling(case.candidate, passing=improved),
+            baseline=_telling(case.baseline, passing=not improved),
         )
 
 
-def _trials(each: EvalsetRun, side: Side, positions: list[int]) -> dict[int, list[MeasuredTrial]]:
-    found = measured(side, each.round.cases, positions, each.scorers)
-    return dict(zip(positions, found, strict=True))
-
-
-def _telling(
-    trials: list[MeasuredTrial], each: EvalsetRun, case: Case, *, failing: bool
-) -> ShownTrial | None:
-    """The first trial that shows what the case is listed for, or else the first there is."""
-    metrics = {metric.label: metric for metric in each.scorers.metrics}
-    due = [bound.label for bound in each.scorers.due(case)]
-    paired = [bound.label for bound in each.scorers.paired]
-    shown = [
-        _trial(
-            trial, [metrics[label] for label in (*due, *(x for x in paired if x in trial.scores))]
-        )
-        for trial in trials
-    ]
-    telling = (trial for trial in shown if failing == _fails(trial))
-    return next(telling, shown[0] if shown else None)
-
-
-def _fails(trial: ShownTrial) -> bool:
-    return trial.failure is not None or any(
-        score.passed is not True for score in trial.scores if not score.advisory
-    )
-
-
-def _trial(trial: MeasuredTrial, metrics: list[Metric]) -> ShownTrial:
-    outcome = trial.outcome
-    if isinstance(outcome, Failure):
-        return ShownTrial(text=None, failure=outcome.message)
-    return ShownTrial(
-        text=outcome.text,
-        finish_reason=outcome.finish_reason,
-        tool_calls=[[call.name, call.arguments] for call in outcome.tool_calls] or None,
-        scores=tuple(shown_score(trial, metric) for metric in metrics),
-    )
-
-
-def shown_score(trial: MeasuredTrial, metric: Metric) -> ShownScore:
-    """What `metric` makes of a trial, or why it makes nothing of it."""
-    found = trial.scores.get(metric.label)
-    return ShownScore(
-        label=metric.label,
-        value=None if found is None else found.value,
-        passed=None if found is None else metric.passes(found.value),
-        reason=trial.unscored.get(metric.label, "not scored") if found is None else found.reason,
-        advisory=not metric.counts,
-    )
+def _telling(side: ShownSide | None, *, passing: bool) -> ShownSide | None:
+    if side is None:
+        return None
+    at = side.telling(passing=passing)
+    return replace(side, trials=side.trials[at : at + 1])
 
 
 def _side(side: Side, totals: SideTotals) -> SideSummary:
@@ -361,36 +194,6 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return None if isnan(mean) else mean
 
 
-def _notes(each: EvalsetRun, columns: Comparison) -> Iterator[str]:
-    for side in each.sides:
-        yield from _causes(side)
-    yield from each.contest.notes
-    yield from each.notes
-    known = int(np.count_nonzero(columns.known_failing))
-    if known:
-        yield f"{known} known-failing case{'s' if known != 1 else ''} outside the gate"
-    gated = int(np.count_nonzero(columns.scores[PASS_METRIC].due))
-    if gated < len(each.round.cases):
-        yield f"{len(each.round.cases) - gated} cases have no gating scorer: they decide nothing"
-    yield from judged(each, columns)
-
-
-def _causes(side: Side) -> Iterator[str]:
-    """Why draws failed or got no score: each kind once, in the words of its first."""
-    counts = Counter(failure.kind for failure in side.failures.values())
-    said = {failure.kind: failure.message for failure in reversed(side.failures.values())}
-    for kind, count in counts.most_common():
-        trials = "trial" if count == 1 else "trials"
-        yield f"{count:,} {side.role} {trials} not measured: {said[kind]}"
-    whys: dict[str, list[str]] = {}
-    for unscored in side.unscored.values():
-        for label, why in unscored.items():
-            whys.setdefault(label, []).append(why)
-    for label, each in whys.items():
-        answers = "answer" if len(each) == 1 else "answers"
-        yield f"{len(each):,} {side.role} {answers} not scored by {label}: {each[0]}"
-
-
 def _after_pass(contest: PromptComparison, *, partial: bool) -> Iterator[str]:
     name, version, baseline = contest.prompt, contest.candidate.version, contest.baseline
     unchanged = baseline and baseline.target.digest == contest.candidate.target.digest
@@ -435,3 +238,24 @@ def _next_steps(contest: PromptComparison, verdict: Verdict, run: Run) -> Iterat
             yield f"llmops promote {address} --to {contest.environment} --initial -m 'why'"
         case _:
             yield "add cases to the evalset, or accept a wider margin in llmops.yaml"
+
+
+def source_locations(run: Run) -> SourceLocations:
+    """Return where the prompts, evalsets and cases of `run` stand in the project's files."""
+    evalsets = [each.round.evalset for each in run.pairings]
+    prompts = {each.contest.prompt: each.contest.candidate.target.prompt for each in run.pairings}
+    return SourceLocations(
+        prompts={
+            name: Location(path=prompt.path, line=1)
+            for name, prompt in prompts.items()
+            if prompt.path
+        },
+        evalsets={each.name: Location(path=each.path, line=1) for each in evalsets if each.path},
+        cases={
+            (each.round.evalset.name, case.id): case.where
+            for each in run.pairings
+            for case in each.round.cases
+            if case.where is not None
+        },
+        project=Location(path=PROJECT_FILE, line=1),
+    )

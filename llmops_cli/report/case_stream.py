@@ -1,221 +1,251 @@
-"""The cases of a run one by one, worst first: of a run that was just made, or of a report alone.
+"""Streams the cases of a run, worst first: of a run that was just made, a run file or a report.
 
-Which cases come when is known from the columns of the comparison; their texts are read from the
-store when their turn comes, a few cases at a time, so that long answers never add up.
+Which cases come when follows from the comparison; their texts are read when their turn comes, a
+few cases at a time, so that long answers never add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import NamedTuple
 
-from llmops_cli.core.case_result import Metric
+from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.report import (
     WORST_FIRST,
-    CaseRecord,
-    CaseRecords,
+    CaseStream,
+    Change,
     Report,
     ShownCase,
+    ShownScore,
+    ShownSide,
     ShownTrial,
-    SideRecord,
-    TrialRecord,
 )
-from llmops_cli.core.result import Failure
+from llmops_cli.core.run import RunEvalset
+from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
-from llmops_cli.report.build import changes, shown_score
-from llmops_cli.run.case_results import MeasuredTrial, measured
+from llmops_cli.report.run_file import report_of
+from llmops_cli.run.case_results import with_text
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
-from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.side import chunks
+from llmops_cli.stores.run_file import RunIndex, open_run
 
 FEW = 16
 """Cases whose answers are read together."""
-GONE = -1
-"""The position of a case that only the baseline's evidence knows."""
+RANK: Mapping[Change | None, int] = {change: rank for rank, change in enumerate(WORST_FIRST)}
 
 
-class Mark(NamedTuple):
-    """Where a case stands among all cases of a run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalsetCases:
+    """The cases of one evalset, wherever they are stored."""
+
+    metrics: Mapping[str, Metric]
+    comparison: Comparison
+    retired: Container[str]
+    read: Callable[[Sequence[int]], Iterable[CaseResult]]
+    """Reads the cases at some positions, with their texts."""
+
+    def show(self, positions: Sequence[int], changes: Mapping[str, Change]) -> Iterator[ShownCase]:
+        """Yield the cases at `positions`; `changes` says why they are of note."""
+        for case in self.read(positions):
+            yield shown_case(
+                case, changes.get(case.case), self.comparison.share(case.case), self.metrics
+            )
+
+
+def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
+    """Return the cases of an evalset that was just run; its store must stay open."""
+    return EvalsetCases(
+        metrics=evalset_run.scorers.by_label,
+        comparison=comparison,
+        retired=evalset_run.round.evalset.retired,
+        read=lambda positions: evalset_run.case_results(
+            ["baseline"], positions=positions, texts=True
+        ),
+    )
+
+
+def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str, Change]:
+    """Return why cases are worth showing, worst first; a case is shown once."""
+    kinds: list[tuple[Change, tuple[str, ...]]] = [
+        ("critical", comparison.critical_failed_cases()),
+        ("regressed", comparison.regressed_cases()),
+        ("unmeasured", comparison.unmeasured_cases()),
+        ("removed", tuple(case for case in comparison.removed_cases() if case not in retired)),
+        ("known_passing", comparison.known_passing_cases()),
+        ("improved", comparison.improved_cases()),
+        ("failing", comparison.failing_cases()),
+    ]
+    changes: dict[str, Change] = {}
+    for change, cases in kinds:
+        for case in cases:
+            changes.setdefault(case, change)
+    return changes
+
+
+def stream_run(run: Run) -> CaseStream:
+    """Stream every case of `run`; the store must stay open while they are taken."""
+    return _stream([cases_of(each, run.comparisons[at]) for at, each in enumerate(run.pairings)])
+
+
+def stream_report(report: Report) -> CaseStream:
+    """Stream the cases that `report` shows: of the others it knows the number alone."""
+    evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
+    shown = [case for evalset in evalsets for case in evalset.shown]
+    shown.sort(key=lambda case: RANK[case.change])
+    return CaseStream(max(sum(each.cases for each in evalsets), len(shown)), iter(shown))
+
+
+@contextmanager
+def stream_file(file: Path) -> Iterator[tuple[Report, CaseStream]]:
+    """Open a run file and yield its report and its cases.
+
+    The cases are compared again, which takes neither the project nor the store. Raises `Refused`
+    where it is no run file or was merged from several, `IntegrityBroken` where it is damaged.
+    """
+    run = open_run(file)
+    report = report_of(file, run.manifest.report)
+    with run.indexed() as index:
+        yield report, _stream([_cases_in(index, each) for each in run.manifest.evalsets])
+
+
+@contextmanager
+def stream_stored(report: Report, file: Path | None) -> Iterator[CaseStream]:
+    """Yield the cases of an earlier run: all those of a run file, else those `report` shows."""
+    if file is None or file.suffix == ".json":
+        yield stream_report(report)
+        return
+    with stream_file(file) as (_, cases):
+        yield cases
+
+
+def _cases_in(index: RunIndex, evalset: RunEvalset) -> EvalsetCases:
+    facts = evalset.facts
+    results = (case.against(case.baseline) for case in index.cases(evalset.prompt, facts.evalset))
+    return EvalsetCases(
+        metrics={metric.label: metric for metric in facts.metrics},
+        comparison=compare(results, facts.metrics),
+        retired=facts.retired,
+        read=partial(_read_file, index, evalset),
+    )
+
+
+def _read_file(
+    index: RunIndex, evalset: RunEvalset, positions: Sequence[int]
+) -> Iterator[CaseResult]:
+    for position in positions:
+        case = index.case(evalset.prompt, evalset.facts.evalset, position)
+        sides = (_with_texts(index, side) for side in (case.candidate, case.baseline))
+        yield replace(case, candidate=next(sides), baseline=next(sides))
+
+
+def _with_texts(index: RunIndex, side: SideResult | None) -> SideResult | None:
+    if side is None:
+        return None
+
+    def read(trial: Trial) -> Trial:
+        answer = None if trial.output is None else index.answer(trial.output)
+        return trial if answer is None else with_text(trial, answer)
+
+    return replace(
+        side, trials=tuple(map(read, side.trials)), confirm=tuple(map(read, side.confirm))
+    )
+
+
+class _Place(NamedTuple):
+    """Where a case comes among all cases of a run."""
 
     rank: int
-    """Position in `WORST_FIRST`."""
     evalset: int
     position: int
-    case: str
 
 
-def marks(at: int, cases: Iterable[str], noted: Mapping[str, str]) -> Iterator[Mark]:
-    """A mark for each of `cases` of evalset number `at`, and for those that are gone."""
-    rank = {change: place for place, change in enumerate(WORST_FIRST)}
-    here = set()
-    for position, case in enumerate(cases):
-        here.add(case)
-        yield Mark(rank[noted.get(case)], at, position, case)  # type: ignore[index]  # a Change
-    yield from (Mark(rank["removed"], at, GONE, case) for case in noted if case not in here)
-
-
-def in_turn(marked: Sequence[Mark]) -> Iterator[list[Mark]]:
-    """Marks in reading order, a few of one rank and evalset at a time."""
-    for _, alike in groupby(sorted(marked), key=itemgetter(0, 1)):
-        yield from chunks(list(alike), FEW)
-
-
-def records_of(run: Run) -> CaseRecords:
-    """Every case of `run`; the store must stay open while they are taken."""
-    marked = [
-        mark
-        for at, each in enumerate(run.pairings)
-        for mark in marks(
-            at,
-            (case.id for case in each.round.cases),
-            changes(run.comparisons[at], each.round.evalset.retired),
-        )
+def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
+    changes = [changes_of(each.comparison, each.retired) for each in evalsets]
+    places = [
+        _Place(RANK[changes[at].get(case)], at, position)
+        for at, each in enumerate(evalsets)
+        for case, position in each.comparison.cases.items()
+        # a case that is gone and retired is of no interest
+        if each.comparison.candidate.present[position] or case in changes[at]
     ]
-    return CaseRecords(len(marked), _records(run, marked))
+
+    def shown() -> Iterator[ShownCase]:
+        for _, alike in groupby(sorted(places), key=itemgetter(0, 1)):
+            for part in chunks(alike, FEW):
+                at = part[0].evalset
+                yield from evalsets[at].show([place.position for place in part], changes[at])
+
+    return CaseStream(len(places), shown())
 
 
-def records_of_report(report: Report) -> CaseRecords:
-    """The cases that `report` shows: of the others it knows the number alone."""
-    shown = [
-        _shown(prompt.prompt, evalset.evalset, each)
-        for prompt in report.prompts
-        for evalset in prompt.evalsets
-        for each in evalset.shown
-    ]
-    shown.sort(key=lambda record: WORST_FIRST.index(record.change))
-    cases = sum(evalset.cases for prompt in report.prompts for evalset in prompt.evalsets)
-    return CaseRecords(max(cases, len(shown)), iter(shown))
+def shown_case(
+    case: CaseResult, change: Change | None, share: CaseShare, metrics: Mapping[str, Metric]
+) -> ShownCase:
+    """Return `case` as people read it: scores against their thresholds."""
+    baseline = case.baseline if case.baseline and case.baseline.trials else None
+    return ShownCase(
+        prompt=case.prompt,
+        evalset=case.evalset,
+        case=case.case,
+        change=change,
+        inputs=case.inputs,
+        expected=case.expected,
+        contexts=case.contexts,
+        messages=case.messages,
+        tags=case.tags,
+        critical=case.critical,
+        group=case.group,
+        known_failing=case.known_failing,
+        candidate=_side(case.candidate, share.candidate, metrics),
+        baseline=_side(baseline, share.baseline, metrics),
+        identical=case.same_request,
+    )
 
 
-def trial_record(
-    trial: MeasuredTrial,
-    metrics: Iterable[Metric],
-    *,
-    confirming: bool = False,
-) -> TrialRecord:
-    """One draw with the scores under `metrics` that it owes or has."""
-    outcome = trial.outcome
-    if isinstance(outcome, Failure):
-        return TrialRecord(failure=outcome.message, confirming=confirming)
-    usage = outcome.usage
-    return TrialRecord(
-        text=outcome.text,
-        finish_reason=outcome.finish_reason,
-        tool_calls=[[call.name, call.arguments] for call in outcome.tool_calls] or None,
-        contexts=outcome.contexts,
-        scores=tuple(shown_score(trial, metric) for metric in metrics),
-        input_tokens=usage.input if usage else None,
-        output_tokens=usage.output if usage else None,
-        cost=outcome.cost,
+def _side(
+    side: SideResult | None, passed: float | None, metrics: Mapping[str, Metric]
+) -> ShownSide | None:
+    if side is None:
+        return None
+    trials = [_trial(trial, metrics) for trial in side.trials]
+    trials += (_trial(trial, metrics, confirming=True) for trial in side.confirm)
+    return ShownSide(passed=passed, trials=tuple(trials))
+
+
+def _trial(trial: Trial, metrics: Mapping[str, Metric], *, confirming: bool = False) -> ShownTrial:
+    if trial.failure is not None:
+        return ShownTrial(failure=trial.failure.message, confirming=confirming)
+    return ShownTrial(
+        text=trial.text,
+        finish_reason=trial.finish_reason,
+        tool_calls=trial.tool_calls,
+        contexts=trial.contexts,
+        scores=tuple(_scores(trial, metrics)),
+        input_tokens=trial.input_tokens,
+        output_tokens=trial.output_tokens,
+        cost=trial.cost,
         latency=trial.latency,
-        served_model=outcome.served_model,
+        served_model=trial.served_model,
         confirming=confirming,
     )
 
 
-def _records(run: Run, marked: Sequence[Mark]) -> Iterator[CaseRecord]:
-    for part in in_turn(marked):
-        at = part[0].evalset
-        yield from _of(run.pairings[at], run.comparisons[at], part)
-
-
-def _of(each: EvalsetRun, columns: Comparison, part: Sequence[Mark]) -> Iterator[CaseRecord]:
-    positions = [mark.position for mark in part if mark.position != GONE]
-    baseline = each.others.get("baseline")
-    confirming = each.confirming if each.unconfirmed else None
-    ours, more, theirs = (
-        {} if side is None else _trials(each, side, positions)
-        for side in (each.candidate, confirming, baseline)
-    )
-    for mark in part:
-        prompt, evalset = each.contest.prompt, each.round.evalset.name
-        if mark.position == GONE:
-            yield CaseRecord(prompt=prompt, evalset=evalset, case=mark.case, change="removed")
-            continue
-        case, share = each.round.cases[mark.position], columns.share(mark.case)
-        trials = (*ours[mark.position], *more.get(mark.position, ()))
-        yield CaseRecord(
-            prompt=prompt,
-            evalset=evalset,
-            case=case.id,
-            change=WORST_FIRST[mark.rank],
-            candidate=SideRecord(passed=share.candidate, trials=trials),
-            baseline=_baseline(theirs.get(mark.position, ()), share),
-            identical=_identical(each, baseline, mark.position),
-            inputs=case.inputs,
-            expected=case.expected,
-            contexts=case.contexts,
-            messages=[message.plain() for message in case.messages] or None,
-            tags=case.tags,
-            critical=case.critical,
-            group=case.group,
-            known_failing=case.known_failing,
+def _scores(trial: Trial, metrics: Mapping[str, Metric]) -> Iterator[ShownScore]:
+    for label, metric in metrics.items():
+        value = trial.scores.get(label)
+        if label not in trial.scores or (metric.paired and value is None):
+            continue  # not due, or the trial is part of no pair
+        yield ShownScore(
+            label=label,
+            value=value,
+            passed=None if value is None else metric.passes(value),
+            reason=trial.reasons.get(label, ""),
+            advisory=not metric.counts,
         )
-
-
-def _baseline(trials: tuple[TrialRecord, ...], share: CaseShare) -> SideRecord | None:
-    return SideRecord(passed=share.baseline, trials=trials) if trials else None
-
-
-def _identical(each: EvalsetRun, baseline: Side | None, position: int) -> bool:
-    if baseline is None or each.contest.watch or baseline.wanted[position]:
-        return False
-    return baseline.requests[position] == each.candidate.requests[position]
-
-
-def _trials(
-    each: EvalsetRun, side: Side, positions: Sequence[int]
-) -> dict[int, tuple[TrialRecord, ...]]:
-    metrics = {metric.label: metric for metric in each.scorers.metrics}
-    found = measured(side, each.round.cases, positions, each.scorers)
-    return {
-        position: tuple(
-            trial_record(
-                trial,
-                _owed(each, position, trial, metrics),
-                confirming=side is each.confirming,
-            )
-            for trial in trials
-        )
-        for position, trials in zip(positions, found, strict=True)
-    }
-
-
-def _owed(
-    each: EvalsetRun, position: int, trial: MeasuredTrial, metrics: Mapping[str, Metric]
-) -> list[Metric]:
-    """How to read every score that a trial owes, and those of the pairs that it is part of."""
-    labels = [bound.label for bound in each.scorers.due(each.round.cases[position])]
-    labels += [bound.label for bound in each.scorers.paired if bound.label in trial.scores]
-    return [metrics[label] for label in dict.fromkeys(labels)]
-
-
-def _shown(prompt: str, evalset: str, shown: ShownCase) -> CaseRecord:
-    return CaseRecord(
-        prompt=prompt,
-        evalset=evalset,
-        case=shown.case,
-        change=shown.change,
-        inputs=shown.inputs,
-        expected=shown.expected,
-        tags=shown.tags,
-        critical=shown.critical,
-        known_failing=shown.known_failing,
-        candidate=_side(shown.candidate, shown.candidate_passed),
-        baseline=_side(shown.baseline, shown.baseline_passed),
-    )
-
-
-def _side(trial: ShownTrial | None, passed: float | None) -> SideRecord | None:
-    if trial is None:
-        return None
-    told = TrialRecord(
-        text=trial.text,
-        failure=trial.failure,
-        finish_reason=trial.finish_reason,
-        tool_calls=trial.tool_calls,
-        scores=trial.scores,
-    )
-    return SideRecord(passed=passed, trials=(told,))

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.report import CaseRecord, CaseRecords, Report, SideRecord, TrialRecord
+from llmops_cli.core.report import CaseStream, Report, ShownCase, ShownSide, ShownTrial
 from llmops_cli.gate.comparison import PASS_METRIC
-from llmops_cli.report.run_file_cases import filed
+from llmops_cli.report.case_stream import stream_file
 
 ROWS = 5_000
 """At most, in one table."""
@@ -69,16 +69,16 @@ def frame(file: Path | str) -> pd.DataFrame:
     Raises `Refused` where it is no run file or was merged from several, `IntegrityBroken` where
     it is damaged.
     """
-    with filed(Path(file)) as (report, records):
-        return pd.concat(list(frames(report, records)), ignore_index=True)
+    with stream_file(Path(file)) as (report, cases):
+        return pd.concat(list(frames(report, cases)), ignore_index=True)
 
 
-def frames(report: Report, records: CaseRecords) -> Iterator[pd.DataFrame]:
-    """The draws of `records`, a table at a time; at least one, which may be empty."""
+def frames(report: Report, cases: CaseStream) -> Iterator[pd.DataFrame]:
+    """The draws of `cases`, a table at a time; at least one, which may be empty."""
     types = columns(report)
     rows: list[Row] = []
     held = made = 0
-    for row in chain.from_iterable(map(_rows, records.worst_first)):
+    for row in chain.from_iterable(map(_rows, cases.worst_first)):
         rows.append(row)
         held += sum(len(value) for value in row.values() if isinstance(value, str))
         if len(rows) == ROWS or held > CHARACTERS:
@@ -107,7 +107,7 @@ def _table(rows: list[Row], types: Mapping[str, str]) -> pd.DataFrame:
     )
 
 
-def _rows(record: CaseRecord) -> Iterator[Row]:
+def _rows(record: ShownCase) -> Iterator[Row]:
     of_case = {
         "prompt": record.prompt,
         "evalset": record.evalset,
@@ -132,16 +132,16 @@ def _rows(record: CaseRecord) -> Iterator[Row]:
         yield of_case
 
 
-def _trials(name: str, side: SideRecord | None) -> Iterator[Row]:
+def _trials(name: str, side: ShownSide | None) -> Iterator[Row]:
     """Numbered from 1 in each side; draws that confirm a judge are a side of their own."""
     trials = () if side is None else side.trials
     for confirming in (False, True):
-        alike: Iterable[TrialRecord] = (each for each in trials if each.confirming == confirming)
+        alike: Iterable[ShownTrial] = (each for each in trials if each.confirming == confirming)
         for number, trial in enumerate(alike, start=1):
             yield {"side": "confirming" if confirming else name, "trial": number, **_trial(trial)}
 
 
-def _trial(trial: TrialRecord) -> Row:
+def _trial(trial: ShownTrial) -> Row:
     return {
         "text": _text(trial.text),
         "tool_calls": None if trial.tool_calls is None else _json(trial.tool_calls),
@@ -159,7 +159,7 @@ def _trial(trial: TrialRecord) -> Row:
     }
 
 
-def _passed(trial: TrialRecord) -> bool | None:
+def _passed(trial: ShownTrial) -> bool | None:
     """Whether it passed; None where that was not measured, which is neither."""
     counted = [score.passed for score in trial.scores if not score.advisory]
     if trial.failure is not None:

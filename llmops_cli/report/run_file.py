@@ -15,7 +15,7 @@ from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
-from llmops_cli.core.run import Entry, Manifest, PlannedSide, RunCase, RunEvalset, RunSide, RunTrial
+from llmops_cli.core.run import Entry, Manifest, RunEvalset, RunSide
 from llmops_cli.run.evalset_facts import evalset_facts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
@@ -47,13 +47,12 @@ def manifest_of(run: Run, report: Report) -> Manifest:
 
 
 def entries_of(run: Run) -> Iterator[Entry]:
-    """Every case, and every completion, failure and score of its trials."""
+    """Yield every case with its trials, and every answer and score under its key."""
     for each in run.pairings:
-        yield from _cases(each)
+        yield from each.case_results()
         for side in each.sides:
-            yield from ((side.key(at), failure) for at, failure in side.failures.items())
             for positions in chunks(range(len(each.round.cases))):
-                yield from _results(each, side, positions)
+                yield from _stored_results(each, side, positions)
 
 
 def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
@@ -127,59 +126,13 @@ def _side(pairing: EvalsetRun, side: Side) -> RunSide:
         name=side.name,
         target=side.target.digest,
         model=f"{model.provider}/{model.model}",
-        purpose=side.purpose,
         version=next(
             (each.version for each in contenders if each and each.name == side.name), None
         ),
     )
 
 
-def _cases(each: EvalsetRun) -> Iterator[RunCase]:
-    for position, case in enumerate(each.round.cases):
-        yield RunCase(
-            prompt=each.contest.prompt,
-            evalset=each.round.evalset.name,
-            position=position,
-            case=case.id,
-            facts=case.facts,
-            inputs=case.inputs,
-            expected=case.expected,
-            contexts=case.contexts,
-            messages=[message.plain() for message in case.messages] or None,
-            tags=case.tags,
-            critical=case.critical,
-            group=case.group,
-            known_failing=case.known_failing,
-            due={bound.label: bound.digest for bound in each.scorers.due(case)},
-            sides={
-                side.role: PlannedSide(
-                    request=side.requests[position], planned=len(side.wanted[position])
-                )
-                for side in each.sides
-            },
-        )
-
-
-def _told(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[RunTrial]:
-    """Of the trials of this run, what is nowhere else."""
-    for at in side.trials(positions):
-        latency, unscored = side.latencies.get(at), side.unscored.get(at, {})
-        scores = side.passing_scores.get(at, {})
-        if latency is not None or unscored or scores:
-            yield RunTrial(
-                prompt=each.contest.prompt,
-                evalset=each.round.evalset.name,
-                position=at.case,
-                role=side.role,
-                n=at.n,
-                latency=latency,
-                unscored=unscored,
-                scores=scores,
-            )
-
-
-def _results(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[Entry]:
-    yield from _told(each, side, positions)
+def _stored_results(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[Entry]:
     completions = side.completions(side.trials(positions))
     yield from ((side.key(at), completion) for at, completion in completions.items())
     cases = each.round.cases

@@ -1,170 +1,100 @@
-"""What the store holds of two sides, read back as one row per case for the gate.
+"""Reads back what the store holds of the sides of an evalset, as one `CaseResult` per case.
 
-Rows are made chunk by chunk and handed on at once, without reading a text. A draw that was
-planned and is not there is a failure with its cause; a case whose request is the same in both
-sides shares the candidate's trials, because the same question has one answer.
+Results are made a few cases at a time and handed on at once. Texts are read only where they are
+asked for. A trial that was planned and is not there is a failure with its cause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import repeat
-from typing import TypeVar
+from dataclasses import replace
 
-from llmops_cli.core import case_result as row
 from llmops_cli.core.case import Case
+from llmops_cli.core.case_result import SideResult, Trial
 from llmops_cli.core.ports import ScoreKey
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
 from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers, judge_of, unscored_reason
 from llmops_cli.run.side import Side, chunks
 
-T = TypeVar("T")
 UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredTrial:
-    """One draw as it was found: its outcome, and the score of every scorer that gave one."""
-
-    outcome: Completion | Failure
-    scores: Mapping[str, Score]
-    unscored: Mapping[str, str] = field(default_factory=dict)
-    """Why, by label, where a scorer could not score it in this run."""
-    latency: float | None = None
-    """Seconds, where it was called in this run."""
-
-
-def measured(
-    side: Side, cases: Sequence[Case], positions: Sequence[int], scorers: Scorers
-) -> Iterator[list[MeasuredTrial]]:
-    """For each of `positions`, its wanted draws in order, with their texts."""
-    found = side.completions(side.trials(positions))
-    held = _held(side, found, cases, scorers)
-    for position in positions:
-        case = cases[position]
-        yield [
-            MeasuredTrial(
-                outcome=outcome,
-                scores={}
-                if isinstance(outcome, Failure)
-                else _scores(side, at, case, outcome.digest, scorers, held),
-                unscored={} if isinstance(outcome, Failure) else side.unscored.get(at, {}),
-                latency=side.latencies.get(at),
-            )
-            for at in side.trials([position])
-            for outcome in [_outcome(side, at, found.get(at))]
-        ]
-
-
-def side_rows(side: Side, cases: Sequence[Case], scorers: Scorers) -> Iterator[row.Side]:
-    """What `side` did on each case, in evalset order."""
-    for positions in chunks(range(len(cases))):
-        found = side.briefs(side.trials(positions))
-        held = _held(side, found, cases, scorers)
-        for position in positions:
+def side_results(
+    side: Side,
+    cases: Sequence[Case],
+    scorers: Scorers,
+    *,
+    positions: Sequence[int] | None = None,
+    texts: bool = False,
+) -> Iterator[SideResult]:
+    """Yield what `side` did on each case at `positions` (default: all), in that order."""
+    for part in chunks(range(len(cases)) if positions is None else positions):
+        answers: Mapping[TrialAt, Completion | Brief] = (
+            side.completions(side.trials(part)) if texts else side.briefs(side.trials(part))
+        )
+        keys = (
+            key
+            for at, answer in answers.items()
+            for key in scorers.keys(cases[at.case], answer.digest, side.beside.get(at))
+        )
+        stored = side.results.scores(keys)
+        for position in part:
             case, trials = cases[position], side.trials([position])
-            yield row.Side(
+            yield SideResult(
                 request=side.requests[position],
                 facts=case.facts,
                 planned=len(trials),
-                trials=tuple(_trial(side, at, found.get(at), case, scorers, held) for at in trials),
+                trials=tuple(
+                    _trial(side, at, case, answers.get(at), scorers, stored) for at in trials
+                ),
             )
-
-
-def confirmed_rows(
-    side: Side, confirming: Side | None, cases: Sequence[Case], scorers: Scorers
-) -> Iterator[row.Side]:
-    """What `side` did on each case, with the trials of `confirming`, which is the same target."""
-    plain = side_rows(side, cases, scorers)
-    if confirming is None:
-        yield from plain
-        return
-    for mine, more in zip(plain, side_rows(confirming, cases, scorers), strict=True):
-        yield replace(mine, confirm=more.trials) if more.trials else mine
-
-
-def rows(
-    cases: Sequence[Case],
-    candidate: Side,
-    baseline: Side | None,
-    scorers: Scorers,
-    confirming: Side | None = None,
-) -> Iterator[row.Row]:
-    """One row per case, in evalset order."""
-    ours = confirmed_rows(candidate, confirming, cases, scorers)
-    theirs = repeat(None) if baseline is None else side_rows(baseline, cases, scorers)
-    for case, mine, other in zip(cases, ours, theirs, strict=False):
-        yield row.Row(
-            case=case.id,
-            candidate=mine,
-            baseline=_beside(mine, other, baseline),
-            tags=case.tags,
-            critical=case.critical,
-            group=case.group,
-            known_failing=case.known_failing,
-        )
-
-
-def _beside(mine: row.Side, other: row.Side | None, baseline: Side | None) -> row.Side | None:
-    """What a case is compared with; None where the evidence that is asked about lacks it."""
-    if other is None or baseline is None or other.planned:
-        return other
-    if baseline.evidence_only:
-        return None
-    return mine if other.request == mine.request else other
 
 
 def _trial(
     side: Side,
     at: TrialAt,
-    found: Brief | None,
     case: Case,
+    answer: Completion | Brief | None,
     scorers: Scorers,
-    held: Mapping[ScoreKey, Score],
-) -> row.Trial:
-    due, outcome = scorers.due(case), _outcome(side, at, found)
-    if side.opposed:
-        due += scorers.paired
-    if isinstance(outcome, Failure):
-        return row.Trial(failure=outcome, scores={bound.label: None for bound in due})
-    scores = _scores(side, at, case, outcome.digest, scorers, held)
-    return row.Trial(
-        output=outcome.digest,
+    stored: Mapping[ScoreKey, Score],
+) -> Trial:
+    due = scorers.due(case) + (scorers.paired if side.opposed else ())
+    failure = side.failures.get(at)  # of this run: it counts before an answer that was stored
+    if failure is not None or answer is None:
+        return Trial(failure=failure or UNMADE, scores={bound.label: None for bound in due})
+    brief = answer.brief if isinstance(answer, Completion) else answer
+    scores = _scores(side, at, case, brief.digest, scorers, stored)
+    trial = Trial(
+        output=brief.digest,
         scores={
-            bound.label: given.value if (given := scores.get(bound.label)) else None
+            bound.label: score.value if (score := scores.get(bound.label)) else None
             for bound in due
         },
-        unscored={
-            bound.label: unscored_reason(side, at, bound)
+        reasons={
+            bound.label: score.reason
+            if (score := scores.get(bound.label))
+            else unscored_reason(side, at, bound)
             for bound in due
-            if bound.label not in scores
         },
-        finish_reason=outcome.finish_reason,
-        cost=outcome.cost,
-        input_tokens=outcome.input_tokens,
-        output_tokens=outcome.output_tokens,
+        finish_reason=brief.finish_reason,
+        cost=brief.cost,
+        input_tokens=brief.input_tokens,
+        output_tokens=brief.output_tokens,
         latency=side.latencies.get(at),
         first_token=side.first_tokens.get(at),
-        served_model=outcome.served_model,
+        served_model=brief.served_model,
     )
+    return with_text(trial, answer) if isinstance(answer, Completion) else trial
 
 
-def _outcome(side: Side, at: TrialAt, found: T | None) -> T | Failure:
-    """What became of a trial: a failure of this run counts before an answer that was held."""
-    failure = side.failures.get(at)
-    return failure or found or UNMADE
-
-
-def _held(
-    side: Side, found: Mapping[TrialAt, Completion | Brief], cases: Sequence[Case], scorers: Scorers
-) -> Mapping[ScoreKey, Score]:
-    """Every score that is held of the answers in `found`."""
-    return side.results.scores(
-        key
-        for at, answer in found.items()
-        for key in scorers.keys(cases[at.case], answer.digest, side.beside.get(at))
+def with_text(trial: Trial, answer: Completion) -> Trial:
+    """Return `trial` with the text of its answer."""
+    return replace(
+        trial,
+        text=answer.text,
+        tool_calls=[[call.name, call.arguments] for call in answer.tool_calls] or None,
+        contexts=answer.contexts,
     )
 
 
@@ -174,15 +104,15 @@ def _scores(
     case: Case,
     output: str,
     scorers: Scorers,
-    held: Mapping[ScoreKey, Score],
+    stored: Mapping[ScoreKey, Score],
 ) -> Mapping[str, Score]:
-    """The scores of one answer by label: those of this run, and those that are held."""
-    given = dict(side.passing_scores.get(at, {}))
+    """Return the scores of one answer by label: those of this run and the stored ones."""
+    scores = dict(side.passing_scores.get(at, {}))
     beside = side.beside.get(at)
     for bound in scorers.due(case, beside):
-        score = held.get(bound.key(case, output, beside)) if bound.kept else None
+        score = stored.get(bound.key(case, output, beside)) if bound.kept else None
         if score is not None:
-            given[bound.label] = score
+            scores[bound.label] = score
             if bound.judge is not None and (served := judge_of(score)) is not None:
                 side.judges.setdefault(bound.label, set()).add(served)
-    return given
+    return scores

@@ -47,7 +47,7 @@ def _evalset(workspace: Workspace, each: EvalsetRun) -> EvalsetPlan:
         sides=tuple(_side(workspace, side, each) for side in each.sides),
         scores=sum(len(side.rescore) for side in each.sides),
         judging=tuple(_judging(workspace, each)),
-        shows=what_it_can_show(len(each.round.cases), each.policy),
+        shows=what_it_can_show([case.group for case in each.round.cases], each.policy),
     )
 
 

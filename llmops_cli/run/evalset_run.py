@@ -7,13 +7,12 @@ Where both sides make the same request, the baseline needs no trial: one answer 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 
-from llmops_cli.core import case_result as row
 from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import BASELINE, OWN_BASELINE, CaseResult, SideResult
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Model
@@ -22,7 +21,7 @@ from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.judges import GatingJudge, shrinkage
-from llmops_cli.run.case_results import rows
+from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers, unset
 from llmops_cli.run.side import Side
@@ -157,17 +156,80 @@ class EvalsetRun:
         side.failures.update(dict.fromkeys(chain(side.missing, side.shared), OFFLINE))
         side.missing, side.shared = (), ()
 
-    def rows(self, role: str = "baseline") -> Iterator[Row]:
-        """One row per case: the candidate beside the side called `role`, if there is one."""
-        other = self.others.get(role)
-        confirming = self.confirming if self.unconfirmed else None
-        yield from rows(self.round.cases, self.candidate, other, self.scorers, confirming)
-        if role == "baseline":
-            yield from (gone(case) for case in self.removed)
+    def case_results(
+        self,
+        roles: Iterable[str] | None = None,
+        *,
+        positions: Sequence[int] | None = None,
+        texts: bool = False,
+    ) -> Iterator[CaseResult]:
+        """Yield the cases at `positions` (default: all), those that were removed last.
 
-    def comparison(self, role: str = "baseline") -> Comparison:
-        """The candidate against the side called `role`, as columns."""
-        return compare(self.rows(role), self.scorers.metrics, same_target=self.contest.watch)
+        `roles` are the sides to read beside the candidate; default: all.
+        """
+        cases = self.round.cases
+        if positions is None:
+            positions = range(len(cases) + len(self.removed))
+        there = [position for position in positions if position < len(cases)]
+
+        def results(side: Side) -> Iterator[SideResult]:
+            return side_results(side, cases, self.scorers, positions=there, texts=texts)
+
+        others = dict(self.others)
+        if self.own_baseline is not None:
+            others[OWN_BASELINE] = self.own_baseline
+        if roles is not None:
+            others = {role: others[role] for role in roles if role in others}
+        candidates = results(self.candidate)
+        confirming: Iterator[SideResult | None] = repeat(None)
+        if self.confirming is not None and self.unconfirmed:
+            confirming = results(self.confirming)
+        beside = {role: results(side) for role, side in others.items()}
+        for position, candidate, more in zip(there, candidates, confirming, strict=False):
+            case = cases[position]
+            sides = {role: next(stream) for role, stream in beside.items()}
+            for role, side in others.items():
+                if side.evidence_only and not sides[role].planned:
+                    del sides[role]  # the evidence that is compared with lacks the case
+            yield CaseResult(
+                case=case.id,
+                prompt=self.contest.prompt,
+                evalset=self.round.evalset.name,
+                position=position,
+                candidate=replace(candidate, confirm=more.trials) if more else candidate,
+                baseline=sides.pop(BASELINE, None),
+                others=sides,
+                tags=case.tags,
+                critical=case.critical,
+                group=case.group,
+                known_failing=case.known_failing,
+                scorers=self.scorers.own_digests(case),
+                inputs=case.inputs,
+                expected=case.expected,
+                contexts=case.contexts,
+                messages=[message.plain() for message in case.messages] or None,
+            )
+        yield from (self._removed(position) for position in positions if position >= len(cases))
+
+    def _removed(self, position: int) -> CaseResult:
+        """The result of a case that the baseline was measured on and the evalset no longer has."""
+        return CaseResult(
+            case=self.removed[position - len(self.round.cases)],
+            prompt=self.contest.prompt,
+            evalset=self.round.evalset.name,
+            position=position,
+            candidate=None,
+            baseline=SideResult(request="", facts="", planned=0),
+        )
+
+    def comparison(self, role: str = BASELINE) -> Comparison:
+        """Compare the candidate with the side called `role`."""
+        results = (
+            case.against(case.sides.get(role))
+            for case in self.case_results([role])
+            if case.candidate is not None or role == BASELINE
+        )
+        return compare(results, self.scorers.metrics, same_target=self.contest.watch)
 
     def _alike(self, side: Side) -> frozenset[int]:
         if side is self.confirming:
@@ -188,8 +250,3 @@ class EvalsetRun:
             for at, (their, our) in pairs
             if their and their == our and side.requests[at] != ours.requests[at]
         )
-
-
-def gone(case: str) -> Row:
-    """The row of a case that the baseline was measured on and the evalset no longer has."""
-    return Row(case=case, candidate=None, baseline=row.Side(request="", facts="", planned=0))

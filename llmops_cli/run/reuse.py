@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from llmops_cli.core.release import SUBJECT
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
@@ -26,9 +25,9 @@ def evidenced_cases(
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if workspace.registry.has_rows(evidence):
             return {
-                row.case: Evidenced(row.facts, row.sides[SUBJECT].request)
+                row.case: Evidenced(row.facts, row.candidate.request)
                 for row in workspace.registry.evidence_rows(evidence)
-                if row.evalset == evalset and SUBJECT in row.sides
+                if row.evalset == evalset and row.candidate is not None
             }
     return {}
 

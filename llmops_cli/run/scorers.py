@@ -229,11 +229,19 @@ class Scorers:
         """The store's keys of every score due on `output`."""
         return [bound.key(case, output, beside) for bound in self.due(case, beside) if bound.kept]
 
+    @cached_property
+    def by_label(self) -> Mapping[str, Metric]:
+        """Return every metric by its label."""
+        return {metric.label: metric for metric in self.metrics}
+
     def own_digests(self, case: Case) -> Mapping[str, str]:
-        """Digest by label of the scorers of `case` that are not the ones its metrics name."""
-        named = {metric.label: metric.scorer for metric in self.metrics}
-        due = self.due(case)
-        return {each.label: each.digest for each in due if each.digest != named[each.label]}
+        """Return, by label, the digests of the scorers of `case` that its metrics do not name."""
+        metrics = self.by_label
+        return {
+            bound.label: bound.digest
+            for bound in self.due(case)
+            if bound.digest != metrics[bound.label].scorer
+        }
 
     def _bind(self, spec: ScorerSpec, label: str | None = None) -> BoundScorer:
         kind = self._catalogue.scorers[spec.kind]
@@ -275,7 +283,7 @@ def unscored_reason(side: Side, at: TrialAt, bound: BoundScorer) -> str:
     if bound.label in reasons:
         return reasons[bound.label]
     if bound.kind.live:
-        return "this answer was not called just now, so it has no latency; --fresh draws anew"
+        return "this answer was not called just now, so it has no latency; --no-cache calls again"
     if bound.kind.paired and at not in side.beside:
         return "the answer that it is set against was not given"
     return "not scored in this run"

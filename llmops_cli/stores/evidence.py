@@ -19,14 +19,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llmops_cli.core.case_result import Metric, Trial
+from llmops_cli.core.case_result import CANDIDATE, CaseResult, Metric, Trial
 from llmops_cli.core.codec import Misshapen, to_plain
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import SUBJECT, Evidence, EvidenceRow, FileRef, Measurement, Trials
+from llmops_cli.core.release import Evidence, FileRef, Measurement
 from llmops_cli.core.result import Completion, Purpose, Score, Usage
 from llmops_cli.stores.atomic import Redact, write_bytes
+from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
     BadRecord,
     completion_of,
@@ -34,7 +35,6 @@ from llmops_cli.stores.codec import (
     from_bytes,
     to_bytes,
 )
-from llmops_cli.stores.evidence_rows import row_line, row_of
 
 _OF_THE_ANSWER = ("text", "tool_calls", "finish_reason", "contexts", "ids")
 _BORN = "1970-01-01T00:00:00+00:00"
@@ -43,7 +43,7 @@ _BORN = "1970-01-01T00:00:00+00:00"
 def write_evidence(
     folder: Path,
     measurement: Measurement,
-    rows: Iterable[EvidenceRow],
+    rows: Iterable[CaseResult],
     texts: Iterable[Completion] | None,
     *,
     summary: str,
@@ -53,7 +53,7 @@ def write_evidence(
 
     `texts` are the answers that the rows name, in any order; None keeps digests only.
     """
-    lines = redact("".join(row_line(row).decode() for row in rows)).encode()
+    lines = redact("".join(f"{_line(case)}\n" for case in rows)).encode()
     packed = None if texts is None else _packed(texts, redact)
     name = short(digest_bytes(to_bytes({"measurement": to_plain(measurement)}) + lines))
     evidence = Evidence(
@@ -84,7 +84,7 @@ def read_evidence(path: Path) -> Evidence:
     return evidence
 
 
-def read_rows(folder: Path, evidence: Evidence) -> Iterator[EvidenceRow]:
+def read_rows(folder: Path, evidence: Evidence) -> Iterator[CaseResult]:
     """The rows of `evidence`, one at a time, after its file was found whole.
 
     Raises `IntegrityBroken`, after the last row where cases are missing or too many.
@@ -95,10 +95,10 @@ def read_rows(folder: Path, evidence: Evidence) -> Iterator[EvidenceRow]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = row_of(line)
+                row = case_of(from_bytes(line))
             except BadRecord as error:
                 raise _broken(path, f"line {number}: {error}") from error
-            found[row.evalset] += SUBJECT in row.sides
+            found[row.evalset] += row.candidate is not None
             yield row
     for each in evidence.measurement.evalsets:
         if found[each.evalset] != each.cases:
@@ -154,8 +154,10 @@ def held(
     for row in read_rows(folder, evidence):
         for role, side in row.sides.items():
             at = evidence.measurement.sides[role].oldest or _BORN
-            for purpose, trials in _purposes(side.gate, side.baseline, side.confirm):
-                for n, trial in enumerate(trials.made):
+            purpose: Purpose = "gate" if role == CANDIDATE else "baseline"
+            made: list[tuple[Purpose, tuple[Trial, ...]]] = [(purpose, side.trials)]
+            for purpose, trials in (*made, ("confirm", side.confirm)):
+                for n, trial in enumerate(trials):
                     if trial.output is None:
                         continue
                     completion = _completion(trial, trial.output, texts.get(trial.output), at)
@@ -165,15 +167,8 @@ def held(
     return list(completions.items()), list(scores.items())
 
 
-def _purposes(
-    gate: Trials | None, baseline: Trials | None, confirm: Trials | None
-) -> Iterator[tuple[Purpose, Trials]]:
-    if gate is not None:
-        yield "gate", gate
-    if baseline is not None:
-        yield "baseline", baseline
-    if confirm is not None:
-        yield "confirm", confirm
+def _line(case: CaseResult) -> str:
+    return to_bytes(case_record(case, details=False)).decode()
 
 
 def _completion(trial: Trial, output: str, text: Completion | None, at: str) -> Completion:
@@ -192,7 +187,7 @@ def _completion(trial: Trial, output: str, text: Completion | None, at: str) -> 
 
 
 def _scores(
-    row: EvidenceRow,
+    row: CaseResult,
     trial: Trial,
     output: str,
     metrics: dict[str, Metric],

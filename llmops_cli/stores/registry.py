@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import Event, Evidence, EvidenceRow, Measurement, Version
+from llmops_cli.core.release import Event, Evidence, Measurement, Version
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.stores import event_log as log
 from llmops_cli.stores import evidence as evidence_files
@@ -193,7 +194,7 @@ class Registry:
             )
         return evidence
 
-    def evidence_rows(self, evidence: Evidence) -> Iterator[EvidenceRow]:
+    def evidence_rows(self, evidence: Evidence) -> Iterator[CaseResult]:
         """The rows of `evidence`, streamed."""
         return evidence_files.read_rows(self._folder_of(evidence), evidence)
 
@@ -228,7 +229,7 @@ class Registry:
     def write_evidence(
         self,
         measurement: Measurement,
-        rows: Iterable[EvidenceRow],
+        rows: Iterable[CaseResult],
         texts: Iterable[Completion] | None,
         *,
         summary: str,

@@ -1,13 +1,14 @@
 """A run in one file: what was planned, answered, scored and failed, for CI caches, shards, reports.
 
 JSON lines, gzipped where the name ends in `.gz`. The first line is the manifest, the last counts
-the others; between them cases, completions, failures, scores, and what only this run knows of a
-trial, each line with a checksum. A kind of line that a reader does not know it counts and passes
-over. The bytes follow from the content alone: equal runs are equal files.
+the others; between them cases with their trials, completions and scores, each line with a
+checksum. A reader counts a kind of line that it does not know and passes over it. The bytes follow
+from the content alone: equal runs are equal files.
 
 A completion's name is (request, purpose, n, output): merging files is the union of their lines,
 so it may be done in any order and twice. Equal completions collapse; different ones under one
 (request, purpose, n) all stay, and become further trials where a results store takes them over.
+Of a case that several files hold, the one with the fewest failed trials stays.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.codec import Misshapen, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import FORMAT, Entry, Manifest, RunCase, RunEvalset, RunTrial
+from llmops_cli.core.result import Completion, Score
+from llmops_cli.core.run import FORMAT, Entry, Manifest, RunEvalset
 from llmops_cli.stores.atomic import Redact, write_stream
+from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
     BadRecord,
     completion_of,
     completion_record,
-    failure_of,
-    failure_record,
     from_bytes,
     score_of,
     score_record,
@@ -115,7 +116,7 @@ class RunFile:
         completions: list[tuple[TrialKey, Completion]] = []
         scores: list[tuple[ScoreKey, Score]] = []
         for entry in self.entries():
-            if isinstance(entry, (RunCase, RunTrial)):
+            if isinstance(entry, CaseResult):
                 continue
             key, content = entry
             if isinstance(key, TrialKey) and isinstance(content, Completion):
@@ -127,53 +128,26 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True)
 class RunIndex:
-    """What a run file holds of a case, a trial or an answer, in little memory."""
+    """The cases and answers of a run file by name, in little memory."""
 
     _database: sqlite3.Connection
 
-    def cases(self, prompt: str, evalset: str) -> Iterator[RunCase]:
-        """The cases of one evalset, in its order."""
-        for entry in self._under("case", f"{prompt}\n{evalset}\n"):
-            assert isinstance(entry, RunCase)
-            yield entry
+    def cases(self, prompt: str, evalset: str) -> Iterator[CaseResult]:
+        """Yield the cases of one evalset in its order, without texts."""
+        start = f"{prompt}\n{evalset}\n"
+        rows = self._database.execute(_UNDER, ("case", start, start[:-1] + "\x0b"))
+        return (case_of(from_bytes(value)) for (value,) in rows)
 
-    def case(self, prompt: str, evalset: str, position: int) -> RunCase:
-        """The case at `position` of one evalset."""
-        (entry,) = self._under("case", f"{prompt}\n{evalset}\n{position:012}\n")
-        assert isinstance(entry, RunCase)
-        return entry
+    def case(self, prompt: str, evalset: str, position: int) -> CaseResult:
+        """Return the case at `position` of one evalset, without texts."""
+        start = f"{prompt}\n{evalset}\n{position:012}\n"
+        ((value,),) = self._database.execute(_UNDER, ("case", start, start[:-1] + "\x0b"))
+        return case_of(from_bytes(value))
 
-    def told(self, case: RunCase) -> Mapping[tuple[str, int], RunTrial]:
-        """What the run itself knows of the trials of a case, by the side's role and number."""
-        found = {}
-        start = f"{case.prompt}\n{case.evalset}\n{case.position:012}\n"
-        for entry in self._under("trial", start):
-            assert isinstance(entry, RunTrial)
-            found[entry.role, entry.n] = entry
-        return found
-
-    def trials(self, request: str, purpose: str) -> list[tuple[int, Completion | Failure]]:
-        """Every draw of a request, by number."""
-        found: list[tuple[int, Completion | Failure]] = []
-        for kind in ("completion", "failure"):
-            for entry in self._under(kind, f"{request}\n{purpose}\n"):
-                assert not isinstance(entry, (RunCase, RunTrial))
-                key, outcome = entry
-                assert isinstance(key, TrialKey)
-                assert isinstance(outcome, (Completion, Failure))
-                found.append((key.n, outcome))
-        return sorted(found, key=itemgetter(0))
-
-    def score(self, key: ScoreKey) -> Score | None:
-        """What a scorer gave."""
-        named = f"{key.scorer}\n{key.facts}\n{key.output}"
-        row = self._database.execute(_ONE, ("score", named)).fetchone()
-        return None if row is None else score_of(from_bytes(row[0])["score"])
-
-    def _under(self, kind: str, start: str) -> Iterator[Entry]:
-        """Entries whose key begins with `start`, which ends in a newline."""
-        rows = self._database.execute(_UNDER, (kind, start, start[:-1] + "\x0b"))
-        return (_READ[kind](from_bytes(value)) for (value,) in rows)
+    def answer(self, output: str) -> Completion | None:
+        """Return an answer by its output digest, with its text."""
+        row = self._database.execute(_ANSWER, (output,)).fetchone()
+        return None if row is None else _read_completion(from_bytes(row[0]))[1]
 
 
 def open_run(path: Path) -> RunFile:
@@ -222,54 +196,53 @@ def _in_order(manifest: Manifest) -> Manifest:
     return replace(manifest, evalsets=tuple(ordered))
 
 
-_ONE = "SELECT value FROM entries WHERE kind = ? AND key = ?"
 _UNDER = "SELECT value FROM entries WHERE kind = ? AND key >= ? AND key < ? ORDER BY key"
+_ANSWER = "SELECT value FROM entries WHERE kind = 'completion' AND output = ? ORDER BY key LIMIT 1"
 _IN_ORDER = "SELECT kind, value FROM entries ORDER BY kind, key"
-_KEEP_SMALLER = """
-    INSERT INTO entries VALUES (?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET value = min(value, excluded.value)"""
-_ANSWERED = """
-    DELETE FROM entries WHERE kind = 'failure' AND draw IN
-        (SELECT draw FROM entries WHERE kind = 'completion')"""
+_TABLE = """
+    CREATE TABLE entries
+        (kind TEXT, key TEXT, output TEXT, failed INTEGER, value BLOB, PRIMARY KEY (kind, key));
+    CREATE INDEX answers ON entries (output) WHERE output IS NOT NULL;
+    BEGIN"""
+_KEEP_BETTER = """
+    INSERT INTO entries VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET value = excluded.value, failed = excluded.failed
+    WHERE (excluded.failed, excluded.value) < (failed, value)"""
 
 
 def _sorted(entries: Iterable[Entry]) -> sqlite3.Connection:
     """The entries on the temporary disk, each once; a trial that was answered did not fail."""
     database = sqlite3.connect("", isolation_level=None)
-    database.execute(
-        "CREATE TABLE entries (kind TEXT, key TEXT, draw TEXT, value BLOB, PRIMARY KEY (kind, key))"
-    )
-    database.execute("BEGIN")
-    database.executemany(_KEEP_SMALLER, map(_columns, entries))
-    database.execute(_ANSWERED)
+    database.executescript(_TABLE)
+    database.executemany(_KEEP_BETTER, map(_columns, entries))
     database.execute("COMMIT")
     return database
 
 
-def _columns(entry: Entry) -> tuple[str, str, str | None, bytes]:
-    """Kind, sort key, the draw it is about, and the line's value."""
-    if isinstance(entry, RunCase):
+def _columns(entry: Entry) -> tuple[str, str, str | None, int, bytes]:
+    """Kind, sort key, output digest of an answer, failed trials of a case, and the line's value."""
+    if isinstance(entry, CaseResult):
         key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.case}"
-        return "case", key, None, to_bytes(_mapping(to_plain(entry)))
-    if isinstance(entry, RunTrial):
-        key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.role}\n{entry.n:09}"
-        return "trial", key, None, to_bytes(_mapping(to_plain(entry)))
+        trials = chain.from_iterable(side.trials for side in entry.sides.values())
+        failed = sum(trial.failure is not None for trial in trials)
+        return "case", key, None, failed, to_bytes(case_record(entry, details=True))
     about, content = entry
     if isinstance(about, ScoreKey):
         assert isinstance(content, Score)
         names: list[Json] = [about.scorer, about.facts, about.output]
-        value: dict[str, Json] = {"key": names, "score": score_record(content)}
-        return "score", f"{about.scorer}\n{about.facts}\n{about.output}", None, to_bytes(value)
-    trial = f"{about.request}\n{about.purpose}\n{about.n:09}"
-    named: dict[str, Json] = {"key": [about.request, about.purpose, about.n]}
-    if isinstance(content, Failure):
-        return "failure", trial, trial, to_bytes({**named, "failure": failure_record(content)})
+        score: dict[str, Json] = {"key": names, "score": score_record(content)}
+        return "score", f"{about.scorer}\n{about.facts}\n{about.output}", None, 0, to_bytes(score)
     assert isinstance(content, Completion)
-    record = {**named, "output": content.digest, "completion": completion_record(content)}
-    return "completion", f"{trial}\n{content.digest}", trial, to_bytes(record)
+    key = f"{about.request}\n{about.purpose}\n{about.n:09}\n{content.digest}"
+    answer: dict[str, Json] = {
+        "key": [about.request, about.purpose, about.n],
+        "output": content.digest,
+        "completion": completion_record(content),
+    }
+    return "completion", key, content.digest, 0, to_bytes(answer)
 
 
-def _read_completion(value: dict[str, Any]) -> Entry:
+def _read_completion(value: dict[str, Any]) -> tuple[TrialKey, Completion]:
     completion = completion_of(value["completion"])
     if completion.digest != value["output"]:  # a secret was taken out of the text
         completion = replace(completion, text=None, known_digest=value["output"])
@@ -277,10 +250,8 @@ def _read_completion(value: dict[str, Any]) -> Entry:
 
 
 _READ: Mapping[str, Callable[[dict[str, Any]], Entry]] = {
-    "case": lambda value: from_plain(RunCase, value, "case"),
-    "trial": lambda value: from_plain(RunTrial, value, "trial"),
+    "case": case_of,
     "completion": _read_completion,
-    "failure": lambda value: (_trial_key(value), failure_of(value["failure"])),
     "score": lambda value: (ScoreKey(*value["key"]), score_of(value["score"])),
 }
 

@@ -96,7 +96,7 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
     assert len(judge.bodies) == 2 * 2 * EACH
-    assert "GATE it may gate. A true loss of 5 points shows as 5.0 points" in again.text
+    assert "GATE it may gate. A true regression of 5 points shows as 5.0 points" in again.text
     assert "replaces the calibration of" in again.text
     assert len(kept(project)) == 1
 
@@ -145,7 +145,7 @@ def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_inc
     judge.verdict = silent("Now 1", "Now 2", "Please 7")
     ran = calibrate(project)
     assert ran.code == 3
-    assert "6 of 240 readings were not given, and at most 2% may be missing" in ran.text
+    assert "6 of 240 scores are missing, and at most 2% may be" in ran.text
     assert kept(project) == []
 
     judge.verdict = silent("Now 1")
@@ -175,7 +175,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
         process.send(signal.SIGINT)
         ran = process.ended()
     assert (ran.code, kept(project)) == (130, [])
-    assert "run the same command again, everything that was read is kept" in ran.text
+    assert "run the same command again, judged answers are cached" in ran.text
     answered = len(judge.bodies)
     assert 20 <= answered < 240
 
@@ -316,7 +316,7 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
     assert {each["label"] for each in rows} == {""}
     assert (
-        "labels are somebody's work"
+        "may hold somebody's labels"
         in run(project, "calibrate", "tone", "--draft", str(draft)).text
     )
     for at, each in enumerate(rows):
@@ -337,7 +337,7 @@ def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
 ) -> None:
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
     path = str(project.root / "labels.jsonl")
-    for label, why in (("pairwise", "two answers"), ("latency", "a labelled answer has none")):
+    for label, why in (("pairwise", "two answers"), ("latency", "a labeled answer has none")):
         ran = run(project, "calibrate", f"support:{label}", "--labels", path)
         assert (ran.code, why in ran.text) == (2, True), ran.text
     unknown = run(project, "calibrate", "support:tony", "--labels", path)
@@ -351,10 +351,10 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     def notes() -> str:
         ran = run(project, "check")
         assert ran.code == 0, ran.text  # it warns; what measures refuses
-        return " ".join(line for line in ran.out.splitlines() if line.startswith("note  the judge"))
+        return " ".join(line for line in ran.out.splitlines() if line.startswith("note: the judge"))
 
     never = "the judge support:tone gates and is not calibrated (accuracy unknown)"
-    assert notes() == f"note  {never}: llmops calibrate support:tone"
+    assert notes() == f"note: {never}: llmops calibrate support:tone"
     project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
     project.llmops_yaml()
     assert f"{never}; live requires `judges: calibrated`" in notes()

@@ -109,7 +109,7 @@ def test_a_key_that_is_not_set_is_2_and_named(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_2(project: Project) -> None:
     (project.root / "llmops.yaml").chmod(0)
-    ran = project.run("eval", before=without_rights)
+    ran = project.run_alone("eval", before=without_rights)
     assert ran.code == 2
     assert "llmops.yaml" in ran.text
 
@@ -175,7 +175,7 @@ def at_most(kilobytes: int) -> Callable[[], None]:
 @pytest.mark.parametrize("kilobytes", [0, 8, 48])
 def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes: int) -> None:
     failing(project)
-    ran = project.run("eval", before=at_most(kilobytes))
+    ran = project.run_alone("eval", before=at_most(kilobytes))
     assert ran.code == 3, ran.text
     assert ".llmops/store" in ran.text
     again = project.eval()
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> Non
     passing(project)
     assert project.run("eval").code == 0
     project.prompt(system="Others.\n" + TWENTY)
-    ran = project.run("eval", before=at_most(16))
+    ran = project.run_alone("eval", before=at_most(16))
     assert ran.code == 3, ran.text
     project.prompt(system=TWENTY)
     assert project.eval().report["calls"] == 0
@@ -204,7 +204,7 @@ def test_a_report_on_a_full_device_is_3_and_leaves_the_device_alone(
 
 def test_a_full_standard_output_is_3(project: Project) -> None:
     with Path("/dev/full").open("w") as full:
-        ran = project.run("eval", stdout=full.fileno())
+        ran = project.run_alone("eval", stdout=full.fileno())
     assert ran.code == 3
 
 
@@ -219,7 +219,7 @@ def without_rights() -> None:
 def test_a_folder_that_is_read_only_still_gives_the_verdict_and_says_so(project: Project) -> None:
     failing(project)
     project.root.chmod(0o555)
-    ran = project.run("eval", before=without_rights)
+    ran = project.run_alone("eval", before=without_rights)
     project.root.chmod(0o755)
     assert ran.code == 1
     assert "cannot be written" in ran.text
@@ -228,7 +228,7 @@ def test_a_folder_that_is_read_only_still_gives_the_verdict_and_says_so(project:
 
 def test_releasing_into_a_read_only_folder_is_3(project: Project) -> None:
     project.root.chmod(0o555)
-    ran = project.run("release", before=without_rights)
+    ran = project.run_alone("release", before=without_rights)
     project.root.chmod(0o755)
     assert ran.code == 3
     assert "Permission denied" in ran.text
@@ -391,7 +391,7 @@ def test_a_folder_that_was_deleted_meanwhile_is_2_and_not_a_bug(project: Project
     gone.mkdir()
     ran = Process([*LLMOPS, "status"], gone, dict(os.environ), before=gone.rmdir).ended()
     assert ran.code == 2, ran.text
-    assert "the folder that this was started in is not there any more" in ran.err
+    assert "the current folder does not exist any more" in ran.err
 
 
 def test_an_empty_environment_changes_no_verdict(project: Project) -> None:
@@ -405,7 +405,7 @@ def test_an_empty_environment_changes_no_verdict(project: Project) -> None:
 @pytest.mark.parametrize("stream", [0, 1, 2])
 def test_a_closed_stream_changes_no_verdict(project: Project, stream: int) -> None:
     failing(project)
-    ran = project.run("eval", before=lambda: os.close(stream))
+    ran = project.run_alone("eval", before=lambda: os.close(stream))
     assert ran.code == 1, ran.text
 
 

@@ -161,7 +161,10 @@ def test_machine_output_and_run_files_hold_the_answers_as_they_were(
     project, said = ran
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     for name in ("eval json", "report run.jsonl json"):
-        found = {each["case"]: each["candidate"]["text"] for each in said[name].evalset["shown"]}
+        found = {
+            each["case"]: each["candidate"]["trials"][0]["text"]
+            for each in said[name].evalset["shown"]
+        }
         assert [found[f"c{at:02}"] for at in range(len(TEXTS))] == whole
     for line in (project.root / "run.jsonl").read_bytes().splitlines():
         json.loads(line)
@@ -190,7 +193,7 @@ def test_what_was_stored_is_read_again_without_a_call(
     _, said = ran
     assert said["eval json"].report["calls"] == 0
     assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
-    assert "holds" in said["verify production"].out
+    assert "verified" in said["verify production"].out
 
 
 def malicious_names(text: str) -> Behaviour:

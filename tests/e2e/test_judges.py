@@ -74,7 +74,7 @@ def test_a_rubric_decides_and_its_calls_are_paid_once(project: Project, judge: J
     assert (ran.code, ran.decision) == (1, "FAIL"), ran.text
     assert ran.report["spent"]["judge"]["calls"] == CASES
     assert ran.report["calls"] == 2 * CASES
-    shown = ran.evalset["shown"][0]["candidate"]["scores"][0]
+    shown = ran.evalset["shown"][0]["candidate"]["trials"][0]["scores"][0]
     assert shown["reason"] == "it says please"
     again = project.eval()
     assert (again.code, again.report["calls"], len(judge.bodies)) == (1, 0, 2 * CASES)

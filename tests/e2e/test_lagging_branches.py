@@ -33,9 +33,9 @@ def test_cases_that_the_base_gained_ask_for_an_update_and_block(shop: Shop) -> N
     behind(shop, lambda each: each.cases("support"))
     ran = shop.run("eval", "--base", "main")
     assert ran.code == 1
-    said = "update your branch: it lacks 2 cases that the base gained since it left: c58, c59"
+    said = "update your branch: it lacks 2 cases added on the base since: c58, c59"
     assert said in ran.text
-    assert "gone without being retired" not in ran.text
+    assert "removed without being retired" not in ran.text
     assert "2 cases removed" not in ran.text
     shop.git("merge", "-q", "--no-edit", "main")
     assert "update your branch" not in shop.ok("eval", "--base", "main").text
@@ -46,7 +46,7 @@ def test_what_a_branch_takes_away_itself_is_told_apart(shop: Shop) -> None:
     lines = (shop.root / "evalsets/support.jsonl").read_text().splitlines(keepends=True)
     shop.write("evalsets/support.jsonl", "".join(lines[1:]))
     said = shop.run("eval", "--base", "main").text
-    assert "1 case of the baseline gone without being retired: c00; update your branch" in said
+    assert "1 case of the baseline removed without being retired: c00; update your branch" in said
 
 
 def test_an_evalset_that_the_base_gained_blocks_as_well(shop: Shop) -> None:
@@ -60,7 +60,7 @@ def test_an_evalset_that_the_base_gained_blocks_as_well(shop: Shop) -> None:
     behind(shop, gains)
     ran = shop.run("eval", "--base", "main")
     assert ran.code == 1
-    assert "update your branch: it lacks 58 cases that the base gained since it left" in ran.text
+    assert "update your branch: it lacks 58 cases added on the base since" in ran.text
     assert "the base gained more (58 cases) since this branch left: update" in ran.text
 
 

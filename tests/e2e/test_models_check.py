@@ -27,7 +27,7 @@ def able(*, lacks: Iterable[str] = ()) -> Behaviour:
             function = {"name": "weather_in", "arguments": '{"city": "Oslo"}'}
             await _says(exchange, {"content": None, "tool_calls": [{"function": function}]})
         elif "response_format" in body and "schema" not in missing:
-            await _says(exchange, {"content": json.dumps({"colour": "red"})})
+            await _says(exchange, {"content": json.dumps({"color": "red"})})
         elif "stream" in body and "streams" not in missing:
             words = text("OK")
             await stream(*([words[1], words[2], words[-1]] if "usage" in missing else words))(
@@ -74,7 +74,7 @@ def test_a_server_that_can_do_everything_is_told_so_in_three_short_calls(tmp_pat
 
 
 LACKS = {
-    "schema": ("structured", "answered in words and not in JSON: say `structured_output: none`"),
+    "schema": ("structured", "answered in words and not in JSON: set `structured_output: none`"),
     "tools": ("tools", "it answered in words (stop)"),
     "streams": ("streaming", "it answers at once"),
     "usage": ("usage", "it reports no tokens"),

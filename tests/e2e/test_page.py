@@ -17,6 +17,8 @@ from tests.pages import mixed, page, record, side
 from tests.projects import Project, a_project
 from tests.servers.faulty import FaultServer
 
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
+
 CONTRAST, STRUCTURE = (
     Path(__file__).with_name(name).read_text(encoding="utf-8")
     for name in ("contrast.js", "structure.js")

@@ -15,6 +15,8 @@ import pytest
 from tests.projects import Project
 from tests.servers.faulty import FaultServer, echo
 
+pytestmark = [pytest.mark.needs("ragas"), pytest.mark.needs("langgraph")]
+
 
 @pytest.fixture
 def project(tmp_path: Path, repo_root: Path) -> Project:

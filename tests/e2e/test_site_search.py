@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.architecture.test_site import CONFIG, built
 from tests.browser import browser, opened
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 
 
 def test_the_search_finds_a_word_from_a_disk_and_asks_nobody(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from llmops_cli.gate.decide import benjamini_hochberg, holm
-from llmops_cli.gate.pairs import Clusters, design_effect
-from llmops_cli.gate.score_test import lower_end, sample, upper_end, z
+from llmops_cli.gate.pairs import Groups, design_effect
+from llmops_cli.gate.score_test import corrected_z, lower_end, sample, upper_end, z
 
 Q = NormalDist().inv_cdf(0.95)
 
@@ -51,7 +51,7 @@ def test_on_one_binary_sample_the_interval_is_wilson_s(k: int, failed: int, leve
     seen = sample(np.repeat([0.0, 1.0], [failed, k]), low=0.0, high=1.0)
     critical = NormalDist().inv_cdf((1 + level) / 2)
     wilson = proportion_confint(k, n, alpha=1 - level, method="wilson")
-    ends = (lower_end(seen, critical), upper_end(seen, critical))
+    ends = (lower_end(seen, critical, z), upper_end(seen, critical, z))
     assert ends == pytest.approx(wilson, abs=1e-8)
 
 
@@ -60,12 +60,15 @@ def test_z_never_rises_with_the_hypothesised_mean(d: list[float], one: float, tw
     seen = sample(np.array(d))
     low, high = sorted((one, two))
     assert z(seen, low) >= z(seen, high) - 1e-7
+    assert corrected_z(seen, low) >= corrected_z(seen, high) - 1e-7
 
 
 @given(differences, means)
 def test_swapping_the_sides_turns_the_sign(d: list[float], m: float) -> None:
     values = np.array(d)
-    assert z(sample(values), m) == pytest.approx(-z(sample(-values), -m), rel=1e-7, abs=1e-7)
+    for statistic in (z, corrected_z):
+        turned = -statistic(sample(-values), -m)
+        assert statistic(sample(values), m) == pytest.approx(turned, rel=1e-7, abs=1e-7)
 
 
 @given(differences)
@@ -81,7 +84,7 @@ def test_the_test_and_the_interval_say_the_same(d: list[float], margin: float) -
     seen = sample(np.array(d))
     lower = lower_end(seen, Q)
     assume(abs(lower + margin) > 1e-7)
-    assert (z(seen, -margin) > Q) == (lower > -margin)
+    assert (corrected_z(seen, -margin) > Q) == (lower > -margin)
 
 
 @given(differences, st.integers(2, 5))
@@ -96,7 +99,7 @@ def test_copies_of_a_case_in_one_group_never_add_evidence(d: list[float], copies
     assume(len(d) > 1)
     values = np.repeat(np.array(d), copies)
     assume(values.var() > 1e-9)
-    groups = Clusters.of(np.repeat(np.arange(len(d), dtype=np.int32), copies))
+    groups = Groups.of(np.repeat(np.arange(len(d), dtype=np.int32), copies))
     assert design_effect(values, groups) == pytest.approx(copies * len(d) / (len(d) - 1))
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import Row, Side
+from llmops_cli.core.case_result import CaseResult, SideResult
 from llmops_cli.core.policy import Floor, NoWorse, Policy, Regressed
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from tests.unit.gate.build import failed, trial, verdict
@@ -38,14 +38,14 @@ class World:
     first: tuple[int, Trials] | None = None
     """A candidate's trials in one case that are other than its kind's."""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CaseResult]:
         return [self._row(at) for at in range(self.size)]
 
-    def _row(self, at: int) -> Row:
+    def _row(self, at: int) -> CaseResult:
         candidate, baseline = self.kinds[at % len(self.kinds)]
         if self.first is not None and self.first[0] == at:
             candidate = self.first[1]
-        return Row(
+        return CaseResult(
             case=f"c{at}",
             candidate=_side("new", candidate),
             baseline=_side("old", baseline),
@@ -78,16 +78,16 @@ may move it and the mean in opposite ways: near the critical value the two prope
 almost always, but not by construction."""
 
 
-def _side(request: str, values: Trials) -> Side:
+def _side(request: str, values: Trials) -> SideResult:
     trials = tuple(failed() if value is None else trial(bool(value)) for value in values)
-    return Side(request=request, facts="f", planned=len(trials), trials=trials)
+    return SideResult(request=request, facts="f", planned=len(trials), trials=trials)
 
 
-def decided(rows: list[Row]) -> Verdict:
+def decided(rows: list[CaseResult]) -> Verdict:
     return verdict(rows, POLICY)
 
 
-def decisions(rows: list[Row]) -> dict[str, Decision]:
+def decisions(rows: list[CaseResult]) -> dict[str, Decision]:
     return {found.rule: found.decision for found in decided(rows).findings}
 
 

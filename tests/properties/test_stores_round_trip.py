@@ -10,10 +10,10 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import Trial
-from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
+from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
 from llmops_cli.core.run import Entry
+from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
     completion_of,
     completion_record,
@@ -24,7 +24,6 @@ from llmops_cli.stores.codec import (
     score_record,
     to_bytes,
 )
-from llmops_cli.stores.evidence_rows import row_line, row_of
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.unit.stores.test_runfile import manifest
@@ -101,7 +100,7 @@ def test_scores(score: Score) -> None:
 
 
 @st.composite
-def trials(draw: st.DrawFn) -> Trials:
+def sides(draw: st.DrawFn) -> SideResult:
     due = draw(st.lists(labels, unique=True))
     given_scores: st.SearchStrategy[Mapping[str, float | None]] = st.fixed_dictionaries(
         {label: st.none() | numbers for label in due}
@@ -118,35 +117,33 @@ def trials(draw: st.DrawFn) -> Trials:
     )
     failed = st.builds(Trial, failure=failures, scores=st.just(dict.fromkeys(due)))
     made = draw(st.lists(measured | failed, max_size=4))
-    return Trials(planned=draw(st.integers(0, 9)), made=tuple(made))
+    return SideResult(
+        request=named("r"),
+        facts=named("facts"),
+        planned=draw(st.integers(0, 9)),
+        trials=tuple(made),
+        confirm=tuple(made[:1]),
+    )
 
 
 @given(
     st.builds(
-        EvidenceRow,
+        CaseResult,
         evalset=clean,
         case=anything,
-        facts=st.just(named("facts")),
         tags=st.lists(anything, max_size=2).map(tuple),
         critical=st.booleans(),
         group=st.none() | anything.filter(bool),
         known_failing=st.none() | anything.filter(bool),
-        sides=st.dictionaries(
-            clean,
-            st.builds(
-                SideTrials,
-                request=st.just(named("r")),
-                gate=st.none() | trials(),
-                baseline=trials(),
-            ),
-            max_size=3,
-        ),
+        candidate=sides(),
+        baseline=st.none() | sides(),
+        others=st.dictionaries(clean, sides(), max_size=2),
     )
 )
-def test_rows_of_evidence(row: EvidenceRow) -> None:
-    line = row_line(row)
-    assert row_of(line) == row
-    assert row_line(row_of(line)) == line
+def test_results_of_cases(case: CaseResult) -> None:
+    record = case_record(case, details=False)
+    assert case_of(from_bytes(to_bytes(record))) == case
+    assert case_record(case_of(from_bytes(to_bytes(record))), details=False) == record
 
 
 keyed = st.tuples(st.builds(trial_key, st.sampled_from("xy"), st.integers(0, 2)), answers)

@@ -6,22 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.case_result import Metric, Trial
+from llmops_cli.core.case_result import (
+    BASELINE,
+    CANDIDATE,
+    OWN_BASELINE,
+    CaseResult,
+    Metric,
+    SideResult,
+    Trial,
+)
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Environment, Policy
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.release import (
-    BASELINE,
-    SUBJECT,
     EvalsetFacts,
     Event,
     Evidence,
-    EvidenceRow,
     Measurement,
     Provenance,
     SideFacts,
-    SideTrials,
-    Trials,
     Version,
     VersionRef,
 )
@@ -95,54 +98,52 @@ def facts(
     )
 
 
-def trials(case: int, scores: Sequence[float], *, of: str) -> Trials:
-    made = tuple(
-        Trial(
-            output=completion(of, case, score).digest,
-            scores={"contains": score},
-            finish_reason="stop",
-            cost=0.001,
-            input_tokens=10,
-            output_tokens=2,
-            served_model="tiny-1",
-        )
-        for score in scores
+def trials(case: int, score: float, *, of: str) -> tuple[Trial, ...]:
+    trial = Trial(
+        output=completion(of, case, score).digest,
+        scores={"contains": score},
+        finish_reason="stop",
+        cost=0.001,
+        input_tokens=10,
+        output_tokens=2,
+        served_model="tiny-1",
     )
-    return Trials(planned=len(scores), made=made)
+    return (trial,)
 
 
 def completion(of: str, case: int, score: float) -> Completion:
     return Completion(text=f"{of} on {case}: {score}")
 
 
-def side(case: int, text: str, *, gate: float | None, baseline: float) -> SideTrials:
-    return SideTrials(
-        request=named((text, case)),
-        gate=None if gate is None else trials(case, [gate], of=text),
-        baseline=trials(case, [baseline], of=f"{text} again"),
+def side(case: int, text: str, score: float, *, edited: str = "") -> SideResult:
+    """One trial of `text` on a case."""
+    return SideResult(
+        request=named((text.removesuffix(" again"), case)),
+        facts=named(("facts", case, edited)),
+        planned=1,
+        trials=trials(case, score, of=text),
     )
 
 
 def rows(
     candidate: str, baseline: str | None, *, wrong: int = 0, cases: int = 60, edited: str = ""
-) -> list[EvidenceRow]:
+) -> list[CaseResult]:
     """`cases` cases; the candidate fails the first `wrong` of them, the baseline none."""
-    found = []
+    results = []
     for case in range(cases):
         score = 0.0 if case < wrong else 1.0
-        sides = {SUBJECT: side(case, candidate, gate=score, baseline=score)}
-        if baseline is not None:
-            sides[BASELINE] = side(case, baseline, gate=None, baseline=1.0)
-        found.append(
-            EvidenceRow(
+        beside = side(case, f"{baseline} again", 1.0, edited=edited) if baseline else None
+        results.append(
+            CaseResult(
                 evalset="support",
                 case=f"case-{case:03}",
-                facts=named(("facts", case, edited)),
+                candidate=side(case, candidate, score, edited=edited),
+                baseline=beside,
+                others={OWN_BASELINE: side(case, f"{candidate} again", score, edited=edited)},
                 tags=("refund",) if case % 2 else (),
-                sides=sides,
             )
         )
-    return found
+    return results
 
 
 def measured(
@@ -150,12 +151,13 @@ def measured(
     version: Version,
     against: Version | None,
     *,
-    found: Sequence[EvidenceRow],
+    found: Sequence[CaseResult],
     evalset: EvalsetFacts | None = None,
     at: str = NOON,
 ) -> Evidence:
     """Evidence of `version`, written."""
-    sides: dict[str, SideFacts] = {SUBJECT: side_facts(version, at)}
+    ours = side_facts(version, at)
+    sides: dict[str, SideFacts] = {CANDIDATE: ours, OWN_BASELINE: ours}
     if against is not None:
         sides[BASELINE] = side_facts(against, at)
     measurement = Measurement(
@@ -185,7 +187,7 @@ def side_facts(version: Version, at: str = NOON) -> SideFacts:
     )
 
 
-def texts_of(found: Sequence[EvidenceRow]) -> list[Completion]:
+def texts_of(found: Sequence[CaseResult]) -> list[Completion]:
     """The answers that `rows` made its draws from."""
     known: dict[str, Completion] = {}
     for case in range(len(found)):
@@ -195,12 +197,7 @@ def texts_of(found: Sequence[EvidenceRow]) -> list[Completion]:
                     each = completion(of, case, score)
                     known[each.digest] = each
     named_there = {
-        trial.output
-        for row in found
-        for each in row.sides.values()
-        for made in (each.gate, each.baseline)
-        if made is not None
-        for trial in made.made
+        trial.output for row in found for each in row.sides.values() for trial in each.trials
     }
     return [each for name, each in known.items() if name in named_there]
 

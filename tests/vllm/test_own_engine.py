@@ -22,6 +22,8 @@ from tests.projects import Process, Project, Ran
 from tests.vllm.conftest import ARGUMENTS, STARTING, Local
 from tests.vllm.processes import all_gone, below, peers
 
+pytestmark = pytest.mark.needs("vllm")
+
 CASES = 60
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = {f"{each}_proxy": NOWHERE for each in ("http", "https", "all", "HTTP", "HTTPS", "ALL")}

@@ -13,6 +13,8 @@ from llmops_cli.providers.vllm.model import KNOWN
 from tests.projects import Project, Ran
 from tests.vllm.conftest import Local
 
+pytestmark = pytest.mark.needs("vllm")
+
 CASES = 60
 PROMPT = {
     "model": "local",

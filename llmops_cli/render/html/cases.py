@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.report import CaseRecord, CaseRecords, ShownScore, SideRecord, TrialRecord
+from llmops_cli.core.report import CaseStream, ShownCase, ShownScore, ShownSide, ShownTrial
 from llmops_cli.render import formatting as phrases
 from llmops_cli.render.html.escape import Ink, data, word_diff
 
@@ -67,7 +67,7 @@ class CaseBook:
         """Cases in the page."""
         return len(self._index)
 
-    def blocks(self, records: CaseRecords) -> Iterator[Markup]:
+    def blocks(self, records: CaseStream) -> Iterator[Markup]:
         """The cases as data, a block at a time, and the index after them."""
         self.total = records.total
         left, block = self._room.size, list[Json]()
@@ -97,7 +97,7 @@ class CaseBook:
             "cases": self._index,
         }
 
-    def _record(self, record: CaseRecord) -> Json:
+    def _record(self, record: ShownCase) -> Json:
         prompt, evalset = self._often(record.prompt), self._often(record.evalset)
         tags = [self._often(tag) for tag in record.tags]
         case = self._name(record.case)
@@ -129,12 +129,12 @@ class CaseBook:
         }
         return {name: value for name, value in whole.items() if value not in (None, [], False)}
 
-    def _side(self, side: SideRecord | None) -> dict[str, Json] | None:
+    def _side(self, side: ShownSide | None) -> dict[str, Json] | None:
         if side is None:
             return None
         return {"passed": side.passed, "trials": [self._trial(each) for each in side.trials]}
 
-    def _trial(self, trial: TrialRecord) -> Json:
+    def _trial(self, trial: ShownTrial) -> Json:
         whole: dict[str, Json] = {
             "text": None if trial.text is None else self._text(trial.text),
             "failure": self._text(trial.failure) if trial.failure is not None else None,
@@ -177,7 +177,7 @@ def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
 
 
 def _marked(
-    record: CaseRecord, theirs: Mapping[str, Json] | None, ours: Mapping[str, Json] | None
+    record: ShownCase, theirs: Mapping[str, Json] | None, ours: Mapping[str, Json] | None
 ) -> Json:
     """The draws of both sides that tell most, and what changed between their texts.
 
@@ -205,7 +205,7 @@ def _marked(
     return [*pair, pieces]
 
 
-def _facts(trial: TrialRecord) -> str:
+def _facts(trial: ShownTrial) -> str:
     """What a trial took, in a line."""
     parts = []
     if trial.finish_reason not in (None, "stop", "tool_calls"):
@@ -221,7 +221,7 @@ def _facts(trial: TrialRecord) -> str:
     return " · ".join(parts)
 
 
-def _failing(record: CaseRecord) -> list[str]:
+def _failing(record: ShownCase) -> list[str]:
     """Scorers that some trial of the candidate does not pass."""
     trials = record.candidate.trials if record.candidate else ()
     count = Counter(
@@ -230,7 +230,7 @@ def _failing(record: CaseRecord) -> list[str]:
     return list(count)
 
 
-def _flags(record: CaseRecord) -> int:
+def _flags(record: ShownCase) -> int:
     ours = record.candidate.passed if record.candidate else None
     theirs = record.baseline.passed if record.baseline else None
     trials = record.candidate.trials if record.candidate else ()

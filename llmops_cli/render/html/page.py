@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from llmops_cli.core.digest import NotCanonical, digest
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, PromptReport, Report
+from llmops_cli.core.report import CaseStream, PromptReport, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting as phrases
 from llmops_cli.render.html import sections as parts
@@ -34,7 +34,7 @@ FEW = 5
 
 
 def html_report(
-    report: Report, records: CaseRecords, *, redact: Redactor, room: Room | None = None
+    report: Report, records: CaseStream, *, redact: Redactor, room: Room | None = None
 ) -> Iterator[str]:
     """The page in pieces, the cases among them as they are taken from `records`."""
     ink = Ink(redact)
@@ -148,7 +148,7 @@ def _top(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
     if len(prompts) == 1:
         (prompt,) = prompts
         return ink.fill(
-            '<h1>{badge} {said}</h1>\n<p class="sides">{sides}</p>\n{lenient}',
+            '<h1>{badge} {said}</h1>\n<p class="versions">{sides}</p>\n{lenient}',
             badge=parts.badge(ink, prompt.verdict.decision),
             said=parts.headline(prompt),
             sides=parts.sides(ink, prompt),
@@ -157,7 +157,7 @@ def _top(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
     counts = Counter(each.verdict.decision for each in prompts)
     words = ", ".join(f"{counts[each]} {each.value}" for each in Decision if counts[each])
     return ink.fill(
-        '<h1>{badge} {said}</h1>\n<p class="sides">{words}</p>\n{table}',
+        '<h1>{badge} {said}</h1>\n<p class="versions">{words}</p>\n{table}',
         badge=parts.badge(ink, prompts[0].verdict.decision),
         said=_count(prompts),
         words=words,
@@ -196,7 +196,7 @@ def _prompt(ink: Ink, prompt: PromptReport, at: int, *, single: bool, opened: bo
     return ink.fill(
         '<details class="prompt" id="prompt-{at}"{opened}>'
         "<summary><h2>{badge} {said}</h2></summary>"
-        '<p class="sides">{sides}</p>{lenient}{inner}</details>',
+        '<p class="versions">{sides}</p>{lenient}{inner}</details>',
         at=at,
         opened=Markup(" open") if opened else Markup(),
         badge=parts.badge(ink, prompt.verdict.decision),
@@ -238,8 +238,8 @@ def _static_cases(ink: Ink, report: Report) -> Markup:
             case=each.case,
             change=phrases.CHANGES[each.change].lower(),
             expected=_excerpt(ink, phrases.plain(each.expected) if each.expected else ""),
-            before=_excerpt(ink, phrases.answer(each.baseline)),
-            after=_excerpt(ink, phrases.answer(each.candidate)),
+            before=_excerpt(ink, phrases.answer(each.baseline.first if each.baseline else None)),
+            after=_excerpt(ink, phrases.answer(each.candidate.first if each.candidate else None)),
         )
         for each in shown[:STATIC_CASES]
     ]

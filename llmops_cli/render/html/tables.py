@@ -76,7 +76,7 @@ def plot(ink: Ink, estimate: Estimate, decision: Decision, scale: Scale | None =
     """The interval of `estimate`; small, and without figures, on a `scale` shared with others."""
     within = scale or Scale.of([estimate])
     room = _ROOM if scale is None else _EDGE
-    least, most = wording.interval(estimate.lower, estimate.upper)[1:-1].split(", ")
+    least, most = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
     difference, limit = points(estimate.difference), points(-estimate.margin)
     return ink.fill(
         _LARGE if scale is None else _SMALL,

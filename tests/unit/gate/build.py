@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from llmops_cli.core.case_result import Metric, Row, Side, Trial
+from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Finding, Verdict
@@ -35,43 +35,43 @@ def failed(kind: FailureKind = FailureKind.TIMEOUT) -> Trial:
 
 def side(
     *outcomes: Outcome, request: str = "r", facts: str = "f", planned: int | None = None
-) -> Side:
+) -> SideResult:
     trials = tuple(each if isinstance(each, Trial) else trial(each) for each in outcomes)
     wanted = len(trials) if planned is None else planned
-    return Side(request=request, facts=facts, planned=wanted, trials=trials)
+    return SideResult(request=request, facts=facts, planned=wanted, trials=trials)
 
 
-def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | None) -> Row:
+def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | None) -> CaseResult:
     """A case whose request differs between the sides."""
-    return Row(
+    return CaseResult(
         case=case,
         candidate=side(*candidate, request="new"),
         baseline=None if baseline is None else side(*baseline, request="old"),
     )
 
 
-def rows(lost: int, gained: int, n: int, *, failing: int = 0) -> list[Row]:
+def rows(lost: int, gained: int, n: int, *, failing: int = 0) -> list[CaseResult]:
     """n cases with one trial per side: lost, gained, failing in both sides, the others passing."""
     outcomes = [(0, 1)] * lost + [(1, 0)] * gained + [(0, 0)] * failing
     outcomes += [(1, 1)] * (n - len(outcomes))
     return [row(f"c{at}", [now], [before]) for at, (now, before) in enumerate(outcomes)]
 
 
-def grouped(given: Iterable[Row], size: int) -> list[Row]:
+def grouped(given: Iterable[CaseResult], size: int) -> list[CaseResult]:
     return [replace(each, group=f"g{at // size}") for at, each in enumerate(given)]
 
 
-def compared(given: Iterable[Row]) -> Comparison:
+def compared(given: Iterable[CaseResult]) -> Comparison:
     return compare(given, METRICS)
 
 
 def exam(
-    given: Iterable[Row], policy: Policy | None = None, *, evalset: str = "support"
+    given: Iterable[CaseResult], policy: Policy | None = None, *, evalset: str = "support"
 ) -> GateInput:
     return GateInput(evalset=evalset, comparison=compared(given), policy=policy or Policy())
 
 
-def verdict(given: Iterable[Row], policy: Policy | None = None) -> Verdict:
+def verdict(given: Iterable[CaseResult], policy: Policy | None = None) -> Verdict:
     return decide([exam(given, policy)])
 
 

@@ -86,7 +86,7 @@ ADVISORY, UNUSABLE = CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE
     ("counts", "status", "why"),
     [
         (Counts(both_pass=69, both_fail=30, read_twice=99), ADVISORY,
-         "99 labelled outputs are fewer than 100"),
+         "99 labeled outputs are fewer than 100"),
         (Counts(both_pass=171, both_fail=29, read_twice=200), ADVISORY,
          "29 labels are fail, and 30 are needed"),
         (Counts(both_pass=29, both_fail=171, read_twice=200), ADVISORY,
@@ -96,10 +96,10 @@ ADVISORY, UNUSABLE = CalibrationStatus.ADVISORY, CalibrationStatus.UNUSABLE
         (Counts(both_pass=60, only_people_pass=40, only_judge_passes=40, both_fail=60,
                 read_twice=200), UNUSABLE, "J may be as low as 0.08"),
         (Counts(both_pass=90, both_fail=60, read_twice=150, differing=16), ADVISORY,
-         "differ on 10.7 % of the outputs"),
+         "differ on 10.7% of the outputs"),
         (Counts(both_pass=100, both_fail=100), ADVISORY, "no output was read twice"),
         (Counts(both_pass=200, read_twice=200), UNUSABLE, "J is not known"),
-        (Counts(), UNUSABLE, "0 labelled outputs are fewer than 100"),
+        (Counts(), UNUSABLE, "0 labeled outputs are fewer than 100"),
     ],
 )  # fmt: skip
 def test_what_falls_short_of_the_rule_is_named(

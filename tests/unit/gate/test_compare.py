@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Side, Trial
+from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.result import FailureKind
 from llmops_cli.gate.compare import compare
@@ -21,7 +21,7 @@ def scored(**scores: float | None) -> Trial:
 
 
 def one(*trials: Trial) -> Comparison:
-    return compared([Row(case="a", candidate=side(*trials), baseline=None)])
+    return compared([CaseResult(case="a", candidate=side(*trials), baseline=None)])
 
 
 def passes(*trials: Trial) -> tuple[float, int]:
@@ -110,13 +110,13 @@ def test_failures_are_counted_by_kind_and_trials_never_made_apart_from_them() ->
 
 
 def test_planned_trials_that_are_absent_are_missing() -> None:
-    columns = compared([Row(case="a", candidate=side(1, planned=3), baseline=None)])
+    columns = compared([CaseResult(case="a", candidate=side(1, planned=3), baseline=None)])
     assert (columns.candidate.planned, columns.candidate.missing) == (3, 2)
     assert columns.unmeasured_cases() == ("a",)
 
 
 def test_pooled_trials_beyond_the_plan_all_count() -> None:
-    columns = compared([Row(case="a", candidate=side(1, 0, 1, 1, planned=1), baseline=None)])
+    columns = compared([CaseResult(case="a", candidate=side(1, 0, 1, 1, planned=1), baseline=None)])
     assert columns.share("a").candidate == 0.75
     assert columns.candidate.wanted.tolist() == [4]
 
@@ -134,24 +134,24 @@ def test_cost_tokens_and_latency_are_known_only_where_each_trial_tells_them() ->
 
 def test_edited_facts_make_two_questions_that_are_not_compared() -> None:
     columns = compared(
-        [Row(case="a", candidate=side(0, facts="new"), baseline=side(1, facts="old"))]
+        [CaseResult(case="a", candidate=side(0, facts="new"), baseline=side(1, facts="old"))]
     )
     assert columns.edited_cases() == ("a",)
     assert columns.paired.tolist() == [False]
-    assert columns.lost_cases() == ()
+    assert columns.regressed_cases() == ()
     assert columns.baseline.planned == 0
 
 
 def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watched() -> None:
-    same = [Row(case="a", candidate=side(0, request="r"), baseline=side(1, request="r"))]
+    same = [CaseResult(case="a", candidate=side(0, request="r"), baseline=side(1, request="r"))]
     assert compare(same, METRICS).identical.tolist() == [True]
     watched = compare(same, METRICS, same_target=True)
     assert watched.identical.tolist() == [False]
-    assert watched.lost_cases() == ("a",)
+    assert watched.regressed_cases() == ("a",)
 
 
 def test_cases_are_told_apart_in_evalset_order() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = [
         row("lost", [0], [1]),
         row("gained", [1], [0]),
@@ -165,8 +165,8 @@ def test_cases_are_told_apart_in_evalset_order() -> None:
         replace(row("healed", [1], [0]), known_failing="ticket 8"),
     ]
     columns = compared(given)
-    assert columns.lost_cases() == ("lost",)
-    assert columns.gained_cases() == ("gained", "healed")
+    assert columns.regressed_cases() == ("lost",)
+    assert columns.improved_cases() == ("gained", "healed")
     assert columns.failing_cases() == ("failing", "added")
     assert columns.added_cases() == ("added",)
     assert columns.removed_cases() == ("gone",)
@@ -207,11 +207,11 @@ def test_no_rows_at_all_make_an_empty_comparison() -> None:
 
 def test_columns_are_small_and_rows_do_not_stay() -> None:
     trials = (Trial(output="o", scores={"exact": 1.0, "similarity": 0.5, "tone": 1.0}),)
-    totals = Side(request="r", facts="f", planned=1, trials=trials)
+    totals = SideResult(request="r", facts="f", planned=1, trials=trials)
 
-    def stream() -> Iterator[Row]:
+    def stream() -> Iterator[CaseResult]:
         for at in range(10_000):
-            yield Row(case=f"case {at}", candidate=totals, baseline=totals, tags=("t",))
+            yield CaseResult(case=f"case {at}", candidate=totals, baseline=totals, tags=("t",))
 
     tracemalloc.start()
     columns = compare(stream(), METRICS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.gate.comparison import CriticalState, critical_state
 from tests.unit.gate.build import METRICS, Outcome, compared, failed, side, trial
 
@@ -71,7 +71,7 @@ def test_a_case_that_no_gating_scorer_looks_at_is_unmeasured() -> None:
 
 
 def test_known_failing_and_removed_cases_are_outside() -> None:
-    row = Row(case="a", candidate=side(0), baseline=side(1), critical=True)
+    row = CaseResult(case="a", candidate=side(0), baseline=side(1), critical=True)
     given = [
         row,
         replace(row, case="b", known_failing="ticket 7"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import (
     Cost,
@@ -59,15 +59,15 @@ def test_every_rule_of_the_policy_gives_one_finding_in_its_order() -> None:
 def test_a_pass_says_what_was_shown() -> None:
     decided = verdict(rows(lost=0, gained=0, n=60))
     assert decided.decision is Decision.PASS
-    assert decided.why.startswith("no_worse: 0 lost, 0 gained of 60; ")
+    assert decided.why.startswith("no_worse: 0 improved, 0 regressed of 60; ")
 
 
 def test_a_failure_outweighs_what_was_not_measured() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
     decided = verdict([*rows(lost=0, gained=0, n=60), missing, gone])
     assert decided.decision is Decision.FAIL
-    assert decided.why == ("coverage: 1 case of the baseline gone without being retired: gone")
+    assert decided.why == ("coverage: 1 case of the baseline removed without being retired: gone")
 
 
 def test_what_was_not_measured_outweighs_what_cannot_be_told() -> None:
@@ -75,7 +75,7 @@ def test_what_was_not_measured_outweighs_what_cannot_be_told() -> None:
     decided = verdict([*rows(lost=0, gained=0, n=5), missing])
     assert finding(decided, "no_worse").decision is Decision.INCONCLUSIVE
     assert decided.decision is Decision.INCOMPLETE
-    assert decided.why == "coverage: 1 planned candidate draw missing"
+    assert decided.why == "coverage: 1 planned candidate trial missing"
 
 
 def test_several_reasons_are_named_after_the_first() -> None:
@@ -89,7 +89,7 @@ def test_a_pass_needs_a_finding_about_quality() -> None:
     assert {each.decision for each in decided.findings} == {Decision.PASS}
     assert (decided.decision, decided.why) == (
         Decision.INCONCLUSIVE,
-        "no rule of the policy speaks about quality",
+        "no rule of the policy checks quality",
     )
     assert verdict(rows(lost=0, gained=0, n=60), Policy(rules=[])).decision is (
         Decision.INCONCLUSIVE
@@ -110,7 +110,7 @@ def test_leaving_a_rule_out_never_turns_the_unmeasured_into_a_pass(
 
 
 def test_a_removed_case_is_no_reason_to_overlook_a_missing_trial() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = [*rows(0, 0, 60), row("x", [failed(FailureKind.BUDGET)], [1]), gone]
     decided = verdict(given, Policy(rules=[Floor(minimum=0.5)]))
     assert decided.decision is Decision.INCOMPLETE
@@ -137,7 +137,7 @@ def test_regressions_are_adjusted_over_all_comparisons_of_a_prompt() -> None:
     assert said.evalset == "bad"
     assert said.estimate is not None
     assert said.estimate.p_adjusted == pytest.approx(5 * said.estimate.p_regression)
-    assert together.why.startswith("no_worse on bad: 5 lost")
+    assert together.why.startswith("no_worse on bad: 0 improved, 5 regressed")
 
 
 def test_a_regression_that_survives_the_adjustment_names_both_p_values() -> None:
@@ -145,7 +145,7 @@ def test_a_regression_that_survives_the_adjustment_names_both_p_values() -> None
     good = exam(rows(lost=0, gained=0, n=60), evalset="good")
     decided = decide([bad, good])
     assert decided.decision is Decision.FAIL
-    assert decided.why.endswith("(p = 0.0013, over 2 comparisons p = 0.0027)")
+    assert "(p = 0.0013, over 2 comparisons p = 0.0027): 0 improved" in decided.why
 
 
 def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
@@ -155,7 +155,7 @@ def test_prompts_decided_together_do_not_cry_wolf_together() -> None:
     assert decide(bad).decision is Decision.FAIL
     assert verdicts["bad"].decision is Decision.INCONCLUSIVE
     assert (
-        "by itself a regression (p = 0.013), but not over the 11 comparisons of all prompts "
+        "a regression by itself (p = 0.013), but not over the 11 comparisons of all prompts "
         in (verdicts["bad"].why)
     )
     assert {verdicts[name].decision for name in fine} == {Decision.PASS}
@@ -199,7 +199,7 @@ def test_under_rerun_a_look_spends_only_its_share_of_the_error_rates() -> None:
     assert first.findings[0].figures["alpha"] == 0.025
     assert second.findings[0].figures["alpha"] == 0.0125
     assert (first.decision, second.decision) == (Decision.FAIL, Decision.INCONCLUSIVE)
-    assert "95 % interval" in first.findings[0].why
+    assert "95% CI" in first.findings[0].why
 
 
 def test_deciding_imports_neither_scipy_nor_statsmodels() -> None:

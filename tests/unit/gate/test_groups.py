@@ -7,46 +7,46 @@ import pytest
 
 from llmops_cli.gate.pairs import (
     NORMAL,
-    Clusters,
+    Groups,
     Reference,
-    cluster_variance,
     design_effect,
+    group_variance,
     reference,
 )
 
 
-def clusters(*labels: int) -> Clusters:
-    return Clusters.of(np.array(labels, dtype=np.int32))
+def groups(*labels: int) -> Groups:
+    return Groups.of(np.array(labels, dtype=np.int32))
 
 
 def test_cases_that_copy_each_other_count_once() -> None:
     d = np.repeat(np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0]), 4)
-    together = clusters(*np.repeat(np.arange(10), 4))
+    together = groups(*np.repeat(np.arange(10), 4))
     assert design_effect(d, together) == pytest.approx(4 * 10 / 9)
 
 
 def test_groups_never_make_the_evidence_stronger() -> None:
     d = np.array([1.0, -1.0] * 10)
-    assert design_effect(d, clusters(*np.repeat(np.arange(10), 2))) == 1.0
+    assert design_effect(d, groups(*np.repeat(np.arange(10), 2))) == 1.0
 
 
 def test_without_variance_the_cases_of_a_group_count_as_wholly_alike() -> None:
-    assert design_effect(np.zeros(4), clusters(0, 0, 1, 1)) == 2.0
-    assert design_effect(np.zeros(4), clusters(0, 0, 0, 1)) == 2.5
+    assert design_effect(np.zeros(4), groups(0, 0, 1, 1)) == 2.0
+    assert design_effect(np.zeros(4), groups(0, 0, 0, 1)) == 2.5
 
 
 @pytest.mark.parametrize("value", [-1 / 3, 0.1, 2 / 7])
 def test_equal_differences_have_no_variance_however_their_mean_is_rounded(value: float) -> None:
     d = np.full(56, value)
-    assert design_effect(d, clusters(*np.arange(56) % 14)) == 4.0
+    assert design_effect(d, groups(*np.arange(56) % 14)) == 4.0
 
 
 def test_without_variance_cases_of_their_own_are_independent() -> None:
-    assert design_effect(np.zeros(4), clusters(0, 1, 2, 3)) == 1.0
+    assert design_effect(np.zeros(4), groups(0, 1, 2, 3)) == 1.0
 
 
 def test_a_single_group_tells_nothing_about_variance() -> None:
-    assert cluster_variance(np.array([0.0, 1.0]), clusters(7, 7)) == math.inf
+    assert group_variance(np.array([0.0, 1.0]), groups(7, 7)) == math.inf
 
 
 def test_without_groups_the_reference_is_normal() -> None:
@@ -57,7 +57,7 @@ def test_without_groups_the_reference_is_normal() -> None:
 
 def test_with_groups_the_reference_is_a_stretched_t() -> None:
     d = np.repeat(np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0]), 4)
-    together = clusters(*np.repeat(np.arange(10), 4))
+    together = groups(*np.repeat(np.arange(10), 4))
     judged_by = reference(d, together)
     assert judged_by == Reference(degrees=9, scale=math.sqrt(design_effect(d, together)))
     assert judged_by.critical(0.05) == pytest.approx(1.8331129 * math.sqrt(40 / 9), rel=1e-6)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.policy import Critical, NoWorse, Policy
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
@@ -27,7 +27,7 @@ def test_noise_between_trials_is_worth_another_look() -> None:
     given = rows(lost=6, gained=7, n=120)
     assert verdict(given, RERUN).decision is Decision.INCONCLUSIVE
     assert next_look(compared(given), RERUN, 1) == NextLook(
-        look=2, trials=3, why="with 3 draws per case the projected interval can decide"
+        look=2, trials=3, why="3 trials per case can decide"
     )
 
 
@@ -35,7 +35,7 @@ def test_a_look_that_cannot_decide_is_left_out_for_a_later_one_that_can() -> Non
     given = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0] * 3) for at in range(100)]
     assert verdict(given, RERUN).decision is Decision.INCONCLUSIVE
     assert next_look(compared(given), RERUN, 1) == NextLook(
-        look=3, trials=5, why="with 5 draws per case the projected interval can decide"
+        look=3, trials=5, why="5 trials per case can decide"
     )
 
 
@@ -43,14 +43,13 @@ def test_too_few_cases_are_not_helped_by_repeats() -> None:
     answer = next_look(compared(rows(lost=0, gained=0, n=30)), RERUN, 1)
     assert isinstance(answer, AddCases)
     assert answer.why == (
-        "more draws of the same cases cannot decide at the observed difference: "
-        "add cases, not repeats"
+        "more trials of the same cases cannot decide at this difference: add cases, not repeats"
     )
 
 
 def test_after_the_last_look_only_cases_help() -> None:
     answer = next_look(compared(rows(lost=6, gained=7, n=120)), RERUN, 3)
-    assert answer == AddCases(why="all 3 looks are spent: add cases, not repeats")
+    assert answer == AddCases(why="all 3 looks are used: add cases, not repeats")
 
 
 def test_a_side_that_has_enough_trials_is_left_alone_and_helps_less() -> None:
@@ -74,12 +73,12 @@ def test_a_projected_regression_is_a_decision_too() -> None:
         grouped(rows(lost=6, gained=7, n=120), 60),
     ],
 )
-def test_what_repeats_cannot_cure_is_not_run_again(given: list[Row]) -> None:
+def test_what_repeats_cannot_cure_is_not_run_again(given: list[CaseResult]) -> None:
     assert isinstance(next_look(compared(given), RERUN, 1), AddCases)
 
 
 def test_identical_requests_are_decided_already() -> None:
-    same = [Row(case="a", candidate=side(0), baseline=side(1))]
+    same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
     assert isinstance(next_look(compared(same), RERUN, 1), NextLook)
 
 

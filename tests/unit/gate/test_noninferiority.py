@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Anchor, NoWorse, Policy
 from llmops_cli.core.result import FailureKind
@@ -28,11 +28,11 @@ from tests.unit.gate.build import (
 ONLY = Policy(rules=[NoWorse()])
 
 
-def found(given: list[Row], policy: Policy = ONLY) -> Finding:
+def found(given: list[CaseResult], policy: Policy = ONLY) -> Finding:
     return finding(verdict(given, policy), "no_worse")
 
 
-def estimate(given: list[Row], policy: Policy = ONLY) -> Estimate:
+def estimate(given: list[CaseResult], policy: Policy = ONLY) -> Estimate:
     measured = found(given, policy).estimate
     assert measured is not None
     return measured
@@ -42,9 +42,9 @@ def test_what_cannot_be_told_is_said_with_all_figures_in_order() -> None:
     said = found(rows(lost=1, gained=1, n=40))
     assert said.decision is Decision.INCONCLUSIVE
     assert said.why == (
-        "1 lost, 1 gained of 40; mean 0.0 points, 90 % interval [−8.4, +8.4]; "
-        "a loss up to 8.4 points is not excluded (margin 5.0); a margin of 8.4 % would pass; "
-        "80 % power takes 124 cases"
+        "1 improved, 1 regressed of 40; difference 0.0 points (90% CI −8.8 to +8.8); "
+        "could be up to 8.8 points worse (margin 5.0); a margin of 8.8% would pass; "
+        "~124 cases needed for 80% power"
     )
 
 
@@ -53,9 +53,9 @@ def test_a_pass_says_how_much_room_it_had() -> None:
     assert said.decision is Decision.PASS
     assert said.quality
     assert said.why == (
-        "1 lost, 1 gained of 300; mean 0.0 points, 90 % interval [−1.2, +1.2]; "
-        "a loss up to 1.2 points is not excluded (margin 5.0); a margin of 1.2 % would still pass; "
-        "80 % power takes 52 cases"
+        "1 improved, 1 regressed of 300; difference 0.0 points (90% CI −1.3 to +1.3); "
+        "could be up to 1.3 points worse (margin 5.0); a margin of 1.3% would still pass; "
+        "~59 cases needed for 80% power"
     )
 
 
@@ -63,12 +63,14 @@ def test_a_regression_names_its_p_and_the_lost_cases() -> None:
     said = found(rows(lost=5, gained=0, n=30))
     assert said.decision is Decision.FAIL
     assert said.cases == ("c0", "c1", "c2", "c3", "c4")
-    assert said.why.endswith("; worse than the baseline beyond chance (p = 0.013)")
+    assert said.why.startswith(
+        "statistically significant regression against the baseline (p = 0.013): "
+    )
 
 
-def test_a_clear_gain_excludes_every_loss() -> None:
+def test_a_clear_improvement_is_no_regression_at_any_margin() -> None:
     said = found(rows(lost=0, gained=30, n=100))
-    assert "every loss is excluded (margin 5.0); any margin would pass" in said.why
+    assert "no regression (margin 5.0); any margin would pass" in said.why
 
 
 def test_the_estimate_holds_the_figures_of_the_sentence() -> None:
@@ -98,10 +100,10 @@ def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
 def test_where_nothing_passes_in_either_side_nothing_is_told() -> None:
     said = found(rows(lost=0, gained=0, n=300, failing=300))
     assert said.decision is Decision.INCONCLUSIVE
-    assert "pass is 0 in both arms, on every one of 300 cases: there" in said.why
+    assert "pass is 0 on both sides in all 300 cases: nothing" in said.why
     unmeasured = row("x", [failed(FailureKind.SERVER)], [0])
     partly = found([unmeasured, *rows(lost=0, gained=0, n=300, failing=300)])
-    assert "pass is 0 in both arms, on every one of 300 cases measured: there" in partly.why
+    assert "pass is 0 on both sides in all 300 cases measured: nothing" in partly.why
     assert found(rows(lost=0, gained=1, n=300, failing=299)).decision is Decision.PASS
 
 
@@ -116,27 +118,27 @@ def test_no_baseline_is_no_verdict() -> None:
     said = found([row("a", [1], None)])
     assert (said.decision, said.why, said.quality) == (
         Decision.INCONCLUSIVE,
-        "no baseline: there is nothing to compare with",
+        "no baseline: nothing to compare with",
         False,
     )
 
 
 def test_without_a_case_in_both_sides_nothing_is_compared() -> None:
-    edited = Row(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
+    edited = CaseResult(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = found([edited])
     assert said.decision is Decision.INCONCLUSIVE
-    assert said.why == "no case owes pass in both arms on the same facts"
+    assert said.why == "no case has pass on both sides for the same inputs"
 
 
 def test_identical_requests_pass_by_identity_however_few() -> None:
-    same = [Row(case="a", candidate=side(0), baseline=side(1))]
+    same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
     said = found(same)
     assert (said.decision, said.quality) == (Decision.PASS, True)
-    assert said.why == "by identity: 1 request is the same as on the baseline"
+    assert said.why == "unchanged: the request matches the baseline"
 
 
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
-    same = Row(case="same", candidate=side(0), baseline=side(1))
+    same = CaseResult(case="same", candidate=side(0), baseline=side(1))
     measured = estimate([*rows(lost=0, gained=0, n=59), same])
     assert (measured.identical, measured.lost, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
@@ -175,7 +177,7 @@ def test_a_comparison_in_which_nothing_was_measured_is_incomplete() -> None:
     said = found([row("a", [failed()], [1]), row("b", [failed()], [1])])
     assert (said.decision, said.why) == (
         Decision.INCOMPLETE,
-        "none of 2 cases was measured in both arms",
+        "0 of 2 cases measured on both sides",
     )
 
 
@@ -194,7 +196,7 @@ def test_fewer_than_ten_groups_decide_nothing() -> None:
     said = found(grouped(rows(lost=0, gained=0, n=900), 100))
     assert said.decision is Decision.INCONCLUSIVE
     assert said.why == (
-        "0 lost, 0 gained of 900, in only 9 groups: fewer than 10 tell nothing reliable"
+        "0 improved, 0 regressed of 900, in only 9 groups: fewer than 10 groups decide nothing"
     )
 
 
@@ -210,11 +212,11 @@ def test_a_declared_slice_is_decided_on_its_own_cases() -> None:
 
 def test_a_tag_that_no_compared_case_has_is_said() -> None:
     said = found(rows(lost=0, gained=0, n=60), Policy(rules=[NoWorse(tag="none")]))
-    assert said.why == "no case with the tag none owes pass in both arms on the same facts"
+    assert said.why == "no case with the tag none has pass on both sides for the same inputs"
 
 
 def test_another_metric_is_compared_by_its_own_values() -> None:
-    def case(at: int) -> Row:
+    def case(at: int) -> CaseResult:
         now = [trial(0.6, label="similarity")]
         return row(f"c{at}", now, [trial(0.9, label="similarity")])
 
@@ -237,7 +239,7 @@ def test_an_anchor_is_compared_with_its_own_version() -> None:
     decided = decide([anchored])
     assert decided.decision is Decision.FAIL
     assert finding(decided, "no_worse").decision is Decision.PASS
-    assert "worse than the anchor v1 beyond chance" in finding(decided, "anchor").why
+    assert "significant regression against the anchor v1" in finding(decided, "anchor").why
 
 
 def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
@@ -258,13 +260,13 @@ def test_what_is_missing_on_an_anchor_s_side_is_missing() -> None:
     decided = decide([anchored])
     assert (decided.decision, decided.why) == (
         Decision.INCOMPLETE,
-        "coverage: 1 planned anchor v1 draw missing",
+        "coverage: 1 planned anchor v1 trial missing",
     )
 
 
 def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
     advisory = row("x", [Trial(output="o", scores={"style": 1.0})], [1])
-    only_style = Row(
+    only_style = CaseResult(
         case="y",
         candidate=side(trial(True, label="style"), request="new"),
         baseline=side(trial(True, label="style"), request="old"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Finding
@@ -14,11 +14,11 @@ from llmops_cli.gate import rules
 from tests.unit.gate.build import exam, failed, grouped, row, rows, side, trial
 
 
-def critical(*given: Row) -> Finding:
+def critical(*given: CaseResult) -> Finding:
     return rules.critical(Critical(), exam([replace(each, critical=True) for each in given]))
 
 
-def floor(given: list[Row], rule: Floor) -> Finding:
+def floor(given: list[CaseResult], rule: Floor) -> Finding:
     return rules.floor(rule, exam(given))
 
 
@@ -40,7 +40,7 @@ def test_critical_cases_that_hold_speak_about_quality_and_none_does_not() -> Non
     none = rules.critical(Critical(), exam([row("a", [1], None)]))
     assert (held.decision, held.why, held.quality) == (
         Decision.PASS,
-        "1 critical case, none failed",
+        "0 of 1 critical case failed",
         True,
     )
     assert (none.decision, none.why, none.quality) == (Decision.PASS, "no critical case", False)
@@ -50,7 +50,7 @@ def test_a_floor_is_a_contract_on_the_mean_of_this_evalset() -> None:
     given = rows(lost=10, gained=0, n=100)
     said = floor(given, Floor(minimum=0.9))
     assert (said.decision, said.quality) == (Decision.PASS, True)
-    assert said.why == "mean pass 90.0 % of 100 cases, floor 90.0 %"
+    assert said.why == "mean pass 90.0% of 100 cases, floor 90.0%"
     assert floor(given, Floor(minimum=0.91)).decision is Decision.FAIL
 
 
@@ -63,7 +63,7 @@ def test_a_floor_by_bound_fails_only_where_the_shortfall_is_proven() -> None:
     slightly, clearly = rows(lost=12, gained=0, n=100), rows(lost=30, gained=0, n=100)
     rule = Floor(minimum=0.9, by="bound")
     assert floor(slightly, rule).decision is Decision.INCONCLUSIVE
-    assert "only the mean is under it, the upper bound is 92.4 %" in floor(slightly, rule).why
+    assert "upper bound 92.9%: it could still be above" in floor(slightly, rule).why
     assert floor(clearly, rule).decision is Decision.FAIL
     assert floor(rows(lost=10, gained=0, n=100), rule).decision is Decision.PASS
 
@@ -73,17 +73,14 @@ def test_a_floor_by_bound_counts_groups_and_not_cases() -> None:
     rule = Floor(minimum=0.9, by="bound")
     assert floor(given, rule).decision is Decision.FAIL
     assert floor(grouped(given, 10), rule).decision is Decision.INCONCLUSIVE
-    assert floor(grouped(given, 20), rule).why.endswith("5 groups prove nothing")
+    assert floor(grouped(given, 20), rule).why.endswith("5 groups decide nothing")
 
 
 def test_a_floor_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
     given = [*rows(lost=9, gained=0, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
     said = floor(given, Floor(minimum=0.9))
     assert said.decision is Decision.INCOMPLETE
-    assert said.why == (
-        "mean pass 89.0 % to 91.0 % of 100 cases, floor 90.0 % "
-        "(2 unmeasured trials at worst and at best)"
-    )
+    assert said.why == ("mean pass 89.0% to 91.0% of 100 cases, floor 90.0% (2 unmeasured trials)")
     assert floor(given, Floor(minimum=0.89)).decision is Decision.PASS
     assert floor(given, Floor(minimum=0.92)).decision is Decision.FAIL
 
@@ -98,14 +95,14 @@ def test_a_floor_may_hold_for_one_tag_and_one_metric() -> None:
 def test_a_floor_that_no_case_stands_on_is_inconclusive() -> None:
     said = floor([row("a", [1], None)], Floor(minimum=0.7, tag="refund"))
     assert (said.decision, said.quality) == (Decision.INCONCLUSIVE, False)
-    assert said.why == "no case with the tag refund owes pass a value"
+    assert said.why == "no case with the tag refund has pass"
 
 
 def test_regressed_counts_cases_that_passed_and_now_fail() -> None:
     given = rows(lost=5, gained=50, n=150, failing=45)
     said = rules.regressed(Regressed(maximum=0.05), exam(given))
     assert said.decision is Decision.FAIL
-    assert said.why == ("9.1 % of 55 cases that passed on the baseline fail now, at most 5.0 % may")
+    assert said.why == ("9.1% of the 55 cases that passed on the baseline fail now (limit 5.0%)")
     assert said.cases == ("c0", "c1", "c2", "c3", "c4")
     assert rules.regressed(Regressed(maximum=0.1), exam(given)).decision is Decision.PASS
 
@@ -114,7 +111,7 @@ def test_regressed_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
     given = [*rows(lost=0, gained=0, n=9), row("x", [failed()], [1])]
     said = rules.regressed(Regressed(maximum=0.05), exam(given))
     assert (said.decision, said.cases) == (Decision.INCOMPLETE, ())
-    assert said.why.startswith("0.0 % to 10.0 % of 10 cases")
+    assert said.why.startswith("0.0% to 10.0% of the 10 cases")
 
 
 def test_regressed_without_a_baseline_is_inconclusive() -> None:
@@ -127,17 +124,14 @@ def test_more_than_two_percent_of_a_side_without_a_result_is_incomplete() -> Non
     unscored = [row("y", [None], [1])]
     said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=97), *broken, *unscored]))
     assert said.decision is Decision.INCOMPLETE
-    assert said.why == (
-        "3 of 100 candidate draws (3.0 %) failed or went unscored: 2 timeout, 1 unscored; "
-        "at most 2.0 % may"
-    )
+    assert said.why == ("3 of 100 candidate calls failed, 3.0%: 2 timeout, 1 unscored (limit 2%)")
 
 
 def test_up_to_two_percent_is_tolerated_and_shown() -> None:
     broken = [row(f"x{at}", [1], [failed()]) for at in range(2)]
     said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=98), *broken]))
     assert said.decision is Decision.PASS
-    assert "2 of 100 baseline draws (2.0 %) failed or went unscored: 2 timeout" in said.why
+    assert "2 of 100 baseline calls failed, 2.0%: 2 timeout" in said.why
 
 
 def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
@@ -146,40 +140,40 @@ def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() ->
     said = rules.coverage(Coverage(), exam(given))
     assert (said.decision, said.why) == (
         Decision.INCOMPLETE,
-        "1 planned candidate draw missing",
+        "1 planned candidate trial missing",
     )
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_ATTEMPTED, FailureKind.NO_RECORD])
 def test_a_trial_that_was_given_up_is_missing(kind: FailureKind) -> None:
     given = [row("a", [1], [failed(kind)]), *rows(lost=0, gained=0, n=9)]
-    assert rules.coverage(Coverage(), exam(given)).why == "1 planned baseline draw missing"
+    assert rules.coverage(Coverage(), exam(given)).why == "1 planned baseline trial missing"
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     said = rules.coverage(Coverage(), given)
     assert (said.decision, said.cases) == (Decision.FAIL, ("gone",))
-    assert said.why == "1 case of the baseline gone without being retired: gone"
+    assert said.why == "1 case of the baseline removed without being retired: gone"
 
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
-    gone = Row(case="gone", candidate=None, baseline=side(1))
+    gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     given = exam([*rows(lost=0, gained=0, n=9), gone])
     retired = rules.coverage(Coverage(), replace(given, retired={"gone": "wrong answer"}))
     partial = rules.coverage(Coverage(), replace(given, partial="--tag refund"))
     assert retired.decision is partial.decision is Decision.PASS
-    assert retired.why == "all draws of 9 cases were made; counted apart: 1 retired"
-    assert partial.why == "all draws of 9 cases were made"
+    assert retired.why == "all calls of 9 cases were made; not compared: 1 retired"
+    assert partial.why == "all calls of 9 cases were made"
 
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
-    edited = Row(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
+    edited = CaseResult(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
     said = rules.coverage(Coverage(), exam([*rows(0, 0, 8), edited, row("new", [1], None)]))
     assert said.decision is Decision.PASS
     assert said.why == (
-        "all draws of 10 cases were made; counted apart: 1 added, 1 edited since the baseline"
+        "all calls of 10 cases were made; not compared: 1 added, 1 edited since the baseline"
     )
 
 
@@ -189,6 +183,6 @@ def test_an_evalset_without_cases_is_incomplete() -> None:
 
 
 def test_output_of_the_model_is_never_part_of_a_sentence() -> None:
-    hostile = Trial(output="o", scores={"exact": None}, unscored={"exact": "::error::gotcha"})
+    hostile = Trial(output="o", scores={"exact": None}, reasons={"exact": "::error::gotcha"})
     said = rules.errors(Errors(), exam([row("a", [hostile], [1])]))
     assert "gotcha" not in said.why

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import Row
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.report import SliceSummary
 from llmops_cli.gate.decide import slices
 from tests.unit.gate.build import compared, failed, grouped, row, rows
 
 
-def tagged(given: list[Row], *tags: str) -> list[Row]:
+def tagged(given: list[CaseResult], *tags: str) -> list[CaseResult]:
     prefix = "+".join(tags)
     return [replace(each, case=f"{prefix} {each.case}", tags=tags) for each in given]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmops_cli.core.case_result import Row, Trial
+from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import cost_rules as spending
@@ -24,12 +24,12 @@ def paid(dollars: float | None, tokens: int | None = 10) -> Trial:
     )
 
 
-def bills(now: Sequence[float], before: Sequence[float]) -> list[Row]:
+def bills(now: Sequence[float], before: Sequence[float]) -> list[CaseResult]:
     pairs = zip(now, before, strict=True)
     return [row(f"c{at}", [paid(new)], [paid(old)]) for at, (new, old) in enumerate(pairs)]
 
 
-def cost(given: list[Row], margin: float = 0.1) -> Finding:
+def cost(given: list[CaseResult], margin: float = 0.1) -> Finding:
     return spending.cost(Cost(margin=margin), exam(given))
 
 
@@ -59,7 +59,8 @@ def test_growth_is_told_in_dollars_and_percent() -> None:
     said = cost(bills([0.002] * 5, [0.001] * 5))
     assert (said.decision, said.quality) == (Decision.FAIL, False)
     assert said.why == (
-        "$0.001000 → $0.002000 per draw over 5 cases (+100.0 %), growth above 10.0 % is proven"
+        "$0.001000 → $0.002000 per trial over 5 cases (+100.0%), "
+        "significantly above the limit of 10.0%"
     )
 
 
@@ -71,7 +72,8 @@ def test_without_variance_the_sign_decides_and_at_the_limit_is_within_it() -> No
 
 def test_one_request_costs_the_same_in_both_sides() -> None:
     same = [
-        Row(case=f"c{at}", candidate=side(paid(0.9)), baseline=side(paid(0.1))) for at in range(5)
+        CaseResult(case=f"c{at}", candidate=side(paid(0.9)), baseline=side(paid(0.1)))
+        for at in range(5)
     ]
     assert cost(same, margin=0.0).decision is Decision.PASS
 
@@ -88,7 +90,8 @@ def test_tokens_are_input_and_output_together() -> None:
     given = [row(f"c{at}", [told(20)], [told(5)]) for at in range(3)]
     said = spending.tokens(Tokens(margin=0.5), exam(given))
     assert said.why == (
-        "15.0 tokens → 30.0 tokens per draw over 3 cases (+100.0 %), growth above 50.0 % is proven"
+        "15.0 tokens → 30.0 tokens per trial over 3 cases (+100.0%), "
+        "significantly above the limit of 50.0%"
     )
 
 
@@ -101,11 +104,9 @@ def test_grown_groups_prove_less_than_grown_cases() -> None:
 
 def test_too_little_to_compare_is_inconclusive() -> None:
     assert cost(bills([1.0], [1.0])).decision is Decision.INCONCLUSIVE
-    assert cost([row("a", [paid(1.0)], None)]).why == (
-        "no baseline: there is nothing to compare with"
-    )
+    assert cost([row("a", [paid(1.0)], None)]).why == ("no baseline: nothing to compare with")
     few = grouped(bills([1.0] * 20, [1.0] * 20), 5)
-    assert cost(few).why == "4 groups measured in both arms are too few to decide on"
+    assert cost(few).why == "4 groups measured on both sides: too few to decide"
 
 
 def test_a_latency_under_the_limit_is_provable_from_59_calls() -> None:
@@ -113,22 +114,21 @@ def test_a_latency_under_the_limit_is_provable_from_59_calls() -> None:
     short = waited([1.0] * 58, limit=2.0)
     assert short.decision is Decision.INCONCLUSIVE
     assert short.why == (
-        "p95 1.00 s of 58 calls, limit 2 s: proven neither under nor above it; "
-        "under it is provable from 59 calls"
+        "p95 1.00 s of 58 calls, limit 2 s: could be below or above; a PASS needs 59 calls"
     )
 
 
 def test_a_latency_above_the_limit_fails_as_soon_as_it_is_proven() -> None:
     said = waited([1.0] * 15 + [5.0] * 5, limit=2.0)
     assert said.decision is Decision.FAIL
-    assert said.why == "p95 5.00 s of 20 calls, limit 2 s: proven above it (at least 5.00 s)"
+    assert said.why == "p95 5.00 s of 20 calls, limit 2 s: significantly above (at least 5.00 s)"
 
 
 def test_reused_answers_have_no_latency() -> None:
     said = spending.latency(Latency(p95=2.0), exam([row("a", [paid(0.1)], None)]))
     assert (said.decision, said.why) == (
         Decision.INCONCLUSIVE,
-        "no call was made in this run: reused answers have no latency",
+        "no call was made in this run: cached answers have no latency",
     )
 
 
@@ -138,7 +138,9 @@ def test_the_time_to_the_first_token_is_judged_apart_from_the_whole() -> None:
     given = [row(f"c{at}", [each], None) for at, each in enumerate(slow)]
     said = spending.latency(rule, exam(given))
     assert said.decision is Decision.PASS
-    assert said.why.startswith("first token p95 0.20 s of 59 calls, limit 0.5 s: proven under it")
+    assert said.why.startswith(
+        "first token p95 0.20 s of 59 calls, limit 0.5 s: significantly below"
+    )
     assert spending.latency(Latency(p95=0.5), exam(given)).decision is Decision.FAIL
     at_once = [row("a", [replace(paid(0.1), latency=0.1)], None)]
     silent = spending.latency(rule, exam(at_once))

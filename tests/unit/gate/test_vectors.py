@@ -16,7 +16,7 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
 from llmops_cli.gate.cost_rules import quantile_upper_bound
 from llmops_cli.gate.decide import benjamini_hochberg, holm
-from llmops_cli.gate.pairs import Clusters, cluster_variance, design_effect, reference
+from llmops_cli.gate.pairs import Groups, design_effect, group_variance, reference
 from llmops_cli.gate.power import cases_needed
 from llmops_cli.gate.score_test import Sample, lower_end, sample, upper_end, z
 from tests.unit.gate.build import rows, verdict
@@ -90,7 +90,7 @@ def test_on_paired_binary_outcomes_the_interval_is_tango_s(name: str) -> None:
     given, expected = vectors()[name]["input"], vectors()[name]["expected"]
     seen = paired(given["wins"], given["losses"], given["n"])
     critical = two_sided(given["conf"])
-    ends = [lower_end(seen, critical), upper_end(seen, critical)]
+    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
     assert ends == pytest.approx(expected["full_precision"], abs=1e-6)
     if "published" in expected:
         assert ends == pytest.approx(expected["published"], abs=vectors()[name]["tol"])
@@ -101,7 +101,7 @@ def test_the_interval_of_three_trials_per_case_is_the_reference_s() -> None:
     d = [0.0] * 40 + [-1, -1, -2 / 3, -1 / 3, -1 / 3, 1 / 3, 1 / 3, 2 / 3, 1, -1]
     seen = sample(np.array(d))
     critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical), upper_end(seen, critical)]
+    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
     assert ends == pytest.approx(vector["expected"]["interval"], abs=vector["tol"])
     assert z(seen, -0.05) == pytest.approx(vector["expected"]["z_at_minus_0_05"], abs=1e-6)
     assert z(seen, 0.0) == pytest.approx(vector["expected"]["z_at_0"], abs=1e-6)
@@ -111,11 +111,24 @@ def test_the_interval_of_continuous_differences_is_the_reference_s() -> None:
     vector = vectors()["score_continuous"]
     seen = sample(np.array([round(0.1 * math.sin(i) - 0.01, 6) for i in range(60)]))
     critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical), upper_end(seen, critical)]
+    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
     assert ends == pytest.approx(vector["expected"]["interval"], abs=vector["tol"])
 
 
-def test_the_verdicts_are_the_reference_s() -> None:
+def test_the_verdicts_by_the_uncorrected_statistic_are_the_reference_s() -> None:
+    vector = vectors()["verdicts"]
+    critical = two_sided(0.9)
+    for (losses, wins, n), expected in zip(
+        vector["input"]["cases"], vector["expected"]["verdict"], strict=True
+    ):
+        seen = paired(wins, losses, n)
+        if z(seen, -0.05) > critical:
+            assert expected == "PASS"
+        else:
+            assert expected == ("REGRESSION" if z(seen, 0.0) < -critical else "INCONCLUSIVE")
+
+
+def test_the_verdicts_are_the_reference_s_but_for_the_case_that_passes_too_often() -> None:
     vector = vectors()["verdicts"]
     words = {Decision.FAIL: "REGRESSION"}
     policy = Policy(rules=[NoWorse()])
@@ -124,17 +137,20 @@ def test_the_verdicts_are_the_reference_s() -> None:
         for losses, wins, n in vector["input"]["cases"]
     ]
     said = [words.get(each, each.value) for each in decided]
-    assert said == vector["expected"]["verdict"]
+    expected = list(vector["expected"]["verdict"])
+    # 52 cases without a loss come out of a true loss of the margin in 6.9% of runs (record 0021).
+    expected[vector["input"]["cases"].index([0, 0, 52])] = "INCONCLUSIVE"
+    assert said == expected
 
 
 def test_the_cluster_standard_error_and_the_design_effect_are_the_reference_s() -> None:
     vector = vectors()["cluster_se"]
     d = np.array(vector["input"]["d"])
-    clusters = Clusters.of(np.array(vector["input"]["cluster"], dtype=np.int32))
+    groups = Groups.of(np.array(vector["input"]["cluster"], dtype=np.int32))
     expected = vector["expected"]
-    found = [d.mean(), math.sqrt(cluster_variance(d, clusters)), design_effect(d, clusters)]
+    found = [d.mean(), math.sqrt(group_variance(d, groups)), design_effect(d, groups)]
     assert found == pytest.approx([expected["mean"], expected["se_CR1"], expected["deff"]])
-    assert clusters.count == expected["G"]
+    assert groups.count == expected["G"]
 
 
 def test_holm_and_benjamini_hochberg_adjust_the_1995_data_as_published() -> None:
@@ -161,7 +177,7 @@ def test_on_one_sample_the_interval_is_wilson_s() -> None:
     k, n = vector["input"]["k"], vector["input"]["n"]
     seen = sample(np.repeat([0.0, 1.0], [n - k, k]), low=0.0, high=1.0)
     critical = two_sided(vector["input"]["conf"])
-    ends = [lower_end(seen, critical), upper_end(seen, critical)]
+    ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
     assert ends == pytest.approx(vector["expected"]["wilson"], abs=vector["tol"])
     found = wilson(k, n, vector["input"]["conf"])
     assert found is not None

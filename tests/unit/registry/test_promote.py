@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case_result import Metric
+from llmops_cli.core.case_result import CaseResult, Metric
 from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Floor, Policy
-from llmops_cli.core.release import EvalsetFacts, EvidenceRow, Version
+from llmops_cli.core.release import EvalsetFacts, Version
 from llmops_cli.core.verdict import Decision
 from llmops_cli.registry.promote import Promotion, breaking_changes
 from llmops_cli.stores.registry import Registry
@@ -164,7 +164,7 @@ def test_a_version_that_is_not_there_is_said(tmp_path: Path, running: Version) -
 # production moved after the evidence was made
 
 
-def moved(root: Path, v3_rows: list[EvidenceRow], *, at: str = NOON) -> Promotion:
+def moved(root: Path, v3_rows: list[CaseResult], *, at: str = NOON) -> Promotion:
     """v3 was measured against v1; now v2 runs, with evidence of its own."""
     registry = Registry(root)
     one, two, three = (released(root, text) for text in (V1, V2, V3))
@@ -203,7 +203,7 @@ def test_decided_again_it_may_fail(tmp_path: Path, running: Version) -> None:
     ],
 )
 def test_scores_that_cannot_be_compared_are_measured_anew(
-    tmp_path: Path, running: Version, found: list[EvidenceRow], at: str, why: str
+    tmp_path: Path, running: Version, found: list[CaseResult], at: str, why: str
 ) -> None:
     done = moved(tmp_path, found, at=at)
     assert (done.exit_code, done.event) == (ExitCode.INCOMPLETE, None)
@@ -228,11 +228,11 @@ def test_a_case_that_only_the_baseline_beside_it_was_measured_on_is_lost_coverag
     tmp_path: Path, running: Version
 ) -> None:
     found = rows(V2, V1)
-    gone = EvidenceRow(
+    gone = CaseResult(
         evalset="support",
         case="gone",
-        facts=named("gone"),
-        sides={"baseline": side(99, V1, gate=None, baseline=1.0)},
+        candidate=None,
+        baseline=side(99, f"{V1} again", 1.0),
     )
     measured(tmp_path, released(tmp_path, V2), running, found=[*found, gone], evalset=facts())
     done = promoted(Registry(tmp_path), 2)
@@ -367,10 +367,8 @@ def test_of_two_promoters_at_once_one_is_told(tmp_path: Path, running: Version) 
 
 
 def test_one_side_serves_both_where_the_request_is_the_same() -> None:
-    case = side(0, V1, gate=1.0, baseline=1.0)
-    unasked = replace(case, gate=None, baseline=replace(case.baseline, planned=0, made=()))  # type: ignore[type-var]  # it has baseline trials
-    row = EvidenceRow(
-        evalset="e", case="c", facts=named("f"), sides={"subject": case, "baseline": unasked}
-    )
-    paired = row.against(row)
+    candidate = side(0, V1, 1.0)
+    unmeasured = replace(candidate, planned=0, trials=())
+    row = CaseResult(case="c", candidate=candidate, baseline=unmeasured)
+    paired = row.against(row.baseline)
     assert paired.baseline == paired.candidate

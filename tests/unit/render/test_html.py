@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecords, Report
+from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render.html.cases import TEXT, Room
 from llmops_cli.render.html.escape import Ink, word_diff
@@ -46,7 +46,7 @@ def test_texts_with_nothing_in_common_are_not_marked() -> None:
     assert word_diff("activate_my_card", "Please call us tomorrow, thanks") is None
 
 
-def written(report: Report, records: CaseRecords, room: Room | None = None) -> tuple[str, Any, Any]:
+def written(report: Report, records: CaseStream, room: Room | None = None) -> tuple[str, Any, Any]:
     """The page, its index and all its cases."""
     text = "".join(html_report(report, records, redact=Redactor(), room=room))
     found = re.findall(r'<script type="application/json" class="(\w+)">(.*?)</script>', text)
@@ -58,7 +58,7 @@ def written(report: Report, records: CaseRecords, room: Room | None = None) -> t
 @pytest.mark.parametrize("room", [Room(cases=150), Room(size=20_000)])
 def test_what_has_no_room_is_the_least_bad_and_is_counted(room: Room) -> None:
     taken = iter(mixed(1_000))
-    _, index, cases = written(reports.failing(), CaseRecords(1_000, taken), room)
+    _, index, cases = written(reports.failing(), CaseStream(1_000, taken), room)
     assert index["total"] == 1_000
     assert len(cases) == len(index["cases"]) in {100, 150}
     assert [each[0] for each in index["cases"][:2]] == ["critical-0", "regressed-0"]
@@ -69,13 +69,13 @@ def test_a_text_is_cut_at_its_room_and_the_rest_is_counted() -> None:
     one = record(
         "long", inputs={"q": "x" * (TEXT + 1_234)}, candidate=side("y" * 9_000, passed=1.0)
     )
-    _, _, (case,) = written(reports.failing(), CaseRecords(1, iter([one])))
+    _, _, (case,) = written(reports.failing(), CaseStream(1, iter([one])))
     assert case["inputs"] == [["q", ["x" * TEXT, 1_234]]]
     assert case["candidate"]["trials"][0]["text"] == ["y" * TEXT, 1_000]
 
 
 def test_an_equal_report_is_an_equal_page_that_names_nothing_outside() -> None:
-    one, other = (written(reports.failing(), CaseRecords(20, mixed(20)))[0] for _ in range(2))
+    one, other = (written(reports.failing(), CaseStream(20, mixed(20)))[0] for _ in range(2))
     assert one == other
     assert re.findall(r"(?:https?:|//)[\w.]+", one.replace("// ", "")) == []
 
@@ -83,7 +83,7 @@ def test_an_equal_report_is_an_equal_page_that_names_nothing_outside() -> None:
 @pytest.mark.parametrize("name", ["passing", "incomplete", "no_baseline", "interrupted", "several"])
 def test_every_kind_of_report_says_its_verdict_and_its_next_steps(name: str) -> None:
     report: Report = getattr(reports, name)()
-    text, _, _ = written(report, CaseRecords(0, iter(())))
+    text, _, _ = written(report, CaseStream(0, iter(())))
     for prompt in report.prompts:
         assert prompt.verdict.decision.value in text
         assert all(step.split("   #")[0].split(": ")[0] in text for step in prompt.next_steps)

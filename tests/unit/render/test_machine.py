@@ -50,7 +50,8 @@ def test_equal_reports_give_equal_bytes() -> None:
 def test_texts_come_back_exactly_as_they_were() -> None:
     document = json.loads(json_report(reports.hostile()))
     (prompt,) = document["report"]["prompts"]
-    texts = [case["candidate"]["text"] for case in prompt["evalsets"][0]["shown"]]
+    cases = prompt["evalsets"][0]["shown"]
+    texts = [case["candidate"]["trials"][0]["text"] for case in cases]
     assert texts == list(reports.HOSTILE.values())
 
 

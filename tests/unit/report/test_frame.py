@@ -15,16 +15,16 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import llmops_cli
-from llmops_cli.cli.tables import tables_at
+from llmops_cli.cli.report_sinks import ReportSinks
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
-    CaseRecord,
-    CaseRecords,
+    CaseStream,
     Report,
+    ShownCase,
     ShownScore,
-    SideRecord,
-    TrialRecord,
+    ShownSide,
+    ShownTrial,
 )
 from llmops_cli.render.csv import csv_cell, write_csv
 from llmops_cli.render.parquet import write_parquet
@@ -44,15 +44,15 @@ def whole(text: str) -> str:
     return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def table(records: list[CaseRecord], report: Report | None = None) -> pd.DataFrame:
-    made = frames(report or reports.passing(), CaseRecords(len(records), iter(records)))
+def table(records: list[ShownCase], report: Report | None = None) -> pd.DataFrame:
+    made = frames(report or reports.passing(), CaseStream(len(records), iter(records)))
     return pd.concat(list(made), ignore_index=True)
 
 
-def answered(name: str, text: str, **more: Any) -> CaseRecord:
-    trials = (TrialRecord(text=text, failure=None, **more),)
-    return CaseRecord(
-        prompt="p", evalset="e", case=name, candidate=SideRecord(passed=1, trials=trials)
+def answered(name: str, text: str, **more: Any) -> ShownCase:
+    trials = (ShownTrial(text=text, failure=None, **more),)
+    return ShownCase(
+        prompt="p", evalset="e", case=name, candidate=ShownSide(passed=1, trials=trials)
     )
 
 
@@ -90,20 +90,20 @@ def test_hostile_answers_come_back_from_csv_with_one_apostrophe_off_and_nuls_tol
 
 def test_no_cell_of_a_csv_begins_like_a_formula() -> None:
     bad = "=HYPERLINK(1)"
-    record = CaseRecord(prompt="p", evalset="e", case=bad, group=bad, expected=bad, tags=(bad,),
+    record = ShownCase(prompt="p", evalset="e", case=bad, group=bad, expected=bad, tags=(bad,),
                         known_failing=bad, inputs={bad: bad})  # fmt: skip
-    failed = TrialRecord(failure=bad, finish_reason=bad, served_model=bad)
+    failed = ShownTrial(failure=bad, finish_reason=bad, served_model=bad)
     csv, _ = written(
         pd.concat(
             [
                 table([record, *(answered(text[:9], text) for text in TEXTS.values())]),
                 table(
                     [
-                        CaseRecord(
+                        ShownCase(
                             prompt="p",
                             evalset="e",
                             case="c",
-                            candidate=SideRecord(passed=None, trials=(failed,)),
+                            candidate=ShownSide(passed=None, trials=(failed,)),
                         )
                     ]
                 ),
@@ -156,7 +156,7 @@ def test_a_run_file_is_one_row_for_each_trial_of_each_side(
     running.prompt(system="Next.")
     server._script = [status(400)]
     csv, parquet = tmp_path / "eval.csv", tmp_path / "eval.parquet"
-    gate(running, out=tmp_path / "run.jsonl", cases_to=tables_at(csv, parquet))
+    gate(running, out=tmp_path / "run.jsonl", csv=csv, parquet=parquet)
 
     kept, made = llmops_cli.frame(tmp_path / "run.jsonl"), pd.read_parquet(parquet)
 
@@ -184,7 +184,7 @@ def test_a_case_without_trials_is_a_row_without_a_side_and_unscored_is_neither_p
     unscored = (ShownScore(label="x", value=None, passed=None, reason="the judge was silent"),)
     frame = table(
         [
-            CaseRecord(prompt="p", evalset="e", case="gone", change="removed"),
+            ShownCase(prompt="p", evalset="e", case="gone", change="removed"),
             answered("silent", "yes", scores=unscored),
         ]
     )
@@ -200,7 +200,7 @@ def test_tables_of_the_last_report_say_how_many_cases_they_hold(
     csv = tmp_path / "last.csv"
     last = running.run("report", "--csv", str(csv))
     whole = running.run("report", str(tmp_path / "run.jsonl"), "--csv", str(tmp_path / "all.csv"))
-    assert f"table 0 of {CASES} cases, as the report shows them" in last.text
+    assert f"the table has the 0 of {CASES} cases that the report shows" in last.text
     assert len(read_csv(csv.read_bytes())) == 0
     assert "table" not in whole.text
     assert len(read_csv((tmp_path / "all.csv").read_bytes())) == 4 * CASES
@@ -212,17 +212,17 @@ def test_parquet_without_its_library_is_refused_with_what_brings_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "llmops_cli.render.parquet")
     with pytest.raises(MissingExtra, match="writing Parquet files needs a library") as caught:
-        tables_at(None, tmp_path / "t.parquet")
+        ReportSinks(parquet=tmp_path / "t.parquet").files()
     assert caught.value.hint == "pip install 'llmops-cli[parquet]'"
 
 
 def test_long_answers_and_many_cases_take_the_memory_of_one_table() -> None:
-    def many() -> Iterator[CaseRecord]:
+    def many() -> Iterator[ShownCase]:
         yield from (answered(f"long {at}", f"{at}" * 250_000) for at in range(100, 200))
         yield from (answered(f"short {at}", "yes") for at in range(12_000))
 
     tracemalloc.start()
-    made = frames(reports.passing(), CaseRecords(12_100, many()))
+    made = frames(reports.passing(), CaseStream(12_100, many()))
     rows = sum(len(each) for each in made)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

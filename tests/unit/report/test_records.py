@@ -7,24 +7,26 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.cli.report_sinks import RunSinks
 from llmops_cli.commands.evaluate import EvalOptions, evaluate
-from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseRecord, CaseRecords, Report
-from llmops_cli.report.case_stream import records_of_report
-from llmops_cli.report.run_file_cases import filed
+from llmops_cli.core.report import Report, ShownCase
+from llmops_cli.report.case_stream import stream_file, stream_report
+from llmops_cli.report.sinks import FinishedRun
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
 
 
-def told(project: Project, **wishes: Any) -> tuple[Report, int, list[CaseRecord]]:
+def told(project: Project, **wishes: Any) -> tuple[Report, int, list[ShownCase]]:
     """What a run tells of its cases while its store is open."""
-    heard: list[tuple[Report, int, list[CaseRecord]]] = []
+    heard: list[tuple[Report, int, list[ShownCase]]] = []
 
-    def take(report: Report, records: CaseRecords, _redact: Redactor) -> None:
-        heard.append((report, records.total, list(records.worst_first)))
+    def take(finished: FinishedRun) -> None:
+        with finished.cases() as records:
+            heard.append((finished.report, records.total, list(records.worst_first)))
 
-    evaluate(project.root, EvalOptions(cases_to=[take], **wishes))
+    files = RunSinks(out=wishes.pop("out", None)).files()
+    evaluate(project.root, EvalOptions(sinks=[*files, take], **wishes))
     (one,) = heard
     return one
 
@@ -60,7 +62,7 @@ def test_a_run_file_gives_the_cases_that_the_run_gave(
         server._script = [status(400)]
     file = tmp_path / "run.jsonl.gz"
     report, total, records = told(running, out=file)
-    with filed(file) as (again, found):
+    with stream_file(file) as (again, found):
         assert (again, found.total) == (report, total)
         assert [*found.worst_first] == records
     assert {each.change for each in records} >= (
@@ -89,7 +91,7 @@ def test_a_run_file_tells_how_long_an_answer_took_and_why_it_got_no_score(
     )
     file = tmp_path / "run.jsonl"
     report, _, records = told(project, out=file)
-    with filed(file) as (again, found):
+    with stream_file(file) as (again, found):
         assert (again, [*found.worst_first]) == (report, records)
     (trial,) = records[0].candidate.trials  # type: ignore[union-attr]
     exact, latency, silence = trial.scores
@@ -104,6 +106,6 @@ def test_of_a_report_alone_come_the_cases_that_it_shows_and_the_number_of_all(
     server.reply = wrong_on({"say 7", "say 3"}, system="Next.")
     running.prompt(system="Next.")
     report, total, records = told(running)
-    shown = records_of_report(report)
+    shown = stream_report(report)
     assert shown.total == total
     assert [each.case for each in shown.worst_first] == [each.case for each in records[:2]]

@@ -11,7 +11,7 @@ from tests.servers.faulty import Server, echo, status
 from tests.unit.gated_project import CASES, Ran, gate, promoted, questions, wrong_on
 
 
-def shown(ran: Ran) -> list[tuple[str, str]]:
+def shown(ran: Ran) -> list[tuple[str, str | None]]:
     return [(each.case, each.change) for each in ran.evalset.shown]
 
 
@@ -24,9 +24,10 @@ def test_a_lost_case_is_shown_with_what_was_said_before_and_now(
     assert (case.case, case.change, case.expected) == ("c003", "regressed", "say 3")
     assert case.candidate is not None
     assert case.baseline is not None
-    assert (case.candidate.text, case.baseline.text) == ("no idea", "say 3")
-    assert (case.candidate_passed, case.baseline_passed) == (0.0, 1.0)
-    assert [score.passed for score in case.candidate.scores] == [False]
+    (now,), (before,) = case.candidate.trials, case.baseline.trials
+    assert (now.text, before.text) == ("no idea", "say 3")
+    assert (case.candidate.passed, case.baseline.passed) == (0.0, 1.0)
+    assert [score.passed for score in now.scores] == [False]
 
 
 def test_gained_and_still_failing_cases_are_told_apart(running: Project, server: Server) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.result import Completion, Failure, Score
-from llmops_cli.core.run import RunCase, RunTrial
+from llmops_cli.core.result import Completion, Score
 from llmops_cli.render.json import json_report
 from llmops_cli.report.run_file import KEPT, REPORTS, keep_report, read_report
 from llmops_cli.stores.run_file import merge, open_run, write_run
@@ -23,10 +23,8 @@ def test_a_run_file_holds_cases_answers_and_scores(running: Project, tmp_path: P
     gate(running, out=tmp_path / "run.jsonl")
     run = open_run(tmp_path / "run.jsonl")
     entries = list(run.entries())
-    cases = [each for each in entries if isinstance(each, RunCase)]
+    cases = [each for each in entries if isinstance(each, CaseResult)]
     contents = [each[1] for each in entries if isinstance(each, tuple)]
-    timed = [each for each in entries if isinstance(each, RunTrial) and each.latency]
-    assert len(timed) == CASES  # the baseline's answers are those of its evidence
     assert [case.case for case in cases] == [f"c{at:03}" for at in range(CASES)]
     assert sum(isinstance(each, Completion) for each in contents) == CASES * 4
     assert sum(isinstance(each, Score) for each in contents) == CASES
@@ -35,16 +33,22 @@ def test_a_run_file_holds_cases_answers_and_scores(running: Project, tmp_path: P
         "candidate": None,
         "baseline": 1,
     }
-    assert cases[0].due.keys() == {"exact"}
-    assert cases[0].sides["baseline"].planned == 3
+    for case in cases:
+        assert case.candidate is not None
+        assert case.baseline is not None
+        assert case.candidate.trials[0].scores.keys() == {"exact"}
+        assert case.candidate.trials[0].latency is not None
+        # the baseline's answers are those of its evidence
+        assert [trial.latency for trial in case.baseline.trials] == [None] * 3
 
 
 def test_a_run_file_holds_failures(project: Project, server: Server, tmp_path: Path) -> None:
     server._script = [status(400)]
     gate(project, out=tmp_path / "run.jsonl.gz")
     entries = open_run(tmp_path / "run.jsonl.gz").entries()
-    failures = [each for each in entries if isinstance(each, tuple)]
-    assert sum(isinstance(each[1], Failure) for each in failures) == 1
+    sides = [each.candidate for each in entries if isinstance(each, CaseResult)]
+    failures = [trial.failure for side in sides if side for trial in side.trials if trial.failure]
+    assert [failure.status for failure in failures] == [400]
 
 
 def test_the_report_of_a_run_file_is_the_runs(project: Project, tmp_path: Path) -> None:

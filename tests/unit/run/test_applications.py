@@ -70,7 +70,8 @@ def project(tmp_path: Path) -> Application:
 def unmeasured(ran: Ran) -> list[str]:
     """Why the baseline of a shown case was not measured."""
     sides = [each.baseline for each in ran.evalset.shown]
-    return [side.failure for side in sides if side is not None and side.failure is not None]
+    trials = (trial for side in sides if side for trial in side.trials)
+    return [trial.failure for trial in trials if trial.failure is not None]
 
 
 def problems(project: Project) -> list[str]:
@@ -203,7 +204,7 @@ def test_an_application_is_handed_what_the_template_says_and_never_what_is_expec
     request = {"q": "{{ question }}", "all": "{{ inputs }}", "n": 3, "text": "Q: {{ question }}"}
     project.configured(provider="http", base_url="http://localhost:1", request=request)
     with open_workspace(project.root) as workspace:
-        asked = rendered_request(workspace, "support", case="c001", values={})
+        asked = rendered_request(workspace, "support", case="c001", inputs={})
     assert asked.document == {
         "q": "say 1", "all": {"question": "say 1"}, "n": 3, "text": "Q: say 1",
     }  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_prompt_of_an_application_may_have_messages_and_parameters(
         'messages: [{role: user, content: "Q: {{ question }}"}]\n',
     )
     with open_workspace(project.root) as workspace:
-        asked = rendered_request(workspace, "support", case="c001", values={})
+        asked = rendered_request(workspace, "support", case="c001", inputs={})
     assert asked.document == {
         "inputs": {"question": "say 1"},
         "messages": [{"role": "user", "content": "Q: say 1"}],

@@ -83,7 +83,7 @@ def test_a_case_that_comes_with_the_change_was_never_answered_before(
 def test_an_unchanged_prompt_passes_by_identity(project: Project, base: str | None) -> None:
     ran = gate(project, base=base)
     assert ran.decision is Decision.PASS
-    assert "by identity" in ran.verdict.why
+    assert "unchanged: all 30 requests match" in ran.verdict.why
 
 
 def test_what_was_recorded_at_the_base_lasts_as_long_as_the_command(project: Project) -> None:

@@ -52,7 +52,7 @@ def test_a_further_look_runs_three_trials_of_both_sides_and_decides(
     server.reply = wrong_first(questions(2), 1, system="Next.")
     running.prompt(system="Next.")
     ran = gate(running)
-    assert ran.report.notes == ("support: with 3 draws per case the projected interval can decide",)
+    assert ran.report.notes == ("support: 3 trials per case can decide",)
     assert (ran.evalset.candidate.planned, server.requests) == (CASES * 3, CASES * 3)
     assert ran.decision is Decision.PASS
 
@@ -62,8 +62,8 @@ def test_the_third_look_runs_five_trials_of_both_sides(running: Project, server:
     server.reply = wrong_first(questions(3), 1, system="Next.")
     running.prompt(system="Next.")
     ran = gate(running)
-    assert any(each.startswith("support: with 5 draws per case") for each in ran.report.notes)
-    assert ran.report.notes[-1] == "support: all 3 looks are spent: add cases, not repeats"
+    assert any(each.startswith("support: 5 trials per case") for each in ran.report.notes)
+    assert ran.report.notes[-1] == "support: all 3 looks are used: add cases, not repeats"
     assert ran.evalset.baseline is not None
     assert ran.evalset.candidate.planned == CASES * 5
     assert ran.evalset.baseline.planned == CASES * 5

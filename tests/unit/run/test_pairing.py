@@ -256,4 +256,4 @@ def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
 
 
 def _rows(pairing: EvalsetRun) -> list[tuple[str, bool]]:
-    return [(row.case, row.candidate is not None) for row in pairing.rows()]
+    return [(row.case, row.candidate is not None) for row in pairing.case_results()]

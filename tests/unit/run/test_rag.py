@@ -93,7 +93,7 @@ def test_a_case_names_what_failed_and_the_half_that_broke_is_seen(
     assert broken == {"hit_at_k", "factual_correctness"}
     (shown,) = ran.evalset.shown
     assert shown.candidate is not None
-    reasons = {each.label: each.reason for each in shown.candidate.scores}
+    reasons = {each.label: each.reason for each in shown.candidate.trials[0].scores}
     assert reasons["hit_at_k"] == "0 of 1 relevant among 1 retrieved"
     assert "not 'He had two sisters.' ('as read')" in reasons["faithfulness"]
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from llmops_cli.core.case import Evalset, ScorerSpec
+from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.plugins import catalog
-from llmops_cli.run.case_results import rows
+from llmops_cli.run.case_results import side_results
 from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side
@@ -52,10 +53,9 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
     store.put_completions([(side.key(TrialAt(0, 0)), completion)])
     scored(store, scorers, completion, 1.0)
     side.latencies[TrialAt(0, 0)] = 0.25
-    first = next(rows(CASES, side, None, scorers))
-    assert first.candidate is not None
-    (trial,) = first.candidate.trials
-    assert (trial.scores, trial.unscored) == ({"exact": 1.0}, {})
+    first = next(side_results(side, CASES, scorers))
+    (trial,) = first.trials
+    assert (trial.scores, trial.reasons) == ({"exact": 1.0}, {"exact": ""})
     assert (trial.input_tokens, trial.output_tokens, trial.cost) == (3, 2, 0.5)
     assert (trial.latency, trial.output) == (0.25, completion.digest)
 
@@ -65,7 +65,7 @@ def test_a_trial_that_is_not_there_is_a_failure_with_its_cause(
 ) -> None:
     side = wanted(a_side(store), scorers)
     side.failures[TrialAt(1, 0)] = FAILED
-    found = [row.candidate.trials[0] for row in rows(CASES, side, None, scorers) if row.candidate]
+    found = [result.trials[0] for result in side_results(side, CASES, scorers)]
     assert [trial.failure.kind if trial.failure else None for trial in found] == [
         FailureKind.NOT_ATTEMPTED,
         FailureKind.SERVER,
@@ -80,18 +80,16 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.failures[TrialAt(0, 0)] = FAILED
-    first = next(rows(CASES, side, None, scorers))
-    assert first.candidate is not None
-    assert first.candidate.trials[0].failure == FAILED
+    first = next(side_results(side, CASES, scorers))
+    assert first.trials[0].failure == FAILED
 
 
 def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one", at=OLD))])
     side.not_before = NEW
-    first = next(rows(CASES, wanted(side, scorers), None, scorers))
-    assert first.candidate is not None
-    assert first.candidate.trials[0].failure is not None
+    first = next(side_results(wanted(side, scorers), CASES, scorers))
+    assert first.trials[0].failure is not None
 
 
 def test_an_answer_without_a_score_is_unscored_and_says_why(
@@ -100,10 +98,9 @@ def test_an_answer_without_a_score_is_unscored_and_says_why(
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.unscored[TrialAt(0, 0)] = {"exact": "it raised"}
-    first = next(rows(CASES, side, None, scorers))
-    assert first.candidate is not None
-    (trial,) = first.candidate.trials
-    assert (trial.scores, trial.unscored) == ({"exact": None}, {"exact": "it raised"})
+    first = next(side_results(side, CASES, scorers))
+    (trial,) = first.trials
+    assert (trial.scores, trial.reasons) == ({"exact": None}, {"exact": "it raised"})
 
 
 def test_scores_that_live_for_one_run_are_read_from_the_side(
@@ -112,9 +109,8 @@ def test_scores_that_live_for_one_run_are_read_from_the_side(
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.passing_scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
-    first = next(rows(CASES, side, None, scorers))
-    assert first.candidate is not None
-    assert first.candidate.trials[0].scores == {"exact": 0.0}
+    first = next(side_results(side, CASES, scorers))
+    assert first.trials[0].scores == {"exact": 0.0}
 
 
 def test_the_same_request_shares_the_candidates_trials(
@@ -122,34 +118,18 @@ def test_the_same_request_shares_the_candidates_trials(
 ) -> None:
     side, other = wanted(a_side(store), scorers), a_side(store)
     wanted(other, scorers, skip=frozenset(range(3)))
-    for row in rows(CASES, side, other, scorers):
-        assert row.baseline == row.candidate
+    for ours, theirs in zip(
+        side_results(side, CASES, scorers), side_results(other, CASES, scorers), strict=True
+    ):
+        case = CaseResult(case="c", candidate=ours, baseline=theirs)
+        assert case.same_request
+        assert case.against(theirs).baseline == ours
 
 
-def test_a_case_that_the_evidence_lacks_has_no_baseline(
-    store: ResultsStore, scorers: Scorers
-) -> None:
-    side, other = wanted(a_side(store), scorers), a_side(store)
-    other.purpose, other.evidence_only = "baseline", True
-    store.put_completions([(other.key(TrialAt(0, 0)), answered("one"))])
-    found = list(rows(CASES, side, wanted(other, scorers), scorers))
-    assert [row.baseline is None for row in found] == [False, True, True]
-
-
-def test_rows_are_in_evalset_order_and_carry_how_people_organise_cases(
+def test_the_cases_at_some_positions_are_read_in_that_order_with_their_texts(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = wanted(a_side(store), scorers)
-    cases = [
-        replace(CASES[0], tags=("t",), critical=True, group="g", known_failing="w"),
-        *CASES[1:],
-    ]
-    found = list(rows(cases, side, None, scorers))
-    assert [row.case for row in found] == ["one", "two", "three"]
-    first = found[0]
-    assert (first.tags, first.critical, first.group, first.known_failing) == (
-        ("t",),
-        True,
-        "g",
-        "w",
-    )
+    store.put_completions([(side.key(TrialAt(at, 0)), answered(f"no. {at}")) for at in range(3)])
+    found = side_results(side, CASES, scorers, positions=[2, 0], texts=True)
+    assert [result.trials[0].text for result in found] == ["no. 2", "no. 0"]

@@ -22,6 +22,8 @@ from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, value, why
 from tests.unit.scorers.scripted import Scripted, asked, letters
 
+pytestmark = pytest.mark.needs("ragas")
+
 PASSAGES = (
     "Einstein was born in Ulm in 1879.",
     "Ulm lies on the Danube.",

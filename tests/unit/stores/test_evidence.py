@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case_result import Trial
+from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
-from llmops_cli.stores.codec import BadRecord
-from llmops_cli.stores.evidence_rows import row_line, row_of
+from llmops_cli.stores.case_codec import case_of, case_record
+from llmops_cli.stores.codec import BadRecord, from_bytes, to_bytes
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import open_results
 from tests.unit.releases import (
@@ -90,39 +89,28 @@ def test_a_text_with_a_secret_loses_the_text_and_keeps_its_digest(tmp_path: Path
 
 def test_a_row_says_all_that_the_gate_reads() -> None:
     broken = Failure(kind=FailureKind.TIMEOUT, message="120 s passed", attempts=6)
-    row = EvidenceRow(
+    trials = (
+        Trial(output=named(1), scores={"a": 0.25, "b": None}, reasons={"b": "why"}),
+        Trial(failure=broken, scores={"a": None, "b": None}),
+        Trial(output=named(2), finish_reason="length", latency=0.5, cost=0.0),
+    )
+    facts = named("facts")
+    candidate = SideResult(request=named("r"), facts=facts, planned=4, trials=trials)
+    row = CaseResult(
         evalset="support",
         case="a/1 \ud800",
-        facts=named("facts"),
         tags=("x", "y"),
         critical=True,
         group="g",
         known_failing="a bug",
-        sides={
-            "subject": SideTrials(
-                request=named("r"),
-                gate=Trials(
-                    planned=4,
-                    made=(
-                        Trial(
-                            output=named(1), scores={"a": 0.25, "b": None}, unscored={"b": "why"}
-                        ),
-                        Trial(failure=broken, scores={"a": None, "b": None}),
-                        Trial(output=named(2), finish_reason="length", latency=0.5, cost=0.0),
-                    ),
-                ),
-                confirm=Trials(planned=2),
-            ),
-            "anchor:v1": SideTrials(request=named("s"), baseline=Trials(planned=0)),
-        },
+        candidate=replace(candidate, confirm=(Trial(output=named(3), finish_reason="stop"),)),
+        baseline=None,
+        others={"anchor v1": SideResult(request=named("s"), facts=facts, planned=0)},
     )
-    (back,) = (row_of(line) for line in row_line(row).splitlines())
-    made = row.sides["subject"].gate
-    assert made is not None
-    whole = [replace(each, scores={"a": None, "b": None, **each.scores}) for each in made.made]
-    gate = replace(made, made=tuple(whole))
-    subject = replace(row.sides["subject"], gate=gate)
-    assert back == replace(row, sides={**row.sides, "subject": subject})
+    back = case_of(from_bytes(to_bytes(case_record(row, details=False))))
+    assert row.candidate is not None
+    whole = [replace(each, scores={"a": None, "b": None, **each.scores}) for each in trials]
+    assert back == replace(row, candidate=replace(row.candidate, trials=tuple(whole)))
 
 
 @pytest.mark.parametrize(
@@ -131,14 +119,14 @@ def test_a_row_says_all_that_the_gate_reads() -> None:
         b"",
         b"[]",
         b'{"evalset":"e"}',
-        b'{"evalset":"e","case":"c","facts":"f","sides":{"subject":{"request":"r","gates":{}}}}',
-        b'{"evalset":"e","case":"c","facts":"f","sides":{},"colour":"red"}',
-        b'{"case":"c","facts":"f","sides":{"s":{"request":"r","gate":{"n":1,"cost":[1,2]}}}}',
+        b'{"evalset":"e","case":"c","facts":"","sides":{"candidate":{"request":"","planned":0,"n":0,"gates":{}}}}',
+        b'{"evalset":"e","case":"c","facts":"","sides":{},"color":"red"}',
+        b'{"case":"c","facts":"","sides":{"s":{"request":"","planned":1,"n":1,"cost":[1,2]}}}',
     ],
 )
 def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
     with pytest.raises(BadRecord):
-        row_of(line)
+        case_of(from_bytes(line))
 
 
 def test_rows_that_were_cleared_away_are_missed_and_said(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case_result import Trial
-from llmops_cli.core.release import EvidenceRow, SideTrials, Trials
-from llmops_cli.stores.codec import BadRecord
-from llmops_cli.stores.evidence_rows import row_line, row_of
+from llmops_cli.core.case_result import CaseResult, SideResult, Trial
+from llmops_cli.stores.case_codec import case_of, case_record
+from llmops_cli.stores.codec import BadRecord, from_bytes, to_bytes
 
 NAME = "sha256:" + "a" * 64
 
@@ -19,9 +18,9 @@ def a_row() -> dict[str, Any]:
     trial = Trial(
         output=NAME, scores={"exact": 1.0}, cost=0.1, input_tokens=5, finish_reason="stop"
     )
-    side = SideTrials(request=NAME, gate=Trials(planned=1, made=(trial,)))
-    row = EvidenceRow(evalset="support", case="c1", facts=NAME, sides={"subject": side})
-    record: dict[str, Any] = json.loads(row_line(row))
+    side = SideResult(request=NAME, facts=NAME, planned=1, trials=(trial,))
+    row = CaseResult(evalset="support", case="c1", candidate=side, baseline=None)
+    record: dict[str, Any] = json.loads(to_bytes(case_record(row, details=True)))
     return record
 
 
@@ -29,45 +28,48 @@ def a_row() -> dict[str, Any]:
 @pytest.mark.parametrize("place", ["scores", "cost"])
 def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) -> None:
     record = a_row()
-    gate = record["sides"]["subject"]["gate"]
-    gate[place] = {"exact": [value]} if place == "scores" else [value]
+    record["sides"]["candidate"][place] = {"exact": [value]} if place == "scores" else [value]
     with pytest.raises(BadRecord):
-        row_of(json.dumps(record).encode())
+        case_of(from_bytes(json.dumps(record).encode()))
 
 
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        ("gate.planned", "1"),
-        ("gate.planned", 10**30),
-        ("gate.planned", True),
-        ("gate.n", -1),
-        ("gate.output", [5]),
-        ("gate.output", ["no digest"]),
-        ("gate.output", 5),
-        ("gate.failure", [5]),
-        ("gate.finish_reason", "s"),
-        ("gate.served_model", {"0": "m"}),
-        ("gate.unscored", ["x"]),
+        ("planned", "1"),
+        ("planned", 10**30),
+        ("planned", True),
+        ("n", -1),
+        ("output", [5]),
+        ("output", ["no digest"]),
+        ("output", 5),
+        ("failure", [5]),
+        ("finish_reason", "s"),
+        ("served_model", {"0": "m"}),
+        ("reasons", ["x"]),
         ("request", None),
         ("request", "sha256:zz"),
     ],
 )
 def test_a_trial_of_another_shape_is_refused(place: str, value: object) -> None:
     record = a_row()
-    *folders, name = place.split(".")
-    at = record["sides"]["subject"]
-    for each in folders:
-        at = at[each]
-    at[name] = value
+    record["sides"]["candidate"][place] = value
     with pytest.raises(BadRecord):
-        row_of(json.dumps(record).encode())
+        case_of(from_bytes(json.dumps(record).encode()))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("critical", "yes"), ("case", 5), ("group", ["g"]), ("tags", "ab"), ("facts", None)],
+    [
+        ("critical", "yes"),
+        ("case", 5),
+        ("group", ["g"]),
+        ("tags", "ab"),
+        ("facts", None),
+        ("inputs", ["a"]),
+        ("position", "1"),
+    ],
 )
 def test_a_case_of_another_shape_is_refused(name: str, value: object) -> None:
     with pytest.raises(BadRecord):
-        row_of(json.dumps({**a_row(), name: value}).encode())
+        case_of(from_bytes(json.dumps({**a_row(), name: value}).encode()))

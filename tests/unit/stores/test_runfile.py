@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Failure, FailureKind, Score
-from llmops_cli.core.run import Entry, Manifest, PlannedSide, RunCase, RunEvalset, RunSide, RunTrial
+from llmops_cli.core.run import Entry, Manifest, RunEvalset, RunSide
 from llmops_cli.stores import run_file as runfile
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.run_file import merge, open_run, write_run
@@ -22,7 +23,7 @@ from tests.unit.stores.values import answer, named, plain, score_key, trial_key
 
 
 def manifest(*, partial: str | None = None, evalset: EvalsetFacts | None = None) -> Manifest:
-    side = RunSide(name="support@working", target=named("t"), model="openai/tiny", purpose="gate")
+    side = RunSide(name="support@working", target=named("t"), model="openai/tiny")
     one = RunEvalset(
         prompt="support",
         environment="production",
@@ -33,18 +34,19 @@ def manifest(*, partial: str | None = None, evalset: EvalsetFacts | None = None)
     return Manifest(llmops="0.1", evalsets=(one,))
 
 
-def case(position: int) -> RunCase:
-    return RunCase(
+def case(position: int, *trials: Trial) -> CaseResult:
+    return CaseResult(
         prompt="support",
         evalset="support",
         position=position,
         case=f"case-{position}",
-        facts=named(position),
         inputs={"question": "why \ud800 \0?"},
         expected=[1, None, {"k": 0.5}],
         tags=("a",),
-        due={"contains": named("contains")},
-        sides={"candidate": PlannedSide(request=named(position), planned=1)},
+        candidate=SideResult(
+            request=named(position), facts=named(position), planned=1, trials=trials
+        ),
+        baseline=None,
     )
 
 
@@ -53,18 +55,14 @@ ENTRIES: list[Entry] = [
     case(1),
     case(0),
     (trial_key(0), answer("hostile \0\x1b[31m \u2028")),
-    (trial_key(1), TIMEOUT),
     (score_key(0), Score(value=1, reason="said so", detail={"at": 3})),
 ]
-CLOCK = RunTrial(
-    prompt="support",
-    evalset="support",
-    position=1,
-    role="candidate",
-    n=0,
+TIMED = Trial(
+    output=named("answer"),
+    finish_reason="stop",
     latency=0.25,
-    unscored={"tone": "no judge \ud800"},
-    scores={"latency": Score(value=0.25, reason="quick")},
+    scores={"tone": None, "latency": 0.25},
+    reasons={"tone": "no judge \ud800", "latency": "quick"},
 )
 
 
@@ -77,32 +75,34 @@ def test_a_run_comes_back_sorted(tmp_path: Path, name: str) -> None:
     assert list(run.entries()) == [case(0), case(1), *ENTRIES[2:]]
 
 
-def test_what_only_the_run_knows_of_a_trial_comes_back_by_its_case(tmp_path: Path) -> None:
+def test_what_only_the_run_knows_of_a_trial_comes_back_with_its_case(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
+    write_run(path, manifest(), [case(0), case(1, TIMED), *ENTRIES[2:]], redact=plain)
     with open_run(path).indexed() as index:
-        assert index.told(case(1)) == {("candidate", 0): CLOCK}
-        assert index.told(case(0)) == {}
-    held = dict(open_run(path).held()[0])
-    assert held[trial_key(0)].latency is None  # it is nobody else's clock
+        assert [*index.cases("support", "support")] == [case(0), case(1, TIMED)]
+        assert index.case("support", "support", 1) == case(1, TIMED)
+        stored = index.answer(answer("hostile \0\x1b[31m \u2028").digest)
+    assert stored is not None
+    assert stored.latency is None  # it is nobody else's clock
+    assert dict(open_run(path).held()[0])[trial_key(0)].latency is None
 
 
 def test_a_line_of_a_kind_that_comes_later_is_counted_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.jsonl"
-    write_run(path, manifest(), [*ENTRIES, CLOCK], redact=plain)
-    known = {kind: read for kind, read in runfile._READ.items() if kind != "trial"}
-    monkeypatch.setattr(runfile, "_READ", known)  # as the llmops before it read
-    assert list(open_run(path).entries()) == [case(0), case(1), *ENTRIES[2:]]
+    write_run(path, manifest(), ENTRIES, redact=plain)
+    known = {kind: read for kind, read in runfile._READ.items() if kind != "score"}
+    monkeypatch.setattr(runfile, "_READ", known)  # as an llmops without scores would read
+    assert list(open_run(path).entries()) == [case(0), case(1), ENTRIES[2]]
 
 
 @pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])
 def test_equal_runs_are_equal_bytes(tmp_path: Path, name: str) -> None:
     contents = set()
-    for number, order in enumerate(itertools.permutations(ENTRIES[:4])):
+    for number, order in enumerate(itertools.permutations(ENTRIES[:3])):
         path = tmp_path / str(number) / name
-        write_run(path, manifest(), [*order, ENTRIES[4], *order], redact=plain)
+        write_run(path, manifest(), [*order, ENTRIES[3], *order], redact=plain)
         contents.add(path.read_bytes())
     assert len(contents) == 1
 
@@ -115,9 +115,10 @@ def test_packed_or_not_a_run_has_one_digest(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_answered_in_one_shard_did_not_fail(tmp_path: Path) -> None:
-    path = tmp_path / "run.jsonl"
-    write_run(path, manifest(), [(trial_key(1), TIMEOUT), (trial_key(1), answer())], redact=plain)
-    assert list(open_run(path).entries()) == [(trial_key(1), answer())]
+    failed, measured = case(0, Trial(failure=TIMEOUT)), case(0, TIMED)
+    for name, entries in (("a", [failed, measured]), ("b", [measured, failed])):
+        write_run(tmp_path / name, manifest(), entries, redact=plain)
+        assert list(open_run(tmp_path / name).entries()) == [measured]
 
 
 def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
