@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NoReturn, TypeAlias, cast
 
 from llmops_cli.core.digest import Json
@@ -188,6 +187,9 @@ def parse_wait(text: str, *, now: datetime) -> float | None:
 
 def parse_time(text: str) -> datetime | None:
     """Return the time that `text` is, by ISO 8601 or as an HTTP date; None for what is none."""
+    # It imports socket and ssl; applications that only render a prompt never come here.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             time = parse(text)
