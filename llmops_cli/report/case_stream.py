@@ -75,11 +75,11 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
     """Return why cases are worth showing, worst first; a case is shown once."""
     kinds: list[tuple[Change, tuple[str, ...]]] = [
         ("critical", comparison.critical_failed_cases()),
-        ("regressed", comparison.lost_cases()),
+        ("regressed", comparison.regressed_cases()),
         ("unmeasured", comparison.unmeasured_cases()),
         ("removed", tuple(case for case in comparison.removed_cases() if case not in retired)),
         ("known_passing", comparison.known_passing_cases()),
-        ("improved", comparison.gained_cases()),
+        ("improved", comparison.improved_cases()),
         ("failing", comparison.failing_cases()),
     ]
     changes: dict[str, Change] = {}

@@ -264,7 +264,7 @@ def contributed() -> dict[str, Any]:
 def test_the_rule_of_the_worked_example_decides(minimum: int, decision: Decision) -> None:
     names = contributed()
 
-    finding = names["gained"](names["Gained"](minimum=minimum), exam(rows(1, 2, 20)))
+    finding = names["improved"](names["Improved"](minimum=minimum), exam(rows(1, 2, 20)))
 
     assert finding.decision is decision
 

@@ -126,5 +126,5 @@ def test_reading_applications_imports_no_client_and_starts_nothing(
     example = shutil.copytree(repo_root / "examples" / "three-applications", tmp_path / "three")
     for command in ("status", "check"):
         found = imported(example, command)
-        assert packages(found) & (SDKS | HEAVY - {"git"}) == set()
+        assert packages(found) & (SDKS | HEAVY) == set()
     assert "llmops_cli.judges.index" not in found  # nobody judges here

@@ -30,6 +30,7 @@ from llmops_cli.plugins import (
     wrong_options,
 )
 from llmops_cli.scorers.scoring import score
+from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE
 
 OPTIONS: Mapping[str, Mapping[str, Json]] = {
@@ -223,8 +224,8 @@ def test_a_reason_is_short_printable_and_on_one_line(hostile: Given) -> None:
         assert len(reason) < 1500, name
 
 
-def test_hostile_text_is_scored_within_a_second(hostile: Given) -> None:
-    slow = {name: seconds for name, (_, seconds) in hostile.items() if seconds >= 1}
+def test_hostile_text_is_scored_with_little_cpu(hostile: Given) -> None:
+    slow = {name: cpu for name, (_, cpu) in hostile.items() if cpu_in_loops(cpu) >= 50}
     assert slow == {}
 
 

@@ -233,9 +233,8 @@ def test_sigterm_alone_ends_with_a_partial_report_and_130(tmp_path: Path) -> Non
         process = project.start("eval", "--json")
         wait_until_asked(server, 20, process)
         process.send(signal.SIGTERM)
-        began = time.monotonic()
         ran = process.ended()
-    assert time.monotonic() - began < 5
+        assert server.requests < 100
     assert ran.code == 130
     assert ran.report["interrupted"]
     measured = ran.evalset["candidate"]["measured"]
@@ -267,7 +266,7 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
         process.send(signal.SIGKILL)
         process.ended()
         ran = project.eval()
-    assert ran.seconds < 15
+    assert "waiting" not in ran.text
     assert ran.evalset["candidate"]["measured"] == 50
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from llmops_cli.run.event_loop import DRAIN
-from tests.projects import Process, Project, a_project, some_cases
-from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, hang, status
+from tests.projects import Process, Project, Ran, a_project, some_cases
+from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, status
 
 
 @pytest.fixture
@@ -136,54 +136,46 @@ def test_one_ctrl_c_ends_with_130_a_partial_report_and_how_to_go_on(tmp_path: Pa
         process = project.start("eval")
         wait_until_asked(server, 6, process)
         process.send(signal.SIGINT)
-        pressed = time.monotonic()
         ran = process.ended()
-        took = time.monotonic() - pressed
     assert ran.code == 130
-    assert took < 5
     assert server.requests < 20
     assert "INCOMPLETE" in ran.out
     assert "run the same command again" in ran.text
     assert "Traceback" not in ran.text
 
 
-def test_one_ctrl_c_ends_within_5_seconds_where_the_server_hangs(tmp_path: Path) -> None:
-    given_up: list[float] = []
+def interrupted(folder: Path, *, presses: int) -> tuple[Ran, float]:
+    """Return a run that Ctrl-C ended while its calls hang, and the seconds they were kept open."""
+    closed: list[float] = []
 
     async def hangs(exchange: Exchange) -> None:
         await exchange.closed()
-        given_up.append(time.monotonic())
+        closed.append(time.monotonic())
 
     with FaultServer(*[answer()] * 5, then=hangs) as server:
-        project = a_project(tmp_path, server.url, max_concurrency=3)
+        project = a_project(folder, server.url, max_concurrency=3, timeout=600)
         process = project.start("eval", "--json")
         wait_until_asked(server, 8, process)
-        process.send(signal.SIGINT)
         pressed = time.monotonic()
+        for _ in range(presses):
+            process.send(signal.SIGINT)
+            time.sleep(0.3)
         ran = process.ended()
-        ended = time.monotonic()
+    assert len(closed) == 3
     assert ran.code == 130
-    assert len(given_up) == 3
-    assert max(given_up) - pressed < 5  # by the server's clock: what waits, and no work of ours
-    assert ended - max(given_up) < 5  # the report, on a machine that has other work: no wait
+    assert acknowledged(project) == 5
+    return ran, max(closed) - pressed
+
+
+def test_one_ctrl_c_lets_hanging_calls_go_after_the_drain_and_a_second_at_once(
+    tmp_path: Path,
+) -> None:
+    assert DRAIN < 5
+    ran, drained = interrupted(tmp_path / "once", presses=1)
     assert ran.report["interrupted"]
     assert ran.evalset["candidate"]["measured"] == 5
-
-
-def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    with FaultServer(*[answer()] * 5, then=hang()) as server:
-        project = a_project(tmp_path, server.url, max_concurrency=3)
-        process = project.start("eval", "--json")
-        wait_until_asked(server, 8, process)
-        process.send(signal.SIGINT)
-        time.sleep(0.3)
-        process.send(signal.SIGINT)
-        pressed = time.monotonic()
-        ran = process.ended()
-        took = time.monotonic() - pressed
-    assert ran.code == 130
-    assert took < DRAIN - 1
-    assert acknowledged(project) == 5
+    _, cut = interrupted(tmp_path / "twice", presses=2)
+    assert cut < drained
 
 
 def test_ctrl_c_then_the_same_command_gives_the_verdict_of_an_uninterrupted_run(
@@ -390,9 +382,10 @@ def test_an_endpoint_that_is_down_is_incomplete_within_seconds(tmp_path: Path) -
         port = reserved.getsockname()[1]
         ran = a_project(tmp_path, f"http://127.0.0.1:{port}/v1", cases=200).eval()
     assert ran.code == 3
-    assert ran.seconds < 10
-    assert ran.evalset["candidate"]["failures"].keys() <= {"connection", "not_attempted"}
-    assert sum(ran.evalset["candidate"]["failures"].values()) == 200
+    failures = ran.evalset["candidate"]["failures"]
+    assert failures.keys() == {"connection", "not_attempted"}
+    assert failures["connection"] < 40  # no case is tried after it was seen that nobody is there
+    assert sum(failures.values()) == 200
 
 
 # Killed --------------------------------------------------------------------------------------
@@ -438,7 +431,7 @@ def test_a_cached_answer_never_passes_a_latency_assertion(tmp_path: Path, server
     assert cached.decision == "INCOMPLETE"
     assert cached.evalset["candidate"]["unscored"] == 20
     assert cached.evalset["candidate"]["latency_p50"] is None
-    fresh = project.eval("--fresh")
+    fresh = project.eval("--no-cache")
     assert fresh.report["calls"] == 20
     assert fresh.evalset["candidate"]["unscored"] == 0
 
@@ -527,7 +520,7 @@ def test_a_rerun_that_fails_does_not_fall_back_on_earlier_answers(
     project = a_project(tmp_path, server.url)
     project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
     assert project.eval().code == 0
-    ran = project.eval("--fresh", *trouble)
+    ran = project.eval("--no-cache", *trouble)
     assert (ran.code, ran.decision) == (3, "INCOMPLETE")
     assert project.eval().code == 0
 
@@ -536,7 +529,7 @@ def test_a_rerun_against_a_server_that_refuses_is_incomplete(tmp_path: Path) -> 
     with FaultServer(*[answer()] * 20, then=status(401)) as server:
         project = a_project(tmp_path, server.url)
         assert project.eval().code == 0
-        assert project.eval("--fresh").code == 3
+        assert project.eval("--no-cache").code == 3
 
 
 def test_a_filtered_run_says_that_it_is_partial(tmp_path: Path, server: Server) -> None:

@@ -193,7 +193,7 @@ def test_what_was_stored_is_read_again_without_a_call(
     _, said = ran
     assert said["eval json"].report["calls"] == 0
     assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
-    assert "holds" in said["verify production"].out
+    assert "verified" in said["verify production"].out
 
 
 def malicious_names(text: str) -> Behaviour:

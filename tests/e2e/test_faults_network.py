@@ -99,7 +99,6 @@ def test_a_certificate_that_nobody_trusts_is_refused_at_once_and_says_what_to_se
         ran = a_project(tmp_path, server.url, cases=20).run("eval")
         assert server.requests == 0
     assert ran.code == 3
-    assert ran.seconds < 10
     assert f"TLS with {server.root} failed" in ran.text
     assert "SSL_CERT_FILE" in ran.text
 
@@ -222,6 +221,6 @@ def test_a_model_without_a_price_is_said_to_be_unpriced(tmp_path: Path) -> None:
         project = a_project(tmp_path, server.url, cases=2)
         ran = project.run("eval")
         assert "2 model calls, unpriced" in ran.text
-        machine = project.eval("--fresh")
+        machine = project.eval("--no-cache")
     assert machine.report["cost"] is None
     assert machine.evalset["candidate"]["cost"] is None

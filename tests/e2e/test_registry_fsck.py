@@ -42,7 +42,7 @@ def edit(shop: Shop, path: str, old: str, new: str) -> None:
 
 def test_a_registry_that_grew_holds(shop: Shop) -> None:
     said = shop.ok("fsck", "--base", "base").out
-    assert "since base: 1 version, 1 piece of evidence, 1 event" in said
+    assert "since base: 1 version, 1 evidence file, 1 event" in said
     assert "promote support@v3 in production" in " ".join(said.split())
     (found,) = shop.ok("fsck", "--base", "base", "--json").document
     assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
