@@ -184,7 +184,7 @@ class Project:
         self.write(f"prompts/{self.name}.prompt.yml", text)
 
     def cases(self, cases: Iterable[Mapping[str, Any]]) -> None:
-        rows = "".join(json.dumps(each) + "\n" for each in cases)
+        rows = "".join(json.dumps(case) + "\n" for case in cases)
         self.write(f"evalsets/{self.name}.jsonl", rows)
 
     def evalset(self, *, scorers: list[Any] | None = None, **more: Any) -> None:

@@ -248,7 +248,7 @@ def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
         "metrics": (metric("pass", 0.8312, 0.7727),),
     }
     every = parts | changes
-    every.setdefault("changes", Counter(each.change for each in every.get("shown", ())))
+    every.setdefault("changes", Counter(item.change for item in every.get("shown", ())))
     return EvalsetReport(**every)
 
 
@@ -265,7 +265,7 @@ def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) ->
 
 
 def report(*prompts: PromptReport, **changes: Any) -> Report:
-    worst = max((int(each.verdict.exit_code) for each in prompts), default=3)
+    worst = max((int(prompt.verdict.exit_code) for prompt in prompts), default=3)
     parts: dict[str, Any] = {
         "prompts": prompts,
         "exit_code": ExitCode(worst),

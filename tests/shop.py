@@ -99,7 +99,7 @@ class Shop:
             }
             for at in range(count)
         ]
-        self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+        self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def evalset(self, name: str, **more: Any) -> None:
         written = {

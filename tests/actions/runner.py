@@ -65,24 +65,24 @@ class Ran:
     outputs: Mapping[str, str]
 
     def step(self, name: str) -> Step:
-        (found,) = [each for each in self.steps if each.name == name]
+        (found,) = [step for step in self.steps if step.name == name]
         return found
 
     @property
     def log(self) -> str:
-        return "".join(each.log for each in self.steps)
+        return "".join(step.log for step in self.steps)
 
     @property
     def summary(self) -> str:
-        return "".join(each.summary for each in self.steps)
+        return "".join(step.summary for step in self.steps)
 
     @property
     def annotations(self) -> list[Command]:
         return [
-            each
+            command
             for step in self.steps
-            for each in step.commands
-            if each.name in {"error", "warning", "notice"}
+            for command in step.commands
+            if command.name in {"error", "warning", "notice"}
         ]
 
 
@@ -96,7 +96,7 @@ def commands(log: str) -> list[Command]:
         )
         for name, about, message in COMMAND.findall(log)
     ]
-    return found + [Command(name=each, properties={}, message="") for each in LEGACY.findall(log)]
+    return found + [Command(name=match, properties={}, message="") for match in LEGACY.findall(log)]
 
 
 @dataclass(kw_only=True)
@@ -144,14 +144,14 @@ class Runner:
         inputs = {
             name: str(given[name])
             if name in given
-            else interpolate(each.get("default", ""), contexts, {})
-            for name, each in action["inputs"].items()
+            else interpolate(item.get("default", ""), contexts, {})
+            for name, item in action["inputs"].items()
         }
         contexts = {**contexts, "inputs": inputs}
         ran = self._steps(action["runs"]["steps"], contexts, env)
         ran.outputs = {
-            name: interpolate(each["value"], contexts, {})
-            for name, each in action["outputs"].items()
+            name: interpolate(output["value"], contexts, {})
+            for name, output in action["outputs"].items()
         }
         return ran
 
@@ -228,7 +228,7 @@ class Runner:
     ) -> Step:
         temp = self.folder / "temp"
         temp.mkdir(parents=True, exist_ok=True)
-        files = {each: temp / f"_{each}" for each in ("output", "step_summary", "env", "path")}
+        files = {name: temp / f"_{name}" for name in ("output", "step_summary", "env", "path")}
         for path in files.values():
             path.write_text("")
         (temp / "_event.json").write_text(json.dumps(self.event))
@@ -297,21 +297,21 @@ class Runner:
         return Step(name=name, outcome="success", conclusion="success", outputs=outputs)
 
     def _texts(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
-        return {name: interpolate(each, contexts, {}) for name, each in values.items()}
+        return {name: interpolate(value, contexts, {}) for name, value in values.items()}
 
     def cache_scopes(self) -> list[Path]:
         """Whose caches a run may read: its own ref's, and those of the default branch."""
         every = [self.ref, "refs/heads/main"]
-        return [self.folder / "caches" / each.replace("/", "_") for each in every]
+        return [self.folder / "caches" / item.replace("/", "_") for item in every]
 
 
 def _restore(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
     wanted = [given["key"], *given.get("restore-keys", "").split()]
     for prefix in wanted:
         for scope in runner.cache_scopes():
-            alike = [each for each in scope.glob("*") if each.name.startswith(prefix)]
+            alike = [path for path in scope.glob("*") if path.name.startswith(prefix)]
             if alike:
-                newest = max(alike, key=lambda each: each.stat().st_mtime_ns)
+                newest = max(alike, key=lambda item: item.stat().st_mtime_ns)
                 target = runner.workspace / given["path"]
                 shutil.copytree(newest, target, dirs_exist_ok=True)
                 return {"cache-matched-key": newest.name}
@@ -329,8 +329,8 @@ def _save(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
 
 def _upload(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
     patterns = given["path"].split()
-    left_out = {Path(each[1:]) for each in patterns if each.startswith("!")}
-    for pattern in (Path(each) for each in patterns if not each.startswith("!")):
+    left_out = {Path(pattern[1:]) for pattern in patterns if pattern.startswith("!")}
+    for pattern in (Path(pattern) for pattern in patterns if not pattern.startswith("!")):
         files = pattern.rglob("*") if pattern.is_dir() else [pattern]
         base = pattern if pattern.is_dir() else pattern.parent
         for path in files:

@@ -64,12 +64,19 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
 
     assert said(ran) == (False, "FAIL", "1"), ran.log
     assert (ran.outputs["regressed"], ran.outputs["blocked"]) == ("20", "1")
-    errors = [each for each in ran.annotations if each.name == "error"]
+    errors = [annotation for annotation in ran.annotations if annotation.name == "error"]
     assert errors[0].properties["file"] == "prompts/support.prompt.yml"
     assert errors[0].properties["title"] == "FAIL support"
-    assert {each.properties.get("file") for each in errors[1:]} == {"evalsets/support.jsonl", None}
+    assert {error.properties.get("file") for error in errors[1:]} == {
+        "evalsets/support.jsonl",
+        None,
+    }
     assert len(errors) == 10
-    warnings = [each.properties["file"] for each in ran.annotations if each.name == "warning"]
+    warnings = [
+        annotation.properties["file"]
+        for annotation in ran.annotations
+        if annotation.name == "warning"
+    ]
     assert set(warnings) == {"llmops.yaml"}
     assert ran.summary.startswith("### ❌ FAIL · `support`")
 
@@ -83,11 +90,11 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
     assert comments.tokens == {"Bearer ghs_canary_of_the_job"}
 
     reports = runner.artefacts / "llmops-report"
-    assert {each.name for each in reports.iterdir()} == {
+    assert {path.name for path in reports.iterdir()} == {
         *("comment.md", "junit.xml", "registry.json", "report.html", "report.json")
     }
     assert (reports / "comment.md").read_text() == body
-    assert [each.name for each in (runner.artefacts / "llmops-run").iterdir()] == ["run.jsonl.gz"]
+    assert [path.name for path in (runner.artefacts / "llmops-run").iterdir()] == ["run.jsonl.gz"]
 
 
 def test_a_second_run_pays_for_nothing_and_changes_the_comment_of_the_first(
@@ -98,13 +105,13 @@ def test_a_second_run_pays_for_nothing_and_changes_the_comment_of_the_first(
     first = hub.pull(kinder).action(GATE)
     again = hub.pull(None).action(GATE)
 
-    assert [said(each) for each in (main, first, again)] == [(True, "PASS", "0")] * 3
+    assert [said(item) for item in (main, first, again)] == [(True, "PASS", "0")] * 3
     assert (first.outputs["calls"], again.outputs["calls"]) == ("60", "0")
     assert first.annotations == []
     (body,) = comments.bodies
     assert body.startswith(f"{MARK}\n\n## ✅ PASS · 0 of 2 prompts blocked\n")
     caches = hub.folder / "caches"
-    kept = {each.name: sorted(one.name for one in each.iterdir()) for each in caches.iterdir()}
+    kept = {path.name: sorted(one.name for one in path.iterdir()) for path in caches.iterdir()}
     assert kept == {
         "refs_heads_main": ["llmops-llmops-main-1-1"],
         "refs_pull_7_merge": ["llmops-llmops-pr-7-2-1", "llmops-llmops-pr-7-3-1"],
@@ -140,7 +147,7 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
     runner = hub.pull(rewritten)
     ran = runner.action({**GATE, "fail-on": "never"})
     assert (ran.success, ran.outputs["exit-code"]) == (False, "2")
-    assert path in {each.properties.get("file") for each in ran.annotations}
+    assert path in {annotation.properties.get("file") for annotation in ran.annotations}
     assert comments.bodies == []  # and the comment that GitHub refused is among the artefacts
     assert "403 trouble 403" in ran.step("Comment on the pull request").log
     body = (runner.artefacts / "llmops-report" / "comment.md").read_text()
@@ -171,7 +178,7 @@ def test_a_fork_is_measured_from_what_is_held_and_its_job_may_not_write(
     assert said(ran) == (False, "INCOMPLETE", "3")
     assert "not called: --offline" in ran.log
     assert int(ran.outputs["unmeasured"]) == 120
-    assert {each.name for each in ran.annotations} == {"error"}
+    assert {annotation.name for annotation in ran.annotations} == {"error"}
     assert "comes from a fork" in ran.step("Comment on the pull request").log
     assert ran.step("Save the result cache").outcome == "skipped"
     assert comments.asked == []
@@ -219,7 +226,7 @@ def test_a_cache_that_was_tampered_with_never_decides(tmp_path: Path) -> None:
 def test_fail_on_says_which_exit_code_blocks(
     tmp_path: Path, fail_on: str, code: int | None, registry: str, exit_code: int
 ) -> None:
-    (step,) = [each for each in STEPS if each["name"] == "Verdict"]
+    (step,) = [step for step in STEPS if step["name"] == "Verdict"]
     env = {
         "FAIL_ON": fail_on,
         "CODE": "" if code is None else str(code),
@@ -232,7 +239,7 @@ def test_fail_on_says_which_exit_code_blocks(
 
 
 def test_the_program_takes_the_place_of_the_shell_so_that_signals_reach_it() -> None:
-    scripts = {each["name"]: each["run"] for each in STEPS if "run" in each}
+    scripts = {step["name"]: step["run"] for step in STEPS if "run" in step}
     for name in ("Evaluate", "Check the registry", "Comment on the pull request"):
         *_, last = re.sub(r"\\\n\s*", "", scripts[name]).strip().splitlines()
         assert last.startswith('exec "$LLMOPS" '), name
@@ -242,7 +249,7 @@ CANARY = "sk-canary-4f1e9a77c0d2"
 
 
 def everything(folder: Path) -> bytes:
-    return b"".join(each.read_bytes() for each in sorted(folder.rglob("*")) if each.is_file())
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
@@ -276,7 +283,7 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
         )
         ran = runner.action({**GATE, "args": "--verbose"})
     assert said(ran) == (False, "FAIL", "1"), ran.log
-    assert {each.name for step in ran.steps for each in step.commands} == {"error"}
+    assert {command.name for step in ran.steps for command in step.commands} == {"error"}
     assert len(ran.annotations) == 10
     (body,) = comments.bodies
     assert len(body) < 65_536
@@ -288,7 +295,7 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
 
 def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
     """GitHub's SIGINT goes to the shell of the step, and bash would not pass it on."""
-    (step,) = [each for each in STEPS if each["name"] == "Evaluate"]
+    (step,) = [step for step in STEPS if step["name"] == "Evaluate"]
     folder = tmp_path / "reports"
     folder.mkdir()
     env = {
@@ -314,7 +321,7 @@ def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None
 
 def test_the_action_installs_the_checkout_that_it_came_with(tmp_path: Path) -> None:
     """Into an environment of its own; what llmops needs is taken from this one."""
-    (step,) = [each for each in STEPS if each["name"] == "Install llmops"]
+    (step,) = [step for step in STEPS if step["name"] == "Install llmops"]
     env = {
         **os.environ,
         "PIP_NO_DEPS": "1",

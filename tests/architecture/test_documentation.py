@@ -79,7 +79,7 @@ SETTINGS: dict[str, type[BaseModel]] = {
 
 def written(shape: type[BaseModel]) -> list[str]:
     """The keys of a file as people write them."""
-    return [each.alias or name for name, each in shape.model_fields.items()]
+    return [field.alias or name for name, field in shape.model_fields.items()]
 
 
 def group_and_context() -> tuple[Any, Any]:
@@ -90,12 +90,12 @@ def group_and_context() -> tuple[Any, Any]:
 def options() -> dict[str, set[str]]:
     """The options of every command."""
     group, context = group_and_context()
-    everywhere = {name for each in group.get_params(context) for name in each.opts}
+    everywhere = {name for param in group.get_params(context) for name in param.opts}
     return {
         name: {
             option
-            for each in group.get_command(context, name).get_params(context)
-            for option in (*each.opts, *each.secondary_opts)
+            for param in group.get_command(context, name).get_params(context)
+            for option in (*param.opts, *param.secondary_opts)
         }
         | everywhere
         for name in group.list_commands(context)
@@ -289,9 +289,9 @@ def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
 def test_the_smallest_evalsets_are_those_that_the_gate_needs() -> None:
     text = section("docs/verdict.md", "## Small evalsets")
     head, _, needed = re.findall(r"^\|.*$", text, re.MULTILINE)
-    margins = [int(each) / 100 for each in re.findall(r"(\d+) %", head)]
+    margins = [int(match) / 100 for match in re.findall(r"(\d+) %", head)]
 
     assert len(margins) == 5
     assert [zero_loss_minimum(margin, Policy().beta) for margin in margins] == [
-        int(each) for each in re.findall(r"\d+", needed)
+        int(match) for match in re.findall(r"\d+", needed)
     ]

@@ -97,9 +97,9 @@ def on_github(source: Path) -> Counter[str]:
     for token in MarkdownIt("commonmark").enable("table").parse(source.read_text("utf-8")):
         if token.type in {"fence", "code_block"}:
             found["pre"] += 1
-        for each in (token, *(token.children or ())):
-            if each.nesting > 0 or each.type in {"image", "code_inline"}:
-                found[each.tag] += 1
+        for item in (token, *(token.children or ())):
+            if item.nesting > 0 or item.type in {"image", "code_inline"}:
+                found[item.tag] += 1
     return found
 
 
@@ -150,9 +150,9 @@ def test_a_link_out_of_the_pages_that_is_wrong_ends_the_build(tmp_path: Path) ->
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
-    fetched = [each for page in pages for each in Elements(page.read_text("utf-8")).fetched]
+    fetched = [item for page in pages for item in Elements(page.read_text("utf-8")).fetched]
     assert len(fetched) > len(pages)
-    assert [each for each in fetched if re.match(r"\w+:|//", each)] == []
+    assert [item for item in fetched if re.match(r"\w+:|//", item)] == []
 
 
 def test_the_pictures_are_what_the_gate_says() -> None:

@@ -78,7 +78,7 @@ def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", THREADS, "eval"],
             cwd=tmp_path,
-            env={name: each for name, each in os.environ.items() if "THREADS" not in name},
+            env={name: item for name, item in os.environ.items() if "THREADS" not in name},
             capture_output=True,
             text=True,
             check=True,

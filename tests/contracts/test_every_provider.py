@@ -167,7 +167,7 @@ def handing(model: Model, say: str) -> Request:
     messages = (Message(role="user", content="from the messages"),)
     document: dict[str, Json] = {
         "inputs": {"say": say},
-        "messages": [each.plain() for each in messages],
+        "messages": [message.plain() for message in messages],
         "parameters": {},
     }
     return replace(question(model), messages=messages, document=document)
@@ -188,7 +188,7 @@ def test_an_application_says_the_same_however_it_is_reached(
 def test_whatever_an_application_says_is_an_outcome(kind: ProviderKind, tmp_path: Path) -> None:
     texts = [text for name, text in HOSTILE.items() if name != "a lone surrogate"]
     said = told(kind, tmp_path, *texts)
-    assert [each.text for each in said if isinstance(each, Completion)] == texts
+    assert [message.text for message in said if isinstance(message, Completion)] == texts
 
 
 @applications

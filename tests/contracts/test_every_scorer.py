@@ -103,7 +103,7 @@ class Obliging:
                 case {"enum": [*_, last]}:
                     return cast("Json", last)
                 case {"type": "object", "properties": properties}:
-                    return {name: value(each) for name, each in properties.items()}
+                    return {name: value(item) for name, item in properties.items()}
                 case {"type": "array", "items": items}:
                     return [value(items)]
                 case {"type": "integer"}:
@@ -274,7 +274,10 @@ def test_a_score_that_can_never_be_given_is_seen_before_any_call(kind: ScorerKin
 @every_scorer
 def test_nothing_passes_for_want_of_a_threshold(kind: ScorerKind) -> None:
     thresholds = (kind.minimum, kind.maximum)
-    assert any(each is not None for each in thresholds) or kind.lacks(a_spec(kind)) is not None
+    assert (
+        any(threshold is not None for threshold in thresholds)
+        or kind.lacks(a_spec(kind)) is not None
+    )
 
 
 @every_scorer

@@ -71,10 +71,10 @@ def test_every_kind_of_copy_makes_the_same_bytes(repository: Path, tmp_path: Pat
         clone(repository, tmp_path / "crlf", "--config", "core.autocrlf=true"),
         without_git(repository, tmp_path / "copy"),
     ]
-    made = {run(each, "bundle", "production", "--out", "-").out for each in copies}
+    made = {run(copy, "bundle", "production", "--out", "-").out for copy in copies}
     assert len(made) == 1
     content = json.loads(made.pop())
-    assert [each["number"] for each in content["prompts"]["support"]["versions"]] == [1]
+    assert [version["number"] for version in content["prompts"]["support"]["versions"]] == [1]
 
 
 def test_a_bundle_is_a_file_that_an_application_starts_from(

@@ -58,7 +58,7 @@ def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> N
         for word in ("Please", "Now")
         for at in range(EACH)
     ]
-    project.write(path, "".join(json.dumps(each) + "\n" for each in rows))
+    project.write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def run(project: Project, *arguments: str) -> Ran:
@@ -295,7 +295,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     project.prompt(system="Please do")
     ran = run(project, "eval", "--json")
 
-    (finding,) = (each for each in ran.verdict["findings"] if each["rule"] == "no_worse")
+    (finding,) = (finding for finding in ran.verdict["findings"] if finding["rule"] == "no_worse")
     assert finding["estimate"]["margin"] == pytest.approx(0.16)
     notes = " ".join(ran.evalset["notes"])
     assert "a loss of 20.0 points shows as 16.0 on pass: that is the margin" in notes
@@ -313,15 +313,15 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     assert ran.code == 0, ran.text
     with draft.open() as file:
         rows = list(csv.DictReader(file))
-    assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
-    assert {each["label"] for each in rows} == {""}
+    assert Counter(row["side"] for row in rows) == {"support@working": 20, "support@v1": 20}
+    assert {row["label"] for row in rows} == {""}
     assert (
         "may hold somebody's labels"
         in run(project, "calibrate", "tone", "--draft", str(draft)).text
     )
-    for at, each in enumerate(rows):
-        polite_one = each["output"].startswith("Please")
-        each["label"] = "" if at == 0 else "PASS" if polite_one else "0"
+    for at, row in enumerate(rows):
+        polite_one = row["output"].startswith("Please")
+        row["label"] = "" if at == 0 else "PASS" if polite_one else "0"
     with draft.open("w") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -398,7 +398,7 @@ def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) 
     assert "support:long  uncalibrated: accuracy unknown  (advisory)" in before
     assert calibrate(project).code == 0
     (row,) = run(project, "status", "--json").document
-    assert [(each["address"], each["status"]) for each in row["judges"]] == [
+    assert [(item["address"], item["status"]) for item in row["judges"]] == [
         ("support:tone", "GATE"),
         ("support:long", "uncalibrated"),
     ]

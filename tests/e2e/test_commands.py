@@ -62,8 +62,8 @@ def timeless(printed: str) -> str:
 
 
 def says(ran: Ran, *words: str) -> Ran:
-    for each in words:
-        assert each in ran.text, f"{each!r} is not in: {ran.text}"
+    for word in words:
+        assert word in ran.text, f"{word!r} is not in: {ran.text}"
     return ran
 
 

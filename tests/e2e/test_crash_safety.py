@@ -177,7 +177,7 @@ def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
     for victim, had, ran in zip(victims, held, ended, strict=True):
         assert ran.report["calls"] == cases - had
         assert ran.evalset["candidate"]["measured"] == cases
-        (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+        (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
         assert (passed["candidate"], passed["candidate_n"]) == (0.8, cases)
         counts = [questions.asked[victim.name, f"say {at}"] for at in range(cases)]
         assert min(counts) == 1
@@ -250,11 +250,11 @@ def test_two_processes_on_one_store_at_once_agree_and_lose_nothing(tmp_path: Pat
         seen = server.requests
         again = project.eval()
         assert server.requests == seen
-    assert [each.code for each in ran] == [0, 0]
-    for each in (*ran, again):
-        (passed,) = [metric for metric in each.evalset["metrics"] if metric["label"] == "pass"]
+    assert [result.code for result in ran] == [0, 0]
+    for result in (*ran, again):
+        (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
         assert passed["candidate"] == 0.8
-        assert each.evalset["candidate"]["failures"] == {}
+        assert result.evalset["candidate"]["failures"] == {}
     assert sound(project)
 
 

@@ -351,11 +351,15 @@ def test_repeats_of_two_lost_cases_are_two_lost_cases_of_twenty(tmp_path: Path) 
         project.evalset(repeats=3)
         thrice = project.eval()
     estimates = [
-        next(each["estimate"] for each in ran.verdict["findings"] if each["rule"] == "no_worse")
+        next(
+            finding["estimate"]
+            for finding in ran.verdict["findings"]
+            if finding["rule"] == "no_worse"
+        )
         for ran in (once, thrice)
     ]
     assert thrice.evalset["candidate"]["planned"] == 60
-    assert [(each["n"], each["lost"]) for each in estimates] == [(20, 2), (20, 2)]
+    assert [(estimate["n"], estimate["lost"]) for estimate in estimates] == [(20, 2), (20, 2)]
     assert estimates[0]["lower"] == estimates[1]["lower"]
     assert once.decision == thrice.decision
 
@@ -411,7 +415,7 @@ def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
     assert held >= 80
     assert resumed.report["calls"] == 200 - held
     assert resumed.evalset["candidate"]["measured"] == 200
-    (passed,) = [each for each in resumed.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in resumed.evalset["metrics"] if metric["label"] == "pass"]
     assert (passed["candidate"], passed["candidate_n"]) == (0.8, 200)
     assert max(asked.values()) <= 2
     assert sum(count == 2 for count in asked.values()) <= 8
@@ -470,7 +474,7 @@ def test_items_with_advisory_scores_alone_do_not_pass(tmp_path: Path, server: Se
 def test_one_item_with_no_scores_is_refused(tmp_path: Path, server: Server) -> None:
     project = a_project(tmp_path, server.url)
     first, *others = some_cases(20)
-    project.cases([first, *({**each, "scorers": ["json"]} for each in others)])
+    project.cases([first, *({**other, "scorers": ["json"]} for other in others)])
     project.evalset(scorers=[])
     ran = project.run("eval")
     assert ran.code == 2, ran.text

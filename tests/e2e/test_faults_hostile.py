@@ -99,7 +99,7 @@ def test_no_command_crashes_and_none_changes_its_verdict(
     expected = dict.fromkeys(said, 0) | {
         name: 1 for name in said if name.startswith(("control", "eval", "report", "measure"))
     }
-    assert {name: each.code for name, each in said.items()} == expected
+    assert {name: message.code for name, message in said.items()} == expected
 
 
 def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
@@ -114,8 +114,8 @@ def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
 
 def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:
     _, said = ran
-    streams = {f"{name} {kind}": text for name, each in said.items()
-               for kind, text in (("out", each.out), ("err", each.err))}  # fmt: skip
+    streams = {f"{name} {kind}": text for name, message in said.items()
+               for kind, text in (("out", message.out), ("err", message.err))}  # fmt: skip
     assert {name: found for name, text in streams.items() if (found := harmful(text))} == {}
 
 
@@ -149,7 +149,7 @@ def test_junit_can_be_read_and_holds_no_control(ran: tuple[Project, Mapping[str,
     for name in ("junit.xml", "again.xml"):
         document = ET.parse(project.root / name)  # noqa: S314 - our own file
         texts = [
-            part for each in document.iter() for part in (each.text or "", *each.attrib.values())
+            part for item in document.iter() for part in (item.text or "", *item.attrib.values())
         ]
         assert OBEYED.findall("".join(texts)) == []
         assert len(list(document.iter("failure"))) >= len(CASES)
@@ -162,8 +162,8 @@ def test_machine_output_and_run_files_hold_the_answers_as_they_were(
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     for name in ("eval json", "report run.jsonl json"):
         found = {
-            each["case"]: each["candidate"]["trials"][0]["text"]
-            for each in said[name].evalset["shown"]
+            item["case"]: item["candidate"]["trials"][0]["text"]
+            for item in said[name].evalset["shown"]
         }
         assert [found[f"c{at:02}"] for at in range(len(TEXTS))] == whole
     for line in (project.root / "run.jsonl").read_bytes().splitlines():

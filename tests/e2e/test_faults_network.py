@@ -164,8 +164,8 @@ REFUSALS: list[tuple[str, Behaviour, str, bool]] = [
 
 @pytest.mark.parametrize(
     ("then", "sentence", "lasting"),
-    [each[1:] for each in REFUSALS],
-    ids=[each[0] for each in REFUSALS],
+    [refusal[1:] for refusal in REFUSALS],
+    ids=[refusal[0] for refusal in REFUSALS],
 )
 def test_each_fault_is_one_sentence_that_says_where_to_look(
     tmp_path: Path, then: Behaviour, sentence: str, lasting: bool

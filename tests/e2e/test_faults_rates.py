@@ -51,7 +51,7 @@ def test_the_rates_of_four_processes_add_up_to_the_models(
         ]
         ran = [process.ended() for process in running]
         arrivals = sorted(server.arrivals)
-    assert [each.report["calls"] for each in ran] == [cases] * PROCESSES
+    assert [result.report["calls"] for result in ran] == [cases] * PROCESSES
     assert len(arrivals) == cases * PROCESSES
     for at, first in enumerate(arrivals):
         for until in range(at, len(arrivals)):

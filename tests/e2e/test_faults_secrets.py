@@ -58,8 +58,8 @@ def forms(secret: str) -> set[bytes]:
 
 
 NEEDLES = frozenset(form for secret in CANARIES for form in forms(secret))
-EVERY = " ".join([*CANARIES, *(quote(each, safe="") for each in CANARIES),
-                  *(base64.b64encode(each.encode()).decode() for each in CANARIES)])  # fmt: skip
+EVERY = " ".join([*CANARIES, *(quote(canary, safe="") for canary in CANARIES),
+                  *(base64.b64encode(canary.encode()).decode() for canary in CANARIES)])  # fmt: skip
 
 
 def indiscreet(body: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
         project.evalset(scorers=[{"contains": "Question"}], gate={"rules": ["errors", RULE]})
         first = project.run("eval", "--json")
         assert first.code == 0, first.text
-        (said,) = (each for each in first.verdict["findings"] if each["rule"] == "latency")
+        (said,) = (finding for finding in first.verdict["findings"] if finding["rule"] == "latency")
         assert said["decision"] == "PASS"
         assert "first token p95 0.0" in said["why"]
         assert server.last is not None
@@ -32,7 +32,7 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
         asked = server.requests
         again = project.run("eval", "--json")
         assert server.requests == asked  # answered from the store, which holds no clock
-        (said,) = (each for each in again.verdict["findings"] if each["rule"] == "latency")
+        (said,) = (finding for finding in again.verdict["findings"] if finding["rule"] == "latency")
         assert said["decision"] == "INCONCLUSIVE"
         assert "first_token_p50" not in again.evalset["candidate"] or (
             again.evalset["candidate"]["first_token_p50"] is None

@@ -53,7 +53,9 @@ def rows(project: Project, table: str) -> int:
 
 def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `no_worse` measured."""
-    (found,) = [each["estimate"] for each in verdict["findings"] if each["rule"] == "no_worse"]
+    (found,) = [
+        finding["estimate"] for finding in verdict["findings"] if finding["rule"] == "no_worse"
+    ]
     assert isinstance(found, dict)
     return found
 
@@ -137,7 +139,7 @@ def test_a_changed_expectation_scores_the_stored_texts_again_without_a_call(
                    enumerate(cases)])  # fmt: skip
     ran = project.eval()
     assert server.requests == 0
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.9)
     assert passed["baseline"] == pytest.approx(0.9)
 
@@ -149,7 +151,7 @@ def test_a_changed_scorer_scores_the_stored_texts_again_without_a_call(
     ran = project.eval()
     assert server.requests == 0
     with_a_one = sum("1" in str(at) for at in range(CASES))
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(with_a_one / CASES)
 
 
@@ -172,7 +174,7 @@ def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> No
     before = rows(project, "scores")
     project.evalset(scorers=[{"length": {"max": 2}}])
     ran = project.eval()
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == 0.0
     assert rows(project, "scores") == before
     assert server.requests == 0
@@ -194,7 +196,7 @@ def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Ser
     ran = project.eval()
     assert server.requests == 10
     assert ran.evalset["candidate"]["measured"] == 11
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(10 / 11)
 
 
@@ -303,7 +305,7 @@ def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
         project.url = good.url
         project.llmops_yaml()
         ran = project.eval("--fresh")
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.5)
     assert ran.code == 1
 

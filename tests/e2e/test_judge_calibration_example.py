@@ -26,13 +26,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "judge-calibration"
 def raw() -> list[tuple[bool, bool]]:
     """People's label and the judge's verdict of each answer: that of the most similar example."""
     prompt = yaml.safe_load((EXAMPLE / "prompts" / "truthful.prompt.yml").read_text())
-    turns = [each for each in prompt["messages"] if each["role"] != "system"][:-1]
-    index = Bm25([each["content"] for each in turns[::2]])
-    said = [json.loads(each["content"])["verdict"] == "pass" for each in turns[1::2]]
-    asked = {each["id"]: each["inputs"]["question"] for each in lines("evalsets/chat.jsonl")}
+    turns = [message for message in prompt["messages"] if message["role"] != "system"][:-1]
+    index = Bm25([turn["content"] for turn in turns[::2]])
+    said = [json.loads(turn["content"])["verdict"] == "pass" for turn in turns[1::2]]
+    asked = {line["id"]: line["inputs"]["question"] for line in lines("evalsets/chat.jsonl")}
     return [
-        (each["label"] == "pass", said[index.nearest(f"{asked[each['case']]}\n{each['output']}")])
-        for each in lines("labels/answers.jsonl")
+        (line["label"] == "pass", said[index.nearest(f"{asked[line['case']]}\n{line['output']}")])
+        for line in lines("labels/answers.jsonl")
     ]
 
 
@@ -91,7 +91,7 @@ def test_no_answer_is_both_an_example_of_the_judge_and_a_label() -> None:
     prompt = (EXAMPLE / "prompts" / "truthful.prompt.yml").read_text()
     labels = lines("labels/answers.jsonl")
     assert len(labels) == 400
-    assert [each["id"] for each in labels if f"as in {each['id']}\\" in prompt] == []
+    assert [label["id"] for label in labels if f"as in {label['id']}\\" in prompt] == []
 
 
 def test_the_example_runs_drafts_and_is_refused_where_its_unfit_judge_gates(
@@ -104,8 +104,8 @@ def test_the_example_runs_drafts_and_is_refused_where_its_unfit_judge_gates(
     shop.ok("eval")
     shop.ok("calibrate", "truthful", "--draft", str(shop.root / "draft.jsonl"), "--answers", "7")
     drafted = [json.loads(line) for line in (shop.root / "draft.jsonl").read_text().splitlines()]
-    texts = {each["case"]: each["output"] for each in lines("labels/answers.jsonl")}
-    assert [each["output"] for each in drafted] == [texts[each["case"]] for each in drafted]
+    texts = {line["case"]: line["output"] for line in lines("labels/answers.jsonl")}
+    assert [item["output"] for item in drafted] == [texts[item["case"]] for item in drafted]
     assert len(drafted) == 7
     evalset = (shop.root / "evalsets/chat.yaml").read_text()
     shop.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))

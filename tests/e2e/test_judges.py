@@ -190,7 +190,7 @@ def test_pairwise_asks_in_both_orders_and_never_decides_by_itself(
     ran = project.eval()
     assert ran.code == 0, ran.text
     assert len(judge.bodies) == 2 * CASES
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+    metrics = {metric["label"]: metric for metric in ran.evalset["metrics"]}
     assert metrics["preferred"]["candidate"] == 1.0
     project.prompt(system="Please now")
     project.evalset(
@@ -212,7 +212,7 @@ def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
 ) -> None:
     judged = [{"rubric": {"name": "tone", "criteria": "Is it polite?"}}]
     project.evalset(scorers=[*judged, {"pairwise": {"name": "preferred"}}])
-    project.cases([{**each, "critical": each["id"] == "c003"} for each in some_cases(CASES)])
+    project.cases([{**case, "critical": case["id"] == "c003"} for case in some_cases(CASES)])
     project.promote_first()
     project.prompt(system="Now")
 
@@ -240,7 +240,7 @@ def test_a_judge_that_prefers_a_place_gives_a_tie(project: Project, judge: Judge
     project.promote_first()
     project.prompt(system="Now")
     ran = project.eval()
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+    metrics = {metric["label"]: metric for metric in ran.evalset["metrics"]}
     assert metrics["preferred"]["candidate"] == 0.5
 
 
@@ -331,7 +331,7 @@ def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
     )
 
     async def but_one(exchange: Exchange) -> None:
-        turns = [str(each["content"]) for each in exchange.body["messages"]]
+        turns = [str(message["content"]) for message in exchange.body["messages"]]
         lost = exchange.body["model"] != "judge" and turns == [fails, "say 7"]
         await (status(400) if lost else answer())(exchange)
 
@@ -341,7 +341,7 @@ def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
         assert project.run("release", project.name).code == 0
         project.prompt(system="Now")
         ran = project.run("compare", "support@v1", "support@working", "--json")
-    (found,) = [each for each in ran.verdict["findings"] if each["metric"] == "preferred"]
+    (found,) = [finding for finding in ran.verdict["findings"] if finding["metric"] == "preferred"]
     assert found["estimate"]["n"] == CASES, found
     assert found["estimate"]["unmeasured"] == 1, found
     assert found["decision"] != "PASS"

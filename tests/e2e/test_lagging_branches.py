@@ -30,7 +30,7 @@ def behind(shop: Shop, meanwhile: Callable[[Shop], object]) -> None:
 
 
 def test_cases_that_the_base_gained_ask_for_an_update_and_block(shop: Shop) -> None:
-    behind(shop, lambda each: each.cases("support"))
+    behind(shop, lambda item: item.cases("support"))
     ran = shop.run("eval", "--base", "main")
     assert ran.code == 1
     said = "update your branch: it lacks 2 cases added on the base since: c58, c59"
@@ -42,7 +42,7 @@ def test_cases_that_the_base_gained_ask_for_an_update_and_block(shop: Shop) -> N
 
 
 def test_what_a_branch_takes_away_itself_is_told_apart(shop: Shop) -> None:
-    behind(shop, lambda each: each.cases("support"))
+    behind(shop, lambda item: item.cases("support"))
     lines = (shop.root / "evalsets/support.jsonl").read_text().splitlines(keepends=True)
     shop.write("evalsets/support.jsonl", "".join(lines[1:]))
     said = shop.run("eval", "--base", "main").text
@@ -68,13 +68,13 @@ def test_a_policy_that_changed_at_the_base_decides_and_is_not_laid_at_the_branch
     shop: Shop,
 ) -> None:
     llmops = (shop.root / "llmops.yaml").read_text()
-    behind(shop, lambda each: each.write("llmops.yaml", llmops + "gate: {margin: 0.2}\n"))
+    behind(shop, lambda item: item.write("llmops.yaml", llmops + "gate: {margin: 0.2}\n"))
     said = shop.ok("eval", "--base", "main").text
     assert "decided by the policy at the base revision; this branch is behind main" in said
 
 
 def test_work_at_the_base_that_decides_nothing_is_not_spoken_of(shop: Shop) -> None:
-    behind(shop, lambda each: each.write("README.md", "Something else.\n"))
+    behind(shop, lambda item: item.write("README.md", "Something else.\n"))
     shop.cases("support")
     shop.commit("more cases")
     said = shop.ok("eval", "--base", "main").text

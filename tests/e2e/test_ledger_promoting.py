@@ -98,9 +98,9 @@ def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> N
     shop.say("intent", "Answer kindly.")
     for _ in range(2):  # the second time they are versions already, and still to be promoted
         found = shop.ok("release", "--changed", "--json").document
-        assert [each["version"] for each in found] == ["intent@v2", "support@v2"]
+        assert [item["version"] for item in found] == ["intent@v2", "support@v2"]
     shop.ok("promote", "support@v2", "--measure")
-    assert [each["version"] for each in shop.ok("release", "--changed", "--json").document] == [
+    assert [item["version"] for item in shop.ok("release", "--changed", "--json").document] == [
         "intent@v2"
     ]
 
@@ -173,7 +173,7 @@ def test_an_alias_that_points_at_another_model_is_another_version(shop: Shop) ->
     assert shop.registry.version("support", 2).model.provider == "embedded"
     shop.ok("verify")
     rows = shop.ok("status", "--json").document
-    assert [each["working_copy"] for each in rows] == ["ahead: not released"]
+    assert [row["working_copy"] for row in rows] == ["ahead: not released"]
     assert "support@v3" in shop.ok("release", "support").out
     assert shop.registry.version("support", 3).model.model == "gpt-x"
     found = shop.ok("diff", "support@v2", "v3").out
@@ -254,10 +254,12 @@ def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:
     own = [json.loads(line) for line in lines]
     for at, case in enumerate(own[:4]):
         case["scorers"] = [{"contains": f"label{at}"}]
-    text = "".join(json.dumps(each) + "\n" for each in own)
+    text = "".join(json.dumps(item) + "\n" for item in own)
     shop.write("evalsets/support.jsonl", text)
     shop.commit("four cases have a scorer of their own")
     shop.first()
     clone = shop.clone(tmp_path / "clone")
     plan = clone.ok("eval", "support@v1", "--dry-run", "--json").document
-    assert [each["scores"] for prompt in plan for each in prompt["prompts"][0]["evalsets"]] == [0]
+    assert [
+        evalset["scores"] for prompt in plan for evalset in prompt["prompts"][0]["evalsets"]
+    ] == [0]

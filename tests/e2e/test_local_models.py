@@ -187,7 +187,7 @@ def test_an_interrupted_run_leaves_no_engine(
 
 
 def test_a_local_engine_is_asked_past_every_proxy(tmp_path: Path, env: dict[str, str]) -> None:
-    proxies = {f"{each}_proxy": NOWHERE for each in ("http", "https", "all", "HTTP", "ALL")}
+    proxies = {f"{name}_proxy": NOWHERE for name in ("http", "https", "all", "HTTP", "ALL")}
     assert a_local_project(tmp_path).eval(env={**env, **proxies}).report["calls"] == 4
 
 
@@ -213,8 +213,8 @@ def test_several_commands_at_once_have_engines_of_their_own(
 ) -> None:
     project = a_local_project(tmp_path)
     both = [project.start("eval", env={**env, "STAND_IN": "slow"}) for _ in range(2)]
-    assert [each.ended().code for each in both] == [0, 0]
-    ports = {each["arguments"][-1] for each in engines(tmp_path)}
+    assert [result.ended().code for result in both] == [0, 0]
+    ports = {engine["arguments"][-1] for engine in engines(tmp_path)}
     assert len(ports) == 2
 
 

@@ -41,7 +41,7 @@ def test_two_worse_prompts_of_sixty_fail_and_no_other_does(shop: Shop, ran: Ran)
     assert ran.code == 1
     report = shop.run("report", "--json").report
     decisions: Mapping[str, str] = {
-        each["prompt"]: each["verdict"]["decision"] for each in report["prompts"]
+        prompt["prompt"]: prompt["verdict"]["decision"] for prompt in report["prompts"]
     }
     assert len(decisions) == 60
     assert {name for name, decision in decisions.items() if decision == "FAIL"} == {*WORSE}
@@ -49,11 +49,13 @@ def test_two_worse_prompts_of_sixty_fail_and_no_other_does(shop: Shop, ran: Ran)
 
 def test_the_test_takes_all_sixty_comparisons_into_account(shop: Shop, ran: Ran) -> None:
     (worse,) = [
-        each
-        for each in shop.run("report", "--json").report["prompts"]
-        if each["prompt"] == WORSE[0]
+        prompt
+        for prompt in shop.run("report", "--json").report["prompts"]
+        if prompt["prompt"] == WORSE[0]
     ]
-    (finding,) = [each for each in worse["verdict"]["findings"] if each["rule"] == "no_worse"]
+    (finding,) = [
+        finding for finding in worse["verdict"]["findings"] if finding["rule"] == "no_worse"
+    ]
     estimate = finding["estimate"]
     assert estimate["p_adjusted"] > 2 * estimate["p_regression"] > 0
 
@@ -78,5 +80,5 @@ def test_a_team_measures_its_own_and_a_branch_what_it_changed(shop: Shop, ran: R
     team = shop.run("eval", "--prompt", "billing/*", "--base", "HEAD", "--json")
     assert (team.code, len(team.report["prompts"])) == (1, 20)
     branch = shop.run("eval", "--changed", "HEAD", "--base", "HEAD", "--json")
-    assert {each["prompt"] for each in branch.report["prompts"]} == {*WORSE, *PROMPTS[40:50]}
+    assert {prompt["prompt"] for prompt in branch.report["prompts"]} == {*WORSE, *PROMPTS[40:50]}
     assert branch.report["calls"] == 0

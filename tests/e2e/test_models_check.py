@@ -54,12 +54,12 @@ def checked(tmp_path: Path, then: Behaviour, *arguments: str, **settings: Any) -
 
 
 def marks(ran: Ran, name: str = "tiny") -> dict[str, bool | None]:
-    (model,) = (each for each in ran.document["models"] if each["name"] == name)
+    (model,) = (model for model in ran.document["models"] if model["name"] == name)
     return {probe["aspect"]: probe["works"] for probe in model["probes"]}
 
 
 def whys(ran: Ran) -> str:
-    return " | ".join(each["why"] for model in ran.document["models"] for each in model["probes"])
+    return " | ".join(probe["why"] for model in ran.document["models"] for probe in model["probes"])
 
 
 def test_a_server_that_can_do_everything_is_told_so_in_three_short_calls(tmp_path: Path) -> None:

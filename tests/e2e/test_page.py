@@ -39,7 +39,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(at: Page, selector: str) -> list[str]:
-    return [each.strip() for each in at.locator(selector).all_inner_texts()]
+    return [item.strip() for item in at.locator(selector).all_inner_texts()]
 
 
 def chosen(at: Page) -> str:

@@ -41,7 +41,7 @@ def test_with_a_model_in_its_reader_the_answers_are_the_models_and_the_pages_are
         ran = project.eval(env={"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url})
     assert ran.code == 0, ran.text
     assert ran.decision == "PASS"
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+    metrics = {metric["label"]: metric for metric in ran.evalset["metrics"]}
     assert metrics["answer"]["candidate"] == 1.0
     assert metrics["hit_at_k"]["candidate"] == metrics["hit_at_k"]["baseline"] == 0.99
     assert server.last is not None

@@ -67,14 +67,14 @@ def forged(shop: Shop, number: int, edit: Callable[[Rows], Rows], *, name: str =
     path = statement_of(shop, number)
     statement = json.loads(path.read_text())
     file = statement["predicate"]["llmops"]["cases"]
-    rows = [json.loads(each) for each in (path.parent / file["name"]).read_text().splitlines()]
-    content = "".join(json.dumps(each) + "\n" for each in edit(rows)).encode()
+    rows = [json.loads(line) for line in (path.parent / file["name"]).read_text().splitlines()]
+    content = "".join(json.dumps(item) + "\n" for item in edit(rows)).encode()
     (path.parent / file["name"]).write_bytes(content)
     digest = digest_bytes(content)
-    for each in statement["predicate"]["configuration"]:
-        if each["name"] == file["name"]:
-            each["digest"]["sha256"] = digest.removeprefix("sha256:")
-            each["name"] = name or file["name"]
+    for item in statement["predicate"]["configuration"]:
+        if item["name"] == file["name"]:
+            item["digest"]["sha256"] = digest.removeprefix("sha256:")
+            item["name"] = name or file["name"]
     file.update(digest=digest, name=name or file["name"])
     path.write_text(json.dumps(statement))
 

@@ -136,7 +136,7 @@ def test_every_problem_is_told_at_once_each_with_its_file(shop: Shop) -> None:
     statement.unlink()
     shop.write(".llmops/versions/support@v2/files/more.txt", "slipped in")
     (found,) = shop.run("fsck", "--base", "base", "--json").document
-    assert sorted({each["where"] for each in found["problems"]}) == sorted(
+    assert sorted({problem["where"] for problem in found["problems"]}) == sorted(
         [
             f"{EVENTS}/000001.json",
             f"{EVENTS}/000002.json",

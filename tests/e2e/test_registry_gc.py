@@ -26,7 +26,7 @@ def with_rows(shop: Shop) -> list[int]:
     return [
         number
         for number in registry.numbers("support")
-        if any(registry.has_rows(each) for each in registry.evidence("support", number))
+        if any(registry.has_rows(row) for row in registry.evidence("support", number))
     ]
 
 
@@ -54,7 +54,7 @@ def test_everything_holds_afterwards(shop: Shop) -> None:
 def test_a_dry_run_clears_nothing(shop: Shop) -> None:
     ran = shop.ok("gc", "--dry-run", "--json")
     assert len(ran.document) == 4
-    assert all(each["bytes"] > 0 for each in ran.document)
+    assert all(item["bytes"] > 0 for item in ran.document)
     assert with_rows(shop) == [1, 2, 3, 4]
 
 

@@ -41,8 +41,8 @@ def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
         shop.start("promote", f"{name}@v2", "--push")
         for shop, name in zip(shops, NAMES, strict=True)
     ]
-    ran = [each.ended() for each in running]
-    assert [each.code for each in ran] == [0] * 8, [each.text for each in ran]
+    ran = [item.ended() for item in running]
+    assert [result.code for result in ran] == [0] * 8, [result.text for result in ran]
     (late,) = checkouts_of(bare, "late")
     assert {late.runs(name) for name in NAMES} == {2}
     assert "holds" in late.ok("verify").out
@@ -69,13 +69,13 @@ def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_are_told(
         shop.start("promote", f"support@v{at + 2}", "-m", f"way {at}", "--push")
         for at, shop in enumerate(shops)
     ]
-    ran = [each.ended() for each in running]
-    assert sorted(each.code for each in ran) == [0, 2, 2, 2, 2, 2, 2, 2]
-    assert sum("moved in production meanwhile" in each.err for each in ran) == 7
-    winner = next(at for at, each in enumerate(ran) if each.code == 0)
+    ran = [item.ended() for item in running]
+    assert sorted(result.code for result in ran) == [0, 2, 2, 2, 2, 2, 2, 2]
+    assert sum("moved in production meanwhile" in result.err for result in ran) == 7
+    winner = next(at for at, result in enumerate(ran) if result.code == 0)
     (late,) = checkouts_of(bare, "late")
     history = late.registry.history("production", "support")
-    assert [(each.seq, each.reason) for each in history] == [
+    assert [(event.seq, event.reason) for event in history] == [
         (1, "the first"),
         (2, f"way {winner}"),
     ]

@@ -116,14 +116,14 @@ def test_the_sample_project_is_as_large_as_its_readme_says(project: Project) -> 
     intent, qa = project.load(["intent", "qa"])
     labels = Counter(case.expected for case in intent.cases)
     assert (len(intent.cases), len(labels), set(labels.values())) == (400, 20, {20})
-    assert Counter(str(each.content) for _, each in examples(project.prompts["intent"])) == {
+    assert Counter(str(example.content) for _, example in examples(project.prompts["intent"])) == {
         str(label): 10 for label in labels
     }
     assert len(qa.cases) == 300
 
 
 def test_no_example_in_the_prompt_is_a_case(project: Project) -> None:
-    asked = {str(each.content).casefold() for each, _ in examples(project.prompts["intent"])}
+    asked = {str(example.content).casefold() for example, _ in examples(project.prompts["intent"])}
     cases = {str(case.inputs["message"]).casefold() for case in project.evalset("intent").cases}
     assert asked & cases == set()
 

@@ -16,8 +16,8 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def everything(shop: Shop) -> dict[str, bytes]:
-    files = (each for each in shop.root.rglob("*") if each.is_file() and ".git" not in each.parts)
-    return {str(each): each.read_bytes() for each in files}
+    files = (path for path in shop.root.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {str(file): file.read_bytes() for file in files}
 
 
 @pytest.mark.parametrize(

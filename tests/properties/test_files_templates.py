@@ -33,7 +33,7 @@ def test_an_input_arrives_as_it_is_and_opens_no_turn(text: str) -> None:
         ),
     )
     rendered = Templates(prompt).messages(Case(id="a", inputs={"q": text}))
-    assert [(each.role, each.content) for each in rendered] == [
+    assert [(item.role, item.content) for item in rendered] == [
         ("system", "be kind"),
         ("user", f"<{text}>"),
     ]

@@ -47,7 +47,7 @@ def test_no_bytes_crash_the_reader(content: bytes) -> None:
     try:
         data = load_yaml(content, "f.yaml").data
     except InvalidFiles as error:
-        places = {each.where.path for each in error.problems}
+        places = {problem.where.path for problem in error.problems}
     else:
         canonical(data)
         places = {"f.yaml"}

@@ -45,10 +45,10 @@ def test_every_interval_holds_its_value_and_stays_within_bounds(counts: Counts) 
     found = figures(counts)
     shares = [found.tpr, found.tnr, found.disagreement, found.corrected]
     for low, those in ((0.0, shares), (-1.0, [found.kappa, found.j])):
-        for each in those:
-            if each is not None:
-                assert low - 1e-12 <= each.lower <= each.value + 1e-12
-                assert each.value - 1e-12 <= each.upper <= 1.0 + 1e-12
+        for item in those:
+            if item is not None:
+                assert low - 1e-12 <= item.lower <= item.value + 1e-12
+                assert item.value - 1e-12 <= item.upper <= 1.0 + 1e-12
 
 
 @given(counted())
@@ -68,7 +68,7 @@ def test_judge_and_people_may_be_exchanged_in_kappa(counts: Counts) -> None:
         [counts.both_pass, counts.only_people_pass],
         [counts.only_judge_passes, counts.both_fail],
     ]
-    one, other = kappa(table, 0.95), kappa([list(each) for each in zip(*table, strict=True)], 0.95)
+    one, other = kappa(table, 0.95), kappa([list(item) for item in zip(*table, strict=True)], 0.95)
     assert (one is None) == (other is None)
     assert one is None or other is None or same(one, other)
 

@@ -142,8 +142,8 @@ def test_a_decision_on_an_unmeasured_trial_holds_whatever_it_would_have_been(
 @given(worlds)
 def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
     found = decided(world.rows())
-    all_pass = all(each.decision is Decision.PASS for each in found.findings)
-    shown = any(each.quality for each in found.findings)
+    all_pass = all(finding.decision is Decision.PASS for finding in found.findings)
+    shown = any(finding.quality for finding in found.findings)
     assert (found.decision is Decision.PASS) == (all_pass and shown)
 
 
@@ -151,15 +151,15 @@ def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
 @given(worlds)
 def test_the_verdict_is_the_worst_finding(world: World) -> None:
     found = decided(world.rows())
-    worst = min((each.decision for each in found.findings), key=ORDER.index)
+    worst = min((finding.decision for finding in found.findings), key=ORDER.index)
     assert found.decision is worst
-    assert any(each.why in found.why for each in found.findings if each.decision is worst)
+    assert any(finding.why in found.why for finding in found.findings if finding.decision is worst)
 
 
 @MODEST
 @given(worlds)
 def test_interval_margin_and_decision_agree(world: World) -> None:
-    (found,) = (each for each in decided(world.rows()).findings if each.rule == "no_worse")
+    (found,) = (finding for finding in decided(world.rows()).findings if finding.rule == "no_worse")
     assume(found.estimate is not None)
     assert found.estimate is not None
     estimate = found.estimate

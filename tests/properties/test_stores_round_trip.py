@@ -177,6 +177,6 @@ def test_taking_runs_over_loses_no_answer_and_doubles_none(
             keys = [trial_key(what, n) for n in range(30)]
             found = store.completions(keys)
             assert len(found) == len(put)
-            assert sorted(each.text or "" for each in found.values()) == sorted(
+            assert sorted(item.text or "" for item in found.values()) == sorted(
                 text or "" for _, text in put
             )

@@ -34,7 +34,7 @@ class CommentServer:
 
     @property
     def bodies(self) -> list[str]:
-        return [each["body"] for each in self.comments]
+        return [comment["body"] for comment in self.comments]
 
     def add(self, pull: int, body: str, author: str = BOT) -> dict[str, Any]:
         """A comment that is there."""
@@ -88,16 +88,16 @@ class CommentServer:
         query = parse_qs(split.query)
         parts = split.path.strip("/").split("/")
         if method == "GET" and parts[3:] == ["pulls"]:
-            return 200, [each for each in self.pulls if each["label"] == query["head"][0]]
+            return 200, [pull for pull in self.pulls if pull["label"] == query["head"][0]]
         if method == "GET":
             size, page = int(query["per_page"][0]), int(query["page"][0])
-            mine = [each for each in self.comments if each["pull"] == int(parts[4])]
+            mine = [comment for comment in self.comments if comment["pull"] == int(parts[4])]
             return 200, mine[(page - 1) * size : page * size]
         if self.troubles:
             code = self.troubles.pop(0)
             return code, {"message": f"trouble {code}"}
         if method == "POST":
             return 201, self.add(int(parts[4]), content["body"])
-        (found,) = [each for each in self.comments if each["id"] == int(parts[5])]
+        (found,) = [comment for comment in self.comments if comment["id"] == int(parts[5])]
         found["body"] = content["body"]
         return 200, found

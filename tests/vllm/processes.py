@@ -29,8 +29,8 @@ def below(pid: int) -> dict[int, str]:
     found: dict[int, str] = {}
     layer = parents.get(pid, [])
     while layer:
-        found.update((each, _command(each)) for each in layer)
-        layer = [each for parent in layer for each in parents.get(parent, [])]
+        found.update((item, _command(item)) for item in layer)
+        layer = [item for parent in layer for item in parents.get(parent, [])]
     return found
 
 

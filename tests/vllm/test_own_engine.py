@@ -26,7 +26,7 @@ pytestmark = pytest.mark.needs("vllm")
 
 CASES = 60
 NOWHERE = "http://127.0.0.1:9"
-PROXIES = {f"{each}_proxy": NOWHERE for each in ("http", "https", "all", "HTTP", "HTTPS", "ALL")}
+PROXIES = {f"{name}_proxy": NOWHERE for name in ("http", "https", "all", "HTTP", "HTTPS", "ALL")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def test_a_run_on_a_local_model_needs_no_proxy_and_its_engine_knows_this_machine
     whole: Told,
 ) -> None:
     assert whole.peers
-    assert {each for each in whole.peers if not each.is_loopback} == set()
+    assert {peer for peer in whole.peers if not peer.is_loopback} == set()
 
 
 def test_an_adapter_answers_otherwise_than_its_model_from_the_same_engine(
@@ -128,7 +128,7 @@ def test_an_adapter_answers_otherwise_than_its_model_from_the_same_engine(
 ) -> None:
     logs = list((project.root / ".llmops/store").glob("vllm-models-model-*.log"))
     assert len(logs) == 3  # one for each run, whichever prompts it asked
-    base, tuned = (texts(project, each) for each in ("base", "tuned"))
+    base, tuned = (texts(project, name) for name in ("base", "tuned"))
     assert len(base) == len(tuned) == CASES // 2
     assert len(set(base) & set(tuned)) < len(set(base)) / 2
 
@@ -138,8 +138,8 @@ def texts(project: Project, prompt: str) -> list[str]:
     file = project.root / f"{prompt}.jsonl"
     assert project.run("eval", prompt, "--offline", "--out", str(file)).code == 0
     lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    values = [each["value"] for each in lines if each["kind"] == "completion"]
-    return [each["completion"]["text"] for each in values]
+    values = [line["value"] for line in lines if line["kind"] == "completion"]
+    return [value["completion"]["text"] for value in values]
 
 
 def held(project: Project) -> int:

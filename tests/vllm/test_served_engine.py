@@ -84,7 +84,7 @@ def test_a_real_local_model_is_gated_released_measured_and_promoted(project: Pro
 def test_an_adapter_of_a_server_that_runs_is_compared_with_its_model(project: Project) -> None:
     ran = project.eval("--case", "c0*")
     tuned = project.eval("--case", "c0*", "--model", "tuned")
-    assert [each.report["calls"] for each in (ran, tuned)] == [10, 10]
+    assert [item.report["calls"] for item in (ran, tuned)] == [10, 10]
     assert tuned.prompt["candidate"] != ran.prompt["candidate"]
 
 
@@ -104,7 +104,7 @@ def test_faithfulness_is_measured_by_ragas_on_a_real_judge(project: Project) -> 
 
 def scored(ran: Ran, label: str) -> int:
     """The answers that a scorer gave a score to."""
-    (metric,) = (each for each in ran.evalset["metrics"] if each["label"] == label)
+    (metric,) = (metric for metric in ran.evalset["metrics"] if metric["label"] == label)
     return int(metric["candidate_n"])
 
 
