@@ -83,8 +83,8 @@ def page(
 
 def cases_in(file: Path) -> list[dict[str, Any]]:
     """Every case that a page holds, without what answering took."""
-    found = re.findall(r'class="block">(.*?)</script>', file.read_text(encoding="utf-8"))
-    cases: list[dict[str, Any]] = [case for block in found for case in json.loads(block)]
+    blocks = re.findall(r'class="block">(.*?)</script>', file.read_text(encoding="utf-8"))
+    cases: list[dict[str, Any]] = [case for block in blocks for case in json.loads(block)]
     for case in cases:
         for name in ("baseline", "candidate"):
             for trial in case.get(name, {}).get("trials", ()):

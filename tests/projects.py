@@ -188,13 +188,13 @@ class Project:
         self.write(f"evalsets/{self.name}.jsonl", rows)
 
     def evalset(self, *, scorers: list[Any] | None = None, **more: Any) -> None:
-        written = {
+        content = {
             "prompt": self.name,
             "cases": f"{self.name}.jsonl",
             "scorers": [{"exact": "{{ expected }}"}] if scorers is None else scorers,
             **more,
         }
-        self.write(f"evalsets/{self.name}.yaml", json.dumps(written, indent=2))
+        self.write(f"evalsets/{self.name}.yaml", json.dumps(content, indent=2))
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
         """The program, running; `env` is added to this process's environment."""

@@ -99,7 +99,7 @@ FINE = estimate(
 )
 
 
-def told(figures: Estimate, *, more: str = "") -> str:
+def sentence(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
     still = "still " if figures.smallest_margin < figures.margin else ""
     low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
@@ -118,7 +118,7 @@ def no_worse(decision: Decision, figures: Estimate) -> Finding:
     return Finding(
         rule="no_worse",
         decision=decision,
-        why=told(figures, more=worse if decision is Decision.FAIL else ""),
+        why=sentence(figures, more=worse if decision is Decision.FAIL else ""),
         metric="pass",
         quality=True,
         estimate=figures,
@@ -356,7 +356,7 @@ def failing() -> Report:
 def inconclusive() -> Report:
     decided = verdict(
         Decision.INCONCLUSIVE,
-        f"no_worse: {told(UNDECIDED)}",
+        f"no_worse: {sentence(UNDECIDED)}",
         CRITICAL_FINE,
         no_worse(Decision.INCONCLUSIVE, UNDECIDED),
         ERRORS_FINE,

@@ -102,13 +102,13 @@ class Shop:
         self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def evalset(self, name: str, **more: Any) -> None:
-        written = {
+        document = {
             "prompt": name,
             "cases": f"{name}.jsonl",
             "scorers": [{"exact": "{{ expected }}"}],
             **more,
         }
-        self.write(f"evalsets/{name}.yaml", json.dumps(written, indent=1))
+        self.write(f"evalsets/{name}.yaml", json.dumps(document, indent=1))
 
     def commit(self, message: str = "work") -> str:
         """Everything that stands here, committed."""

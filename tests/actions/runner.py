@@ -65,8 +65,8 @@ class Ran:
     outputs: Mapping[str, str]
 
     def step(self, name: str) -> Step:
-        (found,) = [step for step in self.steps if step.name == name]
-        return found
+        (assignments,) = [step for step in self.steps if step.name == name]
+        return assignments
 
     @property
     def log(self) -> str:
@@ -88,7 +88,7 @@ class Ran:
 
 def commands(log: str) -> list[Command]:
     """Everything in a log that the runner would obey."""
-    found = [
+    assignments = [
         Command(
             name=name,
             properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
@@ -96,7 +96,9 @@ def commands(log: str) -> list[Command]:
         )
         for name, about, message in COMMAND.findall(log)
     ]
-    return found + [Command(name=match, properties={}, message="") for match in LEGACY.findall(log)]
+    return assignments + [
+        Command(name=match, properties={}, message="") for match in LEGACY.findall(log)
+    ]
 
 
 @dataclass(kw_only=True)
@@ -114,9 +116,9 @@ class Runner:
     api: str = "http://127.0.0.1:9"
     run: int = 1
 
-    def action(self, given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Ran:
+    def action(self, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Ran:
         """Our composite action with the inputs `given`."""
-        return self._composite(ROOT, given, env or {})
+        return self._composite(ROOT, settings, env or {})
 
     def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Ran:
         """A job of a workflow file, without its `if`."""
@@ -136,14 +138,14 @@ class Runner:
     def artefacts(self) -> Path:
         return self.folder / "artefacts" / str(self.run)
 
-    def _composite(self, path: Path, given: Mapping[str, Any], env: Mapping[str, str]) -> Ran:
+    def _composite(self, path: Path, settings: Mapping[str, Any], env: Mapping[str, str]) -> Ran:
         action = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
-        unknown = set(given) - set(action["inputs"])
+        unknown = set(settings) - set(action["inputs"])
         assert not unknown, f"unknown inputs: {unknown}"
         contexts = self._contexts({"action_path": str(path)})
         inputs = {
-            name: str(given[name])
-            if name in given
+            name: str(settings[name])
+            if name in settings
             else interpolate(item.get("default", ""), contexts, {})
             for name, item in action["inputs"].items()
         }
@@ -280,10 +282,10 @@ class Runner:
     def _uses(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
     ) -> Step:
-        given = self._texts(step.get("with", {}), contexts)
+        settings = self._texts(step.get("with", {}), contexts)
         action = step["uses"].partition("@")[0]
         if action in {"./", "llmops-cli/llmops"}:
-            ran = self._composite(ROOT, {**given, "version": "none"}, env)
+            ran = self._composite(ROOT, {**settings, "version": "none"}, env)
             outcome = "success" if ran.success else "failure"
             return Step(
                 name=name,
@@ -293,7 +295,7 @@ class Runner:
                 log=ran.log,
                 summary=ran.summary,
             )
-        outputs = STAND_INS[action](self, given)
+        outputs = STAND_INS[action](self, settings)
         return Step(name=name, outcome="success", conclusion="success", outputs=outputs)
 
     def _texts(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
@@ -305,51 +307,51 @@ class Runner:
         return [self.folder / "caches" / item.replace("/", "_") for item in every]
 
 
-def _restore(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    wanted = [given["key"], *given.get("restore-keys", "").split()]
+def _restore(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    wanted = [settings["key"], *settings.get("restore-keys", "").split()]
     for prefix in wanted:
         for scope in runner.cache_scopes():
             alike = [path for path in scope.glob("*") if path.name.startswith(prefix)]
             if alike:
                 newest = max(alike, key=lambda item: item.stat().st_mtime_ns)
-                target = runner.workspace / given["path"]
+                target = runner.workspace / settings["path"]
                 shutil.copytree(newest, target, dirs_exist_ok=True)
                 return {"cache-matched-key": newest.name}
     return {}
 
 
-def _save(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    entry = runner.cache_scopes()[0] / given["key"]
-    source = runner.workspace / given["path"]
+def _save(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    entry = runner.cache_scopes()[0] / settings["key"]
+    source = runner.workspace / settings["path"]
     if source.exists() and not entry.exists():  # an entry never changes
         shutil.copytree(source, entry)
         os.utime(entry)
     return {}
 
 
-def _upload(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    patterns = given["path"].split()
+def _upload(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    patterns = settings["path"].split()
     left_out = {Path(pattern[1:]) for pattern in patterns if pattern.startswith("!")}
     for pattern in (Path(pattern) for pattern in patterns if not pattern.startswith("!")):
         files = pattern.rglob("*") if pattern.is_dir() else [pattern]
         base = pattern if pattern.is_dir() else pattern.parent
         for path in files:
             if path.is_file() and path not in left_out:
-                target = runner.artefacts / given["name"] / path.relative_to(base)
+                target = runner.artefacts / settings["name"] / path.relative_to(base)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
     return {}
 
 
-def _download(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    source = runner.folder / "artefacts" / given["run-id"] / given["name"]
-    shutil.copytree(source, runner.workspace / given["path"], dirs_exist_ok=True)
+def _download(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    source = runner.folder / "artefacts" / settings["run-id"] / settings["name"]
+    shutil.copytree(source, runner.workspace / settings["path"], dirs_exist_ok=True)
     return {}
 
 
-def _checkout(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+def _checkout(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
     """The clone is there already, whole; without `fetch-depth: 0` it is cut off."""
-    if given.get("fetch-depth", "1") != "0":
+    if settings.get("fetch-depth", "1") != "0":
         tip = git(runner.workspace, "rev-parse", "HEAD")
         (runner.workspace / ".git" / "shallow").write_text(f"{tip}\n")
     return {}
@@ -367,7 +369,7 @@ STAND_INS: Mapping[str, Callable[[Runner, Mapping[str, str]], dict[str, str]]] =
 
 def _outputs(text: str) -> dict[str, str]:
     """What stands in a file like `GITHUB_OUTPUT`: `name=value`, and `name<<END` with its lines."""
-    found: dict[str, str] = {}
+    assignments: dict[str, str] = {}
     lines = iter(text.splitlines())
     for line in lines:
         name, several, end = line.partition("<<")
@@ -375,11 +377,11 @@ def _outputs(text: str) -> dict[str, str]:
             value: list[str] = []
             while (each := next(lines)) != end:
                 value.append(each)
-            found[name] = "\n".join(value)
+            assignments[name] = "\n".join(value)
         elif line:
-            name, _, given = line.partition("=")
-            found[name] = given
-    return found
+            name, _, settings = line.partition("=")
+            assignments[name] = settings
+    return assignments
 
 
 def _decoded(text: str) -> str:

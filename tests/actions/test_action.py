@@ -45,7 +45,7 @@ def unmeasurable(shop: Shop) -> None:
     shop.write("llmops.yaml", f"models:\n  tiny: {model}\nenvironments: [production]\n")
 
 
-def said(ran: Ran) -> tuple[bool, str, str]:
+def summary_of(ran: Ran) -> tuple[bool, str, str]:
     return ran.success, ran.outputs["verdict"], ran.outputs["exit-code"]
 
 
@@ -62,7 +62,7 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
     runner = hub.pull(lenient, thin=True)
     ran = runner.action(GATE)
 
-    assert said(ran) == (False, "FAIL", "1"), ran.log
+    assert summary_of(ran) == (False, "FAIL", "1"), ran.log
     assert (ran.outputs["regressed"], ran.outputs["blocked"]) == ("20", "1")
     errors = [annotation for annotation in ran.annotations if annotation.name == "error"]
     assert errors[0].properties["file"] == "prompts/support.prompt.yml"
@@ -105,14 +105,16 @@ def test_a_second_run_pays_for_nothing_and_changes_the_comment_of_the_first(
     first = hub.pull(kinder).action(GATE)
     again = hub.pull(None).action(GATE)
 
-    assert [said(item) for item in (main, first, again)] == [(True, "PASS", "0")] * 3
+    assert [summary_of(item) for item in (main, first, again)] == [(True, "PASS", "0")] * 3
     assert (first.outputs["calls"], again.outputs["calls"]) == ("60", "0")
     assert first.annotations == []
     (body,) = comments.bodies
     assert body.startswith(f"{MARK}\n\n## ✅ PASS · 0 of 2 prompts blocked\n")
     caches = hub.folder / "caches"
-    kept = {path.name: sorted(one.name for one in path.iterdir()) for path in caches.iterdir()}
-    assert kept == {
+    cached = {
+        path.name: sorted(entry.name for entry in path.iterdir()) for path in caches.iterdir()
+    }
+    assert cached == {
         "refs_heads_main": ["llmops-llmops-main-1-1"],
         "refs_pull_7_merge": ["llmops-llmops-pr-7-2-1", "llmops-llmops-pr-7-3-1"],
     }
@@ -125,7 +127,7 @@ def test_a_mistake_stands_at_its_line_and_no_old_verdict_is_left(
     broken = "model: tiny\nmesages: []\n"
     runner = hub.pull(lambda shop: shop.write("prompts/support.prompt.yml", broken))
     ran = runner.action({**GATE, "fail-on": "never"})
-    assert said(ran) == (False, "ERROR", "2")
+    assert summary_of(ran) == (False, "ERROR", "2")
     where = ran.annotations[0].properties
     assert (where["file"], where["line"]) == ("prompts/support.prompt.yml", "2")
     (body,) = comments.bodies
@@ -158,16 +160,16 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
 def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: CommentServer) -> None:
     hub.pull(worse)
     ran = hub.queued().action(GATE)
-    assert said(ran) == (False, "FAIL", "1")
+    assert summary_of(ran) == (False, "FAIL", "1")
     assert "about no pull request" in ran.step("Comment on the pull request").log
-    assert comments.asked == []
+    assert comments.requested == []
     assert not (hub.folder / "caches").exists()
 
 
 def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
     runner = hub.pull(lambda shop: shop.write("README.md", "words"))
     ran = runner.action({**GATE, "changed": "true"})
-    assert said(ran) == (True, "UNCHANGED", "0")
+    assert summary_of(ran) == (True, "UNCHANGED", "0")
     assert ran.summary.startswith("### ✅ Nothing to measure.")
 
 
@@ -175,13 +177,13 @@ def test_a_fork_is_measured_from_what_is_held_and_its_job_may_not_write(
     hub: Hub, comments: CommentServer
 ) -> None:
     ran = hub.pull(unmeasurable, head="mallory/prompts").action(GATE)
-    assert said(ran) == (False, "INCOMPLETE", "3")
+    assert summary_of(ran) == (False, "INCOMPLETE", "3")
     assert "not called: --offline" in ran.log
     assert int(ran.outputs["unmeasured"]) == 120
     assert {annotation.name for annotation in ran.annotations} == {"error"}
     assert "comes from a fork" in ran.step("Comment on the pull request").log
     assert ran.step("Save the result cache").outcome == "skipped"
-    assert comments.asked == []
+    assert comments.requested == []
 
 
 def test_an_input_is_never_run_as_a_program(hub: Hub, tmp_path: Path) -> None:
@@ -259,10 +261,10 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
     texts = [text for text in HOSTILE.values() if len(text) < 20_000]
 
     def reply(body: object) -> str:
-        asked = echo(body)  # type: ignore[arg-type]  # what the server was sent
-        last = texts[int(asked.split()[-1]) % len(texts)]
+        question = echo(body)  # type: ignore[arg-type]  # what the server was sent
+        last = texts[int(question.split()[-1]) % len(texts)]
         system = body["messages"][0]["content"]  # type: ignore[index]
-        return asked if system == "Answer." else f"{last}\n{CANARY}"
+        return question if system == "Answer." else f"{last}\n{CANARY}"
 
     with FaultServer(reply=reply) as server:
         project = a_project(tmp_path / "project", server.url, cases=40, retries=0)
@@ -282,15 +284,17 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
             )
         )
         ran = runner.action({**GATE, "args": "--verbose"})
-    assert said(ran) == (False, "FAIL", "1"), ran.log
+    assert summary_of(ran) == (False, "FAIL", "1"), ran.log
     assert {command.name for step in ran.steps for command in step.commands} == {"error"}
     assert len(ran.annotations) == 10
     (body,) = comments.bodies
     assert len(body) < 65_536
-    written = everything(hub.folder) + ran.log.encode() + ran.summary.encode() + body.encode()
+    everything_written = (
+        everything(hub.folder) + ran.log.encode() + ran.summary.encode() + body.encode()
+    )
     for secret in (CANARY, "ghs_canary_of_the_job"):
-        assert secret.encode() not in written
-    assert b"[redacted]" in written
+        assert secret.encode() not in everything_written
+    assert b"[redacted]" in everything_written
 
 
 def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
@@ -338,5 +342,7 @@ def test_the_action_installs_the_checkout_that_it_came_with(tmp_path: Path) -> N
     subprocess.run(["bash", "-e", "-o", "pipefail", "-c", step["run"]], env=env, check=True)
     program = (tmp_path / "output").read_text().strip().removeprefix("llmops=")
     assert program == f"{tmp_path}/llmops-python/bin/llmops"
-    said = subprocess.run([program, "--version"], env=env, capture_output=True, check=True).stdout
-    assert said.decode().strip() == f"llmops {__version__}"
+    summary_of = subprocess.run(
+        [program, "--version"], env=env, capture_output=True, check=True
+    ).stdout
+    assert summary_of.decode().strip() == f"llmops {__version__}"

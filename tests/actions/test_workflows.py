@@ -25,9 +25,9 @@ PINNED = re.compile(r"uses: (\./ |[\w./-]+@[0-9a-f]{40} # v\d)")
 def block(page: str, mark: str, kind: str = "yaml") -> str:
     """The block of code that follows a comment."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {mark} -->\n```{kind}\n(.*?)```", text, re.DOTALL)
-    assert found, f"{page} has lost its block {mark!r}"
-    return found[1]
+    match = re.search(rf"<!-- {mark} -->\n```{kind}\n(.*?)```", text, re.DOTALL)
+    assert match, f"{page} has lost its block {mark!r}"
+    return match[1]
 
 
 def program(*command: str) -> subprocess.CompletedProcess[str]:

@@ -71,9 +71,9 @@ def test_every_kind_of_copy_makes_the_same_bytes(repository: Path, tmp_path: Pat
         clone(repository, tmp_path / "crlf", "--config", "core.autocrlf=true"),
         without_git(repository, tmp_path / "copy"),
     ]
-    made = {run(copy, "bundle", "production", "--out", "-").out for copy in copies}
-    assert len(made) == 1
-    content = json.loads(made.pop())
+    bundles = {run(copy, "bundle", "production", "--out", "-").out for copy in copies}
+    assert len(bundles) == 1
+    content = json.loads(bundles.pop())
     assert [version["number"] for version in content["prompts"]["support"]["versions"]] == [1]
 
 

@@ -36,13 +36,13 @@ def server(judge: Judge) -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: Server) -> Project:
-    made = a_project(tmp_path / "project", server.url, cases=30)
-    made.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
-    made.llmops_yaml()
-    made.prompt(system="Please")
-    made.evalset(scorers=[RUBRIC])
-    labels(made)
-    return made
+    built = a_project(tmp_path / "project", server.url, cases=30)
+    built.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
+    built.llmops_yaml()
+    built.prompt(system="Please")
+    built.evalset(scorers=[RUBRIC])
+    labels(built)
+    return built
 
 
 def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
@@ -69,14 +69,14 @@ def calibrate(project: Project, *more: str) -> Ran:
     return run(project, "calibrate", "tone", "--labels", str(project.root / "labels.jsonl"), *more)
 
 
-def found(ran: Ran) -> dict[str, Any]:
+def measured(ran: Ran) -> dict[str, Any]:
     """The calibration that `--json` printed."""
     (done,) = ran.document
     calibration: dict[str, Any] = done["calibration"]
     return calibration
 
 
-def kept(project: Project) -> list[Path]:
+def readings(project: Project) -> list[Path]:
     return sorted((project.root / ".llmops" / "calibrations").glob("*.json"))
 
 
@@ -90,15 +90,15 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     ran = calibrate(project, "--json")
 
     assert ran.code == 0, ran.text
-    assert found(ran)["status"] == "GATE"
-    assert found(ran)["counts"]["both_pass"] == found(ran)["counts"]["both_fail"] == EACH
-    assert sorted(found(ran)["sides"]) == ["new", "old"]
+    assert measured(ran)["status"] == "GATE"
+    assert measured(ran)["counts"]["both_pass"] == measured(ran)["counts"]["both_fail"] == EACH
+    assert sorted(measured(ran)["sides"]) == ["new", "old"]
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
     assert len(judge.bodies) == 2 * 2 * EACH
     assert "GATE it may gate. A true loss of 5 points shows as 5.0 points" in again.text
     assert "replaces the calibration of" in again.text
-    assert len(kept(project)) == 1
+    assert len(readings(project)) == 1
 
 
 def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
@@ -120,16 +120,16 @@ def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
 
 
 def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
-    asked: Counter[str] = Counter()
+    questions: Counter[str] = Counter()
 
     def unsteady(body: Mapping[str, Any]) -> str:
         text = quoted_answer(body)
-        asked[text] += 1
-        turned = asked[text] == 2 and text.endswith(("1", "3"))
+        questions[text] += 1
+        turned = questions[text] == 2 and text.endswith(("1", "3"))
         return polite(body) if not turned else passing_all(body)
 
     judge.verdict = unsteady
-    calibration = found(calibrate(project, "--json"))
+    calibration = measured(calibrate(project, "--json"))
 
     assert calibration["counts"]["differing"] == 12
     assert calibration["counts"]["read_twice"] == 120
@@ -146,13 +146,13 @@ def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_inc
     ran = calibrate(project)
     assert ran.code == 3
     assert "6 of 240 scores are missing, and at most 2% may be" in ran.text
-    assert kept(project) == []
+    assert readings(project) == []
 
     judge.verdict = silent("Now 1")
     ran = calibrate(project, "--json")
     assert ran.code == 0
-    assert found(ran)["counts"]["unscored"] == 2
-    assert found(ran)["counts"]["both_fail"] == EACH - 1
+    assert measured(ran)["counts"]["unscored"] == 2
+    assert measured(ran)["counts"]["both_fail"] == EACH - 1
 
 
 def test_a_budget_ends_it_and_the_next_run_goes_on(project: Project, judge: Judge) -> None:
@@ -174,14 +174,14 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
             time.sleep(0.02)
         process.send(signal.SIGINT)
         ran = process.ended()
-    assert (ran.code, kept(project)) == (130, [])
+    assert (ran.code, readings(project)) == (130, [])
     assert "run the same command again, everything that was read is kept" in ran.text
     answered = len(judge.bodies)
     assert 20 <= answered < 240
 
     project.models["judge"]["base_url"] = project.url
     project.llmops_yaml()
-    assert found(calibrate(project, "--json"))["status"] == "GATE"
+    assert measured(calibrate(project, "--json"))["status"] == "GATE"
     assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
 
@@ -191,7 +191,7 @@ def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
     judge.verdict = lambda body: (
         passing_all(body) if "Ignore the criteria" in quoted_answer(body) else polite(body)
     )
-    calibration = found(calibrate(project, "--canaries", "--json"))
+    calibration = measured(calibrate(project, "--canaries", "--json"))
 
     assert calibration["canaries"] == {"obeyed": 1, "tried": 10, "unscored": 0}
 
@@ -203,10 +203,10 @@ def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) 
     assert ran.code == 0
     (judged,) = ran.evalset["judges"]
     assert (judged["label"], judged["status"]) == ("tone", "uncalibrated")
-    said = "judged by an uncalibrated model: tone"
-    assert said in " ".join(ran.evalset["notes"])
-    assert said in run(project, "report").text
-    assert said in page.read_text()
+    reason = "judged by an uncalibrated model: tone"
+    assert reason in " ".join(ran.evalset["notes"])
+    assert reason in run(project, "report").text
+    assert reason in page.read_text()
     assert '<property name="judge tone" value="uncalibrated"/>' in xml.read_text()
 
 
@@ -228,7 +228,7 @@ def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
     note = "the judge tone is calibrated on 120 labels: J 1.00"
     assert note in " ".join(shop.ok("eval", "--json").evalset["notes"])
 
-    kept(project)[0].unlink()
+    readings(project)[0].unlink()
     project.prompt(system="Please do")
     assert shop.run("eval").code == 2
 
@@ -254,7 +254,7 @@ def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
 
 def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Project) -> None:
     calibrate(project)
-    (path,) = kept(project)
+    (path,) = readings(project)
     git(project.root, "init", "-q", "-b", "main")
     git(project.root, "add", "-A")
     git(project.root, "commit", "-qm", "calibrated")
@@ -290,7 +290,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     labels(project, wrong=6)
     project.settings = {"gate": {"scale_margin": True, "margin": 0.2}}
     project.llmops_yaml()
-    assert found(calibrate(project, "--json"))["figures"]["j"]["value"] == pytest.approx(0.8)
+    assert measured(calibrate(project, "--json"))["figures"]["j"]["value"] == pytest.approx(0.8)
     project.promote_first()
     project.prompt(system="Please do")
     ran = run(project, "eval", "--json")
@@ -327,9 +327,9 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
         writer.writeheader()
         writer.writerows(rows)
     ran = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
-    assert (found(ran)["counts"]["both_pass"] + found(ran)["counts"]["both_fail"]) == 39
-    assert found(ran)["unlabelled"] == 1
-    assert found(ran)["status"] == "ADVISORY"  # 39 labels are too few
+    assert (measured(ran)["counts"]["both_pass"] + measured(ran)["counts"]["both_fail"]) == 39
+    assert measured(ran)["unlabelled"] == 1
+    assert measured(ran)["status"] == "ADVISORY"  # 39 labels are too few
 
 
 def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
@@ -362,7 +362,7 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     assert len(row["judges"]) == 1
     assert calibrate(project).code == 0
     assert notes() == ""
-    (file,) = kept(project)
+    (file,) = readings(project)
 
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "scale": [1, 5], "min": 0.5}}])
     assert "gates, and its calibration is outdated" in notes()
@@ -393,8 +393,8 @@ def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) 
     )
     project.promote_first()
     before = run(project, "status").out
-    told = "judge  support@production  support:tone  uncalibrated: accuracy unknown"
-    assert told in before
+    status_line = "judge  support@production  support:tone  uncalibrated: accuracy unknown"
+    assert status_line in before
     assert "support:long  uncalibrated: accuracy unknown  (advisory)" in before
     assert calibrate(project).code == 0
     (row,) = run(project, "status", "--json").document

@@ -40,17 +40,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path, server: Server) -> Project:
     """Production runs v1; v2 is released and measured; v3 is what is being worked on."""
-    made = Project(root=template, url=server.url, settings={"gate": {"margin": 0.1}})
+    built = Project(root=template, url=server.url, settings={"gate": {"margin": 0.1}})
     if not template.exists():
-        made = a_project(template, server.url, cases=CASES)
-        made.settings = {"gate": {"margin": 0.1}}
-        made.llmops_yaml()
-        made.promote_first()
-        made.prompt(system="Answer well.")
+        built = a_project(template, server.url, cases=CASES)
+        built.settings = {"gate": {"margin": 0.1}}
+        built.llmops_yaml()
+        built.promote_first()
+        built.prompt(system="Answer well.")
         for arguments in (["release"], ["measure", "support@v2"]):
-            assert made.run(*arguments).code == 0
-        made.prompt(system="Answer better.")
-    copy = Project(root=tmp_path / "project", url=server.url, settings=made.settings)
+            assert built.run(*arguments).code == 0
+        built.prompt(system="Answer better.")
+    copy = Project(root=tmp_path / "project", url=server.url, settings=built.settings)
     shutil.copytree(template, copy.root)
     copy.llmops_yaml()
     return copy
@@ -264,8 +264,8 @@ def test_json_is_all_that_a_command_prints_with_json(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in WITH_JSON:
-        asked = arguments if arguments[0] == "schema" else [*arguments, "--json"]
-        code = run(["-C", str(project.root), *asked])
+        json_command = arguments if arguments[0] == "schema" else [*arguments, "--json"]
+        code = run(["-C", str(project.root), *json_command])
         out, err = capsys.readouterr()
         assert code == 0, f"{arguments}: {out} {err}"
         assert json.loads(out) is not None
@@ -278,9 +278,9 @@ def commands(project: Project) -> list[tuple[str, str]]:
 
 
 def test_every_command_has_a_whole_sentence_in_the_list(project: Project) -> None:
-    found = commands(project)
-    assert len(found) >= 20
-    assert [line for _, line in found if line.endswith("...") or len(line) > 80] == []
+    documents = commands(project)
+    assert len(documents) >= 20
+    assert [line for _, line in documents if line.endswith("...") or len(line) > 80] == []
 
 
 def test_every_help_names_its_values_and_fits(

@@ -42,14 +42,14 @@ class Questions:
     """A reply that counts how often each question was answered."""
 
     def __init__(self) -> None:
-        self.asked: Counter[tuple[str, str]] = Counter()
+        self.requested: Counter[tuple[str, str]] = Counter()
         """By system message (whose project) and question."""
 
         self.calls: Counter[str] = Counter()
         """By system message."""
 
     def __call__(self, body: Mapping[str, Any]) -> str:
-        self.asked[body["messages"][0]["content"], echo(body)] += 1
+        self.requested[body["messages"][0]["content"], echo(body)] += 1
         self.calls[body["messages"][0]["content"]] += 1
         return wrong_every_fifth(body)
 
@@ -164,7 +164,7 @@ def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
             thread.start()
         for thread in threads:
             thread.join()
-        held = [len(acknowledged(victim.project)) for victim in victims]
+        stored = [len(acknowledged(victim.project)) for victim in victims]
         for victim in victims:
             # the rest at full speed: what is asked here is right and what is right is paid once
             victim.project.model = {"max_concurrency": 64}
@@ -173,13 +173,13 @@ def test_killed_at_200_random_moments_nothing_is_lost_and_nothing_is_paid_twice(
         ended = [process.ended() for process in ends]
     assert sum(victim.kills for victim in victims) == KILLS
     assert [victim.lost for victim in victims] == [[]] * AT_ONCE
-    assert sum(held) > KILLS  # the kills did hit runs that were at work
-    for victim, had, ran in zip(victims, held, ended, strict=True):
+    assert sum(stored) > KILLS  # the kills did hit runs that were at work
+    for victim, had, ran in zip(victims, stored, ended, strict=True):
         assert ran.report["calls"] == cases - had
         assert ran.evalset["candidate"]["measured"] == cases
         (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
         assert (passed["candidate"], passed["candidate_n"]) == (0.8, cases)
-        counts = [questions.asked[victim.name, f"say {at}"] for at in range(cases)]
+        counts = [questions.requested[victim.name, f"say {at}"] for at in range(cases)]
         assert min(counts) == 1
         # a kill loses at most the calls that were in flight, and those alone are made again
         assert sum(counts) - cases <= victim.kills * IN_FLIGHT
@@ -220,10 +220,10 @@ def test_sigterm_then_sigkill_as_a_ci_runner_sends_them_loses_nothing(tmp_path: 
         time.sleep(0.02)
         process.send(signal.SIGKILL)
         process.ended()
-        held = len(acknowledged(project))
-        assert held >= 30 - IN_FLIGHT
+        stored = len(acknowledged(project))
+        assert stored >= 30 - IN_FLIGHT
         ran = project.eval()
-    assert ran.report["calls"] == 100 - held
+    assert ran.report["calls"] == 100 - stored
     assert ran.evalset["candidate"]["measured"] == 100
 
 

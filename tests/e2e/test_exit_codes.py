@@ -26,12 +26,12 @@ TWENTY = "\n".join(f"say {at}" for at in range(20))
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A prompt on 20 cases; the embedded model answers, with no server."""
-    made = Project(root=tmp_path / "project", models={"tiny": {"provider": "embedded"}})
-    made.write("llmops.yaml", json.dumps({"models": made.models}))
-    made.prompt(system=TWENTY)
-    made.cases(some_cases(20))
-    made.evalset()
-    return made
+    built = Project(root=tmp_path / "project", models={"tiny": {"provider": "embedded"}})
+    built.write("llmops.yaml", json.dumps({"models": built.models}))
+    built.prompt(system=TWENTY)
+    built.cases(some_cases(20))
+    built.evalset()
+    return built
 
 
 def passing(project: Project) -> None:
@@ -396,8 +396,8 @@ def test_a_folder_that_was_deleted_meanwhile_is_2_and_not_a_bug(project: Project
 
 def test_an_empty_environment_changes_no_verdict(project: Project) -> None:
     failing(project)
-    found = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    ran = Process([*LLMOPS, "eval"], project.root, found).ended()
+    only = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    ran = Process([*LLMOPS, "eval"], project.root, only).ended()
     assert ran.code == 1, ran.text
     assert ran.out.startswith("FAIL")
 

@@ -189,11 +189,11 @@ def test_ctrl_c_then_the_same_command_gives_the_verdict_of_an_uninterrupted_run(
         wait_until_asked(server, before + 20, process)
         process.send(signal.SIGINT)
         cut = process.ended()
-        held = acknowledged(project)
+        stored = acknowledged(project)
         resumed = project.eval()
     assert cut.code == 130
-    assert 0 < held < 60
-    assert resumed.report["calls"] == 60 - held
+    assert 0 < stored < 60
+    assert resumed.report["calls"] == 60 - stored
     assert resumed.verdict == whole.verdict
     assert resumed.evalset["metrics"] == whole.evalset["metrics"]
     assert resumed.code == whole.code
@@ -398,10 +398,10 @@ def test_an_endpoint_that_is_down_is_incomplete_within_seconds(tmp_path: Path) -
 def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
     tmp_path: Path,
 ) -> None:
-    asked: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
 
     def reply(body: Mapping[str, Any]) -> str:
-        asked[echo(body)] += 1
+        calls[echo(body)] += 1
         return wrong_every_fifth(body)
 
     with FaultServer(then=answer(delay=0.02), reply=reply) as server:
@@ -410,15 +410,15 @@ def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
         wait_until_asked(server, 100, process)
         process.send(signal.SIGKILL)
         assert process.ended().code == -signal.SIGKILL
-        held = acknowledged(project)
+        stored = acknowledged(project)
         resumed = project.eval()
-    assert held >= 80
-    assert resumed.report["calls"] == 200 - held
+    assert stored >= 80
+    assert resumed.report["calls"] == 200 - stored
     assert resumed.evalset["candidate"]["measured"] == 200
     (passed,) = [metric for metric in resumed.evalset["metrics"] if metric["label"] == "pass"]
     assert (passed["candidate"], passed["candidate_n"]) == (0.8, 200)
-    assert max(asked.values()) <= 2
-    assert sum(count == 2 for count in asked.values()) <= 8
+    assert max(calls.values()) <= 2
+    assert sum(count == 2 for count in calls.values()) <= 8
 
 
 # A cached answer has no latency --------------------------------------------------------------

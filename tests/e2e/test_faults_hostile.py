@@ -37,7 +37,7 @@ COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 
 def harmful(text: str) -> list[str]:
     """What in `text` a terminal or a CI log would act on."""
-    return sorted({repr(found) for found in [*OBEYED.findall(text), *COMMAND.findall(text)]})
+    return sorted({repr(hits) for hits in [*OBEYED.findall(text), *COMMAND.findall(text)]})
 
 
 def hostile(body: Mapping[str, Any]) -> str:
@@ -83,40 +83,40 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Map
         patch.delenv("http_proxy", raising=False)
         project = project_on(tmp_path_factory.mktemp("project"), server.url)
         project.prompt(system="Answer badly.")
-        said = {"control": project.eval()}
+        results = {"control": project.eval()}
         project.prompt(system="Answer with malice.")
         for command in COMMANDS:
-            said[command.split(" --")[0] + (" json" if "json " in command else "")] = project.run(
-                *command.split()
+            results[command.split(" --")[0] + (" json" if "json " in command else "")] = (
+                project.run(*command.split())
             )
-        yield project, said
+        yield project, results
 
 
 def test_no_command_crashes_and_none_changes_its_verdict(
     ran: tuple[Project, Mapping[str, Ran]],
 ) -> None:
-    _, said = ran
-    expected = dict.fromkeys(said, 0) | {
-        name: 1 for name in said if name.startswith(("control", "eval", "report", "measure"))
+    _, results = ran
+    expected = dict.fromkeys(results, 0) | {
+        name: 1 for name in results if name.startswith(("control", "eval", "report", "measure"))
     }
-    assert {name: message.code for name, message in said.items()} == expected
+    assert {name: message.code for name, message in results.items()} == expected
 
 
 def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
     ran: tuple[Project, Mapping[str, Ran]],
 ) -> None:
-    _, said = ran
-    control, run = said["control"], said["eval json"]
+    _, results = ran
+    control, run = results["control"], results["eval json"]
     assert run.verdict == control.verdict
     assert run.evalset["metrics"] == control.evalset["metrics"]
     assert run.evalset["changes"] == control.evalset["changes"] == {"regressed": len(CASES)}
 
 
 def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:
-    _, said = ran
-    streams = {f"{name} {kind}": text for name, message in said.items()
+    _, results = ran
+    streams = {f"{name} {kind}": text for name, message in results.items()
                for kind, text in (("out", message.out), ("err", message.err))}  # fmt: skip
-    assert {name: found for name, text in streams.items() if (found := harmful(text))} == {}
+    assert {name: hits for name, text in streams.items() if (hits := harmful(text))} == {}
 
 
 def test_every_page_in_markdown_is_free_of_markup_and_mentions(
@@ -158,14 +158,14 @@ def test_junit_can_be_read_and_holds_no_control(ran: tuple[Project, Mapping[str,
 def test_machine_output_and_run_files_hold_the_answers_as_they_were(
     ran: tuple[Project, Mapping[str, Ran]],
 ) -> None:
-    project, said = ran
+    project, results = ran
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     for name in ("eval json", "report run.jsonl json"):
-        found = {
+        hits = {
             item["case"]: item["candidate"]["trials"][0]["text"]
-            for item in said[name].evalset["shown"]
+            for item in results[name].evalset["shown"]
         }
-        assert [found[f"c{at:02}"] for at in range(len(TEXTS))] == whole
+        assert [hits[f"c{at:02}"] for at in range(len(TEXTS))] == whole
     for line in (project.root / "run.jsonl").read_bytes().splitlines():
         json.loads(line)
         assert line.isascii()
@@ -190,10 +190,10 @@ def test_tables_hold_the_answers_as_they_were_and_no_formula(
 def test_what_was_stored_is_read_again_without_a_call(
     ran: tuple[Project, Mapping[str, Ran]],
 ) -> None:
-    _, said = ran
-    assert said["eval json"].report["calls"] == 0
-    assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
-    assert "holds" in said["verify production"].out
+    _, results = ran
+    assert results["eval json"].report["calls"] == 0
+    assert results["eval json"].evalset["candidate"]["measured"] == len(CASES)
+    assert "holds" in results["verify production"].out
 
 
 def malicious_names(text: str) -> Behaviour:

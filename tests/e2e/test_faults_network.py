@@ -39,7 +39,7 @@ def test_plain_calls_go_through_the_proxy_of_the_environment(tmp_path: Path, nam
         ran = a_project(tmp_path, server.url, cases=3).eval(env={name: proxy.url})
         assert server.requests == 3
     assert ran.evalset["candidate"]["measured"] == 3
-    assert set(proxy.asked) == {f"POST {server.url}/chat/completions"}
+    assert set(proxy.requested) == {f"POST {server.url}/chat/completions"}
 
 
 def test_encrypted_calls_go_through_a_tunnel_of_the_proxy(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_encrypted_calls_go_through_a_tunnel_of_the_proxy(tmp_path: Path) -> Non
         ran = project.eval(env={"HTTPS_PROXY": proxy.url, **TRUSTING})
         assert server.requests == 3
     assert ran.evalset["candidate"]["measured"] == 3
-    assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{server.port}"}
+    assert set(proxy.requested) == {f"CONNECT 127.0.0.1:{server.port}"}
 
 
 def test_hosts_of_no_proxy_are_called_around_the_proxy(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_hosts_of_no_proxy_are_called_around_the_proxy(tmp_path: Path) -> None:
         project = a_project(tmp_path, server.url, cases=3)
         ran = project.eval(env={"HTTP_PROXY": proxy.url, "NO_PROXY": "example.org,127.0.0.1"})
     assert ran.evalset["candidate"]["measured"] == 3
-    assert proxy.asked == []
+    assert proxy.requested == []
 
 
 def test_the_password_of_a_proxy_is_sent_and_never_told(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_embedded_model_and_replayed_answers_know_no_proxy(tmp_path: Path) -
             every = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy.url)
             ran = project.eval(env=every)
             assert ran.evalset["candidate"]["measured"] == 2
-    assert proxy.asked == []
+    assert proxy.requested == []
 
 
 # Certificates --------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_connections_that_the_server_closes_after_each_answer_cost_no_answer(
 # What the person reads -----------------------------------------------------------------------
 
 
-def told(project: Project, **environment: str) -> Ran:
+def run_with(project: Project, **environment: str) -> Ran:
     ran = project.run("eval", env=environment)
     assert ran.code == 3, ran.text
     assert ran.out.startswith("INCOMPLETE")
@@ -174,7 +174,7 @@ def test_each_fault_is_one_sentence_that_says_where_to_look(
         project = a_project(
             tmp_path, server.url, cases=2, retries=0, timeout=0.5, api_key_env="A_KEY"
         )
-        ran = told(project, A_KEY="canary-123456")
+        ran = run_with(project, A_KEY="canary-123456")
     expected = sentence.format(url=server.url, root=server.root)
     (note,) = [line for line in ran.out.split("\nnote ") if "not measured: " in line]
     assert expected in " ".join(note.split())
@@ -183,7 +183,7 @@ def test_each_fault_is_one_sentence_that_says_where_to_look(
 
 def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:
     with FaultServer(then=status(401, message="who?")) as server:
-        ran = told(a_project(tmp_path, server.url, cases=2))
+        ran = run_with(a_project(tmp_path, server.url, cases=2))
     assert "401: who? (no key was sent: OPENAI_API_KEY is not set)" in ran.text
 
 
@@ -206,7 +206,7 @@ def no_record(project: Project) -> str:
 def test_what_is_not_there_is_named(tmp_path: Path, break_it: Callable[[Project], str]) -> None:
     project = a_project(tmp_path, cases=2)
     expected = break_it(project)
-    assert expected in told(project).text
+    assert expected in run_with(project).text
 
 
 def test_a_budget_names_the_option_that_set_it(tmp_path: Path) -> None:

@@ -20,20 +20,24 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
         project.evalset(scorers=[{"contains": "Question"}], gate={"rules": ["errors", RULE]})
         first = project.run("eval", "--json")
         assert first.code == 0, first.text
-        (said,) = (finding for finding in first.verdict["findings"] if finding["rule"] == "latency")
-        assert said["decision"] == "PASS"
-        assert "first token p95 0.0" in said["why"]
+        (latency,) = (
+            finding for finding in first.verdict["findings"] if finding["rule"] == "latency"
+        )
+        assert latency["decision"] == "PASS"
+        assert "first token p95 0.0" in latency["why"]
         assert server.last is not None
         assert server.last.body["stream"] is True
         side = first.evalset["candidate"]
         assert 0.01 < side["first_token_p50"] < side["latency_p50"]
         assert "first token 0.0" in project.run("eval", "--fresh", "--verbose").out
 
-        asked = server.requests
+        calls = server.requests
         again = project.run("eval", "--json")
-        assert server.requests == asked  # answered from the store, which holds no clock
-        (said,) = (finding for finding in again.verdict["findings"] if finding["rule"] == "latency")
-        assert said["decision"] == "INCONCLUSIVE"
+        assert server.requests == calls  # answered from the store, which holds no clock
+        (latency,) = (
+            finding for finding in again.verdict["findings"] if finding["rule"] == "latency"
+        )
+        assert latency["decision"] == "INCONCLUSIVE"
         assert "first_token_p50" not in again.evalset["candidate"] or (
             again.evalset["candidate"]["first_token_p50"] is None
         )

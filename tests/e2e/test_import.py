@@ -139,9 +139,9 @@ def test_many_cases_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
 )
 def test_what_is_written_is_read_back_by_our_strict_reader(text: str) -> None:
     data: dict[str, Any] = {"a": text, "b": [text], "c": {"d": text}}
-    written = dumped(data)
-    assert load_yaml(written.encode(), "a.yaml").data == data
-    assert yaml.safe_load(written) == data
+    yaml_text = dumped(data)
+    assert load_yaml(yaml_text.encode(), "a.yaml").data == data
+    assert yaml.safe_load(yaml_text) == data
 
 
 def test_importing_twice_writes_the_same_bytes(foreign: Path) -> None:

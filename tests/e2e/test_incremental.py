@@ -38,10 +38,10 @@ def project(template: Path, tmp_path: Path, server: Server) -> Project:
         with FaultServer() as first:
             a_project(template, first.url, cases=CASES).promote_first()
             assert first.requests == CASES * (1 + BASELINE_TRIALS)
-    made = Project(root=tmp_path / "project", url=server.url)
-    shutil.copytree(template, made.root)
-    made.llmops_yaml()
-    return made
+    built = Project(root=tmp_path / "project", url=server.url)
+    shutil.copytree(template, built.root)
+    built.llmops_yaml()
+    return built
 
 
 def rows(project: Project, table: str) -> int:
@@ -53,11 +53,11 @@ def rows(project: Project, table: str) -> int:
 
 def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `no_worse` measured."""
-    (found,) = [
+    (matching,) = [
         finding["estimate"] for finding in verdict["findings"] if finding["rule"] == "no_worse"
     ]
-    assert isinstance(found, dict)
-    return found
+    assert isinstance(matching, dict)
+    return matching
 
 
 # Nothing to do -------------------------------------------------------------------------------

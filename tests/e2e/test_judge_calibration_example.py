@@ -28,10 +28,13 @@ def raw() -> list[tuple[bool, bool]]:
     prompt = yaml.safe_load((EXAMPLE / "prompts" / "truthful.prompt.yml").read_text())
     turns = [message for message in prompt["messages"] if message["role"] != "system"][:-1]
     index = Bm25([turn["content"] for turn in turns[::2]])
-    said = [json.loads(turn["content"])["verdict"] == "pass" for turn in turns[1::2]]
-    asked = {line["id"]: line["inputs"]["question"] for line in lines("evalsets/chat.jsonl")}
+    verdicts = [json.loads(turn["content"])["verdict"] == "pass" for turn in turns[1::2]]
+    questions = {line["id"]: line["inputs"]["question"] for line in lines("evalsets/chat.jsonl")}
     return [
-        (line["label"] == "pass", said[index.nearest(f"{asked[line['case']]}\n{line['output']}")])
+        (
+            line["label"] == "pass",
+            verdicts[index.nearest(f"{questions[line['case']]}\n{line['output']}")],
+        )
         for line in lines("labels/answers.jsonl")
     ]
 
@@ -51,8 +54,8 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     shop = Shop(tmp_path / "example")
     path = str(shop.root / "labels" / "answers.jsonl")
     (done,) = shop.ok("calibrate", "truthful", "--labels", path, "--json").document
-    found = done["calibration"]
-    counts, figures = found["counts"], found["figures"]
+    calibration = done["calibration"]
+    counts, figures = calibration["counts"], calibration["figures"]
     met = Counter(raw)
     tp, fn, fp, tn = (met[key] for key in PLACES)
 
@@ -71,7 +74,7 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     )
     assert figures["corrected"]["value"] == pytest.approx((tp + fn) / 400)
     assert ends(figures["corrected"]) == pytest.approx(drawn(tp, fn, fp, tn), abs=0.03)
-    assert found["status"] == "UNUSABLE"
+    assert calibration["status"] == "UNUSABLE"
 
 
 def drawn(tp: int, fn: int, fp: int, tn: int) -> tuple[float, float]:

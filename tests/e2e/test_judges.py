@@ -58,12 +58,12 @@ def server(judge: Judge) -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: Server) -> Project:
-    made = a_project(tmp_path / "project", server.url, cases=CASES)
-    made.models = {"judge": {**JUDGE["judge"], "base_url": server.url}}
-    made.llmops_yaml()
-    made.prompt(system="Please")
-    made.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
-    return made
+    built = a_project(tmp_path / "project", server.url, cases=CASES)
+    built.models = {"judge": {**JUDGE["judge"], "base_url": server.url}}
+    built.llmops_yaml()
+    built.prompt(system="Please")
+    built.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
+    return built
 
 
 def test_a_rubric_decides_and_its_calls_are_paid_once(project: Project, judge: Judge) -> None:
@@ -113,8 +113,8 @@ def test_a_judge_that_talks_is_asked_again_and_then_measures_nothing(
 def test_a_judge_that_is_cut_off_or_refuses_measures_nothing(
     tmp_path: Path, finish: str, why: str
 ) -> None:
-    said = {"role": "assistant", "content": '{"reason": "", "verdict": "pass"}'}
-    choice = {"index": 0, "finish_reason": finish, "message": said}
+    judgement = {"role": "assistant", "content": '{"reason": "", "verdict": "pass"}'}
+    choice = {"index": 0, "finish_reason": finish, "message": judgement}
     bench = FaultServer(then=answer(choices=[choice]))
     with FaultServer() as application, bench as judging:
         project = a_project(tmp_path, application.url, cases=5)
@@ -139,9 +139,9 @@ def test_a_judge_that_is_down_leaves_the_run_incomplete(project: Project, judge:
 def test_offline_asks_no_judge(project: Project, judge: Judge) -> None:
     judge.verdict = lambda _: "no"
     assert project.eval().code == 3
-    asked = len(judge.bodies)
+    calls = len(judge.bodies)
     assert project.eval("--offline").code == 3
-    assert len(judge.bodies) == asked
+    assert len(judge.bodies) == calls
 
 
 def test_a_changed_judge_prompt_judges_again_and_calls_no_application(
@@ -341,7 +341,9 @@ def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
         assert project.run("release", project.name).code == 0
         project.prompt(system="Now")
         ran = project.run("compare", "support@v1", "support@working", "--json")
-    (found,) = [finding for finding in ran.verdict["findings"] if finding["metric"] == "preferred"]
-    assert found["estimate"]["n"] == CASES, found
-    assert found["estimate"]["unmeasured"] == 1, found
-    assert found["decision"] != "PASS"
+    (preferred,) = [
+        finding for finding in ran.verdict["findings"] if finding["metric"] == "preferred"
+    ]
+    assert preferred["estimate"]["n"] == CASES, preferred
+    assert preferred["estimate"]["unmeasured"] == 1, preferred
+    assert preferred["decision"] != "PASS"

@@ -33,8 +33,8 @@ def test_cases_that_the_base_gained_ask_for_an_update_and_block(shop: Shop) -> N
     behind(shop, lambda item: item.cases("support"))
     ran = shop.run("eval", "--base", "main")
     assert ran.code == 1
-    said = "update your branch: it lacks 2 cases added on the base since: c58, c59"
-    assert said in ran.text
+    output = "update your branch: it lacks 2 cases added on the base since: c58, c59"
+    assert output in ran.text
     assert "removed without being retired" not in ran.text
     assert "2 cases removed" not in ran.text
     shop.git("merge", "-q", "--no-edit", "main")
@@ -45,17 +45,17 @@ def test_what_a_branch_takes_away_itself_is_told_apart(shop: Shop) -> None:
     behind(shop, lambda item: item.cases("support"))
     lines = (shop.root / "evalsets/support.jsonl").read_text().splitlines(keepends=True)
     shop.write("evalsets/support.jsonl", "".join(lines[1:]))
-    said = shop.run("eval", "--base", "main").text
-    assert "1 case of the baseline removed without being retired: c00; update your branch" in said
+    output = shop.run("eval", "--base", "main").text
+    assert "1 case of the baseline removed without being retired: c00; update your branch" in output
 
 
 def test_an_evalset_that_the_base_gained_blocks_as_well(shop: Shop) -> None:
     def gains(shop: Shop) -> None:
         shop.write("evalsets/more.jsonl", (shop.root / "evalsets/support.jsonl").read_text())
         shop.evalset("support", cases="more.jsonl")
-        written = (shop.root / "evalsets/support.yaml").read_text()
+        yaml_text = (shop.root / "evalsets/support.yaml").read_text()
         shop.evalset("support")
-        shop.write("evalsets/more.yaml", written)
+        shop.write("evalsets/more.yaml", yaml_text)
 
     behind(shop, gains)
     ran = shop.run("eval", "--base", "main")
@@ -69,17 +69,17 @@ def test_a_policy_that_changed_at_the_base_decides_and_is_not_laid_at_the_branch
 ) -> None:
     llmops = (shop.root / "llmops.yaml").read_text()
     behind(shop, lambda item: item.write("llmops.yaml", llmops + "gate: {margin: 0.2}\n"))
-    said = shop.ok("eval", "--base", "main").text
-    assert "decided by the policy at the base revision; this branch is behind main" in said
+    output = shop.ok("eval", "--base", "main").text
+    assert "decided by the policy at the base revision; this branch is behind main" in output
 
 
 def test_work_at_the_base_that_decides_nothing_is_not_spoken_of(shop: Shop) -> None:
     behind(shop, lambda item: item.write("README.md", "Something else.\n"))
     shop.cases("support")
     shop.commit("more cases")
-    said = shop.ok("eval", "--base", "main").text
-    assert "2 cases added" in said
-    assert "behind" not in said
+    output = shop.ok("eval", "--base", "main").text
+    assert "2 cases added" in output
+    assert "behind" not in output
 
 
 def test_a_prompt_whose_evalset_the_base_gained_is_refused_with_what_mends_it(shop: Shop) -> None:

@@ -76,7 +76,7 @@ def ask(shop: Shop, answer: bytes) -> str:
     )
     os.close(theirs)
     os.write(ours, answer)
-    said = b""
+    output = b""
     while True:
         try:
             part = os.read(ours, 4096)
@@ -84,10 +84,10 @@ def ask(shop: Shop, answer: bytes) -> str:
             break
         if not part:
             break
-        said += part
+        output += part
     process.wait(timeout=60)
     os.close(ours)
-    return said.decode()
+    return output.decode()
 
 
 def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> N
     shop.say("support", "Answer kindly.")
     shop.say("intent", "Answer kindly.")
     for _ in range(2):  # the second time they are versions already, and still to be promoted
-        found = shop.ok("release", "--changed", "--json").document
-        assert [item["version"] for item in found] == ["intent@v2", "support@v2"]
+        diff = shop.ok("release", "--changed", "--json").document
+        assert [item["version"] for item in diff] == ["intent@v2", "support@v2"]
     shop.ok("promote", "support@v2", "--measure")
     assert [item["version"] for item in shop.ok("release", "--changed", "--json").document] == [
         "intent@v2"
@@ -176,8 +176,8 @@ def test_an_alias_that_points_at_another_model_is_another_version(shop: Shop) ->
     assert [row["working_copy"] for row in rows] == ["ahead: not released"]
     assert "support@v3" in shop.ok("release", "support").out
     assert shop.registry.version("support", 3).model.model == "gpt-x"
-    found = shop.ok("diff", "support@v2", "v3").out
-    assert ("embedded/embedded" in found, "openai/gpt-x" in found) == (True, True)
+    diff = shop.ok("diff", "support@v2", "v3").out
+    assert ("embedded/embedded" in diff, "openai/gpt-x" in diff) == (True, True)
 
 
 def test_the_order_of_events_and_evidence_is_not_the_clocks(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.projects import Project, some_cases
-from tests.servers.engine import a_vllm, alive, all_gone, asked, engines
+from tests.servers.engine import a_vllm, alive, all_gone, calls_of, engines
 from tests.servers.faulty import FaultServer
 
 MODEL = {"provider": "vllm", "model": "org/tiny"}
@@ -97,7 +97,7 @@ def test_models_that_are_started_alike_share_an_engine_and_an_adapter_is_asked_f
     assert project.run("eval", env=env).code == 0
     (engine,) = engines(tmp_path)
     assert "--lora-modules tuned=adapters/tuned" in " ".join(engine["arguments"])
-    assert Counter(name for name, _ in asked(tmp_path)) == {"org/tiny": 4, "tuned": 4}
+    assert Counter(name for name, _ in calls_of(tmp_path)) == {"org/tiny": 4, "tuned": 4}
 
 
 def test_without_a_vllm_nothing_is_called_and_the_way_out_is_named(tmp_path: Path) -> None:
@@ -141,18 +141,18 @@ def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_th
 ) -> None:
     project = a_local_project(tmp_path, cases=30, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": "slow"})
-    until(lambda: len(asked(tmp_path)) > 5)
+    until(lambda: len(calls_of(tmp_path)) > 5)
     os.kill(engines(tmp_path)[0]["pid"], signal.SIGKILL)
     ran = running.ended()
     assert ran.code == 3
     assert "`vllm serve org/tiny` ended while it answered: killed by SIGKILL" in ran.text
     assert all_gone(tmp_path)
-    answered = len(asked(tmp_path))
+    answered = len(calls_of(tmp_path))
     assert 5 < answered < 30
     again = project.eval(env=env)
     assert again.report["calls"] in {30 - answered, 30 - answered + 1, 30 - answered + 2}
     assert again.code == 0
-    times = Counter(asked(tmp_path))
+    times = Counter(calls_of(tmp_path))
     assert len(times) == 30
     assert sum(times.values()) <= 32  # what was under way when it was killed
 
@@ -163,7 +163,7 @@ def test_no_process_is_left_when_llmops_is_killed(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     assert len(list(alive(tmp_path))) == 3
     running.send(signal.SIGKILL)
     running.ended()
@@ -179,7 +179,7 @@ def test_an_interrupted_run_leaves_no_engine(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     running.send(which)
     ran = running.ended()
     assert ran.code == 130

@@ -162,7 +162,7 @@ def test_each_kind_of_model_is_asked_what_applies_to_it(tmp_path: Path) -> None:
         }
         project.llmops_yaml()
         ran = project.run("models", "--check", "--json")
-        asked = server.requests
+        calls = server.requests
     assert ran.code == 0, ran.text
     assert marks(ran, "vectors")["embeddings"] is True
     assert marks(ran, "vectors")["chat"] is None
@@ -170,7 +170,7 @@ def test_each_kind_of_model_is_asked_what_applies_to_it(tmp_path: Path) -> None:
     for untouched in ("held", "web", "code"):
         assert set(marks(ran, untouched).values()) <= {None, True}
         assert marks(ran, untouched)["reachable"] is None
-    assert asked == 3 + 1  # three of the chat model, one of the embedding model
+    assert calls == 3 + 1  # three of the chat model, one of the embedding model
 
 
 def test_without_check_the_named_models_are_listed_and_nothing_is_called(tmp_path: Path) -> None:

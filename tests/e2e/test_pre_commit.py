@@ -49,12 +49,12 @@ def tried(hooks: Path, shop: Shop, *arguments: str) -> dict[str, str]:
     ran = subprocess.run(
         command, cwd=shop.root, env=env, capture_output=True, text=True, check=False
     )
-    found = {"": ran.stdout + ran.stderr}
+    outcomes = {"": ran.stdout + ran.stderr}
     for line in ran.stdout.splitlines():
         name, dots, result = line.partition("...")
         if dots:
-            found[name] = result.rpartition(".")[2].rpartition(")")[2]
-    return found
+            outcomes[name] = result.rpartition(".")[2].rpartition(")")[2]
+    return outcomes
 
 
 CHECK = "check prompts and evalsets"
@@ -73,9 +73,9 @@ def test_the_hooks_let_through_what_is_good_and_stop_what_is_not(
     shutil.copytree(versions / "support@v1", versions / "support@v3")
     shop.git("add", "-A")
 
-    found = tried(hooks, shop, "--all-files", "--hook-stage", "pre-push")
+    outcomes = tried(hooks, shop, "--all-files", "--hook-stage", "pre-push")
 
-    results = {name: found.get(name) for name in (CHECK, REGISTRY, EVAL)}
-    assert results == {CHECK: "Passed", REGISTRY: "Failed", EVAL: "Failed"}, found[""]
-    assert "support has a v3 and no v2" in found[""]
-    assert "FAIL  support" in found[""]
+    results = {name: outcomes.get(name) for name in (CHECK, REGISTRY, EVAL)}
+    assert results == {CHECK: "Passed", REGISTRY: "Failed", EVAL: "Failed"}, outcomes[""]
+    assert "support has a v3 and no v2" in outcomes[""]
+    assert "FAIL  support" in outcomes[""]

@@ -23,7 +23,7 @@ def worse(shop: Shop) -> str:
     return shop.candidate("support", "Be brief.", broken=30)
 
 
-def told(shop: Shop, *arguments: str, code: int) -> str:
+def changed_run(shop: Shop, *arguments: str, code: int) -> str:
     ran = shop.run("eval", "--base", "main", *arguments)
     assert ran.code == code, ran.text
     return ran.text
@@ -44,21 +44,23 @@ def test_a_promotion_by_override_is_compared_with_what_ran_before(
         "which ran there before"
     )
     assert note in ran.text
-    assert "UNCHANGED" not in told(fresh, "--changed", "main", code=1)
+    assert "UNCHANGED" not in changed_run(fresh, "--changed", "main", code=1)
 
 
 def test_without_a_base_what_runs_here_is_the_baseline(shop: Shop) -> None:
     shop.ok("promote", worse(shop), "--override", "-m", "trust me", "--commit")
-    said = shop.ok("eval").text
-    assert "support@v2" in said
-    assert "this change" not in said
+    output = shop.ok("eval").text
+    assert "support@v2" in output
+    assert "this change" not in output
 
 
 def test_a_promotion_that_was_merged_is_the_baseline_of_the_next_change(shop: Shop) -> None:
     shop.ok("promote", shop.candidate("support"), "--commit")
-    assert "this change promotes support@v2 to production: compared with" in told(shop, code=0)
+    assert "this change promotes support@v2 to production: compared with" in changed_run(
+        shop, code=0
+    )
     shop.git("branch", "-qf", "main", "HEAD")
-    assert "this change" not in told(shop, code=0)
+    assert "this change" not in changed_run(shop, code=0)
 
 
 def test_a_rollback_does_not_lower_the_bar_of_its_own_change(shop: Shop) -> None:
@@ -66,10 +68,10 @@ def test_a_rollback_does_not_lower_the_bar_of_its_own_change(shop: Shop) -> None
     shop.git("branch", "-qf", "main", "HEAD")
     shop.ok("rollback", "support@production", "-m", "a rumour", "--commit")
     shop.say("support", "Be brief.", broken=30)
-    said = told(shop, code=1)
+    output = changed_run(shop, code=1)
     assert (
         "this change rolls production back to support@v1: compared with support@v2, which ran "
-        "there before" in said
+        "there before" in output
     )
 
 
@@ -81,9 +83,9 @@ def test_the_first_promotion_of_all_is_compared_with_the_prompt_at_the_base(
     shop.say("support", "Be brief.", broken=30)
     shop.commit("worse")
     shop.first()
-    said = told(shop, code=1)
-    assert "support@v1 to production, the first that runs there: compared with what the" in said
-    bare = told(shop, "--env", "production", code=0)
+    output = changed_run(shop, code=1)
+    assert "support@v1 to production, the first that runs there: compared with what the" in output
+    bare = changed_run(shop, "--env", "production", code=0)
     assert "no baseline: this change promotes support@v1 to production" in bare
 
 
@@ -92,9 +94,9 @@ def test_what_the_base_runs_meanwhile_is_the_baseline_or_asked_for(shop: Shop) -
     shop.ok("promote", shop.candidate("support"), "--commit")
     shop.git("branch", "-qf", "main", "HEAD")
     shop.git("reset", "-q", "--hard", left)
-    said = told(shop, code=2)
-    assert "at main, production runs support@v2, and this branch does not have it" in said
-    assert "git merge main" in said
+    output = changed_run(shop, code=2)
+    assert "at main, production runs support@v2, and this branch does not have it" in output
+    assert "git merge main" in output
 
 
 def test_a_log_that_is_broken_at_the_base_is_refused_with_the_file_at_fault(shop: Shop) -> None:
@@ -104,4 +106,4 @@ def test_a_log_that_is_broken_at_the_base_is_refused_with_the_file_at_fault(shop
     shop.commit("edited")
     shop.git("branch", "-qf", "main", "HEAD")
     shop.write(event, whole)
-    assert f"{event} at main: its content is not what was written" in told(shop, code=2)
+    assert f"{event} at main: its content is not what was written" in changed_run(shop, code=2)

@@ -18,10 +18,10 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_a_registry_that_holds_is_said_to_with_and_without_git(shop: Shop) -> None:
-    said = "in all: 1 version, 1 piece of evidence, 1 event the registry holds"
-    assert shop.ok("fsck").text == said
+    summary = "in all: 1 version, 1 piece of evidence, 1 event the registry holds"
+    assert shop.ok("fsck").text == summary
     shutil.rmtree(shop.root / ".git")
-    assert shop.ok("fsck").text == said
+    assert shop.ok("fsck").text == summary
 
 
 def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None:

@@ -122,9 +122,9 @@ def test_evidence_of_another_version_promotes_nothing(shop: Shop) -> None:
 def test_evidence_about_other_words_than_its_version_s_promotes_nothing(shop: Shop) -> None:
     path = statement_of(shop, 3)
     own, another = (shop.registry.version("support", number).target for number in (3, 4))
-    told = path.read_text()
-    assert own in told
-    path.write_text(told.replace(own.removeprefix("sha256:"), another.removeprefix("sha256:")))
+    message = path.read_text()
+    assert own in message
+    path.write_text(message.replace(own.removeprefix("sha256:"), another.removeprefix("sha256:")))
     assert "it is not about what support@v3 sends" in refused(shop, "promote", "support@v3")
 
 
@@ -138,10 +138,10 @@ def test_another_version_under_the_number_that_runs_is_neither_served_nor_compar
     record = {**record, "number": 2}
     record["digest"] = version_from({k: record[k] for k in record if k != "digest"}).digest
     (versions / "support@v2/version.json").write_text(json.dumps(record))
-    told = "support@v2 is not the version that this event moved to"
+    message = "support@v2 is not the version that this event moved to"
     for command in (["fsck"], ["status"], ["eval"], ["promote", "support@v4"], ["verify"]):
-        assert told in refused(shop, *command)
-    with pytest.raises(IntegrityBroken, match=told):
+        assert message in refused(shop, *command)
+    with pytest.raises(IntegrityBroken, match=message):
         load_prompt("support@production", source=shop.root)
     shop.ok("rollback", "support@production", "-m", "back to what is known")
 
@@ -190,8 +190,8 @@ def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path
     shop.commit("one of them is gone")
     shop.ok("release", "support")
     shop.ok("promote", "support@v2", "--measure", "--commit")
-    told = refused(shop, "fsck", "--base", "base")
-    assert "at base, hard gated support, and it was not used" in told
+    message = refused(shop, "fsck", "--base", "base")
+    assert "at base, hard gated support, and it was not used" in message
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
@@ -206,8 +206,8 @@ def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
         file.write("gate: {rules: [{no_worse: {margin: 0.9}}]}\n")
     shop.write("schemas/reply.json", '{"type": "string"}')
     assert shop.git("status", "--short") == ""
-    told = refused(shop, "promote", "support@v3", "--commit")
-    assert "not committed: llmops.yaml, schemas/reply.json" in told
+    message = refused(shop, "promote", "support@v3", "--commit")
+    assert "not committed: llmops.yaml, schemas/reply.json" in message
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
@@ -221,8 +221,8 @@ def test_an_evalset_that_git_was_told_to_overlook_is_missed_where_it_was_taken_a
     for path in ("evalsets/hard.yaml", "evalsets/hard.jsonl"):
         (shop.root / path).unlink()
     assert shop.git("status", "--short") == ""
-    told = refused(shop, "promote", "support@v4", "--commit")
-    assert "not committed: evalsets/hard.jsonl, evalsets/hard.yaml" in told
+    message = refused(shop, "promote", "support@v4", "--commit")
+    assert "not committed: evalsets/hard.jsonl, evalsets/hard.yaml" in message
 
 
 def test_an_evalset_that_git_ignores_is_not_committed_and_said_so(shop: Shop) -> None:
@@ -233,8 +233,8 @@ def test_an_evalset_that_git_ignores_is_not_committed_and_said_so(shop: Shop) ->
     shop.evalset("support", cases="support.local.jsonl")
     (shop.root / "evalsets/support.jsonl").unlink()
     shop.commit("easier")
-    told = refused(shop, "promote", "support@v3", "--commit")
-    assert "not committed: evalsets/support.local.jsonl" in told
+    message = refused(shop, "promote", "support@v3", "--commit")
+    assert "not committed: evalsets/support.local.jsonl" in message
 
 
 @pytest.mark.parametrize("ignored", ["log/", "*.jsonl", "*.gz", "*.json"])
@@ -256,7 +256,7 @@ def test_a_promotion_that_git_would_ignore_is_refused_and_not_half_committed(
     shop.write(".llmops/.gitignore", rules)
     shop.git("add", "-f", ".gitignore", ".llmops/.gitignore")
     shop.git("commit", "-qm", "an older registry")
-    told = refused(shop, "promote", "support@v4", "--commit")
-    assert "git ignores .llmops/log/production/support/000003.json" in told
-    assert f".gitignore:1:{ignored}" in told
+    message = refused(shop, "promote", "support@v4", "--commit")
+    assert "git ignores .llmops/log/production/support/000003.json" in message
+    assert f".gitignore:1:{ignored}" in message
     assert shop.runs("support") == 2

@@ -41,11 +41,11 @@ def edit(shop: Shop, path: str, old: str, new: str) -> None:
 
 
 def test_a_registry_that_grew_holds(shop: Shop) -> None:
-    said = shop.ok("fsck", "--base", "base").out
-    assert "since base: 1 version, 1 piece of evidence, 1 event" in said
-    assert "promote support@v3 in production" in " ".join(said.split())
-    (found,) = shop.ok("fsck", "--base", "base", "--json").document
-    assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
+    output = shop.ok("fsck", "--base", "base").out
+    assert "since base: 1 version, 1 piece of evidence, 1 event" in output
+    assert "promote support@v3 in production" in " ".join(output.split())
+    (entry,) = shop.ok("fsck", "--base", "base", "--json").document
+    assert (entry["problems"], entry["versions"], len(entry["events"])) == ([], 1, 1)
 
 
 def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(
@@ -90,16 +90,16 @@ def test_outside_git_it_says_what_does_without(shop: Shop, tmp_path: Path) -> No
 
 def test_an_event_edited_in_the_middle(shop: Shop) -> None:
     edit(shop, f"{EVENTS}/000001.json", "the first", "the worst")
-    said = broken(shop)
-    assert f"{EVENTS}/000001.json: it is not the event of base: it was edited" in said
+    output = broken(shop)
+    assert f"{EVENTS}/000001.json: it is not the event of base: it was edited" in output
 
 
 def test_a_middle_event_edited_with_a_digest_that_fits(shop: Shop) -> None:
     """The whole chain is written anew behind it: it reads well, and fsck knows better."""
     rewrite(shop)
     shop.registry.history("production", "support")
-    said = broken(shop)
-    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in said for seq in (1, 2))
+    output = broken(shop)
+    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in output for seq in (1, 2))
 
 
 def rewrite(shop: Shop) -> None:
@@ -122,10 +122,10 @@ def test_a_middle_event_deleted(shop: Shop) -> None:
 def test_the_last_event_reverted_by_git(shop: Shop) -> None:
     shop.git("branch", "-f", "base")
     shop.git("revert", "--no-edit", "HEAD")
-    said = broken(shop)
-    assert f"{EVENTS}/000003.json: the last event of base is removed (git revert?)" in said
-    assert "llmops rollback support@production" in said
-    assert ".llmops/versions/support@v3/version.json: it was there at base and is removed" in said
+    output = broken(shop)
+    assert f"{EVENTS}/000003.json: the last event of base is removed (git revert?)" in output
+    assert "llmops rollback support@production" in output
+    assert ".llmops/versions/support@v3/version.json: it was there at base and is removed" in output
 
 
 def test_every_problem_is_told_at_once_each_with_its_file(shop: Shop) -> None:
@@ -135,8 +135,8 @@ def test_every_problem_is_told_at_once_each_with_its_file(shop: Shop) -> None:
     (statement,) = (shop.root / ".llmops/evidence/support@v2").glob("*.json")
     statement.unlink()
     shop.write(".llmops/versions/support@v2/files/more.txt", "slipped in")
-    (found,) = shop.run("fsck", "--base", "base", "--json").document
-    assert sorted({problem["where"] for problem in found["problems"]}) == sorted(
+    (entry,) = shop.run("fsck", "--base", "base", "--json").document
+    assert sorted({problem["where"] for problem in entry["problems"]}) == sorted(
         [
             f"{EVENTS}/000001.json",
             f"{EVENTS}/000002.json",
@@ -174,8 +174,8 @@ def test_two_branches_that_released_the_same_number(tmp_path: Path) -> None:
     shop.git("checkout", "-q", "-b", "two", "main")
     shop.candidate("support", "Be brief.")
     shop.commit("two")
-    said = broken(shop, "one")
-    assert "it is not the v2 of one: it was edited, or two branches released this number" in said
+    output = broken(shop, "one")
+    assert "it is not the v2 of one: it was edited, or two branches released this number" in output
     shop.git("checkout", "-q", "main")
     shop.git("merge", "-q", "one")
     merging = subprocess.run(
@@ -190,9 +190,9 @@ def test_two_branches_that_released_the_same_number(tmp_path: Path) -> None:
 def test_two_branches_that_moved_the_same_prompt(shop: Shop) -> None:
     shop.git("checkout", "-q", "-b", "other", "base")
     shop.ok("rollback", "support@production", "-m", "panic", "--commit")
-    said = broken(shop, "main")
-    assert f"{EVENTS}/000003.json: it is not the event of main" in said
-    assert "two branches moved support in production" in said
+    output = broken(shop, "main")
+    assert f"{EVENTS}/000003.json: it is not the event of main" in output
+    assert "two branches moved support in production" in output
 
 
 def test_a_branch_that_only_lags_behind_is_told_how_to_catch_up(shop: Shop) -> None:
@@ -229,15 +229,15 @@ def test_a_promotion_from_a_fork_is_checked_like_any(shop: Shop, tmp_path: Path)
     fork.ok("promote", fork.candidate("support", "Be warm."), "--commit")
     shop.git("fetch", "-q", str(fork.root), "main:from-fork")
     shop.git("merge", "-q", "--no-ff", "-m", "a fork's", "from-fork")
-    said = shop.ok("fsck", "--base", "HEAD^1").out
-    assert "promote  support@v4 in production" in said
+    output = shop.ok("fsck", "--base", "HEAD^1").out
+    assert "promote  support@v4 in production" in output
 
 
 def test_a_promotion_without_its_rows_proves_nothing(shop: Shop) -> None:
     (rows,) = (shop.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     rows.unlink()
-    said = broken(shop)
-    assert "event 3 in production is based on it, and its rows are not here" in said
+    output = broken(shop)
+    assert "event 3 in production is based on it, and its rows are not here" in output
 
 
 def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(shop: Shop) -> None:
@@ -246,10 +246,10 @@ def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(shop: Sh
     assert shop.run("promote", address).code == 1
     weaken(shop, "gate: {margin: 0.5, tolerance: 0.45}")
     shop.ok("promote", address, "--commit")
-    said = broken(shop)
-    assert "support: margin 0.05 → 0.5; support: tolerance 0.0 → 0.45" in said
-    assert "by the earlier one it is FAIL" in said
-    assert "Change the policy first, in a change of its own" in said
+    output = broken(shop)
+    assert "support: margin 0.05 → 0.5; support: tolerance 0.0 → 0.45" in output
+    assert "by the earlier one it is FAIL" in output
+    assert "Change the policy first, in a change of its own" in output
 
 
 def weaken(shop: Shop, gate: str) -> None:
@@ -264,9 +264,9 @@ def test_a_policy_changed_in_the_same_change_is_told_where_it_makes_no_differenc
     address = shop.candidate("support", "Be warm.")
     weaken(shop, "gate: {margin: 0.2}")
     shop.ok("promote", address, "--commit")
-    said = shop.ok("fsck", "--base", "base").text
-    assert "warning" in said
-    assert "by the earlier one it is PASS as well" in said
+    output = shop.ok("fsck", "--base", "base").text
+    assert "warning" in output
+    assert "by the earlier one it is PASS as well" in output
     assert "margin 0.05 → 0.2" in broken(shop, "base", "--strict")
 
 

@@ -109,8 +109,8 @@ def test_by_pull_request(bare: Path, programs: Path, tmp_path: Path) -> None:
 
     git(bare, "config", "uploadpack.allowAnySHA1InWant", "true")
     job = checkout(bare, "deploy", "--depth=1")
-    said = [bash(job, step, programs, BEFORE=merged) for step in deploy]
-    assert "promote support@v2 in production" in " ".join(" ".join(said).split())
+    outputs = [bash(job, step, programs, BEFORE=merged) for step in deploy]
+    assert "promote support@v2 in production" in " ".join(" ".join(outputs).split())
     assert (job.root / "production.bundle.json").exists()
     assert (job.runs("support"), job.runs("intent")) == (2, 1)
 
@@ -119,7 +119,7 @@ def test_a_reviewer_reads_all_there_is_to_know_in_the_diff(bare: Path, programs:
     ada = checkout(bare, "ada")
     ada.ok("promote", ada.candidate("support"), "-m", "Complaints about the tone", "--commit")
     diff = ada.git("show", "HEAD")
-    for told in (
+    for phrase in (
         "Promote support@v2 to production",
         "Complaints about the tone",
         "Verdict: PASS",
@@ -127,7 +127,7 @@ def test_a_reviewer_reads_all_there_is_to_know_in_the_diff(bare: Path, programs:
         "- compared with: v1 (production)",
         "Answer kindly.",
     ):
-        assert told in diff
+        assert phrase in diff
 
 
 def test_one_job_has_the_key_and_another_one_decides(bare: Path, programs: Path) -> None:
@@ -147,8 +147,8 @@ def test_roll_back(bare: Path, programs: Path) -> None:
     ada.write("prompts/support.prompt.yml", "messages: [{role: nobody")  # in the middle of a change
     ada.write("evalsets/intent.yaml", "scorers: none")
     now, then = blocks("Roll back", "sh")
-    said = bash(ada, now, programs)
-    assert "production runs support@v1" in said
+    outputs = bash(ada, now, programs)
+    assert "production runs support@v1" in outputs
     assert checkout(bare, "late").runs("support") == 1
     ada.git("checkout", "-q", "--", "prompts", "evalsets")
     assert "3  rollback" in bash(ada, then, programs)

@@ -46,9 +46,9 @@ PARTS = (
 
 @given(st.lists(PARTS, max_size=5), st.sampled_from(["", "evalsets", "evalsets/team"]))
 def test_no_path_leads_out_of_the_project(parts: list[str], folder: str) -> None:
-    written = "/".join(parts)
+    path_text = "/".join(parts)
     try:
-        path = within(written, folder=folder)
+        path = within(path_text, folder=folder)
     except Unreadable:
         return
     root = Path("/project")

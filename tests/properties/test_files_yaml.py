@@ -26,16 +26,16 @@ PLAIN: st.SearchStrategy[Json] = st.recursive(
 
 @given(PLAIN)
 def test_json_is_yaml_and_is_read_as_what_it_says(value: Json) -> None:
-    written = json.dumps(value, ensure_ascii=False)
-    assert load_yaml(written.encode(), "f.yaml").data == value
+    document = json.dumps(value, ensure_ascii=False)
+    assert load_yaml(document.encode(), "f.yaml").data == value
 
 
 @given(PLAIN)
 def test_what_a_yaml_writer_quotes_is_read_back(value: Json) -> None:
-    written = yaml.safe_dump(value, allow_unicode=True, default_style='"').replace("!!", "# ")
-    if "# " in written:
+    document = yaml.safe_dump(value, allow_unicode=True, default_style='"').replace("!!", "# ")
+    if "# " in document:
         return  # numbers and nulls are written with tags in this style
-    assert load_yaml(written.encode(), "f.yaml").data == value
+    assert load_yaml(document.encode(), "f.yaml").data == value
 
 
 @given(

@@ -48,7 +48,7 @@ def engines(root: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def asked(root: Path) -> list[tuple[str, str]]:
+def calls_of(root: Path) -> list[tuple[str, str]]:
     """Every call that was answered: by which name the model was asked for, and the last turn."""
     lines = (path.read_text(encoding="utf-8") for path in (root / "engines").glob("*.asked"))
     return [cast("tuple[str, str]", tuple(json.loads(line))) for item in lines

@@ -164,8 +164,8 @@ def _message(body: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
-    asked = body.get("input", "")
-    texts = [asked] if isinstance(asked, str) else asked
+    inputs = body.get("input", "")
+    texts = [inputs] if isinstance(inputs, str) else inputs
     return {
         "object": "list",
         "model": body.get("model", "tiny"),

@@ -23,7 +23,7 @@ class CommentServer:
         """Each of `troubles` is the status that answers one writing request, in their order."""
         self.comments: list[dict[str, Any]] = []
         self.pulls: list[dict[str, Any]] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         """Method and path of every request."""
         self.tokens: set[str] = set()
         self.troubles = list(troubles)
@@ -38,15 +38,15 @@ class CommentServer:
 
     def add(self, pull: int, body: str, author: str = BOT) -> dict[str, Any]:
         """A comment that is there."""
-        made = {
+        created = {
             "id": len(self.comments) + 1,
             "body": body,
             "user": {"login": author, "type": "Bot" if author.endswith("[bot]") else "User"},
             "html_url": f"https://github.com/acme/prompts/pull/{pull}#c{len(self.comments) + 1}",
             "pull": pull,
         }
-        self.comments.append(made)
-        return made
+        self.comments.append(created)
+        return created
 
     def __enter__(self) -> Self:
         owner = self
@@ -55,7 +55,7 @@ class CommentServer:
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 content = json.loads(self.rfile.read(length) or b"{}")
-                owner.asked.append(f"{self.command} {urlsplit(self.path).path}")
+                owner.requested.append(f"{self.command} {urlsplit(self.path).path}")
                 owner.tokens.add(self.headers.get("Authorization", ""))
                 code, value = owner._answer(self.command, self.path, content)
                 body = json.dumps(value).encode()
@@ -98,6 +98,6 @@ class CommentServer:
             return code, {"message": f"trouble {code}"}
         if method == "POST":
             return 201, self.add(int(parts[4]), content["body"])
-        (found,) = [comment for comment in self.comments if comment["id"] == int(parts[5])]
-        found["body"] = content["body"]
-        return 200, found
+        (edited,) = [comment for comment in self.comments if comment["id"] == int(parts[5])]
+        edited["body"] = content["body"]
+        return 200, edited

@@ -38,7 +38,7 @@ class Told:
     """The processes of its engine, with their commands."""
     gone: bool
     """Whether they ended with it."""
-    held: int
+    stored: int
     """Answers in the store afterwards."""
     peers: frozenset[IPv4Address] = frozenset()
 
@@ -48,19 +48,19 @@ def project(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two prompts on one engine: the adapter, which answers by default, and the model itself."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "models").symlink_to(local.models)
-    made = Project(root=folder)
+    built = Project(root=folder)
     base = {
         "provider": "vllm", "model": "models/model", "args": ARGUMENTS, "max_concurrency": 2,
         "lora": {"tuned": "models/adapter"}, "modelParameters": {"temperature": 0, "maxTokens": 24},
     }  # fmt: skip
-    made.settings = {"models": {"tuned": base, "base": {**base, "served_name": "models/model"}}}
-    made.llmops_yaml()
+    built.settings = {"models": {"tuned": base, "base": {**base, "served_name": "models/model"}}}
+    built.llmops_yaml()
     for name in ("tuned", "base"):
-        made.name = name
-        made.prompt(model=name)
-    made.cases([{"id": f"c{at}", "inputs": {"question": f"say {at}"}} for at in range(CASES // 2)])
-    made.evalset(scorers=[{"length": {"max": 4000}}], prompt=["base", "tuned"], cases="base.jsonl")
-    return made
+        built.name = name
+        built.prompt(model=name)
+    built.cases([{"id": f"c{at}", "inputs": {"question": f"say {at}"}} for at in range(CASES // 2)])
+    built.evalset(scorers=[{"length": {"max": 4000}}], prompt=["base", "tuned"], cases="base.jsonl")
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -69,28 +69,30 @@ def killed(project: Project, local: Local) -> Told:
     running = project.start("eval", env=local.env)
     engine = _engine_of(project, running, more_than=2)
     running.send(signal.SIGKILL)
-    return Told(ran=running.ended(), engine=engine, gone=all_gone(engine), held=held(project))
+    return Told(ran=running.ended(), engine=engine, gone=all_gone(engine), stored=stored(project))
 
 
 @pytest.fixture(scope="module")
 def robbed(project: Project, local: Local, killed: Told) -> Told:
     """`kill -9` of the engine while it is asked."""
     running = project.start("eval", env=local.env)
-    engine = _engine_of(project, running, more_than=killed.held + 2)
+    engine = _engine_of(project, running, more_than=killed.stored + 2)
     server = next(pid for pid, command in engine.items() if "vllm serve" in command
                   and "guard.py" not in command)  # fmt: skip
     os.kill(server, signal.SIGKILL)
-    return Told(ran=running.ended(90), engine=engine, gone=all_gone(engine), held=held(project))
+    return Told(ran=running.ended(90), engine=engine, gone=all_gone(engine), stored=stored(project))
 
 
 @pytest.fixture(scope="module")
 def whole(project: Project, local: Local, robbed: Told) -> Told:
     """To the end, with every proxy of the environment pointing nowhere."""
     running = project.start("eval", "--json", env={**local.env, **PROXIES})
-    engine = _engine_of(project, running, more_than=robbed.held)
+    engine = _engine_of(project, running, more_than=robbed.stored)
     seen = frozenset(peers(engine))
     ran = running.ended(90)
-    return Told(ran=ran, engine=engine, gone=all_gone(engine, 1), held=held(project), peers=seen)
+    return Told(
+        ran=ran, engine=engine, gone=all_gone(engine, 1), stored=stored(project), peers=seen
+    )
 
 
 def test_no_process_of_a_real_engine_is_left_when_llmops_is_killed(killed: Told) -> None:
@@ -106,13 +108,13 @@ def test_a_real_engine_that_is_killed_makes_the_run_incomplete_and_leaves_no_pro
     assert "ended while it answered: killed by SIGKILL" in robbed.ran.text
     assert ".llmops/store/vllm-models-model-" in robbed.ran.text
     assert robbed.gone
-    assert killed.held < robbed.held < CASES
+    assert killed.stored < robbed.stored < CASES
 
 
 def test_the_next_run_asks_a_real_engine_only_what_is_missing(robbed: Told, whole: Told) -> None:
     assert whole.ran.code == 0
-    assert whole.ran.report["calls"] == CASES - robbed.held
-    assert whole.held == CASES
+    assert whole.ran.report["calls"] == CASES - robbed.stored
+    assert whole.stored == CASES
     assert whole.gone
 
 
@@ -142,7 +144,7 @@ def texts(project: Project, prompt: str) -> list[str]:
     return [value["completion"]["text"] for value in values]
 
 
-def held(project: Project) -> int:
+def stored(project: Project) -> int:
     """Answers in the store."""
     store = project.root / ".llmops/store/results.sqlite3"
     if not store.exists():
@@ -157,7 +159,7 @@ def held(project: Project) -> int:
 
 def _engine_of(project: Project, running: Process, *, more_than: int) -> dict[int, str]:
     """The processes of the engine, once so many answers are held."""
-    _until(lambda: held(project) > more_than or not running.running)
+    _until(lambda: stored(project) > more_than or not running.running)
     assert running.running, running.ended().text
     return below(running.pid)
 

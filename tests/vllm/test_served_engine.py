@@ -47,8 +47,8 @@ def project(project: Project, served: str, local: Local) -> Project:
 
 def prompt(project: Project, user: str, *, tokens: int = 12) -> None:
     messages = [{"role": "user", "content": user}]
-    written = {**PROMPT, "messages": messages, "modelParameters": {"maxTokens": tokens}}
-    project.write("prompts/support.prompt.yml", json.dumps(written))
+    document = {**PROMPT, "messages": messages, "modelParameters": {"maxTokens": tokens}}
+    project.write("prompts/support.prompt.yml", json.dumps(document))
 
 
 BIAS = {'"': 9, "{": 9, "}": 9, "]": 7, "1": 8, "-": -100, ",": -2}
