@@ -84,7 +84,7 @@ def test_a_bundle_is_a_file_that_an_application_starts_from(
     ran = run(repository, "bundle", "production", "--out", str(path))
     assert (ran.code, ran.out.splitlines()) == (
         0,
-        ["support  v1", f"wrote {path}", f"next  LLMOPS_BUNDLE={path}"],
+        ["support  v1", f"wrote {path}", f"next: LLMOPS_BUNDLE={path}"],
     )
     assert loaded(path.parent, LLMOPS_BUNDLE=path.name) == "support@v1 hi"
 

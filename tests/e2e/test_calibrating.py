@@ -96,7 +96,7 @@ def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
     assert len(judge.bodies) == 2 * 2 * EACH
-    assert "GATE it may gate. A true loss of 5 points shows as 5.0 points" in again.text
+    assert "GATE it may gate. A true regression of 5 points shows as 5.0 points" in again.text
     assert "replaces the calibration of" in again.text
     assert len(readings(project)) == 1
 
@@ -174,8 +174,8 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
             time.sleep(0.02)
         process.send(signal.SIGINT)
         ran = process.ended()
-    assert (ran.code, readings(project)) == (130, [])
-    assert "run the same command again, everything that was read is kept" in ran.text
+    assert (ran.code, kept(project)) == (130, [])
+    assert "run the same command again, judged answers are cached" in ran.text
     answered = len(judge.bodies)
     assert 20 <= answered < 240
 
@@ -351,10 +351,10 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     def notes() -> str:
         ran = run(project, "check")
         assert ran.code == 0, ran.text  # it warns; what measures refuses
-        return " ".join(line for line in ran.out.splitlines() if line.startswith("note  the judge"))
+        return " ".join(line for line in ran.out.splitlines() if line.startswith("note: the judge"))
 
     never = "the judge support:tone gates and is not calibrated (accuracy unknown)"
-    assert notes() == f"note  {never}: llmops calibrate support:tone"
+    assert notes() == f"note: {never}: llmops calibrate support:tone"
     project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
     project.llmops_yaml()
     assert f"{never}; live requires `judges: calibrated`" in notes()

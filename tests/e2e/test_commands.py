@@ -74,7 +74,7 @@ def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
     project = Project(root=tmp_path)
     ran = says(project.run("init"), "wrote llmops.yaml", "wrote evalsets/sentiment.yaml")
     assert ran.code == 0
-    says(ran, "next llmops eval")
+    says(ran, "next: llmops eval")
     assert project.run("check").code == 0
     says(project.run("eval"), "INCONCLUSIVE", "no baseline")
     assert says(project.run("init"), "exists already").code == 2
@@ -179,17 +179,17 @@ def test_report_shows_the_last_run_and_leaves_as_it_did(project: Project) -> Non
 
 
 def test_release_measure_and_promote(project: Project) -> None:
-    says(project.run("release", "support"), "support@v3", "new", "next llmops measure support@v3")
+    says(project.run("release", "support"), "support@v3", "new", "next: llmops measure support@v3")
     says(project.run("release"), "unchanged")
     assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 3
-    says(project.run("measure", "support@v3"), "PASS", "evidence sha256:")
+    says(project.run("measure", "support@v3"), "PASS", "evidence: sha256:")
     says(project.run("promote", "support@v3", "-m", "it is better"), "production runs support@v3")
 
 
 def test_a_measured_regression_is_not_promoted(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
     project.run("release")
-    assert says(project.run("measure", "support@v3"), "FAIL", "evidence sha256:").code == 1
+    assert says(project.run("measure", "support@v3"), "FAIL", "evidence: sha256:").code == 1
     assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 1
 
 
@@ -200,7 +200,7 @@ def test_rollback_history_status_and_verify(project: Project) -> None:
     assert ran.code == 0
     says(ran, "production runs support@v1")
     says(project.run("history", "support"), "rollback", "promote", "it was not", "the first")
-    says(project.run("verify"), "support@v1", "production holds: 1 prompt")
+    says(project.run("verify"), "support@v1", "production verified: 1 prompt")
     assert says(project.run("promote", "support@v2", "-m", "again"), "quarantined").code == 2
 
 
@@ -229,7 +229,7 @@ def test_a_second_promotion_says_that_there_is_nothing_to_do(project: Project) -
 def test_verify_finds_a_touched_file(project: Project) -> None:
     (event,) = (project.root / ".llmops/log/production/support").glob("*.json")
     event.write_text(event.read_text().replace("the first", "the last"))
-    assert says(project.run("verify"), "BROKEN", "does NOT hold").code == 2
+    assert says(project.run("verify"), "BROKEN", "NOT verified").code == 2
 
 
 def test_diff_shows_what_changed(project: Project) -> None:
@@ -271,23 +271,34 @@ def test_json_is_all_that_a_command_prints_with_json(
         assert json.loads(out) is not None
 
 
-def commands(project: Project) -> list[tuple[str, str]]:
-    """Each command with its line in the list."""
-    _, _, listed = project.run("--help", env=NARROW).out.partition("Commands:\n")
-    return [(line.split()[0], line) for line in listed.splitlines() if line.strip()]
+def commands(project: Project) -> dict[str, str]:
+    """Return each command of `llmops --help` with its sentence."""
+    listed = (
+        project.run("--help", env=NARROW).out.partition("─ Start ")[2].partition("─ Output ")[0]
+    )
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        if not line.startswith("│"):
+            continue
+        name, text = line[2:22].strip(), line[22:-1].strip()
+        last = name or next(reversed(found))
+        found[last] = f"{found.get(last, '')} {text}".strip()
+    return found
 
 
 def test_every_command_has_a_whole_sentence_in_the_list(project: Project) -> None:
-    documents = commands(project)
-    assert len(documents) >= 20
-    assert [line for _, line in documents if line.endswith("...") or len(line) > 80] == []
+    found = commands(project)
+    assert len(found) >= 20
+    assert {name: text for name, text in found.items() if not text.endswith(".")} == {}
+    shown = project.run("--help", env=NARROW).out.splitlines()
+    assert [line for line in shown if len(line) > 80] == []
 
 
 def test_every_help_names_its_values_and_fits(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for name, _ in commands(project):
+    for name in commands(project):
         assert run([name, "--help"]) == 0
         out = capsys.readouterr().out
         assert out.startswith(f"Usage: llmops {name} ")

@@ -391,7 +391,7 @@ def test_a_folder_that_was_deleted_meanwhile_is_2_and_not_a_bug(project: Project
     gone.mkdir()
     ran = Process([*LLMOPS, "status"], gone, dict(os.environ), before=gone.rmdir).ended()
     assert ran.code == 2, ran.text
-    assert "the folder that this was started in is not there any more" in ran.err
+    assert "the current folder does not exist any more" in ran.err
 
 
 def test_an_empty_environment_changes_no_verdict(project: Project) -> None:

@@ -435,7 +435,7 @@ def test_a_cached_answer_never_passes_a_latency_assertion(tmp_path: Path, server
     assert cached.decision == "INCOMPLETE"
     assert cached.evalset["candidate"]["unscored"] == 20
     assert cached.evalset["candidate"]["latency_p50"] is None
-    fresh = project.eval("--fresh")
+    fresh = project.eval("--no-cache")
     assert fresh.report["calls"] == 20
     assert fresh.evalset["candidate"]["unscored"] == 0
 
@@ -524,7 +524,7 @@ def test_a_rerun_that_fails_does_not_fall_back_on_earlier_answers(
     project = a_project(tmp_path, server.url)
     project.evalset(gate={"rules": [{"floor": {"min": 0.9}}]})
     assert project.eval().code == 0
-    ran = project.eval("--fresh", *trouble)
+    ran = project.eval("--no-cache", *trouble)
     assert (ran.code, ran.decision) == (3, "INCOMPLETE")
     assert project.eval().code == 0
 
@@ -533,7 +533,7 @@ def test_a_rerun_against_a_server_that_refuses_is_incomplete(tmp_path: Path) -> 
     with FaultServer(*[answer()] * 20, then=status(401)) as server:
         project = a_project(tmp_path, server.url)
         assert project.eval().code == 0
-        assert project.eval("--fresh").code == 3
+        assert project.eval("--no-cache").code == 3
 
 
 def test_a_filtered_run_says_that_it_is_partial(tmp_path: Path, server: Server) -> None:

@@ -221,6 +221,6 @@ def test_a_model_without_a_price_is_said_to_be_unpriced(tmp_path: Path) -> None:
         project = a_project(tmp_path, server.url, cases=2)
         ran = project.run("eval")
         assert "2 model calls, unpriced" in ran.text
-        machine = project.eval("--fresh")
+        machine = project.eval("--no-cache")
     assert machine.report["cost"] is None
     assert machine.evalset["candidate"]["cost"] is None

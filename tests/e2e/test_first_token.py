@@ -29,7 +29,7 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
         assert server.last.body["stream"] is True
         side = first.evalset["candidate"]
         assert 0.01 < side["first_token_p50"] < side["latency_p50"]
-        assert "first token 0.0" in project.run("eval", "--fresh", "--verbose").out
+        assert "first token 0.0" in project.run("eval", "--no-cache", "--verbose").out
 
         calls = server.requests
         again = project.run("eval", "--json")
@@ -67,6 +67,6 @@ def test_a_verdict_about_the_first_token_is_proven_from_its_evidence(tmp_path: P
         project.promote_first()
     proven = project.run("verify", "production")
     assert proven.code == 0, proven.text
-    assert "1 verdict computed again" in proven.text
+    assert "1 verdict recomputed" in proven.text
     (rows,) = project.root.glob(".llmops/evidence/*/*.cases.jsonl")
     assert '"first_token"' in rows.read_text(encoding="utf-8")

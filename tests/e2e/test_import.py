@@ -165,4 +165,4 @@ def test_the_model_under_test_is_no_judge_that_nobody_named(tmp_path: Path) -> N
     done = llmops(tmp_path, "import", "promptfooconfig.yaml", "--into", "new")
     assert "lost: the assertion 'llm-rubric': no grading model is named" in done.stdout
     assert "wrote new/prompts/" in done.stdout
-    assert "next  llmops -C new check" in done.stdout
+    assert "next: llmops -C new check" in done.stdout

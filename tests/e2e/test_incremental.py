@@ -284,7 +284,7 @@ def test_fresh_reruns_both_sides(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
     project.eval()
     before = server.requests
-    ran = project.eval("--fresh")
+    ran = project.eval("--no-cache")
     assert server.requests == before + CASES * (1 + BASELINE_TRIALS)
     assert ran.evalset["candidate"]["called"] == CASES
     assert ran.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
@@ -304,8 +304,8 @@ def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
     with FaultServer() as good:
         project.url = good.url
         project.llmops_yaml()
-        ran = project.eval("--fresh")
-    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
+        ran = project.eval("--no-cache")
+    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.5)
     assert ran.code == 1
 
@@ -342,7 +342,7 @@ def test_watching_production_costs_nothing_unless_fresh(project: Project, server
 def test_watching_production_fresh_calls_the_candidate_alone(
     project: Project, server: Server
 ) -> None:
-    ran = project.eval("production", "--fresh")
+    ran = project.eval("production", "--no-cache")
     assert server.requests == CASES
     assert ran.evalset["baseline"]["called"] == 0
     assert (ran.code, ran.decision) == (0, "PASS")
@@ -356,6 +356,6 @@ def test_watching_production_fresh_finds_a_model_that_drifted(project: Project) 
     with FaultServer(then=answer(model="tiny-0002"), reply=drifted) as server:
         project.url = server.url
         project.llmops_yaml()
-        ran = project.eval("production", "--fresh")
+        ran = project.eval("production", "--no-cache")
         assert server.requests == CASES
     assert (ran.code, ran.decision) == (1, "FAIL")

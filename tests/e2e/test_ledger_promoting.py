@@ -33,7 +33,7 @@ def test_what_is_missing_is_3_and_named_with_its_price(shop: Shop) -> None:
     ran = shop.run("promote", "support@v2")
     assert ran.code == 3
     assert "support@v2 has no evidence" in ran.out
-    assert "next  llmops measure support@v2 --to production   (120 calls, about $0.00)" in ran.out
+    assert "next: llmops measure support@v2 --to production   (120 calls, about $0.00)" in ran.out
     assert shop.runs("support") == 1
 
 
@@ -209,7 +209,7 @@ def test_a_bundle_is_held_against_the_registry(tmp_path: Path) -> None:
     shop.first()
     file = tmp_path / "production.bundle.json"
     shop.ok("bundle", "production", "--out", str(file))
-    assert "production holds" in shop.ok("verify", "--bundle", str(file), "--strict").out
+    assert "production verified" in shop.ok("verify", "--bundle", str(file), "--strict").out
     shop.ok("promote", shop.candidate("support"))
     assert "it is behind" in shop.ok("verify", "--bundle", str(file)).out
     assert shop.run("verify", "--bundle", str(file), "--strict").code == 2

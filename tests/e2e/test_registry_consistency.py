@@ -18,14 +18,14 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_a_registry_that_holds_is_said_to_with_and_without_git(shop: Shop) -> None:
-    summary = "in all: 1 version, 1 piece of evidence, 1 event the registry holds"
-    assert shop.ok("fsck").text == summary
+    said = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
+    assert shop.ok("fsck").text == said
     shutil.rmtree(shop.root / ".git")
     assert shop.ok("fsck").text == summary
 
 
 def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None:
-    assert "the registry holds" in a_shop(tmp_path / "shop", "support").ok("fsck").out
+    assert "the registry is intact" in a_shop(tmp_path / "shop", "support").ok("fsck").out
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_a_byte_that_was_edited_is_found(shop: Shop, path: str) -> None:
     file.write_bytes(before + edited.upper() + after)
     ran = shop.run("fsck")
     assert ran.code == 2
-    assert "the registry does NOT hold" in ran.out
+    assert "the registry is NOT intact" in ran.out
     assert "BROKEN" in ran.out

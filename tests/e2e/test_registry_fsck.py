@@ -41,11 +41,11 @@ def edit(shop: Shop, path: str, old: str, new: str) -> None:
 
 
 def test_a_registry_that_grew_holds(shop: Shop) -> None:
-    output = shop.ok("fsck", "--base", "base").out
-    assert "since base: 1 version, 1 piece of evidence, 1 event" in output
-    assert "promote support@v3 in production" in " ".join(output.split())
-    (entry,) = shop.ok("fsck", "--base", "base", "--json").document
-    assert (entry["problems"], entry["versions"], len(entry["events"])) == ([], 1, 1)
+    said = shop.ok("fsck", "--base", "base").out
+    assert "since base: 1 version, 1 evidence file, 1 event" in said
+    assert "promote support@v3 in production" in " ".join(said.split())
+    (found,) = shop.ok("fsck", "--base", "base", "--json").document
+    assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
 
 
 def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(

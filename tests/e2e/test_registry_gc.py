@@ -45,7 +45,7 @@ def test_everything_holds_afterwards(shop: Shop) -> None:
     shop.ok("gc", "--commit")
     assert "BROKEN" not in shop.ok("verify", "--strict").out
     shop.ok("fsck", "--base", "HEAD^")
-    assert shop.ok("gc").out.splitlines()[-1] == "0 files, 0.00 MB cleared away"
+    assert shop.ok("gc").out.splitlines()[-1] == "0 files, 0.00 MB deleted"
     shop.ok("promote", shop.candidate("support", "Answer quickly."))
     shop.ok("rollback", "support@production", "-m", "slow")
     shop.ok("verify")
@@ -75,7 +75,7 @@ def test_what_was_rolled_back_to_keeps_what_once_let_it_in(shop: Shop) -> None:
     shop.ok("rollback", "support@production", "--to", "v2", "-m", "warm is not enough")
     shop.ok("gc")
     assert with_rows(shop) == [2, 3, 4]  # 4 ran before; 3 waits: it is newer than what runs
-    assert "computed again" in shop.ok("verify").out
+    assert "recomputed" in shop.ok("verify").out
 
 
 def test_a_broken_registry_is_not_cleared(shop: Shop) -> None:

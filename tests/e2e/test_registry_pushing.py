@@ -209,7 +209,7 @@ def test_without_a_remote_a_push_is_refused_and_a_commit_is_not(tmp_path: Path) 
     shop.first()
     address = shop.candidate("support")
     ran = shop.run("promote", address, "--push")
-    assert (ran.code, "nowhere to be pushed" in ran.err) == (2, True)
+    assert (ran.code, "has no remote to push to" in ran.err) == (2, True)
     shop.ok("promote", address, "--commit")
 
 

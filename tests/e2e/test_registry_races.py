@@ -45,7 +45,7 @@ def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
     assert [result.code for result in ran] == [0] * 8, [result.text for result in ran]
     (late,) = checkouts_of(bare, "late")
     assert {late.runs(name) for name in NAMES} == {2}
-    assert "holds" in late.ok("verify").out
+    assert "verified" in late.ok("verify").out
     assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
 
 
@@ -158,6 +158,6 @@ def test_a_disk_that_fills_while_git_commits_leaves_no_event(tmp_path: Path) -> 
     assert (ran.code, shop.runs("support")) == (3, 1), ran.text
     ran = shop.run("promote", address, "--commit")  # git was killed, and left its lock
     assert (ran.code, "index.lock" in ran.err, shop.runs("support")) == (3, True, 1)
-    assert "if no git is at work, delete that file" in ran.text
+    assert "if no git is running, delete that file" in ran.text
     (shop.root / ".git" / "index.lock").unlink()
     shop.ok("promote", address, "--commit")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from llmops_cli.cli.report_sinks import FORMS, RunSinks
 from llmops_cli.commands.evaluate import EvalOptions, Evaluated, evaluate, unseen
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
@@ -67,9 +68,10 @@ def gate(
     select: Mapping[str, Any] | None = None,
     **wishes: Any,
 ) -> Ran:
-    """`llmops eval *prompts`; `select` are fields of `Selection`."""
+    """`llmops eval *prompts`; `select` are fields of `Selection`, `out`, `csv` … its options."""
     selection = Selection(prompts=prompts, **(select or {}))
-    wanted = EvalOptions(selection=selection, between=between, **wishes)
+    sinks = RunSinks(**{name: wishes.pop(name, None) for name in FORMS}).files()
+    wanted = EvalOptions(selection=selection, between=between, sinks=sinks, **wishes)
     return Ran(evaluate(project.root, wanted, environ=environ))
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.cli.report_sinks import RunSinks
 from llmops_cli.commands.evaluate import EvalOptions, evaluate
-from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseStream, Report, ShownCase
+from llmops_cli.core.report import Report, ShownCase
 from llmops_cli.report.case_stream import stream_file, stream_report
+from llmops_cli.report.sinks import FinishedRun
 from tests.projects import Project, some_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
@@ -20,10 +21,12 @@ def told(project: Project, **wishes: Any) -> tuple[Report, int, list[ShownCase]]
     """What a run tells of its cases while its store is open."""
     heard: list[tuple[Report, int, list[ShownCase]]] = []
 
-    def take(report: Report, records: CaseStream, _redact: Redactor) -> None:
-        heard.append((report, records.total, list(records.worst_first)))
+    def take(finished: FinishedRun) -> None:
+        with finished.cases() as records:
+            heard.append((finished.report, records.total, list(records.worst_first)))
 
-    evaluate(project.root, EvalOptions(cases_to=[take], **wishes))
+    files = RunSinks(out=wishes.pop("out", None)).files()
+    evaluate(project.root, EvalOptions(sinks=[*files, take], **wishes))
     (one,) = heard
     return one
 

@@ -9,7 +9,8 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.verdict import Decision
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.run.revision import at_revision, open_git
+from llmops_cli.run.revision import at_revision
+from llmops_cli.stores.git import open_git
 from tests.projects import Project
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate, questions, wrong_on
