@@ -174,7 +174,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
             time.sleep(0.02)
         process.send(signal.SIGINT)
         ran = process.ended()
-    assert (ran.code, kept(project)) == (130, [])
+    assert (ran.code, readings(project)) == (130, [])
     assert "run the same command again, judged answers are cached" in ran.text
     answered = len(judge.bodies)
     assert 20 <= answered < 240

@@ -276,20 +276,20 @@ def commands(project: Project) -> dict[str, str]:
     listed = (
         project.run("--help", env=NARROW).out.partition("─ Start ")[2].partition("─ Output ")[0]
     )
-    found: dict[str, str] = {}
+    documents: dict[str, str] = {}
     for line in listed.splitlines():
         if not line.startswith("│"):
             continue
         name, text = line[2:22].strip(), line[22:-1].strip()
-        last = name or next(reversed(found))
-        found[last] = f"{found.get(last, '')} {text}".strip()
-    return found
+        last = name or next(reversed(documents))
+        documents[last] = f"{documents.get(last, '')} {text}".strip()
+    return documents
 
 
 def test_every_command_has_a_whole_sentence_in_the_list(project: Project) -> None:
-    found = commands(project)
-    assert len(found) >= 20
-    assert {name: text for name, text in found.items() if not text.endswith(".")} == {}
+    documents = commands(project)
+    assert len(documents) >= 20
+    assert {name: text for name, text in documents.items() if not text.endswith(".")} == {}
     shown = project.run("--help", env=NARROW).out.splitlines()
     assert [line for line in shown if len(line) > 80] == []
 

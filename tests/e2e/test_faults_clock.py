@@ -68,8 +68,8 @@ def test_answers_that_a_fast_clock_dated_are_not_fresh_for_ever(tmp_path: Path) 
         ahead = project.eval(env=ahead_of_time)
         server.reply = echo
         fresh, again = project.eval("--no-cache"), project.eval()
-    passed = [each.evalset["metrics"][0]["candidate"] for each in (ahead, fresh)]
-    assert [each.report["calls"] for each in (ahead, fresh, again)] == [5, 5, 0]
+    passed = [item.evalset["metrics"][0]["candidate"] for item in (ahead, fresh)]
+    assert [item.report["calls"] for item in (ahead, fresh, again)] == [5, 5, 0]
     assert passed == [0.0, 0.5]  # a trial of each, pooled: a re-run never replaces
 
 

@@ -305,7 +305,7 @@ def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
         project.url = good.url
         project.llmops_yaml()
         ran = project.eval("--no-cache")
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in ran.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.5)
     assert ran.code == 1
 

@@ -18,7 +18,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_a_registry_that_holds_is_said_to_with_and_without_git(shop: Shop) -> None:
-    said = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
+    summary = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
     assert shop.ok("fsck").text == said
     shutil.rmtree(shop.root / ".git")
     assert shop.ok("fsck").text == summary
