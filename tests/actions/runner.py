@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from tests.actions.expressions import evaluate, interpolate
-from tests.shop import git
+from tests.git_project import git
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::(.*)$", re.MULTILINE)
@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass(kw_only=True)
-class Ran:
+class Result:
     """A job or an action that was run."""
 
     success: bool
@@ -116,11 +116,11 @@ class Runner:
     api: str = "http://127.0.0.1:9"
     run: int = 1
 
-    def action(self, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Ran:
+    def action(self, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Result:
         """Our composite action with the inputs `given`."""
         return self._composite(ROOT, settings, env or {})
 
-    def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Ran:
+    def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Result:
         """A job of a workflow file, without its `if`."""
         document = yaml.safe_load(workflow)
         job = document["jobs"][name]
@@ -138,7 +138,7 @@ class Runner:
     def artefacts(self) -> Path:
         return self.folder / "artefacts" / str(self.run)
 
-    def _composite(self, path: Path, settings: Mapping[str, Any], env: Mapping[str, str]) -> Ran:
+    def _composite(self, path: Path, settings: Mapping[str, Any], env: Mapping[str, str]) -> Result:
         action = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
         unknown = set(settings) - set(action["inputs"])
         assert not unknown, f"unknown inputs: {unknown}"
@@ -150,12 +150,12 @@ class Runner:
             for name, item in action["inputs"].items()
         }
         contexts = {**contexts, "inputs": inputs}
-        ran = self._steps(action["runs"]["steps"], contexts, env)
-        ran.outputs = {
+        result = self._steps(action["runs"]["steps"], contexts, env)
+        result.outputs = {
             name: interpolate(output["value"], contexts, {})
             for name, output in action["outputs"].items()
         }
-        return ran
+        return result
 
     def _contexts(self, github: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -181,7 +181,7 @@ class Runner:
 
     def _steps(
         self, steps: Sequence[Mapping[str, Any]], contexts: dict[str, Any], env: Mapping[str, str]
-    ) -> Ran:
+    ) -> Result:
         done: list[Step] = []
         success = True
         for at, step in enumerate(steps):
@@ -191,16 +191,16 @@ class Runner:
                 "failure": lambda so_far=success: not so_far,
                 "cancelled": lambda: False,
             }
-            ran = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
+            result = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
             if "id" in step:
                 contexts["steps"][step["id"]] = {
-                    "outputs": ran.outputs,
-                    "outcome": ran.outcome,
-                    "conclusion": ran.conclusion,
+                    "outputs": result.outputs,
+                    "outcome": result.outcome,
+                    "conclusion": result.conclusion,
                 }
-            success = success and ran.conclusion != "failure"
-            done.append(ran)
-        return Ran(success=success, steps=done, outputs={})
+            success = success and result.conclusion != "failure"
+            done.append(result)
+        return Result(success=success, steps=done, outputs={})
 
     def _step(
         self,
@@ -218,12 +218,12 @@ class Runner:
             return Step(name=name, outcome="skipped", conclusion="skipped")
         own = {**env, **self._texts(step.get("env", {}), contexts)}
         if "run" in step:
-            ran = self._bash(name, step, contexts, own)
+            result = self._bash(name, step, contexts, own)
         else:
-            ran = self._uses(name, step, contexts, own)
-        if ran.outcome == "failure" and step.get("continue-on-error"):
-            ran.conclusion = "success"
-        return ran
+            result = self._uses(name, step, contexts, own)
+        if result.outcome == "failure" and step.get("continue-on-error"):
+            result.conclusion = "success"
+        return result
 
     def _bash(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
@@ -285,15 +285,15 @@ class Runner:
         settings = self._texts(step.get("with", {}), contexts)
         action = step["uses"].partition("@")[0]
         if action in {"./", "llmops-cli/llmops"}:
-            ran = self._composite(ROOT, {**settings, "version": "none"}, env)
-            outcome = "success" if ran.success else "failure"
+            result = self._composite(ROOT, {**settings, "version": "none"}, env)
+            outcome = "success" if result.success else "failure"
             return Step(
                 name=name,
                 outcome=outcome,
                 conclusion=outcome,
-                outputs=dict(ran.outputs),
-                log=ran.log,
-                summary=ran.summary,
+                outputs=dict(result.outputs),
+                log=result.log,
+                summary=result.summary,
             )
         outputs = STAND_INS[action](self, settings)
         return Step(name=name, outcome="success", conclusion="success", outputs=outputs)

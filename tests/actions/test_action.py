@@ -15,37 +15,37 @@ import yaml
 
 from llmops_cli import __version__
 from tests.actions.hub import Hub, programs
-from tests.actions.runner import ROOT, Ran
+from tests.actions.runner import ROOT, Result
 from tests.e2e.test_fail_open import wait_until_asked
+from tests.git_project import GitProject, git, make_git_project
 from tests.hostile import HOSTILE
-from tests.projects import Process, a_project
+from tests.projects import Process, make_project
 from tests.servers.faulty import FaultServer, answer, echo, hang
 from tests.servers.github import CommentServer
-from tests.shop import Shop, a_shop, git
 
 GATE = {"version": "none"}
 STEPS = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
 MARK = "<!-- llmops gate: llmops -->"
 
 
-def kinder(shop: Shop) -> None:
+def kinder(repo: GitProject) -> None:
     """Another target with the same answers."""
-    shop.say("support", "Answer kindly.")
+    repo.say("support", "Answer kindly.")
 
 
-def worse(shop: Shop) -> None:
+def worse(repo: GitProject) -> None:
     """A third of the answers is wrong."""
-    shop.say("support", "Answer badly.", broken=20)
+    repo.say("support", "Answer badly.", broken=20)
 
 
-def unmeasurable(shop: Shop) -> None:
+def unmeasurable(repo: GitProject) -> None:
     """A model that nobody answers for."""
     url = "http://127.0.0.1:9/v1"
     model = f"{{provider: openai, model: m, base_url: '{url}', retries: 0}}"
-    shop.write("llmops.yaml", f"models:\n  tiny: {model}\nenvironments: [production]\n")
+    repo.write("llmops.yaml", f"models:\n  tiny: {model}\nenvironments: [production]\n")
 
 
-def summary_of(ran: Ran) -> tuple[bool, str, str]:
+def summary_of(ran: Result) -> tuple[bool, str, str]:
     return ran.success, ran.outputs["verdict"], ran.outputs["exit-code"]
 
 
@@ -54,9 +54,9 @@ def test_a_worse_prompt_is_blocked_under_the_policy_of_the_base_and_everybody_se
 ) -> None:
     """In a clone of depth 1, by a change that would have lowered its own bar."""
 
-    def lenient(shop: Shop) -> None:
-        worse(shop)
-        shop.write("llmops.yaml", (shop.root / "llmops.yaml").read_text() + "gate: {margin: 0.9}\n")
+    def lenient(repo: GitProject) -> None:
+        worse(repo)
+        repo.write("llmops.yaml", (repo.root / "llmops.yaml").read_text() + "gate: {margin: 0.9}\n")
 
     foreign = comments.add(7, f"{MARK}\n\nnot mine", author="mallory")
     runner = hub.pull(lenient, thin=True)
@@ -101,7 +101,7 @@ def test_a_second_run_pays_for_nothing_and_changes_the_comment_of_the_first(
     hub: Hub, comments: CommentServer
 ) -> None:
     comments.add(7, f"{MARK}\n\n## ❌ FAIL")
-    main = hub.push(lambda shop: shop.write("README.md", "hello")).action(GATE)
+    main = hub.push(lambda repo: repo.write("README.md", "hello")).action(GATE)
     first = hub.pull(kinder).action(GATE)
     again = hub.pull(None).action(GATE)
 
@@ -125,7 +125,7 @@ def test_a_mistake_stands_at_its_line_and_no_old_verdict_is_left(
 ) -> None:
     comments.add(7, f"{MARK}\n\n## ✅ PASS")
     broken = "model: tiny\nmesages: []\n"
-    runner = hub.pull(lambda shop: shop.write("prompts/support.prompt.yml", broken))
+    runner = hub.pull(lambda repo: repo.write("prompts/support.prompt.yml", broken))
     ran = runner.action({**GATE, "fail-on": "never"})
     assert summary_of(ran) == (False, "ERROR", "2")
     where = ran.annotations[0].properties
@@ -142,9 +142,9 @@ def test_a_registry_that_was_rewritten_blocks_whatever_the_verdict(
     comments.troubles = [403]
     path = ".llmops/log/production/support/000001.json"
 
-    def rewritten(shop: Shop) -> None:
-        text = (shop.root / path).read_text()
-        shop.write(path, text.replace("the first", "the fist"))
+    def rewritten(repo: GitProject) -> None:
+        text = (repo.root / path).read_text()
+        repo.write(path, text.replace("the first", "the fist"))
 
     runner = hub.pull(rewritten)
     ran = runner.action({**GATE, "fail-on": "never"})
@@ -167,7 +167,7 @@ def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: Comm
 
 
 def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
-    runner = hub.pull(lambda shop: shop.write("README.md", "words"))
+    runner = hub.pull(lambda repo: repo.write("README.md", "words"))
     ran = runner.action({**GATE, "changed": "true"})
     assert summary_of(ran) == (True, "UNCHANGED", "0")
     assert ran.summary.startswith("### ✅ Nothing to measure.")
@@ -195,19 +195,19 @@ def test_an_input_is_never_run_as_a_program(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_cache_that_was_tampered_with_never_decides(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    worse(shop)
-    assert shop.run("eval").code == 1
-    (store,) = (shop.root / ".llmops" / "store").glob("*.sqlite3")
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    worse(repo)
+    assert repo.run("eval").code == 1
+    (store,) = (repo.root / ".llmops" / "store").glob("*.sqlite3")
     content = store.read_bytes()
     assert b"wrong" in content
     store.write_bytes(content.replace(b"wrong", b"wrung"))
-    ran = shop.run("eval", "--json")
+    ran = repo.run("eval", "--json")
     assert ran.code == 1
     assert "damaged" in " ".join(ran.report["notes"])
     assert "wrung" not in ran.out
-    assert shop.run("eval").code == 1
+    assert repo.run("eval").code == 1
 
 
 @pytest.mark.parametrize(
@@ -267,20 +267,20 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
         return question if system == "Answer." else f"{last}\n{CANARY}"
 
     with FaultServer(reply=reply) as server:
-        project = a_project(tmp_path / "project", server.url, cases=40, retries=0)
+        project = make_project(tmp_path / "project", server.url, cases=40, retries=0)
         project.model = {"api_key_env": "OPENAI_API_KEY"}
         project.llmops_yaml()
         git(tmp_path, "init", "-q", "-b", "main", str(project.root))
-        project.promote_first()
-        shop = Shop(project.root)
-        shop.commit("the first")
+        project.promote_v1()
+        repo = GitProject(project.root)
+        repo.commit("the first")
         git(tmp_path, "clone", "-q", "--bare", str(project.root), "hostile.git")
         mine = Hub(bare=tmp_path / "hostile.git", folder=hub.folder, api=hub.api, env={**hub.env})
         mine.env["OPENAI_API_KEY"] = CANARY
         path = "prompts/support.prompt.yml"
         runner = mine.pull(
-            lambda shop: shop.write(
-                path, (shop.root / path).read_text().replace("Answer.", "Answer with malice.")
+            lambda repo: repo.write(
+                path, (repo.root / path).read_text().replace("Answer.", "Answer with malice.")
             )
         )
         ran = runner.action({**GATE, "args": "--verbose"})
@@ -311,11 +311,11 @@ def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None
         **dict.fromkeys(("PROMPTS", "ARGS", "BASE", "CHANGED", "ENVIRONMENT", "OFFLINE"), ""),
     }
     with FaultServer(*[answer()] * 5, then=hang()) as server:
-        project = a_project(tmp_path / "project", server.url, max_concurrency=3)
+        project = make_project(tmp_path / "project", server.url, max_concurrency=3)
         process = Process(["bash", "-e", "-o", "pipefail", "-c", step["run"]], project.root, env)
         wait_until_asked(server, 8, process)
         process.send(signal.SIGINT)
-        ran = process.ended()
+        ran = process.wait()
     assert ran.code == 130, ran.text
     outputs = (tmp_path / "output").read_text()
     assert re.search(r"^verdict<<.*\nINCOMPLETE\n", outputs, re.MULTILINE)

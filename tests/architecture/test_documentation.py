@@ -140,14 +140,14 @@ def test_every_session_on_a_page_prints_what_the_page_shows(
     differing = [
         f"$ {step.command}\n{printed}"
         for step in steps
-        if not step.matches(printed := ran(step, folder))
+        if not step.matches(printed := result(step, folder))
     ]
 
     assert steps
     assert differing == []
 
 
-def ran(step: Step, folder: Path) -> str:
+def result(step: Step, folder: Path) -> str:
     """What a command prints to standard output, in bash, with llmops on the path."""
     programs = Path(sys.executable).parent
     environ = {

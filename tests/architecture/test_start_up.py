@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import a_project
+from tests.projects import make_project
 from tests.servers.faulty import FaultServer
 
 SDKS = {"openai", "anthropic", "aiohttp", "httpx"}
@@ -55,7 +55,7 @@ def test_help_imports_no_library_but_typer(tmp_path: Path, arguments: list[str])
 
 def test_an_all_cached_run_imports_no_sdk_and_nothing_heavy(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url)
+        project = make_project(tmp_path, server.url)
         project.run("eval")
         loaded = imported(tmp_path, "eval")
         assert server.requests == 20
@@ -73,7 +73,7 @@ main()
 
 def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url)
+        project = make_project(tmp_path, server.url)
         project.run("eval")
         done = subprocess.run(
             [sys.executable, "-c", THREADS, "eval"],
@@ -89,7 +89,7 @@ def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
 def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
     tmp_path: Path,
 ) -> None:
-    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    make_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
     imported(tmp_path, "eval", "--junit", "j.xml", "--markdown", "m.md", "--out", "run.jsonl")
     plain = imported(tmp_path, "report", "run.jsonl", "--html", "page.html")
     table = imported(tmp_path, "report", "run.jsonl", "--csv", "run.csv")
@@ -99,7 +99,7 @@ def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
 
 
 def test_a_run_of_the_embedded_model_imports_no_sdk(tmp_path: Path) -> None:
-    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    make_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
     loaded = imported(tmp_path, "eval")
     assert packages(loaded) & SDKS == set()
     assert packages(loaded) & HEAVY == set()
@@ -107,7 +107,7 @@ def test_a_run_of_the_embedded_model_imports_no_sdk(tmp_path: Path) -> None:
 
 def test_a_run_on_one_vendor_imports_no_other_vendor(tmp_path: Path) -> None:
     with FaultServer() as server:
-        a_project(tmp_path, server.url)
+        make_project(tmp_path, server.url)
         loaded = imported(tmp_path, "eval")
     assert "llmops_cli.providers.openai.model" in loaded
     assert "llmops_cli.providers.anthropic.model" not in loaded
@@ -115,7 +115,7 @@ def test_a_run_on_one_vendor_imports_no_other_vendor(tmp_path: Path) -> None:
 
 
 def test_status_without_git_imports_no_statistics(tmp_path: Path) -> None:
-    a_project(tmp_path)
+    make_project(tmp_path)
     loaded = imported(tmp_path, "status")
     assert packages(loaded) & (SDKS | {"pandas", "ragas", "scipy", "statsmodels"}) == set()
 

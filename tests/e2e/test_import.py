@@ -105,8 +105,8 @@ def test_samples_of_openai_evals_run_without_a_key(tmp_path: Path) -> None:
     (tmp_path / "capitals.jsonl").write_text(text, encoding="utf-8")
     done = llmops(tmp_path, "import", "capitals.jsonl")
     assert done.returncode == 0
-    ran = llmops(tmp_path, "eval", "--json")
-    report = json.loads(ran.stdout)["report"]
+    result = llmops(tmp_path, "eval", "--json")
+    report = json.loads(result.stdout)["report"]
     assert report["calls"] == 3
 
 

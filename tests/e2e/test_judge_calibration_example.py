@@ -16,7 +16,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from llmops_cli.providers.offline.embedded import Bm25
-from tests.shop import Shop
+from tests.git_project import GitProject
 
 PLACES = ((True, True), (True, False), (False, True), (False, False))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "judge-calibration"
@@ -51,9 +51,9 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     raw: list[tuple[bool, bool]], tmp_path: Path
 ) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns(".llmops"))
-    shop = Shop(tmp_path / "example")
-    path = str(shop.root / "labels" / "answers.jsonl")
-    (done,) = shop.ok("calibrate", "truthful", "--labels", path, "--json").document
+    repo = GitProject(tmp_path / "example")
+    path = str(repo.root / "labels" / "answers.jsonl")
+    (done,) = repo.ok("calibrate", "truthful", "--labels", path, "--json").document
     calibration = done["calibration"]
     counts, figures = calibration["counts"], calibration["figures"]
     met = Counter(raw)
@@ -101,16 +101,16 @@ def test_the_example_runs_drafts_and_is_refused_where_its_unfit_judge_gates(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns(".llmops"))
-    shop = Shop(tmp_path / "example")
-    path = str(shop.root / "labels" / "answers.jsonl")
-    shop.ok("calibrate", "truthful", "--labels", path)
-    shop.ok("eval")
-    shop.ok("calibrate", "truthful", "--draft", str(shop.root / "draft.jsonl"), "--answers", "7")
-    drafted = [json.loads(line) for line in (shop.root / "draft.jsonl").read_text().splitlines()]
+    repo = GitProject(tmp_path / "example")
+    path = str(repo.root / "labels" / "answers.jsonl")
+    repo.ok("calibrate", "truthful", "--labels", path)
+    repo.ok("eval")
+    repo.ok("calibrate", "truthful", "--draft", str(repo.root / "draft.jsonl"), "--answers", "7")
+    drafted = [json.loads(line) for line in (repo.root / "draft.jsonl").read_text().splitlines()]
     texts = {line["case"]: line["output"] for line in lines("labels/answers.jsonl")}
     assert [item["output"] for item in drafted] == [texts[item["case"]] for item in drafted]
     assert len(drafted) == 7
-    evalset = (shop.root / "evalsets/chat.yaml").read_text()
-    shop.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))
-    ran = shop.run("eval")
-    assert (ran.code, "the judge truthful of chat may not gate" in ran.text) == (2, True)
+    evalset = (repo.root / "evalsets/chat.yaml").read_text()
+    repo.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))
+    result = repo.run("eval")
+    assert (result.code, "the judge truthful of chat may not gate" in result.text) == (2, True)

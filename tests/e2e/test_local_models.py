@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.projects import Project, some_cases
-from tests.servers.engine import a_vllm, alive, all_gone, calls_of, engines
+from tests.projects import Project, make_cases
+from tests.servers.engine import alive, all_gone, calls_of, engines, make_vllm
 from tests.servers.faulty import FaultServer
 
 MODEL = {"provider": "vllm", "model": "org/tiny"}
@@ -30,7 +30,7 @@ def a_local_project(root: Path, *, cases: int = 4, **model: Any) -> Project:
     project = Project(root=root, settings={"models": {"tiny": {**MODEL, **model}}})
     project.llmops_yaml()
     project.prompt()
-    project.cases(some_cases(cases))
+    project.cases(make_cases(cases))
     project.evalset()
     return project
 
@@ -38,7 +38,7 @@ def a_local_project(root: Path, *, cases: int = 4, **model: Any) -> Project:
 @pytest.fixture
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose PATH has a vllm."""
-    program = a_vllm(tmp_path_factory.mktemp("bin"))
+    program = make_vllm(tmp_path_factory.mktemp("bin"))
     return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
@@ -143,7 +143,7 @@ def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_th
     running = project.start("eval", env={**env, "STAND_IN": "slow"})
     until(lambda: len(calls_of(tmp_path)) > 5)
     os.kill(engines(tmp_path)[0]["pid"], signal.SIGKILL)
-    ran = running.ended()
+    ran = running.wait()
     assert ran.code == 3
     assert "`vllm serve org/tiny` ended while it answered: killed by SIGKILL" in ran.text
     assert all_gone(tmp_path)
@@ -166,7 +166,7 @@ def test_no_process_is_left_when_llmops_is_killed(
     until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     assert len(list(alive(tmp_path))) == 3
     running.send(signal.SIGKILL)
-    running.ended()
+    running.wait()
     assert all_gone(tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_an_interrupted_run_leaves_no_engine(
     running = project.start("eval", env={**env, "STAND_IN": words})
     until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     running.send(which)
-    ran = running.ended()
+    ran = running.wait()
     assert ran.code == 130
     assert list(alive(tmp_path)) == []
 
@@ -213,7 +213,7 @@ def test_several_commands_at_once_have_engines_of_their_own(
 ) -> None:
     project = a_local_project(tmp_path)
     both = [project.start("eval", env={**env, "STAND_IN": "slow"}) for _ in range(2)]
-    assert [result.ended().code for result in both] == [0, 0]
+    assert [result.wait().code for result in both] == [0, 0]
     ports = {engine["arguments"][-1] for engine in engines(tmp_path)}
     assert len(ports) == 2
 
@@ -224,10 +224,10 @@ def test_weights_that_were_trained_again_are_called_anew_and_no_version_runs_wit
     monkeypatch.setenv("PATH", env["PATH"])
     project = a_local_project(tmp_path, model="models/tiny")
     weights = project.write("models/tiny/model.safetensors", "as trained in May")
-    project.promote_first()
+    project.promote_v1()
     assert project.eval().report["calls"] == 0
     weights.write_text("as trained in Jun", encoding="utf-8")
-    project.cases(some_cases(5))
+    project.cases(make_cases(5))
     ran = project.eval()
     assert ran.report["calls"] == 5  # all of the candidate, and of the baseline nothing
     assert (ran.code, ran.decision) == (3, "INCOMPLETE")

@@ -14,7 +14,7 @@ from tests import reports
 from tests.browser import NARROW, browser, opened
 from tests.hostile import HOSTILE
 from tests.pages import mixed, page, record, side
-from tests.projects import Project, a_project
+from tests.projects import Project, make_project
 from tests.servers.faulty import FaultServer
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
@@ -344,8 +344,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A run of twenty cases that fails, its page and its run file."""
     with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        built = a_project(tmp_path_factory.mktemp("project"), server.url, cases=60)
-        built.promote_first()
+        built = make_project(tmp_path_factory.mktemp("project"), server.url, cases=60)
+        built.promote_v1()
         built.prompt(system="Answer.", user="{{ question }}!")
         done = built.run("eval", "--html", "page.html", "--out", "run.jsonl.gz")
         assert done.code == 1, done.text
@@ -369,9 +369,9 @@ def test_the_last_run_is_shown_in_the_browser_that_there_is(project: Project) ->
     told_to = project.root / "opened.txt"
     program = project.write("browse", f'#!/bin/sh\nprintf %s "$1" > {told_to}\n')
     program.chmod(0o755)
-    ran = project.run("report", "--open", env={"BROWSER": str(program)})
+    result = project.run("report", "--open", env={"BROWSER": str(program)})
     page_file = project.root / ".llmops/store/report.html"
-    assert ran.code == 1
+    assert result.code == 1
     assert told_to.read_text() == page_file.as_uri()
     on_ci = project.run("report", "--open", env={"BROWSER": str(program), "CI": "true"})
     assert f"page {page_file}" in on_ci.text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -45,13 +45,13 @@ def programs(tmp_path: Path) -> Path:
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """The shared repository: v1 of two prompts runs in production."""
-    shop = a_shop(tmp_path / "seed", "support", "intent")
-    shop.first()
-    git(tmp_path, "clone", "-q", "--bare", str(shop.root), "shared.git")
+    repo = make_git_project(tmp_path / "seed", "support", "intent")
+    repo.first()
+    git(tmp_path, "clone", "-q", "--bare", str(repo.root), "shared.git")
     return tmp_path / "shared.git"
 
 
-def bash(shop: Shop, script: str, programs: Path, **env: str) -> str:
+def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     """What `script` prints; a failed test where it fails, as in a job."""
     script = script.replace("${{ github.event.before }}", env.get("BEFORE", ""))
     world: Mapping[str, str] = {
@@ -61,16 +61,16 @@ def bash(shop: Shop, script: str, programs: Path, **env: str) -> str:
         **env,
     }
     command = ["bash", "-e", "-o", "pipefail", "-c", script]
-    ran = subprocess.run(
-        command, cwd=shop.root, env=world, capture_output=True, text=True, check=False
+    result = subprocess.run(
+        command, cwd=repo.root, env=world, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
-    return ran.stdout
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
-def checkout(bare: Path, name: str, *how: str) -> Shop:
+def checkout(bare: Path, name: str, *how: str) -> GitProject:
     git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
-    return Shop(bare.parent / name)
+    return GitProject(bare.parent / name)
 
 
 def test_on_a_laptop(bare: Path, programs: Path) -> None:

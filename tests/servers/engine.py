@@ -32,7 +32,7 @@ SCRIPT += 'run_name="__main__")\n'
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
-def a_vllm(folder: Path) -> Path:
+def make_vllm(folder: Path) -> Path:
     """The program, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "vllm"

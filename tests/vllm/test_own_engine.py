@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.projects import Process, Project, Ran
+from tests.projects import Result, Process, Project
 from tests.vllm.conftest import ARGUMENTS, STARTING, Local
 from tests.vllm.processes import all_gone, below, peers
 
@@ -33,7 +33,7 @@ PROXIES = {f"{name}_proxy": NOWHERE for name in ("http", "https", "all", "HTTP",
 class Told:
     """What became of a run."""
 
-    ran: Ran
+    result: Result
     engine: dict[int, str]
     """The processes of its engine, with their commands."""
     gone: bool
@@ -69,7 +69,7 @@ def killed(project: Project, local: Local) -> Told:
     running = project.start("eval", env=local.env)
     engine = _engine_of(project, running, more_than=2)
     running.send(signal.SIGKILL)
-    return Told(ran=running.ended(), engine=engine, gone=all_gone(engine), stored=stored(project))
+    return Told(result=running.wait(), engine=engine, gone=all_gone(engine), stored=stored(project))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def robbed(project: Project, local: Local, killed: Told) -> Told:
     server = next(pid for pid, command in engine.items() if "vllm serve" in command
                   and "guard.py" not in command)  # fmt: skip
     os.kill(server, signal.SIGKILL)
-    return Told(ran=running.ended(90), engine=engine, gone=all_gone(engine), stored=stored(project))
+    return Told(
+        result=running.wait(90), engine=engine, gone=all_gone(engine), stored=stored(project)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -89,31 +91,31 @@ def whole(project: Project, local: Local, robbed: Told) -> Told:
     running = project.start("eval", "--json", env={**local.env, **PROXIES})
     engine = _engine_of(project, running, more_than=robbed.stored)
     seen = frozenset(peers(engine))
-    ran = running.ended(90)
+    result = running.wait(90)
     return Told(
-        ran=ran, engine=engine, gone=all_gone(engine, 1), stored=stored(project), peers=seen
+        result=result, engine=engine, gone=all_gone(engine, 1), stored=stored(project), peers=seen
     )
 
 
 def test_no_process_of_a_real_engine_is_left_when_llmops_is_killed(killed: Told) -> None:
     assert len(killed.engine) >= 4  # the guard, the server, its engine and its worker
     assert killed.gone
-    assert killed.ran.code == -signal.SIGKILL
+    assert killed.result.code == -signal.SIGKILL
 
 
 def test_a_real_engine_that_is_killed_makes_the_run_incomplete_and_leaves_no_process(
     killed: Told, robbed: Told
 ) -> None:
-    assert robbed.ran.code == 3
-    assert "ended while it answered: killed by SIGKILL" in robbed.ran.text
-    assert ".llmops/store/vllm-models-model-" in robbed.ran.text
+    assert robbed.result.code == 3
+    assert "ended while it answered: killed by SIGKILL" in robbed.result.text
+    assert ".llmops/store/vllm-models-model-" in robbed.result.text
     assert robbed.gone
     assert killed.stored < robbed.stored < CASES
 
 
 def test_the_next_run_asks_a_real_engine_only_what_is_missing(robbed: Told, whole: Told) -> None:
-    assert whole.ran.code == 0
-    assert whole.ran.report["calls"] == CASES - robbed.stored
+    assert whole.result.code == 0
+    assert whole.result.report["calls"] == CASES - robbed.stored
     assert whole.stored == CASES
     assert whole.gone
 
@@ -160,7 +162,7 @@ def stored(project: Project) -> int:
 def _engine_of(project: Project, running: Process, *, more_than: int) -> dict[int, str]:
     """The processes of the engine, once so many answers are held."""
     _until(lambda: stored(project) > more_than or not running.running)
-    assert running.running, running.ended().text
+    assert running.running, running.wait().text
     return below(running.pid)
 
 
