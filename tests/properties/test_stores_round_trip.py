@@ -39,7 +39,14 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
     max_leaves=6,
 )
-usages = st.builds(Usage, input=counts, output=counts, cached_input=counts)
+usages = st.builds(
+    Usage,
+    input=counts,
+    output=counts,
+    cached_input=counts,
+    cache_write=counts,
+    cache_write_1h=counts,
+)
 completions = st.builds(
     Completion,
     text=anything,
