@@ -24,7 +24,7 @@ from typing import Any
 
 from llmops_cli.cli.main import run
 from llmops_cli.stores.registry import Registry
-from tests.projects import Result, Process
+from tests.projects import Process, Result
 
 CASES = 60
 LLMOPS_YAML = "models:\n  tiny: {provider: embedded}\nenvironments: [production]\n"

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.test_judges import Judge, polite, quoted_answer
 from tests.git_project import GitProject, git
-from tests.projects import Result, Project, make_project
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import FaultServer, Server, answer
 
 EACH = 60

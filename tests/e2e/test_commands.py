@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.cli.main import run
-from tests.projects import Result, Project, make_cases, make_project
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import FaultServer, Server, echo
 
 CASES = 30

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import LLMOPS, Result, Process, Project, make_cases, make_project
+from tests.projects import LLMOPS, Process, Project, Result, make_cases, make_project
 from tests.servers.faulty import FaultServer, answer
 
 FLOOR = {"rules": [{"floor": {"min": 0.9}}]}

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.run.event_loop import DRAIN
-from tests.projects import Result, Process, Project, make_cases, make_project
+from tests.projects import Process, Project, Result, make_cases, make_project
 from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, status
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from tests.hostile import HOSTILE
-from tests.projects import Result, Project, make_project
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import Behaviour, Exchange, FaultServer, answer, echo
 from tests.unit.render.test_markdown import outside_code
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Result, Project, make_cases, make_project
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import (
     CERTIFICATE,
     Behaviour,

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from tests.e2e.test_exit_codes import PROVIDER, plug_in
-from tests.projects import Result, Project, make_cases, make_project
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import (
     Behaviour,
     Exchange,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.projects import Result, Project, make_project
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import Behaviour, Exchange, FaultServer, raw_body, status
 from tests.servers.streaming import stream, text
 

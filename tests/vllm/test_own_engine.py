@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.projects import Result, Process, Project
+from tests.projects import Process, Project, Result
 from tests.vllm.conftest import ARGUMENTS, STARTING, Local
 from tests.vllm.processes import all_gone, below, peers
 

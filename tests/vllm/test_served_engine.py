@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from llmops_cli.providers.vllm.model import KNOWN
-from tests.projects import Result, Project
+from tests.projects import Project, Result
 from tests.vllm.conftest import Local
 
 pytestmark = pytest.mark.needs("vllm")
