@@ -343,5 +343,10 @@ def _changes(then: Model | None, now: Model) -> Iterator[str]:
 def _price(price: Price | None) -> str:
     if price is None:
         return "as its vendor's"
-    cached = "" if price.cached_input is None else f", {price.cached_input:g} cached"
+    kinds = (
+        ("cached", price.cached_input),
+        ("cache write", price.cache_write),
+        ("1h cache write", price.cache_write_1h),
+    )
+    cached = "".join(f", {rate:g} {kind}" for kind, rate in kinds if rate is not None)
     return f"${price.input:g} in, ${price.output:g} out{cached} per million tokens"

@@ -22,7 +22,7 @@ CASES = 30
 MARGIN = 0.1
 
 
-class Ran:
+class Result:
     """What a run was, opened up."""
 
     def __init__(self, done: Evaluated) -> None:
@@ -67,12 +67,12 @@ def gate(
     between: Between | None = None,
     select: Mapping[str, Any] | None = None,
     **wishes: Any,
-) -> Ran:
+) -> Result:
     """`llmops eval *prompts`; `select` are fields of `Selection`, `out`, `csv` … its options."""
     selection = Selection(prompts=prompts, **(select or {}))
     sinks = RunSinks(**{name: wishes.pop(name, None) for name in FORMS}).files()
     wanted = EvalOptions(selection=selection, between=between, sinks=sinks, **wishes)
-    return Ran(evaluate(project.root, wanted, environ=environ))
+    return Result(evaluate(project.root, wanted, environ=environ))
 
 
 def release(project: Project) -> int:

@@ -12,7 +12,7 @@ from llmops_cli.commands.evaluate import EvalOptions, evaluate
 from llmops_cli.core.report import Report, ShownCase
 from llmops_cli.report.case_stream import stream_file, stream_report
 from llmops_cli.report.sinks import FinishedRun
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
 
@@ -54,7 +54,7 @@ def test_a_run_file_gives_the_cases_that_the_run_gave(
     running: Project, server: Server, tmp_path: Path, same: bool
 ) -> None:
     server.reply = wrong_on({"say 7"}, system="Next.")
-    cases = [{**each, "critical": each["id"] == "c007", "group": "g"} for each in some_cases(CASES)]
+    cases = [{**each, "critical": each["id"] == "c007", "group": "g"} for each in make_cases(CASES)]
     cases[1] |= {"contexts": ["a passage"], "messages": [{"role": "user", "content": "earlier"}]}
     running.cases(cases[1:])  # c000 is gone
     if not same:
