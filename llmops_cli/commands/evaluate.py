@@ -17,7 +17,7 @@ from llmops_cli.core.report import Report
 from llmops_cli.engine.budget import Budget
 from llmops_cli.report.build import report
 from llmops_cli.report.run_file import keep_report
-from llmops_cli.report.sinks import Forms, TakeCases
+from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.base_changes import no_longer_gated, where_it_left
 from llmops_cli.run.changed_prompts import concerned
 from llmops_cli.run.comparison import PromptComparison, contests
@@ -47,10 +47,10 @@ class EvalOptions:
     fresh: bool = False
     dry_run: bool = False
     budget: Budget | None = None
-    out: Path | None = None
     reuse: Sequence[Path] = ()
     """Run files whose answers and scores are reused first."""
-    cases_to: Sequence[TakeCases] = ()
+    sinks: Sequence[Sink] = ()
+    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _evaluate(workspace: Workspace, options: EvalOptions, progress: Progress) ->
     made = report(run, partial=run.partial)
     redact = workspace.redact
     keep_report(workspace.root, made, redact=redact)
-    Forms(out=options.out, cases_to=options.cases_to).write(run, made, redact)
+    write_reports(options.sinks, run, made, redact)
     return Evaluated(plan=needs, report=made, run=run)
 
 

@@ -31,7 +31,7 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import report
-from llmops_cli.report.sinks import Forms
+from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.comparison import contests
 from llmops_cli.run.cost_plan import plan_of
 from llmops_cli.run.evalset_facts import evalset_facts
@@ -57,7 +57,7 @@ class MeasureRequest:
     offline: bool = False
     """Make no call over a network."""
     budget: Budget | None = None
-    sinks: Forms | None = None
+    sinks: Sequence[Sink] = ()
     """Reports to write whatever the result."""
 
 
@@ -94,8 +94,7 @@ def measure(
         if not complete:
             code = result.exit_code if run.interrupted else ExitCode.INCOMPLETE
             result = replace(result, exit_code=code, notes=(*result.notes, *lacking))
-        if request.sinks is not None:
-            request.sinks.write(run, result, workspace.redact)
+        write_reports(request.sinks, run, result, workspace.redact)
         evidence = _write(workspace, run, started) if complete else None
     return Measured(report=result, run=run, evidence=evidence)
 

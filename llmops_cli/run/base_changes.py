@@ -27,9 +27,10 @@ from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.prompt import Limits, Model, Price
 from llmops_cli.gate.wording import cases, listed
 from llmops_cli.project.project import Project, has_project_file, load_project
-from llmops_cli.run.revision import AtRevision, Revision, open_git, reading
+from llmops_cli.run.revision import AtRevision, reading
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.workspace import Workspace
+from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
 """The parts of a metric that say what passes; which scorer gives its values is the other part."""
@@ -66,12 +67,12 @@ def where_it_left(workspace: Workspace) -> Project | None:
     """
     source = workspace.rules.source
     if workspace.base is None or not isinstance(source, AtRevision):
-        return None  # and nobody waits for git to be imported
+        return None
     checkout = open_git(workspace.root)
     if checkout is None:
         return None
     try:
-        left = checkout.where_it_left(workspace.base)
+        left = checkout.merge_base(workspace.base)
         if _files(left) == _files(source.revision):
             return None
         there = AtRevision(left, left.commit[:12])
@@ -342,5 +343,10 @@ def _changes(then: Model | None, now: Model) -> Iterator[str]:
 def _price(price: Price | None) -> str:
     if price is None:
         return "as its vendor's"
-    cached = "" if price.cached_input is None else f", {price.cached_input:g} cached"
+    kinds = (
+        ("cached", price.cached_input),
+        ("cache write", price.cache_write),
+        ("1h cache write", price.cache_write_1h),
+    )
+    cached = "".join(f", {rate:g} {kind}" for kind, rate in kinds if rate is not None)
     return f"${price.input:g} in, ${price.output:g} out{cached} per million tokens"

@@ -283,7 +283,7 @@ def unscored_reason(side: Side, at: TrialAt, bound: BoundScorer) -> str:
     if bound.label in reasons:
         return reasons[bound.label]
     if bound.kind.live:
-        return "this answer was not called just now, so it has no latency; --fresh draws anew"
+        return "this answer was not called just now, so it has no latency; --no-cache calls again"
     if bound.kind.paired and at not in side.beside:
         return "the answer that it is set against was not given"
     return "not scored in this run"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.projects import Project, a_project, some_cases
+from tests.projects import Project, make_cases, make_project
 from tests.servers.faulty import FaultServer
 
 PROCESSES = 4
@@ -18,10 +18,10 @@ PROCESSES = 4
 
 def shards(root: Path, url: str, cases: int, **limits: Any) -> Project:
     """One project whose evalsets, one for each process, ask different questions."""
-    project = a_project(root, url, cases=0, **limits)
+    project = make_project(root, url, cases=0, **limits)
     (root / "evalsets/support.yaml").unlink()
     (root / "evalsets/support.jsonl").unlink()
-    every = some_cases(cases * PROCESSES)
+    every = make_cases(cases * PROCESSES)
     for shard in range(PROCESSES):
         project.write(
             f"evalsets/shard{shard}.yaml",
@@ -49,9 +49,9 @@ def test_the_rates_of_four_processes_add_up_to_the_models(
             project.start("eval", "--json", "--evalset", f"shard{shard}")
             for shard in range(PROCESSES)
         ]
-        ran = [process.ended() for process in running]
+        ran = [process.wait() for process in running]
         arrivals = sorted(server.arrivals)
-    assert [each.report["calls"] for each in ran] == [cases] * PROCESSES
+    assert [result.report["calls"] for result in ran] == [cases] * PROCESSES
     assert len(arrivals) == cases * PROCESSES
     for at, first in enumerate(arrivals):
         for until in range(at, len(arrivals)):
@@ -69,7 +69,7 @@ def test_a_killed_process_owes_the_others_nothing(tmp_path: Path) -> None:
         while server.requests < 3:
             time.sleep(0.01)
         killed.send(signal.SIGKILL)
-        killed.ended()
+        killed.wait()
         before = len(server.arrivals)
         four = ("eval", "--evalset", "shard1", "--case", "c02?", "--sample", "4")
         began = time.monotonic()
@@ -82,6 +82,6 @@ def test_a_killed_process_owes_the_others_nothing(tmp_path: Path) -> None:
 
 def test_without_a_rate_nothing_is_kept(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url)
+        project = make_project(tmp_path, server.url)
         assert project.eval().report["calls"] == 20
     assert not (tmp_path / ".llmops/store/pace.sqlite3").exists()
