@@ -30,6 +30,8 @@ from llmops_cli.gate.comparison import (
     PASS_METRIC,
     Comparison,
     CriticalState,
+    Flags,
+    Floats,
     Scores,
     SideTotals,
     Tally,
@@ -126,7 +128,7 @@ class _SideColumns:
         if trial.served_model is not None:
             self.served[trial.served_model] = None
 
-    def totals(self, compared: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> SideTotals:
+    def totals(self, compared: Flags) -> SideTotals:
         """Return the side's columns and its totals over the `compared` cases."""
         rows = self._table()
         planned = int(rows[compared, 1].sum())
@@ -162,7 +164,7 @@ class _SideColumns:
         rows = self._table()
         return Tally(total=rows[:, at], measured=rows[:, at + 1].astype(np.int32))
 
-    def _table(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    def _table(self) -> Floats:
         return np.frombuffer(self.rows).reshape(-1, OWN + 2 * self.metrics)
 
 

@@ -368,6 +368,6 @@ class GateInput:
     """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
 
     @property
-    def spent(self) -> Policy:
+    def rates(self) -> Policy:
         """The policy with the error rates of this look."""
         return at_look(self.policy, self.look)

@@ -127,7 +127,7 @@ def _floor_by_bound(
     groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
     if groups is not None and groups.too_few:
         return Decision.INCONCLUSIVE, f"{counted(groups.count, 'group')} decide nothing"
-    critical_value = reference(best, groups).critical(gate_input.spent.alpha)
+    critical_value = reference(best, groups).critical(gate_input.rates.alpha)
     upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
     if upper < rule.minimum:
         return Decision.FAIL, f"upper bound {percent(upper)}"
