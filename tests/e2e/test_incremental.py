@@ -139,7 +139,7 @@ def test_a_changed_expectation_scores_the_stored_texts_again_without_a_call(
                    enumerate(cases)])  # fmt: skip
     result = project.eval()
     assert server.requests == 0
-    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
+    passed = result.metric()
     assert passed["candidate"] == pytest.approx(0.9)
     assert passed["baseline"] == pytest.approx(0.9)
 
@@ -151,7 +151,7 @@ def test_a_changed_scorer_scores_the_stored_texts_again_without_a_call(
     result = project.eval()
     assert server.requests == 0
     with_a_one = sum("1" in str(at) for at in range(CASES))
-    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
+    passed = result.metric()
     assert passed["candidate"] == pytest.approx(with_a_one / CASES)
 
 
@@ -174,7 +174,7 @@ def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> No
     before = rows(project, "scores")
     project.evalset(scorers=[{"length": {"max": 2}}])
     result = project.eval()
-    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
+    passed = result.metric()
     assert passed["candidate"] == 0.0
     assert rows(project, "scores") == before
     assert server.requests == 0
@@ -196,7 +196,7 @@ def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Ser
     result = project.eval()
     assert server.requests == 10
     assert result.evalset["candidate"]["measured"] == 11
-    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
+    passed = result.metric()
     assert passed["candidate"] == pytest.approx(10 / 11)
 
 
@@ -305,7 +305,7 @@ def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
         project.url = good.url
         project.llmops_yaml()
         result = project.eval("--no-cache")
-    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
+    passed = result.metric()
     assert passed["candidate"] == pytest.approx(0.5)
     assert result.code == 1
 
