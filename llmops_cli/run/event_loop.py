@@ -20,7 +20,7 @@ from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_said
+from llmops_cli.engine.pool import first_llmops_error
 from llmops_cli.plugins import open_scorer
 from llmops_cli.run.execute import execute
 from llmops_cli.run.judge_client import JudgeCallCache
@@ -52,7 +52,7 @@ def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        said = first_said(errors)
+        said = first_llmops_error(errors)
         if said is None:
             raise
         raise said from errors
@@ -67,7 +67,7 @@ async def _execute(workspace: Workspace, run: Run, options: Options, progress: P
         providers=lambda model: workspace.open_provider(model, tell=tell),
         budget=run.budget,
         redact=workspace.redact,
-        cells=workspace.cells,
+        counters=workspace.counters,
         tell=getattr(progress, "held_up", untold),
     )
 
