@@ -19,10 +19,11 @@ from llmops_cli.project import github
 from llmops_cli.project.cases import CaseReader, in_memory
 from llmops_cli.project.context import ProjectContext
 from llmops_cli.project.documents import Document
+from llmops_cli.project.judges import Judges
 from llmops_cli.project.paths import Problems, Unreadable, within
 from llmops_cli.project.policy import read_gate, spelled
 from llmops_cli.project.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.project.scorers import Judges, ScorerReader, structured_fields
+from llmops_cli.project.scorers import ScorerReader, structured_fields
 from llmops_cli.project.tables import Field, Row, TableShape, below, rows_of
 from llmops_cli.project.validation import Where, validated
 

@@ -75,7 +75,7 @@ class Bundle:
         if selector in numbers:
             return numbers[selector]
         if selector.startswith("sha256:"):
-            matches = [each.number for each in versions if each.target.startswith(selector)]
+            matches = [v.number for v in versions if v.target.startswith(selector)]
             if len(matches) == 1:
                 return matches[0]
         raise Refused(
@@ -133,8 +133,8 @@ def _record(prompt: BundledPrompt) -> dict[str, Json]:
 
 
 def _bundled_prompt(record: Mapping[str, Any], path: Path) -> BundledPrompt:
-    versions = tuple(version_of(each, path) for each in record["versions"])
-    events = tuple(event_from(_without_digest(each)) for each in record["events"])
+    versions = tuple(version_of(version, path) for version in record["versions"])
+    events = tuple(event_from(_without_digest(event)) for event in record["events"])
     if not versions or not events:
         raise Misshapen("it has no version or no event")
     quarantined = tuple(record["quarantined"])

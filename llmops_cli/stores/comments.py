@@ -148,7 +148,7 @@ def _wait(error: HTTPError) -> float | None:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - JSON
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - JSON

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -167,12 +168,12 @@ class Registry:
         Raises `Refused` where another one was first, `IntegrityBroken` where it does not follow
         from the last one.
         """
-        chain = self.history(event.environment, event.prompt)
-        is_next = event.seq == len(chain) + 1
-        if event.seq > len(chain) + 1 or (
-            is_next and event.previous != (chain[-1].digest if chain else None)
+        events = self.history(event.environment, event.prompt)
+        is_next = event.seq == len(events) + 1
+        if event.seq > len(events) + 1 or (
+            is_next and event.previous != (events[-1].digest if events else None)
         ):
-            why = f"event {event.seq} does not follow from the {len(chain)} before it"
+            why = f"event {event.seq} does not follow from the {len(events)} before it"
             raise _broken(self.event_file(event), why)
         self.prepare()
         return event_log.append(self.chain_folder(event.environment, event.prompt), event)
@@ -190,7 +191,9 @@ class Registry:
 
     def all_evidence(self, name: str) -> list[Evidence]:
         """Return the evidence of every version of `name`."""
-        return [each for number in self.numbers(name) for each in self.evidence(name, number)]
+        return list(
+            chain.from_iterable(self.evidence(name, number) for number in self.numbers(name))
+        )
 
     def evidence_at(self, statement: Path) -> Evidence:
         """Return the evidence whose statement is at `statement`.
@@ -248,7 +251,7 @@ class Registry:
         """Write a measurement of a version; `texts` None keeps digests only."""
         self.prepare()
         earlier = self.evidence(measurement.name, measurement.number)
-        measurement = replace(measurement, earlier=tuple(each.digest for each in earlier))
+        measurement = replace(measurement, earlier=tuple(evidence.digest for evidence in earlier))
         folder = self._evidence_folder(measurement.name, measurement.number)
         return evidence_files.write_evidence(
             folder, measurement, rows, texts, summary=summary, redact=redact
@@ -293,11 +296,11 @@ class Registry:
         raise UnknownName("version", f"{name}@{prefix}", [version.target for version in versions])
 
     def _resolve_environment(self, name: str, environment: str, back: int) -> int:
-        chain = self.history(environment, name)
-        event = event_log.before(chain, back)
+        events = self.history(environment, name)
+        event = event_log.before(events, back)
         if event is not None:
             return self.moved_to(event).number
-        if event_log.pointer(chain) is not None:
+        if event_log.pointer(events) is not None:
             raise Refused(f"{environment} has not run {back + 1} distinct versions of {name}")
         known = self.environments()
         if environment not in known:
