@@ -153,13 +153,13 @@ def slices(ink: Ink, evalset: EvalsetReport) -> Markup:
     rows = [
         ink.fill(
             '<tr><th scope="row">#{tag}</th><td class="number">{before}</td>'
-            '<td class="number">{after}</td><td class="number">{lost}</td>'
-            '<td class="number">{gained}</td><td class="number">{cases}</td></tr>',
+            '<td class="number">{after}</td><td class="number">{regressed}</td>'
+            '<td class="number">{improved}</td><td class="number">{cases}</td></tr>',
             tag=each.tag,
             before=phrases.percent(each.baseline),
             after=phrases.percent(each.candidate),
-            lost=each.lost,
-            gained=each.gained,
+            regressed=each.regressed,
+            improved=each.improved,
             cases=each.cases,
         )
         for each in evalset.slices
