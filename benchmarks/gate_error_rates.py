@@ -149,7 +149,7 @@ def _one(candidate: Passes, baseline: Passes, trials: int) -> Chances:
     compared = comparison_of(candidate, baseline, trials)
     verdict = decide([GateInput(evalset="simulated", comparison=compared, policy=Policy())])
     drop = float((baseline - candidate).mean()) / trials
-    lost = float(compared.lost().mean())
+    lost = float(compared.regressed().mean())
     happened = (
         verdict.decision is Decision.PASS,
         verdict.decision is Decision.FAIL,

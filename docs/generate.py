@@ -21,10 +21,9 @@ import yaml
 
 from llmops_cli.cli.main import app
 from llmops_cli.core.catalog import Option, ScorerKind
-from llmops_cli.core.policy import DEFAULT_RULES, RULES
+from llmops_cli.core.policy import DEFAULT_RULES, RULES, rule_options
 from llmops_cli.plugins import PROVIDERS, SCORERS
-from llmops_cli.project.policy import SHORTHAND
-from llmops_cli.project.schema import RULE_OPTIONS
+from llmops_cli.project.policy import bare_option
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -146,8 +145,8 @@ def rules() -> Iterator[str]:
             (
                 f"`{name}`",
                 " ".join((rule.__doc__ or "").split()),
-                ", ".join(f"`{option}`" for option in RULE_OPTIONS[name].model_fields) or "none",
-                _code(SHORTHAND.get(name)),
+                ", ".join(f"`{option.key}`" for option in rule_options(rule)) or "none",
+                _code(bare_option(name)),
                 "yes" if rule in defaults else "",
             )
             for name, rule in RULES.items()

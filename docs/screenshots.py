@@ -74,7 +74,7 @@ def main() -> None:
             for name, file, part, how in shots:
                 with opened(running, file, **how) as (at, _):
                     if part:
-                        at.get_by_role("button", name="Lost").click()
+                        at.get_by_role("button", name="Regressed").click()
                         while not at.locator(".detail del").count():
                             at.keyboard.press("j")
                         at.evaluate(f"document.getElementById('{part}').scrollIntoView()")

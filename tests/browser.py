@@ -60,23 +60,23 @@ def opened(
     seen = Seen()
     context = running.new_context(**{"viewport": WIDE, **how})
 
-    def asked(request: Request) -> None:
+    def on_request(request: Request) -> None:
         if not request.url.startswith(file.as_uri()):
             seen.requests.append(request.url)
 
-    def failed(request: Request) -> None:
+    def on_failed(request: Request) -> None:
         if "csp" in (request.failure or ""):
             seen.refused.append(request.url)
 
-    def dismissed(dialog: Dialog) -> None:
+    def on_dialog(dialog: Dialog) -> None:
         seen.dialogs.append(dialog.message)
         dialog.dismiss()
 
     try:
         page = context.new_page()
-        page.on("request", asked)
-        page.on("requestfailed", failed)
-        page.on("dialog", dismissed)
+        page.on("request", on_request)
+        page.on("requestfailed", on_failed)
+        page.on("dialog", on_dialog)
         page.on("console", lambda message: seen.logged.append(message.text))
         page.on("pageerror", lambda error: seen.logged.append(str(error)))
         page.goto(file.as_uri() + address)

@@ -84,9 +84,9 @@ def _standard_streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
         stream.flush()
     with ExitStack() as stack, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
         for number, file in enumerate((nothing, out, err)):
-            kept = os.dup(number)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, number)
+            saved = os.dup(number)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, number)
             os.dup2(file.fileno(), number)
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")

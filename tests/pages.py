@@ -83,8 +83,8 @@ def page(
 
 def cases_in(file: Path) -> list[dict[str, Any]]:
     """Every case that a page holds, without what answering took."""
-    found = re.findall(r'class="block">(.*?)</script>', file.read_text(encoding="utf-8"))
-    cases: list[dict[str, Any]] = [case for block in found for case in json.loads(block)]
+    blocks = re.findall(r'class="block">(.*?)</script>', file.read_text(encoding="utf-8"))
+    cases: list[dict[str, Any]] = [case for block in blocks for case in json.loads(block)]
     for case in cases:
         for name in ("baseline", "candidate"):
             for trial in case.get(name, {}).get("trials", ()):
@@ -95,7 +95,7 @@ def cases_in(file: Path) -> list[dict[str, Any]]:
 def many_prompts() -> tuple[Report, Iterator[ShownCase]]:
     """Sixty prompts of which two fail and one cannot be decided, with some cases of the worst."""
     good, bad, open_ = (
-        each().prompts[0] for each in (reports.passing, reports.failing, reports.inconclusive)
+        item().prompts[0] for item in (reports.passing, reports.failing, reports.inconclusive)
     )
     names = ("billing/refunds", "billing/charges")
     worst = [replace(bad, prompt=name, candidate=f"{name}@working") for name in names]
@@ -103,5 +103,5 @@ def many_prompts() -> tuple[Report, Iterator[ShownCase]]:
         replace(good, prompt=f"team-{at % 7}/prompt-{at:02}", candidate=f"prompt-{at:02}@working")
         for at in range(57)
     ]
-    cases = (replace(each, prompt=names[0]) for each in mixed(200))
+    cases = (replace(item, prompt=names[0]) for item in mixed(200))
     return reports.report(*others, *worst, open_), cases

@@ -43,7 +43,7 @@ messages:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
+class Result:
     """A program that has ended."""
 
     code: int
@@ -126,7 +126,7 @@ class Process:
     def send(self, which: signal.Signals) -> None:
         self._popen.send_signal(which)
 
-    def ended(self, timeout: float = TIMEOUT) -> Ran:
+    def wait(self, timeout: float = TIMEOUT) -> Result:
         """Wait for its end."""
         try:
             out, err = self._popen.communicate(timeout=timeout)
@@ -136,7 +136,7 @@ class Process:
             message = f"still running after {timeout:g} s\n{out}\n{err}"
             raise AssertionError(message) from None
         seconds = time.monotonic() - self._began
-        return Ran(code=self._popen.returncode, out=out or "", err=err, seconds=seconds)
+        return Result(code=self._popen.returncode, out=out or "", err=err, seconds=seconds)
 
 
 @dataclass(kw_only=True)
@@ -184,51 +184,53 @@ class Project:
         self.write(f"prompts/{self.name}.prompt.yml", text)
 
     def cases(self, cases: Iterable[Mapping[str, Any]]) -> None:
-        rows = "".join(json.dumps(each) + "\n" for each in cases)
+        rows = "".join(json.dumps(case) + "\n" for case in cases)
         self.write(f"evalsets/{self.name}.jsonl", rows)
 
     def evalset(self, *, scorers: list[Any] | None = None, **more: Any) -> None:
-        written = {
+        content = {
             "prompt": self.name,
             "cases": f"{self.name}.jsonl",
             "scorers": [{"exact": "{{ expected }}"}] if scorers is None else scorers,
             **more,
         }
-        self.write(f"evalsets/{self.name}.yaml", json.dumps(written, indent=2))
+        self.write(f"evalsets/{self.name}.yaml", json.dumps(content, indent=2))
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
         """The program, running; `env` is added to this process's environment."""
         return Process([*LLMOPS, *arguments], self.root, {**os.environ, **(env or {})}, **how)
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """Run the program to its end, in this process where it cannot tell the difference."""
         if not in_process.possible(env or {}):
             return self.run_alone(*arguments, env=env)
         code, out, err, seconds = in_process.run_in_process(
             arguments, self.root, env or {}, timeout=TIMEOUT
         )
-        return Ran(code=code, out=out, err=err, seconds=seconds)
+        return Result(code=code, out=out, err=err, seconds=seconds)
 
-    def run_alone(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Ran:
+    def run_alone(
+        self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any
+    ) -> Result:
         """Run the program to its end, in a process of its own: start-up, limits, pipes."""
-        return self.start(*arguments, env=env, **how).ended()
+        return self.start(*arguments, env=env, **how).wait()
 
-    def eval(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+    def eval(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """`llmops eval --json …`."""
         return self.run("eval", "--json", *arguments, env=env)
 
-    def promote_first(self) -> None:
+    def promote_v1(self) -> None:
         """Release the working prompt as v1, measure it, and let production run it."""
         for arguments in (
             ["release", self.name],
             ["measure", f"{self.name}@v1"],
             ["promote", f"{self.name}@v1", "--initial", "-m", "the first"],
         ):
-            ran = self.run(*arguments)
-            assert ran.code == 0, f"{arguments}: {ran.text}"
+            result = self.run(*arguments)
+            assert result.code == 0, f"{arguments}: {result.text}"
 
 
-def some_cases(count: int) -> list[dict[str, Any]]:
+def make_cases(count: int) -> list[dict[str, Any]]:
     """Cases that pass where the question is echoed."""
     return [
         {"id": f"c{at:03}", "inputs": {"question": f"say {at}"}, "expected": f"say {at}"}
@@ -236,7 +238,9 @@ def some_cases(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def a_project(root: Path, url: str | None = None, *, cases: int = 20, **settings: Any) -> Project:
+def make_project(
+    root: Path, url: str | None = None, *, cases: int = 20, **settings: Any
+) -> Project:
     """A prompt on an evalset of `cases` cases, answered by the server at `url`.
 
     `settings` are keys of the model in llmops.yaml (`retries=0`).
@@ -246,6 +250,6 @@ def a_project(root: Path, url: str | None = None, *, cases: int = 20, **settings
         project.url = url
     project.llmops_yaml()
     project.prompt()
-    project.cases(some_cases(cases))
+    project.cases(make_cases(cases))
     project.evalset()
     return project

@@ -99,7 +99,7 @@ FINE = estimate(
 )
 
 
-def told(figures: Estimate, *, more: str = "") -> str:
+def sentence(figures: Estimate, *, more: str = "") -> str:
     """The gate's sentence about an estimate."""
     still = "still " if figures.smallest_margin < figures.margin else ""
     low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
@@ -118,7 +118,7 @@ def no_worse(decision: Decision, figures: Estimate) -> Finding:
     return Finding(
         rule="no_worse",
         decision=decision,
-        why=told(figures, more=worse if decision is Decision.FAIL else ""),
+        why=sentence(figures, more=worse if decision is Decision.FAIL else ""),
         metric="pass",
         quality=True,
         estimate=figures,
@@ -248,7 +248,7 @@ def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
         "metrics": (metric("pass", 0.8312, 0.7727),),
     }
     every = parts | changes
-    every.setdefault("changes", Counter(each.change for each in every.get("shown", ())))
+    every.setdefault("changes", Counter(item.change for item in every.get("shown", ())))
     return EvalsetReport(**every)
 
 
@@ -265,7 +265,7 @@ def intent_report(decided: Verdict, *evalsets: EvalsetReport, **changes: Any) ->
 
 
 def report(*prompts: PromptReport, **changes: Any) -> Report:
-    worst = max((int(each.verdict.exit_code) for each in prompts), default=3)
+    worst = max((int(prompt.verdict.exit_code) for prompt in prompts), default=3)
     parts: dict[str, Any] = {
         "prompts": prompts,
         "exit_code": ExitCode(worst),
@@ -356,7 +356,7 @@ def failing() -> Report:
 def inconclusive() -> Report:
     decided = verdict(
         Decision.INCONCLUSIVE,
-        f"no_worse: {told(UNDECIDED)}",
+        f"no_worse: {sentence(UNDECIDED)}",
         CRITICAL_FINE,
         no_worse(Decision.INCONCLUSIVE, UNDECIDED),
         ERRORS_FINE,

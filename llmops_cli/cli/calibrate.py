@@ -1,7 +1,8 @@
-"""`calibrate`: may this judge be trusted with a gate?"""
+"""`calibrate`: whether a judge may gate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,7 @@ from llmops_cli.cli import options
 
 if TYPE_CHECKING:
     from llmops_cli.cli.output import Output
-
-
-def register(app: typer.Typer) -> None:
-    """Add this family's commands to the program."""
-    app.command()(calibrate)
+    from llmops_cli.judges.labels import Draft
 
 
 def calibrate(
@@ -26,23 +23,29 @@ def calibrate(
     answers: options.Answers = 150,
     canaries: options.Canaries = False,
     require: options.Require = None,
-    offline: options.Offline = False,
     max_cost: options.MaxCost = None,
     max_calls: options.MaxCalls = None,
+    offline: options.Offline = False,
     commit: options.Commit = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Say by people's labels whether a judge may gate.
+    """Validate a judge against human labels.
 
-    Every labelled answer is read twice. What is found is kept under .llmops/calibrations/ and
-    looked up by eval, measure and promote. Exit 0: measured, whatever was found. 2: --require
-    asks for more. 3: too many readings were not given.
+    Reads every labeled answer twice. The result is stored under .llmops/calibrations/ and used by
+    eval, measure and promote. Exit 0: calibrated, whatever the rating. 2: --require asks for a
+    better one. 3: too many answers were not judged.
+
+    Examples:
+      llmops calibrate support:tone --draft labels.jsonl
+      llmops calibrate support:tone --labels labels.jsonl --canaries --commit
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode, Refused
     from llmops_cli.engine.budget import Budget
-    from llmops_cli.judges import calibrate as flow
-    from llmops_cli.registry import deliver as committing
+    from llmops_cli.judges.calibrate import CalibrationRequest
+    from llmops_cli.judges.calibrate import calibrate as calibrate_judge
+    from llmops_cli.registry.deliver import commit as git_commit
+    from llmops_cli.render.calibration import calls_and_cost, console_calibration
     from llmops_cli.run.workspace import open_workspace
 
     if (labels is None) == (draft is None):
@@ -55,7 +58,7 @@ def calibrate(
         assert draft is not None
         _draft(context.obj, scorer, draft, answers, output)
         return ExitCode.DONE
-    wish = flow.CalibrationRequest(
+    request = CalibrationRequest(
         scorer=scorer,
         labels=labels,
         canaries=canaries,
@@ -63,14 +66,21 @@ def calibrate(
         budget=Budget(calls=max_calls, cost=max_cost),
     )
     with open_workspace(context.obj) as workspace, output.progress() as progress:
-        done = flow.calibrate(workspace, wish, progress=progress)
-        if commit and done.calibration is not None:
-            committing.commit(workspace.root, f"Calibrate {done.calibration.address}")
-    if done.calibration is None:
-        output.say("interrupted: run the same command again, everything that was read is kept")
+        result = calibrate_judge(workspace, request, progress=progress)
+        calibration = result.calibration
+        if commit and calibration is not None:
+            git_commit(workspace.root, f"Calibrate {calibration.address}")
+    if calibration is None:
+        output.say("interrupted: run the same command again, judged answers are cached")
         return ExitCode.INTERRUPTED
-    output.calibrated(done)
-    return ExitCode.DONE if done.calibration.is_at_least(require) else ExitCode.REFUSED
+    shown = console_calibration(
+        calibration,
+        causes=result.causes,
+        spent=calls_and_cost(result.calls, result.reused, result.cost),
+        replaced=result.replaced,
+    )
+    output.show(result, shown)
+    return ExitCode.DONE if calibration.is_at_least(require) else ExitCode.REFUSED
 
 
 def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) -> None:
@@ -78,5 +88,17 @@ def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) 
     from llmops_cli.run.workspace import open_workspace
 
     with open_workspace(folder) as workspace:
-        done = write_draft(workspace, scorer, path, size=answers)
-    output.drafted(done)
+        drafted = write_draft(workspace, scorer, path, size=answers)
+    output.show(drafted, _drafted(drafted))
+
+
+def _drafted(drafted: Draft) -> Iterator[str]:
+    from llmops_cli.render.formatting import plural
+    from llmops_cli.render.safe_text import terminal
+
+    yield (
+        f"{drafted.path}: {drafted.answers:,} of {plural(drafted.stored, 'cached answer')}, of "
+        f"{terminal(' and '.join(drafted.sides))}"
+    )
+    yield "  fill in `label` in every row: pass or fail, or a grade or class of the scorer"
+    yield f"next: llmops calibrate {drafted.address} --labels {drafted.path}"

@@ -1,229 +1,250 @@
-"""`eval`, `compare` and `measure`: the commands that may call models."""
+"""`eval`, `compare` and `measure`: the commands that may call models; `report`: the last run."""
 
 from __future__ import annotations
 
-from functools import partial
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli import options
+from llmops_cli.cli.option_groups import grouped
+from llmops_cli.cli.options import option
+from llmops_cli.cli.report_sinks import FORMS, ReportSinks, RunSinks
 
 if TYPE_CHECKING:
-    from llmops_cli.cli.output import Output
-    from llmops_cli.commands.evaluate import EvalOptions
+    from llmops_cli.run.selection import EvalOptions
+
+OPENED = Path(".llmops") / "store" / "report.html"
+"""The page that `report --open` writes where no name is given: git ignores it."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add this family's commands to the program."""
-    app.command("eval")(evaluate)
-    app.command()(compare)
-    app.command()(measure)
-
-
+@grouped
 def evaluate(
     context: typer.Context,
-    prompts: options.Prompts = None,
-    named: options.NamedPrompts = None,
-    changed: options.Changed = None,
-    evalset: options.Evalsets = None,
-    tag: options.Tags = None,
-    case: options.CaseIds = None,
-    model: options.OtherModel = None,
-    sample: options.Sample = None,
-    seed: options.Seed = 0,
-    environment: options.Against = None,
-    baseline: options.Baseline = None,
-    require_baseline: options.RequireBaseline = False,
-    base: options.Base = None,
+    select: options.Select,
+    compare: options.Compare,
+    limits: options.Limits,
+    sinks: RunSinks,
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
+    no_cache: options.NoCache = False,
     offline: options.Offline = False,
-    fresh: options.Fresh = False,
-    max_cost: options.MaxCost = None,
-    max_calls: options.MaxCalls = None,
-    max_tokens: options.MaxTokens = None,
-    max_seconds: options.MaxSeconds = None,
-    out: options.Out = None,
     reuse: options.Reuse = None,
-    junit: options.Junit = None,
-    markdown: options.Markdown = None,
-    html: options.Html = None,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
-    github: options.GitHub = False,
-    as_json: options.AsJson = False,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
 ) -> int:
-    """Measure prompts against what production runs today, and decide.
+    """Compare prompts with what production runs, and decide.
 
-    Only what is missing is called. Exit 0: passed. 1: worse than the baseline. 3: something was
-    not measured. 4: inconclusive, with --strict or where the policy says so.
+    Cached results are reused: only what is missing is called.
+
+    Examples:
+      llmops eval                                every prompt
+      llmops eval intent --dry-run               what it would call and cost
+      llmops eval intent --case b77-0211 -v      one case in full
+      llmops eval --changed main --github        in a pull request
+
+    Exit codes: 0 passed, 1 worse than the baseline, 3 something was not measured,
+    4 inconclusive (with --strict, or if the policy says so).
     """
-    from llmops_cli.cli.output import Output
-    from llmops_cli.cli.tables import cases_at
-    from llmops_cli.commands.evaluate import EvalOptions
-    from llmops_cli.engine.budget import Budget
-    from llmops_cli.run.selection import Selection
+    from llmops_cli.run.selection import EvalOptions
 
-    wishes = EvalOptions(
-        selection=Selection(
-            prompts=[*(prompts or ()), *(named or ())],
-            evalsets=evalset or (),
-            tags=tag or (),
-            cases=case or (),
-            model=model,
-            sample=sample,
-            seed=seed,
-            environment=environment,
-            baseline=baseline,
+    return _evaluated(
+        context,
+        EvalOptions(
+            selection=options.selection(select, compare),
+            base=compare.base,
+            changed=select.changed,
+            require_baseline=compare.require_baseline,
+            strict=strict,
+            offline=offline,
+            fresh=no_cache,
+            dry_run=dry_run,
+            budget=limits.budget(),
+            reuse=reuse or (),
         ),
-        base=base,
-        changed=changed,
-        require_baseline=require_baseline,
-        strict=strict,
-        offline=offline,
-        fresh=fresh,
-        dry_run=dry_run,
-        budget=Budget(calls=max_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds),
-        out=out,
-        reuse=reuse or (),
-        cases_to=cases_at(html, csv, parquet),
+        sinks,
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
-    return _evaluated(context, wishes, output, github=github)
 
 
+@grouped
 def compare(
     context: typer.Context,
     before: Annotated[
-        str, typer.Argument(metavar="A", help="name, name@version, or a model: what there was")
+        str, typer.Argument(metavar="A", help="Name, name@version, or a model: the baseline.")
     ],
     after: Annotated[
-        str, typer.Argument(metavar="B", help="name, name@version, or a model: what there is")
+        str, typer.Argument(metavar="B", help="Name, name@version, or a model: the candidate.")
     ],
+    limits: options.Limits,
+    sinks: RunSinks,
     prompts: Annotated[
         list[str] | None,
-        typer.Option(
-            "--prompt", metavar="NAME", help="Between two models: only this prompt. Repeatable."
+        option(
+            "Select",
+            "Between two models: only this prompt. Repeatable.",
+            "--prompt",
+            metavar="NAME",
         ),
     ] = None,
-    evalset: options.Evalsets = None,
+    evalset: Annotated[
+        list[str] | None, option("Select", "Only this evalset. Repeatable.", metavar="NAME")
+    ] = None,
+    strict: options.Strict = False,
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
-    strict: options.Strict = False,
-    max_cost: options.MaxCost = None,
-    max_calls: options.MaxCalls = None,
-    out: options.Out = None,
-    junit: options.Junit = None,
-    markdown: options.Markdown = None,
-    html: options.Html = None,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
-    github: options.GitHub = False,
-    as_json: options.AsJson = False,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
 ) -> int:
-    """Decide whether B is worse than A: versions, prompts or models.
+    """Compare two versions, prompts or models.
 
-    Decides as `eval` does, with A in the place of the baseline; exits alike.
+    Decides and exits as `eval` does, with A as the baseline.
+
+    Examples:
+      llmops compare support@v1 support@v2
+      llmops compare support support-short
+      llmops compare gpt-4.1-mini local --prompt support
     """
-    from llmops_cli.cli.output import Output
-    from llmops_cli.cli.tables import cases_at
-    from llmops_cli.commands.evaluate import EvalOptions
-    from llmops_cli.engine.budget import Budget
-    from llmops_cli.run.selection import Between
+    from llmops_cli.run.selection import Between, EvalOptions
 
-    wishes = EvalOptions(
-        between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
-        strict=strict,
-        offline=offline,
-        dry_run=dry_run,
-        budget=Budget(calls=max_calls, cost=max_cost),
-        out=out,
-        cases_to=cases_at(html, csv, parquet),
+    return _evaluated(
+        context,
+        EvalOptions(
+            between=Between(before, after, prompts=prompts or (), evalsets=evalset or ()),
+            strict=strict,
+            offline=offline,
+            dry_run=dry_run,
+            budget=limits.budget(),
+        ),
+        sinks,
     )
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
-    return _evaluated(context, wishes, output, github=github)
 
 
+@grouped
 def measure(
     context: typer.Context,
     version: options.Version,
+    limits: options.Limits,
+    sinks: RunSinks,
     to: Annotated[
         str | None,
-        typer.Option(metavar="ENV", help="Measure against what runs there; default: the last."),
+        option("Compare", "Compare with what runs there. Default: the last.", metavar="ENV"),
     ] = None,
     offline: options.Offline = False,
-    max_cost: options.MaxCost = None,
-    max_calls: options.MaxCalls = None,
-    out: options.Out = None,
     reuse: options.Reuse = None,
     commit: options.Commit = False,
-    junit: options.Junit = None,
-    markdown: options.Markdown = None,
-    html: options.Html = None,
-    csv: options.Csv = None,
-    parquet: options.Parquet = None,
-    github: options.GitHub = False,
-    as_json: options.AsJson = False,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
 ) -> int:
-    """Make the evidence of a version: draw, decide, write it down.
+    """Evaluate a version and record the evidence.
 
-    Evidence is written whatever the verdict, unless something was not measured (exit 3). The run
-    file of `--out` is what `promote --run` takes.
+    Evidence is recorded whatever the verdict, unless something was not measured (exit 3).
+    `promote --run` takes the run file of --out.
+
+    Examples:
+      llmops measure support@v3 --commit
+      llmops measure support@v3 --out run.jsonl.gz
     """
-    from llmops_cli.cli.github import Actions
-    from llmops_cli.cli.output import Output
-    from llmops_cli.cli.tables import cases_at
-    from llmops_cli.engine.budget import Budget
     from llmops_cli.project.project import find_root
-    from llmops_cli.registry import deliver as committing
-    from llmops_cli.registry import measure as flow
-    from llmops_cli.report.build import source_locations
-    from llmops_cli.report.sinks import Forms
+    from llmops_cli.registry import deliver
+    from llmops_cli.registry.measure import MeasureRequest
+    from llmops_cli.registry.measure import measure as measure_version
 
-    forms = Forms(out=out, cases_to=cases_at(html, csv, parquet))
-    output = Output(as_json=as_json, junit=junit, markdown=markdown, verbose=verbose, quiet=quiet)
-    request = flow.MeasureRequest(
+    request = MeasureRequest(
         address=version,
         environment=to,
         runs=reuse or (),
         offline=offline,
-        budget=Budget(calls=max_calls, cost=max_cost),
-        sinks=forms,
+        budget=limits.budget(),
+        sinks=sinks.files(),
     )
-    runner = Actions(start=context.obj, wanted=github)
-    with runner.telling(), output.progress() as progress:
-        done = flow.measure(context.obj, request, progress=progress)
-        if commit and done.evidence is not None:
-            root = find_root(context.obj)
-            committing.commit(root, committing.evidence_message(done.evidence))
-    output.report(done.report)
-    if done.evidence is None:
-        output.say("no evidence was written: something was not measured")
+    with sinks.opened(context.obj) as opened:
+        measured = measure_version(context.obj, request, progress=opened.progress)
+        evidence = measured.evidence
+        if commit and evidence is not None:
+            deliver.commit(find_root(context.obj), deliver.evidence_message(evidence))
+    opened.show(measured.report, measured.run)
+    if evidence is None:
+        opened.output.say("no evidence recorded: something was not measured")
     else:
-        output.say(f"evidence  {done.evidence.digest}")
-    runner.report(done.report, partial(source_locations, done.run), exit_code=done.report.exit_code)
-    return done.report.exit_code
+        opened.output.say(f"evidence: {evidence.digest}")
+    return measured.report.exit_code
 
 
-def _evaluated(context: typer.Context, wishes: EvalOptions, output: Output, *, github: bool) -> int:
-    """Does as `wishes` say, and tells what came of it in every form that was asked for."""
-    from llmops_cli.cli.github import Actions
-    from llmops_cli.commands.evaluate import evaluate as conducted
-    from llmops_cli.report.build import source_locations
+def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
+    """Run an evaluation and take its report everywhere."""
+    from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
-    runner = Actions(start=context.obj, wanted=github)
-    with runner.telling(), output.progress() as progress:
-        done = conducted(context.obj, wishes, progress=progress)
-    if done.report is None or done.run is None:
-        output.plan(done.plan)
+    files = sinks.files()
+    with sinks.opened(context.obj) as opened:
+        evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=opened.progress)
+    if evaluated.report is None or evaluated.run is None:
+        from llmops_cli.render.plan import console_plan
+
+        opened.output.show(evaluated.plan, console_plan(evaluated.plan))
         return 0
-    output.report(done.report)
-    runner.report(done.report, partial(source_locations, done.run), exit_code=done.report.exit_code)
-    return done.report.exit_code
+    opened.show(evaluated.report, evaluated.run)
+    return evaluated.report.exit_code
+
+
+@grouped
+def report(
+    context: typer.Context,
+    sinks: ReportSinks,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Run file of `eval --out`. Default: the last run."),
+    ] = None,
+    open_page: Annotated[
+        bool, option("Reports", "Write the HTML page and open it in a browser.", "--open")
+    ] = False,
+) -> int:
+    """Show the last run, or a run file, in any form. Calls nothing.
+
+    Exits as the run did. Of the last run, page and tables hold the cases that its report shows;
+    of a run file, every case.
+
+    Examples:
+      llmops report --open
+      llmops report run.jsonl.gz --csv cases.csv
+    """
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.project.project import find_root
+    from llmops_cli.report.run_file import read_report
+    from llmops_cli.report.sinks import write_earlier_reports
+
+    files = sinks.files()
+    root = context.obj if file is not None else find_root(context.obj)
+    earlier = read_report(root, file)
+    page = sinks.html
+    if open_page and page is None:
+        page = find_root(context.obj) / OPENED
+        files.append(FORMS["html"](page))
+    output = sinks.output()
+    output.report(earlier, timed=False)
+    write_earlier_reports(files, earlier, file, Redactor.of(os.environ))
+    if open_page and page is not None and not _opened(page):
+        output.say(f"page: {page}")
+    whole = file is not None and file.suffix != ".json"
+    if (sinks.csv or sinks.parquet) and not whole:
+        evalsets = [evalset for prompt in earlier.prompts for evalset in prompt.evalsets]
+        shown, cases = (
+            sum(len(each.shown) for each in evalsets),
+            sum(each.cases for each in evalsets),
+        )
+        if shown < cases:
+            output.say(
+                f"note: the table has the {shown:,} of {cases:,} cases that the report shows; "
+                "a run file (`eval --out`) has every case"
+            )
+    return earlier.exit_code
+
+
+def _opened(page: Path) -> bool:
+    """Open a browser on a page; False where there is none, or nobody to look at it."""
+    import webbrowser
+
+    environ = os.environ
+    screen = sys.platform != "linux" or "DISPLAY" in environ or "WAYLAND_DISPLAY" in environ
+    if environ.get("CI") or not (screen or environ.get("BROWSER")):
+        return False
+    try:
+        return webbrowser.open(page.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        return False

@@ -3,14 +3,14 @@
 Annotations are workflow commands on standard error, so that standard output stays the answer;
 the runner reads both. Summary and outputs go where `GITHUB_STEP_SUMMARY` and `GITHUB_OUTPUT`
 point; without them nothing is written. None of it changes a verdict: a file that cannot be
-written is said, and the exit code stays.
+written is reported, and the exit code stays.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,42 +23,36 @@ from llmops_cli.project.project import find_root
 from llmops_cli.render.github import Annotation, problems, remarks, workflow_commands
 from llmops_cli.render.json import output_lines, outputs
 from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.safe_text import clip, markdown_code, terminal
+from llmops_cli.render.safe_text import clip, fenced, terminal
 
 if TYPE_CHECKING:
     from llmops_cli.core.report import Report
     from llmops_cli.registry.fsck import RegistryGrowth
 
-
 SUMMARY_BYTES = 900_000
 """GitHub drops a step's summary over 1 MiB whole."""
-_PROBLEM = 6_000
+PROBLEM = 6_000
+"""Characters of what stopped a command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Actions:
-    """The surroundings that a runner of GitHub Actions gives to a step."""
+    """The runner of GitHub Actions."""
 
     start: Path
     """Where the command was started: in the project."""
-    wanted: bool = True
-    """Whether anything is to be told."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def report(
-        self, report: Report, places: Callable[[], SourceLocations], *, exit_code: int
-    ) -> None:
-        """Shows a finished run everywhere; `places` is asked only where that is wanted."""
-        if not self.wanted:
-            return
-        self._annotate(remarks(report, self._in_repository(places())))
+    def report(self, report: Report, places: SourceLocations) -> None:
+        """Show a finished run: annotations, summary and outputs."""
+        self._annotate(remarks(report, self._in_repository(places)))
         self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
-        self._append("GITHUB_OUTPUT", output_lines(outputs(report, exit_code=exit_code)))
+        self._append("GITHUB_OUTPUT", output_lines(outputs(report)))
 
-    def growth(self, found: RegistryGrowth, *, strict: bool) -> None:
-        """Shows what is broken in a registry, each at its file."""
-        broken = [each for each in found.problems if strict or not each.warning]
-        if not (self.wanted and broken):
+    def registry_problems(self, growth: RegistryGrowth, *, strict: bool) -> None:
+        """Show what is broken in a registry, each at its file."""
+        broken = [each for each in growth.problems if strict or not each.warning]
+        if not broken:
             return
         self._annotate(
             [
@@ -71,44 +65,46 @@ class Actions:
                 for problem in broken
             ]
         )
-        listed = "\n".join(f"{each.where}: {each.message}" for each in broken)
-        page = f"### ❌ The registry is not as it must be\n\n{_fenced(listed)}\n"
-        self._append("GITHUB_STEP_SUMMARY", page)
+        listed = "\n".join(f"{problem.where}: {problem.message}" for problem in broken)
+        title = "### ❌ The registry is broken"
+        self._append("GITHUB_STEP_SUMMARY", f"{title}\n\n{fenced(listed, PROBLEM)}\n")
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Shows why there is no verdict, where llmops stops before one, and lets it stop."""
+    def refusals(self) -> Iterator[None]:
+        """Show why llmops stops before there is a verdict, and let it stop."""
         try:
             yield
         except LlmopsError as error:
-            if not self.wanted:
-                raise
-            told = f"{error.message}\n{error.hint}" if error.hint else error.message
+            message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
                 places = {each.where.path: self._place(each.where) for each in error.problems}
                 self._annotate(problems(error.problems, places))
             else:
-                self._annotate([Annotation(level="error", title="llmops", message=told)])
-            self._append("GITHUB_STEP_SUMMARY", f"### ⛔ No verdict\n\n{_fenced(told)}\n")
+                self._annotate([Annotation(level="error", title="llmops", message=message)])
+            page = f"### ⛔ No verdict\n\n{fenced(message, PROBLEM)}\n"
+            self._append("GITHUB_STEP_SUMMARY", page)
             values = {
                 "verdict": "ERROR",
                 "exit-code": str(int(error.exit_code)),
-                "problem": terminal(clip(told, characters=_PROBLEM).text),
+                "problem": terminal(clip(message, characters=PROBLEM).text),
             }
             self._append("GITHUB_OUTPUT", output_lines(values))
             raise
 
     def _in_repository(self, places: SourceLocations) -> SourceLocations:
         return SourceLocations(
-            prompts={name: self._place(each) for name, each in places.prompts.items()},
-            evalsets={name: self._place(each) for name, each in places.evalsets.items()},
-            cases={key: self._place(each) for key, each in places.cases.items()},
+            prompts={name: self._place(place) for name, place in places.prompts.items()},
+            evalsets={name: self._place(place) for name, place in places.evalsets.items()},
+            cases={key: self._place(place) for key, place in places.cases.items()},
             project=None if places.project is None else self._place(places.project),
         )
 
     def _place(self, where: Location) -> Location:
-        """A place in the project as a place in the repository, which is what GitHub knows."""
-        root = self._root()
+        """Return a place in the project as one in the repository, which is what GitHub knows."""
+        try:
+            root = find_root(self.start)
+        except Refused:
+            root = self.start
         checkout = Path(self.environ.get("GITHUB_WORKSPACE") or root).resolve()
         path = (root / where.path).resolve()
         inside = path.is_relative_to(checkout)
@@ -116,15 +112,9 @@ class Actions:
             path=path.relative_to(checkout).as_posix() if inside else where.path, line=where.line
         )
 
-    def _root(self) -> Path:
-        try:
-            return find_root(self.start)
-        except Refused:
-            return self.start
-
-    def _annotate(self, given: Sequence[Annotation]) -> None:
+    def _annotate(self, annotations: Sequence[Annotation]) -> None:
         sys.stdout.flush()
-        sys.stderr.write(self._redact(workflow_commands(given)))
+        sys.stderr.write(self._redact(workflow_commands(annotations)))
 
     def _append(self, variable: str, text: str) -> None:
         path = self.environ.get(variable)
@@ -138,8 +128,3 @@ class Actions:
 
     def _redact(self, text: str) -> str:
         return Redactor.of(self.environ)(text)
-
-
-def _fenced(text: str) -> str:
-    cut = clip(text, characters=_PROBLEM)
-    return markdown_code(cut.text) + (f"\n\n*… {cut.remark}*" if cut.remark else "")

@@ -1,7 +1,7 @@
 """The command line: where exceptions become exit codes, in one place.
 
 `main` is the program. It runs the Typer app without click's own error handling, because that
-answers 1 to an abort and to a closed pipe, and 1 is a word that only a verdict may say
+answers 1 to an abort and to a closed pipe, and exit code 1 belongs to the verdict FAIL alone
 (docs/commands.md). Command modules are light: each command imports what it needs in its own
 body, so that `llmops --help` imports no more than typer.
 """
@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -24,17 +24,22 @@ import typer
 from typer.models import CommandInfo
 
 from llmops_cli import __version__
-from llmops_cli.cli import calibrate, comment, evaluate, project, registry, report, verify
+from llmops_cli.cli import calibrate, comment, evaluate, project, registry, verify
+from llmops_cli.cli.help import HelpCommand, HelpGroup
 from llmops_cli.core.errors import ExitCode, LlmopsError
-from llmops_cli.core.ports import listen
 
 HELP = """The release gate for LLM prompts.
 
-Measures a prompt change against what production runs today, case by case, and says PASS, FAIL,
-INCOMPLETE or INCONCLUSIVE. What passes is promoted with its evidence.
+Compares a prompt with what production runs, case by case, and decides: PASS, FAIL, INCOMPLETE or
+INCONCLUSIVE. What passes is promoted together with its evidence.
 
-Exit codes: 0 passed or done, 1 the gate said FAIL, 2 you can fix it, 3 something was not
-measured, 4 inconclusive where that is not accepted, 70 a bug in llmops, 130 interrupted.
+Examples:
+  llmops init                        start a project in this folder
+  llmops eval                        compare every prompt with production
+  llmops promote support@v3 -m WHY   deploy a version that passed
+
+Exit codes: 0 passed or done, 1 the gate says FAIL, 2 you can fix it, 3 something was not
+measured, 4 inconclusive and not accepted, 70 a bug in llmops, 130 interrupted.
 """
 
 CLICK_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
@@ -49,6 +54,7 @@ to stay; looking through it after every 700, as Python does, is a twelfth of a s
 
 app = typer.Typer(
     name="llmops",
+    cls=HelpGroup,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -57,8 +63,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"llmops {__version__}")
         raise typer.Exit
 
@@ -73,17 +79,41 @@ def _root(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
+    from llmops_cli.core.ports import listen
+
     context.obj = project_folder
+    listen(_waiting)
 
 
-for commands in (evaluate, registry, verify, calibrate, report, comment, project):
-    commands.register(app)
+COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
+    "Start": (project.init, project.check, project.import_files),
+    "Evaluate": (evaluate.evaluate, evaluate.compare, evaluate.report),
+    "Release": (
+        registry.release,
+        evaluate.measure,
+        registry.promote,
+        registry.rollback,
+        registry.status,
+        registry.history,
+        registry.bundle,
+    ),
+    "Inspect": (project.diff, project.render, project.models, project.schema),
+    "Judges": (calibrate.calibrate,),
+    "Audit and CI": (verify.verify, verify.fsck, verify.gc, comment.comment),
+}
+"""Every command, by the panel of `--help` that lists it."""
+NAMES: Mapping[object, str] = {evaluate.evaluate: "eval", project.import_files: "import"}
+
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        name = NAMES.get(command, command.__name__)
+        app.command(name, cls=HelpCommand, rich_help_panel=panel)(command)
 
 
 def main() -> None:
     """Run llmops and leave with the exit code that docs/commands.md gives."""
     gc.set_threshold(COLLECT_AFTER)
-    # Numpy has threads to multiply matrices. There are none here: a fifth of a short run's CPU.
+    # Numpy starts threads to multiply matrices: a fifth of a short run's CPU, for none here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A parent may have closed them (`>&-`): what is printed then goes nowhere, and breaks nothing.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the end
@@ -92,8 +122,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of `llmops *arguments`; everything it says is printed."""
-    listen(_waiting)
+    """Run `llmops *arguments`, print everything it says, and return its exit code."""
     try:
         code = _run(arguments)
     except BrokenPipeError:
@@ -113,27 +142,36 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def _asked_for(arguments: list[str]) -> typer.Typer:
-    """The app with the one command that `arguments` begin with: Typer builds all that it is given.
+def _app_for(arguments: list[str]) -> typer.Typer:
+    """Return the app with the commands that `arguments` may mean, and the names of the others.
 
-    With all of them where they begin with something else: an option, or no command at all.
+    Typer builds every command that it is given, with all options: of all, that takes longer than
+    `--help` may.
     """
-    chosen = [each for each in app.registered_commands if [_name(each)] == arguments[:1]]
-    if not chosen:
-        return app
+    if any(name.endswith("_COMPLETE") for name in os.environ):
+        return app  # a shell completes the options of any command
     light = copy(app)
-    light.registered_commands = chosen
+    light.registered_commands = [
+        command if command.name in arguments else _without_options(command)
+        for command in app.registered_commands
+    ]
     return light
 
 
-def _name(command: CommandInfo) -> str | None:
-    function = command.callback
-    return command.name or (function and typer.main.get_command_name(function.__name__))
+def _without_options(command: CommandInfo) -> CommandInfo:
+    bare = copy(command)
+    bare.help = command.callback.__doc__
+    bare.callback = _nothing
+    return bare
+
+
+def _nothing() -> None:
+    """Stand for a command that is not run."""
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        answer = typer.main.get_command(_asked_for(arguments)).main(
+        answer = typer.main.get_command(_app_for(arguments)).main(
             arguments, prog_name="llmops", standalone_mode=False
         )
     except typer.Abort:
@@ -148,16 +186,16 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _refused_by_the_machine(error)
+        return _system_error(error)
     except Exception as error:  # noqa: BLE001 - the last stop: a bug is told as one, never as 1
         return _bug(error)
     return int(answer or 0)
 
 
-def _refused_by_the_machine(error: OSError) -> int:
+def _system_error(error: OSError) -> int:
     if error.errno == errno.ENOENT and error.filename is None:  # asked where we are
-        message = "the folder that this was started in is not there any more"
-        return _say(message, hint="cd to one that is, or name it: -C", code=ExitCode.REFUSED)
+        message = "the current folder does not exist any more"
+        return _say(message, hint="cd to another one, or name it: -C", code=ExitCode.REFUSED)
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in NO_NAMES:
         return _say(f"{error.strerror}{where}", code=ExitCode.REFUSED)

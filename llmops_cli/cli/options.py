@@ -1,244 +1,243 @@
-"""The options of commands, each declared once: those that several commands take, and the lists
-of those that take many.
+"""The options of commands, each declared once: its name, its help and its panel in `--help`.
+
+An option that several commands take is a type here, or a field of a group: a dataclass that a
+command takes whole (`cli.option_groups`). Within a panel, what few people need stands last.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmops_cli.cli.output_paths import elsewhere
+from llmops_cli.cli.output_paths import outside_project
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show every finding and whole answers.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict lines only.")]
+if TYPE_CHECKING:
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.run.selection import Selection
 
-# What to measure, and what to compare it with.
-Prompts = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[PROMPT]...",
-        help="name, name@version, a glob over names, or an environment; default: all",
-    ),
-]
-NamedPrompts = Annotated[
-    list[str] | None,
-    typer.Option("--prompt", metavar="PROMPT", help="The same as an argument. Repeatable."),
-]
-Changed = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REV",
-        help="Only prompts that changed since this branch left REV: their own files, "
-        "evalsets, models or policy.",
-    ),
-]
-Evalsets = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Only this evalset. Repeatable."),
-]
-Tags = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TAG", help="Only cases with this tag (a partial run). Repeatable."),
-]
-CaseIds = Annotated[
-    list[str] | None,
-    typer.Option(metavar="ID", help="Only this case, or a glob (a partial run). Repeatable."),
-]
-OtherModel = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="Answer the candidate with this model instead."),
-]
-Sample = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="A random sample of cases (a partial run)."),
-]
-Seed = Annotated[int, typer.Option(metavar="N", help="Which sample.")]
-Against = Annotated[
-    str | None,
-    typer.Option(
-        "--env", metavar="ENV", help="Compare with what this environment runs; default: the last."
-    ),
-]
-Baseline = Annotated[
-    str | None, typer.Option(metavar="NAME@VERSION", help="Compare with this instead.")
-]
-RequireBaseline = Annotated[
-    bool, typer.Option("--require-baseline", help="Refuse to run without a baseline.")
-]
-Base = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REV",
-        help="Read policy and trust list at this git revision; what nothing runs of yet is "
-        "compared with the prompt there.",
-    ),
-]
 
-# How to measure it.
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 4 where the verdict is INCONCLUSIVE.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be called and what it would cost.")
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Call nothing over a network: only what is held.")
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Draw anew instead of reusing what is held.")]
+def option(panel: str, help: str, *names: str, **more: Any) -> Any:  # noqa: A002, ANN401 - typer's
+    """Declare an option of a panel."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+def file_option(panel: str, help: str, *names: str) -> Any:  # noqa: A002, ANN401 - typer's
+    """Declare an option that names a file to write: no file of the project."""
+    return option(panel, help, *names, metavar="FILE", callback=outside_project)
 
 
 def _limit(value: float | None) -> float | None:
-    """A limit that holds: nothing is ever more than NaN."""
+    """Refuse a limit that limits nothing: no number is greater than NaN."""
     if value is not None and isnan(value):
         raise typer.BadParameter("nan is no limit")
     return value
 
 
+AsJson = Annotated[bool, option("Output", "Print JSON.", "--json")]
+GitHub = Annotated[
+    bool,
+    option(
+        "Reports", "In GitHub Actions: also write job summary, annotations and outputs.", "--github"
+    ),
+]
+DryRun = Annotated[bool, option("Budget", "Print what would be called and its cost.", "--dry-run")]
+Offline = Annotated[
+    bool, option("Cache", "Make no network calls: use cached results only.", "--offline")
+]
 MaxCost = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="USD", callback=_limit, help="Stop before spending more."),
+    float | None, option("Budget", "Stop at this cost.", metavar="USD", min=0, callback=_limit)
 ]
 MaxCalls = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Stop before making more calls.")
-]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Stop before using more tokens.")
-]
-MaxSeconds = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="SECONDS", callback=_limit, help="Start no call after this time."),
+    int | None, option("Budget", "Stop after this many calls.", metavar="N", min=0)
 ]
 Reuse = Annotated[
     list[Path] | None,
-    typer.Option(metavar="FILE", help="Take over the answers of a run file. Repeatable."),
+    option("Cache", "Reuse the results of a run file. Repeatable.", metavar="FILE"),
 ]
 
-# The forms of a report.
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", callback=elsewhere, help="Write the run file (.jsonl, .jsonl.gz)."
-    ),
-]
-Junit = Annotated[
-    Path | None, typer.Option(metavar="FILE", callback=elsewhere, help="Write JUnit XML.")
-]
-Markdown = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", callback=elsewhere, help="Write the report as Markdown."),
-]
-Html = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", callback=elsewhere, help="Write the report as a page, with every case."
-    ),
-]
-Csv = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", callback=elsewhere, help="Write every draw of every case as CSV."),
-]
-Parquet = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        callback=elsewhere,
-        help="The same as Parquet (the extra `parquet` writes it).",
-    ),
-]
-GitHub = Annotated[
-    bool,
-    typer.Option(
-        "--github", help="In GitHub Actions: job summary, annotations and outputs as well."
-    ),
-]
 
-# What moves environments, and what brings it into git.
-Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="for example support@v3")]
-To = Annotated[str | None, typer.Option(metavar="ENV", help="The environment; default: the last.")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """Which prompts and cases to evaluate."""
+
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROMPT]...",
+            help="Name, name@version, a glob over names, or an environment. Default: all.",
+        ),
+    ] = None
+    named: Annotated[
+        list[str] | None,
+        option("Select", "Same as the argument. Repeatable.", "--prompt", metavar="PROMPT"),
+    ] = None
+    changed: Annotated[
+        str | None,
+        option(
+            "Select",
+            "Only prompts that changed since this branch left REV: their files, evalsets, models "
+            "or policy.",
+            metavar="REV",
+        ),
+    ] = None
+    evalset: Annotated[
+        list[str] | None, option("Select", "Only this evalset. Repeatable.", metavar="NAME")
+    ] = None
+    tag: Annotated[
+        list[str] | None,
+        option("Select", "Only cases with this tag (partial run). Repeatable.", metavar="TAG"),
+    ] = None
+    case: Annotated[
+        list[str] | None,
+        option("Select", "Only this case, or a glob (partial run). Repeatable.", metavar="ID"),
+    ] = None
+    sample: Annotated[
+        int | None,
+        option("Select", "A random sample of N cases (partial run).", metavar="N", min=1),
+    ] = None
+    seed: Annotated[int, option("Select", "Seed of --sample.", metavar="N")] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """What to compare the selected prompts with."""
+
+    environment: Annotated[
+        str | None,
+        option(
+            "Compare",
+            "Compare with what this environment runs. Default: the last.",
+            "--env",
+            metavar="ENV",
+        ),
+    ] = None
+    baseline: Annotated[
+        str | None,
+        option("Compare", "Compare with this version instead.", metavar="NAME@VERSION"),
+    ] = None
+    model: Annotated[
+        str | None,
+        option("Compare", "Run the candidate on another model.", metavar="MODEL"),
+    ] = None
+    require_baseline: Annotated[
+        bool, option("Compare", "Exit 2 if there is no baseline.", "--require-baseline")
+    ] = False
+    base: Annotated[
+        str | None,
+        option(
+            "Compare",
+            "Read policy and trust list at this git revision; a prompt that no environment runs "
+            "is compared with its file there.",
+            metavar="REV",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When to stop."""
+
+    max_cost: MaxCost = None
+    max_calls: MaxCalls = None
+    max_tokens: Annotated[
+        int | None, option("Budget", "Stop after this many tokens.", metavar="N", min=0)
+    ] = None
+    max_seconds: Annotated[
+        float | None,
+        option(
+            "Budget",
+            "Start no call after this time.",
+            metavar="SECONDS",
+            min=0,
+            callback=_limit,
+        ),
+    ] = None
+
+    def budget(self) -> Budget:
+        """Return the limits as the engine takes them."""
+        from llmops_cli.engine.budget import Budget
+
+        return Budget(
+            calls=self.max_calls,
+            tokens=self.max_tokens,
+            cost=self.max_cost,
+            seconds=self.max_seconds,
+        )
+
+
+def selection(select: Select, compare: Compare) -> Selection:
+    """Return what two groups choose, as a run takes it."""
+    from llmops_cli.run.selection import Selection
+
+    return Selection(
+        prompts=[*(select.prompts or ()), *(select.named or ())],
+        evalsets=select.evalset or (),
+        tags=select.tag or (),
+        cases=select.case or (),
+        model=compare.model,
+        sample=select.sample,
+        seed=select.seed,
+        environment=compare.environment,
+        baseline=compare.baseline,
+    )
+
+
+Strict = Annotated[bool, option("Compare", "Exit 4 if the result is INCONCLUSIVE.", "--strict")]
+NoCache = Annotated[
+    bool, option("Cache", "Ignore cached results: run both sides again.", "--no-cache")
+]
+Commit = Annotated[bool, option("Git", "Commit what is written under .llmops/.", "--commit")]
+Push = Annotated[bool, option("Git", "Commit, fetch and push the branch (never forced).", "--push")]
+Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="Example: support@v3.")]
+Environment = Annotated[
+    str | None, option("Options", "The environment. Default: the last.", "--to", metavar="ENV")
+]
 Message = Annotated[
-    str | None, typer.Option("--message", "-m", metavar="WHY", help="Why: recorded.")
-]
-MeasureFirst = Annotated[
-    bool, typer.Option("--measure", help="Draw what the evidence lacks first: calls models.")
-]
-RunFiles = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Make the evidence of this run file of `measure --out`."),
-]
-Initial = Annotated[
-    bool, typer.Option("--initial", help="The first version there: nothing to compare with.")
-]
-AcceptInconclusive = Annotated[
-    bool, typer.Option("--accept-inconclusive", help="Answer for what the gate cannot tell.")
-]
-AcceptBreaking = Annotated[
-    bool, typer.Option("--accept-breaking", help="Callers have to pass other inputs.")
-]
-Override = Annotated[
-    bool, typer.Option("--override", help="Whatever the evidence says: loud ever after.")
-]
-Commit = Annotated[
-    bool, typer.Option("--commit", help="Commit to git what is written under .llmops/.")
-]
-Push = Annotated[
-    bool,
-    typer.Option("--push", help="Commit, and push the branch: after a fetch, and never forced."),
+    str | None,
+    option("Options", "Why. Recorded in the registry.", "--message", "-m", metavar="WHY"),
 ]
 
-# Whether a judge may gate.
+# Judges.
 ScorerAddress = Annotated[
-    str, typer.Argument(metavar="EVALSET:LABEL", help="a scorer; its label alone, if unique")
+    str,
+    typer.Argument(metavar="EVALSET:LABEL", help="A scorer; its label alone if it is unique."),
 ]
 Labels = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Answers with people's labels (JSONL, CSV)."),
+    Path | None, option("Options", "Answers with human labels (JSONL, CSV).", metavar="FILE")
 ]
-Draft = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", callback=elsewhere, help="Write answers to be labelled (.jsonl, .csv)."
-    ),
-]
+Draft = Annotated[Path | None, file_option("Options", "Write answers to label (.jsonl, .csv).")]
 Answers = Annotated[
-    int, typer.Option("--answers", min=1, metavar="N", help="How many --draft writes.")
+    int, option("Options", "How many answers --draft writes.", "--answers", min=1, metavar="N")
 ]
-Canaries = Annotated[
-    bool, typer.Option("--canaries", help="Try whether answers can talk the judge round.")
-]
+Canaries = Annotated[bool, option("Options", "Test the judge for prompt injection.", "--canaries")]
 Require = Annotated[
     Literal["gate", "advisory"] | None,
-    typer.Option(help="Exit 2 where the judge is found to be less."),
+    option("Options", "Exit 2 if the judge is rated lower."),
 ]
 
-# What a comment on a pull request is made of.
+# Pull request comments.
 PublishedReport = Annotated[
     Path,
     typer.Argument(
-        metavar="REPORT", help="what `report --json` printed; none there: there is no verdict"
+        metavar="REPORT", help="Output of `report --json`; if missing, there is no verdict."
     ),
 ]
 PublishedFlaws = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="What `fsck --json` printed: broken files are told."),
+    option("Options", "Output of `fsck --json`: broken files are listed.", metavar="FILE"),
 ]
 Problem = Annotated[
     str,
-    typer.Option(
-        metavar="WHY", envvar="LLMOPS_PROBLEM", help="Why there is no report, in that case."
-    ),
+    option("Options", "Why there is no report.", metavar="WHY", envvar="LLMOPS_PROBLEM"),
 ]
 GateName = Annotated[
-    str, typer.Option(metavar="NAME", help="Which gate: each name has its own comment.")
+    str, option("Options", "Name of the gate; each name has its own comment.", metavar="NAME")
 ]
 Author = Annotated[
-    str,
-    typer.Option(metavar="LOGIN", help="Who comments: another, where the token is not a job's."),
+    str, option("Options", "Login that posts comments, if not GitHub Actions.", metavar="LOGIN")
 ]
-CommentFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", callback=elsewhere, help="Write the comment here as well."),
-]
+CommentFile = Annotated[Path | None, file_option("Options", "Also write the comment to FILE.")]

@@ -1,4 +1,4 @@
-"""Where a command may write what it was asked for: anywhere but onto the project itself.
+"""Where a command may write a report: anywhere but onto the project itself.
 
 `eval --out llmops.yaml` is a slip of the finger, and the project would be gone before anybody
 read the report.
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import typer
 
-KEPT = (".llmops", "prompts", "evalsets")
+PROTECTED = (".llmops", "prompts", "evalsets")
 """Folders of the project in which every file is somebody's work, or evidence."""
 STORE = (".llmops", "store")
-"""What is in it can be measured again; its databases are never written over all the same."""
+"""Reports may be written there; its databases are never written over."""
 
 
-def elsewhere(context: typer.Context, value: Path | None) -> Path | None:
-    """`value`, which is a name that a file can have, and of none of the project around.
+def outside_project(context: typer.Context, value: Path | None) -> Path | None:
+    """Return `value` if it names a file that can be written and is none of the project's.
 
     Raises `Refused`.
     """
@@ -30,27 +30,27 @@ def elsewhere(context: typer.Context, value: Path | None) -> Path | None:
         places = (value.absolute(), value.resolve())
         value.exists()
     except (OSError, RuntimeError) as error:  # a circle of links is either, by Python's version
-        told = error.strerror if isinstance(error, OSError) else "a link that leads in a circle"
-        raise Refused(f"nothing can be written to {value}: {told}") from error
+        why = error.strerror if isinstance(error, OSError) else "a circle of symbolic links"
+        raise Refused(f"cannot write to {value}: {why}") from error
     try:
         root = find_root(context.obj)
     except Refused:
         return value  # there is no project; the command says so, if it needs one
-    inside = any(_kept(path, root) for path in places)
+    inside = any(_protected(path, root) for path in places)
     if inside or _same(value, root / PROJECT_FILE):
         raise Refused(
-            f"{value} belongs to the project: nothing else is written there",
+            f"{value} belongs to the project: reports are not written there",
             hint="name a file outside of prompts/, evalsets/ and .llmops/, as in run.jsonl.gz",
         )
     return value
 
 
-def _kept(path: Path, root: Path) -> bool:
+def _protected(path: Path, root: Path) -> bool:
     for base in {root, root.resolve()}:
         if path.is_relative_to(base):
             parts = path.relative_to(base).parts
             free = parts[:2] == STORE and ".sqlite" not in path.name
-            return parts[:1] != () and parts[0] in KEPT and not free
+            return parts[:1] != () and parts[0] in PROTECTED and not free
     return False
 
 

@@ -1,45 +1,35 @@
-"""`init`, `check`, `render`, `models` and `schema`: around the files that a person writes.
+"""The commands around the files of a project.
 
-`import`: files of other evaluation tools become prompts, evalsets and models.
+`init`, `check` and `import` begin one; `render`, `models` and `diff` show it; `schema` is for
+editors.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_cli.cli.options import AsJson
+from llmops_cli.cli.options import AsJson, option
 
 if TYPE_CHECKING:
-    from llmops_cli.commands.import_files import ImportReport
-
-
-def register(app: typer.Typer) -> None:
-    """Add this family's commands to the program."""
-    app.command()(init)
-    app.command()(check)
-    app.command()(render)
-    app.command()(models)
-    app.command()(schema)
-    app.command("import")(import_)
+    from llmops_cli.core.prompt import Request
+    from llmops_cli.importers.import_files import ImportReport
 
 
 def init(
     context: typer.Context,
     model: Annotated[
         str,
-        typer.Option(
-            metavar="MODEL", help="The model of the example: provider/model, or embedded."
-        ),
+        option("Options", "Model of the example: provider/model, or embedded.", metavar="MODEL"),
     ] = "embedded",
 ) -> None:
-    """Start a project here.
+    """Start a project in this folder.
 
-    Writes llmops.yaml, a prompt, an evalset, and schemas for your editor.
-    Nothing that is there is touched.
+    Writes llmops.yaml, a prompt, an evalset, and schemas for your editor. Overwrites nothing.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.check import check_all
@@ -49,9 +39,9 @@ def init(
     output = Output()
     for path in written:
         output.say(f"wrote {path}")
-    for each in check_all(context.obj).evalsets:
-        output.say(f"note  {each.evalset}: {each.shows}")
-    output.say("next  llmops eval")
+    for evalset in check_all(context.obj).evalsets:
+        output.say(f"note: {evalset.evalset}: {evalset.shows}")
+    output.say("next: llmops eval")
 
 
 def check(
@@ -64,79 +54,129 @@ def check(
 ) -> None:
     """Find every mistake in the project's files. Calls nothing.
 
-    Every case is rendered and every scorer's options are looked at. Says what each evalset can
-    and cannot show, and which judges gate that no calibration lets gate. File names are taken so
-    that pre-commit can pass them.
+    Renders every case and checks every scorer's options. Shows what each evalset can and cannot
+    show, and which judges are not calibrated. Takes file names so that pre-commit can pass them.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.check import check_all
     from llmops_cli.render.formatting import plural
 
     del files
-    found = check_all(context.obj)
+    checked = check_all(context.obj)
     output = Output(as_json=as_json)
     headers = ["prompt", "evalset", "cases", "what it can show"]
-    rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in found.evalsets]
-    notes = {"judges": [each.judges for each in found.evalsets]}
+    rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in checked.evalsets]
+    notes = {"judges": [evalset.judges for evalset in checked.evalsets]}
     output.rows(headers, rows, beside=notes, empty="nothing to gate: no evalset names a prompt")
-    for name in found.ungated:
-        output.say(f"note  no evalset gates {name}")
-    judges = (note for each in found.evalsets for note in each.judges)
-    for note in dict.fromkeys((*judges, *found.broken, *found.read_as_json)):
-        output.say(f"note  {note}")
-    prompts = plural(found.prompts, "prompt")
-    output.say(f"{prompts}, {plural(found.cases, 'case')}: no problem found")
+    for name in checked.ungated:
+        output.say(f"note: no evalset gates {name}")
+    judges = (note for evalset in checked.evalsets for note in evalset.judges)
+    for note in dict.fromkeys((*judges, *checked.broken, *checked.read_as_json)):
+        output.say(f"note: {note}")
+    prompts = plural(checked.prompts, "prompt")
+    output.say(f"{prompts}, {plural(checked.cases, 'case')}: no problem found")
 
 
 def render(
     context: typer.Context,
     prompt: Annotated[
         str,
-        typer.Argument(metavar="NAME[@VERSION]", help="without @VERSION: as it stands in prompts/"),
+        typer.Argument(metavar="NAME[@VERSION]", help="Without @VERSION: the file in prompts/."),
     ],
     case: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Render this case; default: the first of its evalsets."),
+        option("Options", "Render this case. Default: the first of its evalsets.", metavar="ID"),
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input instead of a case. Repeatable."
+        option(
+            "Options",
+            "An input instead of a case. Repeatable.",
+            "--input",
+            "-i",
+            metavar="NAME=VALUE",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show exactly what a prompt sends. Calls nothing."""
+    """Show exactly what a prompt sends. Calls nothing.
+
+    Examples:
+      llmops render support --case refund-17
+      llmops render support -i question="Where is my parcel?"
+    """
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.render import rendered_request
     from llmops_cli.run.workspace import open_workspace
 
-    given = dict(_pair(each) for each in values or ())
+    inputs = dict(_pair(text) for text in values or ())
     with open_workspace(context.obj) as workspace:
-        request = rendered_request(workspace, prompt, case=case, inputs=given)
-    Output(as_json=as_json).request(request)
+        request = rendered_request(workspace, prompt, case=case, inputs=inputs)
+    Output(as_json=as_json).show(request, _request(request))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r}: write --input NAME=VALUE")
+    return name, value
+
+
+def _request(request: Request) -> Iterator[str]:
+    from llmops_cli.render.json import as_json
+    from llmops_cli.render.safe_text import terminal
+
+    parameters = " ".join(f"{name}={value}" for name, value in request.parameters.items())
+    yield f"{request.provider}/{request.model}  {parameters}".rstrip()
+    if request.document is not None:
+        text = json.dumps(as_json(request.document), indent=2, ensure_ascii=False)
+        yield f"\n--- document\n{terminal(text)}"
+    for message in request.messages:
+        content = message.content
+        text = content if isinstance(content, str) else json.dumps(as_json(content))
+        yield f"\n--- {message.role}\n{terminal(text)}"
+    yield f"\n{request.digest}"
+
+
+def diff(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(metavar="A", help="name, name@v2, name@production")],
+    after: Annotated[
+        str, typer.Argument(metavar="[B]", help="The same, or only v3. Default: working copy.")
+    ] = "working",
+    as_json: AsJson = False,
+) -> None:
+    """Show what changed between two versions: texts by words, parameters, inputs and scores."""
+    from llmops_cli.cli.output import Output
+    from llmops_cli.commands.diff import difference
+    from llmops_cli.render.diff import console_difference
+    from llmops_cli.run.workspace import open_workspace
+
+    with open_workspace(context.obj) as workspace:
+        changes = difference(workspace, before, after)
+    Output(as_json=as_json).show(changes, console_difference(changes))
 
 
 def models(
     context: typer.Context,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="default: all"),
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Ask each a few short questions: what works?")
+        bool, option("Options", "Send each a few short requests: what works?", "--check")
     ] = False,
     start: Annotated[
-        bool, typer.Option("--start", help="With --check: start the engines of local models, too.")
+        bool,
+        option("Options", "With --check: start the engines of local models too.", "--start"),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
     """List the models: what they are, what they need, who uses them.
 
-    With --check, asks each the least that tells whether it is reached, holds a schema, calls
-    tools, reports tokens and streams. Of a local model whose engine does not run yet it says what
-    would be started, and whether program and weights are there. Exit 3: one is not reached. 2: one
-    can never be.
+    With --check, finds out whether each is reachable, follows a schema, calls tools, reports
+    tokens and streams. For a local model whose engine is not running, shows what would be
+    started, and whether program and weights are there. Exit 3: a model is not reachable. 2: its
+    configuration can never work.
     """
     import os
 
@@ -145,7 +185,7 @@ def models(
     from llmops_cli.run.workspace import open_workspace
 
     if start and not check:
-        raise typer.BadParameter("--start goes with --check")
+        raise typer.BadParameter("--start needs --check")
     if check:
         return _check_models(context.obj, names or (), start=start, as_json=as_json)
     with open_workspace(context.obj) as workspace:
@@ -158,13 +198,20 @@ def models(
 def _check_models(folder: Path, names: Sequence[str], *, start: bool, as_json: bool) -> int:
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.probe import probe_models
+    from llmops_cli.render.json import as_json as plain
+    from llmops_cli.render.plan import probe_lines, probes_table
     from llmops_cli.run.workspace import open_workspace
 
     output = Output(as_json=as_json)
     with open_workspace(folder) as workspace, output.progress() as progress:
-        found = probe_models(workspace, names, progress=progress, start=start)
-    output.probed(found)
-    return found.exit_code
+        probed = probe_models(workspace, names, progress=progress, start=start)
+    if as_json:
+        output.write(json.dumps(plain(probed), indent=2, ensure_ascii=False) + "\n")
+        return probed.exit_code
+    output.render(probes_table(probed))
+    for line in probe_lines(probed):
+        output.say(line)
+    return probed.exit_code
 
 
 def schema(
@@ -172,85 +219,85 @@ def schema(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="project, prompt, evalset, case or report; default: their names"
+            metavar="[NAME]", help="project, prompt, evalset, case or report. Default: the names."
         ),
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Write them where `init` points editors to.")
+        bool, option("Options", "Write them where `init` points editors to.", "--write")
     ] = False,
 ) -> None:
     """Print the JSON Schema of a file format, or write all of them."""
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.init import all_schemas, write_schemas
+    from llmops_cli.core.errors import UnknownName
+    from llmops_cli.render.report_schema import report_schema
 
-    output = Output(as_json=True)
+    output = Output()
     if write:
         for path in write_schemas(context.obj):
-            Output().say(f"wrote {path}")
+            output.say(f"wrote {path}")
         return
-    output.schema(all_schemas(), name)
+    schemas = {**all_schemas(), "report": report_schema()}
+    if name is None:
+        output.write("".join(f"{each}\n" for each in schemas))
+    elif name in schemas:
+        output.write(json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n")
+    else:
+        raise UnknownName("schema", name, schemas)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{text!r}: write --input NAME=VALUE")
-    return name, value
-
-
-def import_(
+def import_files(
     context: typer.Context,
     file: Annotated[
         Path,
         typer.Argument(
             metavar="FILE",
-            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML",
+            help="promptfooconfig.yaml, or OpenAI Evals: samples in JSONL, registry YAML.",
         ),
     ],
     into: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: the project.")
+        Path | None, option("Options", "Folder to write to. Default: the project.", metavar="DIR")
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Name of the prompt and its evalset; default: the file's."
+        option(
+            "Options", "Name of the prompt and its evalset. Default: the file's.", metavar="NAME"
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="PROVIDER/MODEL", help="Where the file names none that can be called."
-        ),
+        option("Options", "Model to use if the file names none.", metavar="PROVIDER/MODEL"),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing and exit 2 if anything would be lost.")
+        bool, option("Options", "Write nothing and exit 2 if anything is lost.", "--strict")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Turn a promptfoo configuration or OpenAI Evals into a project.
 
-    Writes prompts, evalsets and llmops.yaml.
-    Says line by line what could not be carried over, why, and what to do instead. Runs no code,
-    reads nothing outside the file's folder, overwrites nothing. Exits 0 when the files were
-    written, 2 with --strict if anything would be lost, or where `llmops check` would refuse them.
+    Writes prompts, evalsets and llmops.yaml. Says line by line what was not imported, why, and
+    what to do instead. Runs no code, reads nothing outside the file's folder, overwrites nothing.
+    Exits 0 if the files were written; 2 with --strict if anything is lost, or if `llmops check`
+    would refuse them.
     """
     from llmops_cli.cli.output import Output
-    from llmops_cli.commands.import_files import ImportOptions, import_file
+    from llmops_cli.importers.import_files import ImportOptions
+    from llmops_cli.importers.import_files import import_files as import_from
     from llmops_cli.render.json import as_json as plain
 
     folder = context.obj if into is None else context.obj / into
-    wishes = ImportOptions(into=folder, name=name, model=model, strict=strict)
-    report = import_file(context.obj / file, wishes)
+    settings = ImportOptions(into=folder, name=name, model=model, strict=strict)
+    report = import_from(context.obj / file, settings)
     output = Output(as_json=as_json)
     if as_json:
         output.objects([{**plain(report), "lost": report.lost}])
-    for line in _lines(report, into):
+    for line in _import_lines(report, into):
         output.say(line)
     return report.exit_code
 
 
-def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
-    """What a person reads: notes in the order of the file, then what was written."""
+def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
+    """Return what a person reads: notes in the order of the file, then what was written."""
     from llmops_cli.render.formatting import plural
     from llmops_cli.render.safe_text import terminal_line
 
@@ -261,7 +308,7 @@ def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
         yield terminal_line(f"{note.where}: {how}: {note.what}: {note.why}")
         yield terminal_line(f"  instead: {note.instead}")
     for problem in report.problems:
-        yield terminal_line(f"{problem.where}: must be mended: {problem.message}")
+        yield terminal_line(f"{problem.where}: must be fixed: {problem.message}")
     for path in report.written:
         yield f"wrote {Path(into or '') / path}"
     changed = len(report.notes) - report.lost
@@ -272,6 +319,6 @@ def _lines(report: ImportReport, into: Path | None) -> Iterator[str]:
     if not report.written:
         yield "wrote nothing: --strict, and something would be lost"
     elif len(report.prompts) > 1:
-        yield f"next  {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
+        yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
     else:
-        yield f"next  {llmops} check"
+        yield f"next: {llmops} check"

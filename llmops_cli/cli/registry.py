@@ -1,51 +1,52 @@
-"""What moves environments: release, promote, roll back; and status, where everything stands.
+"""The commands that move environments, and those that show where everything stands.
 
-`bundle`: what an application needs of an environment, in one file.
+`release`, `promote`, `rollback`; `status` and `history`; `bundle` for applications.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.formatting import moment, person
-from llmops_cli.cli.output_paths import elsewhere
+from llmops_cli.cli.formatting import date_and_time, person
+from llmops_cli.cli.options import file_option, option
 
 if TYPE_CHECKING:
+    from llmops_cli.core.plan import Plan
     from llmops_cli.judges.index import JudgeStatus
-
+    from llmops_cli.registry.promote import Promotion
+    from llmops_cli.registry.rollback import Rollback
 
 NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
-
-
-def register(app: typer.Typer) -> None:
-    """Add this family's commands to the program."""
-    app.command()(release)
-    app.command()(promote)
-    app.command()(rollback)
-    app.command()(status)
-    app.command()(bundle)
 
 
 def release(
     context: typer.Context,
     prompts: Annotated[
-        Optional[list[str]], typer.Argument(metavar="[PROMPT]...", help="default: all")
+        list[str] | None, typer.Argument(metavar="[PROMPT]...", help="Default: all.")
     ] = None,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only prompts that the environment does not run so.")
+        bool,
+        option("Options", "Only prompts that differ from what's deployed.", "--changed"),
     ] = False,
     to: Annotated[
-        Optional[str], typer.Option(metavar="ENV", help="For --changed; default: the last.")
+        str | None,
+        option("Options", "Environment of --changed. Default: the last.", metavar="ENV"),
     ] = None,
     commit: options.Commit = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Freeze prompts as versions. The same target is the same version, however often."""
+    """Save prompts as versions. An unchanged prompt keeps its version.
+
+    Examples:
+      llmops release intent
+      llmops release --changed --commit
+    """
     from llmops_cli.cli.output import Output
     from llmops_cli.core.digest import short
     from llmops_cli.core.errors import Refused
@@ -56,7 +57,7 @@ def release(
     from llmops_cli.run.workspace import open_workspace
 
     if changed and prompts:
-        raise Refused("--changed chooses the prompts itself", hint="leave out one of the two")
+        raise Refused("--changed selects the prompts itself", hint="leave out one of the two")
     output = Output(as_json=as_json)
     with open_workspace(context.obj) as workspace:
         names = changed_prompts(workspace, to) if changed else prompts
@@ -74,31 +75,51 @@ def release(
             )
             for release in releases
         ],
-        empty="nothing to release: every prompt runs as it stands" if changed else NO_PROMPTS,
+        empty="nothing to release: every prompt is deployed as it is" if changed else NO_PROMPTS,
     )
     for version in new:
-        output.say(f"next  llmops measure {version.address}")
+        output.say(f"next: llmops measure {version.address}")
 
 
 def promote(
     context: typer.Context,
     version: options.Version,
-    to: options.To = None,
+    to: options.Environment = None,
     message: options.Message = None,
-    measure: options.MeasureFirst = False,
-    run: options.RunFiles = None,
-    initial: options.Initial = False,
-    accept_inconclusive: options.AcceptInconclusive = False,
-    accept_breaking: options.AcceptBreaking = False,
-    override: options.Override = False,
+    measure: Annotated[
+        bool,
+        option("Options", "First evaluate what the evidence lacks (calls models).", "--measure"),
+    ] = False,
+    run: Annotated[
+        list[Path] | None,
+        option("Options", "Use a run file of `measure --out` as evidence.", metavar="FILE"),
+    ] = None,
     commit: options.Commit = False,
     push: options.Push = False,
+    initial: Annotated[
+        bool,
+        option("Gate", "First version there: nothing to compare with.", "--initial"),
+    ] = False,
+    accept_inconclusive: Annotated[
+        bool,
+        option("Gate", "Promote despite an inconclusive result.", "--accept-inconclusive"),
+    ] = False,
+    accept_breaking: Annotated[
+        bool, option("Gate", "Callers must pass other inputs.", "--accept-breaking")
+    ] = False,
+    override: Annotated[
+        bool, option("Gate", "Bypass the gate (permanently recorded).", "--override")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Move an environment to a version, if its evidence lets it. Calls no model unless asked.
+    """Deploy a version to an environment, if its evidence passes. Calls no model unless asked.
 
-    Exit 0: promoted, or it runs there already. 1: the evidence says FAIL. 3: something has to be
-    measured first, and the command for it is named. 4: inconclusive, and nobody accepted that.
+    Examples:
+      llmops promote support@v3 -m "shorter answers"
+      llmops promote support@v3 --to staging --measure --push
+
+    Exit codes: 0 promoted, or deployed already; 1 the evidence says FAIL; 3 evidence is
+    missing, and the command for it is shown; 4 inconclusive, and not accepted.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.core.errors import ExitCode
@@ -129,25 +150,83 @@ def promote(
     measured = make_evidence() if run else None
     promotion = promote_version(context.obj, request, environ=os.environ)
     if promotion.exit_code == ExitCode.INCOMPLETE and not run:
-        cost = output.price(measuring.cost_of_measuring(context.obj, evidence))
+        cost = _price(measuring.cost_of_measuring(context.obj, evidence))
         if measure or output.agreed(f"measure now? {cost}"):
             measured = make_evidence()
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:
             promotion = promotion.with_cost(cost)
-    output.promotion(version, promotion)
+    output.show(promotion, _promotion(version, promotion))
     if measured is not None and measured.evidence is None:
-        output.say(f"note  no evidence was made: {output.unmeasured(measured.report)}")
+        why = "; ".join(prompt.verdict.why for prompt in measured.report.prompts)
+        output.say(f"note: no evidence recorded: {why}")
     return promotion.exit_code
 
 
-def status(
+def _price(plan: Plan) -> str:
+    """Return what a plan would call: `120 calls, about $0.03`."""
+    cost = "price unknown" if plan.cost is None else f"about ${plan.cost:.2f}"
+    return f"{plan.calls} calls, {cost}"
+
+
+def _promotion(address: str, promotion: Promotion) -> Iterator[str]:
+    event = promotion.event
+    if event is not None and promotion.exit_code == 0:
+        yield f"{event.environment} runs {address}  (event {event.seq})"
+    else:
+        yield f"not promoted: {address}"
+    yield f"  {promotion.why}"
+    if promotion.hint:
+        yield f"next: {promotion.hint}"
+
+
+def rollback(
     context: typer.Context,
+    address: Annotated[
+        str, typer.Argument(metavar="NAME@ENV", help="Example: support@production.")
+    ],
+    to: Annotated[
+        str | None,
+        option("Options", "v2. Default: the previous different version.", metavar="VERSION"),
+    ] = None,
+    message: options.Message = None,
+    commit: options.Commit = False,
+    push: options.Push = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what every environment runs, since when and by whom. And whether the files are ahead.
+    """Deploy the previous version again, at once. The version rolled back is quarantined.
 
-    Of every judged metric of what runs it says what is known of the judge today.
+    Nothing is evaluated or called, and broken project files do not stop it.
+
+    Examples:
+      llmops rollback support@production -m "wrong refunds" --push
+    """
+    from llmops_cli.cli.output import Output
+    from llmops_cli.registry.deliver import Delivery
+    from llmops_cli.registry.rollback import RollbackRequest
+    from llmops_cli.registry.rollback import rollback as roll_back
+
+    request = RollbackRequest(
+        address=address, to=to, reason=message, delivery=Delivery(commit=commit, push=push)
+    )
+    result = roll_back(context.obj, request, environ=os.environ)
+    Output(as_json=as_json).show(result, _rollback(result))
+
+
+def _rollback(rollback: Rollback) -> Iterator[str]:
+    event, left = rollback.event, rollback.left
+    yield f"{event.environment} runs {rollback.now.address}  (event {event.seq})"
+    yield f"  {left.address} is quarantined: {event.reason}"
+    for change in rollback.breaking:
+        yield f"note: {change}: tell the callers of {left.address}"
+    if rollback.still_in_working_copy:
+        yield f"next: the working copy still is {left.address}: revert or fix {left.name}"
+
+
+def status(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """Show what every environment runs, since when and by whom, and what is not released.
+
+    Lists the judges behind what runs, and whether they are calibrated today.
     """
     from llmops_cli.cli.output import Output
     from llmops_cli.registry.status import status as registry_status
@@ -158,34 +237,43 @@ def status(
     rows = [
         (
             prompt.prompt,
-            each.environment,
-            f"v{each.version}" if each.version else "–",
-            each.since if as_json else moment(each.since),
-            each.by if as_json else person(each.by),
-            ", ".join((each.decision.value if each.decision else "", *each.remarks)).strip(", "),
-            _working(prompt.removed, prompt.working, prompt.latest),
+            environment.environment,
+            f"v{environment.version}" if environment.version else "–",
+            environment.since if as_json else date_and_time(environment.since),
+            environment.by if as_json else person(environment.by),
+            ", ".join(
+                filter(
+                    None,
+                    (
+                        environment.decision.value if environment.decision else "",
+                        *environment.remarks,
+                    ),
+                )
+            ),
+            _working_copy(prompt.removed, prompt.working, prompt.latest),
         )
         for prompt in prompts
-        for each in prompt.environments
+        for environment in prompt.environments
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
     statuses = [(prompt.prompt, each) for prompt in prompts for each in prompt.environments]
     output = Output(as_json=as_json)
-    judges = {"judges": [each.judges for _, each in statuses]}
+    judges = {"judges": [environment.judges for _, environment in statuses]}
     output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)
-    for name, each in statuses:
-        for judge in each.judges:
-            output.say(f"judge  {name}@{each.environment}  {_known(judge, each.environment)}")
+    for name, environment in statuses:
+        for judge in environment.judges:
+            where = f"{name}@{environment.environment}"
+            output.say(f"judge  {where}  {_judge(judge, environment.environment)}")
 
 
-def _known(judge: JudgeStatus, environment: str) -> str:
-    """`support:tone  uncalibrated: accuracy unknown`."""
-    told = f"{judge.address}  {judge.status}" + (f": {judge.why}" if judge.why else "")
+def _judge(judge: JudgeStatus, environment: str) -> str:
+    """Return `support:tone  uncalibrated: accuracy unknown`."""
+    status = f"{judge.address}  {judge.status}" + (f": {judge.why}" if judge.why else "")
     required = f"; {environment} requires `judges: calibrated`" if judge.unfit else ""
-    return told + ("  (advisory)" if judge.advisory else required)
+    return status + ("  (advisory)" if judge.advisory else required)
 
 
-def _working(removed: bool, equal: int | None, latest: int | None) -> str:
+def _working_copy(removed: bool, equal: int | None, latest: int | None) -> str:
     if removed:
         return "removed"
     if equal is not None:
@@ -193,50 +281,47 @@ def _working(removed: bool, equal: int | None, latest: int | None) -> str:
     return "ahead: not released" if latest else "never released"
 
 
-def rollback(
+def history(
     context: typer.Context,
     address: Annotated[
-        str, typer.Argument(metavar="NAME@ENV", help="for example support@production")
+        str, typer.Argument(metavar="NAME[@ENV]", help="Without @ENV: all environments.")
     ],
-    to: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="v2; default: the distinct one before.")
-    ] = None,
-    message: options.Message = None,
-    commit: options.Commit = False,
-    push: options.Push = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Move an environment back, at once. The version it leaves is quarantined.
-
-    Nothing is measured and nothing is called; broken project files stop nothing.
-    """
+    """Show what happened to a prompt: every event, newest first."""
     from llmops_cli.cli.output import Output
-    from llmops_cli.registry.deliver import Delivery
-    from llmops_cli.registry.rollback import RollbackRequest
-    from llmops_cli.registry.rollback import rollback as roll_back
+    from llmops_cli.registry.status import history as events_of
 
-    request = RollbackRequest(
-        address=address, to=to, reason=message, delivery=Delivery(commit=commit, push=push)
-    )
-    Output(as_json=as_json).rolled_back(roll_back(context.obj, request, environ=os.environ))
+    rows = [
+        (
+            event.environment,
+            event.seq,
+            event.action,
+            f"v{event.from_version.number}" if event.from_version else "–",
+            f"v{event.to_version.number}" if event.to_version else "–",
+            event.decision.value if event.decision else "",
+            event.reason,
+            event.actor if as_json else person(event.actor),
+            event.at if as_json else date_and_time(event.at),
+        )
+        for event in events_of(context.obj, address)
+    ]
+    headers = ["environment", "event", "action", "from", "to", "evidence", "why", "by", "at"]
+    Output(as_json=as_json).rows(headers, rows, empty=f"{address} was never promoted")
 
 
 def bundle(
     context: typer.Context,
-    environment: Annotated[str, typer.Argument(metavar="ENV", help="for example production")],
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="Example: production.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            callback=elsewhere,
-            help="Where to; default: ENV.bundle.json; - prints it.",
-        ),
+        file_option("Options", "Default: ENV.bundle.json; - prints it."),
     ] = None,
 ) -> None:
     """Write what ENV runs as one file, for applications.
 
-    Holds the current and the previous version of every prompt. The same registry makes the same
-    bytes. An application reads it with load_prompt("NAME@ENV"), without git and network.
+    Contains the current and the previous version of every prompt. The same registry gives the
+    same bytes. An application reads it with load_prompt("NAME@ENV"), without git or network.
     """
     import sys
 
@@ -254,7 +339,7 @@ def bundle(
     write_bytes(path, made.to_bytes())
     output = Output()
     for name in made.records:
-        held = " and ".join(f"v{version.number}" for version in made.prompt(name).versions)
-        output.say(f"{name}  {held}")
+        versions = " and ".join(f"v{version.number}" for version in made.prompt(name).versions)
+        output.say(f"{name}  {versions}")
     output.say(f"wrote {path}")
-    output.say(f"next  LLMOPS_BUNDLE={path}")
+    output.say(f"next: LLMOPS_BUNDLE={path}")

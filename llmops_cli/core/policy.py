@@ -1,17 +1,59 @@
 """What an environment demands of a candidate: a list of rules and their error rates.
 
-A policy is assembled from three layers of plain data, project < evalset < environment
-(`Policy.merged`); each rule gives one or more findings (gate/rules.py). docs/verdict.md explains
-every number here.
+A policy is assembled from three layers of plain data, project < evalset < environment; each rule
+gives one finding (docs/verdict.md explains every number here).
+
+A rule is declared here once: its options with their names in files, limits and help, from which
+`project` makes the shape of the file, and its name, which is that of the class. `gate.rules` says
+how it decides.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal, TypeAlias
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial
+from types import NoneType
+from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_type_hints
 
 OnInconclusive: TypeAlias = Literal["warn", "fail", "rerun"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOption:
+    """One option of a rule, as it is written in a file."""
+
+    key: str
+    field: str
+    """The field of the rule that it sets."""
+    type: Any
+    """Without None, which stands for an option that is left out."""
+    required: bool
+    bare: bool
+    """Whether `rule: value` sets it."""
+    help: str
+    limits: Mapping[str, Any]
+    """By their names in pydantic: `gt`, `ge`, `lt`, `le`, `min_length`."""
+
+
+def option(
+    help: str,  # noqa: A002 - the name that every library of options uses
+    *,
+    default: object = MISSING,
+    key: str = "",
+    bare: bool = False,
+    **limits: float,
+) -> Any:  # noqa: ANN401 - a field of any type
+    """Declare a field of a rule as an option of it; `key` where its name in files differs."""
+    metadata = {"help": help, "key": key, "bare": bare, "limits": limits}
+    return field(default=default, metadata=metadata)
+
+
+_METRIC = partial(option, "`pass` or the name of a scorer", default="pass", min_length=1)
+_TAG = partial(option, "Only cases with this tag", default=None, min_length=1)
+_MARGIN = partial(option, "The loss to rule out", default=None, gt=0, lt=1)
+_TOLERANCE = partial(option, "The loss that is no regression", default=None, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,104 +63,120 @@ class Critical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoWorse:
-    """Non-inferior to the baseline on one metric: a loss of the margin is excluded."""
+    """A loss of the margin against the baseline is ruled out on one metric."""
 
-    metric: str = "pass"
-    margin: float | None = None
-    """None: the policy's own, as with `tolerance`."""
-    tolerance: float | None = None
-    tag: str | None = None
-    """A declared slice: only cases with this tag."""
+    metric: str = _METRIC(bare=True)
+    margin: float | None = _MARGIN()
+    tolerance: float | None = _TOLERANCE()
+    tag: str | None = _TAG()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
     """As `no_worse`, against a pinned version: catches many small losses in a row."""
 
-    version: str
-    metric: str = "pass"
-    margin: float | None = None
-    tolerance: float | None = None
+    version: str = option("The version to compare with", bare=True, min_length=1)
+    metric: str = _METRIC()
+    margin: float | None = _MARGIN()
+    tolerance: float | None = _TOLERANCE()
+    tag: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """The metric's mean over the evalset is at least `min`."""
 
-    minimum: float
-    metric: str = "pass"
-    by: Literal["mean", "bound"] = "mean"
-    tag: str | None = None
+    minimum: float = option("The least mean", key="min", bare=True, gt=0, le=1)
+    metric: str = _METRIC()
+    by: Literal["mean", "bound"] = option(
+        "`bound`: fail only if the shortfall is significant", default="mean"
+    )
+    tag: str | None = _TAG()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regressed:
     """At most `max` (a share) of the cases that passed now fail."""
 
-    maximum: float
+    maximum: float = option("The largest share", key="max", bare=True, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """Mean cost per case grows by at most `margin` (a share), one-sided t."""
 
-    margin: float
+    margin: float = option("The largest growth, as a share", bare=True, ge=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """Mean tokens per case grow by at most `margin` (a share), one-sided t."""
 
-    margin: float
+    margin: float = option("The largest growth, as a share", bare=True, ge=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """The 95th percentile of this run's own calls is at most `p95` seconds."""
 
-    p95: float
-    of: Literal["whole", "first_token"] = "whole"
-    """The whole answer, or the time until its first token, which is measured by streaming."""
+    p95: float = option("Seconds", bare=True, gt=0)
+    of: Literal["whole", "first_token"] = option(
+        "The whole answer, or the time to its first token", default="whole"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """At most `max` (a share) of a side's draws failed or went unscored."""
+    """At most `max` (a share) of a side's calls failed or went unscored."""
 
-    maximum: float = 0.02
+    maximum: float = option("The largest share", key="max", default=0.02, bare=True, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """No case of the baseline is gone unretired; every planned trial was measured."""
+    """No case of the baseline is removed without being retired; every planned call was made."""
 
 
 Rule: TypeAlias = (
     Critical | NoWorse | Anchor | Floor | Regressed | Cost | Tokens | Latency | Errors | Coverage
 )
 
-RULES: Mapping[str, type[Rule]] = {
-    "critical": Critical,
-    "no_worse": NoWorse,
-    "anchor": Anchor,
-    "floor": Floor,
-    "regressed": Regressed,
-    "cost": Cost,
-    "tokens": Tokens,
-    "latency": Latency,
-    "errors": Errors,
-    "coverage": Coverage,
-}
+
+def rule_name(kind: type[Rule]) -> str:
+    """Return how a rule is called in files: the class's name in snake case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def rule_options(kind: type[Rule]) -> tuple[RuleOption, ...]:
+    """Return the options of a rule, in the order of their declaration."""
+    hints = get_type_hints(kind)
+    return tuple(_rule_option(declared, hints[declared.name]) for declared in fields(kind))
+
+
+def _rule_option(declared: Field[Any], hint: object) -> RuleOption:
+    metadata = declared.metadata
+    return RuleOption(
+        key=metadata["key"] or declared.name,
+        field=declared.name,
+        type=next((kind for kind in get_args(hint) if NoneType in get_args(hint)), hint),
+        required=declared.default is MISSING,
+        bare=metadata["bare"],
+        help=metadata["help"],
+        limits=metadata["limits"],
+    )
+
+
+RULES: Mapping[str, type[Rule]] = {rule_name(kind): kind for kind in get_args(Rule)}
 
 DEFAULT_RULES: tuple[Rule, ...] = (Critical(), NoWorse(), Errors(), Coverage())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Rules and error rates. Shares, not per cents; `alpha` and `beta` one-sided."""
+    """Rules and error rates. Shares, not percents; `alpha` and `beta` one-sided."""
 
     margin: float = 0.05
-    """The loss that must be excluded before PASS is said."""
+    """The loss that must be ruled out for a PASS."""
     tolerance: float = 0.0
     """The loss that is not called a regression."""
     alpha: float = 0.05

@@ -74,11 +74,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars per million tokens. `cached_input` defaults to `input`."""
+    """US dollars per million tokens."""
 
     input: float
     output: float
     cached_input: float | None = None
+    """Input that is served from a cache; default: `input`."""
+    cache_write: float | None = None
+    """Input that is written to a cache; default: `input`."""
+    cache_write_1h: float | None = None
+    """Input that is cached for an hour; default: `cache_write`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,15 +17,13 @@ Where what a run measured stands in files, for those who show a finding beside i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llmops_cli.core.catalog import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode, Location
-from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Usage
 from llmops_cli.core.verdict import Verdict
 
@@ -330,20 +328,6 @@ class CaseStream:
 
     total: int
     worst_first: Iterator[ShownCase]
-
-
-TakeCases: TypeAlias = Callable[[Report, CaseStream, Redactor], None]
-"""Takes the report, every case while the store is open, and what removes secrets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSinks:
-    """What to write of a run beside its report."""
-
-    out: Path | None = None
-    """The run file."""
-    cases_to: Sequence[TakeCases] = ()
-    """Pages and tables of all cases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,16 @@ Purpose: TypeAlias = Literal["gate", "baseline", "confirm", "judge"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the API counted them. `cached_input` are those of `input` served from a cache."""
+    """Tokens as the API counted them; those of the cache are a part of `input`."""
 
     input: int
     output: int
     cached_input: int = 0
+    """Served from a cache."""
+    cache_write: int = 0
+    """Written to a cache, for whatever time."""
+    cache_write_1h: int = 0
+    """Those of `cache_write` that are cached for an hour, where the API has a price for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

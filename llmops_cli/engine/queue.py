@@ -24,7 +24,7 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Ledger, Reservation, ceiling
 from llmops_cli.engine.limits import Rates, Slots
-from llmops_cli.engine.prices import Tariff
+from llmops_cli.engine.prices import Tariff, highest
 from llmops_cli.engine.retry import PATIENCE, RetryState
 
 REFUSALS = 3
@@ -246,7 +246,7 @@ class ModelQueue:
         if not self._shared.counts_tokens:
             return Reservation(calls=1)
         usage = ceiling(request)
-        cost = self._tariff(usage) if self._tariff is not None else 0.0
+        cost = highest(self._tariff, usage) if self._tariff is not None else 0.0
         return Reservation(calls=1, tokens=usage.input + usage.output, cost=cost)
 
     def _settle(self, outcome: Outcome, share: Reservation, tokens: float) -> None:

@@ -216,23 +216,23 @@ class Comparison:
             candidate=_share(scores.candidate, at), baseline=_share(scores.baseline, at)
         )
 
-    def lost(self, label: str = PASS_METRIC) -> Flags:
+    def regressed(self, label: str = PASS_METRIC) -> Flags:
         """Compared cases that passed on the baseline (mean ≥ ½) and fail now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline >= 0.5) & (candidate < 0.5)
         return mask
 
-    def gained(self, label: str = PASS_METRIC) -> Flags:
+    def improved(self, label: str = PASS_METRIC) -> Flags:
         """Compared cases that failed on the baseline and pass now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline < 0.5) & (candidate >= 0.5)
         return mask
 
-    def lost_cases(self) -> tuple[str, ...]:
-        return self.named(self.lost())
+    def regressed_cases(self) -> tuple[str, ...]:
+        return self.named(self.regressed())
 
-    def gained_cases(self) -> tuple[str, ...]:
-        return self.named(self.gained())
+    def improved_cases(self) -> tuple[str, ...]:
+        return self.named(self.improved())
 
     def failing_cases(self) -> tuple[str, ...]:
         """Cases that fail in both sides, or fail with no baseline to compare with.

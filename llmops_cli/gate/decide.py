@@ -24,27 +24,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from llmops_cli.core.policy import (
-    Anchor,
-    Cost,
-    Coverage,
-    Critical,
-    Errors,
-    Floor,
-    Latency,
-    NoWorse,
-    OnInconclusive,
-    Regressed,
-    Rule,
-    Tokens,
-)
+from llmops_cli.core.policy import Coverage, Errors, OnInconclusive
 from llmops_cli.core.report import SliceSummary
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.gate import cost_rules as spending
 from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
-from llmops_cli.gate.paired_test import Measured, judge, measure
+from llmops_cli.gate.paired_test import Measured, judge
 from llmops_cli.gate.pairs import Pairs, pairs
+from llmops_cli.gate.rules import DECISIONS
 from llmops_cli.gate.score_test import corrected_z
 
 
@@ -139,39 +126,19 @@ def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
     return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
 
 
-def _findings(exam: GateInput) -> list[Finding | Measured]:
-    """One per rule, in the policy's order, then what is incomplete without being asked for."""
-    found = [_apply(rule, exam) for rule in exam.policy.rules]
-    listed = {type(rule) for rule in exam.policy.rules}
-    unasked: list[Finding | None] = []
+def _findings(gate_input: GateInput) -> list[Finding | Measured]:
+    """Return one per rule, in the policy's order, then what is incomplete without a rule for it."""
+    findings = [DECISIONS[type(rule)](rule, gate_input) for rule in gate_input.policy.rules]
+    listed = {type(rule) for rule in gate_input.policy.rules}
+    unlisted: list[Finding | None] = []
     if Errors not in listed:
-        unasked.append(rules.errors(Errors(), exam))
+        unlisted.append(rules.errors(Errors(), gate_input))
     if Coverage not in listed:
-        unasked.append(rules.everything_made(exam))
-    found += [each for each in unasked if each and each.decision is Decision.INCOMPLETE]
-    return found
-
-
-def _apply(rule: Rule, exam: GateInput) -> Finding | Measured:
-    match rule:
-        case NoWorse() | Anchor():
-            return measure(rule, exam)
-        case Critical():
-            return rules.critical(rule, exam)
-        case Floor():
-            return rules.floor(rule, exam)
-        case Regressed():
-            return rules.regressed(rule, exam)
-        case Errors():
-            return rules.errors(rule, exam)
-        case Coverage():
-            return rules.coverage(rule, exam)
-        case Cost():
-            return spending.cost(rule, exam)
-        case Tokens():
-            return spending.tokens(rule, exam)
-        case Latency():
-            return spending.latency(rule, exam)
+        unlisted.append(rules.everything_made(gate_input))
+    findings += [
+        finding for finding in unlisted if finding and finding.decision is Decision.INCOMPLETE
+    ]
+    return findings
 
 
 def _verdict(findings: tuple[Finding, ...], exams: Sequence[GateInput]) -> Verdict:

@@ -121,7 +121,7 @@ def measure(rule: NoWorse | Anchor, exam: GateInput) -> Measured | Finding:
             f"{FEWEST_GROUPS} groups decide nothing"
         )
         return _settled(question, Decision.INCONCLUSIVE, why)
-    regressed = comparison.named(comparison.lost(question.metric) & compared.mask)
+    regressed = comparison.named(comparison.regressed(question.metric) & compared.mask)
     return _tested(question, compared, regressed)
 
 

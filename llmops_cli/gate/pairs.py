@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -38,6 +39,7 @@ def t_cdf(t: float, degrees: int) -> float:
     return 0.5 + math.copysign(_t_within(abs(t), degrees), t) / 2
 
 
+@cache
 def t_quantile(p: float, degrees: int) -> float:
     """Return the t with P(T ≤ t) = p, for 0 < p < 1."""
     if p < 0.5:
@@ -230,8 +232,8 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
         observed=observed,
         baseline_mean=_mean(before[seen]),
         candidate_mean=_mean(now[seen]),
-        regressed=int((comparison.lost(label) & mask).sum()),
-        improved=int((comparison.gained(label) & mask).sum()),
+        regressed=int((comparison.regressed(label) & mask).sum()),
+        improved=int((comparison.improved(label) & mask).sum()),
         identical=int(same.sum()),
         unmeasured=int(gaps.sum()),
         groups=Groups.of(labels) if comparison.grouped else None,

@@ -6,12 +6,25 @@ Where a decision hangs on trials that were not measured it is INCOMPLETE, never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
+from llmops_cli.core.policy import (
+    Anchor,
+    Cost,
+    Coverage,
+    Critical,
+    Errors,
+    Floor,
+    Latency,
+    NoWorse,
+    Regressed,
+    Rule,
+    Tokens,
+)
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate.comparison import (
     NO_BASELINE,
@@ -22,6 +35,8 @@ from llmops_cli.gate.comparison import (
     GateInput,
     SideTotals,
 )
+from llmops_cli.gate.cost_rules import cost, latency, tokens
+from llmops_cli.gate.paired_test import Measured, measure
 from llmops_cli.gate.pairs import Groups, reference
 from llmops_cli.gate.score_test import sample, upper_end
 from llmops_cli.gate.wording import cases, counted, listed, percent, percent_up
@@ -261,3 +276,18 @@ def _unmade(exam: GateInput) -> str | None:
     missing = {side: totals.missing for side, totals in _sides(exam).items()}
     said = [f"{counted(n, f'planned {side} trial')} missing" for side, n in missing.items() if n]
     return ", ".join(said) or None
+
+
+DECISIONS: Mapping[type[Rule], Callable[[Any, GateInput], Finding | Measured]] = {
+    Critical: critical,
+    NoWorse: measure,
+    Anchor: measure,
+    Floor: floor,
+    Regressed: regressed,
+    Cost: cost,
+    Tokens: tokens,
+    Latency: latency,
+    Errors: errors,
+    Coverage: coverage,
+}
+"""How each rule of `core.policy` decides."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llmops_cli.importers.base import NotCarried
+from llmops_cli.importers.imported import NotCarried
 from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
 
 TAG = re.compile(r"(\{\{-?|\{%-?)(.*?)(-?\}\}|-?%\})", re.DOTALL)
@@ -39,7 +39,7 @@ NOT_OURS: Mapping[str, str] = {
 
 
 def converted(text: str) -> str:
-    """`text` in our template language. Raises `NotCarried`, naming what has no counterpart."""
+    """Return `text` in the template language of prompts. Raises `NotCarried`."""
     if not is_template(text):
         return text
     if UNCLOSED.search(text) and "{% raw %}" not in text:
@@ -53,7 +53,7 @@ def converted(text: str) -> str:
 
 
 def names_in(text: str) -> frozenset[str]:
-    """The inputs that a converted template uses. Raises `NotCarried`."""
+    """Return the inputs that a converted template uses. Raises `NotCarried`."""
     if not is_template(text):
         return frozenset()
     try:
@@ -67,7 +67,7 @@ def names_in(text: str) -> frozenset[str]:
 
 
 def printing_json(text: str, structured: frozenset[str]) -> str:
-    """`text` where names in `structured` (not text, no number) are printed as JSON, as there."""
+    """Return `text` in which values that are `structured` (no text, no number) print as JSON."""
 
     def written(match: re.Match[str]) -> str:
         if match[2].partition(".")[0] in structured and "." not in match[2]:
@@ -78,34 +78,34 @@ def printing_json(text: str, structured: frozenset[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` as a template that says just that. Raises `NotCarried`."""
+    """Return a template that renders to `text` as it is. Raises `NotCarried`."""
     if not is_template(text):
         return text
     if re.search(r"\{%-?\s*endraw", text):
-        raise NotCarried("it ends a raw block of the template language", "write it anew")
+        raise NotCarried("it ends a raw block of the template language", "rewrite it")
     return f"{{% raw %}}{text}{{% endraw %}}"
 
 
 def rendered(text: str, values: Mapping[str, Any]) -> str:
-    """What a template makes of the variables of one test. Raises `NotCarried`.
+    """Return what a template makes of the variables of one test. Raises `NotCarried`.
 
     A name without a value is empty, as in Nunjucks.
     """
     source = converted(text)
     if not is_template(source):
         return source
-    given = {**dict.fromkeys(names_in(source), ""), **values}
-    structured = {name for name, each in given.items() if isinstance(each, (bool, list, dict))}
+    filled = {**dict.fromkeys(names_in(source), ""), **values}
+    structured = {name for name in filled if isinstance(filled[name], (bool, list, dict))}
     sandbox = Sandbox()
     try:
         template = sandbox.compiled(printing_json(source, frozenset(structured)))
-        return sandbox.write(template, given)
+        return sandbox.write(template, filled)
     except BadTemplate as error:
         raise NotCarried(error.message, "write the value out") from None
 
 
 def _tag(match: re.Match[str]) -> str:
-    """One `{{ }}` or `{% %}` with everything but its literals rewritten."""
+    """Return one `{{ }}` or `{% %}` with everything but its literals rewritten."""
     parts = LITERAL.split(match[2])
     for position in range(0, len(parts), 2):
         for pattern, replacement in REWRITTEN:

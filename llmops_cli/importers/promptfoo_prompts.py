@@ -1,6 +1,6 @@
-"""Reads a prompt's text as turns: promptfoo keeps a chat as JSON or YAML inside one text.
+"""Collects the prompts of a promptfoo configuration, wherever they stand, as lists of turns.
 
-Collects the prompts of a promptfoo configuration, wherever they stand, as lists of turns.
+promptfoo keeps a chat as JSON or YAML inside one text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmops_cli.core.errors import InvalidFiles, Location
 from llmops_cli.core.prompt import Role
-from llmops_cli.importers.base import NotCarried, Notes
+from llmops_cli.importers.imported import NotCarried, Notes
 from llmops_cli.importers.nunjucks import converted, names_in
 from llmops_cli.importers.source import Nearby, is_file, read_document
 from llmops_cli.project.documents import Document, Place
@@ -30,112 +30,26 @@ LOOKS_LIKE_JSON = re.compile(r"\s*[\[{]\s*[\[{\"%]")
 DUMPED = re.compile(r"(?<![\"\w])\{\{-?\s*([\w.]+)\s*\|\s*(?:dump|tojson)(?:\(\))?\s*-?\}\}")
 """`{{ x | dump }}` outside a JSON text: the template writes the quotes itself."""
 MARK = re.compile("\ufdd0([\\w.]+)\ufdd1")
-
-Turn: TypeAlias = dict[str, Any]
-
-
-def turns_of(text: str) -> list[Turn]:
-    """The messages of a prompt, converted. Raises `NotCarried`."""
-    if re.match(r"\s*-\s*role\s*:", text):
-        return _turns(_yaml(text))
-    if LOOKS_LIKE_JSON.match(text) and '"role"' in text.replace("'", '"'):
-        return _turns(_json(text))
-    return [{"role": "user", "content": converted(text)}]
-
-
-def turns_from(data: Any) -> list[Turn]:
-    """The messages in parsed JSON or YAML. Raises `NotCarried`."""
-    return _turns(data)
-
-
-def _json(text: str) -> Any:
-    """The JSON of a chat, where a `{{ x | dump }}` stands for one whole text."""
-    marked = DUMPED.sub('"\ufdd0\\1\ufdd1"', text)
-    for source, restore in ((marked, True), (text, False)):
-        try:
-            data = json.loads(source)
-        except ValueError:
-            continue
-        return _restored(data) if restore else data
-    raise NotCarried(
-        "its turns are built by template code, or it is not JSON",
-        "write the turns under `messages`; earlier turns go to a case's `messages`",
-    )
-
-
-def _restored(data: Any) -> Any:
-    if isinstance(data, str):
-        return MARK.sub(r"{{ \1 }}", data)
-    if isinstance(data, list):
-        return [_restored(each) for each in data]
-    if isinstance(data, dict):
-        return {name: _restored(each) for name, each in data.items()}
-    return data
-
-
-def _yaml(text: str) -> Any:
-    try:
-        return read_document(text.encode(), "prompt").data
-    except InvalidFiles as error:
-        out = "write the turns under `messages`"
-        raise NotCarried(error.problems[0].message, out) from None
-
-
-def _turns(data: Any) -> list[Turn]:
-    if isinstance(data, Mapping) and isinstance(data.get("messages"), list):
-        data = data["messages"]
-    if not isinstance(data, Sequence) or isinstance(data, str) or not data:
-        raise NotCarried("it is no list of turns", "write `messages` with role and content")
-    return [_turn(each) for each in data]
-
-
-def _turn(written: Any) -> Turn:
-    if not isinstance(written, Mapping) or written.get("role") not in ROLES:
-        raise NotCarried("a turn without a known role", "write `messages` with role and content")
-    content = written.get("content")
-    if set(written) - {"role", "content"}:
-        extra = ", ".join(sorted(set(written) - {"role", "content"}))
-        raise NotCarried(f"a turn has more than role and content: {extra}", "write its text")
-    if isinstance(content, str):
-        return {"role": written["role"], "content": converted(content)}
-    try:
-        PARTS.validate_python(content)
-    except ValidationError:
-        raise NotCarried("a turn's content is no text and no image", "write its text") from None
-    return {"role": written["role"], "content": _converted(content)}
-
-
-def _converted(value: Any) -> Any:
-    if isinstance(value, str):
-        return converted(value)
-    if isinstance(value, list):
-        return [_converted(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _converted(each) for name, each in value.items()}
-    return value
-
-
 DELIMITER = re.compile(r"^[ \t]*---[ \t]*$", re.MULTILINE)
 PATH = re.compile(r"[\w./*@ -]+\.(txt|json|jsonl|yaml|yml|md|j2|csv|js|cjs|mjs|ts|py)(:\w+)?")
+CODE_PATH = re.compile(r".*\.(js|cjs|mjs|ts|py)(:\w+)?")
 ELSEWHERE = re.compile(r"(langfuse|portkey|helicone|https?)://|(exec|package):")
+WRITE_MESSAGES = "write the turns under `messages`"
 
+Turn: TypeAlias = dict[str, Any]
 Raw: TypeAlias = tuple[str | None, str | list[Turn], Location]
 """A label, the text or its turns, and the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPrompt:
-    """A prompt with the line it stands on and every name by which a provider can ask for it."""
+    """A prompt with the line it stands on and the label by which a provider can ask for it."""
 
     turns: list[Turn]
     label: str | None
     where: Location
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The inputs that its templates use."""
-        texts = (text for turn in self.turns for text in strings(turn["content"]))
-        return frozenset().union(*map(names_in, texts))
+    names: frozenset[str]
+    """The inputs that its templates use."""
 
 
 class PromptCollector:
@@ -147,94 +61,155 @@ class PromptCollector:
         self._notes = notes
 
     def read(self, written: Any) -> list[FoundPrompt]:
-        """The prompts in the order in which they are written."""
-        found: list[FoundPrompt] = []
+        """Return the prompts in the order in which they are written."""
+        if not written:
+            where = self._document.where("prompts")
+            self._notes.lost(where, "'prompts'", "there are none", "write at least one prompt")
+            return []
         entries: list[tuple[Place, Any]] = [(("prompts",), written)]
         if isinstance(written, dict):
             pairs = written.items()
             entries = [(("prompts", key), {"id": key, "label": label}) for key, label in pairs]
         elif isinstance(written, list):
-            entries = [(("prompts", at), each) for at, each in enumerate(written)]
+            entries = [(("prompts", at), entry) for at, entry in enumerate(written)]
+        prompts: list[FoundPrompt] = []
         for place, entry in entries:
             where = self._document.where(*place)
             try:
-                for label, raw, line in self._entry(entry, where):
-                    found.append(self._prompt(label, raw, line))
+                prompts.extend(_prompt(*raw) for raw in self._entry(entry, where))
             except NotCarried as error:
                 self._notes.take(where, f"the prompt {_shown(entry)}", error)
-        return found
-
-    def _prompt(self, label: str | None, raw: str | list[Turn], where: Location) -> FoundPrompt:
-        turns = turns_of(raw) if isinstance(raw, str) else raw
-        found = FoundPrompt(turns=turns, label=label, where=where)
-        found.names  # noqa: B018 - a template that is none is found here, with its line
-        return found
+        return prompts
 
     def _entry(self, entry: Any, where: Location) -> Iterator[Raw]:
         label = None
         if isinstance(entry, dict):
-            label = entry.get("label")
-            label = label if isinstance(label, str) else None
+            label = entry.get("label") if isinstance(entry.get("label"), str) else None
             if entry.get("config"):
                 why = "a prompt's own parameters overrule its provider's"
                 self._notes.lost(where, "'config' of a prompt", why, "`modelParameters`")
-            raw = entry.get("raw", entry.get("content", entry.get("id")))
-            if isinstance(raw, list):
-                yield label, turns_from(raw), where
+            entry = entry.get("raw", entry.get("content", entry.get("id")))
+            if isinstance(entry, list):
+                yield label, turns_of(entry), where
                 return
-            entry = raw
         if not isinstance(entry, str):
             raise NotCarried("it is no text", "write the prompt out")
         if ELSEWHERE.match(entry):
             raise NotCarried("it is kept elsewhere or made by code", "write the prompt out")
-        if is_file(entry) or ("\n" not in entry and PATH.fullmatch(entry) and self._there(entry)):
+        if is_file(entry) or ("\n" not in entry and PATH.fullmatch(entry) and self._exists(entry)):
             for path in self._nearby.matching(entry):
-                yield from self._file(path, label)
+                yield from self._file(path, label or path)
         else:
             yield label, entry, where
 
-    def _there(self, entry: str) -> bool:
-        """Whether a bare path names a file; if not, it is the prompt's text."""
-        if re.search(r"\.(js|cjs|mjs|ts|py)(:\w+)?$", entry):
+    def _exists(self, entry: str) -> bool:
+        """Tell whether a bare path names a file; if not, it is the prompt's text."""
+        if CODE_PATH.fullmatch(entry):
             return True
         try:
-            return bool([self._nearby.text(path) for path in self._nearby.matching(entry)])
+            for path in self._nearby.matching(entry):
+                self._nearby.text(path)
         except NotCarried:
             return False
+        return True
 
-    def _file(self, path: str, label: str | None) -> Iterator[Raw]:
+    def _file(self, path: str, label: str) -> Iterator[Raw]:
         where = Location(path=path)
-        label = label or path
-        text = self._nearby.text(path)
-        if path.endswith(".json"):
-            yield label, text.strip(), where
-        elif path.endswith((".yaml", ".yml")):
-            yield label, turns_from(self._nearby.document(path).data), where
+        if path.endswith((".yaml", ".yml")):
+            yield label, turns_of(self._nearby.document(path).data), where
         elif path.endswith(".jsonl"):
-            for number, line in enumerate(text.splitlines(), start=1):
-                if line.strip():
-                    yield label, line, Location(path=path, line=number)
+            for line_where, line in self._nearby.lines(path):
+                yield label, line, line_where
         elif path.endswith(".csv"):
-            yield from _table(text, path, label)
+            yield from _table(self._nearby.text(path), path, label)
         elif path.endswith(".txt"):
             first = 1
-            for part in DELIMITER.split(text):
+            for part in DELIMITER.split(self._nearby.text(path)):
                 if part.strip():
                     skipped = part[: len(part) - len(part.lstrip())].count("\n")
                     yield label, part.strip(), Location(path=path, line=first + skipped)
                 first += part.count("\n")
         else:
-            yield label, text.strip(), where
+            yield label, self._nearby.text(path).strip(), where
+
+
+def _prompt(label: str | None, raw: str | list[Turn], where: Location) -> FoundPrompt:
+    """Return the prompt. Raises `NotCarried` where a text is no template that can be converted."""
+    turns = turns_in(raw) if isinstance(raw, str) else raw
+    texts = (text for turn in turns for text in strings(turn["content"]))
+    names = frozenset().union(*map(names_in, texts))
+    return FoundPrompt(turns=turns, label=label, where=where, names=names)
+
+
+def turns_in(text: str) -> list[Turn]:
+    """Return the messages that a prompt's text holds, converted. Raises `NotCarried`."""
+    if re.match(r"\s*-\s*role\s*:", text):
+        try:
+            return turns_of(read_document(text.encode(), "prompt").data)
+        except InvalidFiles as error:
+            raise NotCarried(error.problems[0].message, WRITE_MESSAGES) from None
+    if LOOKS_LIKE_JSON.match(text) and '"role"' in text.replace("'", '"'):
+        return turns_of(_json(text))
+    return [{"role": "user", "content": converted(text)}]
+
+
+def turns_of(data: Any) -> list[Turn]:
+    """Return the messages in parsed JSON or YAML, converted. Raises `NotCarried`."""
+    if isinstance(data, Mapping) and isinstance(data.get("messages"), list):
+        data = data["messages"]
+    if not isinstance(data, Sequence) or isinstance(data, str) or not data:
+        raise NotCarried("it is no list of turns", WRITE_MESSAGES)
+    return list(map(_turn, data))
+
+
+def _json(text: str) -> Any:
+    """Return the JSON of a chat, where a `{{ x | dump }}` stands for one whole text."""
+    marked = DUMPED.sub('"\ufdd0\\1\ufdd1"', text)
+    for source in (marked, text):
+        try:
+            return _mapped(json.loads(source), lambda value: MARK.sub(r"{{ \1 }}", value))
+        except ValueError:
+            continue
+    raise NotCarried(
+        "its turns are built by template code, or it is not JSON",
+        f"{WRITE_MESSAGES}; earlier turns go to a case's `messages`",
+    )
+
+
+def _turn(written: Any) -> Turn:
+    if not isinstance(written, Mapping) or written.get("role") not in ROLES:
+        raise NotCarried("a turn without a known role", WRITE_MESSAGES)
+    content = written.get("content")
+    if extra := ", ".join(sorted(set(written) - {"role", "content"})):
+        raise NotCarried(f"a turn has more than role and content: {extra}", "write its text")
+    if not isinstance(content, str):
+        try:
+            PARTS.validate_python(content)
+        except ValidationError:
+            why = "a turn's content is no text and no image"
+            raise NotCarried(why, "write its text") from None
+    return {"role": written["role"], "content": _mapped(content, converted)}
+
+
+def _mapped(value: Any, convert: Any) -> Any:
+    """Return plain data with every text in it converted."""
+    if isinstance(value, str):
+        return convert(value)
+    if isinstance(value, list):
+        return [_mapped(item, convert) for item in value]
+    if isinstance(value, dict):
+        return {name: _mapped(item, convert) for name, item in value.items()}
+    return value
 
 
 def _table(text: str, path: str, label: str) -> Iterator[Raw]:
-    """A column `prompt` and perhaps `label`; or one prompt per line, without a header."""
+    """Yield the column `prompt`, with `label` beside it; without a header, a prompt per line."""
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
-    header = [each.strip().lower() for each in rows[0]] if rows else []
+    header = [name.strip().lower() for name in rows[0]] if rows else []
     headed = "prompt" in header
     at = header.index("prompt") if headed else 0
     named = header.index("label") if "label" in header else None
-    for number, row in enumerate(rows[1:] if headed else rows, start=2 if headed else 1):
+    for number, row in enumerate(rows[headed:], start=1 + headed):
         own = row[named] if named is not None and named < len(row) else ""
         if at < len(row) and row[at].strip():
             yield own or label, row[at], Location(path=path, line=number)

@@ -6,15 +6,16 @@ never copied: a configuration that holds one is told to name an environment vari
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
 from llmops_cli.core.errors import Location
-from llmops_cli.importers.base import ImportedModel, NotCarried, Notes, free_name, name_for
+from llmops_cli.importers.imported import ImportedModel, NotCarried, Notes, free_name, name_for
 from llmops_cli.importers.source import Nearby, is_file, mapping
 from llmops_cli.project.models import SECRET_HEADERS
 from llmops_cli.project.schema import ModelParameters, Tool
@@ -37,34 +38,28 @@ COMPATIBLE: Mapping[str, tuple[str, str | None]] = {
 }
 """Vendors whose chat API is OpenAI's: the URL, and where the key is looked for."""
 MODES = frozenset({"chat", "completion", "responses", "messages"})
-NOT_CHAT = frozenset(
-    (
-        *("assistant", "realtime", "image", "video", "moderation", "embedding", "embeddings"),
-        *("audio", "transcription", "tts", "claude-agent-sdk", "agents", "codex-sdk", "live"),
-        *("chatkit",),
-    )
-)
+NOT_CHAT = frozenset({
+    "assistant", "realtime", "image", "video", "moderation", "embedding", "embeddings", "audio",
+    "transcription", "tts", "claude-agent-sdk", "agents", "codex-sdk", "live", "chatkit",
+})  # fmt: skip
 SPELLINGS: Mapping[str, str] = {
-    "maxTokens": "max_tokens",
     "max_output_tokens": "max_completion_tokens",
-    "topP": "top_p",
-    "topK": "top_k",
     "stop_sequences": "stop",
+    **{field.alias: name for name, field in ModelParameters.model_fields.items() if field.alias},
 }
+WRITTEN = {name: field.alias or name for name, field in ModelParameters.model_fields.items()}
+"""Parameters as they stand in a prompt's file."""
 OF_THE_PROMPT = frozenset({"tools", "functions", "response_format"})
 ADDRESS = frozenset({"apiBaseUrl", "apiHost", "apiKey", "apiKeyEnvar", "headers", "passthrough"})
-PARAMETERS = frozenset(ModelParameters.model_fields)
-WRITTEN = {
-    name: field.alias or name for name, field in ModelParameters.model_fields.items()
-}  # as it stands in a file
-KEY_FROM_ENV = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}|\$\{?(\w+)\}?|env:(\w+)")
-OTHER_PARTS = frozenset({"id", "label", "config", "prompts"})
+FROM_ENVIRONMENT = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}|\$\{?(\w+)\}?|env:(\w+)")
+PARTS = frozenset({"id", "label", "config", "prompts"})
+BY_BASE_URL = "name a model in llmops.yaml; any server that speaks OpenAI's API by its `base_url`"
 
 Where: TypeAlias = Callable[..., Location]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Provider:
     """A provider that can be called here."""
 
     id: str
@@ -82,10 +77,10 @@ class ProviderReader:
     def __init__(self, nearby: Nearby, notes: Notes) -> None:
         self._nearby = nearby
         self._notes = notes
-        self._aliases: dict[str, ImportedModel] = {}
+        self._aliases: set[str] = set()
 
-    def read(self, written: Any, where: Where) -> Served | None:
-        """The model of `written`; None where nothing here can call it, which is noted."""
+    def read(self, written: Any, where: Where) -> Provider | None:
+        """Return the model of `written`; None where nothing here can call it, which is noted."""
         spec = self._spec(written, where)
         if spec is None:
             return None
@@ -93,34 +88,34 @@ class ProviderReader:
         config = mapping(spec.get("config"))
         try:
             fields = _address(name)
-            shape = self._shape(config, where)
         except NotCarried as error:
             self._notes.take(where(), f"the provider {name!r}", error)
             return None
         if ":responses:" in name:
             why = "chat completions are called, not the responses API"
             self._notes.changed(where(), f"the provider {name!r}", why, "nothing, mostly")
-        fields |= self._connection(config, lambda *at: where("config", *at))
-        if parameters := self._parameters(config, lambda *at: where("config", *at)):
+        at_config: Where = lambda *place: where("config", *place)  # noqa: E731 - a line's address
+        fields |= self._connection(config, at_config)
+        if parameters := self._parameters(config, at_config):
             fields["modelParameters"] = parameters
-        for part in sorted(set(spec) - OTHER_PARTS):
-            why = "it belongs to promptfoo's runner"
-            self._notes.lost(
-                where(part), f"'{part}' of {name!r}", why, "limits of the model, or nothing"
-            )
-        label = spec.get("label")
-        label = label if isinstance(label, str) else None
+        for part in sorted(set(spec) - PARTS):
+            what, why = f"'{part}' of {name!r}", "it belongs to promptfoo's runner"
+            self._notes.lost(where(part), what, why, "limits of the model, or nothing")
+        label = spec.get("label") if isinstance(spec.get("label"), str) else None
+        alias = name_for(label or str(fields["model"]).rpartition("/")[2]) or "model"
+        alias = free_name(alias, self._aliases)
+        self._aliases.add(alias)
         prompts = spec.get("prompts")
-        return Served(
+        return Provider(
             id=name,
             label=label,
-            model=self._named(name_for(label or str(fields["model"]).rpartition("/")[2]), fields),
-            shape=shape,
+            model=ImportedModel(alias=alias, fields=fields),
+            shape=self._shape(config, at_config),
             prompts=tuple(map(str, prompts)) if isinstance(prompts, list) else None,
         )
 
     def _spec(self, written: Any, where: Where) -> Mapping[str, Any] | None:
-        """The `{id, config, …}` of any of the forms in which a provider is written."""
+        """Return the `{id, config, …}` of any of the forms in which a provider is written."""
         if isinstance(written, str):
             return {"id": written}
         if not isinstance(written, Mapping):
@@ -134,141 +129,183 @@ class ProviderReader:
         self._notes.lost(where(), "a provider", "it has no `id`", "name the model")
         return None
 
-    def _named(self, wanted: str, fields: dict[str, Any]) -> ImportedModel:
-        alias = free_name(wanted or "model", self._aliases)
-        model = ImportedModel(alias=alias, fields=fields)
-        self._aliases[alias] = model
-        return model
-
     def _parameters(self, config: Mapping[str, Any], where: Where) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for written, value in config.items():
-            name = SPELLINGS.get(written, written)
-            if written in ADDRESS or name in OF_THE_PROMPT:
+        parameters: dict[str, Any] = {}
+        for setting, value in config.items():
+            name = SPELLINGS.get(setting, setting)
+            if setting in ADDRESS or name in OF_THE_PROMPT:
                 continue
             if name == "reasoning" and isinstance(value, Mapping) and set(value) == {"effort"}:
                 name, value = "reasoning_effort", value["effort"]  # noqa: PLW2901 - unwrapped
-            if name not in PARAMETERS:
-                why = "it is no parameter that every server knows"
-                out = "`extra_body` of the model, if the server takes it"
-                self._notes.lost(where(written), f"the setting '{written}'", why, out)
-                continue
-            try:
-                ModelParameters.model_validate({WRITTEN[name]: value})
-            except ValidationError as error:
-                said = error.errors()[0]["msg"]
-                out = "write it under `modelParameters`"
-                self._notes.lost(where(written), f"the setting '{written}'", said, out)
-                continue
-            found[WRITTEN[name]] = value
-        return found
+            why, out = "it is no parameter that every server knows", "`extra_body` of the model"
+            if name in WRITTEN:
+                try:
+                    ModelParameters.model_validate({WRITTEN[name]: value})
+                except ValidationError as error:
+                    why, out = error.errors()[0]["msg"], "write it under `modelParameters`"
+                else:
+                    parameters[WRITTEN[name]] = value
+                    continue
+            self._notes.lost(where(setting), f"the setting '{setting}'", why, out)
+        return parameters
 
     def _connection(self, config: Mapping[str, Any], where: Where) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        base = config.get("apiBaseUrl")
-        host = config.get("apiHost")
+        fields: dict[str, Any] = {}
+        base, host = config.get("apiBaseUrl"), config.get("apiHost")
         if isinstance(base, str) or isinstance(host, str):
             url = str(base) if isinstance(base, str) else f"https://{host}/v1"
-            at = "apiBaseUrl" if isinstance(base, str) else "apiHost"
             if re.fullmatch(r"https?://[^\s{}]+", url):
-                found["base_url"] = url.rstrip("/")
+                fields["base_url"] = url.rstrip("/")
             else:
+                at = "apiBaseUrl" if isinstance(base, str) else "apiHost"
                 self._notes.lost(where(at), f"'{at}'", f"{url!r} is no URL", "`base_url`")
         if isinstance(config.get("apiKeyEnvar"), str):
-            found["api_key_env"] = config["apiKeyEnvar"]
+            fields["api_key_env"] = config["apiKeyEnvar"]
         if "apiKey" in config:
-            found |= self._key(str(config["apiKey"]), where)
+            variable = _variable(config["apiKey"])
+            if variable is not None:
+                fields["api_key_env"] = variable
+            else:
+                out = "`api_key_env` names its variable"
+                why = "a key never stands in a file"
+                self._notes.lost(where("apiKey"), "the API key", why, out)
         if headers := self._headers(mapping(config.get("headers")), where):
-            found["headers"] = headers
+            fields["headers"] = headers
         if extra := mapping(config.get("passthrough")):
-            found["extra_body"] = dict(extra)
-        return found
-
-    def _key(self, written: str, where: Where) -> dict[str, Any]:
-        named = KEY_FROM_ENV.fullmatch(written)
-        if named is not None:
-            return {"api_key_env": next(filter(None, named.groups()))}
-        why = "a key never stands in a file"
-        self._notes.lost(where("apiKey"), "the API key", why, "`api_key_env` names its variable")
-        return {}
+            if _has_template(extra):
+                why = "it holds a template, and nothing is filled in there"
+                self._notes.lost(where("passthrough"), "'passthrough'", why, "`extra_body`")
+            else:
+                fields["extra_body"] = dict(extra)
+        return fields
 
     def _headers(self, written: Mapping[str, Any], where: Where) -> dict[str, str]:
-        found: dict[str, str] = {}
+        headers: dict[str, str] = {}
         for name, value in written.items():
             text = str(value)
-            named = KEY_FROM_ENV.fullmatch(text)
-            if named is not None:
-                found[name] = f"env:{next(filter(None, named.groups()))}"
+            variable = _variable(text)
+            if variable is not None:
+                headers[name] = f"env:{variable}"
             elif name.lower() in SECRET_HEADERS or "{{" in text:
                 why = "its value is a secret or a template"
                 out = "`headers` with env:NAME"
                 self._notes.lost(where("headers", name), f"the header '{name}'", why, out)
             else:
-                found[name] = text
-        return found
+                headers[name] = text
+        return headers
 
     def _shape(self, config: Mapping[str, Any], where: Where) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        if config.get("response_format") is not None:
+        """Return the prompt's share of the settings."""
+        shape: dict[str, Any] = {}
+        for name in ("response_format", "tools", "functions"):
+            written = config.get(name)
+            if not written:
+                continue
             try:
-                found |= _response_format(self._loaded(config["response_format"]))
+                value = self._fixed(written)
+                if name == "response_format":
+                    shape |= _response_format(mapping(value))
+                else:
+                    shape["tools"] = _tools(value, bare=name == "functions")
             except NotCarried as error:
-                self._notes.take(where("config", "response_format"), "'response_format'", error)
-        for name in ("tools", "functions"):
-            if config.get(name):
-                try:
-                    found["tools"] = _tools(self._loaded(config[name]), bare=name == "functions")
-                except NotCarried as error:
-                    self._notes.take(where("config", name), f"'{name}'", error)
-        return found
+                self._notes.take(where(name), f"'{name}'", error)
+        return shape
 
-    def _loaded(self, value: Any) -> Any:
-        return self._nearby.document(value).data if is_file(value) else value
+    def _fixed(self, written: Any) -> Any:
+        """Return a setting, read from its file if it names one. Raises `NotCarried`."""
+        value = self._nearby.document(written).data if is_file(written) else written
+        if _has_template(value):
+            why = "it holds a template, and only messages are filled in"
+            raise NotCarried(why, "write the value out")
+        return value
+
+
+class Graders:
+    """The models that grade: those of the file's providers, and others that it names."""
+
+    def __init__(self, providers: Sequence[Provider], reader: ProviderReader, where: Where) -> None:
+        self._providers = providers
+        self._reader = reader
+        self._where = where
+        self._by_spec: dict[str, str] = {}
+        self.models: list[ImportedModel] = []
+        """Models of graders that are no providers of the file."""
+
+    def alias(self, written: Any) -> str:
+        """Return the model of llmops.yaml that a grader is. Raises `NotCarried`.
+
+        A grader is written as an id or label, as `{id, config}`, or as `{text: grader}` beside
+        one for embeddings.
+        """
+        if isinstance(written, Mapping) and "id" not in written and "text" in written:
+            written = written["text"]
+        if not written:
+            why = "no grading model is named, and a judge is never implied"
+            raise NotCarried(why, "`rubric` with `criteria` and `model`")
+        name = written.get("id") if isinstance(written, Mapping) else written
+        for provider in self._providers:
+            if name in (provider.id, provider.label) and not mapping(written).get("config"):
+                return provider.model.alias
+        key = json.dumps(written, sort_keys=True, default=str)
+        if key not in self._by_spec:
+            grader = self._reader.read(written, self._where)
+            if grader is None:
+                out = "name a judge: `rubric` with `criteria` and `model`"
+                raise NotCarried(f"its grader {name!r} cannot be called here", out)
+            self.models.append(grader.model)
+            self._by_spec[key] = grader.model.alias
+        return self._by_spec[key]
+
+
+def _variable(written: Any) -> str | None:
+    """Return the environment variable that a value is read from; None where it is not."""
+    match = FROM_ENVIRONMENT.fullmatch(str(written))
+    return None if match is None else next(filter(None, match.groups()))
+
+
+def _has_template(value: Any) -> bool:
+    return "{{" in json.dumps(value, default=str)
 
 
 def _address(name: str) -> dict[str, Any]:
-    """Provider, model and URL behind a provider's id. Raises `NotCarried`."""
+    """Return provider, model and URL behind a provider's id. Raises `NotCarried`."""
     vendor, _, rest = name.partition(":")
     mode, _, model = rest.partition(":")
-    out = "name a model in llmops.yaml; any server that speaks OpenAI's API by its `base_url`"
-    if mode in NOT_CHAT or any(f"{vendor}:{mode}".endswith(each) for each in (":image", ":video")):
-        raise NotCarried(f"'{mode}' is no chat model", out)
+    if "{{" in name:
+        raise NotCarried("its id is a template, and files name their models", BY_BASE_URL)
+    if mode in NOT_CHAT or any(f"{vendor}:{mode}".endswith(kind) for kind in (":image", ":video")):
+        raise NotCarried(f"'{mode}' is no chat model", BY_BASE_URL)
     named = model if mode in MODES else rest
-    if not named:
-        raise NotCarried("nothing here calls it", out)
-    if vendor == "openai":
+    if not named or vendor not in {"openai", "anthropic", *COMPATIBLE}:
+        raise NotCarried("nothing here calls it", BY_BASE_URL)
+    if vendor in ("openai", "anthropic"):
         if mode == "completion":
-            raise NotCarried("the old completions API is not called", out)
-        return {"provider": "openai", "model": named}
-    if vendor == "anthropic":
-        if mode == "completion":
-            raise NotCarried("the old completions API is not called", out)
-        return {"provider": "anthropic", "model": named}
-    if vendor in COMPATIBLE:
-        url, key = COMPATIBLE[vendor]
-        fields = {"provider": "openai", "model": named, "base_url": url}
-        return fields if key is None else {**fields, "api_key_env": key}
-    raise NotCarried("nothing here calls it", out)
+            raise NotCarried("the old completions API is not called", BY_BASE_URL)
+        return {"provider": vendor, "model": named}
+    url, key = COMPATIBLE[vendor]
+    fields = {"provider": "openai", "model": named, "base_url": url}
+    return fields if key is None else {**fields, "api_key_env": key}
 
 
-def _response_format(written: Any) -> dict[str, Any]:
-    form = mapping(written)
+def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
     kind = form.get("type")
     if kind in ("json_object", "text"):
         return {"responseFormat": kind}
-    schema = form.get("schema") or mapping(form.get("json_schema")).get("schema")
+    wrapped = form if "schema" in form else mapping(form.get("json_schema"))
+    schema = wrapped.get("schema")
     if kind == "json_schema" and isinstance(schema, Mapping):
-        return {"responseFormat": "json_schema", "jsonSchema": dict(schema)}
+        named = {"name": str(wrapped.get("name", "answer")), "schema": dict(schema)}
+        strict = wrapped.get("strict") is True  # OpenAI's default; of a bare schema, ours is true
+        return {"responseFormat": "json_schema", "jsonSchema": {**named, "strict": strict}}
     raise NotCarried("it is no response format of OpenAI's", "`responseFormat` and `jsonSchema`")
 
 
 def _tools(written: Any, *, bare: bool) -> list[dict[str, Any]]:
-    """Tools as they are written; `bare` functions, of the older API, are wrapped."""
+    """Return tools as they are written; `bare` functions, of the older API, are wrapped."""
     tools = written if isinstance(written, list) else [written]
-    tools = [{"type": "function", "function": each} for each in tools] if bare else tools
+    tools = [{"type": "function", "function": tool} for tool in tools] if bare else tools
     try:
-        return [Tool.model_validate(each).model_dump(exclude_none=True) for each in tools]
+        return [Tool.model_validate(tool).model_dump(exclude_none=True) for tool in tools]
     except ValidationError:
-        raise NotCarried(
-            "they are no functions in OpenAI's shape", "`tools` of the prompt"
-        ) from None
+        why = "they are no functions in OpenAI's shape"
+        raise NotCarried(why, "`tools` of the prompt") from None

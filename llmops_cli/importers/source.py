@@ -1,105 +1,76 @@
 """Reads foreign configuration files: YAML as other tools write it, with the line of every value.
 
-Other tools' YAML has anchors, aliases and merge keys, which our own files may not have. They are
-expanded here under a cap, so that a small file cannot become a large one; tags stay refused.
-Every path goes through `Folder`: nothing outside the folder of the imported file is read.
+Other tools' YAML has anchors, aliases and merge keys, which a project's files may not have. They
+are expanded here under a cap, so that a small file cannot become a large one. Numbers are read as
+JavaScript reads them: `1.0` is 1. Every path goes through `Folder`: nothing outside the folder of
+the imported file is read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from llmops_cli.core.errors import InvalidFiles, Location, Problem
-from llmops_cli.importers.base import NotCarried
-from llmops_cli.project.documents import FALSE, FLOAT, INTEGER, NULL, TRUE, Document, Place, decode
-from llmops_cli.project.paths import MAX_FILE, Folder, Unreadable, within
+from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import InvalidFiles, Location
+from llmops_cli.importers.imported import NotCarried
+from llmops_cli.project.documents import Document, Place, YamlReader, decode, load_yaml
+from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable, within
 
 MAX_VALUES = 500_000
 """Values that one file may expand to."""
-MAX_DEPTH = 50
-PLAIN = "tag:yaml.org,2002:"
+STANDARD = "tag:yaml.org,2002:"
 CODE = re.compile(r"\.(js|cjs|mjs|ts|cts|mts|py|rb|sh|go)(:[^/]*)?$")
-
-ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]+://")
+URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 
 
 def read_document(content: bytes, path: str) -> Document:
-    """A YAML or JSON file as plain data with lines. Raises `InvalidFiles`."""
-    text = decode(content, path)
-    try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise _invalid(path, line, f"not YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise _invalid(path, None, f"not YAML: {error}") from None
-    builder = _Builder(path)
-    data = builder.value(node, ()) if node is not None else None
-    return Document(path, data, builder.lines, builder.text_lines)
+    """Return a YAML or JSON file as plain data with lines. Raises `InvalidFiles`."""
+    return load_yaml(content, path, reader=_ForeignReader)
 
 
-@dataclass(slots=True)
-class _Builder:
-    path: str
-    lines: dict[Place, int] = field(default_factory=dict)
-    text_lines: dict[Place, int] = field(default_factory=dict)
+class _ForeignReader(YamlReader):
+    """Reads the YAML of other tools."""
 
-    def value(self, node: yaml.Node, place: Place) -> Any:
-        self.lines.setdefault(place, node.start_mark.line + 1)
-        if len(place) > MAX_DEPTH or len(self.lines) > MAX_VALUES:
-            raise _invalid(self.path, node.start_mark.line + 1, "too large or nested too deeply")
-        if not node.tag.startswith(PLAIN):
-            raise _invalid(self.path, node.start_mark.line + 1, f"the tag {node.tag!r}")
-        if isinstance(node, yaml.ScalarNode):
-            if node.style in ("|", ">"):
-                self.text_lines[place] = node.start_mark.line + 2
-            return _scalar(node)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(each, (*place, at)) for at, each in enumerate(node.value)]
-        assert isinstance(node, yaml.MappingNode)
-        return self._mapping(node, place)
+    def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
+        super().__init__(path, events)
+        self._anchored: dict[str, tuple[Json, int]] = {}
+        """Values with an anchor, and how many values each holds."""
+        self._count = 0
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
-        """The mapping, where its own keys win over those that `<<` brings."""
-        own: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
-        for key, value in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
-            if key.tag == f"{PLAIN}merge":
-                below = self.value(value, (*place, "<<"))
-                for each in below if isinstance(below, list) else [below]:
-                    merged = {**each, **merged} if isinstance(each, dict) else merged
-                continue
-            if name in own:
-                raise _invalid(self.path, key.start_mark.line + 1, f"'{name}' is here twice")
-            self.lines.setdefault((*place, name), key.start_mark.line + 1)
-            own[name] = self.value(value, (*place, name))
-        return {**merged, **own}
+    def value(self, event: yaml.NodeEvent, place: Place) -> Json:
+        before = self._count
+        self._count += 1
+        value = super().value(event, place)
+        if self._count > MAX_VALUES:
+            raise self.refused(event, f"more than {MAX_VALUES:,} values")
+        if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
+            self._anchored[event.anchor] = value, self._count - before
+        return value
 
+    def alias(self, event: yaml.AliasEvent) -> Json:
+        value, count = self._anchored.get(event.anchor or "", (None, 0))
+        self._count += count
+        return value
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    text: str = node.value
-    if node.style not in (None, ""):
-        return text
-    if text in NULL:
-        return None
-    if text in TRUE or text in FALSE:
-        return text in TRUE
-    if INTEGER.fullmatch(text) and len(text) < 16:
-        return int(text)
-    if FLOAT.fullmatch(text) and len(text) < 300:
-        number = float(text)
-        return int(number) if number.is_integer() and abs(number) < 2**53 else number
-    return text
+    def check_plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.tag is not None and not event.tag.startswith(STANDARD):
+            self.wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
 
+    def mapping(self, place: Place) -> dict[str, Json]:
+        """Return the mapping, in which its own keys win over those that `<<` brings."""
+        own = super().mapping(place)
+        merged = own.pop("<<", None)
+        for below in merged if isinstance(merged, list) else [merged]:
+            own = {**below, **own} if isinstance(below, dict) else own
+        return own
 
-def _invalid(path: str, line: int | None, message: str) -> InvalidFiles:
-    return InvalidFiles([Problem(where=Location(path=path, line=line), message=message)])
+    def number(self, event: yaml.Event, text: str) -> Any:
+        return as_javascript(super().number(event, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +79,33 @@ class Nearby:
 
     source: Folder
 
-    def text(self, reference: str) -> str:
-        """The text that `file://…` or a path names. Raises `NotCarried`."""
+    def text(self, reference: str, *, limit: int = MAX_FILE) -> str:
+        """Return the text that `file://…` or a path names. Raises `NotCarried`."""
         path = path_of(reference)
         try:
-            return decode(self.source.read(path, limit=MAX_FILE), path)
+            return decode(self.source.read(path, limit=limit), path)
         except Unreadable as error:
             raise NotCarried(str(error), "put the file below the imported one") from None
         except InvalidFiles as error:
             raise NotCarried(error.problems[0].message, "save it as UTF-8 text") from None
 
+    def lines(self, reference: str) -> Iterator[tuple[Location, str]]:
+        """Yield the lines of a file of cases that are not blank. Raises `NotCarried`."""
+        for number, line in enumerate(self.text(reference, limit=MAX_CASES).split("\n"), start=1):
+            if line.strip():
+                yield Location(path=path_of(reference), line=number), line
+
     def document(self, reference: str) -> Document:
-        """The YAML or JSON that `file://…` or a path names. Raises `NotCarried`."""
+        """Return the YAML or JSON that `file://…` or a path names. Raises `NotCarried`."""
         path = path_of(reference)
         try:
             return read_document(self.text(reference).encode(), path)
         except InvalidFiles as error:
             first = error.problems[0]
-            raise NotCarried(f"{first.where}: {first.message}", "mend the file") from None
+            raise NotCarried(f"{first.where}: {first.message}", "fix the file") from None
 
     def matching(self, reference: str) -> list[str]:
-        """The paths that a reference with `*` names, sorted; any other is itself.
+        """Return the paths that a reference with `*` names, sorted; any other is itself.
 
         Raises `NotCarried` for what is no path, and where nothing has such a name.
         """
@@ -136,17 +113,18 @@ class Nearby:
         if "*" not in path:
             return [path]
         root = self.source.root
-        found = (each for each in root.glob(path) if each.is_file())
-        paths = sorted(each.relative_to(root).as_posix() for each in found)
+        paths = sorted(
+            file.relative_to(root).as_posix() for file in root.glob(path) if file.is_file()
+        )
         if not paths:
-            raise NotCarried("no file has such a name", "mend the path")
+            raise NotCarried("no file has such a name", "fix the path")
         return paths
 
 
 def path_of(reference: str) -> str:
-    """The path in the folder that `file://…` or a path means. Raises `NotCarried`."""
+    """Return the path in the folder that `file://…` or a path means. Raises `NotCarried`."""
     path = reference.removeprefix("file://")
-    if ELSEWHERE.match(path):
+    if URL.match(path):
         raise NotCarried("it is kept elsewhere, and imports use no network", "save it as a file")
     if CODE.search(path):
         raise NotCarried(f"{path!r} is code, and imports run no code", "write the values out")
@@ -156,11 +134,22 @@ def path_of(reference: str) -> str:
         raise NotCarried(str(error), "put the file below the imported one") from None
 
 
+def as_javascript(value: Any) -> Any:
+    """Return plain data with its numbers as JavaScript has them: 1.0 is 1, and 3.10 is 3.1."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
+    if isinstance(value, list):
+        return [as_javascript(item) for item in value]
+    if isinstance(value, dict):
+        return {name: as_javascript(item) for name, item in value.items()}
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def is_file(value: Any) -> bool:
-    """Whether a value refers to a file."""
+    """Tell whether a value refers to a file."""
     return isinstance(value, str) and value.startswith("file://")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """`value` where it is a mapping, else an empty one."""
+    """Return `value` where it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}

@@ -1,7 +1,7 @@
-"""Names to code: what scorers and providers there are, and the one place that loads them.
+"""The catalog of scorers and providers, and the one place that loads their code.
 
-Reading the catalogue imports no scorer, provider or vendor. The code behind a row is imported by
-`load` when a score or a call is really due; what is missing there is said before any call.
+Reading the catalog imports no scorer, provider or vendor. The code behind a row is imported when a
+score or a call is due; what is missing there is reported before any call.
 """
 
 from llmops_cli.plugins.catalog import catalog
@@ -20,17 +20,6 @@ from llmops_cli.plugins.providers import PROVIDERS
 from llmops_cli.plugins.scorers import SCORERS
 
 __all__ = [
-    "PROVIDERS",
-    "SCORERS",
-    "catalog",
-    "check_ready",
-    "command_of",
-    "load",
-    "load_scorer",
-    "open_provider",
-    "open_records",
-    "open_scorer",
-    "scorer_digest",
-    "volatile",
-    "wrong_options",
-]
+    "PROVIDERS", "SCORERS", "catalog", "check_ready", "command_of", "load", "load_scorer",
+    "open_provider", "open_records", "open_scorer", "scorer_digest", "volatile", "wrong_options",
+]  # fmt: skip

@@ -1,38 +1,23 @@
-"""The scorers in which a model judges: options, calls and the prompts that come with llmops.
-
-The scorers of retrieval and of answers from what was retrieved: trec_eval's and ragas'.
-"""
+"""The catalog's rows of scorers that ask a model, and of retrieval (trec_eval's and ragas')."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
 
-from llmops_cli.core.catalog import Option, ScorerKind
+from llmops_cli.core.catalog import Option, Part, Role, ScorerKind
+from llmops_cli.plugins.options import fixed, option
 
 JUDGE: Mapping[str, Option] = {
-    "model": Option(
-        type=str,
-        help="who judges: a name from llmops.yaml or provider/model; default: the judge prompt's "
+    "model": fixed(
+        str,
+        "who judges: a name from llmops.yaml or provider/model; default: the judge prompt's "
         "own, which is `judge` in those that come with llmops",
-        template=False,
     ),
-    "prompt": Option(
-        type=str, help="a prompt of the project to judge with; default: ours", template=False
-    ),
-    "expected": Option(
-        type=bool, help="show the judge the case's expected (default false)", template=False
-    ),
-    "contexts": Option(
-        type=bool,
-        help="show the judge the passages that were answered from (default false)",
-        template=False,
-    ),
-    "reason": Option(
-        type=bool,
-        help="ask for the reason too (default true); without, it costs less",
-        template=False,
-    ),
+    "prompt": fixed(str, "a prompt of the project to judge with; default: ours"),
+    "expected": fixed(bool, "show the judge the case's expected (default false)"),
+    "contexts": fixed(bool, "show the judge the passages that were answered from (default false)"),
+    "reason": fixed(bool, "ask for the reason too (default true); without, it costs less"),
 }
 
 JUDGED = (
@@ -43,12 +28,10 @@ JUDGED = (
         summary="A model judges the answer by criteria in words: pass or fail, or a grade.",
         revision=2,
         options={
-            "criteria": Option(type=str, help="what a good answer is", required=True),
-            "scale": Option(
-                type=list[int],
-                help="lowest and highest grade, as [1, 5]: the score is the grade's place "
-                "between them",
-                template=False,
+            "criteria": option(str, "what a good answer is", required=True),
+            "scale": fixed(
+                list[int],
+                "lowest and highest grade, as [1, 5]: the score is the grade's place between them",
             ),
             **JUDGE,
         },
@@ -66,12 +49,9 @@ JUDGED = (
         summary="A model sorts the answer into one of named classes, each worth a score.",
         revision=2,
         options={
-            "criteria": Option(type=str, help="what the classes are about", required=True),
-            "choices": Option(
-                type=dict[str, float],
-                help="the classes, each with its score from 0 to 1",
-                required=True,
-                template=False,
+            "criteria": option(str, "what the classes are about", required=True),
+            "choices": fixed(
+                dict[str, float], "the classes, each with its score from 0 to 1", required=True
             ),
             **JUDGE,
         },
@@ -87,9 +67,7 @@ JUDGED = (
         summary="A model says whether the answer is better than the baseline's, in both orders.",
         revision=2,
         options={
-            "criteria": Option(
-                type=str, help="what makes an answer better (default: it helps more)"
-            ),
+            "criteria": option(str, "what makes an answer better (default: it helps more)"),
             **JUDGE,
         },
         shorthand="criteria",
@@ -103,15 +81,13 @@ JUDGED = (
 )
 
 
-_RELEVANT = Option(
-    type=str | int | list[str | int] | dict[str, int],
-    help="the relevant ids, or the grade of each as {id: grade}; default: metadata.relevant",
+_RELEVANT = option(
+    str | int | list[str | int] | dict[str, int],
+    "the relevant ids, or the grade of each as {id: grade}; default: metadata.relevant",
     default="{{ metadata.relevant }}",
 )
-_FIRST = Option(type=int, help="how many of the retrieved count", required=True, template=False)
-_FIRST_OR_ALL = Option(
-    type=int, help="how many of the retrieved count (default all)", template=False
-)
+_FIRST = fixed(int, "how many of the retrieved count", required=True)
+_FIRST_OR_ALL = fixed(int, "how many of the retrieved count (default all)")
 
 
 def _ranked(name: str, summary: str, k: Option, minimum: float | None) -> ScorerKind:
@@ -151,24 +127,19 @@ RETRIEVAL = (
     ),
 )
 
-_IDS = Option(
-    type=list[str | int],
-    help="the relevant ids; default: metadata.relevant",
+_IDS = option(
+    list[str | int],
+    "the relevant ids; default: metadata.relevant",
     default="{{ metadata.relevant }}",
 )
-_TEXTS = Option(
-    type=list[str],
-    help="the relevant passages; default: the case's contexts",
-    default="{{ contexts }}",
+_TEXTS = option(
+    list[str], "the relevant passages; default: the case's contexts", default="{{ contexts }}"
 )
-_THRESHOLD = Option(
-    type=float,
-    help="how alike two passages are that are the same, from 0 to 1 (default 0.5)",
-    template=False,
-)
+_THRESHOLD = fixed(float, "how alike two passages are that are the same, from 0 to 1 (default 0.5)")
 
 
 def _overlap(name: str, summary: str, relevant: Option) -> ScorerKind:
+    """Return a row of ragas' metrics that need no model."""
     texts = {"threshold": _THRESHOLD} if relevant is _TEXTS else {}
     return ScorerKind(
         name=f"context_{name}",
@@ -197,108 +168,93 @@ OVERLAP = (
     _overlap("recall_by_text", "The share of the relevant passages that was retrieved.", _TEXTS),
 )
 
-_MODEL = Option(
-    type=str,
-    help="who judges: a name from llmops.yaml or provider/model; default: `judge`",
-    template=False,
-)
-_EMBEDDINGS = Option(
-    type=str,
-    help="what embeds: a name from llmops.yaml or provider/model",
-    required=True,
-    template=False,
-)
-_QUESTION = Option(
-    type=str,
-    help="what was asked; default: the input `question`, `query` or `input`, or the only text",
-)
-_REFERENCE = Option(type=str, help="the right answer; default: the case's expected")
-_MODE = Option(
-    type=Literal["f1", "precision", "recall"],
-    help="claims of the answer that are expected (precision), the reverse (recall), or both "
+_MODEL = fixed(str, "who judges: a name from llmops.yaml or provider/model; default: `judge`")
+_EMBEDDINGS = fixed(str, "what embeds: a name from llmops.yaml or provider/model", required=True)
+_QUESTION = {
+    "question": option(
+        str, "what was asked; default: the input `question`, `query` or `input`, or the only text"
+    )
+}
+_REFERENCE = {"reference": option(str, "the right answer; default: the case's expected")}
+_MODE = fixed(
+    Literal["f1", "precision", "recall"],
+    "claims of the answer that are expected (precision), the reverse (recall), or both "
     "(default f1)",
-    template=False,
 )
 
+
+def _judged(  # noqa: PLR0913 - what differs between the rows
+    name: str,
+    summary: str,
+    options: Mapping[str, Option],
+    *,
+    part: Part,
+    minimum: float,
+    asks: Mapping[Role, int],
+    passages: bool = False,
+) -> ScorerKind:
+    """Return a row of ragas' metrics that ask a model."""
+    return ScorerKind(
+        name=name,
+        target=f"llmops_cli.scorers.rag:open_{name}",
+        summary=summary,
+        options={**options, "model": _MODEL},
+        question="question" if "question" in options else None,
+        expects="reference" if "reference" in options else None,
+        passages=passages,
+        unit="fraction",
+        minimum=minimum,
+        library="ragas",
+        extra="ragas",
+        judged=True,
+        asks=asks,
+        opens=True,
+        part=part,
+    )
+
+
 JUDGED_RAG = (
-    ScorerKind(
-        name="faithfulness",
-        target="llmops_cli.scorers.rag:open_faithfulness",
-        summary="The share of the answer's statements that follow from what was retrieved.",
-        passages=True,
-        options={"question": _QUESTION, "model": _MODEL},
-        question="question",
-        unit="fraction",
+    _judged(
+        "faithfulness",
+        "The share of the answer's statements that follow from what was retrieved.",
+        _QUESTION,
+        part="generation",
         minimum=0.8,
-        library="ragas",
-        extra="ragas",
-        judged=True,
         asks={"judge": 2},
-        opens=True,
-        part="generation",
+        passages=True,
     ),
-    ScorerKind(
-        name="answer_relevancy",
-        target="llmops_cli.scorers.rag:open_answer_relevancy",
-        summary="How like the question are the questions that the answer would answer.",
-        options={"question": _QUESTION, "model": _MODEL, "embeddings": _EMBEDDINGS},
-        question="question",
-        unit="fraction",
+    _judged(
+        "answer_relevancy",
+        "How like the question are the questions that the answer would answer.",
+        {**_QUESTION, "embeddings": _EMBEDDINGS},
+        part="generation",
         minimum=0.7,
-        library="ragas",
-        extra="ragas",
-        judged=True,
         asks={"judge": 3, "embedding": 4},
-        opens=True,
-        part="generation",
     ),
-    ScorerKind(
-        name="context_precision",
-        target="llmops_cli.scorers.rag:open_context_precision",
-        summary="Whether the retrieved passages that help to the expected answer stand first.",
-        passages=True,
-        options={"question": _QUESTION, "reference": _REFERENCE, "model": _MODEL},
-        question="question",
-        expects="reference",
-        unit="fraction",
+    _judged(
+        "context_precision",
+        "Whether the retrieved passages that help to the expected answer stand first.",
+        {**_QUESTION, **_REFERENCE},
+        part="retrieval",
         minimum=0.5,
-        library="ragas",
-        extra="ragas",
-        judged=True,
         asks={"judge": 5},
-        opens=True,
-        part="retrieval",
-    ),
-    ScorerKind(
-        name="context_recall",
-        target="llmops_cli.scorers.rag:open_context_recall",
-        summary="The share of the expected answer's statements that what was retrieved holds.",
         passages=True,
-        options={"question": _QUESTION, "reference": _REFERENCE, "model": _MODEL},
-        question="question",
-        expects="reference",
-        unit="fraction",
-        minimum=0.8,
-        library="ragas",
-        extra="ragas",
-        judged=True,
-        asks={"judge": 1},
-        opens=True,
-        part="retrieval",
     ),
-    ScorerKind(
-        name="factual_correctness",
-        target="llmops_cli.scorers.rag:open_factual_correctness",
-        summary="Claims that the answer and the expected answer share, as precision, recall or F1.",
-        options={"reference": _REFERENCE, "mode": _MODE, "model": _MODEL},
-        expects="reference",
-        unit="fraction",
-        minimum=0.7,
-        library="ragas",
-        extra="ragas",
-        judged=True,
-        asks={"judge": 4},
-        opens=True,
+    _judged(
+        "context_recall",
+        "The share of the expected answer's statements that what was retrieved holds.",
+        {**_QUESTION, **_REFERENCE},
+        part="retrieval",
+        minimum=0.8,
+        asks={"judge": 1},
+        passages=True,
+    ),
+    _judged(
+        "factual_correctness",
+        "Claims that the answer and the expected answer share, as precision, recall or F1.",
+        {**_REFERENCE, "mode": _MODE},
         part="generation",
+        minimum=0.7,
+        asks={"judge": 4},
     ),
 )

@@ -1,14 +1,14 @@
-"""From a row of the catalogue to the code behind it: the only lazy import besides the CLI's.
+"""Imports the code behind a row of the catalog: the only lazy import by name.
 
 A library that is not installed is a `MissingExtra`, anything else that fails to import is named
-with its row: both are `Refused`, both come before any call.
+with its row: both are `Refused`, and both come before any call.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import reduce
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ from llmops_cli.core.prompt import Model
 
 
 def load(target: str) -> object:
-    """The object that `module:attribute` names.
+    """Return the object that `module:attribute` names.
 
     Raises `ImportError`, or whatever importing the module raises, and `AttributeError`.
     """
@@ -37,77 +37,66 @@ def load(target: str) -> object:
 
 
 def load_scorer(kind: ScorerKind) -> Scorer:
-    """The function behind a scorer that needs nothing opened (`not kind.opens`)."""
+    """Return the function behind a scorer that needs nothing opened (`not kind.opens`)."""
     assert not kind.opens
-    return cast("Scorer", _code("scorer", kind, kind.target))
+    return cast("Scorer", _code(kind, kind.target))
 
 
 def open_scorer(kind: ScorerKind, world: World) -> AbstractAsyncContextManager[Scorer]:
-    """Any scorer, for the length of a run: what it keeps open is closed on leaving."""
+    """Open any scorer for the length of a run: what it keeps open is closed on leaving."""
     if kind.opens:
-        return cast("OpenScorer", _code("scorer", kind, kind.target))(world)
-    return _nothing_to_open(load_scorer(kind))
+        return cast("OpenScorer", _code(kind, kind.target))(world)
+    return nullcontext(load_scorer(kind))
 
 
 def open_provider(kind: ProviderKind) -> OpenProvider:
-    """What makes a provider of this kind."""
-    return cast("OpenProvider", _code("provider", kind, kind.target))
+    """Return the function that makes a provider of this kind."""
+    return cast("OpenProvider", _code(kind, kind.target))
 
 
 def open_records(kind: ProviderKind) -> OpenRecords:
-    """What opens the records of a provider whose answers are named one by one."""
+    """Return the function that opens the records of a provider that replays them."""
     assert kind.records is not None
-    return cast("OpenRecords", _code("provider", kind, kind.records))
+    return cast("OpenRecords", _code(kind, kind.records))
 
 
 def check_ready(kind: ProviderKind, model: Model, world: World) -> str | None:
-    """What asking `model` starts here, in words; None: nothing.
+    """Return what calling `model` starts here, in words; None: nothing.
 
-    Raises `Refused` where it cannot be asked for want of a program.
+    Raises `Refused` where it cannot be called for want of a program.
     """
-    if kind.ready is None:
-        return None
-    return cast("Ready", _code("provider", kind, kind.ready))(model, world)
+    return kind.ready and cast("Ready", _code(kind, kind.ready))(model, world)
 
 
 def command_of(kind: ProviderKind, model: Model) -> Sequence[str] | None:
-    """The command that `model` starts and that trust is needed for; None: none."""
-    if kind.runs is None:
-        return None
-    return cast("Runs", _code("provider", kind, kind.runs))(model)
+    """Return the command that `model` starts and that trust is needed for; None: none."""
+    return cast("Runs", _code(kind, kind.runs))(model) if kind.runs else None
 
 
 def wrong_options(
     kind: ScorerKind | ProviderKind, options: Mapping[str, Any], world: World
 ) -> str | None:
-    """What is wrong with `options`, beyond their types; None: nothing.
+    """Return what is wrong with `options`, beyond their types; None: nothing.
 
     A pattern that does not compile, a schema that is none, a function that is not there.
     """
-    if kind.check is None:
-        return None
-    what = "scorer" if isinstance(kind, ScorerKind) else "provider"
-    return cast("CheckOptions", _code(what, kind, kind.check))(options, world)
+    return kind.check and cast("CheckOptions", _code(kind, kind.check))(options, world)
 
 
-@asynccontextmanager
-async def _nothing_to_open(scorer: Scorer) -> AsyncIterator[Scorer]:
-    yield scorer
-
-
-def _code(what: str, kind: ScorerKind | ProviderKind, target: str) -> object:
+def _code(kind: ScorerKind | ProviderKind, target: str) -> object:
+    what = f"the {'scorer' if isinstance(kind, ScorerKind) else 'provider'} {kind.name!r}"
     try:
         return load(target)
     except (ImportError, AttributeError) as error:
         absent = isinstance(error, ModuleNotFoundError)
         if absent and kind.extra and not _is_part_of(target, error.name):
-            raise MissingExtra(f"the {what} {kind.name!r}", extra=kind.extra) from error
+            raise MissingExtra(what, extra=kind.extra) from error
         raise Refused(
-            f"the {what} {kind.name!r} cannot be loaded from {target}: {error}",
+            f"{what} cannot be loaded from {target}: {error}",
             hint="reinstall llmops, or the plug-in that brings it",
         ) from error
 
 
 def _is_part_of(target: str, module: str | None) -> bool:
-    """Whether the module that was not found is the target's own, and not a library of it."""
+    """Tell whether the module that was not found is the target's own, and no library of it."""
     return module is not None and f"{target.partition(':')[0]}.".startswith(f"{module}.")

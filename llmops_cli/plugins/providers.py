@@ -1,6 +1,4 @@
-"""The row of the local models: what `provider: vllm` takes, as data.
-
-The providers that come with llmops, as data: where their code is and what they promise.
+"""The catalog's rows of providers: options, what they promise, and where the code is.
 
 Reading this table imports no vendor; a row's `target` is loaded when a call is really made.
 """
@@ -10,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from llmops_cli.core.catalog import Option, ProviderKind
+from llmops_cli.core.catalog import ProviderKind
+from llmops_cli.plugins.options import fixed, option
 from llmops_cli.providers.offline.embedded import REVISION
 
 VLLM = ProviderKind(
@@ -25,34 +24,26 @@ VLLM = ProviderKind(
     ready="llmops_cli.providers.vllm.options:ready",
     weights=True,
     options={
-        "args": Option(
-            type=list[str | int | float],
-            help="further arguments of `vllm serve`: `[--max-model-len, 8192]`",
-            template=False,
+        "args": fixed(
+            list[str | int | float], "further arguments of `vllm serve`: `[--max-model-len, 8192]`"
         ),
-        "lora": Option(
-            type=dict[str, str],
-            help="LoRA adapters to load, name to folder; the only one answers, of several the one "
+        "lora": fixed(
+            dict[str, str],
+            "LoRA adapters to load, name to folder; the only one answers, of several the one "
             "that `served_name` names",
-            template=False,
         ),
-        "served_name": Option(
-            type=str,
-            help="the name to ask for: an adapter's, the model's own beside adapters, or what a "
+        "served_name": fixed(
+            str,
+            "the name to ask for: an adapter's, the model's own beside adapters, or what a "
             "server that runs calls it; default: `model`",
-            template=False,
         ),
-        "command": Option(
-            type=str,
-            help="the `vllm` to start, or a Python that has it; default: the one on the PATH",
-            template=False,
+        "command": fixed(
+            str,
+            "the `vllm` to start, or a Python that has it; default: the one on the PATH",
             keyed=False,
         ),
-        "startup_timeout": Option(
-            type=float,
-            help="seconds until it must be ready; default: 600",
-            template=False,
-            keyed=False,
+        "startup_timeout": fixed(
+            float, "seconds until it must be ready; default: 600", keyed=False
         ),
     },
 )
@@ -77,27 +68,13 @@ _REPLAY = ProviderKind(
     deterministic=True,
     offline=True,
     options={
-        "file": Option(
-            type=str,
-            help="JSONL file in the project, one record per line",
-            required=True,
-            template=False,
+        "file": fixed(str, "JSONL file in the project, one record per line", required=True),
+        "field": fixed(str, "dotted path to the answer's text in a record; default: text"),
+        "by": fixed(
+            Literal["case", "request"],
+            "what finds a record: the case's id (default) or the rendered messages",
         ),
-        "field": Option(
-            type=str,
-            help="dotted path to the answer's text in a record; default: text",
-            template=False,
-        ),
-        "by": Option(
-            type=Literal["case", "request"],
-            help="what finds a record: the case's id (default) or the rendered messages",
-            template=False,
-        ),
-        "id": Option(
-            type=str,
-            help="dotted path to what finds a record; default: id, or messages by request",
-            template=False,
-        ),
+        "id": fixed(str, "dotted path to what finds a record; default: id, or messages by request"),
     },
 )
 
@@ -119,22 +96,17 @@ _ANTHROPIC = ProviderKind(
     api_key_env="ANTHROPIC_API_KEY",
 )
 
-_RESPONSE = Option(
-    type=dict[
-        Literal[
-            "text", "finish_reason", "tool_calls", "contexts", "ids", "usage", "cost",
-            "served_model",
-        ],
-        str,
-    ],
-    help="where the parts of an answer stand, as JMESPath; default: under these very names",
-    template=False,
-)  # fmt: skip
-_ENV = Option(
-    type=list[str],
-    help="environment variables that it sees beside PATH, HOME and the like; their values are "
+_PARTS = Literal[
+    "text", "finish_reason", "tool_calls", "contexts", "ids", "usage", "cost", "served_model"
+]
+_RESPONSE = fixed(
+    dict[_PARTS, str],
+    "where the parts of an answer stand, as JMESPath; default: under these very names",
+)
+_ENV = fixed(
+    list[str],
+    "environment variables that it sees beside PATH, HOME and the like; their values are "
     "taken for secrets",
-    template=False,
     keyed=False,
 )
 
@@ -146,21 +118,18 @@ _HTTP = ProviderKind(
     application=True,
     volatile=True,
     options={
-        "method": Option(
-            type=Literal["GET", "POST", "PUT"],
-            help="default POST; what GET sends stands in the query",
-            template=False,
+        "method": fixed(
+            Literal["GET", "POST", "PUT"], "default POST; what GET sends stands in the query"
         ),
-        "request": Option(
-            type=dict[str, Any],
-            help="the JSON to send, its texts templates over the inputs, `inputs`, `messages` and "
+        "request": option(
+            dict[str, Any],
+            "the JSON to send, its texts templates over the inputs, `inputs`, `messages` and "
             "`parameters`; default: these three",
         ),
         "response": _RESPONSE,
-        "allow_hosts": Option(
-            type=list[str],
-            help="hosts of private networks that may be called; loopback may where the URL says so",
-            template=False,
+        "allow_hosts": fixed(
+            list[str],
+            "hosts of private networks that may be called; loopback may where the URL says so",
             keyed=False,
         ),
     },
@@ -177,7 +146,7 @@ _PYTHON = ProviderKind(
     files=("call",),
     max_concurrency=4,
     options={
-        "call": Option(type=str, help="path/to/file.py:function", required=True, template=False),
+        "call": fixed(str, "path/to/file.py:function", required=True),
         "env": _ENV,
     },
 )
@@ -193,16 +162,11 @@ _COMMAND = ProviderKind(
     files=("run",),
     max_concurrency=4,
     options={
-        "run": Option(
-            type=list[str],
-            help="the program and its arguments; no shell reads them",
-            required=True,
-            template=False,
+        "run": fixed(
+            list[str], "the program and its arguments; no shell reads them", required=True
         ),
-        "output": Option(
-            type=Literal["json", "text"],
-            help="what it writes: JSON (default), or the text itself",
-            template=False,
+        "output": fixed(
+            Literal["json", "text"], "what it writes: JSON (default), or the text itself"
         ),
         "response": _RESPONSE,
         "env": _ENV,

@@ -1,7 +1,7 @@
-"""The scorers that come with llmops, as data: options, units, thresholds and where the code is.
+"""The catalog's rows of scorers: options, units, thresholds and where the code is.
 
-The one table that loading, `schema`, `check` and the reference pages read. Reading it imports no
-scorer and no vendor. A scorer of right and wrong (`unit="pass"`) passes at 1.
+The one declaration that loading, `schema`, `check` and the reference pages read. Reading it imports
+no scorer and no vendor. A scorer of right and wrong (`unit="pass"`) passes at 1.
 """
 
 from __future__ import annotations
@@ -11,26 +11,23 @@ from typing import Any, Literal
 
 from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.plugins.judged_scorers import JUDGED, JUDGED_RAG, OVERLAP, RETRIEVAL
+from llmops_cli.plugins.options import fixed, option
 
 Scalar = str | int | float | bool
 Texts = Scalar | list[Scalar]
 Number = int | float | str
 
-VALUE = Option(type=Texts, help="the text, or a list: any of them; default: the case's expected")
-STRIP = Option(
-    type=bool, help="drop white space at both ends of the answer (default true)", template=False
-)
+VALUE = option(Texts, "the text, or a list: any of them; default: the case's expected")
+STRIP = fixed(bool, "drop white space at both ends of the answer (default true)")
 IGNORING: Mapping[str, Option] = {
-    "ignore_case": Option(type=bool, help="upper and lower case are alike", template=False),
-    "ignore_space": Option(type=bool, help="runs of white space are one blank", template=False),
-    "ignore_punctuation": Option(
-        type=bool,
-        help="leave out punctuation and symbols that are not part of a number or a sign",
-        template=False,
+    "ignore_case": fixed(bool, "upper and lower case are alike"),
+    "ignore_space": fixed(bool, "runs of white space are one blank"),
+    "ignore_punctuation": fixed(
+        bool, "leave out punctuation and symbols that are not part of a number or a sign"
     ),
 }
 SIMILAR: Mapping[str, Option] = {
-    "value": Option(type=Texts, help="the reference, or a list: the nearest of them counts"),
+    "value": option(Texts, "the reference, or a list: the nearest of them counts"),
     "ignore_case": IGNORING["ignore_case"],
 }
 
@@ -53,7 +50,7 @@ _TEXT = (
         revision=2,
         options={
             "value": VALUE,
-            "all": Option(type=list[Scalar], help="texts that must all be in the answer"),
+            "all": option(list[Scalar], "texts that must all be in the answer"),
             **IGNORING,
         },
         shorthand="value",
@@ -87,13 +84,11 @@ _TEXT = (
         summary="A regular expression is found in the answer.",
         revision=2,
         options={
-            "pattern": Option(
-                type=str, help="Python's syntax; found anywhere unless `whole`", required=True
-            ),
-            "whole": Option(type=bool, help="the whole answer must match", template=False),
+            "pattern": option(str, "Python's syntax; found anywhere unless `whole`", required=True),
+            "whole": fixed(bool, "the whole answer must match"),
             "ignore_case": IGNORING["ignore_case"],
-            "multiline": Option(type=bool, help="^ and $ match at every line", template=False),
-            "dotall": Option(type=bool, help=". matches a line break too", template=False),
+            "multiline": fixed(bool, "^ and $ match at every line"),
+            "dotall": fixed(bool, ". matches a line break too"),
         },
         shorthand="pattern",
         library="regex",
@@ -113,7 +108,7 @@ _TEXT = (
         summary="The answer refuses: filtered, empty, or opening with words of refusal (English).",
         revision=2,
         options={
-            "phrases": Option(type=list[str], help="further words of refusal"),
+            "phrases": option(list[str], "further words of refusal"),
         },
     ),
     ScorerKind(
@@ -123,15 +118,13 @@ _TEXT = (
         summary="The answer names the expected class; case and punctuation do not count, signs do.",
         revision=2,
         options={
-            "value": Option(type=Texts, help="the right label, or a list; default: expected"),
-            "labels": Option(
-                type=list[Scalar],
-                help="all classes: the first of them that the answer names is its label",
+            "value": option(Texts, "the right label, or a list; default: expected"),
+            "labels": option(
+                list[Scalar], "all classes: the first of them that the answer names is its label"
             ),
-            "take": Option(
-                type=Literal["first", "last", "only"],
-                help="which named label counts (default first); only: two labels are wrong",
-                template=False,
+            "take": fixed(
+                Literal["first", "last", "only"],
+                "which named label counts (default first); only: two labels are wrong",
             ),
         },
         shorthand="value",
@@ -147,31 +140,21 @@ _NUMBER = ScorerKind(
     "and LaTeX are read.",
     revision=2,
     options={
-        "value": Option(type=Number, help="the number; default: the case's expected"),
-        "tolerance": Option(type=float, help="largest absolute difference (default 0)"),
-        "relative": Option(type=float, help="largest difference as a share of the expected"),
-        "take": Option(
-            type=Literal["first", "last"],
-            help="which number of the text counts (default last)",
-            template=False,
+        "value": option(Number, "the number; default: the case's expected"),
+        "tolerance": option(float, "largest absolute difference (default 0)"),
+        "relative": option(float, "largest difference as a share of the expected"),
+        "take": fixed(Literal["first", "last"], "which number of the text counts (default last)"),
+        "after": option(str, "read only what follows this text"),
+        "occurrence": fixed(
+            Literal["first", "last"], "which occurrence of `after` counts (default last)"
         ),
-        "after": Option(type=str, help="read only what follows this text"),
-        "occurrence": Option(
-            type=Literal["first", "last"],
-            help="which occurrence of `after` counts (default last)",
-            template=False,
-        ),
-        "pattern": Option(
-            type=str,
-            help="read only what this regular expression (or its first "
+        "pattern": option(
+            str,
+            "read only what this regular expression (or its first "
             "group) matches, at its last match",
         ),
-        "decimal": Option(
-            type=Literal[".", ","], help="the decimal mark (default .)", template=False
-        ),
-        "percent": Option(
-            type=bool, help="50% is 0.5, in the answer and in what is expected", template=False
-        ),
+        "decimal": fixed(Literal[".", ","], "the decimal mark (default .)"),
+        "percent": fixed(bool, "50% is 0.5, in the answer and in what is expected"),
     },
     shorthand="value",
     expects="value",
@@ -185,11 +168,9 @@ _STRUCTURED = (
         summary="The answer is JSON, alone or in one code fence.",
         revision=2,
         options={
-            "fence": Option(
-                type=bool, help="accept JSON in a code fence (default true)", template=False
-            ),
-            "equals": Option(type=Any, help="the JSON value that it must equal"),
-            "expected": Option(type=bool, help="it must equal the case's expected", template=False),
+            "fence": fixed(bool, "accept JSON in a code fence (default true)"),
+            "equals": option(Any, "the JSON value that it must equal"),
+            "expected": fixed(bool, "it must equal the case's expected"),
         },
         shorthand="equals",
         structured=("equals", "expected"),
@@ -201,15 +182,10 @@ _STRUCTURED = (
         summary="The answer is JSON that satisfies a JSON Schema, formats included.",
         revision=2,
         options={
-            "schema": Option(
-                type=str | dict[str, Any],
-                help="a project file, or the schema itself",
-                required=True,
-                template=False,
+            "schema": fixed(
+                str | dict[str, Any], "a project file, or the schema itself", required=True
             ),
-            "fence": Option(
-                type=bool, help="accept JSON in a code fence (default true)", template=False
-            ),
+            "fence": fixed(bool, "accept JSON in a code fence (default true)"),
         },
         shorthand="schema",
         files=("schema",),
@@ -223,19 +199,18 @@ _STRUCTURED = (
         summary="The model called the expected tools, with the expected arguments.",
         revision=2,
         options={
-            "tool": Option(
-                type=str | dict[str, Any] | list[str | dict[str, Any]],
-                help="its name, {name, arguments}, or a list of these, where [] is no tool at all; "
+            "tool": option(
+                str | dict[str, Any] | list[str | dict[str, Any]],
+                "its name, {name, arguments}, or a list of these, where [] is no tool at all; "
                 "default: expected",
             ),
-            "arguments": Option(
-                type=dict[str, Any], help="arguments that the call of the named tool must have"
+            "arguments": option(
+                dict[str, Any], "arguments that the call of the named tool must have"
             ),
-            "match": Option(
-                type=Literal["subset", "exact"],
-                help="whether further arguments and further calls are allowed (subset, the "
+            "match": fixed(
+                Literal["subset", "exact"],
+                "whether further arguments and further calls are allowed (subset, the "
                 "default) or not (exact)",
-                template=False,
             ),
         },
         shorthand="tool",
@@ -266,12 +241,11 @@ _SIMILARITY = (
         revision=2,
         options={
             "value": SIMILAR["value"],
-            "kind": Option(
-                type=Literal["rouge1", "rouge2", "rougeL", "rougeLsum"],
-                help="words, pairs, longest common subsequence (default rougeL)",
-                template=False,
+            "kind": fixed(
+                Literal["rouge1", "rouge2", "rougeL", "rougeLsum"],
+                "words, pairs, longest common subsequence (default rougeL)",
             ),
-            "stem": Option(type=bool, help="compare English word stems", template=False),
+            "stem": fixed(bool, "compare English word stems"),
         },
         shorthand="value",
         expects="value",
@@ -288,10 +262,8 @@ _SIMILARITY = (
         revision=2,
         options={
             **SIMILAR,
-            "tokenize": Option(
-                type=Literal["13a", "intl", "char", "zh", "none"],
-                help="how words are found (default 13a)",
-                template=False,
+            "tokenize": fixed(
+                Literal["13a", "intl", "char", "zh", "none"], "how words are found (default 13a)"
             ),
         },
         shorthand="value",
@@ -309,11 +281,10 @@ _MEASURED = (
         target="llmops_cli.scorers.measured:latency",
         summary="Seconds that the call took: of calls made in this run only.",
         options={
-            "of": Option(
-                type=Literal["whole", "first_token"],
-                help="the whole answer (default), or the time until its first token: then answers "
+            "of": fixed(
+                Literal["whole", "first_token"],
+                "the whole answer (default), or the time until its first token: then answers "
                 "are streamed",
-                template=False,
             ),
         },
         shorthand="max",
@@ -332,11 +303,7 @@ _MEASURED = (
         target="llmops_cli.scorers.measured:tokens",
         summary="Tokens of the call, as the API counted them.",
         options={
-            "count": Option(
-                type=Literal["total", "input", "output"],
-                help="which tokens (default total)",
-                template=False,
-            ),
+            "count": fixed(Literal["total", "input", "output"], "which tokens (default total)"),
         },
         shorthand="max",
         unit="tokens",
@@ -349,14 +316,13 @@ _OWN = ScorerKind(
     check="llmops_cli.scorers.python:check",
     summary="A function of the project, run in a process of its own.",
     options={
-        "call": Option(type=str, help="path/to/file.py:function", required=True, template=False),
-        "arguments": Option(type=dict[str, Any], help="further keyword arguments of the function"),
-        "timeout": Option(type=float, help="seconds for one call (default 30)", template=False),
-        "identity": Option(
-            type=int | list[str],
-            help="what else it depends on: project files, or a revision raised by hand; without "
+        "call": fixed(str, "path/to/file.py:function", required=True),
+        "arguments": option(dict[str, Any], "further keyword arguments of the function"),
+        "timeout": fixed(float, "seconds for one call (default 30)"),
+        "identity": fixed(
+            int | list[str],
+            "what else it depends on: project files, or a revision raised by hand; without "
             "it scores live for one run",
-            template=False,
         ),
     },
     shorthand="call",

@@ -1,14 +1,14 @@
-"""Reads JSON as plain data that can be compared: what JSON lets through by accident is refused.
+"""Reads YAML and JSON as plain data that can be compared, and refuses what makes them dangerous.
 
-Duplicate keys, NaN and infinities (also by overflow: `1e999`), halves of surrogate pairs, and
-nesting deeper than YAML may have. Numbers keep their spelling (`core.number`).
+In YAML, duplicate keys, anchors, aliases, tags and several documents are errors; nesting and size
+are capped; keys are always text. Plain scalars follow the YAML 1.2 core schema, so `no`, `12:30:45`
+and dates are text; numbers with leading zeros are text as well, since `012` is a code that someone
+wants to keep. Every value knows its line.
 
-Reads YAML as plain data that knows its lines, and refuses what makes YAML dangerous.
+In JSON, duplicate keys, NaN and infinities (also by overflow: `1e999`), halves of surrogate pairs
+and nesting deeper than YAML may have are errors.
 
-Stricter than the format: duplicate keys, anchors and aliases, tags and several documents are
-errors; nesting and size are capped; keys are always text. Plain scalars follow the YAML 1.2 core
-schema, so `no`, `12:30:45` and dates are text; numbers with leading zeros are text as well, since
-`012` is a code that someone wants to keep.
+Numbers keep their spelling (`core.number`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MAX_DIGITS = 400
 
 
 class NotPlain(ValueError):
-    """What JSON allows and a comparison does not."""
+    """Something that JSON allows and that cannot be compared: says what."""
 
 
 def load_json(text: str) -> Any:
-    """The value of one JSON text.
+    """Return the value of one JSON text.
 
     Raises `json.JSONDecodeError` for what is no JSON, and `NotPlain`.
     """
@@ -60,8 +60,8 @@ def load_json(text: str) -> Any:
 def _deeper(value: Any, levels: int) -> bool:
     if not isinstance(value, (list, dict)):
         return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(each, levels - 1) for each in inner)
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(item, levels - 1) for item in items)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,19 +144,19 @@ class Document:
     """First line of the text itself, for block scalars (`|`, `>`)."""
 
     def where(self, *place: str | int) -> Location:
-        """The line of the value at `place`, or of the nearest thing around it."""
+        """Return the line of the value at `place`, or of the nearest thing around it."""
         while place and place not in self.lines:
             place = place[:-1]
         return Location(path=self.path, line=self.lines.get(place, 1))
 
     def inside(self, place: Place, line: int) -> Location:
-        """The file's line of the `line`-th line (1-based) of the text at `place`."""
+        """Return the file's line of the `line`-th line (1-based) of the text at `place`."""
         first = self.text_lines.get(place) or self.where(*place).line or 1
         return Location(path=self.path, line=first + line - 1)
 
 
 def decode(content: bytes, path: str) -> str:
-    """UTF-8 text without a byte order mark.
+    """Return UTF-8 text without a byte order mark.
 
     Raises `InvalidFiles` with the line of the first byte that is not UTF-8.
     """
@@ -167,31 +167,32 @@ def decode(content: bytes, path: str) -> str:
         raise _invalid(path, line, "not UTF-8 text", "save the file as UTF-8") from None
 
 
-def load_yaml(content: bytes, path: str) -> Document:
-    """Parse one YAML document.
+def load_yaml(
+    content: bytes, path: str, *, reader: type[YamlReader] | None = None, limit: int = MAX_BYTES
+) -> Document:
+    """Parse one YAML document, by default as strictly as files of a project are.
 
     Raises `InvalidFiles` with every duplicate key, tag and alias, or with the first syntax error.
     """
-    if len(content) > MAX_BYTES:
-        raise _invalid(
-            path, None, f"larger than {MAX_BYTES // 1_000_000} MB", "use JSONL for cases"
-        )
+    if len(content) > limit:
+        raise _invalid(path, None, f"larger than {limit // 1_000_000} MB", "use JSONL for cases")
     text = decode(content, path)
-    reader = _Reader(path, yaml.parse(text, Loader=yaml.CSafeLoader))
+    values = (reader or YamlReader)(path, yaml.parse(text, Loader=yaml.CSafeLoader))
     try:
-        data = reader.document()
+        data = values.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
+        line = mark.line + 1 if mark else None
         if "nesting" in (error.problem or ""):  # PyYAML has a limit of its own since 6.0.4
-            raise _invalid(path, mark.line + 1 if mark else None, TOO_DEEP) from None
-        said = " ".join(filter(None, (error.context, error.problem)))
+            raise _invalid(path, line, TOO_DEEP) from None
+        message = " ".join(filter(None, (error.context, error.problem)))
         hint = "YAML indents by spaces, never by tabs" if _at_tab(text, mark) else None
-        raise _invalid(path, mark.line + 1 if mark else None, f"not YAML: {said}", hint) from None
+        raise _invalid(path, line, f"not YAML: {message}", hint) from None
     except yaml.YAMLError as error:
         raise _invalid(path, None, f"not YAML: {error}") from None
-    if reader.problems:
-        raise InvalidFiles(reader.problems)
-    return Document(path, data, reader.lines, reader.text_lines)
+    if values.problems:
+        raise InvalidFiles(values.problems)
+    return Document(path, data, values.lines, values.text_lines)
 
 
 def _at_tab(text: str, mark: yaml.Mark | None) -> bool:
@@ -209,8 +210,11 @@ def _invalid(path: str, line: int | None, message: str, hint: str | None = None)
     return InvalidFiles([Problem(where=where, message=message, hint=hint)])
 
 
-class _Reader:
-    """Builds plain data from the parser's events, so that nothing is expanded or constructed."""
+class YamlReader:
+    """Builds plain data from the parser's events, so that nothing is expanded or constructed.
+
+    A subclass reads other dialects: see `importers.source`.
+    """
 
     def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
         self._path = path
@@ -220,91 +224,105 @@ class _Reader:
         self.text_lines: dict[Place, int] = {}
 
     def document(self) -> Json:
+        """Return the data of the one document."""
         data: Json = None
         documents = 0
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._wrong(event, "a second document in one file", "write two files")
+                    self.wrong(event, "a second document in one file", "write two files")
             elif isinstance(event, yaml.NodeEvent):
-                data = self._value(event, ())
+                data = self.value(event, ())
         return data
 
-    def _value(self, event: yaml.Event, place: Place) -> Json:
+    def value(self, event: yaml.NodeEvent, place: Place) -> Json:
+        """Return the value that begins with `event`."""
         self.lines.setdefault(place, _line(event))
         if isinstance(event, yaml.AliasEvent):
-            self._wrong(event, f"the alias '*{event.anchor}'", "write the value out")
-            return None
+            return self.alias(event)
+        assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))
+        self.check_plain(event)
         if isinstance(event, yaml.ScalarEvent):
-            self._plain(event)
             if event.style in ("|", ">"):
                 self.text_lines[place] = _line(event) + 1
-            return self._scalar(event)
-        assert isinstance(event, yaml.CollectionStartEvent)
-        self._plain(event)
+            quoted = event.style not in (None, "") or not event.implicit[0]
+            return event.value if quoted else self.scalar(event)
         if len(place) >= MAX_DEPTH:
-            raise _invalid(self._path, _line(event), TOO_DEEP)
+            raise self.refused(event, TOO_DEEP)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(place)
-        return self._mapping(place)
+        return self.mapping(place)
+
+    def alias(self, event: yaml.AliasEvent) -> Json:
+        """Return what an alias stands for: in a project's files, nothing may be repeated."""
+        self.wrong(event, f"the alias '*{event.anchor}'", "write the value out")
+        return None
+
+    def check_plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        """Check that a value has no anchor and no tag."""
+        if event.anchor is not None:
+            self.wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
+        if event.tag is not None:
+            self.wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
 
     def _sequence(self, place: Place) -> list[Json]:
         items: list[Json] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            items.append(self._value(event, (*place, len(items))))
+            assert isinstance(event, yaml.NodeEvent)
+            items.append(self.value(event, (*place, len(items))))
         return items
 
-    def _mapping(self, place: Place) -> dict[str, Json]:
+    def mapping(self, place: Place) -> dict[str, Json]:
+        """Return the mapping whose start was read."""
         items: dict[str, Json] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise _invalid(self._path, _line(event), "a key that is not text")
-            self._plain(event)
+                raise self.refused(event, "a key that is not text")
+            self.check_plain(event)
             key = event.value
-            line = _line(event)
             if key in items:
                 first = self.lines[(*place, key)]
-                self._wrong(event, f"the key '{key}' is here twice", f"first on line {first}")
-            self.lines.setdefault((*place, key), line)
-            items[key] = self._value(next(self._events), (*place, key))
+                self.wrong(event, f"the key '{key}' is here twice", f"first on line {first}")
+            self.lines.setdefault((*place, key), _line(event))
+            value = next(self._events)
+            assert isinstance(value, yaml.NodeEvent)
+            items[key] = self.value(value, (*place, key))
         return items
 
-    def _plain(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
-        if event.anchor is not None:
-            self._wrong(event, f"the anchor '&{event.anchor}'", "write the value out")
-        if event.tag is not None:
-            self._wrong(event, f"the tag '{event.tag}'", "plain data only; quote text")
-
-    def _scalar(self, event: yaml.ScalarEvent) -> Json:
+    def scalar(self, event: yaml.ScalarEvent) -> Json:
+        """Return the value of a scalar without quotes."""
         text: str = event.value
-        if event.style not in (None, "") or not event.implicit[0]:
-            return text
         if text in NULL:
             return None
         if text in TRUE or text in FALSE:
             return text in TRUE
         if NOT_FINITE.fullmatch(text):
-            self._wrong(event, f"{text} is not a number that can be compared", "quote text")
+            self.wrong(event, f"{text} is not a number that can be compared", "quote text")
             return None
         if FLOAT.fullmatch(text) or OCTAL_OR_HEX.fullmatch(text):
-            return self._number(event, text)
+            return self.number(event, text)
         return text
 
-    def _number(self, event: yaml.Event, text: str) -> int | float | None:
+    def number(self, event: yaml.Event, text: str) -> int | float | None:
+        """Return the number that `text` is, which keeps its spelling."""
+        value: int | float
         if len(text) > MAX_DIGITS:
-            value: int | float = math.inf
+            value = math.inf
         elif OCTAL_OR_HEX.fullmatch(text):
             value = int(text, 0)
-        elif INTEGER.fullmatch(text):
-            value = int(text)
         else:
-            value = float(text)
+            value = int(text) if INTEGER.fullmatch(text) else float(text)
         if isinstance(value, float) and not math.isfinite(value):
-            self._wrong(event, f"{text[:40]} is too large for a number", "quote it")
+            self.wrong(event, f"{text[:40]} is too large for a number", "quote it")
             return None
         return number(value, text)
 
-    def _wrong(self, event: yaml.Event, message: str, hint: str) -> None:
+    def wrong(self, event: yaml.Event, message: str, hint: str) -> None:
+        """Add a problem; reading goes on."""
         where = Location(path=self._path, line=_line(event))
         self.problems.append(Problem(where=where, message=message, hint=hint))
+
+    def refused(self, event: yaml.Event, message: str) -> InvalidFiles:
+        """Return the exception for a document in which reading cannot go on."""
+        return _invalid(self._path, _line(event), message)

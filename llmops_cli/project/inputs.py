@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.number import dump_json, restored
-from llmops_cli.project.documents import load_json
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Json]]
 
@@ -53,17 +52,6 @@ def mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
     if "properties" in schema and isinstance(value, dict):
         return _object_mismatch(value, schema)
     return None
-
-
-def from_text(text: str, schema: Mapping[str, Json]) -> Json:
-    """A table's cell as the declared type: text as it is, everything else as JSON.
-
-    Raises `ValueError` where it is not plain JSON.
-    """
-    if schema.get("type") in (None, "string"):
-        return text
-    value: Json = load_json(text.lower() if schema["type"] == "boolean" else text)
-    return value
 
 
 def _object_mismatch(value: dict[str, Any], schema: Mapping[str, Any]) -> str | None:

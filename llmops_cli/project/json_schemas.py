@@ -14,7 +14,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from llmops_cli.core.catalog import Catalog, Option, ScorerKind
 from llmops_cli.project.models import model_shape
-from llmops_cli.project.policy import SHORTHAND
+from llmops_cli.project.policy import bare_option
 from llmops_cli.project.schema import (
     RULE_OPTIONS,
     ModelParameters,
@@ -168,7 +168,7 @@ def _with_rules(schema: Schema) -> None:
         options = shape.model_json_schema(ref_template=REFERENCES)
         definitions.update(options.pop("$defs", {}))
         options.pop("description", None)
-        value: Mapping[str, Any] = options.get("properties", {}).get(SHORTHAND.get(name, ""), {})
+        value: Mapping[str, Any] = options.get("properties", {}).get(bare_option(name) or "", {})
         rules[name] = {"anyOf": [options, value]} if value else options
     bare = [name for name, shape in RULE_OPTIONS.items() if not _required(shape)]
     definitions["rule"] = {

@@ -12,25 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_cli.core.errors import suggestion
-from llmops_cli.core.policy import DEFAULT_RULES, RULES, Policy, Rule
+from llmops_cli.core.policy import DEFAULT_RULES, RULES, Policy, Rule, rule_options
 from llmops_cli.project.paths import Problems
 from llmops_cli.project.schema import RULE_OPTIONS, Gate
 from llmops_cli.project.validation import Where, validated
-
-SHORTHAND: Mapping[str, str] = {
-    "no_worse": "metric",
-    "anchor": "version",
-    "floor": "min",
-    "regressed": "max",
-    "cost": "margin",
-    "tokens": "margin",
-    "latency": "p95",
-    "errors": "max",
-}
-"""The option that a bare value sets."""
-
-FIELDS: Mapping[str, str] = {"min": "minimum", "max": "maximum"}
-"""File key to field, where they differ."""
 
 
 def policy_of(*patches: Mapping[str, Any]) -> Policy:
@@ -47,7 +32,13 @@ def policy_of(*patches: Mapping[str, Any]) -> Policy:
 def rule_of(written: str | Mapping[str, Any]) -> Rule:
     """One rule from any of its spellings."""
     name, options = spelled(written)
-    return RULES[name](**{FIELDS.get(key, key): value for key, value in options.items()})
+    names = {option.key: option.field for option in rule_options(RULES[name])}
+    return RULES[name](**{names[key]: value for key, value in options.items()})
+
+
+def bare_option(name: str) -> str | None:
+    """Return the option that `name: value` sets; None where the rule takes no value."""
+    return next((option.key for option in rule_options(RULES[name]) if option.bare), None)
 
 
 def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -57,7 +48,7 @@ def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     ((name, value),) = written.items()
     if value is None:
         return name, {}
-    return name, value if isinstance(value, Mapping) else {SHORTHAND[name]: value}
+    return name, value if isinstance(value, Mapping) else {str(bare_option(name)): value}
 
 
 def read_gate(gate: Gate, where: Where, problems: Problems, *at: str | int) -> dict[str, Any]:
@@ -86,7 +77,8 @@ def _rule(
     if name not in RULE_OPTIONS:
         problems.add(where(*place), f"unknown rule '{name}'", suggestion(name, list(RULE_OPTIONS)))
         return None
-    if isinstance(written, dict) and not isinstance(written[name], dict) and name not in SHORTHAND:
+    is_value = isinstance(written, dict) and not isinstance(written[name], dict)
+    if is_value and bare_option(name) is None:
         problems.add(where(*place), f"the rule '{name}' takes no value")
         return None
     _, options = spelled(written)

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+)
+
+from llmops_cli.core.policy import RULES, Rule, rule_options
 
 NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
 """Names of prompts, evalsets and environments: lower case, `/` for folders."""
@@ -205,61 +216,18 @@ class WrittenCase(Written):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class NoWorse(Written):
-    metric: Text | None = None
-    margin: Margin | None = None
-    tolerance: Reservation | None = None
-    tag: Text | None = None
+def _rule_shape(kind: type[Rule]) -> type[Written]:
+    """Return the shape of a rule's options, as `core.policy` declares them."""
+    shapes: dict[str, Any] = {}
+    for option in rule_options(kind):
+        default: Any = ... if option.required else None
+        shape = option.type if option.required else option.type | None
+        shapes[option.key] = shape, Field(default, description=option.help, **option.limits)
+    shaped: type[Written] = create_model(kind.__name__, __base__=Written, **shapes)
+    return shaped
 
 
-class Anchor(Written):
-    version: Text
-    metric: Text | None = None
-    margin: Margin | None = None
-    tolerance: Reservation | None = None
-
-
-class Floor(Written):
-    min: Annotated[float, Field(gt=0, le=1)]
-    metric: Text | None = None
-    by: Literal["mean", "bound"] | None = None
-    tag: Text | None = None
-
-
-class Regressed(Written):
-    max: Reservation
-
-
-class Growth(Written):
-    margin: Annotated[float, Field(ge=0)]
-
-
-class Latency(Written):
-    p95: Seconds
-    of: Literal["whole", "first_token"] = "whole"
-
-
-class Errors(Written):
-    max: Reservation = 0.02
-
-
-RuleName = Literal[
-    "critical", "no_worse", "anchor", "floor", "regressed", "cost", "tokens", "latency", "errors",
-    "coverage",
-]  # fmt: skip
-
-RULE_OPTIONS: dict[str, type[Written]] = {
-    "critical": Written,
-    "no_worse": NoWorse,
-    "anchor": Anchor,
-    "floor": Floor,
-    "regressed": Regressed,
-    "cost": Growth,
-    "tokens": Growth,
-    "latency": Latency,
-    "errors": Errors,
-    "coverage": Written,
-}
+RULE_OPTIONS: dict[str, type[Written]] = {name: _rule_shape(kind) for name, kind in RULES.items()}
 
 
 class Gate(Written):
@@ -299,6 +267,8 @@ class WrittenPrice(Written):
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]
     cached_input: Annotated[float, Field(ge=0)] | None = None
+    cache_write: Annotated[float, Field(ge=0)] | None = None
+    cache_write_1h: Annotated[float, Field(ge=0)] | None = None
 
 
 class Identity(Written):

@@ -21,9 +21,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Location, MissingExtra, suggestion
 from llmops_cli.project.documents import NotPlain, decode, load_json, load_yaml
-from llmops_cli.project.inputs import Schemas, from_text, is_required
+from llmops_cli.project.inputs import Schemas, is_required
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Problems, Source
 from llmops_cli.project.schema import WrittenCase
 
@@ -252,3 +253,14 @@ def _put(row: dict[str, Any], target: Field, value: Any) -> None:
 
 def _at(where: Location) -> Where:
     return lambda *_: where
+
+
+def from_text(text: str, schema: Mapping[str, Json]) -> Json:
+    """Return a table's cell as the declared type: text as it is, everything else as JSON.
+
+    Raises `ValueError` where it is not plain JSON.
+    """
+    if schema.get("type") in (None, "string"):
+        return text
+    value: Json = load_json(text.lower() if schema["type"] == "boolean" else text)
+    return value

@@ -13,16 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.release import Action, Event, Evidence, Version, VersionRef
 from llmops_cli.run.workspace import actor, now, run_url
 from llmops_cli.stores import event_log
+from llmops_cli.stores.git import Branch, open_branch
 from llmops_cli.stores.registry import Registry
-
-if TYPE_CHECKING:
-    from llmops_cli.stores.branch import Branch
 
 ATTEMPTS = 40
 """Pushes before giving up because others keep pushing first."""
@@ -102,7 +100,7 @@ class EventChain:
 
 def commit(root: Path, message: str) -> None:
     """Commit what is under `.llmops/`. Raises `Refused` or `Unmeasured`."""
-    _open_branch(root, purpose="--commit").commit(message)
+    open_branch(root, purpose="--commit").commit(message)
 
 
 def deliver(
@@ -122,12 +120,12 @@ def deliver(
     """
     if not (delivery.commit or delivery.push):
         return write_event()
-    branch = _open_branch(root, purpose="--push" if delivery.push else "--commit")
+    branch = open_branch(root, purpose="--push" if delivery.push else "--commit")
     if reads_project:
         _refuse_uncommitted(branch)
     if not delivery.push:
         return _write_and_commit(branch, chain, write_event)
-    branch.demand_remote()
+    branch.require_remote()
     events_seen = chain.events()
     for attempt in range(ATTEMPTS):
         branch.catch_up()
@@ -141,13 +139,6 @@ def deliver(
         f"others pushed first {ATTEMPTS} times: nothing was moved",
         hint="run the same command again when the branch is quieter",
     )
-
-
-def _open_branch(root: Path, *, purpose: str) -> Branch:
-    """Return the branch around `root`. Raises `Refused` where there is no git."""
-    from llmops_cli.stores.branch import open_branch  # noqa: PLC0415 - GitPython takes 0.1 s
-
-    return open_branch(root, purpose=purpose)
 
 
 def _write_and_commit(branch: Branch, chain: EventChain, write_event: Callable[[], R]) -> R:

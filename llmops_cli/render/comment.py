@@ -1,8 +1,8 @@
-"""The one comment that a pull request has of a gate: verdict first, then why, then the cases.
+"""Writes the comment that a gate has on a pull request: verdict first, then why, then the cases.
 
-It begins with a mark that people do not see, by which the next run finds it again. Below come the
-report in Markdown, worst first, within GitHub's 65,536 characters, and the way to the run's page.
-A run that ended before there was a verdict says so, so that no older verdict is left standing.
+It begins with a hidden mark by which the next run finds it again. Below stand the report in
+Markdown, worst first, within GitHub's 65,536 characters, and a link to the run. A run that ended
+without a verdict says so, so that no older verdict is left standing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import Report
-from llmops_cli.render import formatting as phrases
+from llmops_cli.render import formatting
 from llmops_cli.render.json import overall
 from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.safe_text import clip, markdown_code, markdown_inline, markdown_span, visible
+from llmops_cli.render.safe_text import clip, fenced, markdown_inline, markdown_span, visible
 
 LIMIT = 60_000
 """Bytes; GitHub refuses a comment over 65,536 characters."""
-_FLAWS = 20_000
-"""Bytes for what is broken in the registry."""
+_PROBLEMS = 20_000
+"""Bytes for broken files of the registry."""
 _PROBLEM = 6_000
 _LONGEST = 100_000
 _NAME = 100
@@ -36,63 +36,63 @@ _SIGNS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a comment tells of one run."""
+class CommentContent:
+    """What a comment says about one run."""
 
     report: Report | None
-    """None: the run ended before there was one."""
+    """None: the run ended without one."""
     problem: str = ""
-    """Then, what llmops said last."""
-    flaws: Sequence[tuple[str, str]] = ()
-    """What is broken in the registry: file and message."""
+    """Why there is none: the last words of llmops."""
+    registry_problems: Sequence[tuple[str, str]] = ()
+    """Broken files of the registry: path and message."""
     name: str = "llmops"
     """Which gate: a repository may have several, each with its own comment."""
     page: str | None = None
     """Address of the run."""
     commit: str | None = None
-    """What was measured."""
+    """The commit that was evaluated."""
 
 
 def mark(name: str) -> str:
-    """What the comment of the gate `name` begins with. Nothing in it ends an HTML comment."""
+    """Return the hidden first line of a gate's comment, which ends no HTML comment early."""
     plain = re.sub(r"[^A-Za-z0-9./_-]+|--+", "_", name[:_NAME])
     return f"<!-- llmops gate: {plain} -->"
 
 
-def comment(told: Told) -> str:
-    """The comment's body: at most `LIMIT` bytes."""
-    word = "ERROR" if told.report is None else overall(told.report)
-    parts = [mark(told.name), f"## {_SIGNS[word]} {_headline(told, word)}"]
-    if told.flaws:
-        parts.append(_registry(told.flaws))
-    if told.report is None:
-        parts.append(_nothing(told.problem))
-    foot = _foot(told)
-    if told.report is not None and told.report.prompts:
-        room = LIMIT - len("\n\n".join([*parts, foot]).encode()) - 2
-        parts.append(markdown_report(told.report, limit_bytes=room).rstrip("\n"))
-    return "\n\n".join([*parts, foot]) + "\n"
+def comment_body(content: CommentContent) -> str:
+    """Return the comment in at most `LIMIT` bytes."""
+    word = "ERROR" if content.report is None else overall(content.report)
+    parts = [mark(content.name), f"## {_SIGNS[word]} {_headline(content, word)}"]
+    if content.registry_problems:
+        parts.append(_registry(content.registry_problems))
+    if content.report is None:
+        parts.append(_nothing(content.problem))
+    footer = _footer(content)
+    if content.report is not None and content.report.prompts:
+        room = LIMIT - len("\n\n".join([*parts, footer]).encode()) - 2
+        parts.append(markdown_report(content.report, limit_bytes=room).rstrip("\n"))
+    return "\n\n".join([*parts, footer]) + "\n"
 
 
-def _headline(told: Told, word: str) -> str:
+def _headline(content: CommentContent, word: str) -> str:
     """`FAIL · 2 of 60 prompts blocked · llmops`."""
-    report = told.report
+    report = content.report
     if report is None:
-        said = "no verdict"
+        title = "no verdict"
     elif word == "UNCHANGED":
-        said = "nothing to measure: no prompt changed"
+        title = "nothing to evaluate: no prompt changed"
     else:
-        blocked = sum(one.verdict.exit_code is not ExitCode.DONE for one in report.prompts)
-        said = f"{word} · {blocked} of {phrases.plural(len(report.prompts), 'prompt')} blocked"
-    if told.flaws:
-        said += " · the registry is broken"
-    return said + (f" · {markdown_span(told.name[:_NAME])}" if told.name != "llmops" else "")
+        blocked = sum(each.verdict.exit_code is not ExitCode.DONE for each in report.prompts)
+        title = f"{word} · {blocked} of {formatting.plural(len(report.prompts), 'prompt')} blocked"
+    if content.registry_problems:
+        title += " · the registry is broken"
+    return title + (f" · {markdown_span(content.name[:_NAME])}" if content.name != "llmops" else "")
 
 
-def _registry(flaws: Sequence[tuple[str, str]]) -> str:
-    rows = ["| `.llmops/` is not as it must be | |", "|---|---|"]
-    room = _FLAWS
-    for where, message in flaws:
+def _registry(registry_problems: Sequence[tuple[str, str]]) -> str:
+    rows = ["| broken in `.llmops/` | |", "|---|---|"]
+    room = _PROBLEMS
+    for where, message in registry_problems:
         row = (
             f"| {markdown_span(clip(where, characters=300).text)} "
             f"| {markdown_inline(clip(message, characters=600).text)} |"
@@ -101,21 +101,20 @@ def _registry(flaws: Sequence[tuple[str, str]]) -> str:
         if room < 0:
             break
         rows.append(row)
-    hidden = len(flaws) - (len(rows) - 2)
+    hidden = len(registry_problems) - (len(rows) - 2)
     return "\n".join(rows) + (f"\n\n*{hidden:,} more.*" if hidden > 0 else "")
 
 
 def _nothing(problem: str) -> str:
     if not problem.strip():
-        return "The run ended before there was a verdict; its log says why."
-    cut = clip(visible(problem[:_LONGEST]), characters=_PROBLEM)
-    return markdown_code(cut.text) + (f"\n\n*… {cut.remark}*" if cut.remark else "")
+        return "The run ended without a verdict; its log says why."
+    return fenced(visible(problem[:_LONGEST]), _PROBLEM)
 
 
-def _foot(told: Told) -> str:
-    parts = [f"measured at {markdown_span(told.commit[:12])}"] if told.commit else []
-    if told.page:
-        parts.append(f"[summary, log and reports]({told.page})")
-    if told.report is not None and told.report.llmops:
-        parts.append(f"llmops {markdown_inline(clip(told.report.llmops, characters=40).text)}")
+def _footer(content: CommentContent) -> str:
+    parts = [f"evaluated at {markdown_span(content.commit[:12])}"] if content.commit else []
+    if content.page:
+        parts.append(f"[summary, log and reports]({content.page})")
+    if content.report is not None and content.report.llmops:
+        parts.append(f"llmops {markdown_inline(clip(content.report.llmops, characters=40).text)}")
     return f"<sub>{' · '.join(parts)}</sub>" if parts else "<sub>llmops</sub>"

@@ -28,7 +28,7 @@ from llmops_cli.render import formatting
 from llmops_cli.render.console_cases import case_block
 from llmops_cli.render.headline import Headline, headlines, reasons
 from llmops_cli.render.interval import NARROWEST, Strokes, interval
-from llmops_cli.render.renderable import COLORS, Pen, Sheet
+from llmops_cli.render.renderable import COLORS, Pen, Sheet, grid
 from llmops_cli.render.safe_text import clip
 
 _PICTURE = 60
@@ -270,40 +270,31 @@ def _figures(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[Ren
 
 
 def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableType:
-    grid = _figures_table(pen, f"  {title}", "before", "after", "")
+    rows = grid(pen, f"  {title}", "before", "after", "", right={1, 2})
     for part, figures in formatting.halves(metrics):
         if part:
-            grid.add_row(pen.line(f"  {part}", "dim"))
+            rows.add_row(pen.line(f"  {part}", "dim"))
         for each in figures:
-            grid.add_row(
+            rows.add_row(
                 pen.line(f"  {'  ' * bool(part)}{each.label}"),
                 pen.line(formatting.percent(each.baseline)),
                 pen.line(formatting.percent(each.candidate)),
                 pen.line(formatting.status(each), "dim"),
             )
-    return grid
+    return rows
 
 
 def _slices(pen: Pen, slices: list[SliceSummary]) -> RenderableType:
-    grid = _figures_table(pen, "  by tag", "before", "after", "")
+    rows = grid(pen, "  by tag", "before", "after", "", right={1, 2})
     for each in slices:
         alarming = "red" if each.p_adjusted <= _ALARMING else "dim"
-        grid.add_row(
+        rows.add_row(
             pen.line(f"  #{each.tag}"),
             pen.line(formatting.percent(each.baseline)),
             pen.line(formatting.percent(each.candidate)),
             pen.line(f"{each.lost} regressed, {each.gained} improved of {each.cases}", alarming),
         )
-    return grid
-
-
-def _figures_table(pen: Pen, *headers: str) -> Table:
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for place, header in enumerate(headers):
-        grid.add_column(
-            pen.line(header), justify="right" if place in {1, 2} else "left", overflow="fold"
-        )
-    return grid
+    return rows
 
 
 def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:

@@ -76,14 +76,14 @@ def overall(report: Report) -> str:
     return "UNCHANGED" if done else Decision.INCOMPLETE.value
 
 
-def outputs(report: Report, *, exit_code: int) -> dict[str, str]:
-    """Every output by its name."""
+def outputs(report: Report) -> dict[str, str]:
+    """Return every output of the action by its name."""
     every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
     blocked = [one for one in report.prompts if one.verdict.exit_code is not ExitCode.DONE]
     counts = {each: sum(one.changes.get(each, 0) for one in every) for each in COUNTED}
     return {
         "verdict": overall(report),
-        "exit-code": str(int(exit_code)),
+        "exit-code": str(int(report.exit_code)),
         "run-id": digest(SCHEMA, as_json(report)),
         "prompts": str(len(report.prompts)),
         "blocked": str(len(blocked)),

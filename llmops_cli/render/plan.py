@@ -1,115 +1,104 @@
-"""Shows what a run would need, hold and call, before a cent is spent.
-
-What works with each model, as a table, and beneath it why, where something does not.
-"""
+"""Shows what a run would call before a cent is spent, and what works with each model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.plan import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
-from llmops_cli.render import formatting as phrases
 from llmops_cli.render.formatting import money, plural
-from llmops_cli.render.renderable import Pen, Sheet
+from llmops_cli.render.renderable import Pen, Sheet, grid
 from llmops_cli.render.tables import table
 
 
 def console_plan(plan: Plan) -> RenderableType:
-    """The plan of a dry run: per prompt and evalset the sides, then the sum."""
-    return Sheet(partial(_plan, plan))
+    """Return the plan of a dry run: both sides of every evalset, then the sum."""
+
+    def draw(pen: Pen) -> Iterator[RenderableType]:
+        for prompt in plan.prompts:
+            yield from _prompt(pen, prompt)
+            yield Text()
+        yield pen.joined(("would call: ", "dim"), (cost_sentence(plan), "bold"))
+        for note in plan.notes:
+            yield pen.joined(("note: ", "yellow"), note)
+
+    return Sheet(draw)
 
 
 def cost_sentence(plan: Plan) -> str:
-    """`300 calls, at most about $0.12`; says so where a price is not known."""
+    """Return `300 calls, at most about $0.12`; with a remark where a price is not known."""
     if not plan.calls:
-        return "no call is needed: everything is held"
-    price = "price unknown" if plan.cost is None else f"at most about {phrases.money(plan.cost)}"
-    return f"{phrases.plural(plan.calls, 'call')}, {price}"
-
-
-def _plan(plan: Plan, pen: Pen) -> Iterator[RenderableType]:
-    for prompt in plan.prompts:
-        yield from _prompt(pen, prompt)
-        yield Text()
-    yield pen.joined(("would call  ", "dim"), (cost_sentence(plan), "bold"))
-    for note in plan.notes:
-        yield pen.joined(("note  ", "yellow"), note)
+        return "0 calls (all cached)"
+    price = "price unknown" if plan.cost is None else f"at most about {money(plan.cost)}"
+    return f"{plural(plan.calls, 'call')}, {price}"
 
 
 def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
     against = prompt.baseline or "nothing: there is no baseline"
     yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (against, "bold"))
     for evalset in prompt.evalsets:
-        trials = f" × {evalset.repeats} draws" if evalset.repeats != 1 else ""
-        yield pen.line(f"{evalset.evalset}: {phrases.plural(evalset.cases, 'case')}{trials}")
+        trials = f" × {evalset.repeats} trials" if evalset.repeats != 1 else ""
+        yield pen.line(f"{evalset.evalset}: {plural(evalset.cases, 'case')}{trials}")
         yield _sides(pen, evalset.sides)
         if evalset.scores:
-            scores = phrases.plural(evalset.scores, "stored answer")
+            scores = plural(evalset.scores, "cached answer")
             yield pen.line(f"  {scores} to score again", "dim")
-        for each in evalset.judging:
-            calls = phrases.plural(each.calls, "call")
-            said = f"  {each.label}: at most {calls} of {each.model} as {each.role}"
-            yield pen.line(f"{said}, {phrases.money(each.cost)}", "dim")
+        for judging in evalset.judging:
+            calls = f"at most {plural(judging.calls, 'call')} of {judging.model}"
+            cost = money(judging.cost)
+            yield pen.line(f"  {judging.label}: {calls} as {judging.role}, {cost}", "dim")
         yield Padding(pen.line(evalset.shows, "dim"), (0, 0, 0, 2))
     for note in prompt.notes:
-        yield pen.joined(("note  ", "yellow"), note)
+        yield pen.joined(("note: ", "yellow"), note)
 
 
-def _sides(pen: Pen, sides: tuple[SidePlan, ...]) -> RenderableType:
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for place, header in enumerate(("  arm", "model", "needs", "held", "calls", "cost")):
-        grid.add_column(header, justify="right" if 2 <= place <= 5 else "left", overflow="fold")
+def _sides(pen: Pen, sides: Sequence[SidePlan]) -> RenderableType:
+    rows = grid(pen, "  side", "model", "trials", "cached", "calls", "cost", right={2, 3, 4, 5})
     for side in sides:
-        grid.add_row(
+        rows.add_row(
             pen.line(f"  {side.role}"),
             pen.line(side.model),
             f"{side.planned:,}",
-            f"{side.held:,}",
+            f"{side.cached:,}",
             f"{side.calls:,}",
-            pen.line(phrases.money(side.cost) if side.calls else ""),
+            pen.line(money(side.cost) if side.calls else ""),
         )
         if side.unanswerable:
-            lacking = phrases.plural(side.unanswerable, "draw")
-            grid.add_row(pen.line(f"  {lacking} that nothing can answer", "magenta"))
-    return grid
+            lacking = plural(side.unanswerable, "trial")
+            rows.add_row(pen.line(f"  {lacking} that nothing can answer", "magenta"))
+    return rows
 
 
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-def probes_table(found: Probed) -> RenderableType:
-    """One row per model, one column per aspect."""
+def probes_table(probed: Probed) -> RenderableType:
+    """Return one row per model, one column per aspect."""
     rows = [
-        (each.name, *(MARKS[each.of(aspect).works] for aspect in ASPECTS), _first_token(each))
-        for each in found.models
+        (model.name, *(MARKS[model.of(aspect).works] for aspect in ASPECTS), _first_token(model))
+        for model in probed.models
     ]
     return table(["model", *ASPECTS, "first token"], rows)
 
 
-def probe_notes(found: Probed) -> Iterator[str]:
-    """Why something does not work or was not asked, and what is worth knowing where it does."""
-    for each in found.models:
-        said: dict[str, list[str]] = {}
-        for probe in each.probes:
-            if probe.why and not (probe.works and probe.aspect == "streaming"):
-                said.setdefault(probe.why, []).append(probe.aspect)
-        for why, aspects in said.items():
-            yield f"{each.name}  {', '.join(aspects)}: {why}"
-
-
-def probe_cost(found: Probed) -> str:
-    """What asking took: `spent 2 calls, …`."""
-    if not found.calls:
-        return "no model was called"
-    tokens = f"{found.input_tokens:,} tokens in, {found.output_tokens:,} out"
-    return f"spent {plural(found.calls, 'call')}, {tokens}, {money(found.cost)}"
-
-
 def _first_token(model: ProbedModel) -> str:
     return "" if model.first_token is None else f"{model.first_token:.2f} s"
+
+
+def probe_lines(probed: Probed) -> Iterator[str]:
+    """Return why something does not work or was not tried, and what the requests cost."""
+    for model in probed.models:
+        aspects: dict[str, list[str]] = {}
+        for probe in model.probes:
+            if probe.why and not (probe.works and probe.aspect == "streaming"):
+                aspects.setdefault(probe.why, []).append(probe.aspect)
+        for why, names in aspects.items():
+            yield f"note: {model.name}  {', '.join(names)}: {why}"
+    if not probed.calls:
+        yield "no model was called"
+        return
+    tokens = f"{probed.input_tokens:,} tokens in, {probed.output_tokens:,} out"
+    yield f"spent {plural(probed.calls, 'call')}, {tokens}, {money(probed.cost)}"

@@ -200,7 +200,7 @@ class RunProgress:
         self._told_at, self._told_done = now, state.done
         share = 100 * state.done // state.planned
         tail = f" · {state.sentence}" if state.sentence else ""
-        line = f"{self._label} {state.done:,} of {state.planned:,} ({share} %){tail}"
+        line = f"{self._label} {state.done:,} of {state.planned:,} ({share}%){tail}"
         self._console.print(Text(line), soft_wrap=True)
 
 

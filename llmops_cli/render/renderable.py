@@ -8,12 +8,13 @@ look at the finished lines breaks a workflow command that wrapping moved to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.verdict import Decision
@@ -122,3 +123,13 @@ def _trimmed(line: list[Segment]) -> list[Segment]:
         text, style, control = line[-1]
         line = [*line[:-1], Segment(text.rstrip(" "), style, control)]
     return line
+
+
+def grid(pen: Pen, *headers: str, right: Container[int] = ()) -> Table:
+    """Return a table without boxes under dim headers; the columns in `right` hold numbers."""
+    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for place, header in enumerate(headers):
+        rows.add_column(
+            pen.line(header), justify="right" if place in right else "left", overflow="fold"
+        )
+    return rows

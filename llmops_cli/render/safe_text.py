@@ -84,6 +84,12 @@ def markdown_code(text: str, *, language: str = "") -> str:
     return f"{fence}{language}\n{visible(text)}\n{fence}"
 
 
+def fenced(text: str, characters: int) -> str:
+    """Return a fenced block of at most so many characters, and what was cut below it."""
+    cut = clip(text, characters=characters)
+    return markdown_code(cut.text) + (f"\n\n*… {cut.remark}*" if cut.remark else "")
+
+
 def markdown_span(text: str) -> str:
     """An inline code span, good in table cells too: nothing in it is markup, mention or link."""
     line = terminal_line(text)

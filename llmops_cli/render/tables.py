@@ -1,4 +1,4 @@
-"""Small tables for `status`, `models`, `history` and their like: no boxes, no markup, safe text."""
+"""Draws the small tables of `status`, `models` and `history`: no boxes, no markup, safe text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.text import Text
 
 from llmops_cli.render.renderable import Pen, Sheet
 
-SharedCounter = str | int | float | None
+Cell = str | int | float | None
 
 GAP = 2
 """Columns between two columns."""
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[SharedCounter]]) -> RenderableType:
+def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
     """Rows under dim headers; a column that holds numbers alone stands to the right.
 
     None is an empty cell. Every row has as many cells as there are headers. On a console too narrow
@@ -72,11 +72,11 @@ def _records(heads: Sequence[Text], lines: Sequence[Sequence[Text]]) -> Renderab
     return grid
 
 
-def _is_number(cell: SharedCounter) -> bool:
+def _is_number(cell: Cell) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
-def _written(cell: SharedCounter) -> str:
+def _written(cell: Cell) -> str:
     if cell is None:
         return ""
     if isinstance(cell, bool):

@@ -7,7 +7,7 @@ reported. Removed cases decide (`coverage`), also those of a removed evalset. Pr
 addresses of models come from the change as well and are reported too, because a price of nothing
 makes every `cost` rule and every budget hold.
 
-A branch that is behind its base lacks what the base added_since since. That decides as well: where a
+A branch that is behind its base lacks what the base gained since. That decides as well: where a
 branch left is its author's choice, and an older branch must not escape a newer case. But it is
 named for what it is, and the fix is to update the branch.
 """
@@ -24,9 +24,10 @@ from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.prompt import Limits, Model, Price
 from llmops_cli.gate.wording import cases, listed
 from llmops_cli.project.project import Project, has_project_file, load_project
-from llmops_cli.run.revision import AtRevision, Revision, open_git, reading
+from llmops_cli.run.revision import AtRevision, reading
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.workspace import Workspace
+from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
 """The parts of a metric that say what passes; which scorer gives its values is the other part."""
@@ -64,12 +65,12 @@ def merge_base(workspace: Workspace) -> Project | None:
     """
     source = workspace.rules.source
     if workspace.base is None or not isinstance(source, AtRevision):
-        return None  # without importing git, which is slow
+        return None
     checkout = open_git(workspace.root)
     if checkout is None:
         return None
     try:
-        left = checkout.where_it_left(workspace.base)
+        left = checkout.merge_base(workspace.base)
         if _gating_files(left) == _gating_files(source.revision):
             return None
         there = AtRevision(left, left.commit[:12])
@@ -199,9 +200,7 @@ def _case_changes(
     ):
         yield from _named_cases(what, [case.id for earlier, case in kept if changed(earlier, case)])
     retagged = [
-        case.id
-        for earlier, case in kept
-        if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
+        case.id for earlier, case in kept if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
     ]
     yield from _named_cases("with other tags that a rule names", retagged)
 
@@ -260,7 +259,9 @@ def removed_with_evalset(
     )
 
 
-def no_longer_gated(workspace: Workspace, selected: Sequence[str], left: Project | None) -> list[str]:
+def no_longer_gated(
+    workspace: Workspace, selected: Sequence[str], left: Project | None
+) -> list[str]:
     """Name the prompts among `selected` (none: all) that the base gates and that are gone.
 
     Raises `Refused` for one that is still here and that the change takes its evalsets from, or
@@ -274,7 +275,10 @@ def no_longer_gated(workspace: Workspace, selected: Sequence[str], left: Project
         for name in rules.prompts
         if rules.evalsets_of(name)
         and not project.evalsets_of(name)
-        and (not selected or any(fnmatchcase(name, address.partition("@")[0]) for address in selected))
+        and (
+            not selected
+            or any(fnmatchcase(name, address.partition("@")[0]) for address in selected)
+        )
     ]
     for name in ungated:
         if name in project.prompts:
@@ -346,5 +350,10 @@ def _changed_settings(before: Model | None, now: Model) -> Iterator[str]:
 def _price(price: Price | None) -> str:
     if price is None:
         return "as its vendor's"
-    cached = "" if price.cached_input is None else f", {price.cached_input:g} cached"
+    kinds = (
+        ("cached", price.cached_input),
+        ("cache write", price.cache_write),
+        ("1h cache write", price.cache_write_1h),
+    )
+    cached = "".join(f", {rate:g} {kind}" for kind, rate in kinds if rate is not None)
     return f"${price.input:g} in, ${price.output:g} out{cached} per million tokens"

@@ -39,9 +39,7 @@ def side_results(
         keys = (
             key
             for at, answer in answers.items()
-            for key in scorers.keys(
-                cases[at.case], answer.digest, side.state.compared_with.get(at)
-            )
+            for key in scorers.keys(cases[at.case], answer.digest, side.state.compared_with.get(at))
         )
         reader = _Reader(side, scorers, side.spec.results.scores(keys))
         for position in part:
@@ -121,7 +119,9 @@ class _Reader:
         if reason is not None:
             return reason
         if bound.kind.live:
-            return "this answer was not called just now, so it has no latency; --fresh runs it again"
+            return (
+                "this answer was not called just now, so it has no latency; --no-cache calls again"
+            )
         if bound.kind.paired and at not in state.compared_with:
             return "the answer that it is compared with is missing"
         return "not scored in this run"

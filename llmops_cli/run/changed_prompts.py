@@ -16,8 +16,9 @@ from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.project.project import load_project
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, policy_in
 from llmops_cli.run.evalset_run import evalset_facts
-from llmops_cli.run.revision import AtRevision, open_git
+from llmops_cli.run.revision import AtRevision
 from llmops_cli.run.workspace import Workspace
+from llmops_cli.stores.git import open_git
 
 
 def changed_prompts(
@@ -39,7 +40,7 @@ def changed_prompts(
             f"--changed {revision} needs git, and {workspace.root} is no git checkout",
             hint="in CI, check the repository out; or leave --changed away",
         )
-    left = checkout.where_it_left(revision)
+    left = checkout.merge_base(revision)
     since = f"since {left.commit[:12]}, where this branch left {revision}"
     source = AtRevision(left, left.commit[:12])
     try:

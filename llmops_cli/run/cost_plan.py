@@ -50,7 +50,7 @@ def _evalset(workspace: Workspace, evalset_run: EvalsetRun) -> EvalsetPlan:
         sides=tuple(_side(workspace, side, evalset_run) for side in evalset_run.sides),
         scores=sum(len(side.plan.rescore) for side in evalset_run.sides),
         judging=tuple(_judging(workspace, evalset_run)),
-        shows=what_it_can_show(len(evalset_run.cases), evalset_run.policy),
+        shows=what_it_can_show([case.group for case in evalset_run.cases], evalset_run.policy),
     )
 
 

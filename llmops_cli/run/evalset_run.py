@@ -280,7 +280,7 @@ class EvalsetRun:
         )
 
     def _same_records(self, side: Side) -> frozenset[int]:
-        """Return the cases that one and the same record answers on both sides, whatever is asked."""
+        """Return the cases that one record answers on both sides, whatever they ask."""
         ours, theirs = self.candidate, side
         recorded = theirs.spec.recorded_in is not None and theirs.spec.records is not None
         if not recorded or theirs.spec.recorded_in != ours.spec.recorded_in:

@@ -115,7 +115,8 @@ async def _call_missing(
             side.cut_short(INTERRUPTED)
     calls.calls, calls.budget = engine.calls, engine.left
     calls.cost = None if engine.spent.unpriced else engine.spent.cost
-    calls.spent, calls.served = dict(judges.spent), judges.answering
+    calls.served = judges.answering
+    calls.spent.update((str(role), spending) for role, spending in judges.spent.items())
 
 
 async def open_scoring(

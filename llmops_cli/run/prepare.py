@@ -106,9 +106,7 @@ def _evalset_run(
     others = dict(sides.compared(comparison))
     if comparison.watch:
         assert comparison.baseline is not None
-        use_evidence_only(
-            workspace, others[BASELINE], comparison.baseline, selection, measured
-        )
+        use_evidence_only(workspace, others[BASELINE], comparison.baseline, selection, measured)
     own = None
     if options.own_baseline:
         repeats = sides.baseline_repeats(comparison.candidate)
@@ -244,9 +242,7 @@ def _records(workspace: Workspace, model: Model, *, at_base: bool) -> Records:
     if before is not None:
         root = _in_folder(workspace, str(model.options[FILE]), before)
     open_file = open_records(workspace.provider(model))
-    return workspace.stack.enter_context(
-        open_file(model, root, as_called(model, workspace.redact))
-    )
+    return workspace.stack.enter_context(open_file(model, root, as_called(model, workspace.redact)))
 
 
 def _records_name(workspace: Workspace, model: Model, target: ResolvedTarget) -> str:

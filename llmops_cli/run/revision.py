@@ -1,62 +1,20 @@
-"""The project's files at another git revision, and who is at work: git, loaded when it is asked.
-
-GitPython takes a tenth of a second to import, and most commands need no git.
-"""
+"""Read the project's files, its rules and its registry at another git revision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
 
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
 from llmops_cli.core.release import Event
-from llmops_cli.plugins import load
 from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, has_project_file, load_project
 from llmops_cli.stores.event_log import chain_of, is_event
+from llmops_cli.stores.git import Revision, open_git
 from llmops_cli.stores.registry import Registry
-
-
-class Revision(Protocol):
-    """The files of a commit."""
-
-    @property
-    def commit(self) -> str:
-        """Its full id."""
-        ...
-
-    @property
-    def blobs(self) -> Mapping[str, str]:
-        """Git's id of every plain file, by path."""
-        ...
-
-    def read(self, path: str) -> bytes | None: ...
-
-    def files(self, folder: str) -> tuple[str, ...]: ...
-
-
-class Checkout(Protocol):
-    """A git work tree, as far as flows need it."""
-
-    def head(self) -> str | None: ...
-
-    def dirty(self, *paths: str) -> bool: ...
-
-    def actor(self) -> str | None: ...
-
-    def at(self, revision: str) -> Revision: ...
-
-    def where_it_left(self, revision: str) -> Revision: ...
-
-
-class OpenGit(Protocol):
-    """Opens the work tree around a folder; None where there is none."""
-
-    def __call__(self, root: Path) -> Checkout | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +34,6 @@ class AtRevision:
 
     def files(self, folder: str) -> tuple[str, ...]:
         return self.revision.files(folder)
-
-
-def open_git(root: Path) -> Checkout | None:
-    """The git work tree around `root`; None without git or outside a repository."""
-    return cast("OpenGit", load("llmops_cli.stores.git:open_git"))(root)
 
 
 def at_revision(root: Path, name: str) -> Source:

@@ -95,9 +95,7 @@ def run_evalsets(
 
     Only a run that calls something starts an event loop.
     """
-    run = Run(
-        evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget
-    )
+    run = Run(evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:
@@ -123,7 +121,7 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
             if not workspace.provider(side.spec.target.model).offline:
                 side.give_up(OFFLINE)
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
-        from llmops_cli.run.event_loop import call_missing  # imports asyncio and the engine
+        from llmops_cli.run.event_loop import call_missing  # noqa: PLC0415 - imports asyncio
 
         done = call_missing(
             workspace,

@@ -17,7 +17,6 @@ from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Model, Target
-from llmops_cli.core.report import ReportSinks
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
@@ -221,7 +220,7 @@ class Between:
     evalsets: Sequence[str] = ()
 
     def selection(self, project: Project) -> Selection:
-        """Return what that selects in `project`. Raises `UnknownName` for a name that is neither."""
+        """Return what that selects in `project`. Raises `UnknownName` for an unknown name."""
         known = [name.partition("@")[0] in project.prompts for name in (self.before, self.after)]
         if all(known):
             return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
@@ -265,8 +264,6 @@ class EvalOptions:
     budget: Budget | None = None
     reuse: Sequence[Path] = ()
     """Run files whose answers and scores are taken over first."""
-    sinks: ReportSinks = field(default_factory=ReportSinks)
-    """What to write beside the report."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When the run starts."""
 

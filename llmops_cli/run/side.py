@@ -169,7 +169,8 @@ class Side:
             answerable = [
                 position
                 for position in positions
-                if plan.wanted[position] and not self._fail_without_record(cases[position], position)
+                if plan.wanted[position]
+                and not self._fail_without_record(cases[position], position)
             ]
             wanted = [at for at in plan.trials(answerable) if at not in self.state.failures]
             stored = self.briefs(wanted)
@@ -188,9 +189,7 @@ class Side:
         plan.missing, plan.shared, plan.rescore = missing, shared, rescore
         if self.spec.unavailable is not None:
             self.give_up(
-                Failure(
-                    kind=FailureKind.NOT_ATTEMPTED, message=self.spec.unavailable, attempts=0
-                )
+                Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.spec.unavailable, attempts=0)
             )
 
     def give_up(self, failure: Failure) -> None:
@@ -236,7 +235,9 @@ class Side:
         if not stored:
             return ()
         newest = max(stored.values(), key=lambda brief: brief.at or "")
-        alike = {key.n for key, brief in stored.items() if brief.served_model == newest.served_model}
+        alike = {
+            key.n for key, brief in stored.items() if brief.served_model == newest.served_model
+        }
         return tuple(sorted(alike & set(further)))
 
     def _fail_without_record(self, case: Case, position: int) -> bool:

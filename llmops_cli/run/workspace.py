@@ -28,9 +28,10 @@ from llmops_cli.project.context import Check
 from llmops_cli.project.paths import MAX_FILE
 from llmops_cli.project.project import Project, find_root, load_project
 from llmops_cli.project.templates import Documents, documents_of
-from llmops_cli.run.revision import open_git, registry_at, rules_at
+from llmops_cli.run.revision import registry_at, rules_at
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.shared_counters import FileCounters

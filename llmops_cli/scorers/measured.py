@@ -18,7 +18,7 @@ def latency(
     """Return the seconds of the successful attempt: until its end, or until its first token."""
     if completion.latency is None:
         return Unscored(
-            why="this answer is cached, and a cached answer has no latency; --fresh calls again"
+            why="this answer is cached, and a cached answer has no latency; --no-cache calls again"
         )
     first = completion.first_token
     if of == "first_token":

@@ -27,7 +27,8 @@ from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.workers.process import Trouble
-from llmops_cli.workers.worker import Function, Message, Worker, located, what_is_wrong
+from llmops_cli.workers.project_code import Function, located, what_is_wrong
+from llmops_cli.workers.worker import Message, Worker
 
 PARAMETERS = ("text", "case", "answer")
 """What the function is called with, by position."""

@@ -29,7 +29,7 @@ from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wro
 from llmops_cli.scorers.formats import format_checker, unknown_formats
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
 from llmops_cli.scorers.structured import NotJson, parsed
-from llmops_cli.workers.worker import project_file
+from llmops_cli.workers.project_code import project_file
 
 Schema: TypeAlias = str | Mapping[str, Any]
 """The path of a project file, or the schema itself."""

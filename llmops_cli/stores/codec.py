@@ -63,9 +63,17 @@ def completion_record(completion: Completion) -> dict[str, Json]:
     if completion.tool_calls:
         record["tool_calls"] = [[each.name, each.arguments] for each in completion.tool_calls]
     if completion.usage is not None:
-        usage = completion.usage
-        record["usage"] = [usage.input, usage.output, usage.cached_input]
+        counts = [getattr(completion.usage, name) for name in _COUNTS]
+        while len(counts) > OLDEST_COUNTS and not counts[-1]:
+            counts.pop()
+        record["usage"] = counts
     return record
+
+
+def _usage(counts: list[int]) -> Usage:
+    if not OLDEST_COUNTS <= len(counts) <= len(_COUNTS):
+        raise ValueError(f"{len(counts)} counts of a usage")
+    return Usage(**dict(zip(_COUNTS, counts, strict=False)))
 
 
 def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completion:
@@ -77,8 +85,7 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
                 ToolCall(name=name, arguments=arguments) for name, arguments in values["tool_calls"]
             )
         if "usage" in values:
-            given, made, cached = values["usage"]
-            values["usage"] = Usage(input=given, output=made, cached_input=cached)
+            values["usage"] = _usage(values["usage"])
         for name in ("contexts", "ids"):
             if name in values:
                 values[name] = tuple(values[name])
@@ -156,5 +163,8 @@ def _defaults(kind: type[Any], beside: frozenset[str]) -> Mapping[str, Any]:
     return {each.name: each.default for each in fields(kind) if each.name not in beside}
 
 
+_COUNTS = tuple(field.name for field in fields(Usage))
+OLDEST_COUNTS = 3
+"""Counts of a usage that every record has; the later ones may be left out."""
 _COMPLETION_DEFAULTS = _defaults(Completion, frozenset({"text", "tool_calls", "usage"}))
 _FAILURE_DEFAULTS = _defaults(Failure, frozenset({"kind", "message"}))

@@ -1,54 +1,101 @@
-"""What llmops asks git: where the work stands, who works, and how files were at another revision.
+"""Read files and history from git, and commit and push the registry: all that runs git.
 
-Reading only, one short `git` command per question; nothing here fetches, and no hook runs.
-Without git, or outside a repository, `open_git` is None, and whatever needs no history works on.
+A checkout is only read: nothing is fetched and no hook runs. A branch commits only what is under
+`.llmops/`. Nothing is forced, and nothing that others may have seen is rewritten: commits that were
+never pushed go on top of what was fetched, and only if they hold nothing but the registry. Errors
+quote what git said. Without git, or outside a repository, `open_git` returns None, and whatever
+needs no history still works.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
-import git
+from llmops_cli.core.errors import LlmopsError, Refused, Unmeasured
 
-from llmops_cli.core.errors import Refused, Unmeasured
+REGISTRY = ".llmops"
+_INPUTS = ("prompts", "evalsets", "llmops.yaml")
+"""Paths whose files decide a promotion, whether git tracks them or not."""
+_FILE = "100"  # the mode of 100644 and 100755; a link is 120000
+_DERIVED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
+"""A revision that no server can be asked for: derived from another one, or part of an id."""
+_LOST_RACES = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref")
+"""What a push prints where another one was first."""
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-_AS_WRITTEN = {"GIT_NO_REPLACE_OBJECTS": "1"}
-"""`git replace` puts another commit in the place of one: what is asked about is the one."""
-_QUIET = {
-    "GIT_OPTIONAL_LOCKS": "0",
+_READ = {
+    "LC_ALL": "C",
     "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
-    **_AS_WRITTEN,
+    # `git replace` shows another commit's content under a commit's id
+    "GIT_NO_REPLACE_OBJECTS": "1",
 }
-_RECKONED = re.compile(r"[~^@:]|^HEAD\b|^(?!.{40}$)[0-9a-f]{7,64}$")
-"""A revision that no server can be asked for: reckoned from another one, or a part of an id."""
-_FILE = "100"  # of 100644 and 100755; a link is 120000
+_WRITE = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a git command printed."""
+
+    status: int
+    content: bytes
+    errors: str
+
+    @property
+    def text(self) -> str:
+        """Standard output without the newline at its end."""
+        return self.content.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+    @property
+    def reason(self) -> str:
+        """The line that says why git failed."""
+        lines = [line for line in f"{self.errors}\n{self.text}".splitlines() if line.strip()]
+        telling = [line for line in lines if line.startswith(("fatal:", "error:", "CONFLICT"))]
+        return (telling or lines or ["it failed and did not say why"])[0]
+
+
+def _git(root: Path, *arguments: str, environment: Mapping[str, str] = _READ) -> Output:
+    """Run git in `root`. Raises `FileNotFoundError` where git is not installed."""
+    process = subprocess.run(  # noqa: S603 - git, and arguments that no shell reads
+        ["git", *arguments],  # noqa: S607 - the git of PATH
+        cwd=root,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return Output(process.returncode, process.stdout, process.stderr.decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """The project's files as a commit holds them: a `files.paths.Source` in all but its errors."""
+    """The project's files as a commit holds them."""
 
-    checkout: Checkout
+    root: Path
     commit: str
     """Full id."""
     blobs: Mapping[str, str]
     """Blob id of every plain file, by path relative to the project's root."""
 
     def read(self, path: str) -> bytes | None:
-        """The content of the file at `path`; None: there is none, or it is a link."""
-        blob = self.blobs.get(path)
-        return None if blob is None else self.checkout.blob(blob)
+        """Return the content of the file at `path`; None: there is none, or it is a link."""
+        if path not in self.blobs:
+            return None
+        blob = _git(self.root, "cat-file", "blob", self.blobs[path])
+        if blob.status:
+            raise Unmeasured(
+                f"git does not have the content of a file here: {blob.reason}",
+                hint="a partial clone leaves it out: git fetch --refetch --filter=blob:limit=10m",
+            )
+        return blob.content
 
     def files(self, folder: str) -> tuple[str, ...]:
-        """Every file under `folder` (`.`: the root), sorted."""
+        """Return every file under `folder` (`.`: the root), sorted."""
         below = PurePosixPath(folder)
         return tuple(sorted(path for path in self.blobs if below in PurePosixPath(path).parents))
 
@@ -60,117 +107,79 @@ class Checkout:
     root: Path
 
     def head(self) -> str | None:
-        """The commit that is checked out; None: there is none yet."""
-        try:
-            return self._ask("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        except git.GitCommandError:
-            return None
-
-    def dirty(self, *paths: str) -> bool:
-        """Whether anything under `paths` (relative to `root`; none: all of it) is uncommitted."""
-        return bool(self._ask("status", "--porcelain", "--", *(paths or (".",))))
+        """Return the commit that is checked out; None: there is none yet."""
+        return _head(self.root)
 
     def actor(self) -> str | None:
-        """`Ada Lovelace <ada@example.org>`, as git would sign a commit; None: it does not know."""
-        try:
-            identity = self._ask("var", "GIT_COMMITTER_IDENT")
-        except git.GitCommandError:
-            return None
-        return re.sub(r" \d+ [+-]\d{4}$", "", identity)
+        """Return `Ada Lovelace <ada@example.org>`, as git would sign a commit; None: unknown."""
+        identity = _git(self.root, "var", "GIT_COMMITTER_IDENT")
+        return None if identity.status else re.sub(r" \d+ [+-]\d{4}$", "", identity.text)
 
     def at(self, revision: str) -> Revision:
-        """The files of `root` at `revision`. Raises `Refused` where it is not here."""
+        """Return the files of `root` at `revision`. Raises `Refused` where git does not have it."""
         commit = self._commit(revision)
-        try:
-            listing = self._ask("ls-tree", "-r", "-z", commit, "--", ".")
-        except git.GitCommandError as error:
+        listing = _git(self.root, "ls-tree", "-r", "-z", commit, "--", ".")
+        if listing.status:
             raise Unmeasured(
-                f"git cannot list the files of {revision}: {_said(error)}",
+                f"git cannot list the files of {revision}: {listing.reason}",
                 hint="git fsck says what is missing; fetch it again",
-            ) from error
-        entries = (entry.partition("\t") for entry in listing.split("\0") if entry)
-        blobs = {path: about.split()[2] for about, _, path in entries if about.startswith(_FILE)}
-        return Revision(self, commit, blobs)
+            )
+        entries = (entry.partition("\t") for entry in listing.text.split("\0") if entry)
+        blobs = {path: mode.split()[2] for mode, _, path in entries if mode.startswith(_FILE)}
+        return Revision(self.root, commit, blobs)
 
-    def where_it_left(self, revision: str) -> Revision:
-        """The files of `root` at the last commit that HEAD and `revision` have in common.
+    def merge_base(self, revision: str) -> Revision:
+        """Return the files of `root` at the last commit that HEAD and `revision` share.
 
-        Raises `Refused` where git knows none: also where a shallow clone holds none.
+        Raises `Refused` where git knows none, which is also so in a shallow clone.
         """
-        commit = self._commit(revision)
-        try:
-            return self.at(self._ask("merge-base", commit, "HEAD"))
-        except git.GitCommandError as error:
-            hint = (
-                "this clone is shallow: fetch-depth: 0 in the checkout step, or "
+        base = _git(self.root, "merge-base", self._commit(revision), "HEAD")
+        if base.status:
+            raise Refused(
+                f"git knows no commit that {revision!r} and this branch share",
+                hint="this clone is shallow: fetch-depth: 0 in the checkout step, or "
                 "git fetch --unshallow"
-                if self.shallow()
-                else "name a branch or commit that this branch started from"
+                if self._is_shallow()
+                else "name a branch or commit that this branch started from",
             )
-            message = f"git knows no commit that {revision!r} and this branch have in common"
-            raise Refused(message, hint=hint) from error
+        return self.at(base.text)
 
-    def blob(self, name: str) -> bytes:
-        """The content of the blob `name`."""
-        try:
-            content = self._git().cat_file(
-                "blob",
-                name,
-                env=_AS_WRITTEN,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-            )
-        except git.GitCommandError as error:
-            raise Unmeasured(
-                f"git does not hold a file's content here: {_said(error)}",
-                hint="a partial clone leaves it out: git fetch --refetch --filter=blob:limit=10m",
-            ) from error
-        assert isinstance(content, bytes)
-        return content
-
-    def shallow(self) -> bool:
-        """Whether history was cut off by a shallow clone."""
-        return self._ask("rev-parse", "--is-shallow-repository") == "true"
+    def _is_shallow(self) -> bool:
+        return _git(self.root, "rev-parse", "--is-shallow-repository").text == "true"
 
     def _commit(self, revision: str) -> str:
-        try:
-            return self._ask(
-                "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        name = f"{revision}^{{commit}}"
+        commit = _git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
+        if commit.status:
+            raise Refused(
+                f"git knows no revision {revision!r} here",
+                hint=f"this clone is shallow: fetch-depth: 0 in the checkout step, or "
+                f"{_fetch_command(revision)}"
+                if self._is_shallow()
+                else "git fetch origin, or name a commit, branch or tag that git log shows",
             )
-        except git.GitCommandError as error:
-            hint = (
-                f"this clone is shallow: fetch-depth: 0 in the checkout step, or {_fetch(revision)}"
-                if self.shallow()
-                else "git fetch origin, or name a commit, branch or tag that git log shows"
-            )
-            raise Refused(f"git knows no revision {revision!r} here", hint=hint) from error
-
-    def _ask(self, *arguments: str) -> str:
-        return str(self._git().execute(["git", *arguments], env=_QUIET))
-
-    def _git(self) -> git.Git:
-        return git.Git(self.root)
+        return commit.text
 
 
 def open_git(root: Path) -> Checkout | None:
-    """The git work tree around `root`; None: there is none, or no git.
+    """Return the git work tree around `root`; None: there is none, or no git.
 
     Raises `Refused` where there is one that git will not read.
     """
-    checkout = Checkout(root)
     try:
-        inside = git.Git(root).execute(["git", "rev-parse", "--is-inside-work-tree"], env=_QUIET)
-    except git.GitCommandNotFound:
+        inside = _git(root, "rev-parse", "--is-inside-work-tree")
+    except FileNotFoundError:
         return None
-    except git.GitCommandError as error:
-        if "not a git repository" in str(error.stderr):
-            return None
-        raise Refused(f"git will not read {root}: {_said(error)}") from error
-    return checkout if inside == "true" else None
+    if inside.status and "not a git repository" not in inside.errors:
+        raise Refused(f"git will not read {root}: {inside.reason}")
+    return Checkout(root) if inside.text == "true" else None
 
 
-def demand_git(root: Path, *, purpose: str) -> Checkout:
-    """As `open_git`, where `purpose` (`--base main`) cannot do without. Raises `Refused`."""
+def require_git(root: Path, *, purpose: str) -> Checkout:
+    """Return the git work tree around `root`.
+
+    Raises `Refused` where there is none, and `purpose` (`--base main`) needs it.
+    """
     checkout = open_git(root)
     if checkout is None:
         raise Refused(
@@ -180,16 +189,219 @@ def demand_git(root: Path, *, purpose: str) -> Checkout:
     return checkout
 
 
-def _fetch(revision: str) -> str:
-    """The command after which a shallow clone knows `revision`."""
+def _head(root: Path) -> str | None:
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return None if head.status else head.text
+
+
+def _fetch_command(revision: str) -> str:
+    """Return the command after which a shallow clone knows `revision`."""
     remote, _, branch = revision.partition("/")
-    if _RECKONED.search(revision):
+    if _DERIVED.search(revision):
         return "git fetch --unshallow"
     if remote == "origin" and branch:
         return f"git fetch --depth=1 origin {branch}:refs/remotes/origin/{branch}"
     return f"git fetch --depth=1 origin {revision}, and FETCH_HEAD in its place"
 
 
-def _said(error: git.GitCommandError) -> str:
-    lines = str(error.stderr).strip().removeprefix("stderr: ").strip("' \n").splitlines()
-    return lines[0] if lines else f"exit {error.status}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """The branch that is checked out around `root`, and where it is pushed to."""
+
+    root: Path
+    name: str | None
+    """None: HEAD is detached."""
+    remote: str | None
+    """None: the repository has none."""
+    upstream: str | None
+    """The branch's name on the remote."""
+
+    def head(self) -> str | None:
+        """Return the commit that is checked out; None: there is none yet."""
+        return _head(self.root)
+
+    def uncommitted_inputs(self) -> tuple[str, ...]:
+        """Return the files that may decide a promotion and are not as HEAD has them."""
+        tracked = self._do("status", "--porcelain", "--untracked-files=no", "--", ".")
+        inputs = self._do("status", "--porcelain", "--untracked-files=all", "--", *_INPUTS)
+        changed = [line for line in tracked.splitlines() if not line.startswith("A")]
+        paths = {line[3:] for line in (*changed, *inputs.splitlines())}
+        own = {path for path in paths if REGISTRY not in Path(path).parts}
+        return tuple(sorted(own | self._hidden_inputs()))
+
+    def _hidden_inputs(self) -> set[str]:
+        """Return the inputs that `git status` does not show.
+
+        Those are ignored files, and files that were changed or removed while git was told to
+        assume that they are unchanged.
+        """
+        ignored = self._list("--others", "--ignored", "--exclude-standard", "--", *_INPUTS)
+        hidden = {path for path in ignored if not any(map(_is_litter, Path(path).parts))}
+        flagged = (
+            entry for entry in self._list("-v", "--", ".") if entry[0].islower() or entry[0] == "S"
+        )
+        for path in (entry[2:] for entry in flagged):
+            top = Path(path).parts[0]
+            if top != REGISTRY and (top in _INPUTS or (self.root / path).is_file()):
+                file = self._try("hash-object", "--", path)
+                if file.status or file.text != self._try("rev-parse", f":./{path}").text:
+                    hidden.add(path)
+        return hidden
+
+    def _list(self, *arguments: str) -> list[str]:
+        return [entry for entry in self._do("ls-files", "-z", *arguments).split("\0") if entry]
+
+    def commit(self, message: str) -> str | None:
+        """Commit everything under `.llmops/`; None where that is committed already.
+
+        What else is staged stays staged. Raises `Refused` or `Unmeasured`, with nothing committed.
+        """
+        self._refuse_ignored()
+        self._do("add", "--", REGISTRY)
+        if not self._try("diff", "--cached", "--quiet", "--", REGISTRY).status:
+            return None
+        self._do("commit", "--quiet", "--only", "-m", message, "--", REGISTRY)
+        return self.head()
+
+    def _refuse_ignored(self) -> None:
+        """Raise `Refused` where the project's .gitignore would leave files out of the commit."""
+        status = ("status", "--porcelain", "--ignored=matching", "--untracked-files=all")
+        for line in self._do(*status, "--", REGISTRY).splitlines():
+            path = line[3:]
+            if line.startswith("!!") and not _is_ignored_by_registry(path):
+                rule = self._try("check-ignore", "--verbose", "--no-index", "--", path).text
+                raise Refused(
+                    f"git ignores {path}, so it would not be committed: "
+                    f"{rule.partition(chr(9))[0] or 'a rule of .gitignore'}",
+                    hint=f"add !{REGISTRY}/ below that rule, and !* first in {REGISTRY}/.gitignore",
+                )
+
+    def undo(self, commit: str | None) -> None:
+        """Go back to `commit`, from a commit of this process; every file stays as it is."""
+        if commit is None:
+            self._do("update-ref", "-d", "HEAD")
+        else:
+            self._do("reset", "--quiet", "--soft", commit)
+        self._try("reset", "--quiet", "--", REGISTRY)
+
+    def require_remote(self) -> tuple[str, str, str]:
+        """Return branch, remote and upstream branch. Raises `Refused` where one is missing."""
+        if self.name is None:
+            raise Refused(
+                "HEAD is detached: there is no branch to push",
+                hint="git switch BRANCH (in CI: check the branch out, not a commit)",
+            )
+        if self.remote is None or self.upstream is None:
+            raise Refused(
+                f"{self.name} has no remote to push to",
+                hint=f"git push -u REMOTE {self.name}, once",
+            )
+        return self.name, self.remote, self.upstream
+
+    def catch_up(self) -> None:
+        """Fetch, and put this branch's commits on top of what was fetched.
+
+        Raises `Refused` where the two conflict, `Unmeasured` where the remote cannot be reached.
+        """
+        _, remote, upstream = self.require_remote()
+        if not self._do("ls-remote", "--heads", remote, f"refs/heads/{upstream}"):
+            return  # a new branch: the push makes it
+        self._do("fetch", "--quiet", remote, f"refs/heads/{upstream}")
+        tip = self._do("rev-parse", "--verify", "FETCH_HEAD^{commit}")
+        if self._is_ancestor(tip, "HEAD"):
+            return
+        if self._is_ancestor("HEAD", tip):
+            self._do("merge", "--quiet", "--ff-only", tip)
+        else:
+            self._rebase(tip, f"{remote}/{upstream}")
+
+    def push(self) -> bool:
+        """Push the branch; False where another push was first. Never forced."""
+        name, remote, upstream = self.require_remote()
+        ref = f"refs/heads/{name}:refs/heads/{upstream}"
+        push = self._try("push", "--porcelain", "--set-upstream", remote, ref)
+        if not push.status:
+            return True
+        if any(sign in f"{push.text}\n{push.errors}" for sign in _LOST_RACES):
+            return False
+        refusals = [line for line in push.text.splitlines() if line.startswith("!")]
+        if refusals:
+            remote_lines = (line for line in push.errors.splitlines() if line.startswith("remote:"))
+            reason = next(remote_lines, "").removeprefix("remote:").strip() or refusals[0]
+            raise Refused(
+                f"{remote} refuses {upstream}: {reason}",
+                hint="is it protected? git switch -c BRANCH, run the same command again, and open "
+                "a pull request",
+            )
+        raise _error("push", push)
+
+    def _rebase(self, tip: str, upstream: str) -> None:
+        own = self._do("log", "--format=", "--name-only", f"{tip}..HEAD").splitlines()
+        if any(REGISTRY not in Path(path).parts for path in own if path):
+            raise Refused(
+                f"this branch has commits that {upstream} lacks, and the other way around",
+                hint="git pull --rebase, then the same command again",
+            )
+        rebase = self._try("rebase", "--quiet", tip)
+        if rebase.status:
+            self._try("rebase", "--abort")
+            raise Refused(
+                f"{upstream} conflicts with this branch's own commits of {REGISTRY}: "
+                f"{rebase.reason}",
+                hint=f"somebody was first: git reset --keep {upstream}, then start again",
+            )
+
+    def _is_ancestor(self, one: str, other: str) -> bool:
+        return not self._try("merge-base", "--is-ancestor", one, other).status
+
+    def _do(self, *arguments: str) -> str:
+        output = self._try(*arguments)
+        if output.status:
+            raise _error(arguments[0], output)
+        return output.text
+
+    def _try(self, *arguments: str) -> Output:
+        return _git(self.root, *arguments, environment=_WRITE)
+
+
+def open_branch(root: Path, *, purpose: str) -> Branch:
+    """Return the branch around `root`. Raises `Refused` where there is no git."""
+    require_git(root, purpose=purpose)
+    head = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
+    if head.status:
+        return Branch(root=root, name=None, remote=None, upstream=None)
+    name = head.text
+    remote = _git(root, "config", "--get", f"branch.{name}.remote").text
+    merge = _git(root, "config", "--get", f"branch.{name}.merge").text
+    remotes = _git(root, "remote").text.split()
+    fallback = "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else None
+    upstream = merge.removeprefix("refs/heads/") if remote else name
+    return Branch(root=root, name=name, remote=remote or fallback, upstream=upstream)
+
+
+def _is_litter(name: str) -> bool:
+    """Return whether desktops, editors or Python left a file, which no project is read from."""
+    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
+
+
+def _is_ignored_by_registry(path: str) -> bool:
+    """Return whether the registry's own .gitignore ignores a path under it."""
+    parts = Path(path).parts
+    below = parts[parts.index(REGISTRY) + 1 :] if REGISTRY in parts else ()
+    return below[:1] == ("store",) or any(name.startswith(".new-") for name in below)
+
+
+def _error(command: str, output: Output) -> LlmopsError:
+    """Return the error of a failed command: one that the person can fix, or not."""
+    message, errors = f"git {command}: {output.reason}", output.errors
+    if "tell me who you are" in errors or "empty ident" in errors:
+        return Refused(message, hint="git config user.name NAME; git config user.email ADDRESS")
+    if "would be overwritten" in errors:
+        hint = "somebody pushed the same files: git status, then commit, stash or remove yours"
+        return Refused(message, hint=hint)
+    if command == "commit":
+        return Refused(message, hint="git refused (a hook?); nothing was committed")
+    if ".lock'" in errors:
+        hint = "if no git is running, delete that file: a git was killed"
+        return Unmeasured(message, hint=hint)
+    return Unmeasured(message, hint="nothing was pushed; when git works again, run it again")

@@ -1,11 +1,11 @@
-"""The other side of a worker: a process that holds one function and calls it on demand.
+"""The other side of a worker: a process that loads one function and calls it on demand.
 
-Run as a script, `child.py FILE FUNCTION NAME…`, and standing alone: it imports nothing of llmops.
-The names are those of what each call hands over by position. It writes one JSON line when the
-function is loaded or cannot be, then one for each JSON line that it reads. What the function
-prints goes nowhere, since standard output is the channel. An async function finds the event loop
-of the calls before, so that a client it keeps goes on working. When llmops is gone, however it
-went, the process and what it started are ended, though the function hangs.
+Run as a script, `child.py FILE FUNCTION NAME…`; it imports nothing of llmops. The names are those
+of a call's positional arguments. It writes one JSON line when the function is loaded or cannot be,
+then one for each JSON line that it reads. What the function prints goes nowhere, since standard
+output is the channel. An async function finds the event loop of the calls before, so that a client
+it keeps goes on working. When llmops is gone, however it went, the process and what it started are
+ended, even where the function hangs.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 GRACE = 2.0
-"""Seconds that a function gets to return when nobody waits for it any more."""
+"""Seconds that a function gets to return when llmops is gone."""
 
 
 def main(file: str, name: str, *given: str) -> None:
-    """Answers until standard input ends."""
-    home = os.getpid()
+    """Answer until standard input ends."""
+    own_id = os.getpid()
     requests, answers = _private_channel()
     threading.Thread(target=_end_with_llmops, args=[requests.fileno()], daemon=True).start()
     try:
-        function = loaded(Path(file), name)
-        count = taken(function, given)
+        function = load(Path(file), name)
+        count = positional(function, given)
     except Exception as error:  # noqa: BLE001 - the project's code may raise anything on import
-        _write(answers, {"broken": told(error)})
+        _write(answers, {"broken": described(error)})
         return
     _write(answers, {"ready": True})
     with asyncio.Runner() as runner:
         for line in requests:
-            answer = answered(function, json.loads(line), count, runner)
-            if os.getpid() != home:
+            answer = call(function, json.loads(line), count, runner)
+            if os.getpid() != own_id:
                 os._exit(0)  # the function forked, and this is the child: one answer is enough
             _write(answers, answer)
 
 
-def loaded(file: Path, name: str) -> Callable[..., Any]:
-    """The function `name` of `file`. Modules beside it and in the project's folder are found."""
+def load(file: Path, name: str) -> Callable[..., Any]:
+    """Return the function `name` of `file`; modules beside it and in the project are found."""
     sys.path[:0] = [str(file.parent), str(Path.cwd())]
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
@@ -62,33 +62,33 @@ def loaded(file: Path, name: str) -> Callable[..., Any]:
     return function
 
 
-def answered(
+def call(
     function: Callable[..., Any], request: dict[str, Any], count: int, runner: asyncio.Runner
 ) -> dict[str, Any]:
-    """`{"id", "value"}` with what the function returned, or `{"id", "raised"}`."""
+    """Return `{"id", "value"}` with what the function returned, or `{"id", "raised"}`."""
     try:
         value = function(*request["given"][:count], **request["arguments"])
         if inspect.isawaitable(value):
             value = runner.run(_awaited(value))
         json.dumps(value, default=_number)
     except Exception as error:  # noqa: BLE001 - whatever the project's code raises is an answer
-        return {"id": request["id"], "raised": told(error)}
+        return {"id": request["id"], "raised": described(error)}
     return {"id": request["id"], "value": value}
 
 
-def taken(function: Callable[..., Any], given: Sequence[str]) -> int:
-    """How many of `given` the function takes by position: the first, and those it names alike."""
+def positional(function: Callable[..., Any], given: Sequence[str]) -> int:
+    """Count the positional arguments: the first, and those that the function names alike."""
     parameters = inspect.signature(function).parameters.values()
-    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return len(given)
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [each.name for each in parameters if each.kind in positional]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(names[1:], given[1:], strict=False))
     return 1 + len(list(alike))
 
 
-def told(error: BaseException) -> str:
-    """An exception's type and the first line of what it says; whoever shows it cuts it."""
+def described(error: BaseException) -> str:
+    """Return an exception's type and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:10_000]}" if lines else type(error).__name__
 
@@ -98,7 +98,7 @@ async def _awaited(value: Awaitable[object]) -> object:
 
 
 def _number(value: object) -> object:
-    """NumPy's scalars are numbers too."""
+    """Return NumPy's scalars as numbers."""
     item = getattr(value, "item", None)
     if callable(item):
         return item()
@@ -106,7 +106,7 @@ def _number(value: object) -> object:
 
 
 def _private_channel() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes, out of reach of `print` and `input`."""
+    """Return the pipes, and move them out of reach of `print` and `input`."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -115,7 +115,7 @@ def _private_channel() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_llmops(channel: int) -> None:
-    """Waits until the other end of `channel` is closed, and then for the function to return."""
+    """Wait until the other end of `channel` is closed, and then for the function to return."""
     if sys.platform == "win32" or os.getpgrp() != os.getpid():
         return  # no group of its own to end
     watched = select.poll()

@@ -1,11 +1,10 @@
-"""Runs one program and ends it, with all it started, when whoever asked for it goes away.
+"""Runs one program and ends it, with all it started, when llmops is gone.
 
 A script for a process of its own between llmops and a server that llmops starts. Its standard
-input is a pipe that llmops holds and never writes to: the pipe ends when llmops closes it and when
-llmops dies, however it dies. Then the program is asked to stop, and what is left of its process
-group and its descendants is killed. The same where the program ends by itself and leaves processes
-behind. Standard library only; the exit code is the program's, 128 and the signal's number for one
-that was killed.
+input is a pipe that llmops keeps open and never writes to: the pipe ends when llmops closes it or
+dies. Then the program is asked to stop, and what is left of its process group and its descendants
+is killed. The same where the program ends by itself and leaves processes behind. Standard library
+only; the exit code is the program's, 128 and the signal's number for one that was killed.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def main(command: list[str]) -> int:
     """Run `command` until it ends or standard input does."""
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     _prctl(PR_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent below becomes ours
     program = subprocess.Popen(  # noqa: S603 - what llmops was told to start
         command,
@@ -42,15 +41,15 @@ def main(command: list[str]) -> int:
         process_group=0,
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
     )
-    while program.poll() is None and not asked and not _over(sys.stdin.fileno()):
+    while program.poll() is None and not signals and not _closed(sys.stdin.fileno()):
         pass
     _stop(program)
     code = program.returncode
     return code if code >= 0 else 128 - code
 
 
-def _over(pipe: int) -> bool:
-    """Whether the other end of `pipe` is gone; waits a moment."""
+def _closed(pipe: int) -> bool:
+    """Return whether the other end of `pipe` is closed; waits a moment."""
     ready, _, _ = select.select([pipe], [], [], TICK)
     return bool(ready) and os.read(pipe, 1) == b""
 
@@ -75,7 +74,7 @@ def _stop(program: subprocess.Popen[bytes]) -> None:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Every process below `pid`, where the system shows them (Linux)."""
+    """Yield every process below `pid`, where the system shows them (Linux)."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
@@ -84,7 +83,7 @@ def _descendants(pid: int) -> Iterator[int]:
     below = parents.get(pid, [])
     while below:
         yield from below
-        below = [each for parent in below for each in parents.get(parent, [])]
+        below = [child for parent in below for child in parents.get(parent, [])]
 
 
 def _end_with_parent() -> None:

@@ -1,13 +1,7 @@
-"""Starts a process that holds code of the project, and ends it with all that it started.
+"""Starts processes that hold code of the project, and ends them with all that they started.
 
-Its environment is a short list that carries no key, and what the project names besides.
-
-One program, run once: it reads its standard input, and what it writes is its answer.
-
-A program that serves beside us: started, its words kept, ended with all it started.
-
-It runs below a guard (`guard`), which ends it also where this process is killed. What it writes
-goes into a log file, without secrets; the last lines are at hand for what must be said about it.
+Their environment is a short list that carries no key, and what the project names besides. A
+program is run once (`run`: its standard output is its answer), or stays beside llmops (`Server`).
 """
 
 from __future__ import annotations
@@ -35,14 +29,15 @@ PASSED_ON = (
     "SYSTEMROOT",
 )  # fmt: skip
 """Environment variables that every process gets: none that carries a key."""
-
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of an application's answer."""
+LAST_ERRORS = 4000
+"""Bytes of the end of standard error that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What came of code that gave no answer: `why`, and what became of it."""
+    """Why code gave no answer, and what became of it."""
 
     cause: Literal["ended", "slow", "large", "astray", "unloaded"]
     """Its process ended; its time was up; it wrote too much; it wrote where only answers go; it
@@ -51,15 +46,15 @@ class Trouble:
 
 
 def environment(world: World, *, also: Sequence[str] = ()) -> Mapping[str, str]:
-    """The variables that code of the project sees: the short list and those named in `also`."""
+    """Return the variables that code of the project sees: the short list and those in `also`."""
     environ = world.environ
     return {name: environ[name] for name in (*PASSED_ON, *also) if name in environ}
 
 
-async def started(
+async def start(
     command: Sequence[str], world: World, environ: Mapping[str, str], *, stderr: int
 ) -> Process:
-    """`command` in the project's folder, in a group of its own, its ends as pipes.
+    """Start `command` in the project's folder, in a group of its own, with pipes.
 
     Raises `OSError` where it cannot be started.
     """
@@ -74,15 +69,15 @@ async def started(
     )
 
 
-async def ended(process: Process) -> None:
-    """Ends `process` and all that it started, now; not cut short by a cancelled run."""
-    end_of_group(process)
+async def end(process: Process) -> None:
+    """End `process` and all that it started, now; not cut short by a cancelled run."""
+    kill_group(process)
     with anyio.CancelScope(shield=True):
         await process.aclose()
 
 
-def end_of_group(process: Process) -> None:
-    """Ends `process`, if it runs, and all that it started."""
+def kill_group(process: Process) -> None:
+    """Kill `process`, if it runs, and all that it started."""
     if sys.platform == "win32":
         process.kill()
     else:
@@ -90,92 +85,90 @@ def end_of_group(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-SAID = 4000
-"""Bytes of the end of standard error that are kept."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class Finished:
     """A program that has ended."""
 
     code: int
     answer: bytes
     """Standard output."""
-    said: bytes
+    errors: bytes
     """The last lines of standard error."""
 
 
 async def run(
     command: Sequence[str], given: bytes, world: World, environ: Mapping[str, str], *, largest: int
-) -> Ran | Trouble:
-    """Runs `command` with `given` on its standard input, until it ends or is cancelled.
+) -> Finished | Trouble:
+    """Run `command` with `given` on its standard input, until it ends or is cancelled.
 
-    When it has ended, all that it started ends, too. More than `largest` bytes end it at once.
+    When it has ended, all that it started is ended. More than `largest` bytes end it at once.
     """
     try:
-        process = await started(command, world, environ, stderr=subprocess.PIPE)
+        process = await start(command, world, environ, stderr=subprocess.PIPE)
     except OSError as error:
         why = f"{command[0]} cannot be started: {error.strerror or error}"
         return Trouble(cause="unloaded", why=why)
     try:
-        return await _finished(process, given, largest)
+        return await _finish(process, given, largest)
     finally:
-        await ended(process)
+        await end(process)
 
 
-async def _finished(process: Process, given: bytes, largest: int) -> Ran | Trouble:
+async def _finish(process: Process, given: bytes, largest: int) -> Finished | Trouble:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    answer, said = bytearray(), bytearray()
+    answer, errors = bytearray(), bytearray()
     async with anyio.create_task_group() as group:
-        group.start_soon(_hand, process.stdin, given)
-        group.start_soon(_read, process.stderr, said)
-        group.start_soon(_until_ended, process)
+        group.start_soon(_send, process.stdin, given)
+        group.start_soon(_read_last, process.stderr, errors)
+        group.start_soon(_kill_what_is_left, process)
         async for part in process.stdout:
             answer += part
             if len(answer) > largest:
                 group.cancel_scope.cancel()
                 return Trouble(cause="large", why=f"it wrote more than {largest:,} bytes")
-    return Ran(code=await process.wait(), answer=bytes(answer), said=bytes(said))
+    return Finished(code=await process.wait(), answer=bytes(answer), errors=bytes(errors))
 
 
-async def _hand(stdin: ByteSendStream, given: bytes) -> None:
-    """Not every program reads what it is given."""
-    try:
+async def _send(stdin: ByteSendStream, given: bytes) -> None:
+    # Not every program reads what it is given.
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         await stdin.send(given)
         await stdin.aclose()
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        return
 
 
-async def _read(stderr: ByteReceiveStream, said: bytearray) -> None:
+async def _read_last(stderr: ByteReceiveStream, errors: bytearray) -> None:
     async for part in stderr:
-        said += part
-        if len(said) > SAID:
-            start = said.find(b"\n", len(said) - SAID)
-            del said[: start + 1 or -SAID]
+        errors += part
+        if len(errors) > LAST_ERRORS:
+            start_of_line = errors.find(b"\n", len(errors) - LAST_ERRORS) + 1
+            del errors[: start_of_line or -LAST_ERRORS]
 
 
-async def _until_ended(process: Process) -> None:
-    """Ends what the program leaves behind, which would keep its pipes open."""
+async def _kill_what_is_left(process: Process) -> None:
+    """End what the program leaves behind, which would keep its pipes open."""
     await process.wait()
-    end_of_group(process)
+    kill_group(process)
 
 
 GUARD = Path(__file__).with_name("guard.py")
 STOPPING = 10.0
 """Seconds for the guard to end everything, before it is killed itself."""
-KEPT = 200
-"""Last lines in memory."""
-LONGEST = 65536
-"""Bytes of a line; a longer one is several."""
+LAST_LINES = 200
+"""Lines kept in memory."""
+LONGEST_LINE = 65536
+"""Bytes; a longer line is several."""
 LARGEST_LOG = 20_000_000
-"""Characters of a log; what comes after is told in errors and not written."""
+"""Characters of a log; what comes after is shown in errors and not written."""
 
 
 class Server:
-    """A program that runs until `stop`, or until it ends."""
+    """A program that runs until `stop`, or until it ends.
+
+    It runs below a guard (`guard`), which ends it also where this process is killed. What it
+    writes goes into a log file, without secrets; the last lines are in memory for error messages.
+    """
 
     def __init__(
         self,
@@ -186,9 +179,9 @@ class Server:
         log: Path,
         redact: Callable[[str], str],
     ) -> None:
-        """Starts `command` in `folder`. Raises `OSError` where the log cannot be written."""
+        """Start `command` in `folder`. Raises `OSError` where the log cannot be written."""
         self._redact = redact
-        self._lines: deque[str] = deque(maxlen=KEPT)
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._log = os.fdopen(handle, "w", encoding="utf-8")
         self._guard = subprocess.Popen(  # noqa: S603 - what the project says, where it is trusted
@@ -216,17 +209,17 @@ class Server:
             return f"exit code {code}"
 
     def last(self, lines: int) -> list[str]:
-        """The last lines it wrote, at most `lines`."""
+        """Return the last lines it wrote, at most `lines`."""
         return list(self._lines)[-lines:]
 
-    def let_go(self) -> None:
-        """Has it end, with all it started; waits for nothing."""
+    def ask_to_end(self) -> None:
+        """Have it end, with all it started; waits for nothing."""
         assert self._guard.stdin is not None
         self._guard.stdin.close()
 
     def stop(self) -> None:
-        """Ends it and all it started, and returns when they are gone."""
-        self.let_go()
+        """End it and all it started, and return when they are gone."""
+        self.ask_to_end()
         try:
             self._guard.wait(STOPPING)
         except subprocess.TimeoutExpired:
@@ -237,8 +230,8 @@ class Server:
     def _read(self) -> None:
         assert self._guard.stdout is not None
         written = 0
-        with self._log as log, self._guard.stdout as said:
-            for raw in iter(lambda: said.readline(LONGEST), b""):
+        with self._log as log, self._guard.stdout as output:
+            for raw in iter(lambda: output.readline(LONGEST_LINE), b""):
                 line = self._redact(raw.decode("utf-8", "replace").rstrip())
                 self._lines.append(line)
                 if written < LARGEST_LOG:
@@ -247,8 +240,8 @@ class Server:
                     log.flush()
 
 
-def fresh_log(folder: Path, stem: str, *, keep: int) -> Path:
-    """A new log's path in `folder`; of earlier ones with this stem the newest `keep` stay."""
+def new_log(folder: Path, stem: str, *, keep: int) -> Path:
+    """Return a new log's path in `folder`; of earlier ones, the newest `keep` stay."""
     earlier = sorted(folder.glob(f"{stem}-*.log"), key=_age)
     for old in earlier[: max(0, len(earlier) - keep)]:
         old.unlink(missing_ok=True)
@@ -258,5 +251,5 @@ def fresh_log(folder: Path, stem: str, *, keep: int) -> Path:
 def _age(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:  # another process tidies up too
+    except OSError:  # another process tidies up, too
         return 0.0

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.actions.hub import Hub, programs
+from tests.git_project import git, make_git_project
 from tests.servers.github import CommentServer
-from tests.shop import a_shop, git
 
 
 @pytest.fixture(scope="session")
 def _bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub")
-    shop = a_shop(folder / "seed", "intent", "support")
-    shop.first()
-    git(folder, "clone", "-q", "--bare", str(shop.root), "bare.git")
+    repo = make_git_project(folder / "seed", "intent", "support")
+    repo.first()
+    git(folder, "clone", "-q", "--bare", str(repo.root), "bare.git")
     git(folder / "bare.git", "config", "uploadpack.allowAnySHA1InWant", "true")
     return folder / "bare.git"
 

@@ -20,10 +20,10 @@ def evaluate(text: str, contexts: Mapping[str, Any], functions: Functions) -> An
     tokens: list[str] = []
     at = 0
     while text[at:].strip():
-        found = _TOKEN.match(text, at)
-        assert found, f"no expression: {text!r} at {at}"
-        tokens.append(found[0].strip())
-        at = found.end()
+        lexeme = _TOKEN.match(text, at)
+        assert lexeme, f"no expression: {text!r} at {at}"
+        tokens.append(lexeme[0].strip())
+        at = lexeme.end()
     reader = _Reader(tokens, contexts, functions)
     value = reader.either()
     assert not reader.tokens, f"no expression: {text!r}"
@@ -34,7 +34,7 @@ def interpolate(text: Any, contexts: Mapping[str, Any], functions: Functions) ->
     """`text` with every expression in it replaced by its value."""
     if not isinstance(text, str):
         return shown(text)
-    return _EXPRESSION.sub(lambda found: shown(evaluate(found[1], contexts, functions)), text)
+    return _EXPRESSION.sub(lambda lexeme: shown(evaluate(lexeme[1], contexts, functions)), text)
 
 
 def shown(value: Any) -> str:
@@ -55,15 +55,15 @@ class _Reader:
     def either(self) -> Any:
         value = self._both()
         while self._taken("||"):
-            other = self._both()
-            value = value or other
+            right = self._both()
+            value = value or right
         return value
 
     def _both(self) -> Any:
         value = self._equal()
         while self._taken("&&"):
-            other = self._equal()
-            value = value and other
+            right = self._equal()
+            value = value and right
         return value
 
     def _equal(self) -> Any:
@@ -84,11 +84,11 @@ class _Reader:
         if token.startswith("'"):
             return token[1:-1].replace("''", "'")
         if self._taken("("):
-            given = []
+            arguments = []
             while not self._taken(")"):
-                given.append(self.either())
+                arguments.append(self.either())
                 self._taken(",")
-            return self._functions[token](*given)
+            return self._functions[token](*arguments)
         if token in {"true", "false", "null"}:
             return {"true": True, "false": False, "null": None}[token]
         if token.isdecimal():
@@ -110,12 +110,12 @@ class _Reader:
         return False
 
 
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, str) and isinstance(other, str):
-        return one.lower() == other.lower()
-    if type(one) is type(other):
-        return bool(one == other)
-    return _number(one) == _number(other)
+def _alike(left: Any, right: Any) -> bool:
+    if isinstance(left, str) and isinstance(right, str):
+        return left.lower() == right.lower()
+    if type(left) is type(right):
+        return bool(left == right)
+    return _number(left) == _number(right)
 
 
 def _number(value: Any) -> float:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.actions.runner import ROOT, Runner
-from tests.shop import Shop, git
+from tests.git_project import GitProject, git
 
 HERE = "acme/prompts"
-Change = Callable[[Shop], None]
+Change = Callable[[GitProject], None]
 
 
 @dataclass(kw_only=True)
@@ -31,17 +31,17 @@ class Hub:
     ) -> Runner:
         """A machine for the pull request `number`, with `change` on top of what it was."""
         branch, base = f"pull-{number}", git(self.bare, "rev-parse", "main")
-        shop = self._checkout(f"author-{self.runs}")
+        repo = self._checkout(f"author-{self.runs}")
         known = git(self.bare, "branch", "--list", branch)
-        shop.git("switch", "-q", *([branch] if known else ["-c", branch]))
+        repo.git("switch", "-q", *([branch] if known else ["-c", branch]))
         if change is not None:
-            change(shop)
-            shop.commit(f"a change of #{number}")
-        shop.git("push", "-q", "origin", branch)
-        tip = shop.git("rev-parse", "HEAD")
-        shop.git("switch", "-q", "--detach", base)
-        shop.git("merge", "-q", "--no-ff", "-m", "merged", tip)
-        shop.git("push", "-q", "-f", "origin", f"HEAD:refs/pull/{number}/merge")
+            change(repo)
+            repo.commit(f"a change of #{number}")
+        repo.git("push", "-q", "origin", branch)
+        tip = repo.git("rev-parse", "HEAD")
+        repo.git("switch", "-q", "--detach", base)
+        repo.git("merge", "-q", "--no-ff", "-m", "merged", tip)
+        repo.git("push", "-q", "-f", "origin", f"HEAD:refs/pull/{number}/merge")
         event = {
             "pull_request": {
                 "number": number,
@@ -62,10 +62,10 @@ class Hub:
     def push(self, change: Change) -> Runner:
         """A machine for a push to `main`."""
         before = git(self.bare, "rev-parse", "main")
-        shop = self._checkout(f"pusher-{self.runs}")
-        change(shop)
-        shop.commit("on main")
-        shop.git("push", "-q", "origin", "main")
+        repo = self._checkout(f"pusher-{self.runs}")
+        change(repo)
+        repo.commit("on main")
+        repo.git("push", "-q", "origin", "main")
         return self._machine("push", "refs/heads/main", {"before": before})
 
     def after(self, earlier: Runner, *, owner: str) -> Runner:
@@ -108,9 +108,9 @@ class Hub:
     def _at(self, ref: str) -> str:
         return git(self.bare, "rev-parse", ref)
 
-    def _checkout(self, name: str) -> Shop:
+    def _checkout(self, name: str) -> GitProject:
         git(self.folder, "clone", "-q", f"file://{self.bare}", name)
-        return Shop(self.folder / name)
+        return GitProject(self.folder / name)
 
 
 def programs(folder: Path, **more: str) -> Path:

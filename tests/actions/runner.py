@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from tests.actions.expressions import evaluate, interpolate
-from tests.shop import git
+from tests.git_project import git
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^\s*::([a-zA-Z-]+)(?:\s+(.*?))?::(.*)$", re.MULTILINE)
@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass(kw_only=True)
-class Ran:
+class Result:
     """A job or an action that was run."""
 
     success: bool
@@ -65,30 +65,30 @@ class Ran:
     outputs: Mapping[str, str]
 
     def step(self, name: str) -> Step:
-        (found,) = [each for each in self.steps if each.name == name]
-        return found
+        (assignments,) = [step for step in self.steps if step.name == name]
+        return assignments
 
     @property
     def log(self) -> str:
-        return "".join(each.log for each in self.steps)
+        return "".join(step.log for step in self.steps)
 
     @property
     def summary(self) -> str:
-        return "".join(each.summary for each in self.steps)
+        return "".join(step.summary for step in self.steps)
 
     @property
     def annotations(self) -> list[Command]:
         return [
-            each
+            command
             for step in self.steps
-            for each in step.commands
-            if each.name in {"error", "warning", "notice"}
+            for command in step.commands
+            if command.name in {"error", "warning", "notice"}
         ]
 
 
 def commands(log: str) -> list[Command]:
     """Everything in a log that the runner would obey."""
-    found = [
+    assignments = [
         Command(
             name=name,
             properties={key: _decoded(value) for key, value in PROPERTY.findall(about)},
@@ -96,7 +96,9 @@ def commands(log: str) -> list[Command]:
         )
         for name, about, message in COMMAND.findall(log)
     ]
-    return found + [Command(name=each, properties={}, message="") for each in LEGACY.findall(log)]
+    return assignments + [
+        Command(name=match, properties={}, message="") for match in LEGACY.findall(log)
+    ]
 
 
 @dataclass(kw_only=True)
@@ -114,11 +116,11 @@ class Runner:
     api: str = "http://127.0.0.1:9"
     run: int = 1
 
-    def action(self, given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Ran:
+    def action(self, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Result:
         """Our composite action with the inputs `given`."""
-        return self._composite(ROOT, given, env or {})
+        return self._composite(ROOT, settings, env or {})
 
-    def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Ran:
+    def job(self, workflow: str, name: str, needs: Mapping[str, Any] | None = None) -> Result:
         """A job of a workflow file, without its `if`."""
         document = yaml.safe_load(workflow)
         job = document["jobs"][name]
@@ -136,24 +138,24 @@ class Runner:
     def artefacts(self) -> Path:
         return self.folder / "artefacts" / str(self.run)
 
-    def _composite(self, path: Path, given: Mapping[str, Any], env: Mapping[str, str]) -> Ran:
+    def _composite(self, path: Path, settings: Mapping[str, Any], env: Mapping[str, str]) -> Result:
         action = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
-        unknown = set(given) - set(action["inputs"])
+        unknown = set(settings) - set(action["inputs"])
         assert not unknown, f"unknown inputs: {unknown}"
         contexts = self._contexts({"action_path": str(path)})
         inputs = {
-            name: str(given[name])
-            if name in given
-            else interpolate(each.get("default", ""), contexts, {})
-            for name, each in action["inputs"].items()
+            name: str(settings[name])
+            if name in settings
+            else interpolate(item.get("default", ""), contexts, {})
+            for name, item in action["inputs"].items()
         }
         contexts = {**contexts, "inputs": inputs}
-        ran = self._steps(action["runs"]["steps"], contexts, env)
-        ran.outputs = {
-            name: interpolate(each["value"], contexts, {})
-            for name, each in action["outputs"].items()
+        result = self._steps(action["runs"]["steps"], contexts, env)
+        result.outputs = {
+            name: interpolate(output["value"], contexts, {})
+            for name, output in action["outputs"].items()
         }
-        return ran
+        return result
 
     def _contexts(self, github: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -179,7 +181,7 @@ class Runner:
 
     def _steps(
         self, steps: Sequence[Mapping[str, Any]], contexts: dict[str, Any], env: Mapping[str, str]
-    ) -> Ran:
+    ) -> Result:
         done: list[Step] = []
         success = True
         for at, step in enumerate(steps):
@@ -189,16 +191,16 @@ class Runner:
                 "failure": lambda so_far=success: not so_far,
                 "cancelled": lambda: False,
             }
-            ran = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
+            result = self._step(step, contexts, functions, env, name=step.get("name", f"step {at}"))
             if "id" in step:
                 contexts["steps"][step["id"]] = {
-                    "outputs": ran.outputs,
-                    "outcome": ran.outcome,
-                    "conclusion": ran.conclusion,
+                    "outputs": result.outputs,
+                    "outcome": result.outcome,
+                    "conclusion": result.conclusion,
                 }
-            success = success and ran.conclusion != "failure"
-            done.append(ran)
-        return Ran(success=success, steps=done, outputs={})
+            success = success and result.conclusion != "failure"
+            done.append(result)
+        return Result(success=success, steps=done, outputs={})
 
     def _step(
         self,
@@ -216,19 +218,19 @@ class Runner:
             return Step(name=name, outcome="skipped", conclusion="skipped")
         own = {**env, **self._texts(step.get("env", {}), contexts)}
         if "run" in step:
-            ran = self._bash(name, step, contexts, own)
+            result = self._bash(name, step, contexts, own)
         else:
-            ran = self._uses(name, step, contexts, own)
-        if ran.outcome == "failure" and step.get("continue-on-error"):
-            ran.conclusion = "success"
-        return ran
+            result = self._uses(name, step, contexts, own)
+        if result.outcome == "failure" and step.get("continue-on-error"):
+            result.conclusion = "success"
+        return result
 
     def _bash(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
     ) -> Step:
         temp = self.folder / "temp"
         temp.mkdir(parents=True, exist_ok=True)
-        files = {each: temp / f"_{each}" for each in ("output", "step_summary", "env", "path")}
+        files = {name: temp / f"_{name}" for name in ("output", "step_summary", "env", "path")}
         for path in files.values():
             path.write_text("")
         (temp / "_event.json").write_text(json.dumps(self.event))
@@ -280,76 +282,76 @@ class Runner:
     def _uses(
         self, name: str, step: Mapping[str, Any], contexts: dict[str, Any], env: Mapping[str, str]
     ) -> Step:
-        given = self._texts(step.get("with", {}), contexts)
+        settings = self._texts(step.get("with", {}), contexts)
         action = step["uses"].partition("@")[0]
         if action in {"./", "llmops-cli/llmops"}:
-            ran = self._composite(ROOT, {**given, "version": "none"}, env)
-            outcome = "success" if ran.success else "failure"
+            result = self._composite(ROOT, {**settings, "version": "none"}, env)
+            outcome = "success" if result.success else "failure"
             return Step(
                 name=name,
                 outcome=outcome,
                 conclusion=outcome,
-                outputs=dict(ran.outputs),
-                log=ran.log,
-                summary=ran.summary,
+                outputs=dict(result.outputs),
+                log=result.log,
+                summary=result.summary,
             )
-        outputs = STAND_INS[action](self, given)
+        outputs = STAND_INS[action](self, settings)
         return Step(name=name, outcome="success", conclusion="success", outputs=outputs)
 
     def _texts(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
-        return {name: interpolate(each, contexts, {}) for name, each in values.items()}
+        return {name: interpolate(value, contexts, {}) for name, value in values.items()}
 
     def cache_scopes(self) -> list[Path]:
         """Whose caches a run may read: its own ref's, and those of the default branch."""
         every = [self.ref, "refs/heads/main"]
-        return [self.folder / "caches" / each.replace("/", "_") for each in every]
+        return [self.folder / "caches" / item.replace("/", "_") for item in every]
 
 
-def _restore(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    wanted = [given["key"], *given.get("restore-keys", "").split()]
+def _restore(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    wanted = [settings["key"], *settings.get("restore-keys", "").split()]
     for prefix in wanted:
         for scope in runner.cache_scopes():
-            alike = [each for each in scope.glob("*") if each.name.startswith(prefix)]
+            alike = [path for path in scope.glob("*") if path.name.startswith(prefix)]
             if alike:
-                newest = max(alike, key=lambda each: each.stat().st_mtime_ns)
-                target = runner.workspace / given["path"]
+                newest = max(alike, key=lambda item: item.stat().st_mtime_ns)
+                target = runner.workspace / settings["path"]
                 shutil.copytree(newest, target, dirs_exist_ok=True)
                 return {"cache-matched-key": newest.name}
     return {}
 
 
-def _save(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    entry = runner.cache_scopes()[0] / given["key"]
-    source = runner.workspace / given["path"]
+def _save(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    entry = runner.cache_scopes()[0] / settings["key"]
+    source = runner.workspace / settings["path"]
     if source.exists() and not entry.exists():  # an entry never changes
         shutil.copytree(source, entry)
         os.utime(entry)
     return {}
 
 
-def _upload(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    patterns = given["path"].split()
-    left_out = {Path(each[1:]) for each in patterns if each.startswith("!")}
-    for pattern in (Path(each) for each in patterns if not each.startswith("!")):
+def _upload(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    patterns = settings["path"].split()
+    left_out = {Path(pattern[1:]) for pattern in patterns if pattern.startswith("!")}
+    for pattern in (Path(pattern) for pattern in patterns if not pattern.startswith("!")):
         files = pattern.rglob("*") if pattern.is_dir() else [pattern]
         base = pattern if pattern.is_dir() else pattern.parent
         for path in files:
             if path.is_file() and path not in left_out:
-                target = runner.artefacts / given["name"] / path.relative_to(base)
+                target = runner.artefacts / settings["name"] / path.relative_to(base)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
     return {}
 
 
-def _download(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
-    source = runner.folder / "artefacts" / given["run-id"] / given["name"]
-    shutil.copytree(source, runner.workspace / given["path"], dirs_exist_ok=True)
+def _download(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
+    source = runner.folder / "artefacts" / settings["run-id"] / settings["name"]
+    shutil.copytree(source, runner.workspace / settings["path"], dirs_exist_ok=True)
     return {}
 
 
-def _checkout(runner: Runner, given: Mapping[str, str]) -> dict[str, str]:
+def _checkout(runner: Runner, settings: Mapping[str, str]) -> dict[str, str]:
     """The clone is there already, whole; without `fetch-depth: 0` it is cut off."""
-    if given.get("fetch-depth", "1") != "0":
+    if settings.get("fetch-depth", "1") != "0":
         tip = git(runner.workspace, "rev-parse", "HEAD")
         (runner.workspace / ".git" / "shallow").write_text(f"{tip}\n")
     return {}
@@ -367,7 +369,7 @@ STAND_INS: Mapping[str, Callable[[Runner, Mapping[str, str]], dict[str, str]]] =
 
 def _outputs(text: str) -> dict[str, str]:
     """What stands in a file like `GITHUB_OUTPUT`: `name=value`, and `name<<END` with its lines."""
-    found: dict[str, str] = {}
+    assignments: dict[str, str] = {}
     lines = iter(text.splitlines())
     for line in lines:
         name, several, end = line.partition("<<")
@@ -375,11 +377,11 @@ def _outputs(text: str) -> dict[str, str]:
             value: list[str] = []
             while (each := next(lines)) != end:
                 value.append(each)
-            found[name] = "\n".join(value)
+            assignments[name] = "\n".join(value)
         elif line:
-            name, _, given = line.partition("=")
-            found[name] = given
-    return found
+            name, _, settings = line.partition("=")
+            assignments[name] = settings
+    return assignments
 
 
 def _decoded(text: str) -> str:

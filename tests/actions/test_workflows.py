@@ -15,8 +15,8 @@ import yaml
 
 from tests.actions.hub import Hub, programs
 from tests.actions.runner import ROOT, Runner
+from tests.git_project import GitProject, git
 from tests.servers.github import CommentServer
-from tests.shop import Shop, git
 
 WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
 PINNED = re.compile(r"uses: (\./ |[\w./-]+@[0-9a-f]{40} # v\d)")
@@ -25,9 +25,9 @@ PINNED = re.compile(r"uses: (\./ |[\w./-]+@[0-9a-f]{40} # v\d)")
 def block(page: str, mark: str, kind: str = "yaml") -> str:
     """The block of code that follows a comment."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {mark} -->\n```{kind}\n(.*?)```", text, re.DOTALL)
-    assert found, f"{page} has lost its block {mark!r}"
-    return found[1]
+    match = re.search(rf"<!-- {mark} -->\n```{kind}\n(.*?)```", text, re.DOTALL)
+    assert match, f"{page} has lost its block {mark!r}"
+    return match[1]
 
 
 def program(*command: str) -> subprocess.CompletedProcess[str]:
@@ -76,18 +76,18 @@ def test_the_workflow_that_the_readme_shows_blocks_a_worse_prompt_without_any_re
 ) -> None:
     """Nothing but prompts and evalsets, and this one file."""
 
-    def bare(shop: Shop) -> None:
-        shop.git("rm", "-rq", ".llmops", "llmops.yaml", "prompts/intent.prompt.yml")
-        shop.git("rm", "-rq", "evalsets/intent.yaml", "evalsets/intent.jsonl")
-        say(shop, "Answer.")
+    def bare(repo: GitProject) -> None:
+        repo.git("rm", "-rq", ".llmops", "llmops.yaml", "prompts/intent.prompt.yml")
+        repo.git("rm", "-rq", "evalsets/intent.yaml", "evalsets/intent.jsonl")
+        say(repo, "Answer.")
 
-    def say(shop: Shop, system: str, broken: int = 0) -> None:
-        shop.say("support", system, broken=broken)
-        path = shop.root / "prompts" / "support.prompt.yml"
+    def say(repo: GitProject, system: str, broken: int = 0) -> None:
+        repo.say("support", system, broken=broken)
+        path = repo.root / "prompts" / "support.prompt.yml"
         path.write_text(path.read_text().replace('"tiny"', '"embedded/embedded"'))
 
     hub.push(bare)
-    runner = hub.pull(lambda shop: say(shop, "Answer badly.", broken=20))
+    runner = hub.pull(lambda repo: say(repo, "Answer badly.", broken=20))
     runner.secrets = {"OPENAI_API_KEY": "sk-canary-of-the-readme"}
     ran = runner.job(block("README.md", "workflow"), "gate")
     assert ran.success is False, ran.log
@@ -109,7 +109,7 @@ def test_the_required_job_is_green_for_success_alone(hub: Hub, result: str) -> N
 def fork_run(hub: Hub) -> Runner:
     """The gate's own job on a pull request from a fork, which ran before."""
     runner = hub.pull(
-        lambda shop: shop.say("support", "Answer badly.", broken=20), head="mallory/prompts"
+        lambda repo: repo.say("support", "Answer badly.", broken=20), head="mallory/prompts"
     )
     ran = runner.job(WORKFLOWS["gate.yml"].read_text(encoding="utf-8"), "measure")
     assert ran.success is False
@@ -166,7 +166,7 @@ def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
         runner.secrets = {"PROMOTE_TOKEN": "canary-promote"}
         return runner
 
-    pushed = hub.push(lambda shop: shop.say("support", "Answer kindly."))
+    pushed = hub.push(lambda repo: repo.say("support", "Answer kindly."))
     commit = git(hub.bare, "rev-parse", "main")
     ran = machine(pushed, commit).job(WORKFLOWS["promote.yml"].read_text(), "promote")
     assert ran.success, ran.log
@@ -176,8 +176,8 @@ def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
     ]
     branch = f"promote/{commit[:12]}"
 
-    def merge(shop: Shop) -> None:
-        shop.git("merge", "-q", "--squash", f"origin/{branch}")
+    def merge(repo: GitProject) -> None:
+        repo.git("merge", "-q", "--squash", f"origin/{branch}")
 
     merged = hub.push(merge)
     ran = machine(merged, git(hub.bare, "rev-parse", "main")).job(
@@ -190,12 +190,14 @@ def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
     assert "canary-promote" not in ran.log
 
 
-def shell(script: str, shop: Shop, tools: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def shell(
+    script: str, repo: GitProject, tools: Path, **env: str
+) -> subprocess.CompletedProcess[str]:
     world = {**os.environ, "PYTHONPATH": str(ROOT), **env}
     world["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-e", "-o", "pipefail", "-c", script]
     return subprocess.run(
-        command, cwd=shop.root, env=world, capture_output=True, text=True, check=False
+        command, cwd=repo.root, env=world, capture_output=True, text=True, check=False
     )
 
 
@@ -204,13 +206,13 @@ def test_the_job_for_gitlab_and_the_recipe_for_others_fail_for_a_worse_prompt(
 ) -> None:
     job: dict[str, Any] = yaml.safe_load((ROOT / "docs/ci/gitlab.yml").read_text())["prompts"]
     tools = programs(tmp_path / "tools", pip="exit 0")
-    runner = hub.pull(lambda shop: shop.say("support", "Answer badly.", broken=20))
-    shop, base = Shop(runner.workspace), runner.event["pull_request"]["base"]["sha"]
+    runner = hub.pull(lambda repo: repo.say("support", "Answer badly.", broken=20))
+    repo, base = GitProject(runner.workspace), runner.event["pull_request"]["base"]["sha"]
     for script, env in (
         ("\n".join([*job["before_script"], *job["script"]]), "CI_MERGE_REQUEST_DIFF_BASE_SHA"),
         (block("docs/ci.md", "recipe", "sh"), "BASE"),
     ):
-        ran = shell(script, shop, tools, **{env: base})
+        ran = shell(script, repo, tools, **{env: base})
         assert ran.returncode == 1, ran.stdout + ran.stderr
         for name in (job["artifacts"]["reports"]["junit"], *job["artifacts"]["paths"]):
-            (shop.root / name).unlink()
+            (repo.root / name).unlink()

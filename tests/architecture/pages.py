@@ -61,8 +61,8 @@ def session(page: str) -> list[Step]:
 
 def fences(page: str) -> Iterator[tuple[str, str]]:
     """The language and the text of every code block."""
-    for found in _FENCE.finditer(read(page)):
-        yield found["kind"], found["body"]
+    for fence in _FENCE.finditer(read(page)):
+        yield fence["kind"], fence["body"]
 
 
 def code(page: str) -> Iterator[str]:

@@ -34,13 +34,13 @@ def declared() -> set[str]:
 
 def imported(tree: ast.Module) -> set[str]:
     """Top-level names of everything that a module imports, in function bodies too."""
-    found: set[str] = set()
+    libraries: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(each.name.partition(".")[0] for each in node.names)
+            libraries.update(name.name.partition(".")[0] for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return {name.lower() for name in found}
+            libraries.add(node.module.partition(".")[0])
+    return {name.lower() for name in libraries}
 
 
 def test_no_declared_dependency_is_one_that_was_refused() -> None:
@@ -50,9 +50,9 @@ def test_no_declared_dependency_is_one_that_was_refused() -> None:
 
 
 def test_nothing_that_is_read_can_run_code() -> None:
-    found = {name: imported(tree) & (RUNS_WHAT_IT_READS | REFUSED) for name, tree in modules()}
-    assert len(found) > 150
-    assert {name: bad for name, bad in found.items() if bad} == {}
+    libraries = {name: imported(tree) & (RUNS_WHAT_IT_READS | REFUSED) for name, tree in modules()}
+    assert len(libraries) > 150
+    assert {name: bad for name, bad in libraries.items() if bad} == {}
 
 
 def test_vllm_which_weighs_gigabytes_comes_with_no_extra_but_its_own() -> None:

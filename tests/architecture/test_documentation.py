@@ -77,9 +77,9 @@ SETTINGS: dict[str, type[BaseModel]] = {
 """The sections of docs/files.md whose table lists the keys of a file."""
 
 
-def written(shape: type[BaseModel]) -> list[str]:
+def keys_of(shape: type[BaseModel]) -> list[str]:
     """The keys of a file as people write them."""
-    return [each.alias or name for name, each in shape.model_fields.items()]
+    return [field.alias or name for name, field in shape.model_fields.items()]
 
 
 def group_and_context() -> tuple[Any, Any]:
@@ -90,12 +90,12 @@ def group_and_context() -> tuple[Any, Any]:
 def options() -> dict[str, set[str]]:
     """The options of every command."""
     group, context = group_and_context()
-    everywhere = {name for each in group.get_params(context) for name in each.opts}
+    everywhere = {name for param in group.get_params(context) for name in param.opts}
     return {
         name: {
             option
-            for each in group.get_command(context, name).get_params(context)
-            for option in (*each.opts, *each.secondary_opts)
+            for param in group.get_command(context, name).get_params(context)
+            for option in (*param.opts, *param.secondary_opts)
         }
         | everywhere
         for name in group.list_commands(context)
@@ -140,14 +140,14 @@ def test_every_session_on_a_page_prints_what_the_page_shows(
     differing = [
         f"$ {step.command}\n{printed}"
         for step in steps
-        if not step.matches(printed := ran(step, folder))
+        if not step.matches(printed := result(step, folder))
     ]
 
     assert steps
     assert differing == []
 
 
-def ran(step: Step, folder: Path) -> str:
+def result(step: Step, folder: Path) -> str:
     """What a command prints to standard output, in bash, with llmops on the path."""
     programs = Path(sys.executable).parent
     environ = {
@@ -184,14 +184,14 @@ def test_the_generated_reference_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("heading", SETTINGS)
 def test_every_key_of_a_file_is_explained_and_no_other(heading: str) -> None:
-    assert sorted(keys(section("docs/files.md", heading))) == sorted(written(SETTINGS[heading]))
+    assert sorted(keys(section("docs/files.md", heading))) == sorted(keys_of(SETTINGS[heading]))
 
 
 @pytest.mark.parametrize("shape", [ModelParameters, InputSchema])
 def test_every_parameter_and_every_word_of_an_input_is_named(shape: type[BaseModel]) -> None:
     named = re.findall(r"`([^`]+)`", section("docs/files.md", "## prompts/NAME.prompt.yml"))
 
-    assert set(written(shape)) - set(named) == set()
+    assert set(keys_of(shape)) - set(named) == set()
 
 
 def test_every_command_scorer_provider_and_rule_has_its_entry() -> None:
@@ -223,11 +223,11 @@ def test_no_page_names_a_command_or_an_option_that_is_not_there(page: str) -> No
     unknown = []
     for line in code(page):
         for command, rest in re.findall(r"(?<![\w./-])llmops ([a-z]+)\b([^|;&#]*)", line):
-            given = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
+            options_given = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
             if command not in known:
                 unknown.append(f"llmops {command}")
-            elif given - known[command]:
-                unknown.append(f"llmops {command} {given - known[command]}")
+            elif options_given - known[command]:
+                unknown.append(f"llmops {command} {options_given - known[command]}")
 
     assert unknown == []
 
@@ -264,34 +264,34 @@ def contributed() -> dict[str, Any]:
 def test_the_rule_of_the_worked_example_decides(minimum: int, decision: Decision) -> None:
     names = contributed()
 
-    finding = names["gained"](names["Gained"](minimum=minimum), exam(rows(1, 2, 20)))
+    finding = names["improved"](names["Improved"](minimum=minimum), exam(rows(1, 2, 20)))
 
     assert finding.decision is decision
 
 
 def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
-    found = re.findall(
+    examples = re.findall(
         r"^\| (\d+) \| (\d+) \| (\S+) \| (\S+) to (\S+) \| (\w+) \|$",
         read("docs/verdict.md"),
         re.MULTILINE,
     )
 
-    assert len(found) == 3
-    for lost, gained, *shown in found:
-        finding = judged(verdict(rows(int(lost), int(gained), 120)), "no_worse")
+    assert len(examples) == 3
+    for regressed, improved, *shown in examples:
+        finding = judged(verdict(rows(int(regressed), int(improved), 120)), "no_worse")
         estimate = finding.estimate
         assert estimate is not None
         figures = (estimate.difference, estimate.lower, estimate.upper)
-        said = [f"{100 * figure:+.1f}".replace("-", "−") for figure in figures]
-        assert [*said, finding.decision.value] == shown
+        rounded = [f"{100 * figure:+.1f}".replace("-", "−") for figure in figures]
+        assert [*rounded, finding.decision.value] == shown
 
 
 def test_the_smallest_evalsets_are_those_that_the_gate_needs() -> None:
     text = section("docs/verdict.md", "## Small evalsets")
     head, _, needed = re.findall(r"^\|.*$", text, re.MULTILINE)
-    margins = [int(each) / 100 for each in re.findall(r"(\d+) %", head)]
+    margins = [int(match) / 100 for match in re.findall(r"(\d+) %", head)]
 
     assert len(margins) == 5
     assert [zero_loss_minimum(margin, Policy().beta) for margin in margins] == [
-        int(each) for each in re.findall(r"\d+", needed)
+        int(match) for match in re.findall(r"\d+", needed)
     ]

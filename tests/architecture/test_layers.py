@@ -30,7 +30,7 @@ def test_every_import_contract_is_kept() -> None:
 
 
 def test_nothing_prints_or_exits_outside_the_command_line() -> None:
-    found = [
+    places = [
         f"{name}:{node.lineno}"
         for name, tree in modules()
         if not name.startswith("cli/")
@@ -39,7 +39,7 @@ def test_nothing_prints_or_exits_outside_the_command_line() -> None:
         and ast.unparse(node.func) in {"print", "sys.exit", "exit", "quit", "os._exit"}
         and name != "workers/child.py"  # a process of its own, which speaks over its pipe
     ]
-    assert found == []
+    assert places == []
 
 
 def is_broad(handler: ast.ExceptHandler) -> bool:
@@ -51,18 +51,18 @@ def is_broad(handler: ast.ExceptHandler) -> bool:
 
 
 def test_only_the_command_line_and_the_scorers_catch_everything() -> None:
-    found = {
+    places = {
         name
         for name, tree in modules()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler) and is_broad(node)
     }
     # around a scorer twice: in this process, and in the one that runs the project's own code
-    assert found == {"cli/main.py", "scorers/scoring.py", "workers/child.py"}
+    assert places == {"cli/main.py", "scorers/scoring.py", "workers/child.py"}
 
 
 def test_functions_import_nothing_outside_the_command_line() -> None:
-    found = [
+    places = [
         f"{name}:{inner.lineno}"
         for name, tree in modules()
         if not name.startswith("cli/")
@@ -71,7 +71,7 @@ def test_functions_import_nothing_outside_the_command_line() -> None:
         for inner in ast.walk(node)
         if isinstance(inner, (ast.Import, ast.ImportFrom))
     ]
-    assert found == []
+    assert places == []
 
 
 def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
@@ -102,7 +102,7 @@ def test_no_module_and_no_function_outgrows_a_reader() -> None:
 
 
 def test_nothing_on_disk_is_ever_unpickled() -> None:
-    found = [
+    places = [
         f"{name}: {alias.name}"
         for name, tree in modules()
         for node in ast.walk(tree)
@@ -110,4 +110,4 @@ def test_nothing_on_disk_is_ever_unpickled() -> None:
         for alias in node.names
         if alias.name in {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
     ]
-    assert found == []
+    assert places == []

@@ -72,15 +72,15 @@ class Elements(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         if tag == "article":
             self._inside = True
-        address = given.get(FETCHED.get(tag, ""))
-        if address and given.get("rel") not in {"prev", "next"}:
+        address = attributes.get(FETCHED.get(tag, ""))
+        if address and attributes.get("rel") not in {"prev", "next"}:
             self.fetched.append(address)
         if tag == "pre":
             self._in_pre = True
-        ours = "headerlink" not in (given.get("class") or "")
+        ours = "headerlink" not in (attributes.get("class") or "")
         if self._inside and ours and not (self._in_pre and tag in {"code", "a"}):
             self.article[tag] += 1
 
@@ -93,14 +93,14 @@ class Elements(HTMLParser):
 
 def on_github(source: Path) -> Counter[str]:
     """The elements that CommonMark with tables makes of a page."""
-    found: Counter[str] = Counter()
+    tags: Counter[str] = Counter()
     for token in MarkdownIt("commonmark").enable("table").parse(source.read_text("utf-8")):
         if token.type in {"fence", "code_block"}:
-            found["pre"] += 1
-        for each in (token, *(token.children or ())):
-            if each.nesting > 0 or each.type in {"image", "code_inline"}:
-                found[each.tag] += 1
-    return found
+            tags["pre"] += 1
+        for item in (token, *(token.children or ())):
+            if item.nesting > 0 or item.type in {"image", "code_inline"}:
+                tags[item.tag] += 1
+    return tags
 
 
 def page_of(site: Path, source: Path) -> str:
@@ -119,9 +119,9 @@ def test_a_page_has_the_same_elements_as_on_github(site: Path) -> None:
     differing = {}
     for source in SOURCES:
         here, there = Elements(page_of(site, source)).article, on_github(source)
-        found = {tag: (here[tag], there[tag]) for tag in BUILT if here[tag] != there[tag]}
-        if found:
-            differing[source.name] = found
+        tags = {tag: (here[tag], there[tag]) for tag in BUILT if here[tag] != there[tag]}
+        if tags:
+            differing[source.name] = tags
     assert differing == {}
 
 
@@ -135,24 +135,24 @@ def test_a_link_out_of_the_pages_that_is_wrong_ends_the_build(tmp_path: Path) ->
     (tmp_path / "README.md").write_text("# here\n")
     page, site = tmp_path / "docs" / "index.md", tmp_path / "site"
 
-    def told(link: str) -> tuple[int, str]:
+    def checked(link: str) -> tuple[int, str]:
         page.write_text(f"# A page\n\nSee [it]({link}).\n", encoding="utf-8")
         return built(tmp_path / "docs" / "site" / "mkdocs.yml", site)
 
-    assert told("../README.md#here") == (0, "")
+    assert checked("../README.md#here") == (0, "")
     address = "https://github.com/llmops-cli/llmops/blob/main/README.md#here"
     assert f'href="{address}"' in (site / "index.html").read_text(encoding="utf-8")
-    assert told("#nowhere")[0] == 1
-    code, said = told("../CHANGES.md")
+    assert checked("#nowhere")[0] == 1
+    code, message = checked("../CHANGES.md")
     assert code == 1
-    assert "CHANGES.md, which is not there" in said
+    assert "CHANGES.md, which is not there" in message
 
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
-    fetched = [each for page in pages for each in Elements(page.read_text("utf-8")).fetched]
+    fetched = [item for page in pages for item in Elements(page.read_text("utf-8")).fetched]
     assert len(fetched) > len(pages)
-    assert [each for each in fetched if re.match(r"\w+:|//", each)] == []
+    assert [item for item in fetched if re.match(r"\w+:|//", item)] == []
 
 
 def test_the_pictures_are_what_the_gate_says() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import a_project
+from tests.projects import make_project
 from tests.servers.faulty import FaultServer
 
 SDKS = {"openai", "anthropic", "aiohttp", "httpx"}
@@ -46,21 +46,21 @@ def packages(modules: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["eval", "--help"]])
 def test_help_imports_no_library_but_typer(tmp_path: Path, arguments: list[str]) -> None:
-    found = imported(tmp_path, *arguments)
+    loaded = imported(tmp_path, *arguments)
     heavy = {*SDKS, *HEAVY, "pydantic", "numpy", "yaml", "jinja2", "anyio", "asyncio", "sqlite3"}
-    assert packages(found) & heavy == set()
-    ours = {name for name in found if name.startswith("llmops_cli.")}
+    assert packages(loaded) & heavy == set()
+    ours = {name for name in loaded if name.startswith("llmops_cli.")}
     assert {name.split(".")[1] for name in ours} <= {"cli", "core"}
 
 
 def test_an_all_cached_run_imports_no_sdk_and_nothing_heavy(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url)
+        project = make_project(tmp_path, server.url)
         project.run("eval")
-        found = imported(tmp_path, "eval")
+        loaded = imported(tmp_path, "eval")
         assert server.requests == 20
-    assert packages(found) & (SDKS | HEAVY) == set()
-    assert "scipy.stats" not in found
+    assert packages(loaded) & (SDKS | HEAVY) == set()
+    assert "scipy.stats" not in loaded
 
 
 THREADS = """
@@ -73,12 +73,12 @@ main()
 
 def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url)
+        project = make_project(tmp_path, server.url)
         project.run("eval")
         done = subprocess.run(
             [sys.executable, "-c", THREADS, "eval"],
             cwd=tmp_path,
-            env={name: each for name, each in os.environ.items() if "THREADS" not in name},
+            env={name: item for name, item in os.environ.items() if "THREADS" not in name},
             capture_output=True,
             text=True,
             check=True,
@@ -89,7 +89,7 @@ def test_a_run_that_calls_nothing_starts_no_thread(tmp_path: Path) -> None:
 def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
     tmp_path: Path,
 ) -> None:
-    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    make_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
     imported(tmp_path, "eval", "--junit", "j.xml", "--markdown", "m.md", "--out", "run.jsonl")
     plain = imported(tmp_path, "report", "run.jsonl", "--html", "page.html")
     table = imported(tmp_path, "report", "run.jsonl", "--csv", "run.csv")
@@ -99,25 +99,25 @@ def test_pandas_is_imported_where_a_table_is_written_and_pyarrow_for_parquet(
 
 
 def test_a_run_of_the_embedded_model_imports_no_sdk(tmp_path: Path) -> None:
-    a_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
-    found = imported(tmp_path, "eval")
-    assert packages(found) & SDKS == set()
-    assert packages(found) & HEAVY == set()
+    make_project(tmp_path).write("llmops.yaml", "models: {tiny: {provider: embedded}}\n")
+    loaded = imported(tmp_path, "eval")
+    assert packages(loaded) & SDKS == set()
+    assert packages(loaded) & HEAVY == set()
 
 
 def test_a_run_on_one_vendor_imports_no_other_vendor(tmp_path: Path) -> None:
     with FaultServer() as server:
-        a_project(tmp_path, server.url)
-        found = imported(tmp_path, "eval")
-    assert "llmops_cli.providers.openai.model" in found
-    assert "llmops_cli.providers.anthropic.model" not in found
-    assert "anthropic" not in packages(found)
+        make_project(tmp_path, server.url)
+        loaded = imported(tmp_path, "eval")
+    assert "llmops_cli.providers.openai.model" in loaded
+    assert "llmops_cli.providers.anthropic.model" not in loaded
+    assert "anthropic" not in packages(loaded)
 
 
 def test_status_without_git_imports_no_statistics(tmp_path: Path) -> None:
-    a_project(tmp_path)
-    found = imported(tmp_path, "status")
-    assert packages(found) & (SDKS | {"pandas", "ragas", "scipy", "statsmodels"}) == set()
+    make_project(tmp_path)
+    loaded = imported(tmp_path, "status")
+    assert packages(loaded) & (SDKS | {"pandas", "ragas", "scipy", "statsmodels"}) == set()
 
 
 def test_reading_applications_imports_no_client_and_starts_nothing(
@@ -126,5 +126,5 @@ def test_reading_applications_imports_no_client_and_starts_nothing(
     example = shutil.copytree(repo_root / "examples" / "three-applications", tmp_path / "three")
     for command in ("status", "check"):
         found = imported(example, command)
-        assert packages(found) & (SDKS | HEAVY - {"git"}) == set()
+        assert packages(found) & (SDKS | HEAVY) == set()
     assert "llmops_cli.judges.index" not in found  # nobody judges here

@@ -134,7 +134,7 @@ if __name__ == "__main__":
 applications = pytest.mark.parametrize("kind", APPLICATION, ids=lambda kind: str(kind.name))
 
 
-def told(kind: ProviderKind, root: Path, *says: str) -> list[Outcome]:
+def outcomes(kind: ProviderKind, root: Path, *says: str) -> list[Outcome]:
     """What one and the same application answers, by way of `kind`."""
     (root / "bot.py").write_text(BOT, encoding="utf-8")
 
@@ -167,7 +167,7 @@ def handing(model: Model, say: str) -> Request:
     messages = (Message(role="user", content="from the messages"),)
     document: dict[str, Json] = {
         "inputs": {"say": say},
-        "messages": [each.plain() for each in messages],
+        "messages": [message.plain() for message in messages],
         "parameters": {},
     }
     return replace(question(model), messages=messages, document=document)
@@ -177,8 +177,8 @@ def handing(model: Model, say: str) -> Request:
 def test_an_application_says_the_same_however_it_is_reached(
     kind: ProviderKind, tmp_path: Path
 ) -> None:
-    said = told(kind, tmp_path, "Paris", "twice", "", HOSTILE["escape sequences"])
-    assert said == [
+    replies = outcomes(kind, tmp_path, "Paris", "twice", "", HOSTILE["escape sequences"])
+    assert replies == [
         Completion(text=text, ids=("a", "b"), contexts=())
         for text in ("Paris", "from the messages", "", HOSTILE["escape sequences"])
     ]
@@ -187,8 +187,8 @@ def test_an_application_says_the_same_however_it_is_reached(
 @applications
 def test_whatever_an_application_says_is_an_outcome(kind: ProviderKind, tmp_path: Path) -> None:
     texts = [text for name, text in HOSTILE.items() if name != "a lone surrogate"]
-    said = told(kind, tmp_path, *texts)
-    assert [each.text for each in said if isinstance(each, Completion)] == texts
+    replies = outcomes(kind, tmp_path, *texts)
+    assert [message.text for message in replies if isinstance(message, Completion)] == texts
 
 
 @applications
@@ -209,8 +209,10 @@ def test_reading_the_table_of_providers_imports_no_vendor() -> None:
         "print([name for name in ('openai', 'anthropic', 'aiohttp', 'httpx2', 'bm25s', 'numpy',"
         " 'sqlite3') if name in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    replies = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert replies.stdout.strip() == "[]"
 
 
 @offline

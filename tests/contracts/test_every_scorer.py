@@ -30,6 +30,7 @@ from llmops_cli.plugins import (
     wrong_options,
 )
 from llmops_cli.scorers.scoring import score
+from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE
 
 OPTIONS: Mapping[str, Mapping[str, Json]] = {
@@ -102,7 +103,7 @@ class Obliging:
                 case {"enum": [*_, last]}:
                     return cast("Json", last)
                 case {"type": "object", "properties": properties}:
-                    return {name: value(each) for name, each in properties.items()}
+                    return {name: value(item) for name, item in properties.items()}
                 case {"type": "array", "items": items}:
                     return [value(items)]
                 case {"type": "integer"}:
@@ -162,7 +163,7 @@ def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Un
     """Each text's score, and the CPU seconds that it took."""
 
     async def run() -> list[tuple[Score | Unscored, float]]:
-        given = []
+        results = []
         async with open_scorer(kind, world) as scorer:
             for text in texts:
                 started = time.process_time()
@@ -171,15 +172,15 @@ def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Un
                     text = whole(text)  # noqa: PLW2901 - as the engine does, for what is sent on
                 if kind.paired:
                     options["against"] = an_answer("no")
-                one = await score(
+                scored_once = await score(
                     scorer,
                     options,
                     case=a_case(kind),
                     completion=an_answer(text),
                     ask=Obliging() if kind.judged else None,
                 )
-                given.append((one, time.process_time() - started))
-        return given
+                results.append((scored_once, time.process_time() - started))
+        return results
 
     return asyncio.run(run())
 
@@ -190,41 +191,41 @@ def digest_of(kind: ScorerKind, spec: ScorerSpec, world: World) -> str:
 
 @every_scorer
 def test_a_usual_answer_gets_a_score(kind: ScorerKind, world: World) -> None:
-    ((given, _),) = scored(kind, world, "yes 42")
-    assert isinstance(given, Score)
+    ((results, _),) = scored(kind, world, "yes 42")
+    assert isinstance(results, Score)
 
 
 @every_scorer
 def test_the_same_answer_gets_the_same_score(kind: ScorerKind, world: World) -> None:
     text = "yes 42, and some more words"
-    (one, _), (other, _) = scored(kind, world, text, text)
+    (scored_once, _), (scored_twice, _) = scored(kind, world, text, text)
     ((fresh, _),) = scored(kind, world, text)
-    assert one == other == fresh
+    assert scored_once == scored_twice == fresh
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """What one scorer makes of each hostile text, and the seconds that it took."""
     around = a_world(tmp_path_factory.mktemp("hostile"))
-    _warm, *given = scored(request.param, around, "warm", *HOSTILE.values())
-    return dict(zip(HOSTILE, given, strict=True))
+    _warm, *results = scored(request.param, around, "warm", *HOSTILE.values())
+    return dict(zip(HOSTILE, results, strict=True))
 
 
 def test_hostile_text_is_scored_or_said_to_be_unscored(hostile: Given) -> None:
-    for name, (given, _) in hostile.items():
-        assert isinstance(given, Score) or "raised" not in given.why, (name, given)
+    for name, (results, _) in hostile.items():
+        assert isinstance(results, Score) or "raised" not in results.why, (name, results)
 
 
 def test_a_reason_is_short_printable_and_on_one_line(hostile: Given) -> None:
-    for name, (given, _) in hostile.items():
-        reason = given.reason if isinstance(given, Score) else given.why
+    for name, (results, _) in hostile.items():
+        reason = results.reason if isinstance(results, Score) else results.why
         assert reason, name
         assert reason.isprintable(), (name, reason)
         assert len(reason) < 1500, name
 
 
-def test_hostile_text_is_scored_within_a_second(hostile: Given) -> None:
-    slow = {name: seconds for name, (_, seconds) in hostile.items() if seconds >= 1}
+def test_hostile_text_is_scored_with_little_cpu(hostile: Given) -> None:
+    slow = {name: cpu for name, (_, cpu) in hostile.items() if cpu_in_loops(cpu) >= 50}
     assert slow == {}
 
 
@@ -273,7 +274,10 @@ def test_a_score_that_can_never_be_given_is_seen_before_any_call(kind: ScorerKin
 @every_scorer
 def test_nothing_passes_for_want_of_a_threshold(kind: ScorerKind) -> None:
     thresholds = (kind.minimum, kind.maximum)
-    assert any(each is not None for each in thresholds) or kind.lacks(a_spec(kind)) is not None
+    assert (
+        any(threshold is not None for threshold in thresholds)
+        or kind.lacks(a_spec(kind)) is not None
+    )
 
 
 @every_scorer

@@ -45,7 +45,7 @@ def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProc
     )
 
 
-def asked(folder: Path, server: Server, **environ: str) -> tuple[str, dict[str, Any]]:
+def ask_bot(folder: Path, server: Server, **environ: str) -> tuple[str, dict[str, Any]]:
     """What the bot logged for one question, and what it sent."""
     address = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
     done = run(folder, "support_bot.py", QUESTION, **address, **environ)
@@ -59,11 +59,11 @@ def llmops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_bot_sends_what_eval_measured(application: Path, server: Server) -> None:
-    _, sent = asked(application, server)
+    _, sent = ask_bot(application, server)
     passages = re.findall(r"^- (.*)$", sent["messages"][0]["content"], flags=re.MULTILINE)
     assert len(passages) == 2
-    given = ["--input", f"question={QUESTION}", "--input", f"passages={json.dumps(passages)}"]
-    shown = llmops(application, "render", "support@production", *given, "--json")
+    options = ["--input", f"question={QUESTION}", "--input", f"passages={json.dumps(passages)}"]
+    shown = llmops(application, "render", "support@production", *options, "--json")
     (request,) = json.loads(shown.stdout)
     assert sent == {
         "model": request["model"],
@@ -73,25 +73,25 @@ def test_the_bot_sends_what_eval_measured(application: Path, server: Server) -> 
 
 
 def test_the_bot_says_which_version_answers(application: Path, server: Server) -> None:
-    log, _ = asked(application, server)
+    log, _ = ask_bot(application, server)
     target = json.loads((application / ".llmops/versions/support@v2/version.json").read_text())
     assert f"answering with support@v2 ({target['target']})" in log
 
 
 def test_a_pin_takes_the_bot_back_without_a_deploy(application: Path, server: Server) -> None:
-    log, sent = asked(application, server, LLMOPS_PIN="support=v1")
+    log, sent = ask_bot(application, server, LLMOPS_PIN="support=v1")
     assert "answering with support@v1" in log
     assert "colleague" not in sent["messages"][0]["content"]
 
 
 def test_a_bundle_is_all_that_the_bot_needs(application: Path, server: Server) -> None:
-    _, from_registry = asked(application, server)
+    _, from_registry = ask_bot(application, server)
     assert llmops(application, "bundle", "production", "--out", "prompts.json").returncode == 0
     shutil.rmtree(application / ".llmops")
-    log, from_bundle = asked(application, server, LLMOPS_BUNDLE="prompts.json")
+    log, from_bundle = ask_bot(application, server, LLMOPS_BUNDLE="prompts.json")
     assert "answering with support@v2" in log
     assert from_bundle == from_registry
-    log, _ = asked(application, server, LLMOPS_BUNDLE="prompts.json", LLMOPS_PIN="support=v1")
+    log, _ = ask_bot(application, server, LLMOPS_BUNDLE="prompts.json", LLMOPS_PIN="support=v1")
     assert "answering with support@v1" in log
 
 

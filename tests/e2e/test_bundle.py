@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import LLMOPS, Ran, a_project
+from tests.projects import LLMOPS, Result, make_project
 from tests.servers.faulty import FaultServer
 from tests.unit.stores.test_git import git
 
@@ -29,17 +29,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     git(folder, "init", "-q", "-b", "main")
     with FaultServer() as server:
-        a_project(folder, server.url, cases=20).promote_first()
+        make_project(folder, server.url, cases=20).promote_v1()
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "support@v1 runs in production")
     return folder
 
 
-def run(folder: Path, *arguments: str) -> Ran:
+def run(folder: Path, *arguments: str) -> Result:
     done = subprocess.run(
         [*LLMOPS, *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
-    return Ran(code=done.returncode, out=done.stdout, err=done.stderr, seconds=0)
+    return Result(code=done.returncode, out=done.stdout, err=done.stderr, seconds=0)
 
 
 def loaded(folder: Path, **environ: str) -> str:
@@ -71,20 +71,20 @@ def test_every_kind_of_copy_makes_the_same_bytes(repository: Path, tmp_path: Pat
         clone(repository, tmp_path / "crlf", "--config", "core.autocrlf=true"),
         without_git(repository, tmp_path / "copy"),
     ]
-    made = {run(each, "bundle", "production", "--out", "-").out for each in copies}
-    assert len(made) == 1
-    content = json.loads(made.pop())
-    assert [each["number"] for each in content["prompts"]["support"]["versions"]] == [1]
+    bundles = {run(copy, "bundle", "production", "--out", "-").out for copy in copies}
+    assert len(bundles) == 1
+    content = json.loads(bundles.pop())
+    assert [version["number"] for version in content["prompts"]["support"]["versions"]] == [1]
 
 
 def test_a_bundle_is_a_file_that_an_application_starts_from(
     repository: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "out" / "production.json"
-    ran = run(repository, "bundle", "production", "--out", str(path))
-    assert (ran.code, ran.out.splitlines()) == (
+    result = run(repository, "bundle", "production", "--out", str(path))
+    assert (result.code, result.out.splitlines()) == (
         0,
-        ["support  v1", f"wrote {path}", f"next  LLMOPS_BUNDLE={path}"],
+        ["support  v1", f"wrote {path}", f"next: LLMOPS_BUNDLE={path}"],
     )
     assert loaded(path.parent, LLMOPS_BUNDLE=path.name) == "support@v1 hi"
 
@@ -105,17 +105,17 @@ def test_a_registry_that_was_touched_is_not_bundled(repository: Path, tmp_path: 
     copy = without_git(repository, tmp_path / "copy")
     path = copy / ".llmops/versions/support@v1/version.json"
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
-    ran = run(copy, "bundle", "production")
-    assert ran.code == 2
-    assert "its content is not what was released" in ran.err
+    result = run(copy, "bundle", "production")
+    assert result.code == 2
+    assert "its content is not what was released" in result.err
     assert not (copy / "production.bundle.json").exists()
 
 
 def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> None:
-    ran = run(repository, "bundle", "prodction")
-    assert (ran.code, ran.out) == (2, "")
-    assert "unknown environment 'prodction'" in ran.err
-    assert "did you mean 'production'?" in ran.err
+    result = run(repository, "bundle", "prodction")
+    assert (result.code, result.out) == (2, "")
+    assert "unknown environment 'prodction'" in result.err
+    assert "did you mean 'production'?" in result.err
 
 
 def test_a_bundle_is_proven_against_the_registry_it_came_from(
@@ -126,9 +126,9 @@ def test_a_bundle_is_proven_against_the_registry_it_came_from(
     run(copy, "bundle", "production", "--out", str(path))
     assert run(copy, "verify", "production", "--bundle", str(path), "--strict").code == 0
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
-    ran = run(copy, "verify", "production", "--bundle", str(path))
-    assert ran.code == 2
-    assert "support is not what was bundled" in ran.out
+    result = run(copy, "verify", "production", "--bundle", str(path))
+    assert result.code == 2
+    assert "support is not what was bundled" in result.out
 
 
 def test_a_bundle_that_is_behind_says_so_and_is_not_strict(

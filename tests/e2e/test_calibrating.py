@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_judges import Judge, polite, quoted_answer
-from tests.projects import Project, Ran, a_project
+from tests.git_project import GitProject, git
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import FaultServer, Server, answer
-from tests.shop import Shop, git
 
 EACH = 60
 RUBRIC = {"rubric": {"name": "tone", "criteria": "Is it polite?"}}
@@ -36,13 +36,13 @@ def server(judge: Judge) -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: Server) -> Project:
-    made = a_project(tmp_path / "project", server.url, cases=30)
-    made.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
-    made.llmops_yaml()
-    made.prompt(system="Please")
-    made.evalset(scorers=[RUBRIC])
-    labels(made)
-    return made
+    built = make_project(tmp_path / "project", server.url, cases=30)
+    built.models = {"judge": {"provider": "openai", "model": "judge", "base_url": server.url}}
+    built.llmops_yaml()
+    built.prompt(system="Please")
+    built.evalset(scorers=[RUBRIC])
+    labels(built)
+    return built
 
 
 def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
@@ -58,25 +58,25 @@ def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> N
         for word in ("Please", "Now")
         for at in range(EACH)
     ]
-    project.write(path, "".join(json.dumps(each) + "\n" for each in rows))
+    project.write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def run(project: Project, *arguments: str) -> Ran:
-    return Shop(project.root).run(*arguments)
+def run(project: Project, *arguments: str) -> Result:
+    return GitProject(project.root).run(*arguments)
 
 
-def calibrate(project: Project, *more: str) -> Ran:
+def calibrate(project: Project, *more: str) -> Result:
     return run(project, "calibrate", "tone", "--labels", str(project.root / "labels.jsonl"), *more)
 
 
-def found(ran: Ran) -> dict[str, Any]:
+def measured(result: Result) -> dict[str, Any]:
     """The calibration that `--json` printed."""
-    (done,) = ran.document
+    (done,) = result.document
     calibration: dict[str, Any] = done["calibration"]
     return calibration
 
 
-def kept(project: Project) -> list[Path]:
+def readings(project: Project) -> list[Path]:
     return sorted((project.root / ".llmops" / "calibrations").glob("*.json"))
 
 
@@ -87,18 +87,20 @@ def passing_all(_body: Mapping[str, Any]) -> str:
 def test_a_judge_that_agrees_with_people_may_gate_and_is_paid_once(
     project: Project, judge: Judge
 ) -> None:
-    ran = calibrate(project, "--json")
+    result = calibrate(project, "--json")
 
-    assert ran.code == 0, ran.text
-    assert found(ran)["status"] == "GATE"
-    assert found(ran)["counts"]["both_pass"] == found(ran)["counts"]["both_fail"] == EACH
-    assert sorted(found(ran)["sides"]) == ["new", "old"]
+    assert result.code == 0, result.text
+    assert measured(result)["status"] == "GATE"
+    assert (
+        measured(result)["counts"]["both_pass"] == measured(result)["counts"]["both_fail"] == EACH
+    )
+    assert sorted(measured(result)["sides"]) == ["new", "old"]
     assert len(judge.bodies) == 2 * 2 * EACH  # every answer is read twice
     again = calibrate(project)
     assert len(judge.bodies) == 2 * 2 * EACH
-    assert "GATE it may gate. A true loss of 5 points shows as 5.0 points" in again.text
+    assert "GATE it may gate. A true regression of 5 points shows as 5.0 points" in again.text
     assert "replaces the calibration of" in again.text
-    assert len(kept(project)) == 1
+    assert len(readings(project)) == 1
 
 
 def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
@@ -120,16 +122,16 @@ def test_a_judge_found_unfit_is_refused_before_any_call_and_may_still_be_shown(
 
 
 def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
-    asked: Counter[str] = Counter()
+    questions: Counter[str] = Counter()
 
     def unsteady(body: Mapping[str, Any]) -> str:
         text = quoted_answer(body)
-        asked[text] += 1
-        turned = asked[text] == 2 and text.endswith(("1", "3"))
+        questions[text] += 1
+        turned = questions[text] == 2 and text.endswith(("1", "3"))
         return polite(body) if not turned else passing_all(body)
 
     judge.verdict = unsteady
-    calibration = found(calibrate(project, "--json"))
+    calibration = measured(calibrate(project, "--json"))
 
     assert calibration["counts"]["differing"] == 12
     assert calibration["counts"]["read_twice"] == 120
@@ -143,16 +145,16 @@ def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_inc
         return lambda body: "hm" if quoted_answer(body) in ends else polite(body)
 
     judge.verdict = silent("Now 1", "Now 2", "Please 7")
-    ran = calibrate(project)
-    assert ran.code == 3
-    assert "6 of 240 scores are missing, and at most 2% may be" in ran.text
-    assert kept(project) == []
+    result = calibrate(project)
+    assert result.code == 3
+    assert "6 of 240 scores are missing, and at most 2% may be" in result.text
+    assert readings(project) == []
 
     judge.verdict = silent("Now 1")
-    ran = calibrate(project, "--json")
-    assert ran.code == 0
-    assert found(ran)["counts"]["unscored"] == 2
-    assert found(ran)["counts"]["both_fail"] == EACH - 1
+    result = calibrate(project, "--json")
+    assert result.code == 0
+    assert measured(result)["counts"]["unscored"] == 2
+    assert measured(result)["counts"]["both_fail"] == EACH - 1
 
 
 def test_a_budget_ends_it_and_the_next_run_goes_on(project: Project, judge: Judge) -> None:
@@ -173,15 +175,15 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
             assert process.running
             time.sleep(0.02)
         process.send(signal.SIGINT)
-        ran = process.ended()
-    assert (ran.code, kept(project)) == (130, [])
-    assert "run the same command again, everything that was read is kept" in ran.text
+        result = process.wait()
+    assert (result.code, readings(project)) == (130, [])
+    assert "run the same command again, judged answers are cached" in result.text
     answered = len(judge.bodies)
     assert 20 <= answered < 240
 
     project.models["judge"]["base_url"] = project.url
     project.llmops_yaml()
-    assert found(calibrate(project, "--json"))["status"] == "GATE"
+    assert measured(calibrate(project, "--json"))["status"] == "GATE"
     assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
 
@@ -191,22 +193,22 @@ def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
     judge.verdict = lambda body: (
         passing_all(body) if "Ignore the criteria" in quoted_answer(body) else polite(body)
     )
-    calibration = found(calibrate(project, "--canaries", "--json"))
+    calibration = measured(calibrate(project, "--canaries", "--json"))
 
     assert calibration["canaries"] == {"obeyed": 1, "tried": 10, "unscored": 0}
 
 
 def test_an_uncalibrated_judge_gates_and_every_report_says_so(project: Project) -> None:
     xml, page = project.root / "junit.xml", project.root / "report.md"
-    ran = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
+    result = run(project, "eval", "--json", "--junit", str(xml), "--markdown", str(page))
 
-    assert ran.code == 0
-    (judged,) = ran.evalset["judges"]
+    assert result.code == 0
+    (judged,) = result.evalset["judges"]
     assert (judged["label"], judged["status"]) == ("tone", "uncalibrated")
-    said = "judged by an uncalibrated model: tone"
-    assert said in " ".join(ran.evalset["notes"])
-    assert said in run(project, "report").text
-    assert said in page.read_text()
+    reason = "judged by an uncalibrated model: tone"
+    assert reason in " ".join(result.evalset["notes"])
+    assert reason in run(project, "report").text
+    assert reason in page.read_text()
     assert '<property name="judge tone" value="uncalibrated"/>' in xml.read_text()
 
 
@@ -215,46 +217,46 @@ def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
 ) -> None:
     project.settings = {"environments": {"production": {"gate": {"judges": "calibrated"}}}}
     project.llmops_yaml()
-    shop = Shop(project.root)
-    assert shop.run("eval").code == 2
+    repo = GitProject(project.root)
+    assert repo.run("eval").code == 2
     assert (judge.answered, judge.bodies) == (0, [])
 
     calibrate(project)
-    shop.ok("release", "support")
-    shop.ok("measure", "support@v1")
-    shop.ok("promote", "support@v1", "--initial", "-m", "the first")
-    verified = shop.ok("verify")
+    repo.ok("release", "support")
+    repo.ok("measure", "support@v1")
+    repo.ok("promote", "support@v1", "--initial", "-m", "the first")
+    verified = repo.ok("verify")
     assert "judge support:tone: GATE, J 1.00 (0.94 to 1.00) on 120 labels" in verified.text
     note = "the judge tone is calibrated on 120 labels: J 1.00"
-    assert note in " ".join(shop.ok("eval", "--json").evalset["notes"])
+    assert note in " ".join(repo.ok("eval", "--json").evalset["notes"])
 
-    kept(project)[0].unlink()
+    readings(project)[0].unlink()
     project.prompt(system="Please do")
-    assert shop.run("eval").code == 2
+    assert repo.run("eval").code == 2
 
 
 def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
     project: Project, judge: Judge
 ) -> None:
-    shop = Shop(project.root)
-    shop.ok("release", "support")
-    shop.ok("measure", "support@v1")
+    repo = GitProject(project.root)
+    repo.ok("release", "support")
+    repo.ok("measure", "support@v1")
     called = judge.answered
     project.settings = {"gate": {"judges": "calibrated"}}
     project.llmops_yaml()
     calibrate(project)
 
-    early = shop.run("promote", "support@v1", "--initial", "-m", "the first")
+    early = repo.run("promote", "support@v1", "--initial", "-m", "the first")
     assert early.code == 3
     assert "the judge tone of support was not calibrated when it was made" in early.text
-    shop.ok("measure", "support@v1")
-    shop.ok("promote", "support@v1", "--initial", "-m", "the first")
+    repo.ok("measure", "support@v1")
+    repo.ok("promote", "support@v1", "--initial", "-m", "the first")
     assert judge.answered == called
 
 
 def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Project) -> None:
     calibrate(project)
-    (path,) = kept(project)
+    (path,) = readings(project)
     git(project.root, "init", "-q", "-b", "main")
     git(project.root, "add", "-A")
     git(project.root, "commit", "-qm", "calibrated")
@@ -290,46 +292,48 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     labels(project, wrong=6)
     project.settings = {"gate": {"scale_margin": True, "margin": 0.2}}
     project.llmops_yaml()
-    assert found(calibrate(project, "--json"))["figures"]["j"]["value"] == pytest.approx(0.8)
-    project.promote_first()
+    assert measured(calibrate(project, "--json"))["figures"]["j"]["value"] == pytest.approx(0.8)
+    project.promote_v1()
     project.prompt(system="Please do")
-    ran = run(project, "eval", "--json")
+    result = run(project, "eval", "--json")
 
-    (finding,) = (each for each in ran.verdict["findings"] if each["rule"] == "no_worse")
+    (finding,) = (
+        finding for finding in result.verdict["findings"] if finding["rule"] == "no_worse"
+    )
     assert finding["estimate"]["margin"] == pytest.approx(0.16)
-    notes = " ".join(ran.evalset["notes"])
+    notes = " ".join(result.evalset["notes"])
     assert "a loss of 20.0 points shows as 16.0 on pass: that is the margin" in notes
     assert "tone passes 100.0 % of the candidate's cases; corrected for its errors" in notes
     assert run(project, "verify").code == 0
 
 
 def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Project) -> None:
-    project.promote_first()
+    project.promote_v1()
     project.prompt(system="Now")
     run(project, "eval")
     draft = project.root / "draft.csv"
-    ran = run(project, "calibrate", "support:tone", "--draft", str(draft), "--answers", "40")
+    result = run(project, "calibrate", "support:tone", "--draft", str(draft), "--answers", "40")
 
-    assert ran.code == 0, ran.text
+    assert result.code == 0, result.text
     with draft.open() as file:
         rows = list(csv.DictReader(file))
-    assert Counter(each["side"] for each in rows) == {"support@working": 20, "support@v1": 20}
-    assert {each["label"] for each in rows} == {""}
+    assert Counter(row["side"] for row in rows) == {"support@working": 20, "support@v1": 20}
+    assert {row["label"] for row in rows} == {""}
     assert (
         "may hold somebody's labels"
         in run(project, "calibrate", "tone", "--draft", str(draft)).text
     )
-    for at, each in enumerate(rows):
-        polite_one = each["output"].startswith("Please")
-        each["label"] = "" if at == 0 else "PASS" if polite_one else "0"
+    for at, row in enumerate(rows):
+        polite_one = row["output"].startswith("Please")
+        row["label"] = "" if at == 0 else "PASS" if polite_one else "0"
     with draft.open("w") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    ran = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
-    assert (found(ran)["counts"]["both_pass"] + found(ran)["counts"]["both_fail"]) == 39
-    assert found(ran)["unlabelled"] == 1
-    assert found(ran)["status"] == "ADVISORY"  # 39 labels are too few
+    result = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
+    assert (measured(result)["counts"]["both_pass"] + measured(result)["counts"]["both_fail"]) == 39
+    assert measured(result)["unlabelled"] == 1
+    assert measured(result)["status"] == "ADVISORY"  # 39 labels are too few
 
 
 def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
@@ -338,8 +342,8 @@ def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
     path = str(project.root / "labels.jsonl")
     for label, why in (("pairwise", "two answers"), ("latency", "a labeled answer has none")):
-        ran = run(project, "calibrate", f"support:{label}", "--labels", path)
-        assert (ran.code, why in ran.text) == (2, True), ran.text
+        result = run(project, "calibrate", f"support:{label}", "--labels", path)
+        assert (result.code, why in result.text) == (2, True), result.text
     unknown = run(project, "calibrate", "support:tony", "--labels", path)
     assert "did you mean 'support:tone'?" in unknown.text
     assert run(project, "calibrate", "tone").code == 2
@@ -349,12 +353,14 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     project: Project, judge: Judge
 ) -> None:
     def notes() -> str:
-        ran = run(project, "check")
-        assert ran.code == 0, ran.text  # it warns; what measures refuses
-        return " ".join(line for line in ran.out.splitlines() if line.startswith("note  the judge"))
+        result = run(project, "check")
+        assert result.code == 0, result.text  # it warns; what measures refuses
+        return " ".join(
+            line for line in result.out.splitlines() if line.startswith("note: the judge")
+        )
 
     never = "the judge support:tone gates and is not calibrated (accuracy unknown)"
-    assert notes() == f"note  {never}: llmops calibrate support:tone"
+    assert notes() == f"note: {never}: llmops calibrate support:tone"
     project.settings["environments"] = {"beta": None, "live": {"gate": {"judges": "calibrated"}}}
     project.llmops_yaml()
     assert f"{never}; live requires `judges: calibrated`" in notes()
@@ -362,7 +368,7 @@ def test_check_warns_of_judges_that_no_calibration_lets_gate(
     assert len(row["judges"]) == 1
     assert calibrate(project).code == 0
     assert notes() == ""
-    (file,) = kept(project)
+    (file,) = readings(project)
 
     project.evalset(scorers=[{"rubric": {**RUBRIC["rubric"], "scale": [1, 5], "min": 0.5}}])
     assert "gates, and its calibration is outdated" in notes()
@@ -391,14 +397,14 @@ def test_status_says_what_is_known_of_the_judges_of_what_runs(project: Project) 
             {"rubric": {"name": "long", "criteria": "Is it?", "advisory": True}},
         ]
     )
-    project.promote_first()
+    project.promote_v1()
     before = run(project, "status").out
-    told = "judge  support@production  support:tone  uncalibrated: accuracy unknown"
-    assert told in before
+    status_line = "judge  support@production  support:tone  uncalibrated: accuracy unknown"
+    assert status_line in before
     assert "support:long  uncalibrated: accuracy unknown  (advisory)" in before
     assert calibrate(project).code == 0
     (row,) = run(project, "status", "--json").document
-    assert [(each["address"], each["status"]) for each in row["judges"]] == [
+    assert [(item["address"], item["status"]) for item in row["judges"]] == [
         ("support:tone", "GATE"),
         ("support:long", "uncalibrated"),
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.cli.main import run
-from tests.projects import Project, Ran, a_project, some_cases
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import FaultServer, Server, echo
 
 CASES = 30
@@ -40,17 +40,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path, server: Server) -> Project:
     """Production runs v1; v2 is released and measured; v3 is what is being worked on."""
-    made = Project(root=template, url=server.url, settings={"gate": {"margin": 0.1}})
+    built = Project(root=template, url=server.url, settings={"gate": {"margin": 0.1}})
     if not template.exists():
-        made = a_project(template, server.url, cases=CASES)
-        made.settings = {"gate": {"margin": 0.1}}
-        made.llmops_yaml()
-        made.promote_first()
-        made.prompt(system="Answer well.")
+        built = make_project(template, server.url, cases=CASES)
+        built.settings = {"gate": {"margin": 0.1}}
+        built.llmops_yaml()
+        built.promote_v1()
+        built.prompt(system="Answer well.")
         for arguments in (["release"], ["measure", "support@v2"]):
-            assert made.run(*arguments).code == 0
-        made.prompt(system="Answer better.")
-    copy = Project(root=tmp_path / "project", url=server.url, settings=made.settings)
+            assert built.run(*arguments).code == 0
+        built.prompt(system="Answer better.")
+    copy = Project(root=tmp_path / "project", url=server.url, settings=built.settings)
     shutil.copytree(template, copy.root)
     copy.llmops_yaml()
     return copy
@@ -61,10 +61,10 @@ def timeless(printed: str) -> str:
     return re.sub(r" · [\d.]+ s$", "", printed, flags=re.MULTILINE)
 
 
-def says(ran: Ran, *words: str) -> Ran:
-    for each in words:
-        assert each in ran.text, f"{each!r} is not in: {ran.text}"
-    return ran
+def says(result: Result, *words: str) -> Result:
+    for word in words:
+        assert word in result.text, f"{word!r} is not in: {result.text}"
+    return result
 
 
 # Around files --------------------------------------------------------------------------------
@@ -72,9 +72,9 @@ def says(ran: Ran, *words: str) -> Ran:
 
 def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
     project = Project(root=tmp_path)
-    ran = says(project.run("init"), "wrote llmops.yaml", "wrote evalsets/sentiment.yaml")
-    assert ran.code == 0
-    says(ran, "next llmops eval")
+    result = says(project.run("init"), "wrote llmops.yaml", "wrote evalsets/sentiment.yaml")
+    assert result.code == 0
+    says(result, "next: llmops eval")
     assert project.run("check").code == 0
     says(project.run("eval"), "INCONCLUSIVE", "no baseline")
     assert says(project.run("init"), "exists already").code == 2
@@ -83,15 +83,21 @@ def test_init_starts_a_project_that_evaluates(tmp_path: Path) -> None:
 def test_check_finds_every_mistake_with_its_line(project: Project) -> None:
     assert says(project.run("check"), "support", "1 prompt, 30 cases: no problem found").code == 0
     project.write("prompts/support.prompt.yml", "modle: tiny\nmessages: []\n")
-    project.cases([*some_cases(2), some_cases(1)[0]])
-    ran = project.run("check")
-    assert (ran.code, ran.out) == (2, "")
-    says(ran, "prompts/support.prompt.yml:1", "did you mean 'model'")
+    project.cases([*make_cases(2), make_cases(1)[0]])
+    result = project.run("check")
+    assert (result.code, result.out) == (2, "")
+    says(result, "prompts/support.prompt.yml:1", "did you mean 'model'")
 
 
 def test_render_shows_what_is_sent(project: Project) -> None:
-    ran = project.run("render", "support", "--case", "c004")
-    says(ran, "openai/tiny temperature=0", "--- system Answer better.", "--- user say 4", "sha256:")
+    result = project.run("render", "support", "--case", "c004")
+    says(
+        result,
+        "openai/tiny temperature=0",
+        "--- system Answer better.",
+        "--- user say 4",
+        "sha256:",
+    )
     says(project.run("render", "support@v1", "-i", "question=why?"), "Answer.", "why?")
     assert project.run("render", "support", "-i", "question").code == 2
 
@@ -111,10 +117,10 @@ def test_schema_prints_one_or_their_names(project: Project) -> None:
 
 
 def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
-    ran = project.run("eval")
-    assert ran.code == 0
+    result = project.run("eval")
+    assert result.code == 0
     says(
-        ran,
+        result,
         "PASS",
         "support@v1 (production)",
         "0 improved, 0 regressed of 30",
@@ -124,9 +130,9 @@ def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
 
 def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
-    ran = project.run("eval")
-    assert ran.code == 1
-    says(ran, "FAIL", "27 lost", "no idea", "c000", "say 0")
+    result = project.run("eval")
+    assert result.code == 1
+    says(result, "FAIL", "27 lost", "no idea", "c000", "say 0")
 
 
 @pytest.mark.parametrize(
@@ -140,67 +146,67 @@ def test_what_measures_writes_every_form_of_its_report(
         for ending in ("jsonl.gz", "xml", "md", "html", "csv", "sum")
     )
     options = ["--out", out, "--junit", junit, "--markdown", markdown, "--html", html]
-    ran = project.run(
+    result = project.run(
         *command,
         *map(str, [*options, "--csv", csv]),
         "--github",
         env={"GITHUB_STEP_SUMMARY": str(summary)},
     )
-    assert ran.code == 0, ran.text
+    assert result.code == 0, result.text
     for path in (junit, markdown, html, summary):
         assert "no_worse" in path.read_text(encoding="utf-8"), path
     assert len(csv.read_text(encoding="utf-8").splitlines()) > CASES
     table = project.root / "again.csv"
     again = project.run("report", str(out), "--csv", str(table))
-    assert timeless(ran.out).startswith(again.out)
+    assert timeless(result.out).startswith(again.out)
     assert table.read_bytes() == csv.read_bytes()
 
 
 def test_eval_dry_run_says_what_it_would_call(project: Project) -> None:
-    ran = says(project.run("eval", "--dry-run"), "support@working", str(CASES), "calls")
-    assert ran.code == 0
+    result = says(project.run("eval", "--dry-run"), "support@working", str(CASES), "calls")
+    assert result.code == 0
 
 
 def test_compare_decides_between_two_versions(project: Project) -> None:
-    ran = says(project.run("compare", "support@v1", "support@v2"), "PASS", "support@v2")
-    assert ran.code == 0
+    result = says(project.run("compare", "support@v1", "support@v2"), "PASS", "support@v2")
+    assert result.code == 0
     project.prompt(system="Answer carelessly.")
     assert says(project.run("compare", "support@v1", "support"), "FAIL").code == 1
 
 
 def test_report_shows_the_last_run_and_leaves_as_it_did(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
-    ran = project.run("eval")
+    result = project.run("eval")
     shown = project.run("report")
-    assert (shown.code, shown.out) == (ran.code, timeless(ran.out))
+    assert (shown.code, shown.out) == (result.code, timeless(result.out))
 
 
 # The registry --------------------------------------------------------------------------------
 
 
 def test_release_measure_and_promote(project: Project) -> None:
-    says(project.run("release", "support"), "support@v3", "new", "next llmops measure support@v3")
+    says(project.run("release", "support"), "support@v3", "new", "next: llmops measure support@v3")
     says(project.run("release"), "unchanged")
     assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 3
-    says(project.run("measure", "support@v3"), "PASS", "evidence sha256:")
+    says(project.run("measure", "support@v3"), "PASS", "evidence: sha256:")
     says(project.run("promote", "support@v3", "-m", "it is better"), "production runs support@v3")
 
 
 def test_a_measured_regression_is_not_promoted(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
     project.run("release")
-    assert says(project.run("measure", "support@v3"), "FAIL", "evidence sha256:").code == 1
+    assert says(project.run("measure", "support@v3"), "FAIL", "evidence: sha256:").code == 1
     assert says(project.run("promote", "support@v3", "-m", "x"), "not promoted").code == 1
 
 
 def test_rollback_history_status_and_verify(project: Project) -> None:
     assert project.run("promote", "support@v2", "-m", "better").code == 0
     says(project.run("status"), "support", "production", "v2", "PASS")
-    ran = says(project.run("rollback", "support@production", "-m", "it was not"), "quarantined")
-    assert ran.code == 0
-    says(ran, "production runs support@v1")
+    result = says(project.run("rollback", "support@production", "-m", "it was not"), "quarantined")
+    assert result.code == 0
+    says(result, "production runs support@v1")
     says(project.run("history", "support"), "rollback", "promote", "it was not", "the first")
-    says(project.run("verify"), "support@v1", "production holds: 1 prompt")
+    says(project.run("verify"), "support@v1", "production verified: 1 prompt")
     assert says(project.run("promote", "support@v2", "-m", "again"), "quarantined").code == 2
 
 
@@ -212,8 +218,8 @@ def test_what_cannot_be_done_yet_is_answered_with_what_can(project: Project) -> 
     says(project.run("eval", "--tag", "vip"), "no case of these evalsets has a tag")
     says(project.run("-C", "elsewhere", "status"), "there is no folder")
     assert project.run("release").code == 0
-    ran = says(project.run("measure", "support@v1"), "llmops promote support@v1 --to production")
-    assert "llmops release" not in ran.out
+    result = says(project.run("measure", "support@v1"), "llmops promote support@v1 --to production")
+    assert "llmops release" not in result.out
     shutil.rmtree(project.root / "prompts")
     shutil.rmtree(project.root / "evalsets")
     assert says(project.run("eval"), "the project has no prompts").code == 2
@@ -222,14 +228,14 @@ def test_what_cannot_be_done_yet_is_answered_with_what_can(project: Project) -> 
 
 def test_a_second_promotion_says_that_there_is_nothing_to_do(project: Project) -> None:
     assert project.run("promote", "support@v2", "-m", "better").code == 0
-    ran = says(project.run("promote", "support@v2", "-m", "once more"), "it runs there already")
-    assert (ran.code, "(event 2)" in ran.out) == (0, True)
+    result = says(project.run("promote", "support@v2", "-m", "once more"), "it runs there already")
+    assert (result.code, "(event 2)" in result.out) == (0, True)
 
 
 def test_verify_finds_a_touched_file(project: Project) -> None:
     (event,) = (project.root / ".llmops/log/production/support").glob("*.json")
     event.write_text(event.read_text().replace("the first", "the last"))
-    assert says(project.run("verify"), "BROKEN", "does NOT hold").code == 2
+    assert says(project.run("verify"), "BROKEN", "NOT verified").code == 2
 
 
 def test_diff_shows_what_changed(project: Project) -> None:
@@ -264,30 +270,41 @@ def test_json_is_all_that_a_command_prints_with_json(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in WITH_JSON:
-        asked = arguments if arguments[0] == "schema" else [*arguments, "--json"]
-        code = run(["-C", str(project.root), *asked])
+        json_command = arguments if arguments[0] == "schema" else [*arguments, "--json"]
+        code = run(["-C", str(project.root), *json_command])
         out, err = capsys.readouterr()
         assert code == 0, f"{arguments}: {out} {err}"
         assert json.loads(out) is not None
 
 
-def commands(project: Project) -> list[tuple[str, str]]:
-    """Each command with its line in the list."""
-    _, _, listed = project.run("--help", env=NARROW).out.partition("Commands:\n")
-    return [(line.split()[0], line) for line in listed.splitlines() if line.strip()]
+def commands(project: Project) -> dict[str, str]:
+    """Return each command of `llmops --help` with its sentence."""
+    listed = (
+        project.run("--help", env=NARROW).out.partition("─ Start ")[2].partition("─ Output ")[0]
+    )
+    documents: dict[str, str] = {}
+    for line in listed.splitlines():
+        if not line.startswith("│"):
+            continue
+        name, text = line[2:22].strip(), line[22:-1].strip()
+        last = name or next(reversed(documents))
+        documents[last] = f"{documents.get(last, '')} {text}".strip()
+    return documents
 
 
 def test_every_command_has_a_whole_sentence_in_the_list(project: Project) -> None:
-    found = commands(project)
-    assert len(found) >= 20
-    assert [line for _, line in found if line.endswith("...") or len(line) > 80] == []
+    documents = commands(project)
+    assert len(documents) >= 20
+    assert {name: text for name, text in documents.items() if not text.endswith(".")} == {}
+    shown = project.run("--help", env=NARROW).out.splitlines()
+    assert [line for line in shown if len(line) > 80] == []
 
 
 def test_every_help_names_its_values_and_fits(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for name, _ in commands(project):
+    for name in commands(project):
         assert run([name, "--help"]) == 0
         out = capsys.readouterr().out
         assert out.startswith(f"Usage: llmops {name} ")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import LLMOPS, Process, Project, Ran, a_project, some_cases
+from tests.projects import LLMOPS, Process, Project, Result, make_cases, make_project
 from tests.servers.faulty import FaultServer, answer
 
 FLOOR = {"rules": [{"floor": {"min": 0.9}}]}
@@ -26,12 +26,12 @@ TWENTY = "\n".join(f"say {at}" for at in range(20))
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A prompt on 20 cases; the embedded model answers, with no server."""
-    made = Project(root=tmp_path / "project", models={"tiny": {"provider": "embedded"}})
-    made.write("llmops.yaml", json.dumps({"models": made.models}))
-    made.prompt(system=TWENTY)
-    made.cases(some_cases(20))
-    made.evalset()
-    return made
+    built = Project(root=tmp_path / "project", models={"tiny": {"provider": "embedded"}})
+    built.write("llmops.yaml", json.dumps({"models": built.models}))
+    built.prompt(system=TWENTY)
+    built.cases(make_cases(20))
+    built.evalset()
+    return built
 
 
 def passing(project: Project) -> None:
@@ -49,20 +49,20 @@ def failing(project: Project) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["eval", "--help"], ["--version"]])
 def test_help_is_0(project: Project, arguments: list[str]) -> None:
-    ran = project.run(*arguments)
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out
+    result = project.run(*arguments)
+    assert (result.code, result.err) == (0, "")
+    assert result.out
 
 
 def test_a_passed_gate_is_0(project: Project) -> None:
     passing(project)
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (0, "PASS")
+    result = project.eval()
+    assert (result.code, result.decision) == (0, "PASS")
 
 
 def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (0, "INCONCLUSIVE")
+    result = project.eval()
+    assert (result.code, result.decision) == (0, "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize(
@@ -88,38 +88,38 @@ def test_inconclusive_where_the_policy_warns_is_0(project: Project) -> None:
     ],
 )
 def test_usage_and_unknown_names_are_2(project: Project, arguments: list[str]) -> None:
-    ran = project.run(*arguments)
-    assert ran.code == 2, ran.text
-    assert "Traceback" not in ran.err
+    result = project.run(*arguments)
+    assert result.code == 2, result.text
+    assert "Traceback" not in result.err
 
 
 def test_no_project_is_2(tmp_path: Path) -> None:
-    ran = Project(root=tmp_path).run("eval")
-    assert ran.code == 2
-    assert "llmops init" in ran.text
+    result = Project(root=tmp_path).run("eval")
+    assert result.code == 2
+    assert "llmops init" in result.text
 
 
 def test_a_key_that_is_not_set_is_2_and_named(tmp_path: Path) -> None:
     with FaultServer() as server:
-        ran = a_project(tmp_path, server.url, api_key_env="TEAM_KEY").run("eval")
+        result = make_project(tmp_path, server.url, api_key_env="TEAM_KEY").run("eval")
         assert server.requests == 0
-    assert ran.code == 2, ran.text
-    assert "TEAM_KEY is not set" in ran.text
+    assert result.code == 2, result.text
+    assert "TEAM_KEY is not set" in result.text
 
 
 def test_a_file_that_cannot_be_read_is_2(project: Project) -> None:
     (project.root / "llmops.yaml").chmod(0)
-    ran = project.run_alone("eval", before=without_rights)
-    assert ran.code == 2
-    assert "llmops.yaml" in ran.text
+    result = project.run_alone("eval", before=without_rights)
+    assert result.code == 2
+    assert "llmops.yaml" in result.text
 
 
 def test_a_plug_in_that_cannot_be_imported_is_2_and_named(project: Project) -> None:
     path = plug_in(project, "raise RuntimeError('half installed')")
-    ran = project.run("eval", env=path)
-    assert ran.code == 2
-    assert "'broken'" in ran.text
-    assert "half installed" in ran.text
+    result = project.run("eval", env=path)
+    assert result.code == 2
+    assert "'broken'" in result.text
+    assert "half installed" in result.text
 
 
 # 1: only a verdict ---------------------------------------------------------------------------
@@ -127,23 +127,23 @@ def test_a_plug_in_that_cannot_be_imported_is_2_and_named(project: Project) -> N
 
 def test_a_failed_gate_is_1(project: Project) -> None:
     failing(project)
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (1, "FAIL")
+    result = project.eval()
+    assert (result.code, result.decision) == (1, "FAIL")
 
 
 # 3 and 4: not measured, cannot tell ----------------------------------------------------------
 
 
 def test_a_budget_that_is_used_up_is_3(project: Project) -> None:
-    ran = project.eval("--max-calls", "5")
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
-    assert ran.report["calls"] == 5
+    result = project.eval("--max-calls", "5")
+    assert (result.code, result.decision) == (3, "INCOMPLETE")
+    assert result.report["calls"] == 5
 
 
 def test_inconclusive_is_4_with_strict(project: Project) -> None:
     junit = project.root / "junit.xml"
-    ran = project.eval("--strict", "--junit", str(junit))
-    assert (ran.code, ran.report["exit_code"], project.run("report").code) == (4, 4, 4)
+    result = project.eval("--strict", "--junit", str(junit))
+    assert (result.code, result.report["exit_code"], project.run("report").code) == (4, 4, 4)
     assert "<error" in junit.read_text()
     assert "Not blocked" not in project.run("eval", "--strict").out
 
@@ -155,9 +155,9 @@ def test_inconclusive_is_4_where_the_policy_says_so(project: Project) -> None:
 
 def test_a_promotion_without_evidence_is_3_and_names_the_command(project: Project) -> None:
     assert project.run("release").code == 0
-    ran = project.run("promote", "support@v1", "--initial", "-m", "why")
-    assert ran.code == 3
-    assert "llmops measure support@v1" in ran.text
+    result = project.run("promote", "support@v1", "--initial", "-m", "why")
+    assert result.code == 3
+    assert "llmops measure support@v1" in result.text
 
 
 # Disk ----------------------------------------------------------------------------------------
@@ -175,9 +175,9 @@ def at_most(kilobytes: int) -> Callable[[], None]:
 @pytest.mark.parametrize("kilobytes", [0, 8, 48])
 def test_a_full_disk_is_3_and_the_next_run_is_right(project: Project, kilobytes: int) -> None:
     failing(project)
-    ran = project.run_alone("eval", before=at_most(kilobytes))
-    assert ran.code == 3, ran.text
-    assert ".llmops/store" in ran.text
+    result = project.run_alone("eval", before=at_most(kilobytes))
+    assert result.code == 3, result.text
+    assert ".llmops/store" in result.text
     again = project.eval()
     assert (again.code, again.evalset["candidate"]["measured"]) == (1, 20)
 
@@ -186,8 +186,8 @@ def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> Non
     passing(project)
     assert project.run("eval").code == 0
     project.prompt(system="Others.\n" + TWENTY)
-    ran = project.run_alone("eval", before=at_most(16))
-    assert ran.code == 3, ran.text
+    result = project.run_alone("eval", before=at_most(16))
+    assert result.code == 3, result.text
     project.prompt(system=TWENTY)
     assert project.eval().report["calls"] == 0
 
@@ -196,16 +196,16 @@ def test_a_disk_that_fills_keeps_what_was_stored_before(project: Project) -> Non
 def test_a_report_on_a_full_device_is_3_and_leaves_the_device_alone(
     project: Project, option: str
 ) -> None:
-    ran = project.run("eval", option, "/dev/full")
-    assert ran.code == 3, ran.text
-    assert "/dev/full" in ran.text
+    result = project.run("eval", option, "/dev/full")
+    assert result.code == 3, result.text
+    assert "/dev/full" in result.text
     assert Path("/dev/full").is_char_device()
 
 
 def test_a_full_standard_output_is_3(project: Project) -> None:
     with Path("/dev/full").open("w") as full:
-        ran = project.run_alone("eval", stdout=full.fileno())
-    assert ran.code == 3
+        result = project.run_alone("eval", stdout=full.fileno())
+    assert result.code == 3
 
 
 def without_rights() -> None:
@@ -219,26 +219,26 @@ def without_rights() -> None:
 def test_a_folder_that_is_read_only_still_gives_the_verdict_and_says_so(project: Project) -> None:
     failing(project)
     project.root.chmod(0o555)
-    ran = project.run_alone("eval", before=without_rights)
+    result = project.run_alone("eval", before=without_rights)
     project.root.chmod(0o755)
-    assert ran.code == 1
-    assert "cannot be written" in ran.text
+    assert result.code == 1
+    assert "cannot be written" in result.text
     assert not (project.root / ".llmops").exists()
 
 
 def test_releasing_into_a_read_only_folder_is_3(project: Project) -> None:
     project.root.chmod(0o555)
-    ran = project.run_alone("release", before=without_rights)
+    result = project.run_alone("release", before=without_rights)
     project.root.chmod(0o755)
-    assert ran.code == 3
-    assert "Permission denied" in ran.text
+    assert result.code == 3
+    assert "Permission denied" in result.text
 
 
 def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
     project.write(".llmops/store", "something else")
-    ran = project.run("eval")
-    assert ran.code == 3
-    assert ".llmops/store" in ran.text
+    result = project.run("eval")
+    assert result.code == 3
+    assert ".llmops/store" in result.text
 
 
 # 70: a bug -----------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def plug_in(project: Project, code: str) -> dict[str, str]:
     }
 
 
-def crashed(project: Project, **environment: str) -> Ran:
+def crashed(project: Project, **environment: str) -> Result:
     env = plug_in(project, PROVIDER)
     project.write("llmops.yaml", json.dumps({"models": {"tiny": {"provider": "broken"}}}))
     return project.run("eval", env={**env, **environment})
@@ -278,21 +278,23 @@ def crashed(project: Project, **environment: str) -> Ran:
 def test_an_uncaught_exception_is_70_with_a_log_to_paste_and_no_key_in_it(
     project: Project,
 ) -> None:
-    ran = crashed(project)
-    assert ran.code == 70
-    assert ran.out == ""
-    assert "Traceback" not in ran.err
-    assert "canary" not in ran.err
-    log = Path(ran.err.rsplit(": ", 1)[1].strip())
+    result = crashed(project)
+    assert result.code == 70
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert "canary" not in result.err
+    log = Path(result.err.rsplit(": ", 1)[1].strip())
     text = log.read_text(encoding="utf-8")
     assert "ZeroDivisionError: the plug-in divides by zero" in text
     assert "canary" not in text
 
 
 def test_a_bug_without_a_place_for_its_log_is_70(project: Project) -> None:
-    ran = crashed(project, HOME="/dev/null", XDG_STATE_HOME="/dev/null", XDG_CACHE_HOME="/dev/null")
-    assert ran.code == 70
-    assert "no log could be written" in ran.text
+    result = crashed(
+        project, HOME="/dev/null", XDG_STATE_HOME="/dev/null", XDG_CACHE_HOME="/dev/null"
+    )
+    assert result.code == 70
+    assert "no log could be written" in result.text
 
 
 # 130 and 141: interrupted, nobody reads ------------------------------------------------------
@@ -310,7 +312,7 @@ def test_a_bug_without_a_place_for_its_log_is_70(project: Project) -> None:
 )
 def test_an_interrupt_at_any_moment_of_the_start_is_130(tmp_path: Path, importing: str) -> None:
     with FaultServer(then=answer(delay=0.2)) as server:
-        project = a_project(tmp_path, server.url, max_concurrency=2)
+        project = make_project(tmp_path, server.url, max_concurrency=2)
         process = subprocess.Popen(
             [*LLMOPS, "eval"],
             cwd=project.root,
@@ -340,8 +342,8 @@ def test_a_closed_pipe_is_141_and_quiet(project: Project, arguments: list[str]) 
     process = project.start(*arguments, stdout=writing)
     os.close(writing)
     os.close(reading)
-    ran = process.ended()
-    assert (ran.code, ran.err) == (141, "")
+    result = process.wait()
+    assert (result.code, result.err) == (141, "")
 
 
 def test_head_reads_one_line_and_nothing_complains(project: Project) -> None:
@@ -380,33 +382,33 @@ def test_an_odd_environment_changes_no_verdict(
     project: Project, environment: dict[str, str]
 ) -> None:
     failing(project)
-    ran = project.run("eval", env=environment)
-    assert ran.code == 1, ran.text
-    assert ran.out.startswith("FAIL")
-    assert ran.err == ""
+    result = project.run("eval", env=environment)
+    assert result.code == 1, result.text
+    assert result.out.startswith("FAIL")
+    assert result.err == ""
 
 
 def test_a_folder_that_was_deleted_meanwhile_is_2_and_not_a_bug(project: Project) -> None:
     gone = project.root / "gone"
     gone.mkdir()
-    ran = Process([*LLMOPS, "status"], gone, dict(os.environ), before=gone.rmdir).ended()
-    assert ran.code == 2, ran.text
-    assert "the folder that this was started in is not there any more" in ran.err
+    result = Process([*LLMOPS, "status"], gone, dict(os.environ), before=gone.rmdir).wait()
+    assert result.code == 2, result.text
+    assert "the current folder does not exist any more" in result.err
 
 
 def test_an_empty_environment_changes_no_verdict(project: Project) -> None:
     failing(project)
-    found = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    ran = Process([*LLMOPS, "eval"], project.root, found).ended()
-    assert ran.code == 1, ran.text
-    assert ran.out.startswith("FAIL")
+    only = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    result = Process([*LLMOPS, "eval"], project.root, only).wait()
+    assert result.code == 1, result.text
+    assert result.out.startswith("FAIL")
 
 
 @pytest.mark.parametrize("stream", [0, 1, 2])
 def test_a_closed_stream_changes_no_verdict(project: Project, stream: int) -> None:
     failing(project)
-    ran = project.run_alone("eval", before=lambda: os.close(stream))
-    assert ran.code == 1, ran.text
+    result = project.run_alone("eval", before=lambda: os.close(stream))
+    assert result.code == 1, result.text
 
 
 def test_a_terminal_changes_no_verdict(project: Project) -> None:
@@ -433,5 +435,5 @@ def test_a_terminal_changes_no_verdict(project: Project) -> None:
 
 def test_the_program_runs_as_a_script_too(project: Project) -> None:
     script = Path(sys.executable).with_name("llmops")
-    ran = Process([str(script), "--version"], project.root, os.environ).ended()
-    assert (ran.code, ran.err) == (0, "")
+    result = Process([str(script), "--version"], project.root, os.environ).wait()
+    assert (result.code, result.err) == (0, "")

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from tests.hostile import HOSTILE
-from tests.projects import Project, Ran, a_project
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import Behaviour, Exchange, FaultServer, answer, echo
 from tests.unit.render.test_markdown import outside_code
 
@@ -37,7 +37,7 @@ COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 
 def harmful(text: str) -> list[str]:
     """What in `text` a terminal or a CI log would act on."""
-    return sorted({repr(found) for found in [*OBEYED.findall(text), *COMMAND.findall(text)]})
+    return sorted({repr(hits) for hits in [*OBEYED.findall(text), *COMMAND.findall(text)]})
 
 
 def hostile(body: Mapping[str, Any]) -> str:
@@ -51,9 +51,9 @@ def hostile(body: Mapping[str, Any]) -> str:
 
 
 def project_on(root: Path, url: str) -> Project:
-    project = a_project(root, url, cases=0)
+    project = make_project(root, url, cases=0)
     project.cases(CASES)
-    project.promote_first()
+    project.promote_v1()
     return project
 
 
@@ -75,7 +75,9 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Mapping[str, Ran]]]:
+def result(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Project, Mapping[str, Result]]]:
     """The project after every command, and what each said; `control` is the harmless one."""
     with FaultServer(reply=hostile) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
@@ -83,46 +85,48 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Map
         patch.delenv("http_proxy", raising=False)
         project = project_on(tmp_path_factory.mktemp("project"), server.url)
         project.prompt(system="Answer badly.")
-        said = {"control": project.eval()}
+        results = {"control": project.eval()}
         project.prompt(system="Answer with malice.")
         for command in COMMANDS:
-            said[command.split(" --")[0] + (" json" if "json " in command else "")] = project.run(
-                *command.split()
+            results[command.split(" --")[0] + (" json" if "json " in command else "")] = (
+                project.run(*command.split())
             )
-        yield project, said
+        yield project, results
 
 
 def test_no_command_crashes_and_none_changes_its_verdict(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    _, said = ran
-    expected = dict.fromkeys(said, 0) | {
-        name: 1 for name in said if name.startswith(("control", "eval", "report", "measure"))
+    _, results = result
+    expected = dict.fromkeys(results, 0) | {
+        name: 1 for name in results if name.startswith(("control", "eval", "report", "measure"))
     }
-    assert {name: each.code for name, each in said.items()} == expected
+    assert {name: message.code for name, message in results.items()} == expected
 
 
 def test_the_gate_says_of_hostile_answers_what_it_says_of_harmless_ones(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    _, said = ran
-    control, run = said["control"], said["eval json"]
+    _, results = result
+    control, run = results["control"], results["eval json"]
     assert run.verdict == control.verdict
     assert run.evalset["metrics"] == control.evalset["metrics"]
     assert run.evalset["changes"] == control.evalset["changes"] == {"regressed": len(CASES)}
 
 
-def test_nothing_that_is_printed_can_be_obeyed(ran: tuple[Project, Mapping[str, Ran]]) -> None:
-    _, said = ran
-    streams = {f"{name} {kind}": text for name, each in said.items()
-               for kind, text in (("out", each.out), ("err", each.err))}  # fmt: skip
-    assert {name: found for name, text in streams.items() if (found := harmful(text))} == {}
+def test_nothing_that_is_printed_can_be_obeyed(
+    result: tuple[Project, Mapping[str, Result]],
+) -> None:
+    _, results = result
+    streams = {f"{name} {kind}": text for name, message in results.items()
+               for kind, text in (("out", message.out), ("err", message.err))}  # fmt: skip
+    assert {name: hits for name, text in streams.items() if (hits := harmful(text))} == {}
 
 
 def test_every_page_in_markdown_is_free_of_markup_and_mentions(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    project, _ = ran
+    project, _ = result
     pages = {path.name: path.read_bytes().decode("utf-8") for path in project.root.rglob("*.md")}
     assert {"page.md", "again.md", "measured.md"} <= pages.keys()
     for name, page in pages.items():
@@ -133,9 +137,9 @@ def test_every_page_in_markdown_is_free_of_markup_and_mentions(
 
 
 def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    project, _ = ran
+    project, _ = result
     page = (project.root / "page.html").read_bytes().decode("utf-8")
     assert OBEYED.findall(page) == []
     tags = {name.lower() for name in re.findall(r"<([a-zA-Z!][\w-]*)", page)}
@@ -144,37 +148,39 @@ def test_every_page_for_a_browser_holds_its_own_markup_and_no_other(
     assert page.count("<script") == page.count("</script>") == 3
 
 
-def test_junit_can_be_read_and_holds_no_control(ran: tuple[Project, Mapping[str, Ran]]) -> None:
-    project, _ = ran
+def test_junit_can_be_read_and_holds_no_control(
+    result: tuple[Project, Mapping[str, Result]],
+) -> None:
+    project, _ = result
     for name in ("junit.xml", "again.xml"):
         document = ET.parse(project.root / name)  # noqa: S314 - our own file
         texts = [
-            part for each in document.iter() for part in (each.text or "", *each.attrib.values())
+            part for item in document.iter() for part in (item.text or "", *item.attrib.values())
         ]
         assert OBEYED.findall("".join(texts)) == []
         assert len(list(document.iter("failure"))) >= len(CASES)
 
 
 def test_machine_output_and_run_files_hold_the_answers_as_they_were(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    project, said = ran
+    project, results = result
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     for name in ("eval json", "report run.jsonl json"):
-        found = {
-            each["case"]: each["candidate"]["trials"][0]["text"]
-            for each in said[name].evalset["shown"]
+        hits = {
+            item["case"]: item["candidate"]["trials"][0]["text"]
+            for item in results[name].evalset["shown"]
         }
-        assert [found[f"c{at:02}"] for at in range(len(TEXTS))] == whole
+        assert [hits[f"c{at:02}"] for at in range(len(TEXTS))] == whole
     for line in (project.root / "run.jsonl").read_bytes().splitlines():
         json.loads(line)
         assert line.isascii()
 
 
 def test_tables_hold_the_answers_as_they_were_and_no_formula(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    project, _ = ran
+    project, _ = result
     whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in TEXTS]
     parquet = pd.read_parquet(project.root / "run.parquet")
     csv = pd.read_csv(project.root / "run.csv", dtype="str", keep_default_na=False)
@@ -188,12 +194,12 @@ def test_tables_hold_the_answers_as_they_were_and_no_formula(
 
 
 def test_what_was_stored_is_read_again_without_a_call(
-    ran: tuple[Project, Mapping[str, Ran]],
+    result: tuple[Project, Mapping[str, Result]],
 ) -> None:
-    _, said = ran
+    _, said = result
     assert said["eval json"].report["calls"] == 0
     assert said["eval json"].evalset["candidate"]["measured"] == len(CASES)
-    assert "holds" in said["verify production"].out
+    assert "verified" in said["verify production"].out
 
 
 def malicious_names(text: str) -> Behaviour:
@@ -219,7 +225,7 @@ SHORT = {name: text for name, text in HOSTILE.items() if len(text) < 1_000}
 def test_names_and_reasons_that_a_server_gives_are_as_harmless_as_answers(tmp_path: Path) -> None:
     script = [malicious_names(text) for text in SHORT.values()]
     with FaultServer(*script, then=answer()) as server:
-        project = a_project(tmp_path, server.url, cases=len(SHORT), max_concurrency=1)
+        project = make_project(tmp_path, server.url, cases=len(SHORT), max_concurrency=1)
         project.evalset(scorers=[{"exact": "never"}], gate={"rules": [{"floor": {"min": 0.5}}]})
         shown = project.run("eval", "--verbose", *OUT.split())
         machine = project.run("report", "--json")
@@ -241,7 +247,7 @@ def test_errors_that_a_server_writes_are_as_harmless_as_answers(tmp_path: Path, 
 
     script = [failing(text) for text in SHORT.values()]
     with FaultServer(*script, then=answer()) as server:
-        project = a_project(
+        project = make_project(
             tmp_path, server.url, cases=len(SHORT) + 1, max_concurrency=1, retries=0
         )
         shown = project.run("eval", "--verbose", *OUT.split())

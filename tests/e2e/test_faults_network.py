@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, Ran, a_project, some_cases
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import (
     CERTIFICATE,
     Behaviour,
@@ -36,40 +36,40 @@ TRUSTING = {"SSL_CERT_FILE": str(CERTIFICATE)}
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_plain_calls_go_through_the_proxy_of_the_environment(tmp_path: Path, name: str) -> None:
     with FaultServer() as server, Proxy() as proxy:
-        ran = a_project(tmp_path, server.url, cases=3).eval(env={name: proxy.url})
+        result = make_project(tmp_path, server.url, cases=3).eval(env={name: proxy.url})
         assert server.requests == 3
-    assert ran.evalset["candidate"]["measured"] == 3
-    assert set(proxy.asked) == {f"POST {server.url}/chat/completions"}
+    assert result.evalset["candidate"]["measured"] == 3
+    assert set(proxy.requested) == {f"POST {server.url}/chat/completions"}
 
 
 def test_encrypted_calls_go_through_a_tunnel_of_the_proxy(tmp_path: Path) -> None:
     with FaultServer(tls=True) as server, Proxy() as proxy:
-        project = a_project(tmp_path, server.url, cases=3)
-        ran = project.eval(env={"HTTPS_PROXY": proxy.url, **TRUSTING})
+        project = make_project(tmp_path, server.url, cases=3)
+        result = project.eval(env={"HTTPS_PROXY": proxy.url, **TRUSTING})
         assert server.requests == 3
-    assert ran.evalset["candidate"]["measured"] == 3
-    assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{server.port}"}
+    assert result.evalset["candidate"]["measured"] == 3
+    assert set(proxy.requested) == {f"CONNECT 127.0.0.1:{server.port}"}
 
 
 def test_hosts_of_no_proxy_are_called_around_the_proxy(tmp_path: Path) -> None:
     with FaultServer() as server, Proxy() as proxy:
-        project = a_project(tmp_path, server.url, cases=3)
-        ran = project.eval(env={"HTTP_PROXY": proxy.url, "NO_PROXY": "example.org,127.0.0.1"})
-    assert ran.evalset["candidate"]["measured"] == 3
-    assert proxy.asked == []
+        project = make_project(tmp_path, server.url, cases=3)
+        result = project.eval(env={"HTTP_PROXY": proxy.url, "NO_PROXY": "example.org,127.0.0.1"})
+    assert result.evalset["candidate"]["measured"] == 3
+    assert proxy.requested == []
 
 
 def test_the_password_of_a_proxy_is_sent_and_never_told(tmp_path: Path) -> None:
     with FaultServer() as server, Proxy(answers_with=407) as proxy:
-        project = a_project(tmp_path, "https://127.0.0.1:9/v1", cases=2, retries=0)
-        ran = project.run(
+        project = make_project(tmp_path, "https://127.0.0.1:9/v1", cases=2, retries=0)
+        result = project.run(
             "eval", env={"HTTPS_PROXY": proxy.url.replace("//", "//team:pr0xy-pass@")}
         )
         assert server.requests == 0
-    assert ran.code == 3
+    assert result.code == 3
     assert len(proxy.credentials) == 2
-    assert f"the proxy {proxy.url} answered 407" in ran.text
-    assert "pr0xy-pass" not in ran.text
+    assert f"the proxy {proxy.url} answered 407" in result.text
+    assert "pr0xy-pass" not in result.text
 
 
 def test_the_embedded_model_and_replayed_answers_know_no_proxy(tmp_path: Path) -> None:
@@ -78,15 +78,15 @@ def test_the_embedded_model_and_replayed_answers_know_no_proxy(tmp_path: Path) -
             project = Project(root=tmp_path / model["provider"])
             project.write("llmops.yaml", json.dumps({"models": {"tiny": model}}))
             project.prompt()
-            project.cases(some_cases(2))
+            project.cases(make_cases(2))
             project.evalset()
             project.write(
                 "said.jsonl", '{"id": "c000", "text": "say 0"}\n{"id": "c001", "text": "say 1"}\n'
             )
             every = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy.url)
-            ran = project.eval(env=every)
-            assert ran.evalset["candidate"]["measured"] == 2
-    assert proxy.asked == []
+            result = project.eval(env=every)
+            assert result.evalset["candidate"]["measured"] == 2
+    assert proxy.requested == []
 
 
 # Certificates --------------------------------------------------------------------------------
@@ -96,18 +96,17 @@ def test_a_certificate_that_nobody_trusts_is_refused_at_once_and_says_what_to_se
     tmp_path: Path,
 ) -> None:
     with FaultServer(tls=True) as server:
-        ran = a_project(tmp_path, server.url, cases=20).run("eval")
+        result = make_project(tmp_path, server.url, cases=20).run("eval")
         assert server.requests == 0
-    assert ran.code == 3
-    assert ran.seconds < 10
-    assert f"TLS with {server.root} failed" in ran.text
-    assert "SSL_CERT_FILE" in ran.text
+    assert result.code == 3
+    assert f"TLS with {server.root} failed" in result.text
+    assert "SSL_CERT_FILE" in result.text
 
 
 def test_ssl_cert_file_names_a_private_authority(tmp_path: Path) -> None:
     with FaultServer(tls=True) as server:
-        ran = a_project(tmp_path, server.url, cases=3).eval(env=TRUSTING)
-    assert ran.evalset["candidate"]["measured"] == 3
+        result = make_project(tmp_path, server.url, cases=3).eval(env=TRUSTING)
+    assert result.evalset["candidate"]["measured"] == 3
 
 
 # Open files ----------------------------------------------------------------------------------
@@ -118,32 +117,32 @@ def test_sixty_four_open_files_are_enough_for_a_thousand_calls_at_once(tmp_path:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
     with FaultServer(then=answer(delay=0.01)) as server:
-        project = a_project(tmp_path, server.url, cases=400, max_concurrency=1000)
-        ran = project.run_alone("eval", "--json", before=few)
+        project = make_project(tmp_path, server.url, cases=400, max_concurrency=1000)
+        result = project.run_alone("eval", "--json", before=few)
         assert server.most_in_flight <= 32
-    assert ran.code == 0, ran.text
-    assert ran.evalset["candidate"]["measured"] == 400
-    assert ran.evalset["candidate"]["failures"] == {}
+    assert result.code == 0, result.text
+    assert result.evalset["candidate"]["measured"] == 400
+    assert result.evalset["candidate"]["failures"] == {}
 
 
 def test_connections_that_the_server_closes_after_each_answer_cost_no_answer(
     tmp_path: Path,
 ) -> None:
     with FaultServer(then=stale()) as server:
-        ran = a_project(tmp_path, server.url, cases=100).eval()
-    assert ran.code == 0, ran.text
-    assert ran.evalset["candidate"]["measured"] == 100
+        result = make_project(tmp_path, server.url, cases=100).eval()
+    assert result.code == 0, result.text
+    assert result.evalset["candidate"]["measured"] == 100
 
 
 # What the person reads -----------------------------------------------------------------------
 
 
-def told(project: Project, **environment: str) -> Ran:
-    ran = project.run("eval", env=environment)
-    assert ran.code == 3, ran.text
-    assert ran.out.startswith("INCOMPLETE")
-    assert "Traceback" not in ran.text
-    return ran
+def run_with(project: Project, **environment: str) -> Result:
+    result = project.run("eval", env=environment)
+    assert result.code == 3, result.text
+    assert result.out.startswith("INCOMPLETE")
+    assert "Traceback" not in result.text
+    return result
 
 
 REFUSALS: list[tuple[str, Behaviour, str, bool]] = [
@@ -165,27 +164,27 @@ REFUSALS: list[tuple[str, Behaviour, str, bool]] = [
 
 @pytest.mark.parametrize(
     ("then", "sentence", "lasting"),
-    [each[1:] for each in REFUSALS],
-    ids=[each[0] for each in REFUSALS],
+    [refusal[1:] for refusal in REFUSALS],
+    ids=[refusal[0] for refusal in REFUSALS],
 )
 def test_each_fault_is_one_sentence_that_says_where_to_look(
     tmp_path: Path, then: Behaviour, sentence: str, lasting: bool
 ) -> None:
     with FaultServer(then=then) as server:
-        project = a_project(
+        project = make_project(
             tmp_path, server.url, cases=2, retries=0, timeout=0.5, api_key_env="A_KEY"
         )
-        ran = told(project, A_KEY="canary-123456")
+        result = run_with(project, A_KEY="canary-123456")
     expected = sentence.format(url=server.url, root=server.root)
-    (note,) = [line for line in ran.out.split("\nnote ") if "not measured: " in line]
+    (note,) = [line for line in result.out.split("\nnote ") if "not measured: " in line]
     assert expected in " ".join(note.split())
-    assert ("mend what the notes say, then run" in ran.text) is lasting
+    assert ("mend what the notes say, then run" in result.text) is lasting
 
 
 def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:
     with FaultServer(then=status(401, message="who?")) as server:
-        ran = told(a_project(tmp_path, server.url, cases=2))
-    assert "401: who? (no key was sent: OPENAI_API_KEY is not set)" in ran.text
+        result = run_with(make_project(tmp_path, server.url, cases=2))
+    assert "401: who? (no key was sent: OPENAI_API_KEY is not set)" in result.text
 
 
 def nobody(project: Project) -> str:
@@ -205,23 +204,23 @@ def no_record(project: Project) -> str:
 
 @pytest.mark.parametrize("break_it", [nobody, no_record])
 def test_what_is_not_there_is_named(tmp_path: Path, break_it: Callable[[Project], str]) -> None:
-    project = a_project(tmp_path, cases=2)
+    project = make_project(tmp_path, cases=2)
     expected = break_it(project)
-    assert expected in told(project).text
+    assert expected in run_with(project).text
 
 
 def test_a_budget_names_the_option_that_set_it(tmp_path: Path) -> None:
     with FaultServer() as server:
-        ran = a_project(tmp_path, server.url, cases=2).run("eval", "--max-calls", "1")
-    assert ran.code == 3
-    assert "the budget is used up: --max-calls 1" in ran.text
+        result = make_project(tmp_path, server.url, cases=2).run("eval", "--max-calls", "1")
+    assert result.code == 3
+    assert "the budget is used up: --max-calls 1" in result.text
 
 
 def test_a_model_without_a_price_is_said_to_be_unpriced(tmp_path: Path) -> None:
     with FaultServer() as server:
-        project = a_project(tmp_path, server.url, cases=2)
-        ran = project.run("eval")
-        assert "2 model calls, unpriced" in ran.text
-        machine = project.eval("--fresh")
+        project = make_project(tmp_path, server.url, cases=2)
+        result = project.run("eval")
+        assert "2 model calls, unpriced" in result.text
+        machine = project.eval("--no-cache")
     assert machine.report["cost"] is None
     assert machine.evalset["candidate"]["cost"] is None

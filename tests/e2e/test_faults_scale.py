@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.projects import LLMOPS, a_project
+from tests.projects import LLMOPS, make_project
 from tests.servers.faulty import FaultServer
 
 # getrusage would tell the peak of the process that started this one, where that is larger.
@@ -27,7 +27,7 @@ def test_three_hundred_answers_of_a_megabyte_are_kept_whole_and_memory_is_not_th
     tmp_path: Path,
 ) -> None:
     with FaultServer(reply=lambda _: MEGABYTE) as server:
-        project = a_project(tmp_path, server.url, cases=300, max_concurrency=8)
+        project = make_project(tmp_path, server.url, cases=300, max_concurrency=8)
         project.evalset(scorers=[{"length": {"min": 1_000_000}}])
         done = subprocess.run(
             [LLMOPS[0], "-c", PEAK, "eval"],

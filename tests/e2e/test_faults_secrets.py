@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from tests.e2e.test_exit_codes import PROVIDER, plug_in
-from tests.projects import Project, Ran, a_project, some_cases
+from tests.projects import Project, Result, make_cases, make_project
 from tests.servers.faulty import (
     Behaviour,
     Exchange,
@@ -58,8 +58,8 @@ def forms(secret: str) -> set[bytes]:
 
 
 NEEDLES = frozenset(form for secret in CANARIES for form in forms(secret))
-EVERY = " ".join([*CANARIES, *(quote(each, safe="") for each in CANARIES),
-                  *(base64.b64encode(each.encode()).decode() for each in CANARIES)])  # fmt: skip
+EVERY = " ".join([*CANARIES, *(quote(canary, safe="") for canary in CANARIES),
+                  *(base64.b64encode(key.encode()).decode() for key in CANARIES)])  # fmt: skip
 
 
 def indiscreet(body: Mapping[str, Any]) -> str:
@@ -91,7 +91,7 @@ def loud() -> Behaviour:
 
 def project_with_keys(root: Path, url: str) -> Project:
     """Two models, keys under usual and unusual names, a header from the environment."""
-    project = a_project(root, url, cases=6, retries=0, headers={"X-Gate": "env:GATEWAY_WORD"})
+    project = make_project(root, url, cases=6, retries=0, headers={"X-Gate": "env:GATEWAY_WORD"})
     project.models = {
         "second": {
             "provider": "openai",
@@ -122,14 +122,14 @@ def places(root: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{path.relative_to(root)} unpacked", "\n".join(map(str, cells)).encode()
 
 
-def leaks(roots: list[Path], said: Mapping[str, Ran]) -> list[tuple[str, str]]:
-    found = [(name, content) for root in roots for name, content in places(root)]
-    found += [(f"stdout of {name}", ran.out.encode()) for name, ran in said.items()]
-    found += [(f"stderr of {name}", ran.err.encode()) for name, ran in said.items()]
-    assert len(found) > len(said)
+def leaks(roots: list[Path], results: Mapping[str, Result]) -> list[tuple[str, str]]:
+    module = [(name, content) for root in roots for name, content in places(root)]
+    module += [(f"stdout of {name}", result.out.encode()) for name, result in results.items()]
+    module += [(f"stderr of {name}", result.err.encode()) for name, result in results.items()]
+    assert len(module) > len(results)
     return [
         (name, needle.decode())
-        for name, content in found
+        for name, content in module
         for needle in NEEDLES
         if needle in content
     ]
@@ -174,30 +174,30 @@ def test_no_key_is_in_any_artefact_of_any_command(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     env = {**ENVIRONMENT, "HOME": str(home)}
-    said: dict[str, Ran] = {}
+    results: dict[str, Result] = {}
     with FaultServer(then=loud(), reply=indiscreet) as server:
         project = project_with_keys(tmp_path / "project", server.url)
         for command in COMMANDS:
-            said[command] = project.run(*command.split(), env=env)
+            results[command] = project.run(*command.split(), env=env)
         project.prompt(system="Answer worse.")
         for command in AFTER_A_CHANGE:
-            said[f"{command}, changed"] = project.run(*command.split(), env=env)
+            results[f"{command}, changed"] = project.run(*command.split(), env=env)
         assert server.requests > 20
-    assert {name: ran.text for name, ran in said.items() if ran.code != 0} == {}
+    assert {name: result.text for name, result in results.items() if result.code != 0} == {}
     assert (tmp_path / "project/run.jsonl").exists()
     assert (tmp_path / "project/bundle.json").exists()
     assert any("[redacted]" in content.decode("utf-8", "replace")
                for name, content in places(tmp_path) if name.endswith(".sqlite3"))  # fmt: skip
     assert pd.read_parquet(tmp_path / "project/kept.parquet")["text"].str.contains("redacted").all()
-    assert leaks([tmp_path], said) == []
+    assert leaks([tmp_path], results) == []
 
 
 def test_a_token_that_is_no_utf8_changes_no_exit_code(tmp_path: Path) -> None:
     with FaultServer() as server:
-        ran = a_project(tmp_path, server.url, cases=2).run(
+        result = make_project(tmp_path, server.url, cases=2).run(
             "eval", env={"DEPLOY_TOKEN": os.fsdecode(b"\xffcanary-bytes-000008")}
         )
-    assert (ran.code, "Traceback" in ran.err) == (0, False), ran.text
+    assert (result.code, "Traceback" in result.err) == (0, False), result.text
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_token_that_is_no_utf8_changes_no_exit_code(tmp_path: Path) -> None:
     ids=["401", "400", "429", "500", "redirect", "html", "no choices", "200 with an error"],
 )
 def test_no_key_is_in_what_is_said_of_a_failure(tmp_path: Path, then: Behaviour) -> None:
-    said: dict[str, Ran] = {}
+    results: dict[str, Result] = {}
     with FaultServer(then=then) as server:
         project = project_with_keys(tmp_path / "project", server.url)
         for command in (
@@ -223,9 +223,9 @@ def test_no_key_is_in_what_is_said_of_a_failure(tmp_path: Path, then: Behaviour)
             "eval --json --model second",
             "report --json",
         ):
-            said[command] = project.run(*command.split(), env=ENVIRONMENT)
-            assert said[command].code == 3
-    assert leaks([tmp_path], said) == []
+            results[command] = project.run(*command.split(), env=ENVIRONMENT)
+            assert results[command].code == 3
+    assert leaks([tmp_path], results) == []
 
 
 def test_no_key_is_in_the_log_of_a_crash_whatever_its_variable_is_called(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_no_key_is_in_the_log_of_a_crash_whatever_its_variable_is_called(tmp_pat
         'world.environ["TEAM_API_KEY"]', '" ".join(world.environ[name] for name in NAMES)'
     )
     names = [name for name in ENVIRONMENT if name != "NO_PROXY"]
-    found = plug_in(project, f"NAMES = {names}\n{crash}")
+    module = plug_in(project, f"NAMES = {names}\n{crash}")
     broken = {
         "provider": "broken",
         "api_key_env": "TEAM_LLM",
@@ -244,10 +244,10 @@ def test_no_key_is_in_the_log_of_a_crash_whatever_its_variable_is_called(tmp_pat
     }
     project.write("llmops.yaml", json.dumps({"models": {"tiny": broken}}))
     project.prompt()
-    project.cases(some_cases(2))
+    project.cases(make_cases(2))
     project.evalset()
-    ran = project.run("eval", env={**ENVIRONMENT, **found, "HOME": str(home)})
-    assert ran.code == 70
+    result = project.run("eval", env={**ENVIRONMENT, **module, "HOME": str(home)})
+    assert result.code == 70
     logs = [content for _, content in places(home)]
     assert any(b"ZeroDivisionError" in content for content in logs)
-    assert leaks([home, project.root], {"eval": ran}) == []
+    assert leaks([home, project.root], {"eval": result}) == []

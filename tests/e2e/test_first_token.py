@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.projects import a_project
+from tests.projects import make_project
 from tests.servers.faulty import FaultServer
 from tests.servers.streaming import stream, text
 
@@ -16,24 +16,28 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
     tmp_path: Path,
 ) -> None:
     with FaultServer(then=stream(*text("Question ", "0"), pause=0.02)) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=60)
+        project = make_project(tmp_path / "shop", server.url, cases=60)
         project.evalset(scorers=[{"contains": "Question"}], gate={"rules": ["errors", RULE]})
         first = project.run("eval", "--json")
         assert first.code == 0, first.text
-        (said,) = (each for each in first.verdict["findings"] if each["rule"] == "latency")
-        assert said["decision"] == "PASS"
-        assert "first token p95 0.0" in said["why"]
+        (latency,) = (
+            finding for finding in first.verdict["findings"] if finding["rule"] == "latency"
+        )
+        assert latency["decision"] == "PASS"
+        assert "first token p95 0.0" in latency["why"]
         assert server.last is not None
         assert server.last.body["stream"] is True
         side = first.evalset["candidate"]
         assert 0.01 < side["first_token_p50"] < side["latency_p50"]
-        assert "first token 0.0" in project.run("eval", "--fresh", "--verbose").out
+        assert "first token 0.0" in project.run("eval", "--no-cache", "--verbose").out
 
-        asked = server.requests
+        calls = server.requests
         again = project.run("eval", "--json")
-        assert server.requests == asked  # answered from the store, which holds no clock
-        (said,) = (each for each in again.verdict["findings"] if each["rule"] == "latency")
-        assert said["decision"] == "INCONCLUSIVE"
+        assert server.requests == calls  # answered from the store, which holds no clock
+        (latency,) = (
+            finding for finding in again.verdict["findings"] if finding["rule"] == "latency"
+        )
+        assert latency["decision"] == "INCONCLUSIVE"
         assert "first_token_p50" not in again.evalset["candidate"] or (
             again.evalset["candidate"]["first_token_p50"] is None
         )
@@ -41,15 +45,15 @@ def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
 
 def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path: Path) -> None:
     with FaultServer(then=stream(*text("Question ", "0"))) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=3)
+        project = make_project(tmp_path / "shop", server.url, cases=3)
         project.evalset(scorers=[SCORER])
-        ran = project.run("eval", "--json")
+        result = project.run("eval", "--json")
         assert server.last is not None
         assert server.last.body["stream"] is True
-        (metric,) = (m for m in ran.evalset["metrics"] if m["label"] == "latency")
+        (metric,) = (m for m in result.evalset["metrics"] if m["label"] == "latency")
         assert metric["candidate"] == 1.0
     with FaultServer() as plain:
-        project = a_project(tmp_path / "other", plain.url, cases=3)
+        project = make_project(tmp_path / "other", plain.url, cases=3)
         project.run("eval", "--json")
         assert plain.last is not None
         assert "stream" not in plain.last.body
@@ -57,12 +61,12 @@ def test_a_scorer_of_the_first_token_streams_and_other_evalsets_do_not(tmp_path:
 
 def test_a_verdict_about_the_first_token_is_proven_from_its_evidence(tmp_path: Path) -> None:
     with FaultServer(then=stream(*text("Question ", "0"))) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=60)
+        project = make_project(tmp_path / "shop", server.url, cases=60)
         rules = ["errors", "coverage", {"no_worse": "pass"}, RULE]
         project.evalset(scorers=[{"contains": "Question"}], gate={"rules": rules})
-        project.promote_first()
+        project.promote_v1()
     proven = project.run("verify", "production")
     assert proven.code == 0, proven.text
-    assert "1 verdict computed again" in proven.text
+    assert "1 verdict recomputed" in proven.text
     (rows,) = project.root.glob(".llmops/evidence/*/*.cases.jsonl")
     assert '"first_token"' in rows.read_text(encoding="utf-8")

@@ -52,16 +52,16 @@ def test_every_loss_is_said_with_its_line(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
     (report,) = json.loads(done.stdout)
     lost = [
-        (f"{each['where']['path']}:{each['where']['line']}", each["what"])
-        for each in report["notes"]
-        if each["lost"]
+        (f"{note['where']['path']}:{note['where']['line']}", note["what"])
+        for note in report["notes"]
+        if note["lost"]
     ]
     assert lost == [
         ("promptfooconfig.yaml:6", "the prompt 'file://prompts/generated.js'"),
         ("promptfooconfig.yaml:16", "the provider 'exec:python answer.py'"),
         ("tests.csv:2", "the assertion 'javascript'"),
     ]
-    assert all(each["why"] and each["instead"] for each in report["notes"])
+    assert all(note["why"] and note["instead"] for note in report["notes"])
 
 
 def test_what_a_named_model_graded_is_judged_by_that_model(foreign: Path) -> None:
@@ -101,18 +101,18 @@ def test_a_project_that_lacks_the_models_is_told_the_lines_to_add(foreign: Path)
 
 
 def test_samples_of_openai_evals_run_without_a_key(tmp_path: Path) -> None:
-    text = "".join(json.dumps(each) + "\n" for each in SAMPLES)
+    text = "".join(json.dumps(sample) + "\n" for sample in SAMPLES)
     (tmp_path / "capitals.jsonl").write_text(text, encoding="utf-8")
     done = llmops(tmp_path, "import", "capitals.jsonl")
     assert done.returncode == 0
-    ran = llmops(tmp_path, "eval", "--json")
-    report = json.loads(ran.stdout)["report"]
+    result = llmops(tmp_path, "eval", "--json")
+    report = json.loads(result.stdout)["report"]
     assert report["calls"] == 3
 
 
 def test_many_cases_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
     rows = [{"input": f"question {n}", "ideal": str(n)} for n in range(30)]
-    text = "".join(json.dumps(each) + "\n" for each in rows)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "many.jsonl").write_text(text, encoding="utf-8")
     llmops(tmp_path, "import", "many.jsonl", "--into", "new")
     table = (tmp_path / "new/evalsets/many.jsonl").read_text(encoding="utf-8")
@@ -139,9 +139,9 @@ def test_many_cases_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
 )
 def test_what_is_written_is_read_back_by_our_strict_reader(text: str) -> None:
     data: dict[str, Any] = {"a": text, "b": [text], "c": {"d": text}}
-    written = dumped(data)
-    assert load_yaml(written.encode(), "a.yaml").data == data
-    assert yaml.safe_load(written) == data
+    yaml_text = dumped(data)
+    assert load_yaml(yaml_text.encode(), "a.yaml").data == data
+    assert yaml.safe_load(yaml_text) == data
 
 
 def test_importing_twice_writes_the_same_bytes(foreign: Path) -> None:
@@ -165,4 +165,4 @@ def test_the_model_under_test_is_no_judge_that_nobody_named(tmp_path: Path) -> N
     done = llmops(tmp_path, "import", "promptfooconfig.yaml", "--into", "new")
     assert "lost: the assertion 'llm-rubric': no grading model is named" in done.stdout
     assert "wrote new/prompts/" in done.stdout
-    assert "next  llmops -C new check" in done.stdout
+    assert "next: llmops -C new check" in done.stdout

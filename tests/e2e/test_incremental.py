@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.projects import Project, a_project, some_cases
+from tests.projects import Project, make_cases, make_project
 from tests.servers.faulty import FaultServer, Server, answer, echo
 
 CASES = 60
@@ -36,12 +36,12 @@ def project(template: Path, tmp_path: Path, server: Server) -> Project:
     """A project whose first version production runs; `server` has seen no request yet."""
     if not template.exists():
         with FaultServer() as first:
-            a_project(template, first.url, cases=CASES).promote_first()
+            make_project(template, first.url, cases=CASES).promote_v1()
             assert first.requests == CASES * (1 + BASELINE_TRIALS)
-    made = Project(root=tmp_path / "project", url=server.url)
-    shutil.copytree(template, made.root)
-    made.llmops_yaml()
-    return made
+    built = Project(root=tmp_path / "project", url=server.url)
+    shutil.copytree(template, built.root)
+    built.llmops_yaml()
+    return built
 
 
 def rows(project: Project, table: str) -> int:
@@ -53,9 +53,11 @@ def rows(project: Project, table: str) -> int:
 
 def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `no_worse` measured."""
-    (found,) = [each["estimate"] for each in verdict["findings"] if each["rule"] == "no_worse"]
-    assert isinstance(found, dict)
-    return found
+    (matching,) = [
+        finding["estimate"] for finding in verdict["findings"] if finding["rule"] == "no_worse"
+    ]
+    assert isinstance(matching, dict)
+    return matching
 
 
 # Nothing to do -------------------------------------------------------------------------------
@@ -64,10 +66,10 @@ def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
 def test_an_unchanged_prompt_costs_nothing_and_passes_by_identity(
     project: Project, server: Server
 ) -> None:
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (0, "PASS")
+    result = project.eval()
+    assert (result.code, result.decision) == (0, "PASS")
     assert server.requests == 0
-    assert f"unchanged: all {CASES} requests match" in ran.verdict["why"]
+    assert f"unchanged: all {CASES} requests match" in result.verdict["why"]
 
 
 def test_a_comment_or_a_description_in_the_prompt_runs_nothing(
@@ -84,11 +86,11 @@ def test_a_changed_prompt_is_called_and_its_baseline_is_not(
     project: Project, server: Server
 ) -> None:
     project.prompt(system="Answer well.")
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (0, "PASS")
+    result = project.eval()
+    assert (result.code, result.decision) == (0, "PASS")
     assert server.requests == CASES
-    assert ran.evalset["candidate"]["called"] == CASES
-    assert ran.evalset["baseline"]["called"] == 0
+    assert result.evalset["candidate"]["called"] == CASES
+    assert result.evalset["baseline"]["called"] == 0
     project.eval()
     assert server.requests == CASES
 
@@ -97,9 +99,9 @@ def test_a_changed_parameter_calls_the_candidate_and_not_the_baseline(
     project: Project, server: Server
 ) -> None:
     project.prompt(temperature=0.5)
-    ran = project.eval()
+    result = project.eval()
     assert server.requests == CASES
-    assert ran.evalset["baseline"]["called"] == 0
+    assert result.evalset["baseline"]["called"] == 0
 
 
 def test_a_renamed_alias_and_another_base_url_run_nothing(project: Project, server: Server) -> None:
@@ -121,23 +123,23 @@ def test_a_new_case_is_called_for_both_sides_and_nothing_else_is(
     project.prompt(system="Answer well.")
     project.eval()
     before = server.requests
-    project.cases(some_cases(CASES + 1))
-    ran = project.eval()
+    project.cases(make_cases(CASES + 1))
+    result = project.eval()
     assert server.requests == before + 1 + BASELINE_TRIALS
-    assert ran.evalset["candidate"]["called"] == 1
-    assert ran.evalset["baseline"]["called"] == BASELINE_TRIALS
-    assert estimate(ran.verdict)["n"] == CASES + 1
+    assert result.evalset["candidate"]["called"] == 1
+    assert result.evalset["baseline"]["called"] == BASELINE_TRIALS
+    assert estimate(result.verdict)["n"] == CASES + 1
 
 
 def test_a_changed_expectation_scores_the_stored_texts_again_without_a_call(
     project: Project, server: Server
 ) -> None:
-    cases = some_cases(CASES)
+    cases = make_cases(CASES)
     project.cases([{**case, "expected": "other"} if at < 6 else case for at, case in
                    enumerate(cases)])  # fmt: skip
-    ran = project.eval()
+    result = project.eval()
     assert server.requests == 0
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.9)
     assert passed["baseline"] == pytest.approx(0.9)
 
@@ -146,10 +148,10 @@ def test_a_changed_scorer_scores_the_stored_texts_again_without_a_call(
     project: Project, server: Server
 ) -> None:
     project.evalset(scorers=[{"contains": "1"}])
-    ran = project.eval()
+    result = project.eval()
     assert server.requests == 0
     with_a_one = sum("1" in str(at) for at in range(CASES))
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(with_a_one / CASES)
 
 
@@ -159,11 +161,11 @@ def test_changed_tags_groups_and_criticals_run_and_score_nothing(
     project.eval()
     before = rows(project, "scores"), rows(project, "completions")
     more = {"tags": ["new"], "critical": True, "group": "all"}
-    project.cases([{**case, **more} for case in some_cases(CASES)])
-    ran = project.eval()
+    project.cases([{**case, **more} for case in make_cases(CASES)])
+    result = project.eval()
     assert server.requests == 0
     assert (rows(project, "scores"), rows(project, "completions")) == before
-    assert ran.code == 0
+    assert result.code == 0
 
 
 def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> None:
@@ -171,30 +173,30 @@ def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> No
     project.eval()
     before = rows(project, "scores")
     project.evalset(scorers=[{"length": {"max": 2}}])
-    ran = project.eval()
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    result = project.eval()
+    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == 0.0
     assert rows(project, "scores") == before
     assert server.requests == 0
 
 
 def test_a_removed_case_runs_nothing_and_is_lost_coverage(project: Project, server: Server) -> None:
-    project.cases(some_cases(CASES - 1))
-    ran = project.eval()
+    project.cases(make_cases(CASES - 1))
+    result = project.eval()
     assert server.requests == 0
-    assert (ran.code, ran.decision) == (1, "FAIL")
+    assert (result.code, result.decision) == (1, "FAIL")
     project.evalset(retired={f"c{CASES - 1:03}": "the product is gone"})
     assert project.eval().decision == "PASS"
 
 
 def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Server) -> None:
-    project = a_project(tmp_path, server.url, cases=10)
+    project = make_project(tmp_path, server.url, cases=10)
     twin = {"id": "twin", "inputs": {"question": "say 3"}, "expected": "something else"}
-    project.cases([*some_cases(10), twin])
-    ran = project.eval()
+    project.cases([*make_cases(10), twin])
+    result = project.eval()
     assert server.requests == 10
-    assert ran.evalset["candidate"]["measured"] == 11
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+    assert result.evalset["candidate"]["measured"] == 11
+    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(10 / 11)
 
 
@@ -214,10 +216,10 @@ def test_a_fresh_clone_calls_a_changed_prompt_and_not_its_baseline(
 ) -> None:
     shutil.rmtree(project.root / ".llmops/store")
     project.prompt(system="Answer well.")
-    ran = project.eval()
+    result = project.eval()
     assert server.requests == CASES
-    assert ran.evalset["baseline"]["called"] == 0
-    assert ran.decision == "PASS"
+    assert result.evalset["baseline"]["called"] == 0
+    assert result.decision == "PASS"
 
 
 def test_a_fresh_clone_scores_the_evidence_with_a_changed_scorer_without_a_call(
@@ -234,28 +236,28 @@ def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project)
         project.url = updated.url
         project.llmops_yaml()
         project.prompt(system="Answer well.")
-        ran = project.eval()
+        result = project.eval()
         assert updated.requests == CASES * (1 + BASELINE_TRIALS)
-    assert ran.evalset["baseline"]["served_models"] == ["tiny-0002"]
-    assert any("drawn anew" in note for note in ran.report["notes"])
-    assert ran.decision == "PASS"
+    assert result.evalset["baseline"]["served_models"] == ["tiny-0002"]
+    assert any("drawn anew" in note for note in result.report["notes"])
+    assert result.decision == "PASS"
 
 
 # Ways to run ---------------------------------------------------------------------------------
 
 
 def test_offline_with_everything_held_is_decided(project: Project, server: Server) -> None:
-    ran = project.eval("--offline")
-    assert (ran.code, ran.decision) == (0, "PASS")
+    result = project.eval("--offline")
+    assert (result.code, result.decision) == (0, "PASS")
     assert server.requests == 0
 
 
 def test_offline_with_something_missing_is_incomplete(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
-    ran = project.eval("--offline")
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    result = project.eval("--offline")
+    assert (result.code, result.decision) == (3, "INCOMPLETE")
     assert server.requests == 0
-    assert ran.evalset["candidate"]["measured"] == 0
+    assert result.evalset["candidate"]["measured"] == 0
 
 
 def test_offline_after_a_silent_update_is_incomplete(project: Project, server: Server) -> None:
@@ -265,27 +267,27 @@ def test_offline_after_a_silent_update_is_incomplete(project: Project, server: S
         project.llmops_yaml()
         project.run("eval", "--max-calls", str(CASES))  # the candidate's, and no baseline
         before = updated.requests
-        ran = project.eval("--offline")
+        result = project.eval("--offline")
         assert updated.requests == before
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE")
+    assert (result.code, result.decision) == (3, "INCOMPLETE")
 
 
 def test_a_dry_run_calls_nothing_and_counts_the_calls(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
-    ran = project.run("eval", "--dry-run")
-    assert ran.code == 0
+    result = project.run("eval", "--dry-run")
+    assert result.code == 0
     assert server.requests == 0
-    assert str(CASES) in ran.out
+    assert str(CASES) in result.out
 
 
 def test_fresh_reruns_both_sides(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
     project.eval()
     before = server.requests
-    ran = project.eval("--fresh")
+    result = project.eval("--no-cache")
     assert server.requests == before + CASES * (1 + BASELINE_TRIALS)
-    assert ran.evalset["candidate"]["called"] == CASES
-    assert ran.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
+    assert result.evalset["candidate"]["called"] == CASES
+    assert result.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
 
 
 def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
@@ -302,16 +304,16 @@ def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
     with FaultServer() as good:
         project.url = good.url
         project.llmops_yaml()
-        ran = project.eval("--fresh")
-    (passed,) = [each for each in ran.evalset["metrics"] if each["label"] == "pass"]
+        result = project.eval("--no-cache")
+    (passed,) = [metric for metric in result.evalset["metrics"] if metric["label"] == "pass"]
     assert passed["candidate"] == pytest.approx(0.5)
-    assert ran.code == 1
+    assert result.code == 1
 
 
 def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> None:
     cases = [
         {**case, "expected": "other"} if at % 7 == 0 else case
-        for at, case in enumerate(some_cases(CASES))
+        for at, case in enumerate(make_cases(CASES))
     ]
     project.cases(cases)
     project.prompt(system="Answer well.")
@@ -321,9 +323,9 @@ def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> N
     for at in range(2):
         paths = [project.root / f"{at}{kind}" for kind in kinds]
         options = [word for pair in zip(kinds, map(str, paths), strict=True) for word in pair]
-        ran = project.eval(*options)
+        result = project.eval(*options)
         plain = project.run("eval", "--verbose")
-        seen.append((ran.out, plain.out, *(path.read_bytes() for path in paths)))
+        seen.append((result.out, plain.out, *(path.read_bytes() for path in paths)))
     assert seen[0] == seen[1]
     assert all(seen[0])
 
@@ -332,18 +334,18 @@ def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> N
 
 
 def test_watching_production_costs_nothing_unless_fresh(project: Project, server: Server) -> None:
-    ran = project.eval("production")
+    result = project.eval("production")
     assert server.requests == 0
-    assert ran.code == 0
+    assert result.code == 0
 
 
 def test_watching_production_fresh_calls_the_candidate_alone(
     project: Project, server: Server
 ) -> None:
-    ran = project.eval("production", "--fresh")
+    result = project.eval("production", "--no-cache")
     assert server.requests == CASES
-    assert ran.evalset["baseline"]["called"] == 0
-    assert (ran.code, ran.decision) == (0, "PASS")
+    assert result.evalset["baseline"]["called"] == 0
+    assert (result.code, result.decision) == (0, "PASS")
 
 
 def test_watching_production_fresh_finds_a_model_that_drifted(project: Project) -> None:
@@ -354,6 +356,6 @@ def test_watching_production_fresh_finds_a_model_that_drifted(project: Project) 
     with FaultServer(then=answer(model="tiny-0002"), reply=drifted) as server:
         project.url = server.url
         project.llmops_yaml()
-        ran = project.eval("production", "--fresh")
+        result = project.eval("production", "--no-cache")
         assert server.requests == CASES
-    assert (ran.code, ran.decision) == (1, "FAIL")
+    assert (result.code, result.decision) == (1, "FAIL")

@@ -16,7 +16,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from llmops_cli.providers.offline.embedded import Bm25
-from tests.shop import Shop
+from tests.git_project import GitProject
 
 PLACES = ((True, True), (True, False), (False, True), (False, False))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "judge-calibration"
@@ -26,13 +26,16 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "judge-calibration"
 def raw() -> list[tuple[bool, bool]]:
     """People's label and the judge's verdict of each answer: that of the most similar example."""
     prompt = yaml.safe_load((EXAMPLE / "prompts" / "truthful.prompt.yml").read_text())
-    turns = [each for each in prompt["messages"] if each["role"] != "system"][:-1]
-    index = Bm25([each["content"] for each in turns[::2]])
-    said = [json.loads(each["content"])["verdict"] == "pass" for each in turns[1::2]]
-    asked = {each["id"]: each["inputs"]["question"] for each in lines("evalsets/chat.jsonl")}
+    turns = [message for message in prompt["messages"] if message["role"] != "system"][:-1]
+    index = Bm25([turn["content"] for turn in turns[::2]])
+    verdicts = [json.loads(turn["content"])["verdict"] == "pass" for turn in turns[1::2]]
+    questions = {line["id"]: line["inputs"]["question"] for line in lines("evalsets/chat.jsonl")}
     return [
-        (each["label"] == "pass", said[index.nearest(f"{asked[each['case']]}\n{each['output']}")])
-        for each in lines("labels/answers.jsonl")
+        (
+            line["label"] == "pass",
+            verdicts[index.nearest(f"{questions[line['case']]}\n{line['output']}")],
+        )
+        for line in lines("labels/answers.jsonl")
     ]
 
 
@@ -48,11 +51,11 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     raw: list[tuple[bool, bool]], tmp_path: Path
 ) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns(".llmops"))
-    shop = Shop(tmp_path / "example")
-    path = str(shop.root / "labels" / "answers.jsonl")
-    (done,) = shop.ok("calibrate", "truthful", "--labels", path, "--json").document
-    found = done["calibration"]
-    counts, figures = found["counts"], found["figures"]
+    repo = GitProject(tmp_path / "example")
+    path = str(repo.root / "labels" / "answers.jsonl")
+    (done,) = repo.ok("calibrate", "truthful", "--labels", path, "--json").document
+    calibration = done["calibration"]
+    counts, figures = calibration["counts"], calibration["figures"]
     met = Counter(raw)
     tp, fn, fp, tn = (met[key] for key in PLACES)
 
@@ -71,7 +74,7 @@ def test_the_example_s_figures_are_those_of_statsmodels_on_the_raw_readings(
     )
     assert figures["corrected"]["value"] == pytest.approx((tp + fn) / 400)
     assert ends(figures["corrected"]) == pytest.approx(drawn(tp, fn, fp, tn), abs=0.03)
-    assert found["status"] == "UNUSABLE"
+    assert calibration["status"] == "UNUSABLE"
 
 
 def drawn(tp: int, fn: int, fp: int, tn: int) -> tuple[float, float]:
@@ -91,23 +94,23 @@ def test_no_answer_is_both_an_example_of_the_judge_and_a_label() -> None:
     prompt = (EXAMPLE / "prompts" / "truthful.prompt.yml").read_text()
     labels = lines("labels/answers.jsonl")
     assert len(labels) == 400
-    assert [each["id"] for each in labels if f"as in {each['id']}\\" in prompt] == []
+    assert [label["id"] for label in labels if f"as in {label['id']}\\" in prompt] == []
 
 
 def test_the_example_runs_drafts_and_is_refused_where_its_unfit_judge_gates(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns(".llmops"))
-    shop = Shop(tmp_path / "example")
-    path = str(shop.root / "labels" / "answers.jsonl")
-    shop.ok("calibrate", "truthful", "--labels", path)
-    shop.ok("eval")
-    shop.ok("calibrate", "truthful", "--draft", str(shop.root / "draft.jsonl"), "--answers", "7")
-    drafted = [json.loads(line) for line in (shop.root / "draft.jsonl").read_text().splitlines()]
-    texts = {each["case"]: each["output"] for each in lines("labels/answers.jsonl")}
-    assert [each["output"] for each in drafted] == [texts[each["case"]] for each in drafted]
+    repo = GitProject(tmp_path / "example")
+    path = str(repo.root / "labels" / "answers.jsonl")
+    repo.ok("calibrate", "truthful", "--labels", path)
+    repo.ok("eval")
+    repo.ok("calibrate", "truthful", "--draft", str(repo.root / "draft.jsonl"), "--answers", "7")
+    drafted = [json.loads(line) for line in (repo.root / "draft.jsonl").read_text().splitlines()]
+    texts = {line["case"]: line["output"] for line in lines("labels/answers.jsonl")}
+    assert [item["output"] for item in drafted] == [texts[item["case"]] for item in drafted]
     assert len(drafted) == 7
-    evalset = (shop.root / "evalsets/chat.yaml").read_text()
-    shop.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))
-    ran = shop.run("eval")
-    assert (ran.code, "the judge truthful of chat may not gate" in ran.text) == (2, True)
+    evalset = (repo.root / "evalsets/chat.yaml").read_text()
+    repo.write("evalsets/chat.yaml", evalset.replace("      advisory: true\n", ""))
+    result = repo.run("eval")
+    assert (result.code, "the judge truthful of chat may not gate" in result.text) == (2, True)

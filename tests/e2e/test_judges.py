@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.pages import cases_in
-from tests.projects import Project, a_project, some_cases
+from tests.projects import Project, make_cases, make_project
 from tests.servers.faulty import Exchange, FaultServer, Server, answer, status
 
 CASES = 30
@@ -58,23 +58,23 @@ def server(judge: Judge) -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: Server) -> Project:
-    made = a_project(tmp_path / "project", server.url, cases=CASES)
-    made.models = {"judge": {**JUDGE["judge"], "base_url": server.url}}
-    made.llmops_yaml()
-    made.prompt(system="Please")
-    made.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
-    return made
+    built = make_project(tmp_path / "project", server.url, cases=CASES)
+    built.models = {"judge": {**JUDGE["judge"], "base_url": server.url}}
+    built.llmops_yaml()
+    built.prompt(system="Please")
+    built.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
+    return built
 
 
 def test_a_rubric_decides_and_its_calls_are_paid_once(project: Project, judge: Judge) -> None:
-    project.promote_first()
+    project.promote_v1()
     assert len(judge.bodies) == CASES  # equal answers are judged once
     project.prompt(system="Now")
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (1, "FAIL"), ran.text
-    assert ran.report["spent"]["judge"]["calls"] == CASES
-    assert ran.report["calls"] == 2 * CASES
-    shown = ran.evalset["shown"][0]["candidate"]["trials"][0]["scores"][0]
+    result = project.eval()
+    assert (result.code, result.decision) == (1, "FAIL"), result.text
+    assert result.report["spent"]["judge"]["calls"] == CASES
+    assert result.report["calls"] == 2 * CASES
+    shown = result.evalset["shown"][0]["candidate"]["trials"][0]["scores"][0]
     assert shown["reason"] == "it says please"
     again = project.eval()
     assert (again.code, again.report["calls"], len(judge.bodies)) == (1, 0, 2 * CASES)
@@ -96,10 +96,10 @@ def test_a_judge_that_talks_is_asked_again_and_then_measures_nothing(
     project: Project, judge: Judge
 ) -> None:
     judge.verdict = lambda _: "I think it is fine. PASS!"
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE"), ran.text
+    result = project.eval()
+    assert (result.code, result.decision) == (3, "INCOMPLETE"), result.text
     assert len(judge.bodies) == 3 * CASES
-    assert "the judge's answer is not JSON" in json.dumps(ran.report)
+    assert "the judge's answer is not JSON" in json.dumps(result.report)
     judge.verdict = polite
     again = project.eval()
     assert again.code == 0, again.text
@@ -113,35 +113,35 @@ def test_a_judge_that_talks_is_asked_again_and_then_measures_nothing(
 def test_a_judge_that_is_cut_off_or_refuses_measures_nothing(
     tmp_path: Path, finish: str, why: str
 ) -> None:
-    said = {"role": "assistant", "content": '{"reason": "", "verdict": "pass"}'}
-    choice = {"index": 0, "finish_reason": finish, "message": said}
+    judgement = {"role": "assistant", "content": '{"reason": "", "verdict": "pass"}'}
+    choice = {"index": 0, "finish_reason": finish, "message": judgement}
     bench = FaultServer(then=answer(choices=[choice]))
     with FaultServer() as application, bench as judging:
-        project = a_project(tmp_path, application.url, cases=5)
+        project = make_project(tmp_path, application.url, cases=5)
         project.models = {"judge": {**JUDGE["judge"], "base_url": judging.url}}
         project.llmops_yaml()
         project.evalset(scorers=[{"rubric": "Is it polite?"}])
-        ran = project.eval()
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE"), ran.text
+        result = project.eval()
+    assert (result.code, result.decision) == (3, "INCOMPLETE"), result.text
     assert judging.requests == 5
-    assert why in json.dumps(ran.report)
+    assert why in json.dumps(result.report)
 
 
 def test_a_judge_that_is_down_leaves_the_run_incomplete(project: Project, judge: Judge) -> None:
     project.models["judge"]["base_url"] = "http://127.0.0.1:9/v1"
     project.models["judge"]["retries"] = 0
     project.llmops_yaml()
-    ran = project.eval()
-    assert (ran.code, ran.decision) == (3, "INCOMPLETE"), ran.text
-    assert "the judge gave no answer" in json.dumps(ran.report)
+    result = project.eval()
+    assert (result.code, result.decision) == (3, "INCOMPLETE"), result.text
+    assert "the judge gave no answer" in json.dumps(result.report)
 
 
 def test_offline_asks_no_judge(project: Project, judge: Judge) -> None:
     judge.verdict = lambda _: "no"
     assert project.eval().code == 3
-    asked = len(judge.bodies)
+    calls = len(judge.bodies)
     assert project.eval("--offline").code == 3
-    assert len(judge.bodies) == asked
+    assert len(judge.bodies) == calls
 
 
 def test_a_changed_judge_prompt_judges_again_and_calls_no_application(
@@ -154,17 +154,17 @@ def test_a_changed_judge_prompt_judges_again_and_calls_no_application(
         "      # answer to judge\n\n      {{ answer | tojson }}'}\n",
     )
     project.evalset(scorers=[{"rubric": {"criteria": "Is it polite?", "prompt": "judges/tone"}}])
-    ran = project.eval()
-    assert ran.code == 0, ran.text
+    result = project.eval()
+    assert result.code == 0, result.text
     assert (judge.answered, len(judge.bodies)) == (CASES, 2 * CASES)
 
 
 def test_an_unknown_judge_is_refused_before_any_call(project: Project, server: Server) -> None:
     project.evalset(scorers=[{"rubric": {"criteria": "Polite?", "model": "jugde"}}])
-    ran = project.run("eval")
-    assert ran.code == 2
-    assert "evalsets/support.yaml" in ran.text
-    assert "judge" in ran.text
+    result = project.run("eval")
+    assert result.code == 2
+    assert "evalsets/support.yaml" in result.text
+    assert "judge" in result.text
     assert server.requests == 0
 
 
@@ -184,13 +184,13 @@ def test_pairwise_asks_in_both_orders_and_never_decides_by_itself(
 
     judge.verdict = better
     project.evalset(scorers=[{"contains": "say"}, {"pairwise": {"name": "preferred"}}])
-    project.promote_first()
+    project.promote_v1()
     assert not judge.bodies
     project.prompt(system="Now")
-    ran = project.eval()
-    assert ran.code == 0, ran.text
+    result = project.eval()
+    assert result.code == 0, result.text
     assert len(judge.bodies) == 2 * CASES
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+    metrics = {metric["label"]: metric for metric in result.evalset["metrics"]}
     assert metrics["preferred"]["candidate"] == 1.0
     project.prompt(system="Please now")
     project.evalset(
@@ -212,8 +212,8 @@ def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
 ) -> None:
     judged = [{"rubric": {"name": "tone", "criteria": "Is it polite?"}}]
     project.evalset(scorers=[*judged, {"pairwise": {"name": "preferred"}}])
-    project.cases([{**each, "critical": each["id"] == "c003"} for each in some_cases(CASES)])
-    project.promote_first()
+    project.cases([{**case, "critical": case["id"] == "c003"} for case in make_cases(CASES)])
+    project.promote_v1()
     project.prompt(system="Now")
 
     def verdict(body: Mapping[str, Any]) -> str:
@@ -237,10 +237,10 @@ def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
 def test_a_judge_that_prefers_a_place_gives_a_tie(project: Project, judge: Judge) -> None:
     judge.verdict = lambda _: json.dumps({"reason": "it came first", "better": "first"})
     project.evalset(scorers=[{"contains": "say"}, {"pairwise": {"name": "preferred"}}])
-    project.promote_first()
+    project.promote_v1()
     project.prompt(system="Now")
-    ran = project.eval()
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+    result = project.eval()
+    metrics = {metric["label"]: metric for metric in result.evalset["metrics"]}
     assert metrics["preferred"]["candidate"] == 0.5
 
 
@@ -269,8 +269,8 @@ def test_a_critical_case_that_a_judge_fails_once_is_run_again(
         project.llmops_yaml()
         project.cases([{"id": "c", "inputs": {"question": "q"}, "critical": True}])
         project.evalset(scorers=[{"rubric": "Is it polite?"}], gate={"rules": ["critical"]})
-        ran = project.eval()
-        assert (ran.code, ran.decision) == (0, "PASS"), ran.text
+        result = project.eval()
+        assert (result.code, result.decision) == (0, "PASS"), result.text
         assert seen == 3
         assert project.eval().report["calls"] == 0
 
@@ -283,19 +283,19 @@ def test_a_judge_that_was_silently_updated_judges_both_sides_anew(
         FaultServer(reply=judge, then=answer(model="judge-of-may")) as may,
         FaultServer(reply=judge, then=answer(model="judge-of-june")) as june,
     ):
-        project = a_project(tmp_path, application.url, cases=CASES)
+        project = make_project(tmp_path, application.url, cases=CASES)
         project.models = {"judge": {**JUDGE["judge"], "base_url": may.url}}
         project.llmops_yaml()
         project.prompt(system="Please")
         project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is it polite?"}}])
-        project.promote_first()
+        project.promote_v1()
         project.models["judge"]["base_url"] = june.url
         project.llmops_yaml()
         project.prompt(system="Please do")
-        ran = project.eval()
-        assert ran.code == 0, ran.text
+        result = project.eval()
+        assert result.code == 0, result.text
         assert june.requests == 2 * CASES
-        assert "judged by judge-of-june and judge-of-may" in json.dumps(ran.report["notes"])
+        assert "judged by judge-of-june and judge-of-may" in json.dumps(result.report["notes"])
         (project.root / ".llmops/store/results.sqlite3").unlink()
         project.prompt(system="Please, do")
         fresh = project.eval()
@@ -306,17 +306,17 @@ def test_a_judge_that_was_silently_updated_judges_both_sides_anew(
 
 
 def test_a_dry_run_tells_what_judges_would_be_asked(project: Project, server: Server) -> None:
-    ran = project.run("eval", "--dry-run")
-    assert ran.code == 0, ran.text
-    assert f"tone: at most {CASES} calls of openai/judge as judge" in ran.text
-    assert f"{2 * CASES} calls" in ran.text
+    result = project.run("eval", "--dry-run")
+    assert result.code == 0, result.text
+    assert f"tone: at most {CASES} calls of openai/judge as judge" in result.text
+    assert f"{2 * CASES} calls" in result.text
     assert server.requests == 0
 
 
 def test_a_model_that_judges_its_own_answers_is_told(project: Project) -> None:
     project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Polite?", "model": "tiny"}}])
-    ran = project.eval()
-    assert "tone is judged by the model under test, openai/tiny" in ran.evalset["notes"]
+    result = project.eval()
+    assert "tone is judged by the model under test, openai/tiny" in result.evalset["notes"]
 
 
 @pytest.mark.parametrize("fails", ["Now", "Please"])
@@ -331,7 +331,7 @@ def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
     )
 
     async def but_one(exchange: Exchange) -> None:
-        turns = [str(each["content"]) for each in exchange.body["messages"]]
+        turns = [str(message["content"]) for message in exchange.body["messages"]]
         lost = exchange.body["model"] != "judge" and turns == [fails, "say 7"]
         await (status(400) if lost else answer())(exchange)
 
@@ -340,8 +340,10 @@ def test_a_pair_that_lacks_an_answer_counts_at_its_worst_and_is_not_left_out(
         project.llmops_yaml()
         assert project.run("release", project.name).code == 0
         project.prompt(system="Now")
-        ran = project.run("compare", "support@v1", "support@working", "--json")
-    (found,) = [each for each in ran.verdict["findings"] if each["metric"] == "preferred"]
-    assert found["estimate"]["n"] == CASES, found
-    assert found["estimate"]["unmeasured"] == 1, found
-    assert found["decision"] != "PASS"
+        result = project.run("compare", "support@v1", "support@working", "--json")
+    (preferred,) = [
+        finding for finding in result.verdict["findings"] if finding["metric"] == "preferred"
+    ]
+    assert preferred["estimate"]["n"] == CASES, preferred
+    assert preferred["estimate"]["unmeasured"] == 1, preferred
+    assert preferred["decision"] != "PASS"

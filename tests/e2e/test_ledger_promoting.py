@@ -14,61 +14,63 @@ import pytest
 
 import llmops_cli.registry.measure as measuring
 import llmops_cli.run.workspace as signing
+from tests.git_project import GitProject, make_git_project
 from tests.servers.faulty import FaultServer
-from tests.shop import Shop, a_shop
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def repo(tmp_path: Path) -> GitProject:
     """v1 runs, v2 is released and not measured."""
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    shop.say("support", "Answer kindly.")
-    shop.commit("kinder")
-    shop.ok("release", "support")
-    return shop
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    repo.say("support", "Answer kindly.")
+    repo.commit("kinder")
+    repo.ok("release", "support")
+    return repo
 
 
-def test_what_is_missing_is_3_and_named_with_its_price(shop: Shop) -> None:
-    ran = shop.run("promote", "support@v2")
-    assert ran.code == 3
-    assert "support@v2 has no evidence" in ran.out
-    assert "next  llmops measure support@v2 --to production   (120 calls, about $0.00)" in ran.out
-    assert shop.runs("support") == 1
+def test_what_is_missing_is_3_and_named_with_its_price(repo: GitProject) -> None:
+    result = repo.run("promote", "support@v2")
+    assert result.code == 3
+    assert "support@v2 has no evidence" in result.out
+    assert (
+        "next: llmops measure support@v2 --to production   (120 calls, about $0.00)" in result.out
+    )
+    assert repo.runs("support") == 1
 
 
-def test_measure_calls_what_is_missing_and_then_decides(shop: Shop) -> None:
-    ran = shop.ok("promote", "support@v2", "--measure")
-    assert "production runs support@v2" in ran.out
-    shop.ok("verify")
+def test_measure_calls_what_is_missing_and_then_decides(repo: GitProject) -> None:
+    result = repo.ok("promote", "support@v2", "--measure")
+    assert "production runs support@v2" in result.out
+    repo.ok("verify")
 
 
-def test_measure_finds_nothing_to_do_where_the_evidence_is_there(shop: Shop) -> None:
-    shop.ok("measure", "support@v2")
-    shop.ok("promote", "support@v2", "--measure")
-    assert len(shop.registry.evidence("support", 2)) == 1
+def test_measure_finds_nothing_to_do_where_the_evidence_is_there(repo: GitProject) -> None:
+    repo.ok("measure", "support@v2")
+    repo.ok("promote", "support@v2", "--measure")
+    assert len(repo.registry.evidence("support", 2)) == 1
 
 
-def test_measure_does_not_soften_a_verdict(shop: Shop) -> None:
-    shop.say("support", "Answer kindly.", broken=30)
-    shop.ok("release", "support")
-    ran = shop.run("promote", "support@v3", "--measure")
-    assert (ran.code, shop.runs("support")) == (1, 1)
+def test_measure_does_not_soften_a_verdict(repo: GitProject) -> None:
+    repo.say("support", "Answer kindly.", broken=30)
+    repo.ok("release", "support")
+    result = repo.run("promote", "support@v3", "--measure")
+    assert (result.code, repo.runs("support")) == (1, 1)
 
 
-def test_a_person_at_a_terminal_is_asked(shop: Shop) -> None:
-    assert ask(shop, b"n\n").count("measure now? 120 calls, about $0.00") == 1
-    assert shop.runs("support") == 1
-    assert "production runs support@v2" in ask(shop, b"y\n")
-    assert shop.runs("support") == 2
+def test_a_person_at_a_terminal_is_asked(repo: GitProject) -> None:
+    assert ask(repo, b"n\n").count("measure now? 120 calls, about $0.00") == 1
+    assert repo.runs("support") == 1
+    assert "production runs support@v2" in ask(repo, b"y\n")
+    assert repo.runs("support") == 2
 
 
-def ask(shop: Shop, answer: bytes) -> str:
+def ask(repo: GitProject, answer: bytes) -> str:
     """What `promote support@v2` says on a terminal where `answer` is typed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "llmops_cli", "promote", "support@v2"],
-        cwd=shop.root,
+        cwd=repo.root,
         stdin=theirs,
         stdout=theirs,
         stderr=subprocess.DEVNULL,
@@ -76,7 +78,7 @@ def ask(shop: Shop, answer: bytes) -> str:
     )
     os.close(theirs)
     os.write(ours, answer)
-    said = b""
+    output = b""
     while True:
         try:
             part = os.read(ours, 4096)
@@ -84,155 +86,155 @@ def ask(shop: Shop, answer: bytes) -> str:
             break
         if not part:
             break
-        said += part
+        output += part
     process.wait(timeout=60)
     os.close(ours)
-    return said.decode()
+    return output.decode()
 
 
 def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support", "intent", "tone")
-    shop.first()
-    assert shop.ok("release", "--changed", "--json").document == []
-    shop.say("support", "Answer kindly.")
-    shop.say("intent", "Answer kindly.")
+    repo = make_git_project(tmp_path / "shop", "support", "intent", "tone")
+    repo.first()
+    assert repo.ok("release", "--changed", "--json").document == []
+    repo.say("support", "Answer kindly.")
+    repo.say("intent", "Answer kindly.")
     for _ in range(2):  # the second time they are versions already, and still to be promoted
-        found = shop.ok("release", "--changed", "--json").document
-        assert [each["version"] for each in found] == ["intent@v2", "support@v2"]
-    shop.ok("promote", "support@v2", "--measure")
-    assert [each["version"] for each in shop.ok("release", "--changed", "--json").document] == [
+        diff = repo.ok("release", "--changed", "--json").document
+        assert [item["version"] for item in diff] == ["intent@v2", "support@v2"]
+    repo.ok("promote", "support@v2", "--measure")
+    assert [item["version"] for item in repo.ok("release", "--changed", "--json").document] == [
         "intent@v2"
     ]
 
 
-def test_what_was_rolled_back_is_no_change_to_promote(shop: Shop) -> None:
-    shop.ok("promote", "support@v2", "--measure")
-    rolled = shop.ok("rollback", "support@production", "-m", "too kind")
+def test_what_was_rolled_back_is_no_change_to_promote(repo: GitProject) -> None:
+    repo.ok("promote", "support@v2", "--measure")
+    rolled = repo.ok("rollback", "support@production", "-m", "too kind")
     assert "the working copy still is support@v2: revert or mend support" in rolled.out
-    assert shop.ok("release", "--changed", "--json").document == []
-    ran = shop.run("promote", "support@v2")
-    assert (ran.code, "support@v2 is quarantined" in ran.err) == (2, True)
+    assert repo.ok("release", "--changed", "--json").document == []
+    result = repo.run("promote", "support@v2")
+    assert (result.code, "support@v2 is quarantined" in result.err) == (2, True)
 
 
-def over_a_network(shop: Shop, url: str) -> None:
+def over_a_network(repo: GitProject, url: str) -> None:
     """The same project on a model that has to be called."""
-    shop.write(
+    repo.write(
         "llmops.yaml",
         f"models:\n  tiny: {{provider: openai, model: echo, base_url: '{url}', "
         "api_key_env: NO_KEY}\nenvironments: [production]\n",
     )
-    shop.cases("support")
-    shop.evalset("support", scorers=[{"contains": "question"}])
+    repo.cases("support")
+    repo.evalset("support", scorers=[{"contains": "question"}])
 
 
 def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path: Path) -> None:
     """One job has the key and no right to push; the other may push and has no key."""
-    shop = a_shop(tmp_path / "shop", "support")
+    repo = make_git_project(tmp_path / "shop", "support")
     with FaultServer() as server:
-        over_a_network(shop, server.url)
+        over_a_network(repo, server.url)
         os.environ["NO_KEY"] = "a key for the test server"
-        shop.commit("a real model")
-        shop.first()
-        shop.say("support", "Answer kindly.")
-        shop.commit("kinder")
-        shop.ok("release", "support", "--commit")
-        other = shop.clone(tmp_path / "other")
-        shop.ok("measure", "support@v2", "--out", str(tmp_path / "run.jsonl.gz"))
+        repo.commit("a real model")
+        repo.first()
+        repo.say("support", "Answer kindly.")
+        repo.commit("kinder")
+        repo.ok("release", "support", "--commit")
+        other = repo.clone(tmp_path / "other")
+        repo.ok("measure", "support@v2", "--out", str(tmp_path / "run.jsonl.gz"))
         calls = server.requests
     del os.environ["NO_KEY"]
     assert calls > 0
-    ran = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
-    assert ran.code == 0, ran.text
+    result = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
+    assert result.code == 0, result.text
     assert other.runs("support") == 2
     other.ok("verify")
 
 
 def test_a_run_file_of_eval_lacks_the_baseline_trials_and_says_so(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
+    repo = make_git_project(tmp_path / "shop", "support")
     with FaultServer() as server:
-        over_a_network(shop, server.url)
+        over_a_network(repo, server.url)
         os.environ["NO_KEY"] = "a key for the test server"
-        shop.commit("a real model")
-        shop.first()
-        shop.say("support", "Answer kindly.")
-        shop.commit("kinder")
-        shop.ok("release", "support", "--commit")
-        other = shop.clone(tmp_path / "other")
-        shop.run("eval", "support@v2", "--out", str(tmp_path / "run.jsonl"))
+        repo.commit("a real model")
+        repo.first()
+        repo.say("support", "Answer kindly.")
+        repo.commit("kinder")
+        repo.ok("release", "support", "--commit")
+        other = repo.clone(tmp_path / "other")
+        repo.run("eval", "support@v2", "--out", str(tmp_path / "run.jsonl"))
     del os.environ["NO_KEY"]
-    ran = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl"))
-    assert (ran.code, other.runs("support")) == (3, 1)
-    assert "no evidence was made" in ran.out
+    result = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl"))
+    assert (result.code, other.runs("support")) == (3, 1)
+    assert "no evidence was made" in result.out
 
 
-def test_an_alias_that_points_at_another_model_is_another_version(shop: Shop) -> None:
+def test_an_alias_that_points_at_another_model_is_another_version(repo: GitProject) -> None:
     """What runs stays what was measured; the alias is only how the working copy says it."""
-    shop.ok("promote", "support@v2", "--measure")
-    shop.write("llmops.yaml", "models:\n  tiny: {provider: openai, model: gpt-x}\n")
-    shop.commit("another model")
-    assert shop.registry.version("support", 2).model.provider == "embedded"
-    shop.ok("verify")
-    rows = shop.ok("status", "--json").document
-    assert [each["working_copy"] for each in rows] == ["ahead: not released"]
-    assert "support@v3" in shop.ok("release", "support").out
-    assert shop.registry.version("support", 3).model.model == "gpt-x"
-    found = shop.ok("diff", "support@v2", "v3").out
-    assert ("embedded/embedded" in found, "openai/gpt-x" in found) == (True, True)
+    repo.ok("promote", "support@v2", "--measure")
+    repo.write("llmops.yaml", "models:\n  tiny: {provider: openai, model: gpt-x}\n")
+    repo.commit("another model")
+    assert repo.registry.version("support", 2).model.provider == "embedded"
+    repo.ok("verify")
+    rows = repo.ok("status", "--json").document
+    assert [row["working_copy"] for row in rows] == ["ahead: not released"]
+    assert "support@v3" in repo.ok("release", "support").out
+    assert repo.registry.version("support", 3).model.model == "gpt-x"
+    diff = repo.ok("diff", "support@v2", "v3").out
+    assert ("embedded/embedded" in diff, "openai/gpt-x" in diff) == (True, True)
 
 
 def test_the_order_of_events_and_evidence_is_not_the_clocks(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    repo: GitProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Yesteryear(dt.datetime):
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> Yesteryear:
             return cls(2001, 2, 3, 4, 5, 6, tzinfo=tz)
 
-    shop.ok("promote", "support@v2", "--measure")
+    repo.ok("promote", "support@v2", "--measure")
     for module in (measuring, signing):
         monkeypatch.setattr(module, "datetime", Yesteryear)
-    address = shop.candidate("support", "Answer briefly.")
-    shop.ok("promote", address, "-m", "in the past")
-    assert shop.runs("support") == 3
-    shop.ok("measure", "support@v2")
-    first, second = shop.registry.evidence("support", 2)
+    address = repo.candidate("support", "Answer briefly.")
+    repo.ok("promote", address, "-m", "in the past")
+    assert repo.runs("support") == 3
+    repo.ok("measure", "support@v2")
+    first, second = repo.registry.evidence("support", 2)
     assert first.measurement.made.at > second.measurement.made.at
     assert second.measurement.earlier == (first.digest,)
-    assert shop.ok("history", "support", "--json").document[0]["why"] == "in the past"
-    shop.ok("rollback", "support@production", "-m", "still in the past")
-    assert shop.runs("support") == 2
-    shop.ok("verify")
+    assert repo.ok("history", "support", "--json").document[0]["why"] == "in the past"
+    repo.ok("rollback", "support@production", "-m", "still in the past")
+    assert repo.runs("support") == 2
+    repo.ok("verify")
 
 
 def test_a_bundle_is_held_against_the_registry(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
     file = tmp_path / "production.bundle.json"
-    shop.ok("bundle", "production", "--out", str(file))
-    assert "production holds" in shop.ok("verify", "--bundle", str(file), "--strict").out
-    shop.ok("promote", shop.candidate("support"))
-    assert "it is behind" in shop.ok("verify", "--bundle", str(file)).out
-    assert shop.run("verify", "--bundle", str(file), "--strict").code == 2
+    repo.ok("bundle", "production", "--out", str(file))
+    assert "production verified" in repo.ok("verify", "--bundle", str(file), "--strict").out
+    repo.ok("promote", repo.candidate("support"))
+    assert "it is behind" in repo.ok("verify", "--bundle", str(file)).out
+    assert repo.run("verify", "--bundle", str(file), "--strict").code == 2
     file.write_bytes(file.read_bytes().replace(b"Answer.", b"Answer!", 1))
-    ran = shop.run("verify", "--bundle", str(file))
-    assert (ran.code, "BROKEN" in ran.out, str(file) in ran.out) == (2, True, True)
-    assert shop.run("verify", "--bundle", str(tmp_path / "nowhere.json")).code == 2
+    result = repo.run("verify", "--bundle", str(file))
+    assert (result.code, "BROKEN" in result.out, str(file) in result.out) == (2, True, True)
+    assert repo.run("verify", "--bundle", str(tmp_path / "nowhere.json")).code == 2
 
 
 def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    ran = shop.run("verify")
-    assert (ran.code, "there is nothing to verify" in ran.err) == (2, True)
+    repo = make_git_project(tmp_path / "shop", "support")
+    result = repo.run("verify")
+    assert (result.code, "there is nothing to verify" in result.err) == (2, True)
 
 
 def test_verify_names_the_file_of_every_edited_byte(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    shop.ok("promote", shop.candidate("support"))
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    repo.ok("promote", repo.candidate("support"))
     proven = [
         path
         for folder in ("versions", "evidence", "log")
-        for path in sorted((shop.root / ".llmops" / folder).rglob("*"))
+        for path in sorted((repo.root / ".llmops" / folder).rglob("*"))
         if path.is_file() and path.suffix != ".md"  # for readers alone: fsck holds it
     ]
     assert len(proven) == 12
@@ -242,22 +244,26 @@ def test_verify_names_the_file_of_every_edited_byte(tmp_path: Path) -> None:
             edited = bytearray(whole)
             edited[at] ^= 1
             path.write_bytes(bytes(edited))
-            ran = shop.run("verify")
-            assert (ran.code, path.name in ran.out) == (2, True), f"{path} at {at}: {ran.text}"
+            result = repo.run("verify")
+            assert (result.code, path.name in result.out) == (2, True), (
+                f"{path} at {at}: {result.text}"
+            )
         path.write_bytes(whole)
-    shop.ok("verify", "--strict")
+    repo.ok("verify", "--strict")
 
 
 def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    lines = (shop.root / "evalsets" / "support.jsonl").read_text().splitlines()
+    repo = make_git_project(tmp_path / "shop", "support")
+    lines = (repo.root / "evalsets" / "support.jsonl").read_text().splitlines()
     own = [json.loads(line) for line in lines]
     for at, case in enumerate(own[:4]):
         case["scorers"] = [{"contains": f"label{at}"}]
-    text = "".join(json.dumps(each) + "\n" for each in own)
-    shop.write("evalsets/support.jsonl", text)
-    shop.commit("four cases have a scorer of their own")
-    shop.first()
-    clone = shop.clone(tmp_path / "clone")
+    text = "".join(json.dumps(item) + "\n" for item in own)
+    repo.write("evalsets/support.jsonl", text)
+    repo.commit("four cases have a scorer of their own")
+    repo.first()
+    clone = repo.clone(tmp_path / "clone")
     plan = clone.ok("eval", "support@v1", "--dry-run", "--json").document
-    assert [each["scores"] for prompt in plan for each in prompt["prompts"][0]["evalsets"]] == [0]
+    assert [
+        evalset["scores"] for prompt in plan for evalset in prompt["prompts"][0]["evalsets"]
+    ] == [0]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.projects import Project, some_cases
-from tests.servers.engine import a_vllm, alive, all_gone, asked, engines
+from tests.projects import Project, make_cases
+from tests.servers.engine import alive, all_gone, calls_of, engines, make_vllm
 from tests.servers.faulty import FaultServer
 
 MODEL = {"provider": "vllm", "model": "org/tiny"}
@@ -30,7 +30,7 @@ def a_local_project(root: Path, *, cases: int = 4, **model: Any) -> Project:
     project = Project(root=root, settings={"models": {"tiny": {**MODEL, **model}}})
     project.llmops_yaml()
     project.prompt()
-    project.cases(some_cases(cases))
+    project.cases(make_cases(cases))
     project.evalset()
     return project
 
@@ -38,7 +38,7 @@ def a_local_project(root: Path, *, cases: int = 4, **model: Any) -> Project:
 @pytest.fixture
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose PATH has a vllm."""
-    program = a_vllm(tmp_path_factory.mktemp("bin"))
+    program = make_vllm(tmp_path_factory.mktemp("bin"))
     return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
@@ -97,7 +97,7 @@ def test_models_that_are_started_alike_share_an_engine_and_an_adapter_is_asked_f
     assert project.run("eval", env=env).code == 0
     (engine,) = engines(tmp_path)
     assert "--lora-modules tuned=adapters/tuned" in " ".join(engine["arguments"])
-    assert Counter(name for name, _ in asked(tmp_path)) == {"org/tiny": 4, "tuned": 4}
+    assert Counter(name for name, _ in calls_of(tmp_path)) == {"org/tiny": 4, "tuned": 4}
 
 
 def test_without_a_vllm_nothing_is_called_and_the_way_out_is_named(tmp_path: Path) -> None:
@@ -141,18 +141,18 @@ def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_th
 ) -> None:
     project = a_local_project(tmp_path, cases=30, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": "slow"})
-    until(lambda: len(asked(tmp_path)) > 5)
+    until(lambda: len(calls_of(tmp_path)) > 5)
     os.kill(engines(tmp_path)[0]["pid"], signal.SIGKILL)
-    ran = running.ended()
+    ran = running.wait()
     assert ran.code == 3
     assert "`vllm serve org/tiny` ended while it answered: killed by SIGKILL" in ran.text
     assert all_gone(tmp_path)
-    answered = len(asked(tmp_path))
+    answered = len(calls_of(tmp_path))
     assert 5 < answered < 30
     again = project.eval(env=env)
     assert again.report["calls"] in {30 - answered, 30 - answered + 1, 30 - answered + 2}
     assert again.code == 0
-    times = Counter(asked(tmp_path))
+    times = Counter(calls_of(tmp_path))
     assert len(times) == 30
     assert sum(times.values()) <= 32  # what was under way when it was killed
 
@@ -163,10 +163,10 @@ def test_no_process_is_left_when_llmops_is_killed(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     assert len(list(alive(tmp_path))) == 3
     running.send(signal.SIGKILL)
-    running.ended()
+    running.wait()
     assert all_gone(tmp_path)
 
 
@@ -179,15 +179,15 @@ def test_an_interrupted_run_leaves_no_engine(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else asked(tmp_path))
+    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     running.send(which)
-    ran = running.ended()
+    ran = running.wait()
     assert ran.code == 130
     assert list(alive(tmp_path)) == []
 
 
 def test_a_local_engine_is_asked_past_every_proxy(tmp_path: Path, env: dict[str, str]) -> None:
-    proxies = {f"{each}_proxy": NOWHERE for each in ("http", "https", "all", "HTTP", "ALL")}
+    proxies = {f"{name}_proxy": NOWHERE for name in ("http", "https", "all", "HTTP", "ALL")}
     assert a_local_project(tmp_path).eval(env={**env, **proxies}).report["calls"] == 4
 
 
@@ -213,8 +213,8 @@ def test_several_commands_at_once_have_engines_of_their_own(
 ) -> None:
     project = a_local_project(tmp_path)
     both = [project.start("eval", env={**env, "STAND_IN": "slow"}) for _ in range(2)]
-    assert [each.ended().code for each in both] == [0, 0]
-    ports = {each["arguments"][-1] for each in engines(tmp_path)}
+    assert [result.wait().code for result in both] == [0, 0]
+    ports = {engine["arguments"][-1] for engine in engines(tmp_path)}
     assert len(ports) == 2
 
 
@@ -224,10 +224,10 @@ def test_weights_that_were_trained_again_are_called_anew_and_no_version_runs_wit
     monkeypatch.setenv("PATH", env["PATH"])
     project = a_local_project(tmp_path, model="models/tiny")
     weights = project.write("models/tiny/model.safetensors", "as trained in May")
-    project.promote_first()
+    project.promote_v1()
     assert project.eval().report["calls"] == 0
     weights.write_text("as trained in Jun", encoding="utf-8")
-    project.cases(some_cases(5))
+    project.cases(make_cases(5))
     ran = project.eval()
     assert ran.report["calls"] == 5  # all of the candidate, and of the baseline nothing
     assert (ran.code, ran.decision) == (3, "INCOMPLETE")

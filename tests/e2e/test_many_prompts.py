@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.projects import Ran
-from tests.shop import Shop, a_shop
+from tests.git_project import GitProject, make_git_project
+from tests.projects import Result
 
 TEAMS = ("billing", "search", "support")
 PROMPTS = [f"{team}/p{at:02}" for team in TEAMS for at in range(20)]
@@ -16,67 +16,75 @@ WORSE = ("billing/p03", "support/p17")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def repo(tmp_path_factory: pytest.TempPathFactory) -> GitProject:
     """Sixty prompts on `main`; on the branch two of them are worse and ten others reworded."""
-    shop = a_shop(tmp_path_factory.mktemp("many") / "shop")
+    repo = make_git_project(tmp_path_factory.mktemp("many") / "shop")
     for name in PROMPTS:
-        shop.say(name)
-        shop.cases(name)
-        shop.evalset(name, cases=f"{name.rpartition('/')[2]}.jsonl")
-    shop.commit("sixty prompts")
+        repo.say(name)
+        repo.cases(name)
+        repo.evalset(name, cases=f"{name.rpartition('/')[2]}.jsonl")
+    repo.commit("sixty prompts")
     for name in WORSE:
-        shop.say(name, "Answer badly.", broken=20)
+        repo.say(name, "Answer badly.", broken=20)
     for name in PROMPTS[40:50]:
-        shop.say(name, "Answer kindly.")
-    return shop
+        repo.say(name, "Answer kindly.")
+    return repo
 
 
 @pytest.fixture(scope="module")
-def ran(shop: Shop) -> Ran:
-    page = str(shop.root / "page.md")
-    return shop.run("eval", "--base", "HEAD", "--markdown", page)
+def result(repo: GitProject) -> Result:
+    page = str(repo.root / "page.md")
+    return repo.run("eval", "--base", "HEAD", "--markdown", page)
 
 
-def test_two_worse_prompts_of_sixty_fail_and_no_other_does(shop: Shop, ran: Ran) -> None:
-    assert ran.code == 1
-    report = shop.run("report", "--json").report
+def test_two_worse_prompts_of_sixty_fail_and_no_other_does(
+    repo: GitProject, result: Result
+) -> None:
+    assert result.code == 1
+    report = repo.run("report", "--json").report
     decisions: Mapping[str, str] = {
-        each["prompt"]: each["verdict"]["decision"] for each in report["prompts"]
+        prompt["prompt"]: prompt["verdict"]["decision"] for prompt in report["prompts"]
     }
     assert len(decisions) == 60
     assert {name for name, decision in decisions.items() if decision == "FAIL"} == {*WORSE}
 
 
-def test_the_test_takes_all_sixty_comparisons_into_account(shop: Shop, ran: Ran) -> None:
+def test_the_test_takes_all_sixty_comparisons_into_account(
+    repo: GitProject, result: Result
+) -> None:
     (worse,) = [
-        each
-        for each in shop.run("report", "--json").report["prompts"]
-        if each["prompt"] == WORSE[0]
+        prompt
+        for prompt in repo.run("report", "--json").report["prompts"]
+        if prompt["prompt"] == WORSE[0]
     ]
-    (finding,) = [each for each in worse["verdict"]["findings"] if each["rule"] == "no_worse"]
+    (finding,) = [
+        finding for finding in worse["verdict"]["findings"] if finding["rule"] == "no_worse"
+    ]
     estimate = finding["estimate"]
     assert estimate["p_adjusted"] > 2 * estimate["p_regression"] > 0
 
 
 def test_the_report_begins_with_what_failed_and_says_no_more_than_needed_of_the_rest(
-    shop: Shop, ran: Ran
+    repo: GitProject, result: Result
 ) -> None:
-    first = ran.out.splitlines()
+    first = result.out.splitlines()
     assert [line.split()[:2] for line in first if line.startswith("FAIL")] == [
         ["FAIL", name] for name in WORSE
     ]
     assert first[0].startswith("FAIL")
     assert len(first) < 300  # 10 lost cases of each of the two are most of it
-    assert "billing/p00, billing/p01, billing/p02 and 57 more: production does not" in ran.out
-    page = (shop.root / "page.md").read_text(encoding="utf-8")
+    assert "billing/p00, billing/p01, billing/p02 and 57 more: production does not" in result.out
+    page = (repo.root / "page.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| ❌ FAIL \| `([\w/]+)`", page, re.MULTILINE) == [*WORSE]
     assert "<summary>✅ 58 prompts passed</summary>" in page
     assert len(page.encode()) <= 60_000
 
 
-def test_a_team_measures_its_own_and_a_branch_what_it_changed(shop: Shop, ran: Ran) -> None:
-    team = shop.run("eval", "--prompt", "billing/*", "--base", "HEAD", "--json")
+def test_a_team_measures_its_own_and_a_branch_what_it_changed(
+    repo: GitProject, result: Result
+) -> None:
+    team = repo.run("eval", "--prompt", "billing/*", "--base", "HEAD", "--json")
     assert (team.code, len(team.report["prompts"])) == (1, 20)
-    branch = shop.run("eval", "--changed", "HEAD", "--base", "HEAD", "--json")
-    assert {each["prompt"] for each in branch.report["prompts"]} == {*WORSE, *PROMPTS[40:50]}
+    branch = repo.run("eval", "--changed", "HEAD", "--base", "HEAD", "--json")
+    assert {prompt["prompt"] for prompt in branch.report["prompts"]} == {*WORSE, *PROMPTS[40:50]}
     assert branch.report["calls"] == 0

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.projects import Project, Ran, a_project
+from tests.projects import Project, Result, make_project
 from tests.servers.faulty import Behaviour, Exchange, FaultServer, raw_body, status
 from tests.servers.streaming import stream, text
 
@@ -45,32 +45,36 @@ async def _says(exchange: Exchange, message: Mapping[str, Any], *, counted: bool
     exchange.send(json.dumps({"choices": [choice], "usage": usage}).encode())
 
 
-def checked(tmp_path: Path, then: Behaviour, *arguments: str, **settings: Any) -> tuple[Ran, int]:
+def checked(
+    tmp_path: Path, then: Behaviour, *arguments: str, **settings: Any
+) -> tuple[Result, int]:
     """`models tiny --check --json` against a server; what it said, and the requests it took."""
     with FaultServer(then=then) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=1, retries=0, **settings)
-        ran = project.run("models", "tiny", "--check", "--json", *arguments)
-        return ran, server.requests
+        project = make_project(tmp_path / "shop", server.url, cases=1, retries=0, **settings)
+        result = project.run("models", "tiny", "--check", "--json", *arguments)
+        return result, server.requests
 
 
-def marks(ran: Ran, name: str = "tiny") -> dict[str, bool | None]:
-    (model,) = (each for each in ran.document["models"] if each["name"] == name)
+def marks(result: Result, name: str = "tiny") -> dict[str, bool | None]:
+    (model,) = (model for model in result.document["models"] if model["name"] == name)
     return {probe["aspect"]: probe["works"] for probe in model["probes"]}
 
 
-def whys(ran: Ran) -> str:
-    return " | ".join(each["why"] for model in ran.document["models"] for each in model["probes"])
+def whys(result: Result) -> str:
+    return " | ".join(
+        probe["why"] for model in result.document["models"] for probe in model["probes"]
+    )
 
 
 def test_a_server_that_can_do_everything_is_told_so_in_three_short_calls(tmp_path: Path) -> None:
     price = {"input": 1, "output": 2}
-    ran, requests = checked(tmp_path, able(), price=price)
-    assert ran.code == 0, ran.text
+    result, requests = checked(tmp_path, able(), price=price)
+    assert result.code == 0, result.text
     expected = dict.fromkeys(("reachable", "chat", "streaming", "structured", "tools"), True)
-    assert marks(ran) == {**expected, "usage": True, "price": True}
-    assert requests == ran.document["calls"] == 3
-    assert ran.document["input_tokens"] == 12
-    assert ran.document["models"][0]["first_token"] > 0
+    assert marks(result) == {**expected, "usage": True, "price": True}
+    assert requests == result.document["calls"] == 3
+    assert result.document["input_tokens"] == 12
+    assert result.document["models"][0]["first_token"] > 0
 
 
 LACKS = {
@@ -82,23 +86,23 @@ LACKS = {
 
 
 def test_what_a_server_cannot_do_is_told_with_the_reason(tmp_path: Path) -> None:
-    project = a_project(tmp_path / "shop", cases=1)
+    project = make_project(tmp_path / "shop", cases=1)
     with ExitStack() as stack:
         for lacks in LACKS:
             server = stack.enter_context(FaultServer(then=able(lacks=[lacks])))
             project.models[lacks] = _local(server.url)
         project.llmops_yaml()
-        ran = project.run("models", *LACKS, "--check", "--json")
-    assert ran.code == 0
+        result = project.run("models", *LACKS, "--check", "--json")
+    assert result.code == 0
     for lacks, (aspect, why) in LACKS.items():
-        wrong = [name for name, works in marks(ran, lacks).items() if works is False]
+        wrong = [name for name, works in marks(result, lacks).items() if works is False]
         assert wrong == [aspect, "price"]
-        assert why in whys(ran)
+        assert why in whys(result)
 
 
 def test_what_a_model_says_it_cannot_do_is_not_asked(tmp_path: Path) -> None:
-    ran, requests = checked(tmp_path, able(), structured_output="none")
-    assert marks(ran)["structured"] is None
+    result, requests = checked(tmp_path, able(), structured_output="none")
+    assert marks(result)["structured"] is None
     assert requests == 2
 
 
@@ -108,37 +112,37 @@ def test_a_model_that_is_not_reached_is_3_and_no_key_is_shown(tmp_path: Path) ->
         "wrong-model": status(404, message="no such model"),
         "login": raw_body(b"<html>Log in</html>", kind="text/html"),
     }
-    project = a_project(tmp_path / "shop", cases=1)
+    project = make_project(tmp_path / "shop", cases=1)
     project.models = {"other": {"provider": "embedded"}}
     with ExitStack() as stack:
         for name, then in servers.items():
             url = stack.enter_context(FaultServer(then=then)).url
             project.models[name] = {**_local(url), "api_key_env": "MY_KEY", "retries": 0}
         project.llmops_yaml()
-        ran = project.run("models", "other", *servers, "--check", env={"MY_KEY": KEY})
-    assert ran.code == 3, ran.text
+        result = project.run("models", "other", *servers, "--check", env={"MY_KEY": KEY})
+    assert result.code == 3, result.text
     for why in ("check the key in MY_KEY", "check `model` and", "answers no JSON but text/html"):
-        assert why in ran.text
-    assert KEY not in ran.text
-    rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.split()}
+        assert why in result.text
+    assert KEY not in result.text
+    rows = {line.split()[0]: line.split()[1:] for line in result.out.splitlines() if line.split()}
     assert all(rows[name][:2] == ["✗", "–"] for name in servers)
     assert rows["other"][:2] == ["✓", "✓"]
-    assert ran.out.splitlines()[-1].startswith("spent ")
+    assert result.out.splitlines()[-1].startswith("spent ")
 
 
 def test_a_configuration_that_can_never_work_is_2_and_the_others_are_asked(tmp_path: Path) -> None:
     with FaultServer(then=able()) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=1)
+        project = make_project(tmp_path / "shop", server.url, cases=1)
         project.models = {
             "keyless": {"provider": "openai", "model": "gpt-4.1-mini"},
             "gone": {**_local("http://127.0.0.1:9/v1"), "retries": 0},
         }
         project.llmops_yaml()
-        ran = project.run("models", "--check", "--json", env={"OPENAI_API_KEY": ""})
-        assert ran.code == 2
-        assert marks(ran)["chat"] is True
-        assert marks(ran, "gone")["reachable"] is False
-        assert "OPENAI_API_KEY is not set" in whys(ran)
+        result = project.run("models", "--check", "--json", env={"OPENAI_API_KEY": ""})
+        assert result.code == 2
+        assert marks(result)["chat"] is True
+        assert marks(result, "gone")["reachable"] is False
+        assert "OPENAI_API_KEY is not set" in whys(result)
         unknown = project.run("models", "tinny", "--check")
     assert unknown.code == 2
     assert "did you mean 'tiny'?" in unknown.text
@@ -150,7 +154,7 @@ def _local(url: str) -> dict[str, Any]:
 
 def test_each_kind_of_model_is_asked_what_applies_to_it(tmp_path: Path) -> None:
     with FaultServer(then=able()) as server:
-        project = a_project(tmp_path / "shop", server.url, cases=1)
+        project = make_project(tmp_path / "shop", server.url, cases=1)
         project.write("answers.jsonl", '{"id": "c000", "text": "say 0"}\n')
         project.write("app.py", "def answer(document):\n    raise SystemExit(9)\n")
         project.models = {
@@ -161,19 +165,19 @@ def test_each_kind_of_model_is_asked_what_applies_to_it(tmp_path: Path) -> None:
             "code": {"provider": "python", "call": "app.py:answer", "identity": {"revision": 1}},
         }
         project.llmops_yaml()
-        ran = project.run("models", "--check", "--json")
-        asked = server.requests
-    assert ran.code == 0, ran.text
-    assert marks(ran, "vectors")["embeddings"] is True
-    assert marks(ran, "vectors")["chat"] is None
-    assert marks(ran, "embedded")["chat"] is marks(ran, "embedded")["price"] is True
+        result = project.run("models", "--check", "--json")
+        calls = server.requests
+    assert result.code == 0, result.text
+    assert marks(result, "vectors")["embeddings"] is True
+    assert marks(result, "vectors")["chat"] is None
+    assert marks(result, "embedded")["chat"] is marks(result, "embedded")["price"] is True
     for untouched in ("held", "web", "code"):
-        assert set(marks(ran, untouched).values()) <= {None, True}
-        assert marks(ran, untouched)["reachable"] is None
-    assert asked == 3 + 1  # three of the chat model, one of the embedding model
+        assert set(marks(result, untouched).values()) <= {None, True}
+        assert marks(result, untouched)["reachable"] is None
+    assert calls == 3 + 1  # three of the chat model, one of the embedding model
 
 
 def test_without_check_the_named_models_are_listed_and_nothing_is_called(tmp_path: Path) -> None:
-    project: Project = a_project(tmp_path / "shop", cases=1)
-    ran = project.run("models", "tiny", "embedded/x", "--json")
-    assert [row["name"] for row in ran.document] == ["tiny", "embedded/x"]
+    project: Project = make_project(tmp_path / "shop", cases=1)
+    result = project.run("models", "tiny", "embedded/x", "--json")
+    assert [row["name"] for row in result.document] == ["tiny", "embedded/x"]

@@ -14,7 +14,7 @@ from tests import reports
 from tests.browser import NARROW, browser, opened
 from tests.hostile import HOSTILE
 from tests.pages import mixed, page, record, side
-from tests.projects import Project, a_project
+from tests.projects import Project, make_project
 from tests.servers.faulty import FaultServer
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
@@ -38,8 +38,8 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page(tmp_path_factory.mktemp("pages") / "failing.html", reports.failing(), mixed(40))
 
 
-def told(at: Page, selector: str) -> list[str]:
-    return [each.strip() for each in at.locator(selector).all_inner_texts()]
+def texts(at: Page, selector: str) -> list[str]:
+    return [item.strip() for item in at.locator(selector).all_inner_texts()]
 
 
 def chosen(at: Page) -> str:
@@ -57,7 +57,7 @@ def test_the_first_screen_says_what_happened_why_and_what_to_do(
     running: Browser, failing: Path
 ) -> None:
     with opened(running, failing) as (at, seen):
-        assert told(at, "h1") == ["FAIL intent does not pass the gate"]
+        assert texts(at, "h1") == ["FAIL intent does not pass the gate"]
         for words in (
             "1 of 12 critical cases fails",
             "statistically significant regression",
@@ -77,7 +77,7 @@ def test_without_script_the_verdict_its_reasons_and_the_worst_cases_are_there(
     with opened(running, file, java_script_enabled=False) as (at, _):
         text = at.locator("main").inner_text()
         assert "statistically significant regression" in text
-        assert "b77-0211" in told(at, "noscript tbody th") or "b77-0211" in text
+        assert "b77-0211" in texts(at, "noscript tbody th") or "b77-0211" in text
         assert at.locator("#explorer").is_hidden()
         assert "card_payment_not_recognised" in text
 
@@ -90,8 +90,8 @@ def test_sixty_prompts_stand_in_one_table_worst_first_and_lead_to_their_reasons(
     worse = [replace(bad, prompt=f"worse-{at}") for at in range(2)]
     file = page(tmp_path / "page.html", reports.report(*many, *worse))
     with opened(running, file) as (at, _):
-        assert told(at, "h1") == ["FAIL 2 of 60 prompts do not pass the gate"]
-        assert told(at, "header tbody th")[:3] == ["worse-0", "worse-1", "prompt-00"]
+        assert texts(at, "h1") == ["FAIL 2 of 60 prompts do not pass the gate"]
+        assert texts(at, "header tbody th")[:3] == ["worse-0", "worse-1", "prompt-00"]
         second = at.locator("#prompt-1 .reasons")
         assert not second.is_visible()
         at.locator("#prompt-1 summary").first.click()
@@ -142,7 +142,7 @@ def test_cases_are_chosen_by_tag_by_scorer_and_by_any_word_of_them(
         at.get_by_label("Search all texts").fill("SERVER WAS down")
         assert (count(at), chosen(at)) == ("1 of 40 cases", "unmeasured-0")
         at.get_by_label("Search all texts").fill("no such word")
-        assert told(at, ".detail") == ["No case fits these filters."]
+        assert texts(at, ".detail") == ["No case fits these filters."]
 
 
 def test_keys_go_from_case_to_case_search_and_clear(running: Browser, failing: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_link_opens_its_case_and_the_address_follows_the_reader(
 def test_the_answers_stand_side_by_side_with_what_changed_marked(
     running: Browser, tmp_path: Path
 ) -> None:
-    one = record(
+    case = record(
         "refund",
         "regressed",
         contexts=("Refunds take 14 days.",),
@@ -194,16 +194,16 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
             "You get your money within a year.", "You get it.", passed=0.4, reason="Rude."
         ),
     )
-    file = page(tmp_path / "page.html", reports.failing(), [one])
+    file = page(tmp_path / "page.html", reports.failing(), [case])
     with opened(running, file) as (at, _):
-        assert told(at, "[data-arm=baseline] .text") == ["You get your money back within 14 days."]
-        assert told(at, ".detail del") == ["back", "14 days"]
-        assert told(at, ".detail ins") == ["a year"]
+        assert texts(at, "[data-arm=baseline] .text") == ["You get your money back within 14 days."]
+        assert texts(at, ".detail del") == ["back", "14 days"]
+        assert texts(at, ".detail ins") == ["a year"]
         at.get_by_role("button", name="draw 2").click()
-        assert told(at, "[data-arm=candidate] .text") == ["You get it."]
-        assert told(at, ".detail del") == []
-        assert told(at, ".scores tbody td") == ["✓ 1\nPolite.", "✗ 0\nRude."]
-        assert "Refunds take 14 days." in told(at, ".text")
+        assert texts(at, "[data-arm=candidate] .text") == ["You get it."]
+        assert texts(at, ".detail del") == []
+        assert texts(at, ".scores tbody td") == ["✓ 1\nPolite.", "✗ 0\nRude."]
+        assert "Refunds take 14 days." in texts(at, ".text")
 
 
 def test_of_many_cases_only_the_visible_rows_exist_and_nothing_moves(
@@ -213,7 +213,7 @@ def test_of_many_cases_only_the_visible_rows_exist_and_nothing_moves(
     with opened(running, file) as (at, _):
         at.locator(".list").evaluate("list => { list.scrollTop = 1500 * 56 }")
         at.wait_for_timeout(100)
-        rows = told(at, ".row .name")
+        rows = texts(at, ".row .name")
         assert "passing-1300" in rows
         assert len(rows) < 40
         assert at.evaluate(SHIFTS) == 0
@@ -296,7 +296,7 @@ def test_no_text_of_a_stranger_runs_loads_opens_or_becomes_markup(
         assert at.locator("script:not([type='application/json'])").count() == 1
         at.get_by_label("Search all texts").fill("</script><script>alert(1)")
         assert count(at) == f"1 of {len(TEXTS)} cases"
-        assert "</script><script>alert(1)</script>" in told(at, ".detail .text")[0]
+        assert "</script><script>alert(1)</script>" in texts(at, ".detail .text")[0]
     assert (seen.requests, seen.logged, seen.dialogs) == ([], [], [])
 
 
@@ -320,7 +320,7 @@ def test_the_policy_of_the_page_lets_no_other_script_run_and_nothing_be_fetched(
 
 def test_a_secret_is_in_no_part_of_the_page(tmp_path: Path) -> None:
     text = f"it is {CANARY}"
-    one = record(
+    case = record(
         text,
         "regressed",
         inputs={text: text},
@@ -330,10 +330,10 @@ def test_a_secret_is_in_no_part_of_the_page(tmp_path: Path) -> None:
         candidate=side("it is " + "x" * 7_985 + CANARY, passed=0.0, reason=text, label=text),
     )
     told_by = replace(reports.failing(), notes=(text,), partial=text)
-    file = page(tmp_path / "page.html", told_by, [one], secrets=[CANARY])
-    written = file.read_text(encoding="utf-8")
-    assert "canary" not in written
-    assert written.count("[redacted]") > 9
+    file = page(tmp_path / "page.html", told_by, [case], secrets=[CANARY])
+    html = file.read_text(encoding="utf-8")
+    assert "canary" not in html
+    assert html.count("[redacted]") > 9
 
 
 # From the command line ------------------------------------------------------------------------
@@ -344,12 +344,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A run of twenty cases that fails, its page and its run file."""
     with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        made = a_project(tmp_path_factory.mktemp("project"), server.url, cases=60)
-        made.promote_first()
-        made.prompt(system="Answer.", user="{{ question }}!")
-        done = made.run("eval", "--html", "page.html", "--out", "run.jsonl.gz")
+        built = make_project(tmp_path_factory.mktemp("project"), server.url, cases=60)
+        built.promote_v1()
+        built.prompt(system="Answer.", user="{{ question }}!")
+        done = built.run("eval", "--html", "page.html", "--out", "run.jsonl.gz")
         assert done.code == 1, done.text
-    return made
+    return built
 
 
 def test_eval_writes_a_page_with_every_case_and_a_run_file_gives_the_same(
@@ -361,7 +361,7 @@ def test_eval_writes_a_page_with_every_case_and_a_run_file_gives_the_same(
             assert count(at) == "60 cases, worst first"
             at.get_by_role("button", name="Regressed 60").click()
             assert chosen(at) == "c000"
-            assert told(at, ".detail ins") == ["!"]
+            assert texts(at, ".detail ins") == ["!"]
         assert seen.logged == []
 
 
@@ -369,9 +369,9 @@ def test_the_last_run_is_shown_in_the_browser_that_there_is(project: Project) ->
     told_to = project.root / "opened.txt"
     program = project.write("browse", f'#!/bin/sh\nprintf %s "$1" > {told_to}\n')
     program.chmod(0o755)
-    ran = project.run("report", "--open", env={"BROWSER": str(program)})
+    result = project.run("report", "--open", env={"BROWSER": str(program)})
     page_file = project.root / ".llmops/store/report.html"
-    assert ran.code == 1
+    assert result.code == 1
     assert told_to.read_text() == page_file.as_uri()
     on_ci = project.run("report", "--open", env={"BROWSER": str(program), "CI": "true"})
     assert f"page {page_file}" in on_ci.text

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".pre-commit-hooks.yaml")
@@ -36,7 +36,7 @@ def hooks(tmp_path: Path) -> Path:
     return folder
 
 
-def tried(hooks: Path, shop: Shop, *arguments: str) -> dict[str, str]:
+def tried(hooks: Path, repo: GitProject, *arguments: str) -> dict[str, str]:
     """What each hook came to: `Passed`, `Failed` or `Skipped`, and all that was printed."""
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), *arguments]
     env = {
@@ -47,14 +47,14 @@ def tried(hooks: Path, shop: Shop, *arguments: str) -> dict[str, str]:
         "PYTHONPATH": sysconfig.get_path("purelib"),
     }
     ran = subprocess.run(
-        command, cwd=shop.root, env=env, capture_output=True, text=True, check=False
+        command, cwd=repo.root, env=env, capture_output=True, text=True, check=False
     )
-    found = {"": ran.stdout + ran.stderr}
+    outcomes = {"": ran.stdout + ran.stderr}
     for line in ran.stdout.splitlines():
         name, dots, result = line.partition("...")
         if dots:
-            found[name] = result.rpartition(".")[2].rpartition(")")[2]
-    return found
+            outcomes[name] = result.rpartition(".")[2].rpartition(")")[2]
+    return outcomes
 
 
 CHECK = "check prompts and evalsets"
@@ -66,16 +66,16 @@ def test_the_hooks_let_through_what_is_good_and_stop_what_is_not(
     hooks: Path, tmp_path: Path
 ) -> None:
     """No mistake in the files, but a version out of order and a prompt that is worse."""
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    shop.say("support", "Answer badly.", broken=20)
-    versions = shop.root / ".llmops" / "versions"
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    repo.say("support", "Answer badly.", broken=20)
+    versions = repo.root / ".llmops" / "versions"
     shutil.copytree(versions / "support@v1", versions / "support@v3")
-    shop.git("add", "-A")
+    repo.git("add", "-A")
 
-    found = tried(hooks, shop, "--all-files", "--hook-stage", "pre-push")
+    outcomes = tried(hooks, repo, "--all-files", "--hook-stage", "pre-push")
 
-    results = {name: found.get(name) for name in (CHECK, REGISTRY, EVAL)}
-    assert results == {CHECK: "Passed", REGISTRY: "Failed", EVAL: "Failed"}, found[""]
-    assert "support has a v3 and no v2" in found[""]
-    assert "FAIL  support" in found[""]
+    results = {name: outcomes.get(name) for name in (CHECK, REGISTRY, EVAL)}
+    assert results == {CHECK: "Passed", REGISTRY: "Failed", EVAL: "Failed"}, outcomes[""]
+    assert "support has a v3 and no v2" in outcomes[""]
+    assert "FAIL  support" in outcomes[""]

@@ -38,12 +38,12 @@ def test_with_a_model_in_its_reader_the_answers_are_the_models_and_the_pages_are
     project.write("app/reader.py", project.read("app/reader.py").replace("= quoted", "= asked"))
     with FaultServer(reply=lambda body: known[echo(body)]) as server:
         key = "sk-canary-0123456789"
-        ran = project.eval(env={"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url})
-    assert ran.code == 0, ran.text
-    assert ran.decision == "PASS"
-    metrics = {each["label"]: each for each in ran.evalset["metrics"]}
+        result = project.eval(env={"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url})
+    assert result.code == 0, result.text
+    assert result.decision == "PASS"
+    metrics = {metric["label"]: metric for metric in result.evalset["metrics"]}
     assert metrics["answer"]["candidate"] == 1.0
     assert metrics["hit_at_k"]["candidate"] == metrics["hit_at_k"]["baseline"] == 0.99
     assert server.last is not None
     assert server.last.headers["authorization"] == f"Bearer {key}"
-    assert key not in ran.text
+    assert key not in result.text

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop
+from tests.git_project import GitProject, make_git_project
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    return shop
+def repo(tmp_path: Path) -> GitProject:
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    return repo
 
 
-def test_a_registry_that_holds_is_said_to_with_and_without_git(shop: Shop) -> None:
-    said = "in all: 1 version, 1 piece of evidence, 1 event the registry holds"
-    assert shop.ok("fsck").text == said
-    shutil.rmtree(shop.root / ".git")
-    assert shop.ok("fsck").text == said
+def test_a_registry_that_holds_is_said_to_with_and_without_git(repo: GitProject) -> None:
+    summary = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
+    assert repo.ok("fsck").text == summary
+    shutil.rmtree(repo.root / ".git")
+    assert repo.ok("fsck").text == summary
 
 
 def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None:
-    assert "the registry holds" in a_shop(tmp_path / "shop", "support").ok("fsck").out
+    assert "the registry is intact" in make_git_project(tmp_path / "shop", "support").ok("fsck").out
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None
         "evidence/support@v1/*.cases.jsonl",
     ],
 )
-def test_a_byte_that_was_edited_is_found(shop: Shop, path: str) -> None:
-    (file,) = (shop.root / ".llmops").glob(path)
+def test_a_byte_that_was_edited_is_found(repo: GitProject, path: str) -> None:
+    (file,) = (repo.root / ".llmops").glob(path)
     before, edited, after = file.read_bytes().rpartition(b"e")
     file.write_bytes(before + edited.upper() + after)
-    ran = shop.run("fsck")
-    assert ran.code == 2
-    assert "the registry does NOT hold" in ran.out
-    assert "BROKEN" in ran.out
+    result = repo.run("fsck")
+    assert result.code == 2
+    assert "the registry is NOT intact" in result.out
+    assert "BROKEN" in result.out

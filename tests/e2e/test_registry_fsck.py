@@ -9,296 +9,298 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 EVENTS = ".llmops/log/production/support"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def repo(tmp_path: Path) -> GitProject:
     """v1, v2 and v3 of `support` ran one after the other; main holds the first two of it."""
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    shop.ok("promote", shop.candidate("support", "Be kind."), "--commit")
-    shop.git("branch", "base")
-    shop.ok("promote", shop.candidate("support", "Be brief."), "--commit")
-    return shop
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    repo.ok("promote", repo.candidate("support", "Be kind."), "--commit")
+    repo.git("branch", "base")
+    repo.ok("promote", repo.candidate("support", "Be brief."), "--commit")
+    return repo
 
 
-def broken(shop: Shop, base: str = "base", *more: str) -> str:
+def broken(repo: GitProject, base: str = "base", *more: str) -> str:
     """What fsck says, where it says no."""
-    ran = shop.run("fsck", "--base", base, *more)
-    assert ran.code == 2, ran.text
-    assert "NOT only grown" in ran.out
-    return ran.text
+    result = repo.run("fsck", "--base", base, *more)
+    assert result.code == 2, result.text
+    assert "NOT only grown" in result.out
+    return result.text
 
 
-def edit(shop: Shop, path: str, old: str, new: str) -> None:
-    file = shop.root / path
+def edit(repo: GitProject, path: str, old: str, new: str) -> None:
+    file = repo.root / path
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
 
 
-def test_a_registry_that_grew_holds(shop: Shop) -> None:
-    said = shop.ok("fsck", "--base", "base").out
-    assert "since base: 1 version, 1 piece of evidence, 1 event" in said
+def test_a_registry_that_grew_holds(repo: GitProject) -> None:
+    said = repo.ok("fsck", "--base", "base").out
+    assert "since base: 1 version, 1 evidence file, 1 event" in said
     assert "promote support@v3 in production" in " ".join(said.split())
-    (found,) = shop.ok("fsck", "--base", "base", "--json").document
+    (found,) = repo.ok("fsck", "--base", "base", "--json").document
     assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
 
 
 def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(
-    shop: Shop, tmp_path: Path
+    repo: GitProject, tmp_path: Path
 ) -> None:
-    thin = shop.clone(tmp_path / "thin", "--depth=1", "--no-tags", "--branch", "main")
-    ran = thin.run("fsck", "--base", "origin/base")
-    assert (ran.code, "git fetch --depth=1 origin base" in ran.text) == (2, True)
+    thin = repo.clone(tmp_path / "thin", "--depth=1", "--no-tags", "--branch", "main")
+    result = thin.run("fsck", "--base", "origin/base")
+    assert (result.code, "git fetch --depth=1 origin base" in result.text) == (2, True)
     thin.git("fetch", "-q", "--depth=1", "origin", "base")
     thin.ok("fsck", "--base", "FETCH_HEAD")
     (thin.root / EVENTS / "000001.json").unlink()
     assert "an event was removed from the chain" in broken(thin, "FETCH_HEAD")
 
 
-def test_a_partial_clone_without_the_rows_of_history_can_tell(shop: Shop, tmp_path: Path) -> None:
-    shop.git("config", "uploadpack.allowFilter", "true")
-    shop.ok("gc", "--commit")
-    light = shop.clone(tmp_path / "light", "--filter=blob:limit=2k")
-    shop.root.rename(tmp_path / "away")  # nothing can be fetched later on
+def test_a_partial_clone_without_the_rows_of_history_can_tell(
+    repo: GitProject, tmp_path: Path
+) -> None:
+    repo.git("config", "uploadpack.allowFilter", "true")
+    repo.ok("gc", "--commit")
+    light = repo.clone(tmp_path / "light", "--filter=blob:limit=2k")
+    repo.root.rename(tmp_path / "away")  # nothing can be fetched later on
     light.ok("fsck", "--base", "origin/base")
     light.ok("verify")
 
 
 def test_a_detached_head_and_an_autocrlf_checkout_are_no_trouble(
-    shop: Shop, tmp_path: Path
+    repo: GitProject, tmp_path: Path
 ) -> None:
-    clone = shop.clone(tmp_path / "crlf", "--config", "core.autocrlf=true", "-c", "core.eol=crlf")
+    clone = repo.clone(tmp_path / "crlf", "--config", "core.autocrlf=true", "-c", "core.eol=crlf")
     assert b"\r\n" in (clone.root / "evalsets" / "support.yaml").read_bytes()
     clone.git("checkout", "-q", "--detach")
     clone.ok("fsck", "--base", "origin/base")
     clone.ok("verify")
 
 
-def test_outside_git_it_says_what_does_without(shop: Shop, tmp_path: Path) -> None:
-    copy = Shop(tmp_path / "copy")
-    subprocess.run(["cp", "-r", str(shop.root), str(copy.root)], check=True)
+def test_outside_git_it_says_what_does_without(repo: GitProject, tmp_path: Path) -> None:
+    copy = GitProject(tmp_path / "copy")
+    subprocess.run(["cp", "-r", str(repo.root), str(copy.root)], check=True)
     subprocess.run(["rm", "-rf", str(copy.root / ".git")], check=True)
-    ran = copy.run("fsck", "--base", "main")
-    assert (ran.code, "llmops verify" in ran.err) == (2, True)
+    result = copy.run("fsck", "--base", "main")
+    assert (result.code, "llmops verify" in result.err) == (2, True)
     copy.ok("verify")
 
 
-def test_an_event_edited_in_the_middle(shop: Shop) -> None:
-    edit(shop, f"{EVENTS}/000001.json", "the first", "the worst")
-    said = broken(shop)
-    assert f"{EVENTS}/000001.json: it is not the event of base: it was edited" in said
+def test_an_event_edited_in_the_middle(repo: GitProject) -> None:
+    edit(repo, f"{EVENTS}/000001.json", "the first", "the worst")
+    output = broken(repo)
+    assert f"{EVENTS}/000001.json: it is not the event of base: it was edited" in output
 
 
-def test_a_middle_event_edited_with_a_digest_that_fits(shop: Shop) -> None:
+def test_a_middle_event_edited_with_a_digest_that_fits(repo: GitProject) -> None:
     """The whole chain is written anew behind it: it reads well, and fsck knows better."""
-    rewrite(shop)
-    shop.registry.history("production", "support")
-    said = broken(shop)
-    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in said for seq in (1, 2))
+    rewrite(repo)
+    repo.registry.history("production", "support")
+    output = broken(repo)
+    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in output for seq in (1, 2))
 
 
-def rewrite(shop: Shop) -> None:
+def rewrite(repo: GitProject) -> None:
     """Another reason in event 1, and every digest behind it made right again."""
-    events = shop.registry.history("production", "support")
+    events = repo.registry.history("production", "support")
     last = None
     for event in events:
-        shop.registry.event_file(event).unlink()
+        repo.registry.event_file(event).unlink()
     for event in events:
         changed = replace(event, reason=f"{event.reason}!", previous=last)
         last = changed.digest
-        shop.registry.append(changed)
+        repo.registry.append(changed)
 
 
-def test_a_middle_event_deleted(shop: Shop) -> None:
-    (shop.root / EVENTS / "000001.json").unlink()
-    assert f"{EVENTS}/000001.json: an event was removed from the chain since base" in broken(shop)
+def test_a_middle_event_deleted(repo: GitProject) -> None:
+    (repo.root / EVENTS / "000001.json").unlink()
+    assert f"{EVENTS}/000001.json: an event was removed from the chain since base" in broken(repo)
 
 
-def test_the_last_event_reverted_by_git(shop: Shop) -> None:
-    shop.git("branch", "-f", "base")
-    shop.git("revert", "--no-edit", "HEAD")
-    said = broken(shop)
-    assert f"{EVENTS}/000003.json: the last event of base is removed (git revert?)" in said
-    assert "llmops rollback support@production" in said
-    assert ".llmops/versions/support@v3/version.json: it was there at base and is removed" in said
+def test_the_last_event_reverted_by_git(repo: GitProject) -> None:
+    repo.git("branch", "-f", "base")
+    repo.git("revert", "--no-edit", "HEAD")
+    output = broken(repo)
+    assert f"{EVENTS}/000003.json: the last event of base is removed (git revert?)" in output
+    assert "llmops rollback support@production" in output
+    assert ".llmops/versions/support@v3/version.json: it was there at base and is removed" in output
 
 
-def test_every_problem_is_told_at_once_each_with_its_file(shop: Shop) -> None:
-    (shop.root / EVENTS / "000001.json").unlink()
-    edit(shop, ".llmops/versions/support@v1/version.json", "Answer.", "Answer!")
-    edit(shop, ".llmops/versions/support@v1/files/support.prompt.yml", "Answer.", "Answer!")
-    (statement,) = (shop.root / ".llmops/evidence/support@v2").glob("*.json")
+def test_every_problem_is_told_at_once_each_with_its_file(repo: GitProject) -> None:
+    (repo.root / EVENTS / "000001.json").unlink()
+    edit(repo, ".llmops/versions/support@v1/version.json", "Answer.", "Answer!")
+    edit(repo, ".llmops/versions/support@v1/files/support.prompt.yml", "Answer.", "Answer!")
+    (statement,) = (repo.root / ".llmops/evidence/support@v2").glob("*.json")
     statement.unlink()
-    shop.write(".llmops/versions/support@v2/files/more.txt", "slipped in")
-    (found,) = shop.run("fsck", "--base", "base", "--json").document
-    assert sorted({each["where"] for each in found["problems"]}) == sorted(
+    repo.write(".llmops/versions/support@v2/files/more.txt", "slipped in")
+    (entry,) = repo.run("fsck", "--base", "base", "--json").document
+    assert sorted({problem["where"] for problem in entry["problems"]}) == sorted(
         [
             f"{EVENTS}/000001.json",
             f"{EVENTS}/000002.json",
             ".llmops/versions/support@v1/version.json",
             ".llmops/versions/support@v1/files/support.prompt.yml",
-            statement.relative_to(shop.root).as_posix(),
+            statement.relative_to(repo.root).as_posix(),
             ".llmops/versions/support@v2/files/more.txt",
         ]
     )
 
 
 @pytest.mark.parametrize("kind", ["*.json", "*.cases.jsonl", "*.texts.jsonl.gz", "*.summary.md"])
-def test_one_byte_of_evidence(shop: Shop, kind: str) -> None:
-    (file,) = (shop.root / ".llmops/evidence/support@v2").glob(kind)
+def test_one_byte_of_evidence(repo: GitProject, kind: str) -> None:
+    (file,) = (repo.root / ".llmops/evidence/support@v2").glob(kind)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(bytes(content))
-    assert file.relative_to(shop.root).as_posix() in broken(shop)
+    assert file.relative_to(repo.root).as_posix() in broken(repo)
 
 
-def test_one_byte_of_what_is_new_is_seen_too(shop: Shop) -> None:
-    (file,) = (shop.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
+def test_one_byte_of_what_is_new_is_seen_too(repo: GitProject) -> None:
+    (file,) = (repo.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     file.write_bytes(file.read_bytes().replace(b"1.0", b"0.0", 1))
-    assert file.relative_to(shop.root).as_posix() in broken(shop)
-    edit(shop, ".llmops/versions/support@v3/version.json", "Be brief.", "Be brief!")
-    assert ".llmops/versions/support@v3/version.json" in broken(shop)
+    assert file.relative_to(repo.root).as_posix() in broken(repo)
+    edit(repo, ".llmops/versions/support@v3/version.json", "Be brief.", "Be brief!")
+    assert ".llmops/versions/support@v3/version.json" in broken(repo)
 
 
 def test_two_branches_that_released_the_same_number(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    shop.git("checkout", "-q", "-b", "one")
-    shop.candidate("support", "Be kind.")
-    shop.commit("one")
-    shop.git("checkout", "-q", "-b", "two", "main")
-    shop.candidate("support", "Be brief.")
-    shop.commit("two")
-    said = broken(shop, "one")
-    assert "it is not the v2 of one: it was edited, or two branches released this number" in said
-    shop.git("checkout", "-q", "main")
-    shop.git("merge", "-q", "one")
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    repo.git("checkout", "-q", "-b", "one")
+    repo.candidate("support", "Be kind.")
+    repo.commit("one")
+    repo.git("checkout", "-q", "-b", "two", "main")
+    repo.candidate("support", "Be brief.")
+    repo.commit("two")
+    output = broken(repo, "one")
+    assert "it is not the v2 of one: it was edited, or two branches released this number" in output
+    repo.git("checkout", "-q", "main")
+    repo.git("merge", "-q", "one")
     merging = subprocess.run(
-        ["git", "-C", str(shop.root), "merge", "-q", "-X", "theirs", "two"],
+        ["git", "-C", str(repo.root), "merge", "-q", "-X", "theirs", "two"],
         capture_output=True,
         check=False,
     )
     assert merging.returncode == 0  # forced through: git no longer sees it
-    assert "two branches released this number" in broken(shop, "one")
+    assert "two branches released this number" in broken(repo, "one")
 
 
-def test_two_branches_that_moved_the_same_prompt(shop: Shop) -> None:
-    shop.git("checkout", "-q", "-b", "other", "base")
-    shop.ok("rollback", "support@production", "-m", "panic", "--commit")
-    said = broken(shop, "main")
-    assert f"{EVENTS}/000003.json: it is not the event of main" in said
-    assert "two branches moved support in production" in said
+def test_two_branches_that_moved_the_same_prompt(repo: GitProject) -> None:
+    repo.git("checkout", "-q", "-b", "other", "base")
+    repo.ok("rollback", "support@production", "-m", "panic", "--commit")
+    output = broken(repo, "main")
+    assert f"{EVENTS}/000003.json: it is not the event of main" in output
+    assert "two branches moved support in production" in output
 
 
-def test_a_branch_that_only_lags_behind_is_told_how_to_catch_up(shop: Shop) -> None:
-    shop.git("checkout", "-q", "-b", "old", "base")
-    assert "git merge main" in broken(shop, "main")
-    shop.git("merge", "-q", "main")
-    shop.ok("fsck", "--base", "main")
+def test_a_branch_that_only_lags_behind_is_told_how_to_catch_up(repo: GitProject) -> None:
+    repo.git("checkout", "-q", "-b", "old", "base")
+    assert "git merge main" in broken(repo, "main")
+    repo.git("merge", "-q", "main")
+    repo.ok("fsck", "--base", "main")
 
 
-def test_a_number_that_is_missing_in_between(shop: Shop) -> None:
-    shop.candidate("support", "Be quick.")
-    shop.git("rm", "-rqf", "--cached", ".llmops/versions/support@v3")
-    subprocess.run(["rm", "-rf", str(shop.root / ".llmops/versions/support@v3")], check=True)
-    assert "support has a v4 and no v3" in broken(shop)
+def test_a_number_that_is_missing_in_between(repo: GitProject) -> None:
+    repo.candidate("support", "Be quick.")
+    repo.git("rm", "-rqf", "--cached", ".llmops/versions/support@v3")
+    subprocess.run(["rm", "-rf", str(repo.root / ".llmops/versions/support@v3")], check=True)
+    assert "support has a v4 and no v3" in broken(repo)
 
 
-def test_squash_merges_and_rebases_only_add(shop: Shop) -> None:
-    shop.git("checkout", "-q", "-b", "squashed", "base")
-    shop.git("merge", "-q", "--squash", "main")
-    shop.git("commit", "-qm", "all in one")
-    shop.ok("fsck", "--base", "base")
-    shop.ok("verify")
-    shop.git("checkout", "-q", "base")
-    shop.write("README.md", "meanwhile")
-    shop.commit("meanwhile")
-    shop.git("checkout", "-q", "main")
-    shop.git("rebase", "-q", "base")
-    shop.ok("fsck", "--base", "base")
-    shop.ok("verify")
+def test_squash_merges_and_rebases_only_add(repo: GitProject) -> None:
+    repo.git("checkout", "-q", "-b", "squashed", "base")
+    repo.git("merge", "-q", "--squash", "main")
+    repo.git("commit", "-qm", "all in one")
+    repo.ok("fsck", "--base", "base")
+    repo.ok("verify")
+    repo.git("checkout", "-q", "base")
+    repo.write("README.md", "meanwhile")
+    repo.commit("meanwhile")
+    repo.git("checkout", "-q", "main")
+    repo.git("rebase", "-q", "base")
+    repo.ok("fsck", "--base", "base")
+    repo.ok("verify")
 
 
-def test_a_promotion_from_a_fork_is_checked_like_any(shop: Shop, tmp_path: Path) -> None:
-    fork = shop.clone(tmp_path / "fork")
+def test_a_promotion_from_a_fork_is_checked_like_any(repo: GitProject, tmp_path: Path) -> None:
+    fork = repo.clone(tmp_path / "fork")
     fork.ok("promote", fork.candidate("support", "Be warm."), "--commit")
-    shop.git("fetch", "-q", str(fork.root), "main:from-fork")
-    shop.git("merge", "-q", "--no-ff", "-m", "a fork's", "from-fork")
-    said = shop.ok("fsck", "--base", "HEAD^1").out
-    assert "promote  support@v4 in production" in said
+    repo.git("fetch", "-q", str(fork.root), "main:from-fork")
+    repo.git("merge", "-q", "--no-ff", "-m", "a fork's", "from-fork")
+    output = repo.ok("fsck", "--base", "HEAD^1").out
+    assert "promote  support@v4 in production" in output
 
 
-def test_a_promotion_without_its_rows_proves_nothing(shop: Shop) -> None:
-    (rows,) = (shop.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
+def test_a_promotion_without_its_rows_proves_nothing(repo: GitProject) -> None:
+    (rows,) = (repo.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     rows.unlink()
-    said = broken(shop)
-    assert "event 3 in production is based on it, and its rows are not here" in said
+    output = broken(repo)
+    assert "event 3 in production is based on it, and its rows are not here" in output
 
 
-def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(shop: Shop) -> None:
-    shop.git("branch", "-f", "base")
-    address = shop.candidate("support", "Be careless.", broken=20)
-    assert shop.run("promote", address).code == 1
-    weaken(shop, "gate: {margin: 0.5, tolerance: 0.45}")
-    shop.ok("promote", address, "--commit")
-    said = broken(shop)
-    assert "support: margin 0.05 → 0.5; support: tolerance 0.0 → 0.45" in said
-    assert "by the earlier one it is FAIL" in said
-    assert "Change the policy first, in a change of its own" in said
+def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(repo: GitProject) -> None:
+    repo.git("branch", "-f", "base")
+    address = repo.candidate("support", "Be careless.", broken=20)
+    assert repo.run("promote", address).code == 1
+    weaken(repo, "gate: {margin: 0.5, tolerance: 0.45}")
+    repo.ok("promote", address, "--commit")
+    output = broken(repo)
+    assert "support: margin 0.05 → 0.5; support: tolerance 0.0 → 0.45" in output
+    assert "by the earlier one it is FAIL" in output
+    assert "Change the policy first, in a change of its own" in output
 
 
-def weaken(shop: Shop, gate: str) -> None:
-    shop.write("llmops.yaml", (shop.root / "llmops.yaml").read_text() + gate + "\n")
-    shop.git("commit", "-qam", "another policy")
+def weaken(repo: GitProject, gate: str) -> None:
+    repo.write("llmops.yaml", (repo.root / "llmops.yaml").read_text() + gate + "\n")
+    repo.git("commit", "-qam", "another policy")
 
 
 def test_a_policy_changed_in_the_same_change_is_told_where_it_makes_no_difference(
-    shop: Shop,
+    repo: GitProject,
 ) -> None:
-    shop.git("branch", "-f", "base")
-    address = shop.candidate("support", "Be warm.")
-    weaken(shop, "gate: {margin: 0.2}")
-    shop.ok("promote", address, "--commit")
-    said = shop.ok("fsck", "--base", "base").text
-    assert "warning" in said
-    assert "by the earlier one it is PASS as well" in said
-    assert "margin 0.05 → 0.2" in broken(shop, "base", "--strict")
+    repo.git("branch", "-f", "base")
+    address = repo.candidate("support", "Be warm.")
+    weaken(repo, "gate: {margin: 0.2}")
+    repo.ok("promote", address, "--commit")
+    output = repo.ok("fsck", "--base", "base").text
+    assert "warning" in output
+    assert "by the earlier one it is PASS as well" in output
+    assert "margin 0.05 → 0.2" in broken(repo, "base", "--strict")
 
 
-def test_a_policy_changed_before_is_nobodys_doubt(shop: Shop) -> None:
-    weaken(shop, "gate: {margin: 0.2}")
-    shop.git("branch", "-f", "base")
-    shop.ok("promote", shop.candidate("support", "Be warm."), "--commit")
-    assert "warning" not in shop.ok("fsck", "--base", "base", "--strict").out
+def test_a_policy_changed_before_is_nobodys_doubt(repo: GitProject) -> None:
+    weaken(repo, "gate: {margin: 0.2}")
+    repo.git("branch", "-f", "base")
+    repo.ok("promote", repo.candidate("support", "Be warm."), "--commit")
+    assert "warning" not in repo.ok("fsck", "--base", "base", "--strict").out
 
 
 def test_an_order_of_environments_dropped_in_the_same_change_is_told(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
+    repo = make_git_project(tmp_path / "shop", "support")
     both = "models:\n  tiny: {provider: embedded}\nenvironments: [staging, production]\n"
-    shop.write("llmops.yaml", both)
-    shop.commit("staging first")
-    shop.git("branch", "base")
-    shop.write("llmops.yaml", both.replace("staging, ", ""))
-    shop.commit("production alone")
-    shop.first()
-    assert "at base, production comes after staging, and no event of that is cited" in broken(shop)
+    repo.write("llmops.yaml", both)
+    repo.commit("staging first")
+    repo.git("branch", "base")
+    repo.write("llmops.yaml", both.replace("staging, ", ""))
+    repo.commit("production alone")
+    repo.first()
+    assert "at base, production comes after staging, and no event of that is cited" in broken(repo)
 
 
 def test_a_base_before_the_registry_began_is_only_growth(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.git("branch", "base")
-    shop.first()
-    shop.ok("fsck", "--base", "base")
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.git("branch", "base")
+    repo.first()
+    repo.ok("fsck", "--base", "base")
 
 
 def test_a_project_in_a_folder_of_a_larger_repository(tmp_path: Path) -> None:
-    outer = a_shop(tmp_path / "outer", "intent")
-    inner = Shop(outer.root / "services" / "chat")
+    outer = make_git_project(tmp_path / "outer", "intent")
+    inner = GitProject(outer.root / "services" / "chat")
     inner.root.mkdir(parents=True)
     inner.write("llmops.yaml", (outer.root / "llmops.yaml").read_text())
     for write in (inner.say, inner.cases, inner.evalset):

@@ -159,10 +159,10 @@ def test_of_promoters_at_once_each_event_has_one_writer(repository: Path) -> Non
             print(f"{who} {attempt}")
     """
     processes = [start(script, str(repository), str(who)) for who in range(3)]
-    written = [line for each in processes for line in each.communicate()[0].splitlines()]
+    lines = [line for process in processes for line in process.communicate()[0].splitlines()]
     history = Registry(repository).history("production", "support")
-    assert sorted(written) == sorted(str(each.reason) for each in history[1:])
-    assert len(written) >= 20
+    assert sorted(lines) == sorted(str(item.reason) for item in history[1:])
+    assert len(lines) >= 20
 
 
 def test_of_releasers_at_once_each_number_is_one_version(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_of_releasers_at_once_each_number_is_one_version(tmp_path: Path) -> None
                 continue
     """
     processes = [start(script, str(tmp_path), str(who)) for who in range(3)]
-    written = [int(line) for each in processes for line in each.communicate()[0].split()]
-    assert sorted(written) == list(range(1, len(written) + 1))
-    assert len(Registry(tmp_path).versions("support")) == len(written)
+    lines = [int(line) for process in processes for line in process.communicate()[0].split()]
+    assert sorted(lines) == list(range(1, len(lines) + 1))
+    assert len(Registry(tmp_path).versions("support")) == len(lines)
 
 
 def test_a_process_killed_at_any_moment_leaves_only_whole_things(tmp_path: Path) -> None:
@@ -197,6 +197,6 @@ def test_a_process_killed_at_any_moment_leaves_only_whole_things(tmp_path: Path)
         process.communicate()
         assert whole(tmp_path)
         registry = Registry(tmp_path)
-        numbers = [each.number for each in registry.versions("support")]
+        numbers = [version.number for version in registry.versions("support")]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) - len(registry.history("production", "support")) <= round_ + 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -45,13 +45,13 @@ def programs(tmp_path: Path) -> Path:
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """The shared repository: v1 of two prompts runs in production."""
-    shop = a_shop(tmp_path / "seed", "support", "intent")
-    shop.first()
-    git(tmp_path, "clone", "-q", "--bare", str(shop.root), "shared.git")
+    repo = make_git_project(tmp_path / "seed", "support", "intent")
+    repo.first()
+    git(tmp_path, "clone", "-q", "--bare", str(repo.root), "shared.git")
     return tmp_path / "shared.git"
 
 
-def bash(shop: Shop, script: str, programs: Path, **env: str) -> str:
+def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     """What `script` prints; a failed test where it fails, as in a job."""
     script = script.replace("${{ github.event.before }}", env.get("BEFORE", ""))
     world: Mapping[str, str] = {
@@ -61,16 +61,16 @@ def bash(shop: Shop, script: str, programs: Path, **env: str) -> str:
         **env,
     }
     command = ["bash", "-e", "-o", "pipefail", "-c", script]
-    ran = subprocess.run(
-        command, cwd=shop.root, env=world, capture_output=True, text=True, check=False
+    result = subprocess.run(
+        command, cwd=repo.root, env=world, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
-    return ran.stdout
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
-def checkout(bare: Path, name: str, *how: str) -> Shop:
+def checkout(bare: Path, name: str, *how: str) -> GitProject:
     git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
-    return Shop(bare.parent / name)
+    return GitProject(bare.parent / name)
 
 
 def test_on_a_laptop(bare: Path, programs: Path) -> None:
@@ -109,8 +109,8 @@ def test_by_pull_request(bare: Path, programs: Path, tmp_path: Path) -> None:
 
     git(bare, "config", "uploadpack.allowAnySHA1InWant", "true")
     job = checkout(bare, "deploy", "--depth=1")
-    said = [bash(job, step, programs, BEFORE=merged) for step in deploy]
-    assert "promote support@v2 in production" in " ".join(" ".join(said).split())
+    outputs = [bash(job, step, programs, BEFORE=merged) for step in deploy]
+    assert "promote support@v2 in production" in " ".join(" ".join(outputs).split())
     assert (job.root / "production.bundle.json").exists()
     assert (job.runs("support"), job.runs("intent")) == (2, 1)
 
@@ -119,7 +119,7 @@ def test_a_reviewer_reads_all_there_is_to_know_in_the_diff(bare: Path, programs:
     ada = checkout(bare, "ada")
     ada.ok("promote", ada.candidate("support"), "-m", "Complaints about the tone", "--commit")
     diff = ada.git("show", "HEAD")
-    for told in (
+    for phrase in (
         "Promote support@v2 to production",
         "Complaints about the tone",
         "Verdict: PASS",
@@ -127,7 +127,7 @@ def test_a_reviewer_reads_all_there_is_to_know_in_the_diff(bare: Path, programs:
         "- compared with: v1 (production)",
         "Answer kindly.",
     ):
-        assert told in diff
+        assert phrase in diff
 
 
 def test_one_job_has_the_key_and_another_one_decides(bare: Path, programs: Path) -> None:
@@ -147,8 +147,8 @@ def test_roll_back(bare: Path, programs: Path) -> None:
     ada.write("prompts/support.prompt.yml", "messages: [{role: nobody")  # in the middle of a change
     ada.write("evalsets/intent.yaml", "scorers: none")
     now, then = blocks("Roll back", "sh")
-    said = bash(ada, now, programs)
-    assert "production runs support@v1" in said
+    outputs = bash(ada, now, programs)
+    assert "production runs support@v1" in outputs
     assert checkout(bare, "late").runs("support") == 1
     ada.git("checkout", "-q", "--", "prompts", "evalsets")
     assert "3  rollback" in bash(ada, then, programs)

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """The shared repository: v1 of two prompts runs in production."""
-    shop = a_shop(tmp_path / "seed", "support", "intent")
-    shop.first()
+    repo = make_git_project(tmp_path / "seed", "support", "intent")
+    repo.first()
     folder = tmp_path / "shared.git"
-    git(tmp_path, "clone", "-q", "--bare", str(shop.root), str(folder))
+    git(tmp_path, "clone", "-q", "--bare", str(repo.root), str(folder))
     return folder
 
 
-def checkout(bare: Path, name: str, *how: str) -> Shop:
+def checkout(bare: Path, name: str, *how: str) -> GitProject:
     """A clone of the shared repository, beside it."""
     git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
-    return Shop(bare.parent / name)
+    return GitProject(bare.parent / name)
 
 
 def test_push_brings_version_evidence_and_event_in_one_commit(bare: Path) -> None:
@@ -79,24 +79,24 @@ def test_what_decides_must_be_committed(bare: Path) -> None:
     ada.write("llmops.yaml", ada.root.joinpath("llmops.yaml").read_text() + "gate: {margin: 0.5}\n")
     before = ada.runs("support")
     for how in ("--commit", "--push"):
-        ran = ada.run("promote", address, how)
-        assert (ran.code, "not committed: llmops.yaml" in ran.err) == (2, True)
+        result = ada.run("promote", address, how)
+        assert (result.code, "not committed: llmops.yaml" in result.err) == (2, True)
     assert ada.runs("support") == before
 
 
 def test_other_prompts_may_have_moved_meanwhile(bare: Path) -> None:
     ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
     ada.git("checkout", "-q", "main")
-    for shop, name in ((ada, "support"), (bob, "intent")):
-        shop.say(name, "Answer kindly.")
-        shop.git("add", "prompts")
-        shop.git("commit", "-qm", name)
-        shop.git("pull", "-q", "--rebase")
-        shop.git("push", "-q")
+    for repo, name in ((ada, "support"), (bob, "intent")):
+        repo.say(name, "Answer kindly.")
+        repo.git("add", "prompts")
+        repo.git("commit", "-qm", name)
+        repo.git("pull", "-q", "--rebase")
+        repo.git("push", "-q")
     ada.git("pull", "-q", "--rebase")
-    for shop, name in ((ada, "support"), (bob, "intent")):
-        shop.ok("release", name)
-        shop.ok("measure", f"{name}@v2")
+    for repo, name in ((ada, "support"), (bob, "intent")):
+        repo.ok("release", name)
+        repo.ok("measure", f"{name}@v2")
     ada.ok("promote", "support@v2", "--push")
     bob.ok("promote", "intent@v2", "--push")
     late = checkout(bare, "late")
@@ -106,13 +106,13 @@ def test_other_prompts_may_have_moved_meanwhile(bare: Path) -> None:
 
 def test_a_loser_of_the_race_is_told_who_won_and_keeps_what_was_paid_for(bare: Path) -> None:
     ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
-    for shop in (ada, bob):
-        shop.say("support", "Answer kindly.")
+    for repo in (ada, bob):
+        repo.say("support", "Answer kindly.")
     ada.ok("promote", ada.candidate("support"), "--push")
     bob.git("checkout", "-q", "--", "prompts")
-    ran = bob.run("rollback", "support@production", "-m", "panic", "--push")
-    assert ran.code == 2
-    assert "support was moved in production meanwhile: event 2, promote by Ada Tester" in ran.err
+    result = bob.run("rollback", "support@production", "-m", "panic", "--push")
+    assert result.code == 2
+    assert "support was moved in production meanwhile: event 2, promote by Ada Tester" in result.err
     assert bob.runs("support") == 2
     again = bob.ok("rollback", "support@production", "-m", "seen it: panic", "--push")
     assert "production runs support@v1" in again.out
@@ -126,8 +126,8 @@ def test_two_who_released_one_number_cannot_both_push(bare: Path) -> None:
     ada.ok("promote", mine, "--push")
     bob.git("fetch", "-q")
     bob.git("rebase", "-q", "HEAD~1")
-    ran = bob.run("promote", yours, "--push")
-    assert ran.code == 2
+    result = bob.run("promote", yours, "--push")
+    assert result.code == 2
     assert bob.runs("support") == 1
     assert git(bare, "show", "main:.llmops/versions/support@v2/version.json").count("Be kind.")
 
@@ -137,26 +137,26 @@ def test_commits_of_work_are_never_rebased_for_anyone(bare: Path) -> None:
     ada.ok("promote", ada.candidate("support"), "--push")
     address = bob.candidate("intent")  # commits a change of the prompt's own file
     head = bob.git("rev-parse", "HEAD")
-    ran = bob.run("promote", address, "--push")
-    assert (ran.code, bob.git("rev-parse", "HEAD")) == (2, head)
-    assert "git pull --rebase" in ran.err
+    result = bob.run("promote", address, "--push")
+    assert (result.code, bob.git("rev-parse", "HEAD")) == (2, head)
+    assert "git pull --rebase" in result.err
     bob.git("pull", "-q", "--rebase")
     bob.ok("promote", address, "--push")
 
 
 def test_commits_of_the_registry_alone_go_on_top_of_what_was_fetched(bare: Path) -> None:
     ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
-    for shop in (ada, bob):
-        shop.say("support", "Be kind.")
-        shop.say("intent", "Be kind.")
+    for repo in (ada, bob):
+        repo.say("support", "Be kind.")
+        repo.say("intent", "Be kind.")
     ada.commit("kinder")
     ada.git("push", "-q")
     bob.git("checkout", "-q", "--", ".")
     bob.git("pull", "-q")
-    for shop, name in ((ada, "support"), (bob, "intent")):
-        shop.ok("release", name, "--commit")
-        shop.ok("measure", f"{name}@v2", "--commit")
-        shop.ok("promote", f"{name}@v2", "--push")
+    for repo, name in ((ada, "support"), (bob, "intent")):
+        repo.ok("release", name, "--commit")
+        repo.ok("measure", f"{name}@v2", "--commit")
+        repo.ok("promote", f"{name}@v2", "--push")
     assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
     assert checkout(bare, "late").ok("verify").code == 0
 
@@ -167,8 +167,8 @@ def test_a_protected_branch_is_said_as_such_and_nothing_moves(bare: Path) -> Non
     hook.chmod(0o755)
     ada = checkout(bare, "ada")
     address = ada.candidate("support")
-    ran = ada.run("promote", address, "--push")
-    assert (ran.code, "main is protected" in ran.err) == (2, True)
+    result = ada.run("promote", address, "--push")
+    assert (result.code, "main is protected" in result.err) == (2, True)
     assert ada.runs("support") == 1
     hook.unlink()
     ada.ok("promote", address, "--push")
@@ -178,8 +178,8 @@ def test_a_remote_that_cannot_be_reached_is_3_and_nothing_moves(bare: Path) -> N
     ada = checkout(bare, "ada")
     address = ada.candidate("support")
     away = bare.rename(bare.with_name("away.git"))
-    ran = ada.run("promote", address, "--push")
-    assert (ran.code, ada.runs("support")) == (3, 1)
+    result = ada.run("promote", address, "--push")
+    assert (result.code, ada.runs("support")) == (3, 1)
     away.rename(bare)
     ada.ok("promote", address, "--push")
 
@@ -190,27 +190,27 @@ def test_a_hook_that_refuses_the_commit_leaves_no_event(bare: Path) -> None:
     hook = ada.root / ".git" / "hooks" / "pre-commit"
     hook.write_text("#!/bin/sh\necho 'not on Fridays' >&2\nexit 1\n")
     hook.chmod(0o755)
-    ran = ada.run("promote", address, "--commit")
-    assert (ran.code, "not on Fridays" in ran.err, ada.runs("support")) == (2, True, 1)
+    result = ada.run("promote", address, "--commit")
+    assert (result.code, "not on Fridays" in result.err, ada.runs("support")) == (2, True, 1)
 
 
 def test_a_detached_head_promotes_and_commits_but_has_nothing_to_push(bare: Path) -> None:
     ada = checkout(bare, "ada")
     address = ada.candidate("support")
     ada.git("checkout", "-q", "--detach")
-    ran = ada.run("promote", address, "--push")
-    assert (ran.code, "HEAD is detached" in ran.err, ada.runs("support")) == (2, True, 1)
+    result = ada.run("promote", address, "--push")
+    assert (result.code, "HEAD is detached" in result.err, ada.runs("support")) == (2, True, 1)
     ada.ok("promote", address, "--commit")
     assert ada.runs("support") == 2
 
 
 def test_without_a_remote_a_push_is_refused_and_a_commit_is_not(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path / "alone", "support")
-    shop.first()
-    address = shop.candidate("support")
-    ran = shop.run("promote", address, "--push")
-    assert (ran.code, "nowhere to be pushed" in ran.err) == (2, True)
-    shop.ok("promote", address, "--commit")
+    repo = make_git_project(tmp_path / "alone", "support")
+    repo.first()
+    address = repo.candidate("support")
+    result = repo.run("promote", address, "--push")
+    assert (result.code, "has no remote to push to" in result.err) == (2, True)
+    repo.ok("promote", address, "--commit")
 
 
 def test_without_git_a_promotion_works_and_a_commit_is_refused(bare: Path) -> None:

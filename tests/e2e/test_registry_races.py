@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop, git
+from tests.git_project import GitProject, git, make_git_project
 
 NAMES = tuple(f"prompt{at}" for at in range(8))
 
 
 def shared(tmp_path: Path, *names: str) -> Path:
     """A bare repository: v1 of each prompt runs, v2 of each is released and measured."""
-    seed = a_shop(tmp_path / "seed", *names)
+    seed = make_git_project(tmp_path / "seed", *names)
     seed.first()
     for name in names:
         seed.candidate(name)
@@ -28,36 +28,36 @@ def shared(tmp_path: Path, *names: str) -> Path:
     return tmp_path / "shared.git"
 
 
-def checkouts(bare: Path, count: int) -> list[Shop]:
+def checkouts(bare: Path, count: int) -> list[GitProject]:
     for at in range(count):
         git(bare.parent, "clone", "-q", f"file://{bare}", f"clone{at}")
-    return [Shop(bare.parent / f"clone{at}") for at in range(count)]
+    return [GitProject(bare.parent / f"clone{at}") for at in range(count)]
 
 
 def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
     bare = shared(tmp_path, *NAMES)
     shops = checkouts(bare, len(NAMES))
     running = [
-        shop.start("promote", f"{name}@v2", "--push")
-        for shop, name in zip(shops, NAMES, strict=True)
+        repo.start("promote", f"{name}@v2", "--push")
+        for repo, name in zip(shops, NAMES, strict=True)
     ]
-    ran = [each.ended() for each in running]
-    assert [each.code for each in ran] == [0] * 8, [each.text for each in ran]
+    ran = [item.wait() for item in running]
+    assert [result.code for result in ran] == [0] * 8, [result.text for result in ran]
     (late,) = checkouts_of(bare, "late")
     assert {late.runs(name) for name in NAMES} == {2}
-    assert "holds" in late.ok("verify").out
+    assert "verified" in late.ok("verify").out
     assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
 
 
-def checkouts_of(bare: Path, name: str) -> list[Shop]:
+def checkouts_of(bare: Path, name: str) -> list[GitProject]:
     git(bare.parent, "clone", "-q", f"file://{bare}", name)
-    return [Shop(bare.parent / name)]
+    return [GitProject(bare.parent / name)]
 
 
 def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_are_told(
     tmp_path: Path,
 ) -> None:
-    seed = a_shop(tmp_path / "seed", "support")
+    seed = make_git_project(tmp_path / "seed", "support")
     seed.first()
     for at in range(8):
         seed.candidate("support", f"Answer in way {at}.")
@@ -66,20 +66,20 @@ def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_are_told(
     bare = tmp_path / "shared.git"
     shops = checkouts(bare, 8)
     running = [
-        shop.start("promote", f"support@v{at + 2}", "-m", f"way {at}", "--push")
-        for at, shop in enumerate(shops)
+        repo.start("promote", f"support@v{at + 2}", "-m", f"way {at}", "--push")
+        for at, repo in enumerate(shops)
     ]
-    ran = [each.ended() for each in running]
-    assert sorted(each.code for each in ran) == [0, 2, 2, 2, 2, 2, 2, 2]
-    assert sum("moved in production meanwhile" in each.err for each in ran) == 7
-    winner = next(at for at, each in enumerate(ran) if each.code == 0)
+    ran = [item.wait() for item in running]
+    assert sorted(result.code for result in ran) == [0, 2, 2, 2, 2, 2, 2, 2]
+    assert sum("moved in production meanwhile" in result.err for result in ran) == 7
+    winner = next(at for at, result in enumerate(ran) if result.code == 0)
     (late,) = checkouts_of(bare, "late")
     history = late.registry.history("production", "support")
-    assert [(each.seq, each.reason) for each in history] == [
+    assert [(event.seq, event.reason) for event in history] == [
         (1, "the first"),
         (2, f"way {winner}"),
     ]
-    assert {shop.runs("support") for shop in shops} == {winner + 2}
+    assert {repo.runs("support") for repo in shops} == {winner + 2}
 
 
 def test_kill_9_at_any_moment_leaves_a_promotion_whole_or_not_there(tmp_path: Path) -> None:
@@ -87,30 +87,30 @@ def test_kill_9_at_any_moment_leaves_a_promotion_whole_or_not_there(tmp_path: Pa
     chance = random.Random(7)
     outcomes = set()
     for round_ in range(8):
-        (shop,) = checkouts_of(bare, f"killed{round_}")
+        (repo,) = checkouts_of(bare, f"killed{round_}")
         mine = tmp_path / f"own{round_}.git"
         shutil.copytree(bare, mine)
-        shop.git("remote", "set-url", "origin", f"file://{mine}")
-        process = shop.start("promote", "support@v2", "--push")
+        repo.git("remote", "set-url", "origin", f"file://{mine}")
+        process = repo.start("promote", "support@v2", "--push")
         time.sleep(0.15 + 0.18 * round_ + chance.uniform(0, 0.1))
         process.send(signal.SIGKILL)
-        process.ended()
-        wait_for_git(shop)
-        for where in (shop, checkouts_of(mine, f"after{round_}")[0]):
+        process.wait()
+        wait_for_git(repo)
+        for where in (repo, checkouts_of(mine, f"after{round_}")[0]):
             assert len(where.registry.history("production", "support")) in {1, 2}
             where.ok("verify")
         git(mine, "fsck", "--strict")
-        (shop.root / ".git" / "index.lock").unlink(missing_ok=True)
-        shop.ok("promote", "support@v2", "--push")
+        (repo.root / ".git" / "index.lock").unlink(missing_ok=True)
+        repo.ok("promote", "support@v2", "--push")
         (whole,) = checkouts_of(mine, f"whole{round_}")
         assert (whole.runs("support"), whole.git("status", "--porcelain")) == (2, "")
         outcomes.add(len(whole.registry.history("production", "support")))
     assert outcomes == {2}
 
 
-def wait_for_git(shop: Shop) -> None:
+def wait_for_git(repo: GitProject) -> None:
     """A git that the killed process had started may be at work still."""
-    lock = shop.root / ".git" / "index.lock"
+    lock = repo.root / ".git" / "index.lock"
     for _ in range(20):
         if not lock.exists():
             break
@@ -120,12 +120,12 @@ def wait_for_git(shop: Shop) -> None:
 
 @pytest.mark.parametrize("command", ["promote", "rollback"])
 def test_a_full_disk_leaves_no_event_and_says_3(tmp_path: Path, command: str) -> None:
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    address = shop.candidate("support")
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    address = repo.candidate("support")
     if command == "rollback":
-        shop.ok("promote", address)
-    before = shop.registry.history("production", "support")
+        repo.ok("promote", address)
+    before = repo.registry.history("production", "support")
 
     def nothing_can_be_written() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -135,29 +135,29 @@ def test_a_full_disk_leaves_no_event_and_says_3(tmp_path: Path, command: str) ->
         "promote": ["promote", address],
         "rollback": ["rollback", "support@production", "-m", "panic"],
     }[command]
-    ran = shop.start(*arguments, before=nothing_can_be_written).ended()
+    ran = repo.start(*arguments, before=nothing_can_be_written).wait()
     assert ran.code == 3, ran.text
-    assert shop.registry.history("production", "support") == before
-    left = [path.name for path in shop.registry.folder.rglob(".new-*")]
+    assert repo.registry.history("production", "support") == before
+    left = [path.name for path in repo.registry.folder.rglob(".new-*")]
     assert left == []
-    shop.ok(*arguments)
+    repo.ok(*arguments)
 
 
 def test_a_disk_that_fills_while_git_commits_leaves_no_event(tmp_path: Path) -> None:
     """The event fits, git's objects do not."""
-    shop = a_shop(tmp_path / "shop", "support")
-    shop.first()
-    address = shop.candidate("support")
+    repo = make_git_project(tmp_path / "shop", "support")
+    repo.first()
+    address = repo.candidate("support")
     wrapper = tmp_path / "bin" / "git"
     wrapper.parent.mkdir()
     real = shutil.which("git")
     wrapper.write_text(f'#!/bin/sh\ncase "$1" in add) ulimit -f 0;; esac\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
     path = f"{wrapper.parent}:{os.environ['PATH']}"
-    ran = shop.start("promote", address, "--commit", env={"PATH": path}).ended()
-    assert (ran.code, shop.runs("support")) == (3, 1), ran.text
-    ran = shop.run("promote", address, "--commit")  # git was killed, and left its lock
-    assert (ran.code, "index.lock" in ran.err, shop.runs("support")) == (3, True, 1)
-    assert "if no git is at work, delete that file" in ran.text
-    (shop.root / ".git" / "index.lock").unlink()
-    shop.ok("promote", address, "--commit")
+    ran = repo.start("promote", address, "--commit", env={"PATH": path}).wait()
+    assert (ran.code, repo.runs("support")) == (3, 1), ran.text
+    ran = repo.run("promote", address, "--commit")  # git was killed, and left its lock
+    assert (ran.code, "index.lock" in ran.err, repo.runs("support")) == (3, True, 1)
+    assert "if no git is running, delete that file" in ran.text
+    (repo.root / ".git" / "index.lock").unlink()
+    repo.ok("promote", address, "--commit")

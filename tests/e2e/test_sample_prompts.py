@@ -104,28 +104,30 @@ def with_examples(prompt: Prompt, shots: list[tuple[Message, Message]]) -> Promp
 def with_first(prompt: Prompt, count: int) -> Prompt:
     """The prompt with only the first `count` examples of each intent."""
     seen = Counter[str]()
-    kept = []
-    for asked, answered in examples(prompt):
+    remaining = []
+    for passage, answered in examples(prompt):
         seen[str(answered.content)] += 1
         if seen[str(answered.content)] <= count:
-            kept.append((asked, answered))
-    return with_examples(prompt, kept)
+            remaining.append((passage, answered))
+    return with_examples(prompt, remaining)
 
 
 def test_the_sample_project_is_as_large_as_its_readme_says(project: Project) -> None:
     intent, qa = project.load(["intent", "qa"])
     labels = Counter(case.expected for case in intent.cases)
     assert (len(intent.cases), len(labels), set(labels.values())) == (400, 20, {20})
-    assert Counter(str(each.content) for _, each in examples(project.prompts["intent"])) == {
+    assert Counter(str(example.content) for _, example in examples(project.prompts["intent"])) == {
         str(label): 10 for label in labels
     }
     assert len(qa.cases) == 300
 
 
 def test_no_example_in_the_prompt_is_a_case(project: Project) -> None:
-    asked = {str(each.content).casefold() for each, _ in examples(project.prompts["intent"])}
+    passage = {
+        str(example.content).casefold() for example, _ in examples(project.prompts["intent"])
+    }
     cases = {str(case.inputs["message"]).casefold() for case in project.evalset("intent").cases}
-    assert asked & cases == set()
+    assert passage & cases == set()
 
 
 def test_more_examples_make_the_intent_prompt_better(project: Project) -> None:
@@ -140,10 +142,10 @@ def test_wrong_examples_make_the_intent_prompt_worse(project: Project) -> None:
     answers = [answered for _, answered in shots]
     moved = [*answers[50:], *answers[:50]]
     half_wrong = [
-        (asked, wrong if at % 2 else right)
-        for at, ((asked, right), wrong) in enumerate(zip(shots, moved, strict=True))
+        (passage, wrong if at % 2 else right)
+        for at, ((passage, right), wrong) in enumerate(zip(shots, moved, strict=True))
     ]
-    all_wrong = [(asked, wrong) for (asked, _), wrong in zip(shots, moved, strict=True)]
+    all_wrong = [(passage, wrong) for (passage, _), wrong in zip(shots, moved, strict=True)]
     assert passed(project, with_examples(prompt, half_wrong), evalset).mean() < 0.45
     assert passed(project, with_examples(prompt, all_wrong), evalset).mean() < 0.05
 

@@ -18,6 +18,8 @@ def test_the_search_finds_a_word_from_a_disk_and_asks_nobody(tmp_path: Path) -> 
         page.locator("input[name=query]").click()
         page.keyboard.type("quarantine")
         page.locator(".md-search-result__item").first.wait_for(timeout=20_000)
-        elsewhere = [each for each in seen.requests if not each.startswith(tmp_path.as_uri())]
+        elsewhere = [
+            request for request in seen.requests if not request.startswith(tmp_path.as_uri())
+        ]
     assert elsewhere == []
     assert seen.logged == []

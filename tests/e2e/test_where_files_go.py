@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop, a_shop
+from tests.git_project import GitProject, make_git_project
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return a_shop(tmp_path / "shop", "support")
+def repo(tmp_path: Path) -> GitProject:
+    return make_git_project(tmp_path / "shop", "support")
 
 
-def everything(shop: Shop) -> dict[str, bytes]:
-    files = (each for each in shop.root.rglob("*") if each.is_file() and ".git" not in each.parts)
-    return {str(each): each.read_bytes() for each in files}
+def everything(repo: GitProject) -> dict[str, bytes]:
+    files = (path for path in repo.root.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {str(file): file.read_bytes() for file in files}
 
 
 @pytest.mark.parametrize(
@@ -32,47 +32,47 @@ def everything(shop: Shop) -> dict[str, bytes]:
     ],
 )
 @pytest.mark.parametrize("option", ["--out", "--junit", "--markdown", "--html", "--csv"])
-def test_no_report_is_written_onto_the_project(shop: Shop, onto: str, option: str) -> None:
-    before = everything(shop)
-    ran = shop.run("eval", option, str(shop.root / onto))
-    assert ran.code == 2
-    assert "belongs to the project" in ran.text
-    assert everything(shop) == before  # no store either: nothing was opened yet
+def test_no_report_is_written_onto_the_project(repo: GitProject, onto: str, option: str) -> None:
+    before = everything(repo)
+    result = repo.run("eval", option, str(repo.root / onto))
+    assert result.code == 2
+    assert "belongs to the project" in result.text
+    assert everything(repo) == before  # no store either: nothing was opened yet
 
 
-def test_a_link_to_the_projects_file_is_that_file(shop: Shop, tmp_path: Path) -> None:
-    (tmp_path / "run.jsonl").symlink_to(shop.root / "llmops.yaml")
-    assert shop.run("eval", "--out", str(tmp_path / "run.jsonl")).code == 2
-    os.link(shop.root / "llmops.yaml", tmp_path / "twin.jsonl")
-    assert shop.run("eval", "--out", str(tmp_path / "twin.jsonl")).code == 2
+def test_a_link_to_the_projects_file_is_that_file(repo: GitProject, tmp_path: Path) -> None:
+    (tmp_path / "run.jsonl").symlink_to(repo.root / "llmops.yaml")
+    assert repo.run("eval", "--out", str(tmp_path / "run.jsonl")).code == 2
+    os.link(repo.root / "llmops.yaml", tmp_path / "twin.jsonl")
+    assert repo.run("eval", "--out", str(tmp_path / "twin.jsonl")).code == 2
 
 
-def test_elsewhere_in_the_project_and_into_devices_is_written(shop: Shop) -> None:
-    shop.run("eval", "--out", str(shop.root / "run.jsonl.gz"), "--junit", "/dev/null")
-    shop.run("report", "--html", str(shop.root / ".llmops/store/mine.html"))
-    assert (shop.root / "run.jsonl.gz").exists()
-    assert (shop.root / ".llmops/store/mine.html").exists()
+def test_elsewhere_in_the_project_and_into_devices_is_written(repo: GitProject) -> None:
+    repo.run("eval", "--out", str(repo.root / "run.jsonl.gz"), "--junit", "/dev/null")
+    repo.run("report", "--html", str(repo.root / ".llmops/store/mine.html"))
+    assert (repo.root / "run.jsonl.gz").exists()
+    assert (repo.root / ".llmops/store/mine.html").exists()
 
 
 @pytest.mark.parametrize("name", ["pipe.jsonl", "pipe.jsonl.gz", "pipe.json"])
-def test_a_pipe_is_no_run_file(shop: Shop, tmp_path: Path, name: str) -> None:
+def test_a_pipe_is_no_run_file(repo: GitProject, tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    ran = shop.start("report", str(tmp_path / name)).ended()
-    assert ran.code == 2
-    assert "it is no file at all" in ran.text
+    result = repo.start("report", str(tmp_path / name)).wait()
+    assert result.code == 2
+    assert "it is no file at all" in result.text
 
 
-def test_a_device_without_an_end_is_no_run_file(shop: Shop) -> None:
+def test_a_device_without_an_end_is_no_run_file(repo: GitProject) -> None:
     for arguments in (["report", "/dev/zero"], ["eval", "--reuse", "/dev/zero"]):
-        ran = shop.run(*arguments)
-        assert ran.code == 2
-        assert "it is no file at all" in ran.text
+        result = repo.run(*arguments)
+        assert result.code == 2
+        assert "it is no file at all" in result.text
 
 
-def test_what_no_file_can_be_called_is_refused_before_any_call(shop: Shop) -> None:
-    ran = shop.run("eval", "--out", "x" * 300)
-    assert ran.code == 2, ran.text
-    assert "nothing can be written to x" in ran.text
-    loop = shop.root / "loop.jsonl"
+def test_what_no_file_can_be_called_is_refused_before_any_call(repo: GitProject) -> None:
+    result = repo.run("eval", "--out", "x" * 300)
+    assert result.code == 2, result.text
+    assert "nothing can be written to x" in result.text
+    loop = repo.root / "loop.jsonl"
     loop.symlink_to(loop.name)
-    assert shop.run("eval", "--out", str(loop)).code in {0, 2}  # Python 3.13 puts a file there
+    assert repo.run("eval", "--out", str(loop)).code in {0, 2}  # Python 3.13 puts a file there

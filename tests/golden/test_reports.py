@@ -75,10 +75,10 @@ def test_a_job_summary_shows_the_whole_report(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*SMALL, "hostile"])
 def test_junit_xml_shows_the_whole_report(name: str) -> None:
-    written = junit_report(REPORTS[name]())
-    assert written.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
+    report_text = junit_report(REPORTS[name]())
+    assert report_text.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
     # Which quotes in a text are escaped is Python's business: 3.13 writes fewer.
-    assert_is_golden(f"{name}.xml", canonicalize(written))
+    assert_is_golden(f"{name}.xml", canonicalize(report_text))
 
 
 @pytest.mark.parametrize("name", ["failing", "incomplete", "no_baseline"])

@@ -33,7 +33,7 @@ def test_an_input_arrives_as_it_is_and_opens_no_turn(text: str) -> None:
         ),
     )
     rendered = Templates(prompt).messages(Case(id="a", inputs={"q": text}))
-    assert [(each.role, each.content) for each in rendered] == [
+    assert [(item.role, item.content) for item in rendered] == [
         ("system", "be kind"),
         ("user", f"<{text}>"),
     ]
@@ -46,9 +46,9 @@ PARTS = (
 
 @given(st.lists(PARTS, max_size=5), st.sampled_from(["", "evalsets", "evalsets/team"]))
 def test_no_path_leads_out_of_the_project(parts: list[str], folder: str) -> None:
-    written = "/".join(parts)
+    path_text = "/".join(parts)
     try:
-        path = within(written, folder=folder)
+        path = within(path_text, folder=folder)
     except Unreadable:
         return
     root = Path("/project")

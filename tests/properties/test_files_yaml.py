@@ -26,16 +26,16 @@ PLAIN: st.SearchStrategy[Json] = st.recursive(
 
 @given(PLAIN)
 def test_json_is_yaml_and_is_read_as_what_it_says(value: Json) -> None:
-    written = json.dumps(value, ensure_ascii=False)
-    assert load_yaml(written.encode(), "f.yaml").data == value
+    document = json.dumps(value, ensure_ascii=False)
+    assert load_yaml(document.encode(), "f.yaml").data == value
 
 
 @given(PLAIN)
 def test_what_a_yaml_writer_quotes_is_read_back(value: Json) -> None:
-    written = yaml.safe_dump(value, allow_unicode=True, default_style='"').replace("!!", "# ")
-    if "# " in written:
+    document = yaml.safe_dump(value, allow_unicode=True, default_style='"').replace("!!", "# ")
+    if "# " in document:
         return  # numbers and nulls are written with tags in this style
-    assert load_yaml(written.encode(), "f.yaml").data == value
+    assert load_yaml(document.encode(), "f.yaml").data == value
 
 
 @given(
@@ -47,7 +47,7 @@ def test_no_bytes_crash_the_reader(content: bytes) -> None:
     try:
         data = load_yaml(content, "f.yaml").data
     except InvalidFiles as error:
-        places = {each.where.path for each in error.problems}
+        places = {problem.where.path for problem in error.problems}
     else:
         canonical(data)
         places = {"f.yaml"}

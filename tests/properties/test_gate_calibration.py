@@ -42,23 +42,23 @@ def turned(counts: Counts) -> Counts:
 
 @given(counted())
 def test_every_interval_holds_its_value_and_stays_within_bounds(counts: Counts) -> None:
-    found = figures(counts)
-    shares = [found.tpr, found.tnr, found.disagreement, found.corrected]
-    for low, those in ((0.0, shares), (-1.0, [found.kappa, found.j])):
-        for each in those:
-            if each is not None:
-                assert low - 1e-12 <= each.lower <= each.value + 1e-12
-                assert each.value - 1e-12 <= each.upper <= 1.0 + 1e-12
+    result = figures(counts)
+    shares = [result.tpr, result.tnr, result.disagreement, result.corrected]
+    for low, those in ((0.0, shares), (-1.0, [result.kappa, result.j])):
+        for item in those:
+            if item is not None:
+                assert low - 1e-12 <= item.lower <= item.value + 1e-12
+                assert item.value - 1e-12 <= item.upper <= 1.0 + 1e-12
 
 
 @given(counted())
 def test_pass_and_fail_are_treated_alike(counts: Counts) -> None:
     here, there = figures(counts), figures(turned(counts))
     assert (here.tpr, here.tnr) == (there.tnr, there.tpr)
-    for one, other in ((here.kappa, there.kappa), (here.j, there.j)):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            assert same(one, other)
+    for first, second in ((here.kappa, there.kappa), (here.j, there.j)):
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            assert same(first, second)
     assert ruling(counts).status is ruling(turned(counts)).status
 
 
@@ -68,13 +68,16 @@ def test_judge_and_people_may_be_exchanged_in_kappa(counts: Counts) -> None:
         [counts.both_pass, counts.only_people_pass],
         [counts.only_judge_passes, counts.both_fail],
     ]
-    one, other = kappa(table, 0.95), kappa([list(each) for each in zip(*table, strict=True)], 0.95)
-    assert (one is None) == (other is None)
-    assert one is None or other is None or same(one, other)
+    first, second = (
+        kappa(table, 0.95),
+        kappa([list(item) for item in zip(*table, strict=True)], 0.95),
+    )
+    assert (first is None) == (second is None)
+    assert first is None or second is None or same(first, second)
 
 
-def same(one: Figure, other: Figure) -> bool:
-    pairs = ((one.value, other.value), (one.lower, other.lower), (one.upper, other.upper))
+def same(first: Figure, second: Figure) -> bool:
+    pairs = ((first.value, second.value), (first.lower, second.lower), (first.upper, second.upper))
     return all(mine == pytest.approx(yours, abs=1e-9) for mine, yours in pairs)
 
 
@@ -103,9 +106,9 @@ def rank(counts: Counts) -> int:
 @given(st.integers(0, 50), st.integers(1, 50), counted())
 def test_a_higher_rate_never_corrects_to_a_lower_one(k: int, more: int, judge: Counts) -> None:
     n = k + more
-    one, other = corrected(k, n, judge), corrected(k + 1, n, judge)
-    if one is not None and other is not None:
-        assert one.value <= other.value + 1e-12
+    first, second = corrected(k, n, judge), corrected(k + 1, n, judge)
+    if first is not None and second is not None:
+        assert first.value <= second.value + 1e-12
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.sampled_from([0.8, 0.9, 0.95]))

@@ -88,22 +88,22 @@ def decided(rows: list[CaseResult]) -> Verdict:
 
 
 def decisions(rows: list[CaseResult]) -> dict[str, Decision]:
-    return {found.rule: found.decision for found in decided(rows).findings}
+    return {outcome.rule: outcome.decision for outcome in decided(rows).findings}
 
 
 def _said_of(world: World) -> list[tuple[str, Decision, str]]:
-    return list(map(said, decided(world.rows()).findings))
+    return list(map(summary, decided(world.rows()).findings))
 
 
-def said(found: Finding) -> tuple[str, Decision, str]:
-    return (found.rule, found.decision, found.why)
+def summary(outcome: Finding) -> tuple[str, Decision, str]:
+    return (outcome.rule, outcome.decision, outcome.why)
 
 
 @MODEST
 @given(st.data(), worlds)
 def test_the_order_of_cases_changes_nothing(data: st.DataObject, world: World) -> None:
     shuffled = data.draw(st.permutations(world.rows()))
-    assert list(map(said, decided(shuffled).findings)) == _said_of(world)
+    assert list(map(summary, decided(shuffled).findings)) == _said_of(world)
 
 
 @MODEST
@@ -113,7 +113,7 @@ def test_the_names_of_cases_and_groups_change_nothing(world: World) -> None:
         replace(row, case=f"case of {row.case}", group=row.group and f"team {row.group}")
         for row in world.rows()
     ]
-    assert list(map(said, decided(renamed).findings)) == _said_of(world)
+    assert list(map(summary, decided(renamed).findings)) == _said_of(world)
 
 
 @MODEST
@@ -141,30 +141,34 @@ def test_a_decision_on_an_unmeasured_trial_holds_whatever_it_would_have_been(
 @MODEST
 @given(worlds)
 def test_a_pass_is_every_finding_and_one_about_quality(world: World) -> None:
-    found = decided(world.rows())
-    all_pass = all(each.decision is Decision.PASS for each in found.findings)
-    shown = any(each.quality for each in found.findings)
-    assert (found.decision is Decision.PASS) == (all_pass and shown)
+    outcome = decided(world.rows())
+    all_pass = all(finding.decision is Decision.PASS for finding in outcome.findings)
+    shown = any(finding.quality for finding in outcome.findings)
+    assert (outcome.decision is Decision.PASS) == (all_pass and shown)
 
 
 @MODEST
 @given(worlds)
 def test_the_verdict_is_the_worst_finding(world: World) -> None:
-    found = decided(world.rows())
-    worst = min((each.decision for each in found.findings), key=ORDER.index)
-    assert found.decision is worst
-    assert any(each.why in found.why for each in found.findings if each.decision is worst)
+    outcome = decided(world.rows())
+    worst = min((finding.decision for finding in outcome.findings), key=ORDER.index)
+    assert outcome.decision is worst
+    assert any(
+        finding.why in outcome.why for finding in outcome.findings if finding.decision is worst
+    )
 
 
 @MODEST
 @given(worlds)
 def test_interval_margin_and_decision_agree(world: World) -> None:
-    (found,) = (each for each in decided(world.rows()).findings if each.rule == "no_worse")
-    assume(found.estimate is not None)
-    assert found.estimate is not None
-    estimate = found.estimate
+    (outcome,) = (
+        finding for finding in decided(world.rows()).findings if finding.rule == "no_worse"
+    )
+    assume(outcome.estimate is not None)
+    assert outcome.estimate is not None
+    estimate = outcome.estimate
     assert estimate.lower <= estimate.upper
     assume(abs(estimate.lower + estimate.margin) > 1e-9)
-    assert (found.decision is Decision.PASS) == (estimate.lower > -estimate.margin)
-    if found.decision is Decision.FAIL:
+    assert (outcome.decision is Decision.PASS) == (estimate.lower > -estimate.margin)
+    if outcome.decision is Decision.FAIL:
         assert estimate.upper < 1e-9

@@ -39,7 +39,14 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
     max_leaves=6,
 )
-usages = st.builds(Usage, input=counts, output=counts, cached_input=counts)
+usages = st.builds(
+    Usage,
+    input=counts,
+    output=counts,
+    cached_input=counts,
+    cache_write=counts,
+    cache_write_1h=counts,
+)
 completions = st.builds(
     Completion,
     text=anything,
@@ -109,13 +116,13 @@ def sides(draw: st.DrawFn) -> SideResult:
         served_model=st.none() | anything,
     )
     failed = st.builds(Trial, failure=failures, scores=st.just(dict.fromkeys(due)))
-    made = draw(st.lists(measured | failed, max_size=4))
+    drawn_trials = draw(st.lists(measured | failed, max_size=4))
     return SideResult(
         request=named("r"),
         facts=named("facts"),
         planned=draw(st.integers(0, 9)),
-        trials=tuple(made),
-        confirm=tuple(made[:1]),
+        trials=tuple(drawn_trials),
+        confirm=tuple(drawn_trials[:1]),
     )
 
 
@@ -175,8 +182,8 @@ def test_taking_runs_over_loses_no_answer_and_doubles_none(
                 if key.request == named(what)  # type: ignore[attr-defined]  # drawn as keys
             }
             keys = [trial_key(what, n) for n in range(30)]
-            found = store.completions(keys)
-            assert len(found) == len(put)
-            assert sorted(each.text or "" for each in found.values()) == sorted(
+            by_key = store.completions(keys)
+            assert len(by_key) == len(put)
+            assert sorted(item.text or "" for item in by_key.values()) == sorted(
                 text or "" for _, text in put
             )

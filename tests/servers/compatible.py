@@ -49,7 +49,7 @@ def chat(message: Any, finish: Any = "stop", usage: Any = TOKENS, **more: Any) -
     return json.dumps(body if usage is None else {**body, "usage": usage}).encode()
 
 
-def said(text: Any, **more: Any) -> dict[str, Any]:
+def say(text: Any, **more: Any) -> dict[str, Any]:
     """A message of the assistant."""
     return {"role": "assistant", "content": text, **more}
 
@@ -91,11 +91,11 @@ def _of(server: str, source: str, situation: str, body: bytes, **more: Any) -> R
 ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
     # TGI: arguments are an object, the id is "0", older ones have their own words for the end.
     (
-        _of("TGI", f"{TGI}/chat.rs", "tool call", chat(said(None, tool_calls=call({"at": 3})))),
+        _of("TGI", f"{TGI}/chat.rs", "tool call", chat(say(None, tool_calls=call({"at": 3})))),
         {"text": "", "finish_reason": "tool_calls", "calls": [("look", {"at": 3})]},
     ),
     (
-        _of("TGI", f"{TGI}/lib.rs FinishReason", "end of text", chat(said("hi"), "eos_token")),
+        _of("TGI", f"{TGI}/lib.rs FinishReason", "end of text", chat(say("hi"), "eos_token")),
         {"text": "hi", "finish_reason": "stop", "usage": (12, 5, 0)},
     ),
     # SGLang: usage details null unless --enable-cache-report, `matched_stop`, reasoning apart.
@@ -105,7 +105,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             SGLANG,
             "plain",
             chat(
-                said("hi", reasoning_content=None, tool_calls=None),
+                say("hi", reasoning_content=None, tool_calls=None),
                 usage={**TOKENS, "prompt_tokens_details": None, "reasoning_tokens": 0},
                 metadata={"weight_version": "default"},
             ),
@@ -117,17 +117,17 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "SGLang",
             SGLANG,
             "cached tokens",
-            chat(said("hi"), usage={**TOKENS, "prompt_tokens_details": {"cached_tokens": 8}}),
+            chat(say("hi"), usage={**TOKENS, "prompt_tokens_details": {"cached_tokens": 8}}),
         ),
         {"usage": (12, 5, 8)},
     ),
     (
-        _of("SGLang", SGLANG, "aborted", chat(said("ha"), "abort")),
+        _of("SGLang", SGLANG, "aborted", chat(say("ha"), "abort")),
         {"failure": "server", "says": "broke the answer off (abort)", "retryable": True},
     ),
     # Ollama: reasoning under `reasoning`, tokens 0 where it did not count, ids as it likes.
     (
-        _of("Ollama", OLLAMA, "reasoning", chat(said("42", reasoning="6 times 7"))),
+        _of("Ollama", OLLAMA, "reasoning", chat(say("42", reasoning="6 times 7"))),
         {"text": "42", "finish_reason": "stop"},
     ),
     (
@@ -136,7 +136,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             OLLAMA,
             "nothing counted",
             chat(
-                said("hi"),
+                say("hi"),
                 usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
                 system_fingerprint="fp_ollama",
             ),
@@ -144,11 +144,11 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
         {"text": "hi", "usage": None},
     ),
     (
-        _of("Ollama", OLLAMA, "no reason to end", chat(said("hi"), None)),
+        _of("Ollama", OLLAMA, "no reason to end", chat(say("hi"), None)),
         {"failure": "bad_answer", "says": "no finish_reason", "retryable": True},
     ),
     (
-        _of("Ollama", OLLAMA, "tool call", chat(said("", tool_calls=call("{}", index=0)))),
+        _of("Ollama", OLLAMA, "tool call", chat(say("", tool_calls=call("{}", index=0)))),
         {"text": "", "finish_reason": "tool_calls", "calls": [("look", {})]},
     ),
     # vLLM: `reasoning` (older: `reasoning_content`), content null while it thinks.
@@ -157,21 +157,21 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "vLLM",
             VLLM,
             "cut off while thinking",
-            chat(said(None, reasoning="Let me see", tool_calls=[]), "length"),
+            chat(say(None, reasoning="Let me see", tool_calls=[]), "length"),
         ),
         {"text": "", "finish_reason": "length"},
     ),
     (
-        _of("vLLM", VLLM, "no reasoning parser", chat(said("<think>6*7</think>42"))),
+        _of("vLLM", VLLM, "no reasoning parser", chat(say("<think>6*7</think>42"))),
         {"text": "<think>6*7</think>42"},
     ),
     (
-        _of("vLLM", VLLM, "a call without arguments", chat(said(None, tool_calls=call("")))),
+        _of("vLLM", VLLM, "a call without arguments", chat(say(None, tool_calls=call("")))),
         {"finish_reason": "tool_calls", "calls": [("look", {})]},
     ),
     # TensorRT-LLM: completion tokens may be null.
     (
-        _of("TensorRT-LLM", TRT, "plain", chat(said("hi"), usage={**TOKENS, "total_tokens": 17})),
+        _of("TensorRT-LLM", TRT, "plain", chat(say("hi"), usage={**TOKENS, "total_tokens": 17})),
         {"text": "hi", "usage": (12, 5, 0)},
     ),
     (
@@ -179,12 +179,12 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "TensorRT-LLM",
             TRT,
             "output not counted",
-            chat(said("hi"), usage={"prompt_tokens": 12, "completion_tokens": None}),
+            chat(say("hi"), usage={"prompt_tokens": 12, "completion_tokens": None}),
         ),
         {"text": "hi", "usage": None},
     ),
     (
-        _of("NIM", NIM, "reasoning", chat(said("42", reasoning_content="6 times 7"))),
+        _of("NIM", NIM, "reasoning", chat(say("42", reasoning_content="6 times 7"))),
         {"text": "42"},
     ),
     # Gemini: `stop` beside tool calls, ids empty, thoughts in no count but the total.
@@ -193,7 +193,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "Gemini",
             GEMINI,
             "tool call",
-            chat(said(None, refusal=None, tool_calls=call('{"at": 3}', id=""))),
+            chat(say(None, refusal=None, tool_calls=call('{"at": 3}', id=""))),
         ),
         {"text": "", "finish_reason": "tool_calls", "calls": [("look", {"at": 3})]},
     ),
@@ -202,7 +202,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "Gemini",
             GEMINI,
             "thoughts",
-            chat(said("hi"), usage={**TOKENS, "total_tokens": 517}),
+            chat(say("hi"), usage={**TOKENS, "total_tokens": 517}),
         ),
         {"usage": (12, 505, 0)},
     ),
@@ -230,7 +230,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             LITELLM,
             "Claude from its cache",
             chat(
-                said("hi", provider_specific_fields={"citations": None}),
+                say("hi", provider_specific_fields={"citations": None}),
                 usage={
                     **TOKENS,
                     "prompt_tokens_details": {"cached_tokens": None},
@@ -246,7 +246,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "LiteLLM",
             "BerriAI/litellm issue 40857",
             "Claude refuses",
-            chat(said("", refusal=None), "content_filter"),
+            chat(say("", refusal=None), "content_filter"),
         ),
         {"text": "", "finish_reason": "content_filter"},
     ),
@@ -256,7 +256,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "Azure OpenAI",
             AZURE,
             "answer filtered",
-            chat(said(None), "content_filter", prompt_filter_results=[{"prompt_index": 0}]),
+            chat(say(None), "content_filter", prompt_filter_results=[{"prompt_index": 0}]),
         ),
         {"text": "", "finish_reason": "content_filter"},
     ),
@@ -306,17 +306,17 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
     ),
     # Portkey: guardrails have statuses of their own; without strict compliance, the vendor's words.
     (
-        _of("Portkey", PORTKEY, "guardrail failed, let through", chat(said("hi")), status=246),
+        _of("Portkey", PORTKEY, "guardrail failed, let through", chat(say("hi")), status=246),
         {"text": "hi"},
     ),
     (
-        _of("Portkey", PORTKEY, "the vendor's own words", chat(said("hi"), "end_turn")),
+        _of("Portkey", PORTKEY, "the vendor's own words", chat(say("hi"), "end_turn")),
         {"text": "hi", "finish_reason": "stop"},
     ),
-    (_of("Helicone", HELICONE, "passed through", chat(said("hi"))), {"text": "hi"}),
+    (_of("Helicone", HELICONE, "passed through", chat(say("hi"))), {"text": "hi"}),
     (
         _of("Mistral", "docs.mistral.ai reasoning: content in parts", "content in parts", chat(
-            said([
+            say([
                 {"type": "thinking", "thinking": [{"type": "text", "text": "6 times 7"}]},
                 {"type": "text", "text": "4"},
                 {"type": "text", "text": "2"},
@@ -326,7 +326,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
     ),
     (
         _of("OpenAI", "openai-python chat_completion_message.py", "refusal", chat(
-            said(None, refusal="I cannot help."))),
+            say(None, refusal="I cannot help."))),
         {"text": "I cannot help.", "finish_reason": "refusal"},
     ),
     (
@@ -334,7 +334,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "DeepSeek",
             "api-docs.deepseek.com guides/kv_cache",
             "cached tokens",
-            chat(said("hi"), usage={**TOKENS, "prompt_cache_hit_tokens": 8}),
+            chat(say("hi"), usage={**TOKENS, "prompt_cache_hit_tokens": 8}),
         ),
         {"usage": (12, 5, 8)},
     ),
@@ -343,7 +343,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             "a gateway",
             "Calcium-Ion/new-api-horizon issue 9",
             "an empty error beside the answer",
-            chat(said("hi"), error={"message": "", "type": "", "param": "", "code": None}),
+            chat(say("hi"), error={"message": "", "type": "", "param": "", "code": None}),
         ),
         {"text": "hi"},
     ),
@@ -353,7 +353,7 @@ ANSWERS: tuple[tuple[Recorded, Mapping[str, Any]], ...] = (
             OPENROUTER,
             "upstream lost amid the answer",
             flat(choices=[{
-                "message": said("half an"),
+                "message": say("half an"),
                 "finish_reason": "error",
                 "error": {"code": 502, "message": "Provider disconnected"},
             }]),

@@ -32,7 +32,7 @@ SCRIPT += 'run_name="__main__")\n'
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
-def a_vllm(folder: Path) -> Path:
+def make_vllm(folder: Path) -> Path:
     """The program, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "vllm"
@@ -48,17 +48,17 @@ def engines(root: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def asked(root: Path) -> list[tuple[str, str]]:
+def calls_of(root: Path) -> list[tuple[str, str]]:
     """Every call that was answered: by which name the model was asked for, and the last turn."""
-    lines = (each.read_text(encoding="utf-8") for each in (root / "engines").glob("*.asked"))
-    return [cast("tuple[str, str]", tuple(json.loads(line))) for each in lines
-            for line in each.splitlines()]  # fmt: skip
+    lines = (path.read_text(encoding="utf-8") for path in (root / "engines").glob("*.asked"))
+    return [cast("tuple[str, str]", tuple(json.loads(line))) for item in lines
+            for line in item.splitlines()]  # fmt: skip
 
 
 def alive(root: Path) -> Iterator[int]:
     """The processes of every engine started in `root` that still run."""
-    for each in engines(root):
-        for pid in (each["pid"], *each["helpers"]):
+    for engine in engines(root):
+        for pid in (engine["pid"], *engine["helpers"]):
             try:
                 state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
             except OSError:
@@ -114,7 +114,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     record = {
         "pid": os.getpid(),
-        "helpers": [each.pid for each in helpers],
+        "helpers": [helper.pid for helper in helpers],
         "arguments": sys.argv[1:],
         "environ": dict(os.environ),
     }

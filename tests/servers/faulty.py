@@ -164,14 +164,14 @@ def _message(body: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
-    asked = body.get("input", "")
-    texts = [asked] if isinstance(asked, str) else asked
+    inputs = body.get("input", "")
+    texts = [inputs] if isinstance(inputs, str) else inputs
     return {
         "object": "list",
         "model": body.get("model", "tiny"),
         "data": [
-            {"object": "embedding", "index": i, "embedding": [float(len(each)), 1.0]}
-            for i, each in enumerate(texts)
+            {"object": "embedding", "index": i, "embedding": [float(len(text)), 1.0]}
+            for i, text in enumerate(texts)
         ],
         "usage": {"prompt_tokens": 3, "total_tokens": 3},
     }
@@ -622,7 +622,7 @@ WORDS: Mapping[str, Callable[[], Behaviour]] = {
 def parse_script(text: str) -> tuple[Behaviour, ...]:
     """`"401,429*3,hang,answer"`: words of `WORDS` and statuses, each with an optional count."""
     script: list[Behaviour] = []
-    for item in filter(None, (each.strip() for each in text.split(","))):
+    for item in filter(None, (part.strip() for part in text.split(","))):
         word, _, count = item.partition("*")
         behaviour = status(int(word)) if word.isdigit() else WORDS[word]()
         script.extend([behaviour] * int(count or 1))

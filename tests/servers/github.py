@@ -23,7 +23,7 @@ class CommentServer:
         """Each of `troubles` is the status that answers one writing request, in their order."""
         self.comments: list[dict[str, Any]] = []
         self.pulls: list[dict[str, Any]] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         """Method and path of every request."""
         self.tokens: set[str] = set()
         self.troubles = list(troubles)
@@ -34,19 +34,19 @@ class CommentServer:
 
     @property
     def bodies(self) -> list[str]:
-        return [each["body"] for each in self.comments]
+        return [comment["body"] for comment in self.comments]
 
     def add(self, pull: int, body: str, author: str = BOT) -> dict[str, Any]:
         """A comment that is there."""
-        made = {
+        created = {
             "id": len(self.comments) + 1,
             "body": body,
             "user": {"login": author, "type": "Bot" if author.endswith("[bot]") else "User"},
             "html_url": f"https://github.com/acme/prompts/pull/{pull}#c{len(self.comments) + 1}",
             "pull": pull,
         }
-        self.comments.append(made)
-        return made
+        self.comments.append(created)
+        return created
 
     def __enter__(self) -> Self:
         owner = self
@@ -55,7 +55,7 @@ class CommentServer:
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 content = json.loads(self.rfile.read(length) or b"{}")
-                owner.asked.append(f"{self.command} {urlsplit(self.path).path}")
+                owner.requested.append(f"{self.command} {urlsplit(self.path).path}")
                 owner.tokens.add(self.headers.get("Authorization", ""))
                 code, value = owner._answer(self.command, self.path, content)
                 body = json.dumps(value).encode()
@@ -88,16 +88,16 @@ class CommentServer:
         query = parse_qs(split.query)
         parts = split.path.strip("/").split("/")
         if method == "GET" and parts[3:] == ["pulls"]:
-            return 200, [each for each in self.pulls if each["label"] == query["head"][0]]
+            return 200, [pull for pull in self.pulls if pull["label"] == query["head"][0]]
         if method == "GET":
             size, page = int(query["per_page"][0]), int(query["page"][0])
-            mine = [each for each in self.comments if each["pull"] == int(parts[4])]
+            mine = [comment for comment in self.comments if comment["pull"] == int(parts[4])]
             return 200, mine[(page - 1) * size : page * size]
         if self.troubles:
             code = self.troubles.pop(0)
             return code, {"message": f"trouble {code}"}
         if method == "POST":
             return 201, self.add(int(parts[4]), content["body"])
-        (found,) = [each for each in self.comments if each["id"] == int(parts[5])]
-        found["body"] = content["body"]
-        return 200, found
+        (edited,) = [comment for comment in self.comments if comment["id"] == int(parts[5])]
+        edited["body"] = content["body"]
+        return 200, edited

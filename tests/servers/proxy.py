@@ -19,7 +19,7 @@ class Proxy:
     """A forwarding proxy in a thread of its own. `answers_with` refuses everything instead."""
 
     def __init__(self, answers_with: int | None = None) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         """Method and target of every request."""
         self.credentials: list[str] = []
         self.port = 0
@@ -61,7 +61,7 @@ class Proxy:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
-        self.asked.append(f"{method} {target}")
+        self.requested.append(f"{method} {target}")
         self.credentials += [
             line.decode()
             for line in head.split(b"\r\n")

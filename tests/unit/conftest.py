@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, a_project
+from tests.projects import Project, make_project
 from tests.servers.faulty import FaultServer, Server
 from tests.unit.gated_project import CASES, MARGIN, promoted
 
@@ -20,7 +20,7 @@ def server() -> Iterator[Server]:
 
 
 def _project(root: Path, url: str) -> Project:
-    project = a_project(root, url, cases=CASES, retries=0)
+    project = make_project(root, url, cases=CASES, retries=0)
     project.settings = {"gate": {"margin": MARGIN}}
     project.llmops_yaml()
     return project

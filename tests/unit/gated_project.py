@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from llmops_cli.cli.report_sinks import FORMS, RunSinks
 from llmops_cli.commands.evaluate import EvalOptions, Evaluated, evaluate, unseen
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
@@ -21,7 +22,7 @@ CASES = 30
 MARGIN = 0.1
 
 
-class Ran:
+class Result:
     """What a run was, opened up."""
 
     def __init__(self, done: Evaluated) -> None:
@@ -66,11 +67,12 @@ def gate(
     between: Between | None = None,
     select: Mapping[str, Any] | None = None,
     **wishes: Any,
-) -> Ran:
-    """`llmops eval *prompts`; `select` are fields of `Selection`."""
+) -> Result:
+    """`llmops eval *prompts`; `select` are fields of `Selection`, `out`, `csv` … its options."""
     selection = Selection(prompts=prompts, **(select or {}))
-    wanted = EvalOptions(selection=selection, between=between, **wishes)
-    return Ran(evaluate(project.root, wanted, environ=environ))
+    sinks = RunSinks(**{name: wishes.pop(name, None) for name in FORMS}).files()
+    wanted = EvalOptions(selection=selection, between=between, sinks=sinks, **wishes)
+    return Result(evaluate(project.root, wanted, environ=environ))
 
 
 def release(project: Project) -> int:

@@ -26,12 +26,12 @@ def below(pid: int) -> dict[int, str]:
         with suppress(OSError):
             after = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
             parents.setdefault(int(after.split()[1]), []).append(int(entry.parent.name))
-    found: dict[int, str] = {}
+    commands: dict[int, str] = {}
     layer = parents.get(pid, [])
     while layer:
-        found.update((each, _command(each)) for each in layer)
-        layer = [each for parent in layer for each in parents.get(parent, [])]
-    return found
+        commands.update((item, _command(item)) for item in layer)
+        layer = [item for parent in layer for item in parents.get(parent, [])]
+    return commands
 
 
 def alive(pids: Iterable[int]) -> list[str]:

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from llmops_cli.providers.vllm.model import KNOWN
-from tests.projects import Project, Ran
+from tests.projects import Project, Result
 from tests.vllm.conftest import Local
 
 pytestmark = pytest.mark.needs("vllm")
@@ -47,8 +47,8 @@ def project(project: Project, served: str, local: Local) -> Project:
 
 def prompt(project: Project, user: str, *, tokens: int = 12) -> None:
     messages = [{"role": "user", "content": user}]
-    written = {**PROMPT, "messages": messages, "modelParameters": {"maxTokens": tokens}}
-    project.write("prompts/support.prompt.yml", json.dumps(written))
+    document = {**PROMPT, "messages": messages, "modelParameters": {"maxTokens": tokens}}
+    project.write("prompts/support.prompt.yml", json.dumps(document))
 
 
 BIAS = {'"': 9, "{": 9, "}": 9, "]": 7, "1": 8, "-": -100, ",": -2}
@@ -63,7 +63,7 @@ def judging(models: Path) -> dict[str, Any]:
 
 
 def test_a_real_local_model_is_gated_released_measured_and_promoted(project: Project) -> None:
-    project.promote_first()
+    project.promote_v1()
     prompt(project, "Repeat: {{ question }}")
     better = project.eval()
     assert (better.code, better.decision) == (0, "PASS"), better.text
@@ -74,37 +74,37 @@ def test_a_real_local_model_is_gated_released_measured_and_promoted(project: Pro
         ["promote", "support@v2", "-m", "as good"],
         ["verify", "production"],
     ):
-        ran = project.run(*arguments)
-        assert ran.code == 0, f"{arguments}: {ran.text}"
+        result = project.run(*arguments)
+        assert result.code == 0, f"{arguments}: {result.text}"
     prompt(project, "Repeat: {{ question }}", tokens=1)
     worse = project.eval()
     assert (worse.code, worse.decision) == (1, "FAIL"), worse.text
 
 
 def test_an_adapter_of_a_server_that_runs_is_compared_with_its_model(project: Project) -> None:
-    ran = project.eval("--case", "c0*")
+    result = project.eval("--case", "c0*")
     tuned = project.eval("--case", "c0*", "--model", "tuned")
-    assert [each.report["calls"] for each in (ran, tuned)] == [10, 10]
-    assert tuned.prompt["candidate"] != ran.prompt["candidate"]
+    assert [item.report["calls"] for item in (result, tuned)] == [10, 10]
+    assert tuned.prompt["candidate"] != result.prompt["candidate"]
 
 
 def test_a_real_judge_held_to_a_schema_gives_a_verdict_on_every_answer(project: Project) -> None:
     project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is the answer polite?"}}])
-    ran = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
-    assert ran.report["spent"]["judge"]["calls"] == 4
-    assert scored(ran, "tone") == 4
+    result = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
+    assert result.report["spent"]["judge"]["calls"] == 4
+    assert scored(result, "tone") == 4
 
 
 def test_faithfulness_is_measured_by_ragas_on_a_real_judge(project: Project) -> None:
     project.evalset(scorers=["faithfulness"])
-    ran = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
-    assert scored(ran, "faithfulness") == 4
-    assert ran.report["spent"]["judge"]["calls"] > 4  # statements of each, and verdicts on them
+    result = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
+    assert scored(result, "faithfulness") == 4
+    assert result.report["spent"]["judge"]["calls"] > 4  # statements of each, and verdicts on them
 
 
-def scored(ran: Ran, label: str) -> int:
+def scored(result: Result, label: str) -> int:
     """The answers that a scorer gave a score to."""
-    (metric,) = (each for each in ran.evalset["metrics"] if each["label"] == label)
+    (metric,) = (metric for metric in result.evalset["metrics"] if metric["label"] == label)
     return int(metric["candidate_n"])
 
 

@@ -1,6 +1,6 @@
-"""A request as the JSON of Anthropic's messages: said alike by `eval` and by applications.
+"""A request as the JSON of Anthropic's messages, made in the same way by `eval` and applications.
 
-System turns stand apart, tools and schemas have a shape of their own. No SDK is needed to say it.
+System turns are separate, tools and schemas have a shape of their own. No SDK is needed.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
 def body(request: Request) -> dict[str, Any]:
-    """The JSON that asks for `request`."""
+    """Return the JSON that asks for `request`."""
     named = {SAME.get(name, name): value for name, value in request.parameters.items()}
     sent: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, **named}
     if isinstance(sent.get("stop_sequences"), str):
         sent["stop_sequences"] = [sent["stop_sequences"]]
     if isinstance(choice := sent.get("tool_choice"), str):
         sent["tool_choice"] = {"type": CHOICES.get(choice, choice)}
-    system = [each for each in request.messages if each.role in {"system", "developer"}]
+    system = [turn for turn in request.messages if turn.role in {"system", "developer"}]
     if system:
-        sent["system"] = [block for each in system for block in _blocks(each)]
+        sent["system"] = [block for turn in system for block in _blocks(turn)]
     sent["messages"] = [
         {
-            "role": "assistant" if each.role == "assistant" else "user",
-            "content": each.content if isinstance(each.content, str) else _blocks(each),
+            "role": "assistant" if turn.role == "assistant" else "user",
+            "content": turn.content if isinstance(turn.content, str) else _blocks(turn),
         }
-        for each in request.messages
-        if each not in system
+        for turn in request.messages
+        if turn not in system
     ]
     if request.tools:
-        sent["tools"] = [_tool(each) for each in request.tools]
+        sent["tools"] = [_tool(tool) for tool in request.tools]
     if request.response_format == "json_schema":
         schema = request.json_schema or {}
         inner = schema.get("schema")
@@ -55,7 +55,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
 
 
 def _block(part: Mapping[str, Json]) -> dict[str, Any]:
-    """A part in OpenAI's shape as a content block; one that is a block already stays."""
+    """Return a part in OpenAI's shape as a content block; one that is a block already stays."""
     image = part.get("image_url")
     if part.get("type") != "image_url" or image is None:
         return dict(part)
@@ -67,7 +67,7 @@ def _block(part: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _tool(tool: Mapping[str, Json]) -> dict[str, Any]:
-    """A tool in OpenAI's shape as Claude wants it; one in Claude's own shape stays."""
+    """Return a tool in OpenAI's shape as Claude wants it; one in Claude's own shape stays."""
     function = tool.get("function")
     if not isinstance(function, Mapping):
         return dict(tool)

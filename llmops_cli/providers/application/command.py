@@ -3,7 +3,7 @@
 The program is run once for every answer, without a shell, in the project's folder. It reads
 `{"inputs": …, "messages": …, "parameters": …}` and writes one JSON document, or, with
 `output: text`, the text itself. Its environment is a short list and what `env` names. An exit
-code other than 0 is a failure, told by the end of its standard error.
+code other than 0 is a failure, described by the end of its standard error.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import (
+    AnswerReader,
     Malformed,
-    Reading,
+    document_of,
     failed,
-    handed,
-    unreadable,
+    malformed,
 )
 from llmops_cli.providers.application.config_checks import program
-from llmops_cli.workers.process import LARGEST_ANSWER, Ran, Trouble, environment, run
+from llmops_cli.workers.process import LARGEST_ANSWER, Finished, Trouble, environment, run
 
 SHOWN = 300
 """Characters of the end of standard error in a message."""
@@ -33,45 +33,48 @@ SHOWN = 300
 
 @asynccontextmanager
 async def open_command(model: Model, world: World) -> AsyncIterator[Provider]:
-    """The program, ready to be run. Raises `Refused` where it is not there."""
-    yield Program(model, world)
+    """Find the program. Raises `Refused` where it is not there."""
+    yield CommandApplication(model, world)
 
 
-class Program:
+class CommandApplication:
     """Runs one program for every answer."""
 
     def __init__(self, model: Model, world: World) -> None:
         self._command = program(cast("list[str]", model.options["run"]), world)
         self._world = world
         self._environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
-        self._reading = Reading(model, strict=True)
-        self._plain = model.options.get("output") == "text"
+        self._reader = AnswerReader(model, strict=True)
+        self._is_text = model.options.get("output") == "text"
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """What the program answers, or why there is no answer."""
-        given = json.dumps(handed(request)).encode("ascii") + b"\n"
-        ran = await run(self._command, given, self._world, self._environ, largest=LARGEST_ANSWER)
-        if isinstance(ran, Trouble):
-            return failed(ran)
-        if ran.code != 0:
-            return Failure(kind=FailureKind.SERVER, message=self._ended(ran))
+        """Return what the program answers, or why there is no answer."""
+        document = json.dumps(document_of(request)).encode("ascii") + b"\n"
+        result = await run(
+            self._command, document, self._world, self._environ, largest=LARGEST_ANSWER
+        )
+        if isinstance(result, Trouble):
+            return failed(result)
+        if result.code != 0:
+            return Failure(kind=FailureKind.SERVER, message=self._ended(result))
         try:
-            return self._reading.completion(self._answer(ran.answer))
+            return self._reader.completion(self._answer(result.answer))
         except Malformed as why:
-            return unreadable(why)
+            return malformed(why)
 
-    def _ended(self, ran: Ran) -> str:
-        """How it ended, and the last it said, redacted whole: half a key is a leak, too."""
-        said = self._world.redact(" ".join(ran.said.decode("utf-8", "replace").split()))[-SHOWN:]
-        how = f"exit code {ran.code}" if ran.code > 0 else f"signal {-ran.code}"
-        return f"the program ended with {how}" + (f": {said}" if said else "")
+    def _ended(self, result: Finished) -> str:
+        """Return how it ended and its last words, redacted as a whole: half a key is a leak."""
+        text = " ".join(result.errors.decode("utf-8", "replace").split())
+        words = self._world.redact(text)[-SHOWN:]
+        how = f"exit code {result.code}" if result.code > 0 else f"signal {-result.code}"
+        return f"the program ended with {how}" + (f": {words}" if words else "")
 
-    def _answer(self, written: bytes) -> Json:
+    def _answer(self, output: bytes) -> Json:
         try:
-            text = written.decode("utf-8")
+            text = output.decode("utf-8")
         except UnicodeDecodeError as error:
             raise Malformed("it is not UTF-8") from error
-        if self._plain:
+        if self._is_text:
             return text.removesuffix("\n")
         try:
             return cast("Json", json.loads(text, parse_constant=_no_number))

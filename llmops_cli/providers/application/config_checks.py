@@ -1,7 +1,7 @@
-"""What is wrong with an application as it is written in llmops.yaml: seen before any call.
+"""Checks an application as it is written in llmops.yaml, before any call.
 
-Asked whenever a project is read, so nothing here imports a client, runs the project's code,
-resolves a name or calls anything.
+Used whenever a project is read, so nothing here imports a client, runs the project's code, resolves
+a name or calls anything.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from jmespath.exceptions import JMESPathError
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
-from llmops_cli.providers.application.address_policy import forbidden, literal
+from llmops_cli.providers.application.address_policy import forbidden, is_address
 from llmops_cli.providers.http.access import wrong_address
-from llmops_cli.workers.worker import project_file, what_is_wrong
+from llmops_cli.workers.project_code import project_file, what_is_wrong
 
-ELSEWHERE = ("base_url", "headers", "api_key_env", "extra_body")
+OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
 """What only a model behind a URL takes."""
 
 
 def check_http(options: Mapping[str, Any], _world: World) -> str | None:
-    """What is wrong with a service."""
+    """Return what is wrong with a service, if anything."""
     if not options.get("base_url"):
         return "'base_url' is missing: where the application answers"
-    wrong = _meaningless(options, ("api_key_env", "extra_body"))
-    return wrong or wrong_url(options["base_url"], hosts(options)) or _wrong_paths(options)
+    meaningless = _meaningless(options, ("api_key_env", "extra_body"))
+    url, allowed = options["base_url"], allowed_hosts(options)
+    return meaningless or wrong_url(url, allowed) or _wrong_paths(options)
 
 
 def check_python(options: Mapping[str, Any], world: World) -> str | None:
-    """What is wrong with a function; its file is parsed."""
-    return _meaningless(options, ELSEWHERE) or what_is_wrong(options["call"], world)
+    """Return what is wrong with a function, if anything; its file is parsed."""
+    return _meaningless(options, OF_URLS) or what_is_wrong(options["call"], world)
 
 
 def check_command(options: Mapping[str, Any], world: World) -> str | None:
-    """What is wrong with a program; one of the project must be there."""
-    wrong = _meaningless(options, ELSEWHERE)
-    if wrong is not None:
-        return wrong
+    """Return what is wrong with a program, if anything; one of the project must be there."""
+    meaningless = _meaningless(options, OF_URLS)
+    if meaningless is not None:
+        return meaningless
     if options.get("output") == "text" and options.get("response"):
         return "'response' finds its way in JSON, and 'output' is text"
     if not options["run"]:
@@ -54,23 +55,23 @@ def check_command(options: Mapping[str, Any], world: World) -> str | None:
 
 
 def wrong_url(url: str, allowed: frozenset[str]) -> str | None:
-    """Why `url` is never called, as far as it says so itself; None: it may be called."""
+    """Return why `url` is never called, as far as it says so itself; None: it may be called."""
     if wrong_address(url) is not None:
         return f"'base_url' {url!r} is not an http(s) URL"
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
-        return "'base_url' holds a password: send it as a header, `authorization: env:NAME`"
+        return "'base_url' contains a password: send it as a header, `authorization: env:NAME`"
     host = parts.hostname or ""
-    return forbidden(host, host=host, allowed=allowed) if literal(host) else None
+    return forbidden(host, host=host, allowed=allowed) if is_address(host) else None
 
 
-def hosts(options: Mapping[str, Any]) -> frozenset[str]:
-    """The hosts that `allow_hosts` allows, as URLs have them."""
-    return frozenset(each.lower() for each in options.get("allow_hosts") or ())
+def allowed_hosts(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hosts that `allow_hosts` allows, as URLs have them."""
+    return frozenset(host.lower() for host in options.get("allow_hosts") or ())
 
 
 def program(command: Sequence[str], world: World) -> list[str]:
-    """`command` with a program of the project by its full path. Raises `Refused`."""
+    """Return `command` with a program of the project by its full path. Raises `Refused`."""
     name, *arguments = command
     if "/" not in name:
         return [*command]
@@ -81,12 +82,12 @@ def program(command: Sequence[str], world: World) -> list[str]:
 
 
 def _wrong_paths(options: Mapping[str, Any]) -> str | None:
-    for part, path in (options.get("response") or {}).items():
+    for name, path in (options.get("response") or {}).items():
         try:
             jmespath.compile(path)
         except JMESPathError as error:
-            said = str(error).splitlines()[0].rstrip(":")
-            return f"'response.{part}' is no JMESPath: {said}"
+            problem = str(error).splitlines()[0].rstrip(":")
+            return f"'response.{name}' is no JMESPath: {problem}"
     return None
 
 

@@ -1,60 +1,92 @@
 """An application behind a URL: a JSON document goes there, and a JSON document comes back.
 
 What is sent is `{"inputs": …, "messages": …, "parameters": …}`, or what `request` makes of them;
-where the answer's parts stand is said by `response`. The wire is that of the model servers: no
-redirects, a cap on the body, every status and every fault with its place. Which addresses may be
-called is `reach`'s to say.
+`response` says where the parts of the answer are. Redirects, sizes, statuses and faults are treated
+as those of a model server. `address_policy` decides which addresses may be called.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import cast
+
+from aiohttp import DefaultResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.providers.application.address_policy import Judged
-from llmops_cli.providers.application.answer_fields import Malformed, Reading, handed, unreadable
-from llmops_cli.providers.application.config_checks import hosts, wrong_url
+from llmops_cli.providers.application.address_policy import forbidden
+from llmops_cli.providers.application.answer_fields import AnswerReader, document_of
+from llmops_cli.providers.application.config_checks import allowed_hosts, wrong_url
 from llmops_cli.providers.http.access import headers_of
-from llmops_cli.providers.http.exchange import Method, Wire, open_wire
+from llmops_cli.providers.http.errors import Forbidden
+from llmops_cli.providers.http.exchange import JsonClient, Method, open_client
 
 OURS = {"accept": "application/json", "content-type": "application/json", "user-agent": "llmops"}
 
 
 @asynccontextmanager
 async def open_http(model: Model, world: World) -> AsyncIterator[Provider]:
-    """Opens a session. Raises `Refused` for an address that is never called."""
-    url, allowed = str(model.base_url), hosts(model.options)
-    wrong = wrong_url(url, allowed)
-    if wrong is not None:
-        raise Refused(f"{model.name}: {wrong}")
-    headers = {**OURS, **{name.lower(): each for name, each in headers_of(model, world).items()}}
-    judged = Judged(host_of(url), allowed)
+    """Open a client. Raises `Refused` for an address that is never called."""
+    url, allowed = str(model.base_url), allowed_hosts(model.options)
+    problem = wrong_url(url, allowed)
+    if problem is not None:
+        raise Refused(f"{model.name}: {problem}")
+    headers = OURS | {name.lower(): value for name, value in headers_of(model, world).items()}
+    resolver = SafeResolver(host_of(url), allowed)
     about_key = f"check the `headers` of {model.name}"
-    async with open_wire(url, headers, world.environ, about_key=about_key, resolver=judged) as wire:
+    async with open_client(
+        url, headers, world.environ, about_key=about_key, resolver=resolver
+    ) as client:
         method = cast("Method", model.options.get("method") or "POST")
-        yield Http(wire, method, Reading(model, strict=False))
+        yield HttpApplication(client, method, AnswerReader(model, strict=False))
 
 
-class Http:
+class HttpApplication:
     """Calls one URL."""
 
-    def __init__(self, wire: Wire, method: Method, reading: Reading) -> None:
-        self._wire = wire
+    def __init__(self, client: JsonClient, method: Method, reader: AnswerReader) -> None:
+        self._client = client
         self._method = method
-        self._reading = reading
+        self._reader = reader
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """What the application answers, or why there is no answer."""
-        answer = await self._wire.send(self._method, handed(request))
-        if isinstance(answer, Failure):
-            return answer
-        try:
-            return self._reading.completion(answer)
-        except Malformed as why:
-            return unreadable(why)
+        """Return what the application answers, or why there is no answer."""
+        answer = await self._client.send(self._method, document_of(request))
+        return answer if isinstance(answer, Failure) else self._reader.outcome(answer)
+
+
+class SafeResolver(AbstractResolver):
+    """Resolves names as usual, and gives only those addresses that may be called.
+
+    The connection goes to the very address that was checked, so that no second answer of a name
+    server counts. Where a proxy is in between, it resolves the name, and its own rules hold.
+    """
+
+    def __init__(self, host: str, allowed: Collection[str]) -> None:
+        """`host`: of the URL. Another one, a proxy's, is not checked."""
+        self._host = host
+        self._allowed = allowed
+        self._resolver = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of `host`. Raises `Forbidden` where none of them may be called."""
+        addresses = await self._resolver.resolve(host, port, family)
+        if host != self._host:
+            return addresses
+        problems = [forbidden(row["host"], host=host, allowed=self._allowed) for row in addresses]
+        fine = [row for row, why in zip(addresses, problems, strict=True) if why is None]
+        if addresses and not fine:
+            raise Forbidden(str(problems[0]))
+        return fine
+
+    async def close(self) -> None:
+        """Close the resolver behind it."""
+        await self._resolver.close()

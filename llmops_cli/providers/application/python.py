@@ -6,9 +6,9 @@
 third named `parameters` its parameters. The function may be async, and returns its text, or a
 mapping with `text` and what else is known: `contexts`, `ids`, `tool_calls`, `usage`, `cost`.
 
-As many processes as the model may have calls at once, each loaded when it is first needed. Their
-environment is a short list and what `env` names. Raising, hanging, exiting, forking and printing
-cost the one answer.
+There are as many processes as the model may have calls at once, each loaded when it is first
+needed. Their environment is a short list and what `env` names. Raising, hanging, exiting, forking
+and printing cost the one answer.
 """
 
 from __future__ import annotations
@@ -22,59 +22,50 @@ from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.application.answer_fields import (
-    Malformed,
-    Reading,
-    failed,
-    handed,
-    unreadable,
-)
+from llmops_cli.providers.application.answer_fields import AnswerReader, document_of, failed
 from llmops_cli.workers.process import LARGEST_ANSWER, Trouble, environment
-from llmops_cli.workers.worker import Pool, Worker, located, until_left
+from llmops_cli.workers.project_code import located
+from llmops_cli.workers.worker import Pool, Worker
 
 SHOWN = 300
 """Characters of an exception's own words in a message."""
-GIVEN = ("inputs", "messages", "parameters")
-"""What the function is handed, by position."""
+PARAMETERS = ("inputs", "messages", "parameters")
+"""What the function is called with, by position."""
 
 
 @asynccontextmanager
 async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
-    """The function, loaded once. Raises `Refused` where it cannot be."""
+    """Load the function once. Raises `Refused` where it cannot be loaded."""
     call = str(model.options["call"])
     function = located(call, world)
     environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
     workers = [
-        Worker(function, world, given=GIVEN, largest=LARGEST_ANSWER, environ=environ)
+        Worker(function, world, given=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
         for _ in range(model.limits.max_concurrency)
     ]
-    async with until_left(Pool(*workers)) as pool:
+    async with Pool(workers) as pool:
         trouble = await pool.load(seconds=model.limits.timeout)
         if trouble is not None:
             why = world.redact(trouble.why)[:SHOWN]
             raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
-        yield Function(pool, Reading(model, strict=True), world.redact)
+        yield PythonApplication(pool, AnswerReader(model, strict=True), world.redact)
 
 
-class Function:
+class PythonApplication:
     """Calls one function of the project."""
 
-    def __init__(self, pool: Pool, reading: Reading, redact: Redactor) -> None:
+    def __init__(self, pool: Pool, reader: AnswerReader, redact: Redactor) -> None:
         self._pool = pool
-        self._reading = reading
+        self._reader = reader
         self._redact = redact
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """What the function answers, or why there is no answer."""
-        document = handed(request)
-        said = await self._pool.call([document[name] for name in GIVEN])
-        if isinstance(said, Trouble):
-            return failed(said)
-        if "raised" in said:
-            told = self._redact(str(said["raised"]))[:SHOWN]  # whole: half a key is a leak, too
-            message = f"the function raised {told}"
-            return Failure(kind=FailureKind.SERVER, message=message)
-        try:
-            return self._reading.completion(said.get("value"))
-        except Malformed as why:
-            return unreadable(why)
+        """Return what the function answers, or why there is no answer."""
+        document = document_of(request)
+        message = await self._pool.call([document[name] for name in PARAMETERS])
+        if isinstance(message, Trouble):
+            return failed(message)
+        if "raised" in message:
+            error = self._redact(str(message["raised"]))[:SHOWN]  # whole: half a key is a leak
+            return Failure(kind=FailureKind.SERVER, message=f"the function raised {error}")
+        return self._reader.outcome(message.get("value"))

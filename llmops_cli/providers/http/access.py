@@ -1,6 +1,6 @@
-"""Where a model is served and with which key and headers, from its configuration.
+"""Finds where a model is served and with which key and headers, from its configuration.
 
-Keys and headers name environment variables; their values never stand in a file.
+Keys and headers name environment variables; their values are never in a file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from llmops_cli.core.private_urls import own_machine
 from llmops_cli.core.prompt import Model
 
 NO_KEY = "unused"
-"""What a server of one's own is told when no key is set: it asks for none."""
-
+"""The key that is sent to one's own server when no key is set: it asks for none."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -35,14 +34,14 @@ class Access:
 
     @property
     def about_key(self) -> str:
-        """What to do where the server refuses the key."""
+        """Return what to do where the server refuses the key."""
         if self.key == NO_KEY:
             return f"no key was sent: {self.key_env} is not set"
         return f"check the key in {self.key_env}"
 
 
 def access(model: Model, world: World, *, key_env: str) -> Access:
-    """The key, URL and headers of `model`; `key_env` is where the vendor's key stands by default.
+    """Return the key, URL and headers of `model`; `key_env` has the vendor's key by default.
 
     Raises `Refused` for a missing key, a missing header variable or a URL that is none.
     """
@@ -58,13 +57,13 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
                 hint=f"export {name}=…, or name another variable with `api_key_env`",
             )
         key = NO_KEY
-    _check_sendable(model.name, "authorization", key, whence=name)
+    _check_sendable(model.name, "authorization", key, source=name)
     return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, world))
 
 
 def headers_of(model: Model, world: World) -> dict[str, str]:
-    """The headers of `model`, `env:NAME` and `Bearer env:NAME` filled in. Raises `Refused`."""
-    found: dict[str, str] = {}
+    """Return the headers of `model` with `env:NAME` filled in. Raises `Refused`."""
+    headers: dict[str, str] = {}
     for name, value in model.headers.items():
         scheme, reference, variable = value.rpartition("env:")
         if reference and (not scheme or scheme.endswith(" ")):
@@ -74,13 +73,13 @@ def headers_of(model: Model, world: World) -> dict[str, str]:
                     hint=f"export {variable}=…",
                 )
             value = scheme + world.environ[variable].strip()  # noqa: PLW2901 - what it stands for
-        _check_sendable(model.name, name, value, whence=variable if reference else "llmops.yaml")
-        found[name] = value
-    return found
+        _check_sendable(model.name, name, value, source=variable if reference else "llmops.yaml")
+        headers[name] = value
+    return headers
 
 
 def wrong_address(url: str) -> str | None:
-    """What is wrong with the address of a server; None: it can be called."""
+    """Return what is wrong with the address of a server; None: it can be called."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -92,8 +91,7 @@ def wrong_address(url: str) -> str | None:
 
 
 def _check_url(model: str, url: str) -> None:
-    wrong = wrong_address(url)
-    if wrong is not None:
+    if wrong_address(url) is not None:
         raise Refused(
             f"{model}: base_url {url!r} is not an http(s) URL",
             hint="write it like http://localhost:8000/v1",
@@ -101,32 +99,30 @@ def _check_url(model: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise Refused(
-            f"{model}: base_url holds a password, which would stand in every report",
-            hint="name the variable that holds the key with `api_key_env`, or use `headers`",
+            f"{model}: base_url contains a password, which would be in every report",
+            hint="name the variable that has the key with `api_key_env`, or use `headers`",
         )
 
 
-def _check_sendable(model: str, name: str, value: str, *, whence: str) -> None:
-    """Raises `Refused` for what no HTTP header can carry; the value is never told."""
+def _check_sendable(model: str, name: str, value: str, *, source: str) -> None:
+    """Raise `Refused` for what no HTTP header can carry; the value is not in the message."""
     if _NAME.fullmatch(name) is None:
         raise Refused(f"{model}: {name!r} is no name of a header")
     if _CONTROL.search(value) is not None:
         raise Refused(
             f"{model}: header {name} holds a line break, or what else HTTP cannot carry",
-            hint=f"look at what stands around it in {whence}",
+            hint=f"look at what is around it in {source}",
         )
 
 
-def known_parameters(
-    model: str, given: Iterable[str], known: Iterable[str], *, vendor: str
+def check_parameters(
+    model: str, parameters: Iterable[str], known: Iterable[str], *, vendor: str
 ) -> None:
-    """Raises `Refused` for the first parameter that the vendor's SDK does not take."""
+    """Raise `Refused` for the first parameter that the vendor's SDK does not take."""
     names = sorted(known)
-    for name in given:
+    for name in parameters:
         if name not in names:
             near = suggestion(name, names)
-            what_else = "or send it as it is under `extra_body`"
-            raise Refused(
-                f"{model}: {vendor} takes no parameter {name!r}",
-                hint=f"{near}, {what_else}" if near and near.startswith("did") else what_else[3:],
-            )
+            otherwise = "send it as it is under `extra_body`"
+            guess = f"{near}, or " if near and near.startswith("did") else ""
+            raise Refused(f"{model}: {vendor} takes no parameter {name!r}", hint=guess + otherwise)

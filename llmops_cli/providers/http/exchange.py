@@ -1,11 +1,8 @@
-"""How a server is reached: through which proxy, with which certificates, over which connections.
+"""Posts JSON to a server and reads the answer, whatever the server makes of it.
 
-Posts JSON to a model server and reads the answer, whatever the server makes of it.
-
-The SDKs spend 0.5–1.5 ms of CPU per call; this takes 0.1 (record 0004). They say where to and
-with which headers, this module does the rest: one connection pool, no redirects, a cap on the
-decoded body, and everything that can go wrong turned into a `Failure` (`trouble`). The deadline
-is the engine's.
+The SDKs spend 0.5–1.5 ms of CPU per call; this takes 0.1 (record 0004). They say where to and with
+which headers, this module does the rest: one connection pool, no redirects, a cap on the decoded
+body, and a `Failure` for everything that can go wrong (`errors`). The deadline is the engine's.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # unknown to typeshed
+from weakref import WeakSet
 
 import aiohttp
 import anyio
@@ -29,41 +27,46 @@ from llmops_cli.core.digest import digest_bytes, short
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.http.access import wrong_address
-from llmops_cli.providers.http.errors import (
-    CONNECTING,
+from llmops_cli.providers.http.errors import CONNECTING, Endpoint
+from llmops_cli.providers.http.responses import (
     SHOWN,
-    Complaint,
-    Endpoint,
-    complaint,
-    moment,
-    parsed,
-    refusal,
-    refused,
+    ErrorBody,
+    error_body,
+    error_in,
+    incomplete,
+    parse_json,
+    parse_time,
     retry_after,
-    translated,
     unreadable,
-    unusable,
 )
 from llmops_cli.providers.http.streams import Events, Garbled, StreamAccumulator
 
 if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp import ClientRequest, ClientTimeout
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
+Method: TypeAlias = Literal["GET", "POST", "PUT"]
 
 IDLE = 30.0
 """Seconds that an unused connection is kept."""
-
-
+LARGEST_BODY = 16 * 1024 * 1024
+"""Bytes of a decoded answer; a megabyte of text is well within it."""
+LARGE = 2**20
+"""Bytes of a request beyond which aiohttp wants a file and no bytes."""
+DONE = b"[DONE]"
+"""The data of the event that ends a chat completion."""
+AFTERWARDS = 0.2
+"""Seconds that a server has to close a stream that is finished."""
 REQUEST_IDS = ("x-request-id", "request-id")
 """Headers in which OpenAI, Anthropic and many gateways name the request that they answer."""
 REMEMBERED = 1024
-"""Answers; a second one comes soon or never."""
+"""Request ids remembered; a repeated answer comes soon or never."""
+REPEATED = "the server sent an answer twice: this one is to another question"
 
 
 class Connections(aiohttp.TCPConnector):
-    """Kept connections, until something comes on one of them that nobody had asked for.
+    """Keeps connections open, until a server has sent something that nobody asked for.
 
     A server or a proxy that answers twice would otherwise answer every later question on that
     connection with the answer to the one before. From then on each question has a connection of
@@ -71,14 +74,34 @@ class Connections(aiohttp.TCPConnector):
     """
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
-        """`resolver`: who finds addresses, where not everyone's may be called."""
+        """`resolver` finds addresses, where not every one may be called."""
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
+        self._used: WeakSet[Any] = WeakSet()  # the protocols of connections that were used before
+        self._reuses = True
         self._asked: dict[str, int] = {}
         self._doubted: str | None = None
         self._ids_differ = True
 
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> Connection:
+        """Return a new connection, or one that is kept and on which nothing has come meanwhile."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._used:
+                self._used.add(protocol)
+                return connection
+            self._reuses = self._reuses and not protocol.should_close
+            if self._reuses:
+                return connection
+            connection.close()
+
     def answers_another(self, headers: Mapping[str, str], asked: int) -> bool:
-        """Whether an answer with `headers` came already, to another question than `asked`.
+        """Return whether an answer with `headers` came before, to another question than `asked`.
 
         `asked` is a hash of what was sent. Where no header names the request, or always by the
         same name, it cannot be known.
@@ -90,74 +113,22 @@ class Connections(aiohttp.TCPConnector):
             self._ids_differ = False
             return False
         if self._asked.setdefault(named, asked) != asked:
-            self._doubted, self._force_close = named, True
+            self._doubted, self._reuses = named, False
             return True
         if len(self._asked) > REMEMBERED:
             del self._asked[next(iter(self._asked))]
         return False
 
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        while (kept := await super()._get(key, traces)) is not None:
-            if not self._force_close and kept.protocol is not None:
-                if not kept.protocol.should_close:
-                    return kept
-                self._force_close = True
-            kept.close()
-        return None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filtered(Failure):
+    """A prompt that a content filter stopped before any model saw it."""
 
 
-def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy that `environ` names for `url`; None: a direct connection.
-
-    aiohttp's own way is not used: it reads .netrc for every call and fails where that holds the
-    host, because a key is sent already. Raises `Refused` for a proxy that cannot be spoken to.
-    """
-    named = {name.lower(): value for name, value in environ.items()}
-    parts = urlsplit(url)
-    if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):
-        return None
-    for name in (f"{parts.scheme}_proxy", "all_proxy"):
-        if proxy := named.get(name, "").strip():
-            return _spoken(proxy if "://" in proxy else f"http://{proxy}", name)
-    return None
-
-
-def _spoken(proxy: str, name: str) -> str:
-    """`proxy`, where it is one of HTTP. What it is called is not told: it may hold a password."""
-    if wrong_address(proxy) is None:
-        return proxy
-    raise Refused(
-        f"{name.upper()} names no HTTP proxy",
-        hint="write it like http://proxy.example:3128, or name the server's host in NO_PROXY",
-    )
-
-
-def _tls(url: str) -> ssl.SSLContext | bool:
-    """Trusts the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
-    if not url.startswith("https:"):
-        return True
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-Method: TypeAlias = Literal["GET", "POST", "PUT"]
-
-LARGEST_BODY = 16 * 1024 * 1024
-"""Bytes of a decoded answer; a megabyte of text is well within it."""
-LARGE = 2**20
-"""Bytes of a request beyond which aiohttp wants a file and no bytes."""
-DONE = b"[DONE]"
-"""The data of the event that ends a chat completion."""
-TWICE = "the server sent an answer twice: this one is to another question"
-AFTERWARDS = 0.2
-"""Seconds that a server has to close a stream that is finished."""
-
-
-class Wire:
+class JsonClient:
     """One endpoint: a JSON document goes there, and the JSON object that comes back is returned."""
 
-    __slots__ = ("_connections", "_endpoint", "_session", "_url")
+    __slots__ = ("_connections", "_endpoint", "_session")
 
     def __init__(
         self, session: aiohttp.ClientSession, connections: Connections, endpoint: Endpoint
@@ -165,131 +136,143 @@ class Wire:
         self._session = session
         self._connections = connections
         self._endpoint = endpoint
-        self._url = endpoint.url
 
-    def beside(self, ending: str, other: str) -> Wire:
-        """The same connections to another address of the server: `other` in place of `ending`."""
-        url = self._url.removesuffix(ending) + other
-        return Wire(self._session, self._connections, replace(self._endpoint, url=url))
+    def sibling(self, ending: str, other: str) -> JsonClient:
+        """Return a client of another address of the server: `other` in place of `ending`."""
+        url = self._endpoint.url.removesuffix(ending) + other
+        return JsonClient(self._session, self._connections, replace(self._endpoint, url=url))
 
     async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """The answer as a JSON object, or what went wrong."""
+        """Return the answer as a JSON object, or what went wrong."""
         return await self.send("POST", body)
 
     async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """As `post`; what is sent by GET stands in the URL's query."""
-        query = _query(body) if method == "GET" else None
-        text = _written(body)
-        sent = _sent(text) if query is None else None
-        try:
-            async with self._session.request(
-                method, self._url, data=sent, params=query, allow_redirects=False
-            ) as response:
-                if self._connections.answers_another(response.headers, hash(text)):
-                    return unreadable(TWICE)
-                return self._received(response, await _read(response))
-        except (aiohttp.ClientError, OSError) as error:
-            return translated(error, self._endpoint)
+        """As `post`; what is sent by GET is in the URL's query."""
+        return await self._exchange(method, body, None)
 
     async def stream(
-        self, body: Mapping[str, Any], pieces: StreamAccumulator
+        self, body: Mapping[str, Any], accumulator: StreamAccumulator
     ) -> dict[str, Any] | Failure:
-        """The answer that arrives as events and is gathered in `pieces`, or what went wrong.
+        """Return the answer that arrives as events and is put together by `accumulator`.
 
         A server that does not stream answers at once; a stream that ends before it says that it
         is finished is no answer.
         """
-        text = _written(body)
+        return await self._exchange("POST", body, accumulator)
+
+    async def _exchange(
+        self, method: Method, body: Mapping[str, Any], accumulator: StreamAccumulator | None
+    ) -> dict[str, Any] | Failure:
+        query = _query(body) if method == "GET" else None
+        text = json.dumps(body, separators=(",", ":")).encode("ascii")
+        data = None if query is not None else text if len(text) <= LARGE else BytesIO(text)
         try:
-            async with self._session.post(
-                self._url, data=_sent(text), allow_redirects=False
+            async with self._session.request(
+                method, self._endpoint.url, data=data, params=query, allow_redirects=False
             ) as response:
                 if self._connections.answers_another(response.headers, hash(text)):
-                    return unreadable(TWICE)
-                if response.status != 200 or response.content_type != "text/event-stream":
-                    return self._received(response, await _read(response))
-                return await self._gathered(response, pieces)
+                    return unreadable(REPEATED)
+                streams = response.status == 200 and response.content_type == "text/event-stream"
+                if accumulator is not None and streams:
+                    return await self._gathered(response, accumulator)
+                return self._answer(response, await _read(response))
         except (aiohttp.ClientError, OSError) as error:
-            return translated(error, self._endpoint)
+            return self._endpoint.failure(error)
 
     async def _gathered(
-        self, response: aiohttp.ClientResponse, pieces: StreamAccumulator
+        self, response: aiohttp.ClientResponse, accumulator: StreamAccumulator
     ) -> dict[str, Any] | Failure:
         events, size = Events(), 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > LARGEST_BODY:
                 response.close()
-                return self._received(response, None)
+                return _too_large(response)
             for data in events.feed(chunk):
-                ended = data == DONE or self._taken(data, pieces, response)
+                ended = data == DONE or self._add_event(data, accumulator, response)
                 if isinstance(ended, Failure):
                     return ended
                 if ended:
-                    return await self._ended(response, pieces)
-        return unusable("the stream ended before it was finished")
+                    # What may come after the end is read, so that the connection can be reused.
+                    with anyio.move_on_after(AFTERWARDS), suppress(aiohttp.ClientError, OSError):
+                        while not response.content.at_eof():
+                            await response.content.readany()
+                    return accumulator.answer()
+        return incomplete("the stream ended before it was finished")
 
-    def _taken(
-        self, data: bytes, pieces: StreamAccumulator, response: aiohttp.ClientResponse
+    def _add_event(
+        self, data: bytes, accumulator: StreamAccumulator, response: aiohttp.ClientResponse
     ) -> bool | Failure:
-        """Adds the event in `data`; True: it ends the answer."""
-        event = parsed(data)
-        said = complaint(event)
-        if said is not None:
-            return _complained(said, data, self._endpoint, wait=_wait(response))
+        """Add the event in `data`; return whether it ends the answer."""
+        event = parse_json(data)
+        error = error_in(event)
+        if error is not None:
+            return self._error_at_200(error, data, response)
         if not isinstance(event, dict):
-            return unusable(f"an event is no JSON: {_shown(data, 80)}")
+            return incomplete(f"an event is no JSON: {_shown(data, 80)}")
         try:
-            return pieces.take(event)
-        except Garbled as error:
-            return unusable(f"{error}: {_shown(data, 80)}")
+            return accumulator.add(event)
+        except Garbled as problem:
+            return incomplete(f"{problem}: {_shown(data, 80)}")
 
-    async def _ended(
-        self, response: aiohttp.ClientResponse, pieces: StreamAccumulator
-    ) -> dict[str, Any]:
-        """Reads what may come after the end, so that the connection can be used again."""
-        with anyio.move_on_after(AFTERWARDS), suppress(aiohttp.ClientError, OSError):
-            while not response.content.at_eof():
-                await response.content.readany()
-        return pieces.whole()
-
-    def _received(
+    def _answer(
         self, response: aiohttp.ClientResponse, raw: bytes | None
     ) -> dict[str, Any] | Failure:
         if raw is None:
-            return Failure(
-                kind=FailureKind.TOO_LARGE,
-                message=f"the answer is larger than {LARGEST_BODY // 2**20} MB and was cut off",
-                status=response.status,
-            )
+            return _too_large(response)
         if not 200 <= response.status < 300:
-            return _refusal(response, raw, self._endpoint)
-        return _answer(response, raw, self._endpoint)
+            return self._refusal(response, raw)
+        answer = parse_json(raw)
+        error = error_in(answer)
+        if error is not None:
+            return self._error_at_200(error, raw, response)
+        if not isinstance(answer, dict):
+            kind = response.headers.get("content-type", "no content type").split(";")[0]
+            size = f"{len(raw)} bytes, {short(digest_bytes(raw))}"
+            url = self._endpoint.fill("{url}")
+            return unreadable(f"{url} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
+        return cast("dict[str, Any]", answer)
 
+    def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> Failure:
+        """Return what a status outside 2xx means; the server's own words where it has any."""
+        status = response.status
+        if 300 <= status < 400:
+            target = response.headers.get("location", "")[:SHOWN]
+            return Failure(
+                kind=FailureKind.BAD_ANSWER,
+                message=f"the server redirects to {target!r} ({status}), which is not followed",
+                status=status,
+            )
+        body = error_body(parse_json(raw))
+        words = body.message or _shown(raw) or (response.reason or "")
+        wait = _wait(response) or body.wait
+        failure = self._endpoint.refusal(status, words, named=body.status, wait=wait)
+        if body.filtered and status in {400, 403}:
+            return Filtered(kind=failure.kind, message=failure.message, status=status)
+        return failure
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filtered(Failure):
-    """A prompt that a content filter stopped before any model saw it."""
-
-    @classmethod
-    def of(cls, failure: Failure) -> Filtered:
-        """`failure`, known to be the filter's."""
-        return cls(kind=failure.kind, message=failure.message, status=failure.status)
+    def _error_at_200(
+        self, error: ErrorBody, raw: bytes, response: aiohttp.ClientResponse
+    ) -> Failure:
+        """Return the failure of an error that came with a status of success."""
+        wait = _wait(response) or error.wait
+        words = error.message or _shown(raw)
+        return self._endpoint.refusal(200, words, named=error.status or 500, wait=wait)
 
 
 @asynccontextmanager
-async def open_wire(
+async def open_client(
     url: str,
     headers: Mapping[str, str],
     environ: Mapping[str, str],
     *,
     about_key: str = "check the key",
     resolver: AbstractResolver | None = None,
-) -> AsyncIterator[Wire]:
-    """A wire to `url`, through the proxy and with the certificates that the environment names.
+) -> AsyncIterator[JsonClient]:
+    """Open a client of `url`, by the proxy and with the certificates that the environment names.
 
-    `about_key`: what to do where the server refuses the key. `resolver`: who finds addresses,
-    where not everyone's may be called.
+    `about_key`: what to do where the server refuses the key. `resolver` finds addresses, where not
+    every one may be called.
     """
     proxy = proxy_for(url, environ)
     connections = Connections(url, resolver)
@@ -301,27 +284,52 @@ async def open_wire(
         proxy=proxy,
     )
     async with session:
-        yield Wire(session, connections, Endpoint(url=url, proxy=proxy, about_key=about_key))
+        endpoint = Endpoint(url=url, proxy=proxy, about_key=about_key)
+        yield JsonClient(session, connections, endpoint)
 
 
-def _written(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the proxy that `environ` names for `url`; None: a direct connection.
+
+    aiohttp's own way is not used: it reads .netrc for every call and fails where that has the
+    host, because a key is sent already. Raises `Refused` for a proxy that is not one of HTTP; its
+    URL is not in the message, since it may contain a password.
+    """
+    named = {name.lower(): value for name, value in environ.items()}
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")}):
+        return None
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        if proxy := named.get(name, "").strip():
+            proxy = proxy if "://" in proxy else f"http://{proxy}"
+            if wrong_address(proxy) is not None:
+                raise Refused(
+                    f"{name.upper()} names no HTTP proxy",
+                    hint="write it like http://proxy.example:3128, or name the server's host in "
+                    "NO_PROXY",
+                )
+            return proxy
+    return None
 
 
-def _sent(text: bytes) -> bytes | BytesIO:
-    """As a file where it is large, so that other calls are not held up."""
-    return text if len(text) <= LARGE else BytesIO(text)
+def _tls(url: str) -> ssl.SSLContext | bool:
+    """Trust the system's certificates, or SSL_CERT_FILE's, and Mozilla's where it has none."""
+    if not url.startswith("https:"):
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def _query(body: Mapping[str, Any]) -> dict[str, str]:
-    """Texts as they are, all else as JSON."""
+    """Return texts as they are, all else as JSON."""
     return {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()
     }
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """The decoded body; None where it is larger than the cap, which closes the connection."""
+    """Return the decoded body; None where it is larger than the cap: the connection is closed."""
     length = response.content_length
     if length is not None and length <= 65536 and "content-encoding" not in response.headers:
         return await response.read()
@@ -336,51 +344,17 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return b"".join(chunks)
 
 
-def _refusal(response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint) -> Failure:
-    """What a status outside 2xx means; the server's own words where it has any."""
-    status = response.status
-    if 300 <= status < 400:
-        where = response.headers.get("location", "")[:SHOWN]
-        return Failure(
-            kind=FailureKind.BAD_ANSWER,
-            message=f"the server redirects to {where!r} ({status}), which is not followed",
-            status=status,
-        )
-    said = refusal(parsed(raw))
-    failure = refused(
-        status,
-        said.words or _shown(raw) or (response.reason or ""),
-        endpoint,
-        named=said.status,
-        wait=_wait(response) or said.wait,
+def _too_large(response: aiohttp.ClientResponse) -> Failure:
+    return Failure(
+        kind=FailureKind.TOO_LARGE,
+        message=f"the answer is larger than {LARGEST_BODY // 2**20} MB and was cut off",
+        status=response.status,
     )
-    return Filtered.of(failure) if said.filtered and status in {400, 403} else failure
-
-
-def _answer(
-    response: aiohttp.ClientResponse, raw: bytes, endpoint: Endpoint
-) -> dict[str, Any] | Failure:
-    given = parsed(raw)
-    said = complaint(given)
-    if said is not None:
-        return _complained(said, raw, endpoint, wait=_wait(response))
-    if not isinstance(given, dict):
-        kind = response.headers.get("content-type", "no content type").split(";")[0]
-        size = f"{len(raw)} bytes, {short(digest_bytes(raw))}"
-        where = endpoint.told("{url}")
-        return unreadable(f"{where} answers no JSON but {kind} ({size}): {_shown(raw, 80)}")
-    return cast("dict[str, Any]", given)
-
-
-def _complained(said: Complaint, raw: bytes, endpoint: Endpoint, *, wait: float | None) -> Failure:
-    """An error that came with a status of success."""
-    words, named = said.words or _shown(raw), said.status or 500
-    return refused(200, words, endpoint, named=named, wait=wait or said.wait)
 
 
 def _wait(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds that it asks to wait; its dates are read by its own clock where it tells the time."""
-    return retry_after(response.headers, now=moment(response.headers.get("date", "")))
+    """Return the seconds that it asks to wait; its dates are of its own clock, where it has one."""
+    return retry_after(response.headers, now=parse_time(response.headers.get("date", "")))
 
 
 def _shown(raw: bytes, limit: int = SHOWN) -> str:

@@ -1,13 +1,10 @@
-"""Server-sent events, as far as model servers use them: data lines, comments, blank lines between.
+"""Server-sent events as model servers use them, put together to what would have come at once.
 
-Follows the WHATWG HTML standard, §9.2, without ids, retries and event names: what an event is
-stands in its data, with every server (docs/servers.md).
-
-An answer that arrives piece by piece, put together to what would have come at once.
-
-The first piece that a user could see is timed: text, a refusal or a tool call, not what a
-reasoning model thinks before. Only a stream that says it is finished is an answer, and a piece that
-cannot be read is the end of it: an answer with a hole in it is none.
+Events follow the WHATWG HTML standard, §9.2, without ids, retries and event names: what an event is
+stands in its data, with every server (docs/servers.md). The first piece that a user could see is
+timed: text, a refusal or a tool call, not what a reasoning model thinks before. Only a stream that
+says it is finished is an answer, and a piece that cannot be read ends it: an answer with a hole in
+it is none.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from llmops_cli.core.digest import Json
 
 
 class Events:
-    """Takes bytes as they arrive and gives the data of each event that is whole."""
+    """Takes bytes as they arrive and gives the data of each complete event."""
 
     __slots__ = ("_data", "_rest")
 
@@ -30,7 +27,7 @@ class Events:
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The data of every event that `chunk` completes."""
+        """Yield the data of every event that `chunk` completes."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             text = line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf")
@@ -47,32 +44,43 @@ class Garbled(ValueError):
 
 
 class StreamAccumulator(Protocol):
-    """What a stream's events are gathered in."""
+    """Puts a stream's events together."""
 
-    first: float | None
+    first_token: float | None
     """When the first token came, on the event loop's clock; None: none came."""
 
-    def take(self, event: Mapping[str, Any]) -> bool:
-        """Adds one event; True: it says that the answer is finished. Raises `Garbled`."""
+    def add(self, event: Mapping[str, Any]) -> bool:
+        """Add one event; return whether it ends the answer. Raises `Garbled`."""
         ...
 
-    def whole(self) -> dict[str, Any]:
-        """The answer, in the shape in which it would have come without a stream."""
+    def answer(self) -> dict[str, Any]:
+        """Return the answer in the shape in which it would have come without a stream."""
         ...
 
 
-class ChatAccumulator:
+class _Timed:
+    """Remembers when the first token came."""
+
+    def __init__(self) -> None:
+        self.first_token: float | None = None
+
+    def _token(self) -> None:
+        if self.first_token is None:
+            self.first_token = anyio.current_time()
+
+
+class ChatAccumulator(_Timed):
     """The chunks of a chat completion. Its end, `[DONE]`, is no event."""
 
     def __init__(self) -> None:
-        self.first: float | None = None
+        super().__init__()
         self._texts: dict[str, list[str]] = {"content": [], "refusal": []}
         self._calls: dict[int, dict[str, Any]] = {}
         self._choice: dict[str, Any] = {}
         self._answer: dict[str, Any] = {}
 
-    def take(self, event: Mapping[str, Any]) -> bool:
-        """Adds one chunk. Usage comes beside the last choice or after it, with none."""
+    def add(self, event: Mapping[str, Any]) -> bool:
+        """Add one chunk. Usage comes beside the last choice or after it, with no choice."""
         for name in ("model", "system_fingerprint", "usage"):
             if event.get(name):
                 self._answer[name] = event[name]
@@ -84,40 +92,42 @@ class ChatAccumulator:
             if not isinstance(choice, dict) or not isinstance(index, int | None):
                 raise Garbled("a choice that is none of the API's")
             if not index:
-                self._choose(choice)
+                self._add_choice(choice)
         return False
 
-    def _choose(self, choice: Mapping[str, Any]) -> None:
+    def answer(self) -> dict[str, Any]:
+        message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
+        if self._calls:
+            message["tool_calls"] = [self._calls[at] for at in sorted(self._calls)]
+        return {**self._answer, "choices": [{**self._choice, "message": message}]}
+
+    def _add_choice(self, choice: Mapping[str, Any]) -> None:
         for name in ("finish_reason", "error"):
             if choice.get(name):
                 self._choice[name] = choice[name]
         delta = choice.get("delta")
         if isinstance(delta, Mapping):
-            self._add(delta)
+            self._add_delta(delta)
         elif delta is not None:
             raise Garbled("a delta that is no object")
 
-    def whole(self) -> dict[str, Any]:
-        message: dict[str, Any] = {name: "".join(each) for name, each in self._texts.items()}
-        if self._calls:
-            message["tool_calls"] = [self._calls[at] for at in sorted(self._calls)]
-        return {**self._answer, "choices": [{**self._choice, "message": message}]}
-
-    def _add(self, delta: Mapping[str, Any]) -> None:
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
         for name, texts in self._texts.items():
             if piece := _text(delta.get(name)):
                 texts.append(piece)
-                self._seen()
-        given = delta.get("tool_calls") or ()
-        calls = [given] if isinstance(given, dict) else given
-        if not isinstance(calls, (list, tuple)) or not all(isinstance(one, dict) for one in calls):
+                self._token()
+        calls = delta.get("tool_calls") or ()
+        calls = [calls] if isinstance(calls, dict) else calls
+        if not isinstance(calls, (list, tuple)) or not all(
+            isinstance(call, dict) for call in calls
+        ):
             raise Garbled("tool calls that are no objects")
-        for position, each in enumerate(calls):
-            self._called(each, position)
-            self._seen()
+        for position, call in enumerate(calls):
+            self._add_call(call, position)
+            self._token()
 
-    def _called(self, piece: Mapping[str, Any], position: int) -> None:
-        """A call's pieces share an index; a server that gives none sends each call at once."""
+    def _add_call(self, piece: Mapping[str, Any], position: int) -> None:
+        """Add to a call: its pieces share an index; a server that gives none sends calls whole."""
         index = piece.get("index")
         at = index if isinstance(index, int) else len(self._calls) + position
         call = self._calls.setdefault(at, {"function": {"arguments": ""}})["function"]
@@ -132,62 +142,55 @@ class ChatAccumulator:
         elif arguments is not None:
             call["arguments"] = arguments
 
-    def _seen(self) -> None:
-        if self.first is None:
-            self.first = anyio.current_time()
 
-
-class MessageAccumulator:
+class MessageAccumulator(_Timed):
     """The events of Claude's messages: a message, its blocks by index, what changed, the end."""
 
     def __init__(self) -> None:
-        self.first: float | None = None
+        super().__init__()
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
 
-    def take(self, event: Mapping[str, Any]) -> bool:
-        """Adds one event; those it does not know are passed over, as the API asks for."""
+    def add(self, event: Mapping[str, Any]) -> bool:
+        """Add one event; unknown ones are passed over, as the API asks for."""
         match event.get("type"):
             case "message_start":
                 self._message = dict(_object(event, "message"))
             case "content_block_start":
                 self._begin(event.get("index"), _object(event, "content_block"))
             case "content_block_delta":
-                self._add(self._blocks.get(_index(event)), _object(event, "delta"))
+                self._add_delta(event.get("index"), _object(event, "delta"))
             case "message_delta":
                 self._message |= _object(event, "delta")
-                self._count(event.get("usage"))
+                self._add_usage(event.get("usage"))
             case "message_stop":
                 return True
         return False
 
-    def whole(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         blocks = (self._blocks[at] for at in sorted(self._blocks))
-        return {**self._message, "content": [each.whole() for each in blocks]}
+        return {**self._message, "content": [block.content() for block in blocks]}
 
     def _begin(self, at: object, start: Mapping[str, Any]) -> None:
         if not isinstance(at, int) or at in self._blocks:
             raise Garbled("a block that begins twice or nowhere")
         self._blocks[at] = _Block(start)
         if start.get("type") == "tool_use":
-            self._seen()
+            self._token()
 
-    def _add(self, block: _Block | None, delta: Mapping[str, Any]) -> None:
+    def _add_delta(self, at: object, delta: Mapping[str, Any]) -> None:
+        block = self._blocks.get(at) if isinstance(at, int) else None
         if block is None:
             raise Garbled("a piece of a block that never began")
         if block.add(delta):
-            self._seen()
+            self._token()
 
-    def _count(self, usage: object) -> None:
-        """Counts of the end replace those of the beginning; what it leaves out stays."""
+    def _add_usage(self, usage: object) -> None:
+        """Replace counts of the beginning by those of the end; what it leaves out stays."""
         if isinstance(usage, dict):
             before = self._message.get("usage")
-            known = {name: each for name, each in usage.items() if each is not None}
-            self._message["usage"] = {**(before if isinstance(before, dict) else {}), **known}
-
-    def _seen(self) -> None:
-        if self.first is None:
-            self.first = anyio.current_time()
+            counts = {name: count for name, count in usage.items() if count is not None}
+            self._message["usage"] = {**(before if isinstance(before, dict) else {}), **counts}
 
 
 class _Block:
@@ -199,36 +202,31 @@ class _Block:
         self._input: list[str] = []
 
     def add(self, delta: Mapping[str, Any]) -> bool:
-        """Adds a piece; whether a user could see it."""
+        """Add a piece; return whether a user could see it."""
         text = _text(delta.get("text"))
         self._text.append(text)
         self._input.append(_text(delta.get("partial_json")))
         return bool(text)
 
-    def whole(self) -> dict[str, Any]:
-        """The block with its input as one JSON text, which is read where tool calls are."""
+    def content(self) -> dict[str, Any]:
+        """Return the block with its input as one JSON text, which is read where tool calls are."""
         block = {**self._start, "text": "".join(self._text)}
         partial = "".join(self._input)
         return {**block, "input": partial} if partial else block
 
 
 def _object(event: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = event.get(name)
-    if not isinstance(found, dict):
+    value = event.get(name)
+    if not isinstance(value, dict):
         raise Garbled(f"an event without its {name}")
-    return found
-
-
-def _index(event: Mapping[str, Any]) -> int:
-    at = event.get("index")
-    return at if isinstance(at, int) else -1
+    return value
 
 
 def _text(piece: Json) -> str:
-    """A piece's text, and nothing for null; of a list of parts, the text parts'."""
+    """Return a piece's text, and nothing for null; of a list of parts, the text parts'."""
     if piece is None or isinstance(piece, str):
         return piece or ""
-    if not isinstance(piece, list) or not all(isinstance(each, dict) for each in piece):
+    if not isinstance(piece, list) or not all(isinstance(part, dict) for part in piece):
         raise Garbled("a piece of text that is none")
-    parts = (each for each in piece if isinstance(each, dict) and each.get("type") == "text")
-    return "".join(_text(each.get("text")) for each in parts)
+    parts = (part for part in piece if isinstance(part, dict) and part.get("type") == "text")
+    return "".join(_text(part.get("text")) for part in parts)

@@ -1,12 +1,12 @@
 """A small deterministic model without key or network: it looks its answer up in the prompt.
 
-It is a retrieval model over its own context window, not a language model. Where the prompt holds
-few-shot turns, the answer is the assistant turn behind the most similar user turn; otherwise it is
+It is a retrieval model over its own context window, not a language model. Where the prompt has
+few-shot turns, the answer is the assistant turn after the most similar user turn; otherwise it is
 the sentence of the prompt that is most similar to the last user turn. So it reads the prompt, and
 better examples make better answers, which is what first steps, tests and demos need of a model.
 
-Asked for an embedding, it counts words: texts that share words are near each other, texts that say
-the same in other words are not. That is a lexical embedding, of 256 numbers and length 1.
+Its embeddings are lexical, of 256 numbers and length 1: texts that share words are near each other,
+texts that say the same in other words are not.
 
 Invariants: the same messages get the same answer on every machine; ties go to the turn or sentence
 that stands first; parameters, tools and response formats are not understood and change nothing.
@@ -48,7 +48,7 @@ Turn: TypeAlias = tuple[str, str]
 
 @asynccontextmanager
 async def open_embedded(model: Model, world: World) -> AsyncIterator[Provider]:
-    """Nothing to connect to: there is no client, and no configuration can be wrong."""
+    """Open the model: there is nothing to connect to, and no configuration can be wrong."""
     del model, world
     yield Embedded()
 
@@ -60,10 +60,11 @@ class Embedded:
         self._recall = lru_cache(maxsize=REMEMBERED)(Memory)
 
     async def complete(self, request: Request) -> Completion:
+        """Answer a request from its own messages, or embed its last one."""
         if request.response_format == "embedding":
             return _embedding(_text(request.messages[-1]))
-        turns = tuple((each.role, _text(each)) for each in request.messages)
-        context, question = _divided(turns)
+        turns = tuple((turn.role, _text(turn)) for turn in request.messages)
+        context, question = _context_and_question(turns)
         memory = self._recall(context)
         answer = memory.answer(question)
         return Completion(
@@ -76,17 +77,17 @@ class Embedded:
 
 
 def embedded(text: str) -> list[float]:
-    """A lexical embedding: 1 + log of each word's count, hashed into signed places, length 1.
+    """Return a lexical embedding of length 1; all 0 where the text has no word.
 
-    Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning". All 0 where the
-    text has no word.
+    1 + log of each word's count, hashed into signed places (Weinberger et al. 2009, "Feature
+    Hashing for Large Scale Multitask Learning").
     """
     totals = [0.0] * DIMENSIONS
     for word, times in Counter(_words(text)).items():
         name = crc32(word.encode("utf-8", "surrogatepass"))
         totals[name % DIMENSIONS] += (1 if name & 1 << 31 else -1) * (1 + math.log(times))
     length = math.hypot(*totals)
-    return [each / length for each in totals] if length else totals
+    return [total / length for total in totals] if length else totals
 
 
 def _embedding(text: str) -> Completion:
@@ -107,13 +108,13 @@ class Memory:
             for (asker, asked), (answerer, answered) in pairwise(context)
             if (asker, answerer) == ("user", "assistant")
         ]
-        sentences = [each for _, text in context for each in _sentences(text)]
+        sentences = [sentence for _, text in context for sentence in _sentences(text)]
         self.length = sum(len(text.split()) for _, text in context)
         self._answers = [answered for _, answered in shots] or sentences
         self._index = Bm25([asked for asked, _ in shots] or sentences)
 
     def answer(self, question: str) -> str:
-        """The answer behind the text most similar to `question`; "" where nothing is remembered."""
+        """Return the answer to the text most similar to `question`; "" where there is none."""
         return self._answers[self._index.nearest(question)] if self._answers else ""
 
 
@@ -130,20 +131,20 @@ class Bm25:
 
     def __init__(self, texts: Sequence[str]) -> None:
         counts = [Counter(_words(text)) for text in texts]
-        lengths = [each.total() for each in counts]
+        lengths = [count.total() for count in counts]
         mean_length = sum(lengths) / max(len(texts), 1) or 1.0
-        held_by = Counter(word for each in counts for word in each)
+        spread = Counter(word for count in counts for word in count)
         self._size = len(texts)
-        self._weights: dict[str, list[tuple[int, float]]] = {word: [] for word in held_by}
+        self._weights: dict[str, list[tuple[int, float]]] = {word: [] for word in spread}
         for position, (count, length) in enumerate(zip(counts, lengths, strict=True)):
             damping = self.K1 * (1 - self.B + self.B * length / mean_length)
             for word, times in count.items():
-                rarity = math.log(1 + (self._size - held_by[word] + 0.5) / (held_by[word] + 0.5))
+                rarity = math.log(1 + (self._size - spread[word] + 0.5) / (spread[word] + 0.5))
                 weight = rarity * times / (times + damping)
                 self._weights[word].append((position, weight))
 
     def scores(self, question: str) -> list[float]:
-        """One number per text, in their order; 0 where no word is shared."""
+        """Return one number per text, in their order; 0 where no word is shared."""
         totals = [0.0] * self._size
         for word in _words(question):
             for position, weight in self._weights.get(word, ()):
@@ -151,13 +152,13 @@ class Bm25:
         return totals
 
     def nearest(self, question: str) -> int:
-        """The position of the most similar text, the first of equals."""
+        """Return the position of the most similar text, the first of equals."""
         totals = self.scores(question)
         return totals.index(max(totals))
 
 
-def _divided(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], str]:
-    """What is looked through and what is looked for.
+def _context_and_question(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], str]:
+    """Return what is searched and what is searched for.
 
     A prompt of one message has no turns before its question: its last sentence asks, the ones
     before it are the material.
@@ -168,7 +169,7 @@ def _divided(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], str]:
     if context:
         return context, question
     *material, asked = _sentences(question) or [question]
-    return tuple((role, each) for each in material), asked
+    return tuple((role, sentence) for sentence in material), asked
 
 
 def _text(message: Message) -> str:
@@ -183,6 +184,6 @@ def _words(text: str) -> list[str]:
 
 
 def _sentences(text: str) -> list[str]:
-    """Sentences and lines, list bullets taken off."""
+    """Return sentences and lines, list bullets taken off."""
     pieces = (piece.strip(_BULLETS) for piece in _SENTENCE_END.split(text))
     return [piece for piece in pieces if piece]

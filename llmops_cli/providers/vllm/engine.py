@@ -1,8 +1,8 @@
-"""The `vllm serve` processes of one command: started when first asked for, ended with the command.
+"""Starts the `vllm serve` processes of one command when first needed, and ends them with it.
 
 One engine serves every model that is started in the same way, whichever of its adapters they ask
-for. It listens on loopback only, at a port of its own, and answers only who knows a key that is
-made for it. It sees no key of the project. What it writes is kept in `.llmops/store/vllm-….log`.
+for. It listens on loopback only, at a port of its own, and answers only calls with a key that is
+made for it. It sees no key of the project. Its output is stored in `.llmops/store/vllm-….log`.
 Engines start one after the other: a second one would disturb what the first measures of the
 memory.
 """
@@ -27,12 +27,12 @@ from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.providers.vllm.options import adapters, arguments, program, startup_seconds
-from llmops_cli.workers.process import Server, fresh_log
+from llmops_cli.workers.process import Server, new_log
 
 KEY_ENV = "VLLM_API_KEY"
-"""Where `vllm serve` looks for the key that it asks for."""
-LOOK = 0.25
-"""Seconds between two questions whether it is."""
+"""Where `vllm serve` looks for its key."""
+POLL = 0.25
+"""Seconds between two questions whether it is ready."""
 STORE = Path(".llmops") / "store"
 KEPT_LOGS = 9
 HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
@@ -57,7 +57,7 @@ class Launch:
 
 
 def launch_of(model: Model, world: World) -> Launch:
-    """How the engine of `model` is started. Raises `Refused` where there is no vllm to start."""
+    """Return how the engine of `model` is started. Raises `Refused` where there is no vllm."""
     lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
     return Launch(
         model=model.model,
@@ -78,23 +78,23 @@ class Engine:
     """One `vllm serve` and how to reach it."""
 
     def __init__(self, launch: Launch, world: World) -> None:
-        """Starts it. Raises `OSError` where that is not possible."""
+        """Start it. Raises `OSError` where that is not possible."""
         self.key = secrets.token_urlsafe(24)
         self.launch = launch
         self.ready = False
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
         (world.root / STORE).mkdir(parents=True, exist_ok=True)
-        log = fresh_log(world.root / STORE, launch.log_name, keep=KEPT_LOGS)
+        log = new_log(world.root / STORE, launch.log_name, keep=KEPT_LOGS)
         self._log = log.relative_to(world.root).as_posix()
         self._late: str | None = None
-        its_own = Redactor([self.key])
+        own_key = Redactor([self.key])
         self._server = Server(
             [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
             folder=world.root,
             environ=_environment(world, self.key, offline=launch.offline),
             log=log,
-            redact=lambda line: its_own(world.redact(line)),
+            redact=lambda line: own_key(world.redact(line)),
         )
 
     @property
@@ -104,13 +104,13 @@ class Engine:
         if ended is None:
             return None
         when = "while it answered" if self.ready else "before it was ready"
-        said = " / ".join(last_words(self._server.last(100)))
+        lines = " / ".join(last_words(self._server.last(100)))
         message = f"`vllm serve {self.launch.model}` ended {when}: {ended}"
-        message += f"; it said: {said}" if said else ""
+        message += f"; it said: {lines}" if lines else ""
         return Failure(kind=FailureKind.CONNECTION, message=f"{message} (all of it: {self._log})")
 
     async def wait(self, seconds: float) -> None:
-        """Until it answers, or is known to never do: after `seconds` it is stopped."""
+        """Wait until it answers or has ended; after `seconds` it is stopped."""
         with anyio.move_on_after(seconds):
             async with aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {self.key}"},
@@ -120,28 +120,28 @@ class Engine:
                     if await self._answers(session):
                         self.ready = True
                         return
-                    await anyio.sleep(LOOK)
+                    await anyio.sleep(POLL)
             return
         self._late = f"it took more than {seconds:g} s (`startup_timeout` in llmops.yaml)"
         await to_thread.run_sync(self.stop)
 
     async def gone(self, within: float) -> Failure | None:
-        """Why it does not answer any more, which may take a moment to be seen."""
+        """Return why it does not answer any more, which may take a moment to show."""
         with anyio.move_on_after(within):
             while self.failure is None:  # noqa: ASYNC110 - a process, which wakes nobody
-                await anyio.sleep(LOOK / 5)
+                await anyio.sleep(POLL / 5)
         return self.failure
 
-    def let_go(self) -> None:
-        """Has it end; waits for nothing."""
-        self._server.let_go()
+    def ask_to_end(self) -> None:
+        """Have it end; waits for nothing."""
+        self._server.ask_to_end()
 
     def stop(self) -> None:
-        """Ends it and all it started."""
+        """End it and all it started."""
         self._server.stop()
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:
-        """Whether it says, to who knows its key, what it serves."""
+        """Return whether it answers a call with its key."""
         try:
             async with session.get(f"{self.url}/models") as response:
                 return response.status == 200
@@ -157,7 +157,7 @@ class Engines:
         self._turn = anyio.Lock()
 
     async def of(self, model: Model, world: World) -> Engine | Failure:
-        """The engine that answers for `model`, ready, or why it does not."""
+        """Return the engine that answers for `model`, ready, or why it does not."""
         launch = launch_of(model, world)
         async with self._turn:
             engine = self._engines.get(launch)
@@ -186,21 +186,21 @@ class Engines:
         trace: TracebackType | None,
     ) -> None:
         for engine in self._engines.values():
-            engine.let_go()
+            engine.ask_to_end()
         for engine in self._engines.values():
             engine.stop()
 
 
 def last_words(lines: Iterable[str]) -> list[str]:
-    """What is worth telling of a log: its last errors, else its last lines, without prefixes."""
+    """Return a log's last errors, else its last lines, without prefixes."""
     plain = list(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
-    said = [line[:_LONGEST] for line in plain if line]
-    errors = [line for line in said if re.search(r"error\b|killed", line, re.IGNORECASE)]
-    return (errors or said)[-_SHOWN:]
+    shown = [line[:_LONGEST] for line in plain if line]
+    errors = [line for line in shown if re.search(r"error\b|killed", line, re.IGNORECASE)]
+    return (errors or shown)[-_SHOWN:]
 
 
 def _environment(world: World, key: str, *, offline: bool) -> Mapping[str, str]:
-    """What the engine sees: all but secrets. It calls nobody and imports nothing from here."""
+    """Return what the engine sees: all but secrets. It calls nobody and imports nothing of here."""
     kept = {
         name: value
         for name, value in world.environ.items()

@@ -1,8 +1,8 @@
-"""A local model behind vLLM: a server that runs, or one that is started for the command.
+"""A local model behind vLLM: a running server, or one that is started for the command.
 
-vLLM is a program here and never a library: it is started (`engine`) and then asked over
-OpenAI's API, by the same code as every other server. Calls to this machine go past any proxy. An
-engine that is gone is the cause of every call that fails on it.
+vLLM is a program here and never a library: it is started (`engine`) and then called over OpenAI's
+API, by the same code as every other server. Calls to this machine go past any proxy. Where an
+engine has ended, that is the reason of every call that fails on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmops_cli.core.ports import Provider, World
 from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
-from llmops_cli.providers.openai.model import Dialect, OpenAI, check_parameters, open_openai
+from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.engine import KEY_ENV, Engine, Engines
 from llmops_cli.providers.vllm.options import served_name
 
@@ -25,10 +25,10 @@ KNOWN = frozenset({
     "parallel_tool_calls", "presence_penalty", "reasoning_effort", "seed", "stop", "temperature",
     "tool_choice", "top_k", "top_logprobs", "top_p", "user",
 })  # fmt: skip
-"""What it does not know it leaves out without a word; a test asks a real one what it knows."""
+"""It ignores parameters that it does not know; a test asks a real one which it knows."""
 DIALECT = Dialect(vendor="vllm", key_env=KEY_ENV, known=KNOWN)
-SEEN = 2.0
-"""Seconds in which an engine that dropped a connection is seen to have ended."""
+NOTICED = 2.0
+"""Seconds in which an engine that dropped a connection is noticed to have ended."""
 
 
 class Vllm:
@@ -41,39 +41,39 @@ class Vllm:
         self._engine = engine
 
     def check(self, request: Request) -> None:
-        """Raises `Refused` for parameters that the API does not have."""
+        """Raise `Refused` for parameters that the API does not have."""
         self._api.check(request)
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """One attempt at one call."""
+        """Make one attempt at one call."""
         outcome = await self._api.complete(replace(request, model=self._served))
         if isinstance(outcome, Completion):
-            # Under which name it is served is no other model.
-            own = outcome.served_model == self._served
-            return replace(outcome, served_model=self._name) if own else outcome
+            if outcome.served_model != self._served:
+                return outcome
+            return replace(outcome, served_model=self._name)  # another name is no other model
         if self._engine is not None and outcome.kind is FailureKind.CONNECTION:
-            return await self._engine.gone(within=SEEN) or outcome
+            return await self._engine.gone(within=NOTICED) or outcome
         return outcome
 
 
-class Gone:
+class NotStarted:
     """A model whose engine did not start."""
 
     def __init__(self, failure: Failure) -> None:
         self._failure = failure
 
     async def complete(self, _request: Request) -> Completion | Failure:
-        """Why there is no answer."""
+        """Return why there is no answer."""
         return self._failure
 
 
 @asynccontextmanager
 async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
-    """The server of `model`, started where none is named.
+    """Open the server of `model`, started where none is named.
 
     Raises `Refused` where its configuration can never work, or where there is no vllm to start.
     """
-    check_parameters(model.name, model.parameters, DIALECT)
+    check_model(model.name, model.parameters, DIALECT)
     served = served_name(model)
     if model.base_url is not None:
         near = world if not _loopback(model.base_url) else _past_proxies(world)
@@ -82,7 +82,7 @@ async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
         return
     engine = await world.shelf.take("vllm", Engines).of(model, world)
     if isinstance(engine, Failure):
-        yield Gone(engine)
+        yield NotStarted(engine)
         return
     ours = replace(model, base_url=engine.url, api_key_env=KEY_ENV)
     keyed = {**_past_proxies(world).environ, KEY_ENV: engine.key}

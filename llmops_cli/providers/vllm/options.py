@@ -1,6 +1,6 @@
-"""What a `provider: vllm` model says about the engine that it wants, before anything is started.
+"""Reads how a `provider: vllm` model wants its engine, before anything is started.
 
-Light enough to be asked whenever a project is loaded: no vendor, no event loop.
+Light enough to be used whenever a project is loaded: no vendor, no event loop.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HARMLESS = frozenset({
 
 
 def check(written: Mapping[str, Any], _world: World) -> str | None:
-    """What a model in llmops.yaml says that cannot be; None: nothing."""
+    """Return what is wrong with a model in llmops.yaml, if anything."""
     for name in STARTS:
         if name in written and "base_url" in written:
             return f"`base_url` names a server that runs, `{name}` how to start one"
@@ -57,7 +57,7 @@ def check(written: Mapping[str, Any], _world: World) -> str | None:
 
 
 def runs(model: Model) -> Sequence[str] | None:
-    """The command that `model` starts, where trust is needed for it; None where it is not."""
+    """Return the command that `model` starts, where trust is needed for it; else None."""
     if model.base_url is not None:
         return None
     command = model.options.get("command")
@@ -67,7 +67,7 @@ def runs(model: Model) -> Sequence[str] | None:
 
 
 def program(model: Model, world: World) -> list[str]:
-    """What is started. Raises `Refused` where it is not there."""
+    """Return the program to start. Raises `Refused` where it is not there."""
     path = world.environ.get("PATH", "")
     named = model.options.get("command")
     if named is None:
@@ -91,19 +91,19 @@ def program(model: Model, world: World) -> list[str]:
 
 
 def ready(model: Model, world: World) -> str | None:
-    """The engine that is started to ask `model`, and where its weights are; None: a server runs.
+    """Return the engine that `model` starts, and where its weights are; None: a server runs.
 
     Raises `Refused` where an engine cannot even be tried, before any call is made.
     """
     if model.base_url is not None:
         return None
     command = shlex.join([*program(model, world), "serve", model.model, *arguments(model)])
-    wanted = [model.model, *adapters(model.options).values()]
-    return "; ".join([f"`{command}`", *(_found(model, each, world) for each in wanted)])
+    weights = [model.model, *adapters(model.options).values()]
+    return "; ".join([f"`{command}`", *(_location(model, name, world) for name in weights)])
 
 
-def _found(model: Model, weights: str, world: World) -> str:
-    """Where the weights of that name are: a path here, or a repository of Hugging Face."""
+def _location(model: Model, weights: str, world: World) -> str:
+    """Return where the weights of that name are: a path here, or a Hugging Face repository."""
     place = world.root / weights
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         return f"{weights} is here"
@@ -120,25 +120,24 @@ def _found(model: Model, weights: str, world: World) -> str:
 
 
 def arguments(model: Model) -> list[str]:
-    """`args`, as words."""
-    given = model.options.get("args")
-    return [str(each) for each in given] if isinstance(given, (list, tuple)) else []
+    """Return `args` as words."""
+    return _words(model.options)
 
 
 def adapters(options: Mapping[str, Json]) -> Mapping[str, str]:
-    """LoRA adapters by name."""
+    """Return the LoRA adapters by name."""
     lora = options.get("lora")
     return {name: str(path) for name, path in lora.items()} if isinstance(lora, Mapping) else {}
 
 
 def served_name(model: Model) -> str:
-    """The name by which `model` is asked for: its own, or that of an adapter."""
+    """Return the name by which `model` is asked for: its own, or that of an adapter."""
     named = model.options.get("served_name")
     return str(named) if named is not None else next(iter(adapters(model.options)), model.model)
 
 
 def startup_seconds(options: Mapping[str, Json]) -> float:
-    """How long an engine may take."""
+    """Return how long an engine may take to start."""
     given = options.get("startup_timeout")
     return float(given) if isinstance(given, (int, float)) else STARTUP
 
@@ -156,8 +155,12 @@ def _wrong_name(model: str, written: Mapping[str, Any]) -> str | None:
     return None if named in {model, *names} else f"`served_name` is {named!r}, and there is {known}"
 
 
+def _words(options: Mapping[str, Any]) -> list[str]:
+    args = options.get("args") or ()
+    return [str(word) for word in args] if isinstance(args, (list, tuple)) else []
+
+
 def _flags(options: Mapping[str, Any]) -> list[str]:
-    given = options.get("args") or ()
-    words = [str(each) for each in given] if isinstance(given, (list, tuple)) else []
-    flags = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("-")]
+    words = (word for word in _words(options) if word.startswith("-"))
+    flags = [word.partition("=")[0].replace("_", "-") for word in words]
     return [flag for flag in flags if not re.fullmatch(r"-[\d.]+", flag)]

@@ -148,7 +148,7 @@ def _top(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
     if len(prompts) == 1:
         (prompt,) = prompts
         return ink.fill(
-            '<h1>{badge} {said}</h1>\n<p class="sides">{sides}</p>\n{lenient}',
+            '<h1>{badge} {said}</h1>\n<p class="versions">{sides}</p>\n{lenient}',
             badge=parts.badge(ink, prompt.verdict.decision),
             said=parts.headline(prompt),
             sides=parts.sides(ink, prompt),
@@ -157,7 +157,7 @@ def _top(ink: Ink, report: Report, prompts: list[PromptReport]) -> Markup:
     counts = Counter(each.verdict.decision for each in prompts)
     words = ", ".join(f"{counts[each]} {each.value}" for each in Decision if counts[each])
     return ink.fill(
-        '<h1>{badge} {said}</h1>\n<p class="sides">{words}</p>\n{table}',
+        '<h1>{badge} {said}</h1>\n<p class="versions">{words}</p>\n{table}',
         badge=parts.badge(ink, prompts[0].verdict.decision),
         said=_count(prompts),
         words=words,
@@ -196,7 +196,7 @@ def _prompt(ink: Ink, prompt: PromptReport, at: int, *, single: bool, opened: bo
     return ink.fill(
         '<details class="prompt" id="prompt-{at}"{opened}>'
         "<summary><h2>{badge} {said}</h2></summary>"
-        '<p class="sides">{sides}</p>{lenient}{inner}</details>',
+        '<p class="versions">{sides}</p>{lenient}{inner}</details>',
         at=at,
         opened=Markup(" open") if opened else Markup(),
         badge=parts.badge(ink, prompt.verdict.decision),

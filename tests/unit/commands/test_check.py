@@ -6,7 +6,7 @@ import pytest
 
 from llmops_cli.commands.check import check_all
 from llmops_cli.core.errors import InvalidFiles
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES
 
@@ -55,7 +55,7 @@ def test_an_evalset_of_two_prompts_is_checked_for_both(project: Project) -> None
 def test_mistakes_in_every_file_are_told_together_with_their_lines(project: Project) -> None:
     project.write("llmops.yaml", project.read("llmops.yaml").replace('"gate"', '"gaet"'))
     project.write("prompts/other.prompt.yml", "model: tiny\nmesages: []\n")
-    cases = some_cases(2)
+    cases = make_cases(2)
     cases[1]["inputs"] = {"qestion": "x"}
     project.cases(cases)
     with pytest.raises(InvalidFiles) as refused:

@@ -9,7 +9,7 @@ import pytest
 from llmops_cli.core.errors import ExitCode, Refused
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, gate, questions, wrong_on
 
@@ -30,14 +30,14 @@ def test_a_demanded_baseline_that_is_not_there_is_refused_before_any_call(
 
 
 def test_without_a_baseline_nothing_can_be_told(project: Project) -> None:
-    ran = gate(project)
-    assert (ran.decision, ran.report.exit_code) == (Decision.INCONCLUSIVE, ExitCode.DONE)
-    assert "no baseline" in ran.verdict.why
+    result = gate(project)
+    assert (result.decision, result.report.exit_code) == (Decision.INCONCLUSIVE, ExitCode.DONE)
+    assert "no baseline" in result.verdict.why
 
 
 def test_evidence_and_store_answer_what_they_hold(running: Project, server: Server) -> None:
-    ran = gate(running)
-    assert (ran.decision, ran.report.calls, server.requests) == (Decision.PASS, 0, 0)
+    result = gate(running)
+    assert (result.decision, result.report.calls, server.requests) == (Decision.PASS, 0, 0)
     running.prompt(system="Answer well.")
     assert gate(running).report.calls == CASES
     assert gate(running).report.calls == 0
@@ -48,9 +48,9 @@ def test_a_worse_prompt_fails_and_the_lost_cases_are_named(
 ) -> None:
     server.reply = wrong_on(questions(12), system="Answer badly.")
     running.prompt(system="Answer badly.")
-    ran = gate(running)
-    assert (ran.decision, ran.report.exit_code) == (Decision.FAIL, ExitCode.FAILED)
-    assert ran.finding("no_worse").cases == tuple(f"c{at:03}" for at in range(12))
+    result = gate(running)
+    assert (result.decision, result.report.exit_code) == (Decision.FAIL, ExitCode.FAILED)
+    assert result.finding("no_worse").cases == tuple(f"c{at:03}" for at in range(12))
 
 
 def test_retrying_until_it_is_green_does_not_make_it_green(
@@ -61,9 +61,9 @@ def test_retrying_until_it_is_green_does_not_make_it_green(
     assert gate(running).decision is Decision.FAIL
     server.reply = wrong_on(())
     for trials in (2, 3):
-        ran = gate(running, fresh=True)
-        assert ran.passing.candidate == pytest.approx(1 - 1 / trials)
-        assert ran.decision is Decision.FAIL
+        result = gate(running, fresh=True)
+        assert result.passing.candidate == pytest.approx(1 - 1 / trials)
+        assert result.decision is Decision.FAIL
 
 
 def test_rerunning_the_failures_does_not_help_them(running: Project, server: Server) -> None:
@@ -85,8 +85,8 @@ def test_a_fresh_run_that_nobody_answers_does_not_fall_back_on_what_is_held(
     running.prompt(system="Answer well.")
     assert gate(running).decision is Decision.PASS
     server._then = status(401)
-    ran = gate(running, fresh=True)
-    assert (ran.decision, ran.report.exit_code) == (Decision.INCOMPLETE, ExitCode.INCOMPLETE)
+    result = gate(running, fresh=True)
+    assert (result.decision, result.report.exit_code) == (Decision.INCOMPLETE, ExitCode.INCOMPLETE)
 
 
 def test_a_fresh_trial_that_fails_leaves_the_earlier_ones_in_the_pool(
@@ -97,17 +97,17 @@ def test_a_fresh_trial_that_fails_leaves_the_earlier_ones_in_the_pool(
     gate(running)
     server.reply = wrong_on(())
     server._script = [status(400)]
-    ran = gate(running, fresh=True)
-    assert ran.passing.candidate == pytest.approx(0.5, abs=0.02)
-    assert ran.decision is Decision.FAIL
+    result = gate(running, fresh=True)
+    assert result.passing.candidate == pytest.approx(0.5, abs=0.02)
+    assert result.decision is Decision.FAIL
 
 
 def test_fresh_and_offline_measure_nothing(running: Project, server: Server) -> None:
     running.prompt(system="Answer well.")
     gate(running)
     before = server.requests
-    ran = gate(running, fresh=True, offline=True)
-    assert (ran.decision, server.requests) == (Decision.INCOMPLETE, before)
+    result = gate(running, fresh=True, offline=True)
+    assert (result.decision, server.requests) == (Decision.INCOMPLETE, before)
 
 
 def test_two_run_files_with_different_answers_pool(
@@ -120,8 +120,8 @@ def test_two_run_files_with_different_answers_pool(
         gate(project, out=file)
         store.unlink()
     before = server.requests
-    ran = gate(project, reuse=files)
-    assert (ran.passing.candidate, server.requests) == (0.5, before)
+    result = gate(project, reuse=files)
+    assert (result.passing.candidate, server.requests) == (0.5, before)
     assert gate(project, reuse=files).passing.candidate == 0.5
 
 
@@ -136,8 +136,8 @@ def test_a_partial_run_file_fills_gaps_and_adds_no_trials(
     server.reply = wrong_on(())
     gate(project, select={"cases": ["c000"]}, out=chosen)
     store.unlink()
-    ran = gate(project, reuse=[chosen, whole])
-    assert ran.passing.candidate == pytest.approx(29 / 30)
+    result = gate(project, reuse=[chosen, whole])
+    assert result.passing.candidate == pytest.approx(29 / 30)
     store.unlink()
     assert gate(project, reuse=[chosen]).report.calls == CASES - 1
 
@@ -153,10 +153,10 @@ def test_equal_runs_write_equal_run_files(running: Project, tmp_path: Path) -> N
 
 def test_a_partial_run_says_so_and_leads_to_a_whole_one(running: Project) -> None:
     running.prompt(system="Answer well.")
-    ran = gate(running, select={"sample": 29})
-    assert ran.decision is Decision.PASS
-    assert ran.report.partial == "a sample of 29 cases per evalset (seed 0)"
-    assert ran.prompt.next_steps == (
+    result = gate(running, select={"sample": 29})
+    assert result.decision is Decision.PASS
+    assert result.report.partial == "a sample of 29 cases per evalset (seed 0)"
+    assert result.prompt.next_steps == (
         "llmops eval support   # every case: a partial run is no evidence",
     )
 
@@ -172,16 +172,16 @@ def test_a_budget_that_ends_is_incomplete_and_the_next_run_goes_on(
 def test_equal_requests_are_called_once_and_count_for_each_case(
     project: Project, server: Server
 ) -> None:
-    twins = [{**case, "inputs": {"question": "same"}, "expected": "same"} for case in some_cases(8)]
+    twins = [{**case, "inputs": {"question": "same"}, "expected": "same"} for case in make_cases(8)]
     project.cases(twins)
-    ran = gate(project)
-    assert (server.requests, ran.passing.candidate_n, ran.passing.candidate) == (1, 8, 1.0)
+    result = gate(project)
+    assert (server.requests, result.passing.candidate_n, result.passing.candidate) == (1, 8, 1.0)
 
 
 def test_a_failed_call_fails_every_case_that_shares_it(project: Project, server: Server) -> None:
-    twins = [{**case, "inputs": {"question": "same"}, "expected": "same"} for case in some_cases(8)]
+    twins = [{**case, "inputs": {"question": "same"}, "expected": "same"} for case in make_cases(8)]
     project.cases(twins)
     server._then = status(400)
-    ran = gate(project)
-    assert ran.decision is Decision.INCOMPLETE
-    assert (ran.evalset.candidate.measured, ran.evalset.candidate.planned) == (0, 8)
+    result = gate(project)
+    assert result.decision is Decision.INCOMPLETE
+    assert (result.evalset.candidate.measured, result.evalset.candidate.planned) == (0, 8)

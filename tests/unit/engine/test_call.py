@@ -292,9 +292,11 @@ def test_no_call_starts_once_the_budget_of_calls_is_used_up() -> None:
     assert len(provider.sent) == 77
 
 
-def test_a_budget_of_dollars_is_never_overshot_with_fifty_in_flight() -> None:
-    price = Price(input=1_000_000.0, output=0.0)  # a dollar per input token
-    answer = Completion(text="x", usage=Usage(input=10, output=1))
+@pytest.mark.parametrize("cache_write", [0, 10])
+def test_a_budget_of_dollars_is_never_overshot_with_fifty_in_flight(cache_write: int) -> None:
+    # A dollar per input token, and a quarter more where it is written to a cache.
+    price = Price(input=1_000_000.0, output=0.0, cache_write=1_250_000.0)
+    answer = Completion(text="x", usage=Usage(input=10, output=1, cache_write=cache_write))
     outcomes, _ = ask_many(
         Scripted(then=answer),
         500,

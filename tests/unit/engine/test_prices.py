@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from genai_prices import Usage as Counted
@@ -9,7 +10,7 @@ from genai_prices import calc_price
 
 from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.result import Usage
-from llmops_cli.engine.prices import tariff
+from llmops_cli.engine.prices import highest, tariff
 
 
 def model(provider: str, name: str, *, base_url: str | None = None) -> Model:
@@ -30,6 +31,14 @@ def test_the_project_s_own_price_rules() -> None:
     )
 
 
+def test_the_project_may_name_a_price_for_writing_to_a_cache() -> None:
+    price = Price(input=1.0, output=3.0, cache_write=1.25, cache_write_1h=2.0)
+    cost = tariff(Model(name="m", provider="openai", model="x", price=price))
+    assert cost is not None
+    usage = Usage(input=1000, output=0, cache_write=600, cache_write_1h=100)
+    assert cost(usage) == pytest.approx((400 * 1.0 + 500 * 1.25 + 100 * 2.0) / 1e6)
+
+
 def test_cached_tokens_cost_the_full_price_where_no_other_is_named() -> None:
     own = Model(name="m", provider="vllm", model="x", price=Price(input=1.0, output=3.0))
     cost = tariff(own)
@@ -44,20 +53,41 @@ def test_cached_tokens_cost_the_full_price_where_no_other_is_named() -> None:
         ("openai", "gpt-4o"),
         ("anthropic", "claude-haiku-4-5"),
         ("anthropic", "claude-sonnet-4-5"),
+        ("openai", "gpt-6-luna"),
     ],
 )
-@pytest.mark.parametrize("tokens", [(1000, 100, 0), (1000, 100, 400), (300_000, 5, 250_000)])
-def test_vendor_prices_are_those_of_the_tables(
-    provider: str, name: str, tokens: tuple[int, int, int]
-) -> None:
-    into, out, cached = tokens
-    counted = Counted(input_tokens=into, output_tokens=out, cache_read_tokens=cached)
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(input=1000, output=100),
+        Usage(input=1000, output=100, cached_input=400),
+        Usage(input=300_000, output=5, cached_input=250_000),
+        Usage(input=1000, output=100, cached_input=400, cache_write=500),
+        Usage(input=1000, output=100, cached_input=400, cache_write=500, cache_write_1h=300),
+    ],
+)
+def test_vendor_prices_are_those_of_the_tables(provider: str, name: str, usage: Usage) -> None:
+    counted = Counted(
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        cache_read_tokens=usage.cached_input,
+        cache_write_tokens=usage.cache_write,
+        cache_write_1h_tokens=usage.cache_write_1h,
+    )
     expected = calc_price(counted, model_ref=name, provider_id=provider).total_price
     cost = tariff(model(provider, name))
     assert cost is not None
-    assert cost(Usage(input=into, output=out, cached_input=cached)) == pytest.approx(
-        float(expected)
-    )
+    assert cost(usage) == pytest.approx(float(expected))
+
+
+def test_writing_to_a_cache_costs_more_than_plain_input() -> None:
+    cost = tariff(model("anthropic", "claude-haiku-4-5"))
+    assert cost is not None
+    plain = Usage(input=1000, output=0)
+    assert cost(replace(plain, cache_write=1000)) == pytest.approx(1.25 * cost(plain))
+    hour = replace(plain, cache_write=1000, cache_write_1h=1000)
+    assert cost(hour) == pytest.approx(2 * cost(plain))
+    assert highest(cost, plain) == pytest.approx(1.25 * cost(plain))
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_edited_facts_make_two_questions_that_are_not_compared() -> None:
     )
     assert columns.edited_cases() == ("a",)
     assert columns.paired.tolist() == [False]
-    assert columns.lost_cases() == ()
+    assert columns.regressed_cases() == ()
     assert columns.baseline.planned == 0
 
 
@@ -147,7 +147,7 @@ def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watche
     assert compare(same, METRICS).identical.tolist() == [True]
     watched = compare(same, METRICS, same_target=True)
     assert watched.identical.tolist() == [False]
-    assert watched.lost_cases() == ("a",)
+    assert watched.regressed_cases() == ("a",)
 
 
 def test_cases_are_told_apart_in_evalset_order() -> None:
@@ -165,8 +165,8 @@ def test_cases_are_told_apart_in_evalset_order() -> None:
         replace(row("healed", [1], [0]), known_failing="ticket 8"),
     ]
     columns = compared(given)
-    assert columns.lost_cases() == ("lost",)
-    assert columns.gained_cases() == ("gained", "healed")
+    assert columns.regressed_cases() == ("lost",)
+    assert columns.improved_cases() == ("gained", "healed")
     assert columns.failing_cases() == ("failing", "added")
     assert columns.added_cases() == ("added",)
     assert columns.removed_cases() == ("gone",)

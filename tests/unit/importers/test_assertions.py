@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.catalog import Catalog, Option, ScorerKind
-from llmops_cli.importers.base import NotCarried
+from llmops_cli.importers.imported import NotCarried
 from llmops_cli.importers.promptfoo_assertions import MAPPINGS, AssertionReader
 from llmops_cli.importers.source import Nearby
 from llmops_cli.plugins import catalog
@@ -17,7 +16,13 @@ from llmops_cli.project.paths import Folder
 
 @pytest.fixture
 def reader(tmp_path: Path) -> AssertionReader:
-    return AssertionReader(nearby=Nearby(Folder(tmp_path)), catalog=catalog())
+    return AssertionReader(Nearby(Folder(tmp_path)), _grader)
+
+
+def _grader(written: Any) -> str:
+    if written is None:
+        raise NotCarried("a judge is never implied", "name one")
+    return f"model of {written}"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_an_assertion_becomes_the_scorer_that_decides_alike(
     reader: AssertionReader, written: dict[str, Any], scorer: dict[str, Any]
 ) -> None:
     done = reader.read(written, {"x": "nine"})
-    assert (done.entries, done.differs) == ([scorer], None)
+    assert (done.entry, done.differs) == (scorer, None)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def test_what_can_decide_differently_says_so(
     reader: AssertionReader, written: dict[str, Any], scorer: dict[str, Any]
 ) -> None:
     done = reader.read(written, {})
-    assert done.entries == [scorer]
+    assert done.entry == scorer
     assert done.differs
 
 
@@ -122,7 +127,7 @@ def test_what_has_no_counterpart_is_told_with_a_way_out(
 def test_a_schema_is_read_from_its_file(tmp_path: Path, reader: AssertionReader) -> None:
     (tmp_path / "schema.json").write_text('{"type": "array"}', encoding="utf-8")
     done = reader.read({"type": "is-json", "value": "file://schema.json"}, {})
-    assert done.entries == [{"json_schema": {"schema": {"type": "array"}, "fence": False}}]
+    assert done.entry == {"json_schema": {"schema": {"type": "array"}, "fence": False}}
 
 
 def test_every_mapping_names_a_scorer_and_options_that_are_there(reader: AssertionReader) -> None:
@@ -133,22 +138,26 @@ def test_every_mapping_names_a_scorer_and_options_that_are_there(reader: Asserti
             if ("json" not in kind)
             else reader.read({"type": kind}, {})
         )
-        ((name, options),) = done.entries[0].items()
+        ((name, options),) = done.entry.items()
         assert set(options) <= {*catalog().scorers[name].options, *common}, kind
 
 
-def test_a_rubric_is_judged_where_there_are_judges_and_the_file_names_one(tmp_path: Path) -> None:
-    rubric = ScorerKind(
-        name="rubric",
-        target="plug_in:rubric",
-        summary="",
-        options={"criteria": Option(type=str, help=""), "model": Option(type=str, help="")},
-    )
-    known = Catalog(scorers={"rubric": rubric}, providers={})
-    nearby = Nearby(Folder(tmp_path))
-    judged = AssertionReader(nearby=nearby, catalog=known, judge="judge")
-    written = {"type": "llm-rubric", "value": "is polite"}
-    expected = [{"rubric": {"criteria": "is polite", "model": "judge"}}]
-    assert judged.read(written, {}).entries == expected
+@pytest.mark.parametrize(
+    ("own", "of_the_test", "model"),
+    [
+        (None, "a", "model of a"),
+        ("b", "a", "model of b"),
+        ({"id": "c"}, None, "model of {'id': 'c'}"),
+    ],
+)
+def test_a_rubric_is_judged_by_the_nearest_grader(
+    reader: AssertionReader, own: Any, of_the_test: Any, model: str
+) -> None:
+    written = {"type": "llm-rubric", "value": "is polite", "provider": own}
+    done = reader.read(written, {}, grader=of_the_test)
+    assert done.entry == {"rubric": {"criteria": "is polite", "model": model}}
+
+
+def test_a_rubric_without_a_grader_is_told(reader: AssertionReader) -> None:
     with pytest.raises(NotCarried, match="a judge is never implied"):
-        AssertionReader(nearby=nearby, catalog=known).read(written, {})
+        reader.read({"type": "llm-rubric", "value": "is polite"}, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.importers.base import NotCarried
+from llmops_cli.importers.imported import NotCarried
 from llmops_cli.importers.nunjucks import converted, literal, names_in, printing_json, rendered
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.importers.base import Choices, Imported
-from llmops_cli.importers.read import ImportSource, read_foreign
+from llmops_cli.importers.import_files import read_foreign
+from llmops_cli.importers.imported import ImportChoices, Imported
+from llmops_cli.importers.writing import files_of
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import Folder
 
@@ -21,8 +22,8 @@ def sample(question: str, ideal: Any, *between: dict[str, str]) -> dict[str, Any
 
 
 def imported(folder: Path, path: str, model: str | None = "openai/gpt-4.1") -> Imported:
-    source = ImportSource(folder=Folder(folder), path=path)
-    return read_foreign(source, Choices(name="capitals", model=model), catalog())
+    choices = ImportChoices(name="capitals", model=model)
+    return read_foreign(Folder(folder), path, choices, catalog())
 
 
 def write(path: Path, *samples: Any) -> None:
@@ -137,3 +138,34 @@ def test_a_turn_that_cannot_be_written_as_text_is_told(tmp_path: Path) -> None:
     made = imported(tmp_path, "s.jsonl")
     assert made.prompts == []
     assert any(each.what == "the turns that all samples share" for each in made.notes)
+
+
+def test_samples_may_be_larger_than_other_files(tmp_path: Path) -> None:
+    long = {"role": "user", "content": "x" * 2_000_000}
+    rows = [sample(str(number), "Paris", long) for number in range(3)]
+    write(tmp_path / "data/s.jsonl", *rows)
+    arguments = {"samples_jsonl": "s.jsonl"}
+    entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
+    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
+    assert len(imported(tmp_path, "c.yaml").evalsets[0].cases) == 3
+    write(tmp_path / "s.jsonl", *rows)
+    assert len(imported(tmp_path, "s.jsonl").evalsets[0].cases) == 3
+
+
+def test_samples_that_are_not_there_are_told(tmp_path: Path) -> None:
+    arguments = {"samples_jsonl": "none.jsonl"}
+    entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
+    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
+    (note,) = imported(tmp_path, "c.yaml").notes
+    assert note.why == "there is no file 'none.jsonl'"
+
+
+def test_a_number_that_is_ideal_is_written_as_it_stood(tmp_path: Path) -> None:
+    row = '{"input": "Pi?", "ideal": 3.10, "score": 1e3}\n'
+    (tmp_path / "s.jsonl").write_text(row, encoding="utf-8")
+    made = imported(tmp_path, "s.jsonl")
+    (case,) = made.evalsets[0].cases
+    assert case["expected"] == "3.10"
+    text = files_of(made, catalog(), with_project=False)["evalsets/capitals.yaml"]
+    assert 'expected: "3.10"' in text
+    assert "score: 1e3" in text

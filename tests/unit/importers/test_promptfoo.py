@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.importers.base import Choices, Imported
-from llmops_cli.importers.read import ImportSource, read_foreign
-from llmops_cli.plugins import catalog
+from llmops_cli.core.ports import World
+from llmops_cli.core.result import Score
+from llmops_cli.importers.import_files import read_foreign
+from llmops_cli.importers.imported import ImportChoices, Imported
+from llmops_cli.plugins import SCORERS, catalog, open_scorer
 from llmops_cli.project.paths import Folder
+from tests.unit.scorers.answers import expecting, said
 
 ONE = "prompts: ['Say {{ x }}']\nproviders: [openai:gpt-4.1]\n"
 
@@ -20,8 +24,7 @@ def imported(folder: Path, config: str, **files: str) -> Imported:
     (folder / "promptfooconfig.yaml").write_text(config, encoding="utf-8")
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
-    source = ImportSource(folder=Folder(folder), path="promptfooconfig.yaml")
-    return read_foreign(source, Choices(name="it"), catalog())
+    return read_foreign(Folder(folder), "promptfooconfig.yaml", ImportChoices(name="it"), catalog())
 
 
 def told(made: Imported) -> list[str]:
@@ -199,7 +202,7 @@ def test_anchors_and_merge_keys_of_yaml_are_expanded(tmp_path: Path) -> None:
 def test_a_bomb_of_aliases_is_refused(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    with pytest.raises(InvalidFiles, match="too large"):
+    with pytest.raises(InvalidFiles, match="more than 500,000 values"):
         imported(tmp_path, "prompts: [a]\n" + "\n".join(lines))
 
 
@@ -248,3 +251,168 @@ def test_what_belongs_to_the_runner_is_told_one_by_one(tmp_path: Path) -> None:
         "'provider' of a test",
         "'threshold' of a test",
     }
+
+
+RUBRIC = "assert: [{type: llm-rubric, value: polite}]"
+TWO = "prompts: ['{{ x }}']\nproviders: [openai:gpt-4.1, {id: openai:gpt-4.1-mini, label: B}]\n"
+
+
+def judges(made: Imported) -> list[str]:
+    shared = [entry["rubric"]["model"] for entry in made.evalsets[0].scorers]
+    return shared + [entry["rubric"]["model"] for case in cases(made) for entry in case["scorers"]]
+
+
+def test_the_grader_of_a_test_goes_before_the_default_one(tmp_path: Path) -> None:
+    config = TWO + (
+        "defaultTest: {options: {provider: openai:gpt-4.1}}\n"
+        f"tests: [{{vars: {{x: a}}, {RUBRIC}}}, "
+        f"{{vars: {{x: b}}, options: {{provider: B}}, {RUBRIC}}}]\n"
+    )
+    made = imported(tmp_path, config)
+    assert told(made) == []
+    assert judges(made) == ["gpt-4.1", "b"]
+
+
+@pytest.mark.parametrize(
+    "grader",
+    [
+        "openai:gpt-4.1",
+        "{id: openai:gpt-4.1}",
+        "{text: openai:gpt-4.1, embedding: openai:embedding:e}",
+        "{text: {id: openai:gpt-4.1}}",
+    ],
+)
+def test_a_grader_is_found_in_each_of_its_forms(tmp_path: Path, grader: str) -> None:
+    default = f"{{options: {{provider: {grader}}}}}"
+    config = TWO + f"defaultTest: {default}\ntests: [{{vars: {{x: a}}, {RUBRIC}}}]\n"
+    made = imported(tmp_path, config)
+    assert (told(made), judges(made)) == ([], ["gpt-4.1"])
+    config = TWO + f"defaultTest: file://d.yaml\ntests: [{{vars: {{x: a}}, {RUBRIC}}}]\n"
+    made = imported(tmp_path, config, d__yaml=default)
+    assert (told(made), judges(made)) == ([], ["gpt-4.1"])
+
+
+def test_a_grader_that_is_no_provider_of_the_file_becomes_a_model(tmp_path: Path) -> None:
+    grader = "{id: anthropic:claude-haiku-4-5, config: {temperature: 0}}"
+    config = TWO + (
+        f"defaultTest: {{options: {{provider: {grader}}}}}\ntests: [{{vars: {{x: a}}, {RUBRIC}}}]\n"
+    )
+    made = imported(tmp_path, config)
+    assert (told(made), judges(made)) == ([], ["claude-haiku-4-5"])
+    assert made.models[-1].fields == {
+        "provider": "anthropic",
+        "model": "claude-haiku-4-5",
+        "modelParameters": {"temperature": 0},
+    }
+
+
+def test_a_grader_that_cannot_be_called_is_named(tmp_path: Path) -> None:
+    default = "defaultTest: {options: {provider: 'bedrock:x'}}\n"
+    config = TWO + default + f"tests: [{{vars: {{x: a}}, {RUBRIC}}}]\n"
+    (lost,) = [each for each in told(imported(tmp_path, config)) if "llm-rubric" in each]
+    assert lost.endswith("its grader 'bedrock:x' cannot be called here")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "advisory"), [("0", "1", True), ("1", "0", True), ("1", "1", False)]
+)
+def test_a_set_without_weight_decides_nothing(
+    tmp_path: Path, outer: str, inner: str, advisory: bool
+) -> None:
+    config = ONE + (
+        f"tests: [{{vars: {{x: a}}, assert: [{{type: assert-set, weight: {outer}, "
+        f"assert: [{{type: contains, value: a, weight: {inner}}}]}}]}}]\n"
+    )
+    ((_, options),) = imported(tmp_path, config).evalsets[0].scorers[0].items()
+    assert options.get("advisory", False) is advisory
+
+
+def test_a_model_that_the_environment_names_is_told(tmp_path: Path) -> None:
+    made = imported(tmp_path, "prompts: [a]\nproviders: ['openai:chat:{{env.MODEL}}']\n")
+    assert [model.fields for model in made.models] == [{"provider": "embedded"}]
+    assert any("its id is a template" in each for each in told(made))
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("passthrough: {user: '{{env.USER}}'}", "'passthrough'"),
+        ("tools: [{type: function, function: {name: '{{f}}'}}]", "'tools'"),
+        ("response_format: {type: '{{kind}}'}", "'response_format'"),
+    ],
+)
+def test_a_template_in_a_setting_is_told(tmp_path: Path, setting: str, name: str) -> None:
+    config = f"prompts: [a]\nproviders: [{{id: openai:x, config: {{{setting}}}}}]\n"
+    made = imported(tmp_path, config)
+    assert [each.what for each in made.notes if each.lost] == [name]
+    assert "{{" not in repr((made.models, made.prompts))
+
+
+def test_lists_are_not_multiplied_where_the_default_test_says_so(tmp_path: Path) -> None:
+    config = ONE + (
+        "defaultTest: {options: {disableVarExpansion: true}}\n"
+        "tests: [{vars: {x: [a, b, c]}, assert: [{type: is-json}]}]\n"
+    )
+    assert [case["inputs"] for case in cases(imported(tmp_path, config))] == [
+        {"x": ["a", "b", "c"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{name: n, strict: false, schema: {type: object}}", {"name": "n", "strict": False}),
+        ("{name: n, strict: true, schema: {type: object}}", {"name": "n", "strict": True}),
+        ("{schema: {type: object}}", {"name": "answer", "strict": False}),  # OpenAI's default
+    ],
+)
+def test_name_and_strictness_of_a_schema_are_carried_over(
+    tmp_path: Path, written: str, expected: dict[str, Any]
+) -> None:
+    form = f"response_format: {{type: json_schema, json_schema: {written}}}"
+    made = imported(tmp_path, f"prompts: [a]\nproviders: [{{id: openai:x, config: {{{form}}}}}]\n")
+    schema = made.prompts[0].shape["jsonSchema"]
+    assert schema == {**expected, "schema": {"type": "object"}}
+
+
+def test_formats_of_a_schema_are_checked_as_they_were(tmp_path: Path) -> None:
+    schema = "{type: object, properties: {to: {type: string, format: email}}}"
+    config = ONE + f"tests: [{{vars: {{x: a}}, assert: [{{type: is-json, value: {schema}}}]}}]\n"
+    (entry,) = imported(tmp_path, config).evalsets[0].scorers
+    world = World(root=tmp_path, environ={})
+
+    async def scored(answer: str) -> float:
+        async with open_scorer(SCORERS["json_schema"], world) as scorer:
+            score = scorer(expecting(), said(answer), **entry["json_schema"])
+            assert isinstance(score, Score)
+            return score.value
+
+    assert anyio.run(scored, '{"to": "a@b.example"}') == 1
+    assert anyio.run(scored, '{"to": "nobody"}') == 0
+
+
+def test_where_results_went_is_told(tmp_path: Path) -> None:
+    made = imported(tmp_path, ONE + "outputPath: out.html\ntests: [{assert: [{type: is-json}]}]\n")
+    assert "promptfooconfig.yaml:3: 'outputPath': results are written where the command says" in (
+        told(made)
+    )
+
+
+def test_that_any_json_passes_for_an_object_is_told(tmp_path: Path) -> None:
+    config = ONE + "tests: [{vars: {x: a}, assert: [{type: contains-json}]}]\n"
+    (note,) = imported(tmp_path, config).notes
+    assert "a list or a single value passes" in note.why
+
+
+@pytest.mark.parametrize("prompts", ["", "[]", "{}"])
+def test_no_prompts_are_told(tmp_path: Path, prompts: str) -> None:
+    made = imported(tmp_path, f"prompts: {prompts}\nproviders: [openai:gpt-4.1]\n")
+    assert "promptfooconfig.yaml:1: 'prompts': there are none" in told(made)
+
+
+def test_numbers_read_as_javascript_reads_them(tmp_path: Path) -> None:
+    config = ONE + "tests: [file://t.jsonl, {vars: {x: 2.0}, assert: [{type: is-json}]}]\n"
+    row = '{"vars": {"x": 3.10}, "assert": [{"type": "contains", "value": "{{ x }}"}]}'
+    first, second = cases(imported(tmp_path, config, t__jsonl=row))
+    assert first["scorers"] == [{"contains": {"value": "3.1"}}]
+    assert second["inputs"] == {"x": 2}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.project.inputs import from_text, is_required, mismatch
+from llmops_cli.project.inputs import is_required, mismatch
+from llmops_cli.project.tables import from_text
 
 
 @pytest.mark.parametrize(

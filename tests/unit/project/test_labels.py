@@ -16,7 +16,7 @@ from llmops_cli.plugins import catalog
 from llmops_cli.project.labels import Labels, Unlabelled, Wanted, classes_of, draft, read_labels
 from llmops_cli.project.project import Project, load_project
 from tests.hostile import HOSTILE
-from tests.projects import a_project
+from tests.projects import make_project
 
 RIGHT = {"exact": "{{ expected }}"}
 CHOICE = {
@@ -28,7 +28,7 @@ SCALE = {"rubric": {"criteria": "tone", "scale": [1, 5]}}
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made = a_project(tmp_path, cases=3)
+    made = make_project(tmp_path, cases=3)
     made.models = {"judge": {"provider": "embedded"}}
     made.llmops_yaml()
     made.evalset(scorers=[RIGHT, CHOICE, SCALE])

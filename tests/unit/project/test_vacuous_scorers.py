@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.cli.main import run
-from tests.projects import a_project
+from tests.projects import make_project
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from tests.projects import a_project
 def test_what_no_answer_can_fail_is_refused_at_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: dict[str, Any], said: str
 ) -> None:
-    project = a_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
+    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
     project.evalset(scorers=["refusal", scorer])
     assert run(["-C", str(project.root), "check"]) == 2
     told = " ".join(capsys.readouterr().err.split())
@@ -70,7 +70,7 @@ def test_what_no_answer_can_fail_is_refused_at_its_line(
     ],
 )
 def test_what_an_answer_can_fail_is_not_refused(tmp_path: Path, scorer: dict[str, Any]) -> None:
-    project = a_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
+    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
     project.evalset(scorers=["refusal", scorer])
     assert run(["-C", str(project.root), "check"]) == 0
 
@@ -88,7 +88,7 @@ def test_what_an_answer_can_fail_is_not_refused(tmp_path: Path, scorer: dict[str
 def test_what_a_case_expects_is_held_against_the_scorer_that_takes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: Any, expected: Any, said: str
 ) -> None:
-    project = a_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
+    project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)
     project.cases([{"id": "one", "inputs": {"question": "x"}, "expected": expected}])
     project.evalset(scorers=[scorer])
     assert run(["-C", str(project.root), "check"]) == 2

@@ -21,7 +21,7 @@ from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import entered
 from llmops_cli.providers.anthropic.model import completion as claude
-from llmops_cli.providers.application.answer_fields import Malformed, Reading
+from llmops_cli.providers.application.answer_fields import AnswerReader, Malformed
 from llmops_cli.providers.http.streams import (
     ChatAccumulator,
     Garbled,
@@ -96,9 +96,9 @@ def gathered(pieces: type[StreamAccumulator], read: Read) -> Read:
         gathering = pieces()
         with suppress(Garbled):
             for event in events:
-                if isinstance(event, dict) and gathering.take(event):
+                if isinstance(event, dict) and gathering.add(event):
                     break
-            return read(gathering.whole())
+            return read(gathering.answer())
         return None
 
     return of
@@ -106,7 +106,9 @@ def gathered(pieces: type[StreamAccumulator], read: Read) -> Read:
 
 def application(answer: Any) -> Completion | None:
     with suppress(Malformed):
-        return Reading(Model(name="a", provider="http", model="a"), strict=False).completion(answer)
+        return AnswerReader(Model(name="a", provider="http", model="a"), strict=False).completion(
+            answer
+        )
     return None
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llmops_cli.core.calibration import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
-from llmops_cli.render.calibration import brief, console_calibration, spending
+from llmops_cli.render.calibration import calibration_line, calls_and_cost, console_calibration
 from tests.hostile import HOSTILE
 from tests.unit.stores.test_calibrations import COUNTS, a_calibration
 
@@ -20,28 +20,30 @@ def shown(found: Calibration, **causes: int) -> str:
     console = Console(width=96, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(
-            console_calibration(found, causes=causes, spent=spending(4, 2, 0.5), replaced=None)
+            console_calibration(
+                found, causes=causes, spent=calls_and_cost(4, 2, 0.5), replaced=None
+            )
         )
     return " ".join(capture.get().split())
 
 
 def test_a_fit_judge_is_told_what_a_loss_shows_as() -> None:
     text = shown(a_calibration(GOOD))
-    assert "GATE it may gate. A true loss of 5 points shows as 4.4 points through it" in text
-    assert "4 calls, $0.5000 · 2 stored answers reused" in text
+    assert "GATE it may gate. A true regression of 5 points shows as 4.4 points through it" in text
+    assert "4 calls + 2 cached, $0.5000" in text
 
 
 def test_what_keeps_a_judge_from_the_gate_is_named_with_the_next_step() -> None:
     text = shown(a_calibration())
-    assert "ADVISORY it may be shown, and may not gate: J may be as low as 0.3" in text
-    assert "mend its criteria or choose another model" in text
+    assert "ADVISORY it may be shown but not gate: J may be as low as 0.3" in text
+    assert "fix its criteria or choose another model" in text
     few = shown(a_calibration(Counts(both_pass=50, both_fail=20, read_twice=70)))
     assert "more labels: llmops calibrate support:tone --draft more.jsonl" in few
 
 
 def test_nothing_is_shown_for_what_is_not_known() -> None:
     text = shown(a_calibration(Counts(both_pass=8, only_people_pass=2, read_twice=10)))
-    assert "fails what people fail (TNR) –" in text
+    assert "fails what humans fail (TNR) –" in text
     assert "J is not known: one of the two labels is missing" in text
 
 
@@ -54,11 +56,11 @@ def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
         unlabelled=4,
     )
     text = shown(found, refused=3)
-    assert "3 readings not given: 3× refused" in text
-    assert "2 of 10 failing answers passed once it told its judge to: the judge can be" in text
+    assert "3 answers not judged: 3× refused" in text
+    assert "2 of 10 failing answers passed when told to: the judge can be injected" in text
     assert "v2 160 94.7% 92.3%" in text
     assert "warm 7 1 rude 2 9" in text
-    assert "4 rows without a label left out" in text
+    assert "4 rows without a label skipped" in text
 
 
 @pytest.mark.parametrize("name", ["escape sequences", "rich markup", "a legacy workflow command"])
@@ -73,11 +75,11 @@ def test_a_calibration_in_a_line() -> None:
     found = a_calibration(GOOD)
     assert (found.status, ruling(GOOD).status) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
-    assert brief(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
+    assert calibration_line(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
 
 
 def test_of_a_scorer_that_asks_no_model_nothing_is_said_to_be_refused() -> None:
     text = shown(replace(a_calibration(), judge=None))
-    assert "no model is asked" in text
-    assert "no model judges here, so nothing is refused: J may be as low as" in text
+    assert "no model is called" in text
+    assert "no judge model, so nothing is refused: J may be as low as" in text
     assert "advisory: true" not in text

@@ -33,8 +33,8 @@ def test_a_log_gets_a_line_for_every_tenth_of_the_way() -> None:
             progress.update(done, 1_000, failed=done // 300, spent=done / 10_000)
     lines = file.getvalue().splitlines()
     assert len(lines) == 10
-    assert lines[0] == "calls 100 of 1,000 (10 %) · 100.0/s · 9 s left · $0.0100"
-    assert lines[-1] == "calls 1,000 of 1,000 (100 %) · 3 failed · 100.0/s · $0.1000"
+    assert lines[0] == "calls 100 of 1,000 (10%) · 100.0/s · 9 s left · $0.0100"
+    assert lines[-1] == "calls 1,000 of 1,000 (100%) · 3 failed · 100.0/s · $0.1000"
 
 
 def test_a_run_of_less_than_a_second_shows_nothing() -> None:
@@ -61,7 +61,7 @@ def test_a_slow_provider_is_not_mistaken_for_a_hang() -> None:
         deadline = time.monotonic() + 5
         while file.getvalue().count("\n") < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert file.getvalue().splitlines()[:2] == ["calls 0 of 100 (0 %)"] * 2
+    assert file.getvalue().splitlines()[:2] == ["calls 0 of 100 (0%)"] * 2
 
 
 def test_a_log_says_what_holds_a_run_up_until_it_does_no_more() -> None:
@@ -77,7 +77,7 @@ def test_a_log_says_what_holds_a_run_up_until_it_does_no_more() -> None:
         progress.update(50, 100)
     lines = file.getvalue().splitlines()
     assert lines[0].endswith("left · tiny says: too many requests; waiting")
-    assert lines[-1] == "calls 50 of 100 (50 %) · 12.5/s · 4 s left"
+    assert lines[-1] == "calls 50 of 100 (50%) · 12.5/s · 4 s left"
 
 
 def test_a_terminal_gets_a_bar_that_goes_when_the_run_is_over() -> None:
@@ -113,7 +113,7 @@ def test_what_a_run_waits_for_is_said_at_once_and_again() -> None:
         "starting vllm serve [tiny]: 30 s so far",
         "starting vllm serve [tiny]: 1 min 00 s so far",
         "starting vllm serve [tiny]: 1 min 30 s so far",
-        "calls 10 of 10 (100 %) · 0.1/s",
+        "calls 10 of 10 (100%) · 0.1/s",
     ]
 
 

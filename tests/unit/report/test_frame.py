@@ -15,7 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import llmops_cli
-from llmops_cli.cli.tables import tables_at
+from llmops_cli.cli.report_sinks import ReportSinks
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
@@ -156,7 +156,7 @@ def test_a_run_file_is_one_row_for_each_trial_of_each_side(
     running.prompt(system="Next.")
     server._script = [status(400)]
     csv, parquet = tmp_path / "eval.csv", tmp_path / "eval.parquet"
-    gate(running, out=tmp_path / "run.jsonl", cases_to=tables_at(csv, parquet))
+    gate(running, out=tmp_path / "run.jsonl", csv=csv, parquet=parquet)
 
     kept, made = llmops_cli.frame(tmp_path / "run.jsonl"), pd.read_parquet(parquet)
 
@@ -200,7 +200,7 @@ def test_tables_of_the_last_report_say_how_many_cases_they_hold(
     csv = tmp_path / "last.csv"
     last = running.run("report", "--csv", str(csv))
     whole = running.run("report", str(tmp_path / "run.jsonl"), "--csv", str(tmp_path / "all.csv"))
-    assert f"table 0 of {CASES} cases, as the report shows them" in last.text
+    assert f"the table has the 0 of {CASES} cases that the report shows" in last.text
     assert len(read_csv(csv.read_bytes())) == 0
     assert "table" not in whole.text
     assert len(read_csv((tmp_path / "all.csv").read_bytes())) == 4 * CASES
@@ -212,7 +212,7 @@ def test_parquet_without_its_library_is_refused_with_what_brings_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "llmops_cli.render.parquet")
     with pytest.raises(MissingExtra, match="writing Parquet files needs a library") as caught:
-        tables_at(None, tmp_path / "t.parquet")
+        ReportSinks(parquet=tmp_path / "t.parquet").files()
     assert caught.value.hint == "pip install 'llmops-cli[parquet]'"
 
 

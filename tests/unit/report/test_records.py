@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from llmops_cli.cli.report_sinks import RunSinks
 from llmops_cli.commands.evaluate import EvalOptions, evaluate
-from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import CaseStream, Report, ShownCase
+from llmops_cli.core.report import Report, ShownCase
 from llmops_cli.report.case_stream import stream_file, stream_report
-from tests.projects import Project, some_cases
+from llmops_cli.report.sinks import FinishedRun
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
 
@@ -20,10 +21,12 @@ def told(project: Project, **wishes: Any) -> tuple[Report, int, list[ShownCase]]
     """What a run tells of its cases while its store is open."""
     heard: list[tuple[Report, int, list[ShownCase]]] = []
 
-    def take(report: Report, records: CaseStream, _redact: Redactor) -> None:
-        heard.append((report, records.total, list(records.worst_first)))
+    def take(finished: FinishedRun) -> None:
+        with finished.cases() as records:
+            heard.append((finished.report, records.total, list(records.worst_first)))
 
-    evaluate(project.root, EvalOptions(cases_to=[take], **wishes))
+    files = RunSinks(out=wishes.pop("out", None)).files()
+    evaluate(project.root, EvalOptions(sinks=[*files, take], **wishes))
     (one,) = heard
     return one
 
@@ -51,7 +54,7 @@ def test_a_run_file_gives_the_cases_that_the_run_gave(
     running: Project, server: Server, tmp_path: Path, same: bool
 ) -> None:
     server.reply = wrong_on({"say 7"}, system="Next.")
-    cases = [{**each, "critical": each["id"] == "c007", "group": "g"} for each in some_cases(CASES)]
+    cases = [{**each, "critical": each["id"] == "c007", "group": "g"} for each in make_cases(CASES)]
     cases[1] |= {"contexts": ["a passage"], "messages": [{"role": "user", "content": "earlier"}]}
     running.cases(cases[1:])  # c000 is gone
     if not same:

@@ -6,13 +6,13 @@ from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.report.build import SHOWN, exit_code
 from llmops_cli.run.selection import Between, Selection
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, echo, status
-from tests.unit.gated_project import CASES, Ran, gate, promoted, questions, wrong_on
+from tests.unit.gated_project import CASES, Result, gate, promoted, questions, wrong_on
 
 
-def shown(ran: Ran) -> list[tuple[str, str | None]]:
-    return [(each.case, each.change) for each in ran.evalset.shown]
+def shown(result: Result) -> list[tuple[str, str | None]]:
+    return [(each.case, each.change) for each in result.evalset.shown]
 
 
 def test_a_lost_case_is_shown_with_what_was_said_before_and_now(
@@ -40,7 +40,7 @@ def test_gained_and_still_failing_cases_are_told_apart(running: Project, server:
 
 
 def test_critical_and_unmeasured_cases_come_first(running: Project, server: Server) -> None:
-    cases = some_cases(CASES)
+    cases = make_cases(CASES)
     cases[5]["critical"] = True
     running.cases(cases)
     server.reply = wrong_on({"say 1", "say 5"}, system="Next.")
@@ -49,29 +49,29 @@ def test_critical_and_unmeasured_cases_come_first(running: Project, server: Serv
 
 
 def test_removed_cases_are_shown_until_they_are_retired(running: Project) -> None:
-    running.cases(some_cases(CASES)[1:])
+    running.cases(make_cases(CASES)[1:])
     assert shown(gate(running)) == [("c000", "removed")]
     running.evalset(retired={"c000": "asked no more"})
     assert shown(gate(running)) == []
 
 
 def test_a_known_failing_case_that_passes_is_told(running: Project) -> None:
-    cases = some_cases(CASES)
+    cases = make_cases(CASES)
     cases[0]["known_failing"] = "an old bug"
     running.cases(cases)
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert shown(ran) == [("c000", "known_passing")]
-    assert "1 known-failing case outside the gate" in ran.evalset.notes
+    result = gate(running)
+    assert shown(result) == [("c000", "known_passing")]
+    assert "1 known-failing case outside the gate" in result.evalset.notes
 
 
 def test_what_is_not_shown_is_counted(project: Project, server: Server) -> None:
     count = SHOWN + 7
-    project.cases(some_cases(count))
+    project.cases(make_cases(count))
     server.reply = wrong_on(questions(count))
-    ran = gate(project)
-    assert (len(ran.evalset.shown), ran.evalset.hidden) == (SHOWN, 7)
-    assert ran.evalset.changes == {"failing": count}
+    result = gate(project)
+    assert (len(result.evalset.shown), result.evalset.hidden) == (SHOWN, 7)
+    assert result.evalset.changes == {"failing": count}
 
 
 def test_failed_calls_are_counted_by_cause(project: Project, server: Server) -> None:

@@ -15,10 +15,10 @@ from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.verdict import Decision
 from llmops_cli.run.selection import resolve_target
 from llmops_cli.run.workspace import open_workspace
-from tests.projects import Project, some_cases
+from tests.git_project import git
+from tests.projects import Project, make_cases
 from tests.servers.faulty import FaultServer
-from tests.shop import git
-from tests.unit.gated_project import CASES, MARGIN, Ran, gate, measured, promoted, release
+from tests.unit.gated_project import CASES, MARGIN, Result, gate, measured, promoted, release
 from tests.unit.run.test_vetting import github
 
 APPLICATION = """\
@@ -62,14 +62,14 @@ def project(tmp_path: Path) -> Application:
     project.write("app/answers.py", ECHO)
     project.configured(**PYTHON)
     project.write("prompts/support.prompt.yml", "model: app\ninputs: {question: {type: string}}\n")
-    project.cases(some_cases(CASES))
+    project.cases(make_cases(CASES))
     project.evalset()
     return project
 
 
-def unmeasured(ran: Ran) -> list[str]:
+def unmeasured(result: Result) -> list[str]:
     """Why the baseline of a shown case was not measured."""
-    sides = [each.baseline for each in ran.evalset.shown]
+    sides = [each.baseline for each in result.evalset.shown]
     trials = (trial for side in sides if side for trial in side.trials)
     return [trial.failure for trial in trials if trial.failure is not None]
 
@@ -84,10 +84,10 @@ def test_an_application_is_gated_against_its_own_evidence(project: Application) 
     promoted(project)
     calls_before = project.calls
     project.write("app/answers.py", WORSE)
-    ran = gate(project)
-    assert ran.decision is Decision.FAIL
+    result = gate(project)
+    assert result.decision is Decision.FAIL
     assert project.calls == calls_before + CASES
-    assert ran.report.calls == CASES
+    assert result.report.calls == CASES
 
 
 def test_an_unchanged_application_calls_nothing(project: Application) -> None:
@@ -102,12 +102,12 @@ def test_a_baseline_whose_code_is_not_here_is_never_run_with_the_code_that_is(
 ) -> None:
     promoted(project)
     project.write("app/answers.py", SAME)
-    project.cases(some_cases(CASES + 1))
+    project.cases(make_cases(CASES + 1))
     calls_before = project.calls
-    ran = gate(project)
-    assert ran.decision is Decision.INCOMPLETE
+    result = gate(project)
+    assert result.decision is Decision.INCOMPLETE
     assert project.calls == calls_before + CASES + 1, "the candidate's draws alone"
-    (told,) = unmeasured(ran)
+    (told,) = unmeasured(result)
     assert "support@v1 cannot be drawn: what it ran is not here (identity " in told
     assert "`llmops measure support@v1`" in told
 
@@ -154,7 +154,7 @@ def test_an_application_that_still_runs_elsewhere_is_called_there(project: Appli
         new = {**old, **shape, "identity": {"revision": 2}}
         models = {"app": new, "before": {**old, **shape, "identity": {"revision": 1}}}
         project.write("llmops.yaml", json.dumps({"models": models, "gate": {"margin": MARGIN}}))
-        project.cases(some_cases(CASES + 1))
+        project.cases(make_cases(CASES + 1))
         assert gate(project).decision is Decision.PASS
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli.core.errors import ExitCode, Refused, UnknownName
 from llmops_cli.core.verdict import Decision
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES, gate, measured, promotion, questions, release, wrong_on
 from tests.unit.run.test_revision import committed
@@ -38,43 +38,43 @@ def others(project: Project, name: str, cases: list[dict[str, Any]], **more: Any
 
 
 def test_cases_that_are_dropped_fail(worse: Project) -> None:
-    worse.cases(some_cases(CASES)[LOST:])
-    ran = gate(worse, base="main")
-    assert ran.decision is Decision.FAIL
-    assert len(ran.finding("coverage").cases) == LOST
+    worse.cases(make_cases(CASES)[LOST:])
+    result = gate(worse, base="main")
+    assert result.decision is Decision.FAIL
+    assert len(result.finding("coverage").cases) == LOST
 
 
 def test_cases_that_are_dropped_with_their_evalset_fail(worse: Project) -> None:
-    others(worse, "fewer", some_cases(CASES)[LOST:])
-    ran = gate(worse, base="main")
-    assert ran.decision is Decision.FAIL
-    assert ran.finding("coverage").cases == tuple(f"support/c{at:03}" for at in range(LOST))
-    assert f"support ({CASES} cases) gates support no longer" in ran.finding("evalset").why
+    others(worse, "fewer", make_cases(CASES)[LOST:])
+    result = gate(worse, base="main")
+    assert result.decision is Decision.FAIL
+    assert result.finding("coverage").cases == tuple(f"support/c{at:03}" for at in range(LOST))
+    assert f"support ({CASES} cases) gates support no longer" in result.finding("evalset").why
 
 
 def test_an_evalset_under_another_name_keeps_its_cases(worse: Project) -> None:
-    others(worse, "renamed", some_cases(CASES))
-    ran = gate(worse, base="main")
-    assert ran.finding("coverage").decision is Decision.PASS
-    assert ran.finding("no_worse").decision is Decision.FAIL
+    others(worse, "renamed", make_cases(CASES))
+    result = gate(worse, base="main")
+    assert result.finding("coverage").decision is Decision.PASS
+    assert result.finding("no_worse").decision is Decision.FAIL
 
 
 @pytest.mark.parametrize("name", ["support", "c000", "support/c000"])
 def test_what_went_with_its_evalset_can_be_retired(worse: Project, name: str) -> None:
-    others(worse, "fewer", some_cases(CASES)[1:], retired={name: "asked twice"})
+    others(worse, "fewer", make_cases(CASES)[1:], retired={name: "asked twice"})
     assert gate(worse, base="main").finding("coverage").decision is Decision.PASS
 
 
 def test_an_evalset_of_the_evidence_that_gates_no_longer_is_gone_without_a_base(
     running: Project, server: Server
 ) -> None:
-    others(running, "fewer", some_cases(CASES)[LOST:])
-    ran = gate(running)
-    assert (ran.decision, len(ran.finding("coverage").cases)) == (Decision.FAIL, LOST)
+    others(running, "fewer", make_cases(CASES)[LOST:])
+    result = gate(running)
+    assert (result.decision, len(result.finding("coverage").cases)) == (Decision.FAIL, LOST)
 
 
 def edited(at: int, change: dict[str, Any]) -> list[dict[str, Any]]:
-    cases = some_cases(CASES)
+    cases = make_cases(CASES)
     return [{**each, **change} if position < at else each for position, each in enumerate(cases)]
 
 
@@ -92,8 +92,8 @@ def edited(at: int, change: dict[str, Any]) -> list[dict[str, Any]]:
         (edited(1, {"known_failing": "hard"}), {}, "1 case known to fail (c000)"),
         (edited(CASES, {"group": "one"}), {}, "30 cases grouped otherwise"),
         (edited(1, {"scorers": [{"length": 9}]}), {}, "1 case with other scorers of their own"),
-        ([*some_cases(200)], {}, "170 cases added"),
-        (some_cases(CASES)[1:], {"retired": {"c000": "old"}}, "1 case retired (c000)"),
+        ([*make_cases(200)], {}, "170 cases added"),
+        (make_cases(CASES)[1:], {"retired": {"c000": "old"}}, "1 case retired (c000)"),
         (None, {"repeats": 2}, "repeats 1 → 2"),
     ],
 )
@@ -101,7 +101,7 @@ def test_what_a_change_makes_easier_is_a_finding(
     project: Project, cases: list[dict[str, Any]] | None, evalset: dict[str, Any], said: str
 ) -> None:
     committed(project)
-    project.cases(cases or some_cases(CASES))
+    project.cases(cases or make_cases(CASES))
     project.evalset(**evalset)
     assert said in gate(project, base="main").finding("evalset").why
 
@@ -109,7 +109,7 @@ def test_what_a_change_makes_easier_is_a_finding(
 def test_a_case_that_is_critical_no_longer_is_a_finding(project: Project) -> None:
     project.cases(edited(1, {"critical": True}))
     committed(project)
-    project.cases(some_cases(CASES))
+    project.cases(make_cases(CASES))
     said = gate(project, base="main").finding("evalset").why
     assert "1 case critical no longer (c000)" in said
 
@@ -127,9 +127,9 @@ def test_a_prompt_that_is_gone_is_said(worse: Project) -> None:
     (worse.root / "prompts/support.prompt.yml").unlink()
     worse.write("prompts/renamed.prompt.yml", text)
     worse.evalset(prompt="renamed")
-    ran = gate(worse, base="main")
-    assert ran.decision is Decision.INCONCLUSIVE
-    assert "support is gone, which support gated at main" in ran.evalset.notes
+    result = gate(worse, base="main")
+    assert result.decision is Decision.INCONCLUSIVE
+    assert "support is gone, which support gated at main" in result.evalset.notes
 
 
 def test_a_prompt_that_is_named_and_has_no_evalset_is_refused(project: Project) -> None:
@@ -140,10 +140,10 @@ def test_a_prompt_that_is_named_and_has_no_evalset_is_refused(project: Project) 
 
 
 def test_an_evalset_that_is_left_out_is_said(project: Project) -> None:
-    Project(root=project.root, name="hard").cases(some_cases(3))
+    Project(root=project.root, name="hard").cases(make_cases(3))
     Project(root=project.root, name="hard").evalset(prompt="support")
-    ran = gate(project, select={"evalsets": ["support"]})
-    assert "without hard, which gates support as well" in ran.evalset.notes
+    result = gate(project, select={"evalsets": ["support"]})
+    assert "without hard, which gates support as well" in result.evalset.notes
     with pytest.raises(UnknownName):
         gate(project, select={"evalsets": ["support", "harder"]})
 
@@ -174,7 +174,7 @@ def test_evidence_of_an_evalset_that_gates_no_longer_promotes_nothing(
     running: Project, server: Server
 ) -> None:
     hard = Project(root=running.root, name="hard")
-    hard.cases(some_cases(CASES))
+    hard.cases(make_cases(CASES))
     hard.evalset(prompt="support")
     server.reply = wrong_on(questions(LOST), system="Worse.")
     running.prompt(system="Worse.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.verdict import Decision
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.unit.gated_project import CASES, gate, promoted
 from tests.unit.run.test_revision import committed
 from tests.unit.stores.test_git import git
@@ -21,7 +21,7 @@ def project(tmp_path: Path) -> Project:
     models = {"tiny": {"provider": "replay", "file": "said/now.jsonl"}}
     project.write("llmops.yaml", json.dumps({"models": models, "gate": {"margin": 0.1}}))
     project.prompt()
-    project.cases(some_cases(CASES))
+    project.cases(make_cases(CASES))
     project.evalset()
     recorded(project)
     return project
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Project:
 def recorded(project: Project, *, wrong: int = 0, cases: int = CASES) -> None:
     rows = [
         {"id": case["id"], "text": "no idea" if at < wrong else case["expected"]}
-        for at, case in enumerate(some_cases(cases))
+        for at, case in enumerate(make_cases(cases))
     ]
     project.write("said/now.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -50,9 +50,9 @@ def test_answers_that_a_change_records_anew_are_compared_with_those_before(
 ) -> None:
     project.prompt(system="Worse.")
     recorded(project, wrong=10)
-    ran = gate(project, base=base)
-    assert (ran.decision, ran.passing.baseline) == (Decision.FAIL, 1.0)
-    assert ran.verdict.findings[1].estimate.lost == 10  # type: ignore[union-attr]
+    result = gate(project, base=base)
+    assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
+    assert result.verdict.findings[1].estimate.lost == 10  # type: ignore[union-attr]
 
 
 def test_worse_answers_of_an_unchanged_prompt_are_no_identity(
@@ -66,24 +66,26 @@ def test_a_changed_prompt_whose_answers_were_not_recorded_anew_is_not_measured(
     project: Project, base: str | None
 ) -> None:
     project.prompt(system="Worse.")
-    ran = gate(project, base=base)
-    assert ran.decision is Decision.INCOMPLETE
-    assert "said/now.jsonl holds one answer to case 'c000' for both arms" in str(ran.evalset.notes)
+    result = gate(project, base=base)
+    assert result.decision is Decision.INCOMPLETE
+    assert "said/now.jsonl holds one answer to case 'c000' for both arms" in str(
+        result.evalset.notes
+    )
 
 
 def test_a_case_that_comes_with_the_change_was_never_answered_before(
     project: Project, base: str | None
 ) -> None:
     project.prompt(system="Worse.")
-    project.cases(some_cases(CASES + 1))
+    project.cases(make_cases(CASES + 1))
     recorded(project, wrong=10, cases=CASES + 1)
     assert gate(project, base=base).decision in {Decision.FAIL, Decision.INCOMPLETE}
 
 
 def test_an_unchanged_prompt_passes_by_identity(project: Project, base: str | None) -> None:
-    ran = gate(project, base=base)
-    assert ran.decision is Decision.PASS
-    assert "unchanged: all 30 requests match" in ran.verdict.why
+    result = gate(project, base=base)
+    assert result.decision is Decision.PASS
+    assert "unchanged: all 30 requests match" in result.verdict.why
 
 
 def test_what_was_recorded_at_the_base_lasts_as_long_as_the_command(project: Project) -> None:

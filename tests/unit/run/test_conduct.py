@@ -18,7 +18,7 @@ from llmops_cli.run.prepare import SamplingPlan, plan
 from llmops_cli.run.selection import Selection
 from llmops_cli.run.workspace import open_workspace
 from llmops_cli.stores.run_file import open_run
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Reply, Server, answer, echo
 from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
 
@@ -51,22 +51,22 @@ def test_a_further_look_runs_three_trials_of_both_sides_and_decides(
     rerunning(running, margin=0.2)
     server.reply = wrong_first(questions(2), 1, system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert ran.report.notes == ("support: 3 trials per case can decide",)
-    assert (ran.evalset.candidate.planned, server.requests) == (CASES * 3, CASES * 3)
-    assert ran.decision is Decision.PASS
+    result = gate(running)
+    assert result.report.notes == ("support: 3 trials per case can decide",)
+    assert (result.evalset.candidate.planned, server.requests) == (CASES * 3, CASES * 3)
+    assert result.decision is Decision.PASS
 
 
 def test_the_third_look_runs_five_trials_of_both_sides(running: Project, server: Server) -> None:
     rerunning(running, margin=0.12)
     server.reply = wrong_first(questions(3), 1, system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert any(each.startswith("support: 5 trials per case") for each in ran.report.notes)
-    assert ran.report.notes[-1] == "support: all 3 looks are used: add cases, not repeats"
-    assert ran.evalset.baseline is not None
-    assert ran.evalset.candidate.planned == CASES * 5
-    assert ran.evalset.baseline.planned == CASES * 5
+    result = gate(running)
+    assert any(each.startswith("support: 5 trials per case") for each in result.report.notes)
+    assert result.report.notes[-1] == "support: all 3 looks are used: add cases, not repeats"
+    assert result.evalset.baseline is not None
+    assert result.evalset.candidate.planned == CASES * 5
+    assert result.evalset.baseline.planned == CASES * 5
     assert server.requests == CASES * 5 + CASES * 2
 
 
@@ -74,10 +74,10 @@ def test_repeats_that_cannot_decide_are_not_run(running: Project, server: Server
     rerunning(running, margin=0.02)
     server.reply = wrong_on(questions(1), system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert (ran.decision, server.requests) == (Decision.INCONCLUSIVE, CASES)
-    assert ran.report.exit_code == 4
-    assert "add cases, not repeats" in ran.report.notes[0]
+    result = gate(running)
+    assert (result.decision, server.requests) == (Decision.INCONCLUSIVE, CASES)
+    assert result.report.exit_code == 4
+    assert "add cases, not repeats" in result.report.notes[0]
 
 
 def test_asking_again_after_the_last_look_spends_no_error_rate_twice(
@@ -99,24 +99,24 @@ def test_asking_again_after_the_last_look_spends_no_error_rate_twice(
 
 def test_without_a_baseline_there_is_no_further_look(project: Project, server: Server) -> None:
     rerunning(project)
-    ran = gate(project)
-    assert (ran.report.notes, server.requests) == ((), CASES)
+    result = gate(project)
+    assert (result.report.notes, server.requests) == ((), CASES)
 
 
 def test_a_partial_run_takes_no_further_look(running: Project, server: Server) -> None:
     rerunning(running, margin=0.2)
     server.reply = wrong_on(questions(2), system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running, select={"cases": ["c000", "c001", "c002"]})
-    assert (server.requests, ran.decision) == (3, Decision.INCONCLUSIVE)
+    result = gate(running, select={"cases": ["c000", "c001", "c002"]})
+    assert (server.requests, result.decision) == (3, Decision.INCONCLUSIVE)
 
 
 def test_a_budget_lasts_over_all_looks(running: Project, server: Server) -> None:
     rerunning(running, margin=0.2)
     server.reply = wrong_first(questions(2), 1, system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running, budget=Budget(calls=CASES + 10))
-    assert (server.requests, ran.decision) == (CASES + 10, Decision.INCOMPLETE)
+    result = gate(running, budget=Budget(calls=CASES + 10))
+    assert (server.requests, result.decision) == (CASES + 10, Decision.INCOMPLETE)
 
 
 def test_only_the_undecided_evalset_gets_more_trials_and_nothing_runs_twice(
@@ -129,7 +129,7 @@ def test_only_the_undecided_evalset_gets_more_trials_and_nothing_runs_twice(
             "inputs": {"question": f"tell {at}"},
             "expected": f"tell {at}",
         }
-        for at, case in enumerate(some_cases(60))
+        for at, case in enumerate(make_cases(60))
     ]
     running.write(
         "evalsets/clear.yaml",
@@ -138,8 +138,8 @@ def test_only_the_undecided_evalset_gets_more_trials_and_nothing_runs_twice(
     rerunning(running, margin=0.2)
     server.reply = wrong_first(questions(2), 1, system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running)
-    planned = {each.evalset: each.candidate.planned for each in ran.prompt.evalsets}
+    result = gate(running)
+    planned = {each.evalset: each.candidate.planned for each in result.prompt.evalsets}
     assert planned == {"clear": 60, "support": CASES * 3}
     assert server.requests == 60 * (1 + 3) + CASES * 3
     assert gate(running).report.calls == 0
@@ -175,20 +175,20 @@ def test_several_prompts_have_a_verdict_each(running: Project, server: Server) -
     running.evalset(prompt=["support", "other"])
     server.reply = wrong_on(questions(15), system="Next.")
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert {each.prompt: each.verdict.decision for each in ran.report.prompts} == {
+    result = gate(running)
+    assert {each.prompt: each.verdict.decision for each in result.report.prompts} == {
         "other": Decision.INCONCLUSIVE,
         "support": Decision.FAIL,
     }
-    assert ran.report.exit_code == 1
+    assert result.report.exit_code == 1
 
 
 def test_reused_and_called_trials_add_up_to_the_planned_ones(running: Project) -> None:
     running.prompt(system="Next.")
-    running.cases(some_cases(CASES + 2))
-    ran = gate(running)
-    sides = [ran.evalset.candidate, ran.evalset.baseline]
-    assert sum(side.planned for side in sides if side) == ran.report.calls + ran.report.reused
+    running.cases(make_cases(CASES + 2))
+    result = gate(running)
+    sides = [result.evalset.candidate, result.evalset.baseline]
+    assert sum(side.planned for side in sides if side) == result.report.calls + result.report.reused
 
 
 def test_a_shared_request_between_evalsets_is_planned_once(project: Project) -> None:

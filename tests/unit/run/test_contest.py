@@ -11,7 +11,7 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.run.comparison import PromptComparison, contests
 from llmops_cli.run.selection import Between, Selection
 from llmops_cli.run.workspace import open_workspace
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES, gate, promoted, questions, release, wrong_on
 
@@ -77,9 +77,9 @@ def test_a_named_baseline_takes_the_place_of_the_environments(
     running.prompt(system="Worse.")
     release(running)
     running.prompt(system="Better.")
-    ran = gate(running, select={"baseline": "support@v2"})
-    assert (ran.prompt.baseline, ran.decision) == ("support@v2", Decision.PASS)
-    assert ran.finding("no_worse").estimate.gained == 15  # type: ignore[union-attr]
+    result = gate(running, select={"baseline": "support@v2"})
+    assert (result.prompt.baseline, result.decision) == ("support@v2", Decision.PASS)
+    assert result.finding("no_worse").estimate.gained == 15  # type: ignore[union-attr]
 
 
 def test_another_model_answers_the_candidate_alone_and_is_no_version(
@@ -87,13 +87,13 @@ def test_another_model_answers_the_candidate_alone_and_is_no_version(
 ) -> None:
     running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
     running.llmops_yaml()
-    ran = gate(running, "support@v1", select={"model": "other"})
-    assert ran.prompt.candidate == "support@v1 on other"
-    assert ran.evalset.candidate.model == "openai/other"
-    assert ran.evalset.baseline is not None
-    assert ran.evalset.baseline.model == "openai/tiny"
-    assert (ran.decision, server.requests) == (Decision.PASS, CASES)
-    assert not any("promote" in step for step in ran.prompt.next_steps)
+    result = gate(running, "support@v1", select={"model": "other"})
+    assert result.prompt.candidate == "support@v1 on other"
+    assert result.evalset.candidate.model == "openai/other"
+    assert result.evalset.baseline is not None
+    assert result.evalset.baseline.model == "openai/tiny"
+    assert (result.decision, server.requests) == (Decision.PASS, CASES)
+    assert not any("promote" in step for step in result.prompt.next_steps)
 
 
 def test_two_versions_are_compared(running: Project, server: Server) -> None:
@@ -113,9 +113,9 @@ def test_two_prompts_are_compared_on_the_evalset_of_the_second(
     server.reply = wrong_on(questions(15), system="Another.")
     running.write("prompts/other.prompt.yml", OTHER)
     running.evalset(prompt=["support", "other"])
-    ran = gate(running, between=Between("support", "other"))
-    assert (ran.prompt.candidate, ran.prompt.baseline) == ("other@working", "support@working")
-    assert ran.decision is Decision.FAIL
+    result = gate(running, between=Between("support", "other"))
+    assert (result.prompt.candidate, result.prompt.baseline) == ("other@working", "support@working")
+    assert result.decision is Decision.FAIL
 
 
 def test_another_prompts_version_brings_its_own_cases_and_not_a_namesakes(
@@ -123,17 +123,17 @@ def test_another_prompts_version_brings_its_own_cases_and_not_a_namesakes(
 ) -> None:
     running.write("prompts/other.prompt.yml", OTHER)
     running.evalset(prompt=["support", "other"])
-    ran = gate(running, between=Between("support@v1", "other"))
-    assert ran.decision is Decision.PASS
+    result = gate(running, between=Between("support@v1", "other"))
+    assert result.decision is Decision.PASS
 
 
 def test_two_models_are_compared_on_every_prompt(running: Project, server: Server) -> None:
     running.models = {"other": {"provider": "openai", "model": "other", "base_url": server.url}}
     running.llmops_yaml()
-    ran = gate(running, between=Between("tiny", "other"))
-    assert ran.prompt.candidate == "support@working on other"
-    assert ran.prompt.baseline == "support@working on tiny"
-    assert ran.decision is Decision.PASS
+    result = gate(running, between=Between("tiny", "other"))
+    assert result.prompt.candidate == "support@working on other"
+    assert result.prompt.baseline == "support@working on tiny"
+    assert result.decision is Decision.PASS
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_evalsets_of_which_no_case_matches_are_left_out_and_told(running: Projec
     running.write(
         "evalsets/more.yaml",
         json.dumps(
-            {"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": some_cases(2)}
+            {"prompt": "support", "scorers": [{"exact": "{{ expected }}"}], "cases": make_cases(2)}
         ),
     )
     running.write(
@@ -163,7 +163,7 @@ def test_evalsets_of_which_no_case_matches_are_left_out_and_told(running: Projec
             {
                 "prompt": "other",
                 "scorers": [{"exact": "{{ expected }}"}],
-                "cases": [{**some_cases(1)[0], "id": "elsewhere"}],
+                "cases": [{**make_cases(1)[0], "id": "elsewhere"}],
             }
         ),
     )

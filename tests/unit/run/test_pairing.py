@@ -16,7 +16,7 @@ from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import SamplingPlan, plan
 from llmops_cli.run.selection import Selection
 from llmops_cli.run.workspace import open_workspace
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, answer
 from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
 
@@ -34,21 +34,21 @@ def planned(project: Project, *prompts: str, **depth: bool) -> list[tuple[str, i
 
 
 def test_a_removed_case_fails_coverage_until_it_is_retired(running: Project) -> None:
-    running.cases(some_cases(CASES)[1:])
-    ran = gate(running)
-    assert ran.decision is Decision.FAIL
-    assert ran.finding("coverage").cases == ("c000",)
+    running.cases(make_cases(CASES)[1:])
+    result = gate(running)
+    assert result.decision is Decision.FAIL
+    assert result.finding("coverage").cases == ("c000",)
     running.evalset(retired={"c000": "nobody asks this any more"})
     assert gate(running).decision is Decision.PASS
 
 
 def test_a_filter_removes_no_case(running: Project) -> None:
-    ran = gate(running, select={"cases": ["c01*", "c02*"]})
-    assert ran.finding("coverage").decision is Decision.PASS
+    result = gate(running, select={"cases": ["c01*", "c02*"]})
+    assert result.finding("coverage").decision is Decision.PASS
 
 
 def test_a_case_that_went_is_missed_once_and_not_for_ever(running: Project) -> None:
-    running.cases(some_cases(CASES)[1:])
+    running.cases(make_cases(CASES)[1:])
     running.prompt(system="Next.")
     promoted(running)
     assert gate(running).finding("coverage").decision is Decision.PASS
@@ -57,16 +57,16 @@ def test_a_case_that_went_is_missed_once_and_not_for_ever(running: Project) -> N
 def test_added_and_edited_cases_are_told_apart_and_called_for_both_sides(
     running: Project, server: Server
 ) -> None:
-    cases = some_cases(CASES + 2)
+    cases = make_cases(CASES + 2)
     cases[0]["inputs"] = {"question": "say it otherwise"}
     cases[0]["expected"] = "say it otherwise"
     running.cases(cases)
     running.prompt(system="Next.")
-    ran = gate(running)
-    assert "2 cases added since the baseline's evidence" in ran.evalset.notes
-    assert "1 case edited since the baseline's evidence" in ran.evalset.notes
+    result = gate(running)
+    assert "2 cases added since the baseline's evidence" in result.evalset.notes
+    assert "1 case edited since the baseline's evidence" in result.evalset.notes
     assert server.requests == CASES + 2 + 3 * 3
-    estimate = ran.finding("no_worse").estimate
+    estimate = result.finding("no_worse").estimate
     assert estimate is not None
     assert estimate.n == CASES + 2
 
@@ -101,9 +101,9 @@ def test_an_anchor_stops_the_slow_slide(running: Project, server: Server) -> Non
     promoted(running)
     server.reply = wrong_on(worse, system="Third.")
     running.prompt(system="Third.")
-    ran = gate(running)
-    assert ran.finding("anchor").decision is Decision.FAIL
-    assert "v1" in ran.finding("anchor").why
+    result = gate(running)
+    assert result.finding("anchor").decision is Decision.FAIL
+    assert "v1" in result.finding("anchor").why
     assert [side for side, *_ in planned(running)] == ["candidate", "baseline", "anchor v1"]
 
 
@@ -132,9 +132,9 @@ def test_the_watch_sees_answers_that_drifted_under_one_model_name(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(15))
-    ran = gate(running, "production", fresh=True)
-    assert (ran.decision, server.requests) == (Decision.FAIL, CASES)
-    assert ran.finding("no_worse").estimate.lost == 15  # type: ignore[union-attr]
+    result = gate(running, "production", fresh=True)
+    assert (result.decision, server.requests) == (Decision.FAIL, CASES)
+    assert result.finding("no_worse").estimate.lost == 15  # type: ignore[union-attr]
 
 
 def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(
@@ -143,9 +143,9 @@ def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(
     server.reply = wrong_on(questions(CASES))
     running.prompt(system="Next.")
     gate(running, fresh=True)
-    ran = gate(running, "production", fresh=True)
-    assert ran.passing.baseline == 1.0
-    assert ran.decision is Decision.FAIL
+    result = gate(running, "production", fresh=True)
+    assert result.passing.baseline == 1.0
+    assert result.decision is Decision.FAIL
 
 
 def test_the_watch_runs_no_more_of_its_baseline_where_the_policy_reruns(
@@ -154,29 +154,31 @@ def test_the_watch_runs_no_more_of_its_baseline_where_the_policy_reruns(
     running.settings = {"gate": {"margin": 0.1, "on_inconclusive": "rerun"}}
     running.llmops_yaml()
     server.reply = wrong_on(questions(2))
-    ran = gate(running, "production", fresh=True)
-    assert ran.evalset.baseline is not None
-    assert (ran.evalset.baseline.called, ran.evalset.baseline.planned) == (0, CASES * 3)
+    result = gate(running, "production", fresh=True)
+    assert result.evalset.baseline is not None
+    assert (result.evalset.baseline.called, result.evalset.baseline.planned) == (0, CASES * 3)
 
 
 def test_a_case_that_the_evidence_lacks_is_no_part_of_the_watch(
     running: Project, server: Server
 ) -> None:
-    running.cases(some_cases(CASES + 1))
-    ran = gate(running, "production", fresh=True)
-    assert "1 case added since the baseline's evidence: not part of the watch" in ran.evalset.notes
-    estimate = ran.finding("no_worse").estimate
+    running.cases(make_cases(CASES + 1))
+    result = gate(running, "production", fresh=True)
+    assert (
+        "1 case added since the baseline's evidence: not part of the watch" in result.evalset.notes
+    )
+    estimate = result.finding("no_worse").estimate
     assert estimate is not None
-    assert (estimate.n, ran.decision) == (CASES, Decision.PASS)
+    assert (estimate.n, result.decision) == (CASES, Decision.PASS)
     assert server.requests == CASES + 1
 
 
 def test_without_evidence_the_watch_can_tell_nothing(running: Project) -> None:
     for folder in ("evidence", "store"):
         shutil.rmtree(running.root / ".llmops" / folder)
-    ran = gate(running, "production", fresh=True)
-    assert ran.decision is Decision.INCONCLUSIVE
-    assert "no baseline" in ran.verdict.why
+    result = gate(running, "production", fresh=True)
+    assert result.decision is Decision.INCONCLUSIVE
+    assert "no baseline" in result.verdict.why
 
 
 def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: Path) -> None:
@@ -191,13 +193,13 @@ def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: 
         ),
     )
     project.prompt()
-    project.cases(some_cases(CASES))
+    project.cases(make_cases(CASES))
     project.evalset()
 
     def recorded(wrong: int) -> None:
         rows = [
             {"id": case["id"], "text": "no idea" if at < wrong else case["expected"]}
-            for at, case in enumerate(some_cases(CASES))
+            for at, case in enumerate(make_cases(CASES))
         ]
         project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -205,19 +207,19 @@ def test_the_watch_sees_a_file_of_recorded_answers_that_was_exchanged(tmp_path: 
     promoted(project)
     assert gate(project, "production", fresh=True).decision is Decision.PASS
     recorded(15)
-    ran = gate(project, "production", fresh=True)
-    assert (ran.decision, ran.passing.baseline) == (Decision.FAIL, 1.0)
+    result = gate(project, "production", fresh=True)
+    assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
 
 
 def test_a_silent_update_of_the_model_reruns_the_baseline(running: Project, server: Server) -> None:
     server._then = answer(model="tiny-0002")
     running.prompt(system="Next.")
-    ran = gate(running)
+    result = gate(running)
     assert server.requests == CASES * (1 + 3)
-    (note,) = ran.report.notes
+    (note,) = result.report.notes
     assert note.startswith("support: under one model name tiny-0001 answered the baseline")
     assert note.endswith("and tiny-0002 the candidate: the baseline is drawn anew")
-    assert ran.decision is Decision.PASS
+    assert result.decision is Decision.PASS
     assert gate(running).report.calls == 0
 
 
@@ -229,9 +231,9 @@ def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: S
     before = server.requests
     server._then = answer(model="tiny-0002")
     running.prompt(system="Third.")
-    ran = gate(running)
+    result = gate(running)
     assert server.requests - before == CASES * (1 + 3 + 3)
-    assert [note.rpartition(": ")[2] for note in ran.report.notes] == [
+    assert [note.rpartition(": ")[2] for note in result.report.notes] == [
         "the baseline is drawn anew",
         "the anchor v1 is drawn anew",
     ]
@@ -247,7 +249,7 @@ def test_measuring_on_another_model_is_no_silent_update(running: Project, server
 
 
 def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
-    running.cases(some_cases(CASES)[1:])
+    running.cases(make_cases(CASES)[1:])
     with open_workspace(running.root) as workspace:
         found = contests(workspace, Selection())
         (pairing,) = plan(workspace, found, SamplingPlan(now=datetime.now(UTC)))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmops_cli.core.plan import Plan
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.unit.gated_project import CASES, gate
 
 
@@ -23,7 +23,7 @@ def priced(project: Project, **price: float) -> Project:
 
 def test_counts_are_exact(running: Project) -> None:
     running.prompt(system="Next.")
-    running.cases(some_cases(CASES + 1))
+    running.cases(make_cases(CASES + 1))
     found = plan(running)
     (evalset,) = found.prompts[0].evalsets
     assert [(side.role, side.planned, side.held, side.calls) for side in evalset.sides] == [
@@ -69,7 +69,7 @@ def test_answers_to_score_again_are_counted(running: Project) -> None:
 
 
 def test_a_missing_record_is_told_before_the_run(project: Project) -> None:
-    rows = [{"id": case["id"], "text": "x"} for case in some_cases(CASES - 2)]
+    rows = [{"id": case["id"], "text": "x"} for case in make_cases(CASES - 2)]
     project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     project.write(
         "llmops.yaml",

@@ -9,7 +9,7 @@ from typing import Any
 from llmops_cli.core.report import Spending
 from tests.projects import Project
 from tests.servers.faulty import Server
-from tests.unit.gated_project import Ran, gate
+from tests.unit.gated_project import Result, gate
 from tests.unit.scorers.test_rag import ANSWER, CASE, PASSAGES, sensible
 
 SCORERS: list[Any] = [
@@ -53,10 +53,10 @@ def a_rag_project(project: Project, server: Server, ids: tuple[str, ...]) -> Non
     project.evalset(scorers=SCORERS)
 
 
-def figures(ran: Ran) -> dict[str, tuple[str | None, float]]:
+def figures(result: Result) -> dict[str, tuple[str | None, float]]:
     return {
         each.label: (each.part, round(each.candidate, 3))
-        for each in ran.evalset.metrics
+        for each in result.evalset.metrics
         if each.candidate is not None and each.label != "pass"
     }
 
@@ -88,10 +88,10 @@ def test_a_case_names_what_failed_and_the_half_that_broke_is_seen(
     project: Project, server: Server
 ) -> None:
     a_rag_project(project, server, ("p8", "p1", "p9"))
-    ran = gate(project)
-    broken = {name for name, (_, value) in figures(ran).items() if value < 0.5}
+    result = gate(project)
+    broken = {name for name, (_, value) in figures(result).items() if value < 0.5}
     assert broken == {"hit_at_k", "factual_correctness"}
-    (shown,) = ran.evalset.shown
+    (shown,) = result.evalset.shown
     assert shown.candidate is not None
     reasons = {each.label: each.reason for each in shown.candidate.trials[0].scores}
     assert reasons["hit_at_k"] == "0 of 1 relevant among 1 retrieved"
@@ -103,6 +103,6 @@ def test_a_judge_that_answers_in_prose_leaves_the_case_unmeasured(
 ) -> None:
     a_rag_project(project, server, ("p1",))
     server.reply = lambda _: "I am no judge."
-    ran = gate(project)
-    assert ran.decision.value == "INCOMPLETE"
-    assert set(figures(ran)) == {"hit_at_k", "mrr"}
+    result = gate(project)
+    assert result.decision.value == "INCOMPLETE"
+    assert set(figures(result)) == {"hit_at_k", "mrr"}

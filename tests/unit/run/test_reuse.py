@@ -40,8 +40,8 @@ def test_a_run_file_is_taken_over_once(project: Project, server: Server, tmp_pat
     gate(project, out=tmp_path / "run.jsonl")
     (project.root / ".llmops/store/results.sqlite3").unlink()
     for _ in range(2):
-        ran = gate(project, reuse=[tmp_path / "run.jsonl"])
-        assert (ran.report.calls, ran.evalset.candidate.planned) == (0, CASES)
+        result = gate(project, reuse=[tmp_path / "run.jsonl"])
+        assert (result.report.calls, result.evalset.candidate.planned) == (0, CASES)
 
 
 def test_a_file_that_is_no_run_is_refused_before_any_call(

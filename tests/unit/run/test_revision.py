@@ -9,7 +9,8 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.verdict import Decision
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.run.revision import at_revision, open_git
+from llmops_cli.run.revision import at_revision
+from llmops_cli.stores.git import open_git
 from tests.projects import Project
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate, questions, wrong_on
@@ -63,9 +64,9 @@ def test_a_change_of_policy_is_a_finding_and_does_not_decide(
     based.settings = {"gate": {"margin": 0.9, "rules": ["errors", "critical"]}}
     based.llmops_yaml()
     based.prompt(system="Worse.")
-    ran = gate(based, base="main")
-    assert ran.decision is Decision.FAIL
-    assert ran.finding("policy").why == (
+    result = gate(based, base="main")
+    assert result.decision is Decision.FAIL
+    assert result.finding("policy").why == (
         "this change also changes the policy of support (margin 0.1 → 0.9, rules); "
         "decided by the policy at the base revision"
     )
@@ -105,8 +106,8 @@ def test_an_environment_that_the_change_adds_is_not_the_baseline(
     based.settings["environments"] = ["production", "nobody"]
     based.llmops_yaml()
     based.prompt(system="Worse.")
-    ran = gate(based, base="main")
-    assert (ran.prompt.baseline, ran.decision) == ("support@v1 (production)", Decision.FAIL)
+    result = gate(based, base="main")
+    assert (result.prompt.baseline, result.decision) == ("support@v1 (production)", Decision.FAIL)
     named = gate(based, base="main", select={"environment": "nobody"})
     assert named.decision is Decision.INCONCLUSIVE
 
@@ -118,14 +119,14 @@ def test_before_the_project_began_its_policy_is_the_default_and_nothing_is_trust
     committed(project, add="README")
     project.settings = {"gate": {"rules": ["errors"]}, "trust": ["checks/*.py"]}
     project.llmops_yaml()
-    ran = gate(project, base="main")
-    assert [each.rule for each in ran.verdict.findings if each.rule != "policy"] == [
+    result = gate(project, base="main")
+    assert [each.rule for each in result.verdict.findings if each.rule != "policy"] == [
         "critical",
         "no_worse",
         "errors",
         "coverage",
     ]
-    assert "rules" in ran.finding("policy").why
+    assert "rules" in result.finding("policy").why
     project.write("checks/mine.py", "def mine(text, case):\n    return 1.0\n")
     project.evalset(scorers=[{"python": "checks/mine.py:mine"}])
     with pytest.raises(Refused, match="may not run"):

@@ -16,7 +16,7 @@ from llmops_cli.run.scorers import Scorers, missing_scores, unscored_reason
 from llmops_cli.run.scoring_context import ScoringContext, score_trial
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate
 from tests.unit.run.test_planning import a_side
@@ -80,7 +80,7 @@ def test_negated_and_advisory_scorers_are_read_apart() -> None:
 
 
 def test_each_case_is_judged_by_its_own_threshold(project: Project) -> None:
-    cases = some_cases(2)
+    cases = make_cases(2)
     cases[0]["scorers"] = [{"length": {"max": 3}}]
     cases[1]["scorers"] = [{"length": {"max": 30}}]
     project.cases(cases)

@@ -8,7 +8,7 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.run.comparison import PromptComparison, contests
 from llmops_cli.run.selection import Selection
 from llmops_cli.run.workspace import open_workspace
-from tests.projects import Project, some_cases
+from tests.projects import Project, make_cases
 from tests.unit.gated_project import CASES
 
 
@@ -31,7 +31,7 @@ def test_a_sample_is_the_same_every_time_and_another_for_another_seed(project: P
 
 def test_an_added_case_moves_one_case_of_a_sample_at_most(project: Project) -> None:
     before = set(ids(chosen(project, sample=10)[0]))
-    project.cases([*some_cases(CASES), {**some_cases(1)[0], "id": "added"}])
+    project.cases([*make_cases(CASES), {**make_cases(1)[0], "id": "added"}])
     after = set(ids(chosen(project, sample=10)[0]))
     assert len(before - after) <= 1
 
@@ -42,7 +42,7 @@ def test_a_sample_larger_than_the_evalset_is_all_of_it(project: Project) -> None
 
 def test_cases_are_chosen_by_id_glob_and_tag(project: Project) -> None:
     cases = [
-        {**case, "tags": ["even"] if at % 2 == 0 else []} for at, case in enumerate(some_cases(4))
+        {**case, "tags": ["even"] if at % 2 == 0 else []} for at, case in enumerate(make_cases(4))
     ]
     project.cases([*cases, {**cases[0], "id": "q[1]", "tags": ["odd one"]}])
     assert ids(chosen(project, cases=["c00[12]"])[0]) == ["c001", "c002"]

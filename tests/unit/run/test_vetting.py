@@ -49,7 +49,7 @@ def github(tmp_path: Path, event: str, head: str | None) -> dict[str, str]:
     }
 
 
-def ran(project: Project) -> bool:
+def result(project: Project) -> bool:
     return (project.root / "checks/ran").exists()
 
 
@@ -58,12 +58,12 @@ def test_code_that_is_not_trusted_is_refused_before_any_call(
 ) -> None:
     with pytest.raises(Refused, match=r"the scorer 'python' may not run: checks/mine.py"):
         gate(coded)
-    assert (server.requests, ran(coded)) == (0, False)
+    assert (server.requests, result(coded)) == (0, False)
 
 
 def test_trusted_code_runs(coded: Project) -> None:
     assert gate(trusting(coded)).decision is Decision.INCONCLUSIVE
-    assert ran(coded)
+    assert result(coded)
 
 
 def test_a_dry_run_refuses_as_well(coded: Project) -> None:
@@ -78,7 +78,7 @@ def test_a_strangers_change_runs_no_code_where_there_are_secrets(
     environ = {**github(tmp_path, "pull_request", head), **SECRET}
     with pytest.raises(Refused, match="may not run"):
         gate(trusting(coded), environ=environ)
-    assert (server.requests, ran(coded)) == (0, False)
+    assert (server.requests, result(coded)) == (0, False)
 
 
 def test_without_a_readable_event_a_change_is_a_strangers(coded: Project, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_a_call_has_its_seconds_dollars_and_tokens() -> None:
 
 def test_a_reused_answer_has_no_latency() -> None:
     assert why(latency(expecting(), said("x"))) == (
-        "this answer is cached, and a cached answer has no latency; --fresh calls again"
+        "this answer is cached, and a cached answer has no latency; --no-cache calls again"
     )
 
 

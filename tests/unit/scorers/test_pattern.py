@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from llmops_cli.core.ports import World
@@ -34,10 +33,8 @@ def test_a_reason_shows_what_matched() -> None:
 
 
 def test_a_pattern_that_backtracks_without_end_is_unscored() -> None:
-    started = time.monotonic()
     given = regex_scorer(expecting(), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
-    assert "backtracks" in why(given)
-    assert time.monotonic() - started < 10  # without its deadline it takes years
+    assert "backtracks" in why(given)  # without its deadline it takes years
 
 
 def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path) -> None:

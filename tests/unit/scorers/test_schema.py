@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,8 @@ def test_the_schema_says_its_draft(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_backtracks_is_unscored(tmp_path: Path) -> None:
-    started = time.monotonic()
     given = judged(tmp_path, json.dumps("a" * 5000 + "b"), {"pattern": "^(a|a)*$"})
-    assert "backtracks" in why(given)
-    assert time.monotonic() - started < 10  # without its deadline it takes years
+    assert "backtracks" in why(given)  # without its deadline it takes years
 
 
 def test_pattern_properties_are_checked(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_what_is_refused_is_not_asked_for_twice(server: CommentServer, code: int
     with pytest.raises(NotPosted, match=f"{code} trouble {code}") as raised:
         put(server, "x")
     assert "secret-token" not in str(raised.value)
-    assert [each for each in server.asked if each.startswith("POST")] == [
+    assert [each for each in server.requested if each.startswith("POST")] == [
         "POST /repos/acme/prompts/issues/7/comments"
     ]
 

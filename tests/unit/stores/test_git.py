@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import Refused, Unmeasured
-from llmops_cli.stores.git import demand_git, open_git
+from llmops_cli.stores.git import open_git, require_git
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -42,7 +42,7 @@ def repository(tmp_path: Path) -> Path:
 def test_a_folder_outside_any_repository_has_no_git(tmp_path: Path) -> None:
     assert open_git(tmp_path) is None
     with pytest.raises(Refused, match="--base main needs git history"):
-        demand_git(tmp_path, purpose="--base main")
+        require_git(tmp_path, purpose="--base main")
 
 
 def test_a_machine_without_git_works_on(tmp_path: Path) -> None:
@@ -67,19 +67,14 @@ def test_a_machine_without_git_works_on(tmp_path: Path) -> None:
 
 def test_a_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    checkout = demand_git(tmp_path, purpose="this")
+    checkout = require_git(tmp_path, purpose="this")
     assert checkout.head() is None
 
 
 def test_where_the_work_stands_and_who_works(repository: Path) -> None:
-    checkout = demand_git(repository, purpose="this")
+    checkout = require_git(repository, purpose="this")
     assert checkout.head() == git(repository, "rev-parse", "HEAD")
     assert checkout.actor() == "Ada Tester <ada@example.org>"
-    assert not checkout.dirty()
-    (repository / "prompts" / "b").write_text("new")
-    assert checkout.dirty()
-    assert checkout.dirty("prompts")
-    assert not checkout.dirty("llmops.yaml")
 
 
 def test_files_at_a_revision_are_those_bytes(repository: Path) -> None:
@@ -87,7 +82,7 @@ def test_files_at_a_revision_are_those_bytes(repository: Path) -> None:
     commit(repository, prompts__a="two", prompts__deep__b="new")
     (repository / "prompts" / "link").symlink_to("/etc/passwd")
     commit(repository)
-    checkout = demand_git(repository, purpose="this")
+    checkout = require_git(repository, purpose="this")
     old, new = checkout.at(before), checkout.at("main")
     assert (old.read("prompts/a"), new.read("prompts/a")) == (b"one\r\n", b"two")
     assert (old.files("prompts"), new.files("prompts")) == (
@@ -100,7 +95,7 @@ def test_files_at_a_revision_are_those_bytes(repository: Path) -> None:
 
 def test_a_project_in_a_subfolder_sees_its_own_paths(repository: Path) -> None:
     commit(repository, team__llmops_yaml="models: {}\n")
-    checkout = demand_git(repository / "team", purpose="this")
+    checkout = require_git(repository / "team", purpose="this")
     assert checkout.at("HEAD").read("llmops.yaml") == b"models: {}\n"
     assert checkout.at("HEAD").files(".") == ("llmops.yaml",)
 
@@ -108,7 +103,7 @@ def test_a_project_in_a_subfolder_sees_its_own_paths(repository: Path) -> None:
 def test_a_detached_head_is_a_head(repository: Path) -> None:
     commit(repository, other="y")
     git(repository, "checkout", "-q", "--detach", "HEAD~1")
-    checkout = demand_git(repository, purpose="this")
+    checkout = require_git(repository, purpose="this")
     assert checkout.head() == git(repository, "rev-parse", "main~1")
     assert checkout.at("main").read("other") == b"y"
 
@@ -124,7 +119,7 @@ def test_a_revision_missing_in_a_shallow_clone_names_the_fetch_that_brings_it(
     git(repository, "tag", "v0")
     commit(repository, other="y")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
-    checkout = demand_git(tmp_path / "shallow", purpose="this")
+    checkout = require_git(tmp_path / "shallow", purpose="this")
     assert checkout.at("origin/main").read("other") == b"y"
     asked = revision.format(first=first, short=first[:12])
     with pytest.raises(Refused, match="git knows no revision") as refused:
@@ -139,13 +134,13 @@ def test_a_revision_missing_in_a_shallow_clone_names_the_fetch_that_brings_it(
 @pytest.mark.parametrize("revision", ["nowhere", "--output=/tmp/x", "main:other", ""])
 def test_what_is_no_revision_is_refused(repository: Path, revision: str) -> None:
     with pytest.raises(Refused, match="git knows no revision") as refused:
-        demand_git(repository, purpose="this").at(revision)
+        require_git(repository, purpose="this").at(revision)
     assert "git fetch origin" in str(refused.value.hint)
 
 
 def test_a_content_that_git_lost_is_said(repository: Path) -> None:
-    checkout = demand_git(repository, purpose="this")
+    checkout = require_git(repository, purpose="this")
     blob = git(repository, "rev-parse", "HEAD:other")
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-    with pytest.raises(Unmeasured, match="git does not hold a file's content"):
+    with pytest.raises(Unmeasured, match="git does not have the content of a file"):
         checkout.at("HEAD").read("other")

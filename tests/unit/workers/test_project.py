@@ -6,7 +6,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import World
-from llmops_cli.workers.worker import LARGEST, project_file
+from llmops_cli.workers.project_code import LARGEST, project_file
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_the_table_of_addresses_that_are_called(
         ({"base_url": "http://10.0.0.5"}, "10.0.0.5 is not a public address: `allow_hosts: ["),
         ({"base_url": "http://10.0.0.5", "allow_hosts": ["10.0.0.5"]}, None),
         ({"base_url": "http://[fe80::1]/"}, "fe80::1 is an address that is never called"),
-        ({"base_url": "http://me:secret@localhost"}, "'base_url' holds a password"),
+        ({"base_url": "http://me:secret@localhost"}, "'base_url' contains a password"),
         ({"base_url": "http://localhost", "extra_body": {"a": 1}}, "'extra_body' means nothing"),
         ({"base_url": "http://localhost", "response": {"ids": "a["}}, "'response.ids' is no JME"),
     ],

@@ -120,7 +120,7 @@ def test_an_async_function_finds_its_event_loop_again(root: Path) -> None:
         (None, "it is nothing, not a text and not an object"),
         (17, "it is a number, not a text and not an object"),
         ({"contexts": "one"}, "contexts is not a list"),
-        ({"txt": "Paris"}, "it says 'txt', which no answer does (did you mean 'text'?)"),
+        ({"txt": "Paris"}, "it has 'txt', which no answer has (did you mean 'text'?)"),
         ({"text": 1}, "there is no text, but a number"),
         ({"text": "x", "cost": 10**400}, "cost is not an amount of US dollars"),
         ({"text": "x", "usage": {"input": -1, "output": 0}}, "usage has no counts of input"),

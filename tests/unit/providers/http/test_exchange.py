@@ -16,8 +16,9 @@ import pytest
 from aiohttp import client_exceptions
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.providers.http.errors import EXCEPTIONS, STATUSES, Endpoint, translated
-from llmops_cli.providers.http.exchange import open_wire, proxy_for
+from llmops_cli.providers.http.errors import EXCEPTIONS, Endpoint
+from llmops_cli.providers.http.exchange import open_client, proxy_for
+from llmops_cli.providers.http.responses import STATUSES
 from tests.servers import faulty
 
 NOT_ON_OUR_WIRE = {
@@ -138,7 +139,7 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
 def test_an_exception_becomes_a_sentence_about_the_host(
     error: Exception, kind: FailureKind
 ) -> None:
-    failure = translated(error, Endpoint(url="https://user:pass@models.internal/v1"))
+    failure = Endpoint(url="https://user:pass@models.internal/v1").failure(error)
     assert failure.kind is kind
     assert "https://models.internal" in failure.message
     assert "pass" not in failure.message
@@ -178,8 +179,8 @@ def test_calls_go_through_the_proxy_and_around_it_where_it_is_not_meant() -> Non
                 (f"{server.url}/chat/completions", "127.0.0.1"),
             ]:
                 environ = {"HTTP_PROXY": server.root, "NO_PROXY": exempt}
-                async with open_wire(url, {}, environ) as wire:
-                    answer = await wire.post({"messages": []})
+                async with open_client(url, {}, environ) as client:
+                    answer = await client.post({"messages": []})
                 assert isinstance(answer, dict)
                 assert server.last is not None
                 paths.append(server.last.path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.providers.http.errors import LONGEST, parse_wait, retry_after
+from llmops_cli.providers.http.responses import LONGEST_WAIT, parse_wait, retry_after
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def test_nonsense_and_the_past_of_negative_numbers_are_ignored(text: str) -> Non
 @given(text=st.text() | st.text("0123456789.smhd", min_size=300))
 def test_no_header_can_break_the_reader(text: str) -> None:
     wait = parse_wait(text, now=NOW)
-    assert wait is None or 0 <= wait <= LONGEST
+    assert wait is None or 0 <= wait <= LONGEST_WAIT
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_no_header_can_break_the_reader(text: str) -> None:
         ({"retry-after": "3"}, 3.0),
         ({"retry-after": "garbage"}, None),
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after": "9" * 400}, LONGEST),
-        ({"retry-after-ms": "9" * 400}, LONGEST),
-        ({"retry-after": "9" * 400 + "d"}, LONGEST),
-        ({"retry-after": 2 * ("1" + "7" * 308 + "s")}, LONGEST),
+        ({"retry-after": "9" * 400}, LONGEST_WAIT),
+        ({"retry-after-ms": "9" * 400}, LONGEST_WAIT),
+        ({"retry-after": "9" * 400 + "d"}, LONGEST_WAIT),
+        ({"retry-after": 2 * ("1" + "7" * 308 + "s")}, LONGEST_WAIT),
         ({"retry-after": "garbage", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
         (
             {

@@ -19,7 +19,7 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application.answer_fields import Malformed
-from llmops_cli.providers.offline.replay import Recorded, open_replay, parsed
+from llmops_cli.providers.offline.replay import Recorded, open_replay, parse_record
 
 QUESTION = Request(
     provider="replay", model="old", messages=(Message(role="user", content="What is 6 times 7?"),)
@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_the_answers(tmp_path: Path) -> None:
 @given(st.binary())
 def test_no_bytes_break_the_reader(line: bytes) -> None:
     try:
-        record = parsed(line)
+        record = parse_record(line)
     except Malformed:
         return
     assert isinstance(record, dict)

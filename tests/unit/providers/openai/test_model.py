@@ -21,7 +21,8 @@ from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.access import Access
 from llmops_cli.providers.openai.messages import PARAMETERS, body, completion, embedding
-from llmops_cli.providers.openai.model import BASE_URL, KNOWN, OURS, OpenAI, endpoint, open_openai
+from llmops_cli.providers.openai.model import KNOWN, OURS, OpenAI, open_openai
+from llmops_cli.providers.openai.sdk import BASE_URL, endpoint
 from tests.servers import faulty
 from tests.servers.faulty import Exchange
 

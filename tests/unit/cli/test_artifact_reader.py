@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.cli.comment import LARGEST, published_flaws, published_report
+from llmops_cli.cli.artifact_reader import LARGEST, read_registry_problems, read_report
 from llmops_cli.core.ci import Branch, subject_of
 from llmops_cli.core.errors import Refused
 from llmops_cli.render.json import json_report
@@ -24,14 +24,14 @@ def written(path: Path, change: Any = None) -> Path:
 
 
 def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
-    assert published_report(written(tmp_path / "report.json")) == reports.failing()
+    assert read_report(written(tmp_path / "report.json")) == reports.failing()
 
 
 def test_where_there_is_none_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text("\n")
     for name in ("missing.json", "empty.json"):
-        assert published_report(tmp_path / name) is None
-        assert published_flaws(tmp_path / name) == []
+        assert read_report(tmp_path / name) is None
+        assert read_registry_problems(tmp_path / name) == []
 
 
 def another_schema(document: Any) -> None:
@@ -54,8 +54,8 @@ def another_type(document: Any) -> None:
     "change", [another_schema, another_key, a_missing_key, another_type, lambda each: each.clear()]
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, change: Any) -> None:
-    with pytest.raises(Refused, match="is no report"):
-        published_report(written(tmp_path / "report.json", change))
+    with pytest.raises(Refused, match="is not a report"):
+        read_report(written(tmp_path / "report.json", change))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, change: Any) -> None:
 def test_what_is_no_plain_json_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(content)
-    for read in (published_report, published_flaws):
+    for read in (read_report, read_registry_problems):
         with pytest.raises(Refused):
             read(path)
 

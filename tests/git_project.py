@@ -24,7 +24,7 @@ from typing import Any
 
 from llmops_cli.cli.main import run
 from llmops_cli.stores.registry import Registry
-from tests.projects import Process, Ran
+from tests.projects import Process, Result
 
 CASES = 60
 LLMOPS_YAML = "models:\n  tiny: {provider: embedded}\nenvironments: [production]\n"
@@ -39,7 +39,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @dataclass(frozen=True)
-class Shop:
+class GitProject:
     """A checkout of the project."""
 
     root: Path
@@ -48,18 +48,18 @@ class Shop:
     def registry(self) -> Registry:
         return Registry(self.root)
 
-    def run(self, *arguments: str) -> Ran:
+    def run(self, *arguments: str) -> Result:
         """The program, in this process."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run(["-C", str(self.root), *arguments])
-        return Ran(code=int(code), out=out.getvalue(), err=err.getvalue(), seconds=0)
+        return Result(code=int(code), out=out.getvalue(), err=err.getvalue(), seconds=0)
 
-    def ok(self, *arguments: str) -> Ran:
+    def ok(self, *arguments: str) -> Result:
         """The program; a failed test where it does not exit 0."""
-        ran = self.run(*arguments)
-        assert ran.code == 0, f"{arguments}: {ran.code} {ran.text}"
-        return ran
+        result = self.run(*arguments)
+        assert result.code == 0, f"{arguments}: {result.code} {result.text}"
+        return result
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
         """The program, in a process of its own."""
@@ -99,16 +99,16 @@ class Shop:
             }
             for at in range(count)
         ]
-        self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+        self.write(f"evalsets/{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def evalset(self, name: str, **more: Any) -> None:
-        written = {
+        document = {
             "prompt": name,
             "cases": f"{name}.jsonl",
             "scorers": [{"exact": "{{ expected }}"}],
             **more,
         }
-        self.write(f"evalsets/{name}.yaml", json.dumps(written, indent=1))
+        self.write(f"evalsets/{name}.yaml", json.dumps(document, indent=1))
 
     def commit(self, message: str = "work") -> str:
         """Everything that stands here, committed."""
@@ -144,21 +144,21 @@ class Shop:
         assert event.to_version is not None
         return event.to_version.number
 
-    def clone(self, folder: Path, *how: str) -> Shop:
+    def clone(self, folder: Path, *how: str) -> GitProject:
         """Another checkout, of what is committed here."""
         git(folder.parent, "clone", "-q", *how, f"file://{self.root}", str(folder))
-        return Shop(folder)
+        return GitProject(folder)
 
 
-def a_shop(root: Path, *names: str) -> Shop:
+def make_git_project(root: Path, *names: str) -> GitProject:
     """A project with the prompts `names` and nothing released, committed."""
     root.mkdir(parents=True, exist_ok=True)
-    shop = Shop(root)
+    repo = GitProject(root)
     git(root, "init", "-q", "-b", "main")
-    shop.write("llmops.yaml", LLMOPS_YAML)
+    repo.write("llmops.yaml", LLMOPS_YAML)
     for name in names:
-        shop.say(name)
-        shop.cases(name)
-        shop.evalset(name)
-    shop.commit("a project")
-    return shop
+        repo.say(name)
+        repo.cases(name)
+        repo.evalset(name)
+    repo.commit("a project")
+    return repo

@@ -1,11 +1,8 @@
-"""What an importer makes of foreign files: prompts, evalsets and models as plain values.
+"""What an import makes of foreign files: prompts, evalsets and models, and a note on every loss.
 
-They are written out by `writing`, and only then checked like any file that a person wrote.
-
-What an import could not carry over as it was: each with its line, the reason and a way out.
-
-Nothing is dropped silently: whatever an importer leaves out, or has to write differently, passes
-through `Notes`. The same note about the same line is said once.
+They are written out by `writing`, and then checked like any file that a person wrote. Nothing is
+dropped silently: whatever an importer leaves out, or has to write differently, is a `Note` with
+its line, the reason and a way out.
 """
 
 from __future__ import annotations
@@ -13,9 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmops_cli.core.errors import Location
+
+Case: TypeAlias = dict[str, Any]
+"""A case as it is written, with `scorers` always there."""
+
+FALLBACK = "embedded"
+"""The model of a prompt whose own cannot be called: no key, no network, and no LLM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class ImportedEvalset:
     name: str
     prompts: Sequence[str]
     scorers: Sequence[Any]
-    cases: Sequence[Mapping[str, Any]]
+    cases: Sequence[Case]
     repeats: int = 1
 
 
@@ -61,7 +64,7 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class ImportChoices:
     """What the person who imports decides."""
 
     name: str
@@ -69,33 +72,11 @@ class Choices:
     model: str | None = None
     """`provider/model` where the file names none that can be called."""
 
-
-FALLBACK = "embedded"
-"""The model of a prompt whose own cannot be called: no key, no network, and no LLM."""
-
-
-def name_for(text: str) -> str:
-    """`text` as a name: lower case, digits, dots and dashes. Empty where nothing is left."""
-    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")[:60].rstrip("-._")
-
-
-def free_name(wanted: str, taken: Iterable[str]) -> str:
-    """`wanted`, or `wanted-2`, `wanted-3` …: the first that is not taken."""
-    taken = set(taken)
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
-
-
-def fallback_model(choices: Choices) -> ImportedModel:
-    """The model of prompts whose own cannot be called."""
-    if choices.model is None:
-        return ImportedModel(alias="default", fields={"provider": FALLBACK})
-    provider, _, model = choices.model.partition("/")
-    fields = {"provider": provider, "model": model} if model else {"provider": provider}
-    return ImportedModel(alias="default", fields=fields)
+    def fallback_model(self) -> ImportedModel:
+        """Return the model of prompts whose own cannot be called."""
+        provider, _, model = (self.model or FALLBACK).partition("/")
+        fields = {"provider": provider, "model": model} if model else {"provider": provider}
+        return ImportedModel(alias="default", fields=fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,24 +100,37 @@ class NotCarried(Exception):
 
 
 class Notes:
-    """A growing list of notes."""
+    """A growing list of notes, in which the same note about the same line stands once."""
 
     def __init__(self) -> None:
-        self._found: dict[Note, None] = {}
+        self._notes: dict[Note, None] = {}
 
     def __iter__(self) -> Iterator[Note]:
-        order = sorted(self._found, key=lambda each: (each.where.path, each.where.line or 0))
-        return iter(order)
+        return iter(sorted(self._notes, key=lambda note: (note.where.path, note.where.line or 0)))
 
     def lost(self, where: Location, what: str, why: str, instead: str) -> None:
         """Note something that was left out."""
-        self._found.setdefault(Note(where=where, what=what, why=why, instead=instead))
+        self._notes.setdefault(Note(where=where, what=what, why=why, instead=instead))
 
     def changed(self, where: Location, what: str, why: str, instead: str) -> None:
         """Note something that was carried over and is not quite the same."""
-        note = Note(where=where, what=what, why=why, instead=instead, lost=False)
-        self._found.setdefault(note)
+        self._notes.setdefault(Note(where=where, what=what, why=why, instead=instead, lost=False))
 
     def take(self, where: Location, what: str, reason: NotCarried) -> None:
         """Note what was left out for `reason`."""
         self.lost(where, what, str(reason), reason.instead)
+
+
+def name_for(text: str) -> str:
+    """Return `text` as a name: lower case, digits, dots and dashes; empty if nothing is left."""
+    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")[:60].rstrip("-._")
+
+
+def free_name(name: str, taken: Iterable[str], *, separator: str = "-") -> str:
+    """Return the first of `name`, `name-2`, `name-3` … that is not taken."""
+    taken = set(taken)
+    numbered, number = name, 1
+    while numbered in taken:
+        number += 1
+        numbered = f"{name}{separator}{number}"
+    return numbered
