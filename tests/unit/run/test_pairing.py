@@ -218,7 +218,7 @@ def test_a_silent_update_of_the_model_reruns_the_baseline(running: Project, serv
     assert server.requests == CASES * (1 + 3)
     (note,) = result.report.notes
     assert note.startswith("support: under one model name tiny-0001 answered the baseline")
-    assert note.endswith("and tiny-0002 the candidate: the baseline is drawn anew")
+    assert note.endswith("and tiny-0002 the candidate: the baseline is run again")
     assert result.decision is Decision.PASS
     assert gate(running).report.calls == 0
 
@@ -234,8 +234,8 @@ def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: S
     result = gate(running)
     assert server.requests - before == CASES * (1 + 3 + 3)
     assert [note.rpartition(": ")[2] for note in result.report.notes] == [
-        "the baseline is drawn anew",
-        "the anchor v1 is drawn anew",
+        "the baseline is run again",
+        "the anchor v1 is run again",
     ]
 
 

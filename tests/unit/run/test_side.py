@@ -86,7 +86,7 @@ def test_a_settled_side_has_nothing_left_to_do(side: Side) -> None:
         [TrialAt(2, 0)],
     )
     side.plan.finish()
-    assert not (side.plan.missing or side.plan.shared or side.plan.rescore)
+    assert [*side.plan.missing, *side.plan.shared, *side.plan.rescore] == []
 
 
 def test_what_is_run_again_counts_from_now_and_pools_no_longer(side: Side) -> None:
