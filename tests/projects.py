@@ -15,15 +15,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from tests import in_process
+from tests.servers.faulty import Server, echo
 
 LLMOPS = (sys.executable, "-m", "llmops_cli")
 TIMEOUT = 60.0
@@ -77,6 +80,16 @@ class Result:
     def verdict(self) -> dict[str, Any]:
         """The verdict on the only prompt."""
         return cast("dict[str, Any]", self.prompt["verdict"])
+
+    def metric(self, label: str = "pass") -> dict[str, Any]:
+        """Return a metric of the only evalset."""
+        (metric,) = [metric for metric in self.evalset["metrics"] if metric["label"] == label]
+        return cast("dict[str, Any]", metric)
+
+    def finding(self, rule: str) -> dict[str, Any]:
+        """Return the finding of a rule on the only prompt."""
+        (finding,) = [item for item in self.verdict["findings"] if item["rule"] == rule]
+        return cast("dict[str, Any]", finding)
 
     @property
     def decision(self) -> str:
@@ -228,6 +241,43 @@ class Project:
         ):
             result = self.run(*arguments)
             assert result.code == 0, f"{arguments}: {result.text}"
+
+
+def llmops(folder: Path, *arguments: str, **environ: str) -> Result:
+    """Run llmops in `folder`."""
+    return Project(root=folder).run(*arguments, env=environ)
+
+
+def wait_until(condition: Callable[[], object], *, within: float = 30) -> None:
+    """Wait until `condition()` is true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.002)
+
+
+def wait_until_asked(server: Server, requests: int, process: Process) -> None:
+    """Wait until the server has seen so many requests of a process that still runs."""
+
+    def enough() -> bool:
+        assert process.running or server.requests >= requests, process.wait().text
+        return server.requests >= requests
+
+    wait_until(enough)
+
+
+def count_stored(project: Project) -> int:
+    """Return the number of completions in the store."""
+    store = project.root / ".llmops/store/results.sqlite3"
+    with closing(sqlite3.connect(store)) as database:
+        (count,) = database.execute("SELECT count(*) FROM completions").fetchone()
+    return int(count)
+
+
+def wrong_every_fifth(body: Mapping[str, Any]) -> str:
+    """Reply with the last user turn, or wrongly where it ends in 0 or 5: 80% are right."""
+    text = echo(body)
+    return "something else" if text[-1] in "05" else text
 
 
 def make_cases(count: int) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ def check_all(start: Path) -> Checked:
     ]
     warnings, broken = _judge_warnings(project, judged)
     used = {name for evalset in evalsets for name in evalset.prompts}
-    used |= {str(spec.options.get("prompt")) for each in specs.values() for spec in each}
+    used |= {str(spec.options.get("prompt")) for of_one in specs.values() for spec in of_one}
     strictest = project.environments[-1]
     return Checked(
         prompts=len(project.prompts),

@@ -73,7 +73,7 @@ def probe_models(
     embedders = _embedding_models(workspace.project)
     probed: dict[str, ProbedModel] = {}
     engine = Engine(
-        providers=workspace.open_provider, redact=workspace.redact, cells=workspace.cells
+        providers=workspace.open_provider, redact=workspace.redact, counters=workspace.counters
     )
 
     def what_starts(model: Model) -> str | None:

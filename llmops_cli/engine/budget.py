@@ -1,7 +1,7 @@
 """What a run may spend: reserved before a call, settled after it.
 
 A call starts only if everything spent, everything reserved and its own ceiling fit under the
-cap; while others are on the wire it waits for them to settle instead of giving up. So a cap is
+cap; while other calls are out it waits for them to settle instead of giving up. So a cap is
 overshot by no more than what single calls exceed their ceiling by. What may have been billed
 although no answer arrived stays reserved.
 """
@@ -52,15 +52,13 @@ class Reservation:
         )
 
     def __sub__(self, other: Reservation) -> Reservation:
-        return Reservation(
-            self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost
-        )
+        return self + Reservation(-other.calls, -other.tokens, -other.cost)
 
 
-class Ledger:
+class Account:
     """The running account of one budget."""
 
-    __slots__ = ("_budget", "_closed", "_moved", "_pending", "_reserved", "_spent", "_started")
+    __slots__ = ("_budget", "_changed", "_closed", "_pending", "_reserved", "_spent", "_started")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -68,29 +66,29 @@ class Ledger:
         self._spent = Reservation()
         self._reserved = Reservation()
         self._pending = 0
-        self._moved = anyio.Event()
+        self._changed = anyio.Event()
         self._closed = False
 
-    async def reserve(self, share: Reservation) -> str | None:
-        """Take `share`, or say which cap forbids it. Waits while open reservations may fall."""
-        while (cap := self._exceeded(share)) is not None:
+    async def reserve(self, wanted: Reservation) -> str | None:
+        """Take `wanted`, or return which cap forbids it. Waits while reservations may fall."""
+        while (cap := self._exceeded(wanted)) is not None:
             if self._pending == 0 or self._closed or cap.startswith("the time"):
                 return cap
-            await self._moved.wait()
-        self._reserved += share
+            await self._changed.wait()
+        self._reserved += wanted
         self._pending += 1
         return None
 
     def settle(self, reserved: Reservation, spent: Reservation) -> None:
-        """Give back `reserved`; `spent` is what it came to."""
+        """Give back `reserved` and count `spent`, which it came to."""
         self._reserved -= reserved
         self._spent += spent
         self._pending -= 1
-        self._moved.set()
-        self._moved = anyio.Event()
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def left(self) -> Budget:
-        """What the budget still allows: the budget of an engine that goes on with the same run."""
+        """Return what the budget still allows, for an engine that goes on with the same run."""
         cap, spent = self._budget, self._spent
         elapsed = anyio.current_time() - self._started
         return Budget(
@@ -101,12 +99,12 @@ class Ledger:
         )
 
     def close(self) -> None:
-        """Nobody waits for money any more."""
+        """Let no call wait for a reservation any more."""
         self._closed = True
-        self._moved.set()
+        self._changed.set()
 
-    def _exceeded(self, share: Reservation) -> str | None:
-        budget, total = self._budget, self._spent + self._reserved + share
+    def _exceeded(self, wanted: Reservation) -> str | None:
+        budget, total = self._budget, self._spent + self._reserved + wanted
         if budget.calls is not None and total.calls > budget.calls:
             return f"the budget is used up: --max-calls {budget.calls}"
         if budget.tokens is not None and total.tokens > budget.tokens:
@@ -121,12 +119,12 @@ class Ledger:
 
 
 def ceiling(request: Request) -> Usage:
-    """The most a request is expected to use: its text at three characters a token, its maximum."""
+    """Return the most a request may use: its text at three characters a token, its maximum."""
     characters = sum(
         len(message.content) if isinstance(message.content, str) else len(str(message.content))
         for message in request.messages
     )
-    named = (request.parameters.get(name) for name in _MAXIMA)
+    maxima = (request.parameters.get(name) for name in _MAXIMA)
     assumed = 0 if request.response_format == "embedding" else ASSUMED_OUTPUT
-    output = next((each for each in named if isinstance(each, int)), assumed)
+    output = next((maximum for maximum in maxima if isinstance(maximum, int)), assumed)
     return Usage(input=characters // 3 + 4 * len(request.messages) + 8, output=output)

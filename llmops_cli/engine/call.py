@@ -1,7 +1,7 @@
-"""The engine: one way to ask any model, and the only one.
+"""The engine: the one way to call any model.
 
 `Engine.ask` always ends in exactly one outcome. Limits, retries, deadlines and the early stop
-are per model (`lane`); the budget and the counters are the run's. Everything that enters is
+are per model (`queue`); the budget and the counts are the run's. Everything that comes in is
 redacted here. Providers are opened at a model's first call, in a task of their own that also
 closes them, and live until the engine is left.
 """
@@ -25,16 +25,16 @@ from llmops_cli.core.ports import OpenSharedCounter, Provider, untold
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.engine.budget import Budget, Ledger
+from llmops_cli.engine.budget import Account, Budget
 from llmops_cli.engine.limits import LocalCounter
 from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.queue import ModelQueue, Shared
-from llmops_cli.engine.sanitize import entered, failed
+from llmops_cli.engine.queue import ModelQueue, RunContext
+from llmops_cli.engine.sanitize import sanitized, sanitized_failure
 
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
-"""Opens the provider of a model; the registry's `OpenProvider` with the world bound."""
+"""Opens the provider of a model; `core.ports.OpenProvider` with the world bound."""
 
-Place: TypeAlias = tuple[object, ...]
+LimitsKey: TypeAlias = tuple[object, ...]
 
 CLOSING = 5.0
 """Seconds a provider gets to close its connections or stop its server."""
@@ -53,7 +53,7 @@ class Spent:
 
 
 class Engine:
-    """Asks models within their limits and within the budget. Use as `async with Engine(…)`."""
+    """Calls models within their limits and within the budget. Use as `async with Engine(…)`."""
 
     def __init__(
         self,
@@ -61,23 +61,23 @@ class Engine:
         providers: OpenModel,
         budget: Budget | None = None,
         redact: Redactor | None = None,
-        cells: OpenSharedCounter = LocalCounter,
+        counters: OpenSharedCounter = LocalCounter,
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], None] = untold,
     ) -> None:
-        """`cells`: where rates per minute are kept; by default, no other process keeps them too.
+        """`counters`: where rates per minute are counted, by default in this process only.
 
-        `jitter`: a number in [0, 1), drawn anew for every wait. `tell` hears what holds calls up,
-        and the empty text when they go on.
+        `jitter`: a number in [0, 1), for every wait a new one. `tell` is called with what holds
+        calls up, and with the empty text when they go on.
         """
         self._providers = providers
         self._budget = budget or Budget()
         self._redact = redact or Redactor()
-        self._cells = cells
+        self._counters = counters
         self._jitter = jitter
         self._tell = tell
-        self._lanes: dict[Place, ModelQueue | Refused] = {}
-        self._why: str | None = None
+        self._queues: dict[LimitsKey, ModelQueue | Refused] = {}
+        self._stopped: str | None = None
         self.calls = 0
         """Calls that were sent at least once, answered or not."""
         self.attempts = 0
@@ -88,18 +88,18 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
-        self._opening: defaultdict[Place, anyio.Lock] = defaultdict(anyio.Lock)
-        self._ledger = Ledger(self._budget)
-        self._shared = Shared(
-            ledger=self._ledger,
+        self._opening: defaultdict[LimitsKey, anyio.Lock] = defaultdict(anyio.Lock)
+        self._account = Account(self._budget)
+        self._context = RunContext(
+            account=self._account,
             counts_tokens=self._budget.counts_tokens,
             jitter=self._jitter,
-            sent=self._sent,
-            cells=self._cells,
+            sent=self._count_attempt,
+            counters=self._counters,
             tell=self._tell,
         )
-        self._keepers = anyio.create_task_group()
-        await self._keepers.__aenter__()
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(
@@ -108,52 +108,51 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.left = self._ledger.left()
+        self.left = self._account.left()
         self._closing.set()
         if kind is not None:
-            self._keepers.cancel_scope.cancel()  # ends what is still opening; the rest is shielded
-        # The keepers did not cause `error`: it leaves as it is, not in their group.
-        await self._keepers.__aexit__(None, None, None)
+            self._tasks.cancel_scope.cancel()  # ends what is still opening; the rest is shielded
+        # The tasks did not cause `error`: it leaves as it is, not in their group.
+        await self._tasks.__aexit__(None, None, None)
 
     async def ask(self, model: Model, request: Request) -> Outcome:
-        """The outcome of one call of `model`; never an exception for what the model did.
+        """Return the outcome of one call of `model`; what the model does is never an exception.
 
         Raises `Refused` where the model's configuration can never work, at its first call.
         """
-        if self._why is not None:
-            message = f"{model.name}: {self._why}"
+        if self._stopped is not None:
+            message = f"{model.name}: {self._stopped}"
             return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
-        place = _place(model)
-        lane = self._lanes.get(place)
-        if not isinstance(lane, ModelQueue):
-            lane = await self._open(place, model)
-        outcome = await lane.call(request)
+        key = _limits_key(model)
+        queue = self._queues.get(key)
+        if not isinstance(queue, ModelQueue):
+            queue = await self._open_once(key, model)
+        outcome = await queue.call(request)
         if outcome.attempts:
             self.calls += 1
         if isinstance(outcome, Failure):
-            return failed(outcome, self._redact)
-        self._account(outcome)
-        return entered(outcome, self._redact)
+            return sanitized_failure(outcome, self._redact)
+        self._count_usage(outcome)
+        return sanitized(outcome, self._redact)
 
     def interrupt(self, why: str = "interrupted") -> None:
         """Start no further call: what waits ends as NOT_ATTEMPTED, what runs may finish."""
-        self._why = self._why or why
-        self._ledger.close()
-        for lane in self._lanes.values():
-            if isinstance(lane, ModelQueue):
-                lane.stop(why)
+        self._stopped = self._stopped or why
+        self._account.close()
+        for queue in self._queues.values():
+            if isinstance(queue, ModelQueue):
+                queue.stop(why)
 
-    async def _open(self, place: Place, model: Model) -> ModelQueue:
-        async with self._opening[place]:  # a server that starts holds up no other model
-            lane = self._lanes.get(place)
-            if lane is None:
-                lane = await self._opened(model)
-                self._lanes[place] = lane
-        if isinstance(lane, Refused):
-            raise lane.with_traceback(None)
-        return lane
+    async def _open_once(self, key: LimitsKey, model: Model) -> ModelQueue:
+        async with self._opening[key]:  # a server that starts holds up no other model
+            if key not in self._queues:
+                self._queues[key] = await self._open(key, model)
+        queue = self._queues[key]
+        if isinstance(queue, Refused):
+            raise queue.with_traceback(None)
+        return queue
 
-    async def _opened(self, model: Model) -> ModelQueue | Refused:
+    async def _open(self, key: LimitsKey, model: Model) -> ModelQueue | Refused:
         price = tariff(model)
         if price is None and self._budget.cost is not None:
             return Refused(
@@ -163,20 +162,20 @@ class Engine:
                 "or cap calls or tokens instead",
             )
         try:
-            provider, scope = await self._keepers.start(self._keep, model)
+            provider, scope = await self._tasks.start(self._keep_open, model)
         except Refused as refusal:
             return refusal
         scope.shield = True
-        place = digest_bytes(repr(_place(model)).encode())
-        lane = ModelQueue(model, provider, tariff=price, shared=self._shared, place=place)
-        if self._why is not None:
-            lane.stop(self._why)
-        return lane
+        name = digest_bytes(repr(key).encode())
+        queue = ModelQueue(model, provider, price=price, context=self._context, key=name)
+        if self._stopped is not None:
+            queue.stop(self._stopped)
+        return queue
 
-    async def _keep(
+    async def _keep_open(
         self, model: Model, *, task_status: TaskStatus[tuple[Provider, anyio.CancelScope]]
     ) -> None:
-        """Hold `model`'s provider open; closing is not cut short by a cancelled run.
+        """Keep `model`'s provider open; closing is not cut short by a cancelled run.
 
         Whoever opens it shields it, and not before it is theirs: a call that is cancelled while
         it opens a provider waits for the end of this task.
@@ -187,10 +186,10 @@ class Engine:
                 await self._closing.wait()
                 scope.deadline = anyio.current_time() + CLOSING
 
-    def _sent(self) -> None:
+    def _count_attempt(self) -> None:
         self.attempts += 1
 
-    def _account(self, completion: Completion) -> None:
+    def _count_usage(self, completion: Completion) -> None:
         if completion.usage is not None:
             self.spent.input_tokens += completion.usage.input
             self.spent.output_tokens += completion.usage.output
@@ -200,8 +199,8 @@ class Engine:
             self.spent.cost += completion.cost
 
 
-def _place(model: Model) -> Place:
-    """What two models share when their calls count against the same limits.
+def _limits_key(model: Model) -> LimitsKey:
+    """Return what two models share when their calls count against the same limits.
 
     Not the alias and not the parameters: candidate and baseline may differ in both and still
     reach the same model with the same key.

@@ -1,16 +1,13 @@
-"""The requests and tokens per minute of one model: who may start now, in the order of coming.
-
-What a call will use is known only afterwards. It takes what calls of this model have used so far
-on average, the first ones their ceiling, and the difference is settled when it has ended: over a
-minute the rate is kept by what was really used, and a generous ceiling wastes none of it.
-
-How many calls may run at once and how many may start per minute, for one model.
+"""How many calls of one model may run at once, and how many may start per minute.
 
 Concurrency adapts: it starts at up to `START`, grows by one with every answer (doubling per
-round) until the model first pushes back, then falls to 80 % once per episode and recovers by one
-or 5 % per round. It is never under one and never stands still while answers come.
+round) until the model first pushes back, then falls to 80% once per episode and recovers by one
+or 5% per round. It is never under one and never stands still while answers come.
 
-A pace keeps its one number in a cell, so that several processes can keep one pace together.
+Rates are counted in shared counters, so that several processes can keep one rate together. What a
+call will use is known only afterwards: it takes what calls of this model have used so far on
+average, the first ones their ceiling, and the difference is settled when it has ended. Over a
+minute the rate is kept by what was really used, and a generous ceiling wastes none of it.
 """
 
 from __future__ import annotations
@@ -27,61 +24,6 @@ from llmops_cli.core.ports import OpenSharedCounter, SharedCounter
 from llmops_cli.core.prompt import Limits, Request
 from llmops_cli.engine.budget import ceiling
 
-LOOK = 0.25
-"""Seconds after which whoever waits looks again: others settle meanwhile."""
-MEMORY = 8
-"""Calls over which the average is taken."""
-
-
-class Rates:
-    """Keeps `limits.rpm` and `limits.tpm`; nothing is counted where neither is set."""
-
-    __slots__ = ("_minute", "_queue", "_requests", "_tokens", "_usual")
-
-    def __init__(self, limits: Limits, cells: OpenSharedCounter, place: str) -> None:
-        """`place` names what counts against the same rates."""
-        self._requests = Pace(limits.rpm, cells(f"{place} requests")) if limits.rpm else None
-        self._tokens = Pace(limits.tpm, cells(f"{place} tokens")) if limits.tpm else None
-        self._minute = limits.tpm or 0
-        self._usual: float | None = None
-        self._queue = anyio.Lock()
-
-    async def turn(self, request: Request, stopped: anyio.Event) -> float:
-        """Wait until `request` may start, or until `stopped`; the tokens that it took."""
-        if self._requests is not None:
-            await self._wait(self._requests, 1, stopped)
-        if self._tokens is None:
-            return 0
-        usage = ceiling(request)
-        expected = self._usual or usage.input + usage.output
-        return expected if await self._wait(self._tokens, expected, stopped) else 0
-
-    def settle(self, taken: float, used: int) -> None:
-        """A call that took so many tokens used so many; 0 where it was none.
-
-        More than a minute's worth is none that a model can have given away: whatever a server
-        says, one answer holds up the next for no longer than that.
-        """
-        if self._tokens is None:
-            return
-        used = min(used, self._minute)
-        self._tokens.settle(used - taken)
-        if used:
-            usual = self._usual or used
-            self._usual = usual + (used - usual) / MEMORY
-
-    async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
-        """Whether `units` were taken. Only the first in the queue asks: all keep their order."""
-        async with self._queue:
-            while not stopped.is_set():
-                wait = pace.take(units)
-                if wait == 0:
-                    return True
-                with anyio.move_on_after(min(wait, LOOK)):
-                    await stopped.wait()
-        return False
-
-
 if sys.platform != "win32":
     import resource
 
@@ -90,10 +32,16 @@ CUT = 0.8
 RECOVERY = 0.05
 SPARE_FILES = 32
 """File descriptors left for everything that is not a call: the store, reports, git, pipes."""
+POLL = 0.25
+"""Seconds after which a waiting call looks again: others settle meanwhile."""
+AVERAGED = 8
+"""Calls over which the average is taken."""
+_SLACK = 1e-6
+"""Seconds: a timer may end this much early."""
 
 
 class Slots:
-    """The calls of one model that are on the wire: `async with slots:` holds one."""
+    """The calls of one model that are out: `async with slots:` holds one."""
 
     __slots__ = ("_limiter", "_maximum", "_slow_start", "_width", "episode")
 
@@ -123,20 +71,20 @@ class Slots:
         self._limiter.release()
 
     def answered(self) -> None:
-        """A call was answered: a little more may be possible."""
+        """Allow a little more: a call was answered."""
         if self._width < self._maximum:
             step = 1.0 if self._slow_start else max(1.0, RECOVERY * self._width) / self._width
             self._resize(min(float(self._maximum), self._width + step))
 
     def pushed_back(self, episode: int) -> None:
-        """A call that began in `episode` was told that it is too much."""
+        """Allow less: a call that began in `episode` was too much for the model."""
         if episode == self.episode:
             self.episode += 1
             self._slow_start = False
             self._resize(max(1.0, self._width * CUT))
 
     def open(self) -> None:
-        """Let everyone through who waits: they are about to hear that the lane is stopped."""
+        """Let every waiting call through: it ends because the queue is stopped."""
         self._limiter.total_tokens = math.inf
 
     def _resize(self, width: float) -> None:
@@ -146,17 +94,13 @@ class Slots:
             self._limiter.total_tokens = int(width)
 
 
-_SLACK = 1e-6
-"""Seconds: a timer may end so much early."""
-
-
 class LocalCounter:
-    """The cell of a pace that no other process keeps, on the event loop's clock."""
+    """The counter of a rate that no other process keeps, on the event loop's clock."""
 
     __slots__ = ("_number", "name")
 
     def __init__(self, name: str = "") -> None:
-        """`name` is for people: a cell of one's own is found by nobody else."""
+        """`name` is for people: a local counter is found by nobody else."""
         self.name = name
         self._number = -math.inf
 
@@ -172,31 +116,80 @@ class LocalCounter:
 class Pace:
     """So many units per minute, evenly: a generic cell rate algorithm (ITU-T I.371).
 
-    One second's worth may come at once. Nothing is taken before it may start, so whoever is
+    One second's worth may come at once. Nothing is taken before it may start, so a process that is
     killed while waiting owes nothing. What turned out larger or smaller than it was taken for is
-    settled afterwards, and the next one waits longer or shorter.
+    settled afterwards, and the next call waits longer or shorter.
     """
 
-    __slots__ = ("_cell", "_seconds")
+    __slots__ = ("_counter", "_seconds")
 
-    def __init__(self, per_minute: int, cell: SharedCounter) -> None:
+    def __init__(self, per_minute: int, counter: SharedCounter) -> None:
         self._seconds = 60.0 / per_minute
-        self._cell = cell
+        self._counter = counter
 
     def take(self, units: float) -> float:
-        """0: `units` may start now and are taken; else seconds until it is worth asking again."""
-        now = self._cell.now()
+        """Take `units` that may start now and return 0, else the seconds until asking again."""
+        now = self._counter.now()
         earliest = now - max(0.0, 1.0 - self._seconds)
 
         def step(due: float) -> float:
             return due if due > now + _SLACK else max(due, earliest) + units * self._seconds
 
-        wait = self._cell.change(step) - now
+        wait = self._counter.change(step) - now
         return wait if wait > _SLACK else 0.0
 
     def settle(self, difference: float) -> None:
-        """`difference` units more than were taken were used; fewer, if negative."""
-        self._cell.change(lambda due: due + difference * self._seconds)
+        """Count `difference` units more than were taken; fewer, if negative."""
+        self._counter.change(lambda due: due + difference * self._seconds)
+
+
+class Rates:
+    """Keeps `limits.rpm` and `limits.tpm`; nothing is counted where neither is set."""
+
+    __slots__ = ("_average", "_minute", "_queue", "_requests", "_tokens")
+
+    def __init__(self, limits: Limits, counters: OpenSharedCounter, key: str) -> None:
+        """`key` names what counts against the same rates."""
+        self._requests = Pace(limits.rpm, counters(f"{key} requests")) if limits.rpm else None
+        self._tokens = Pace(limits.tpm, counters(f"{key} tokens")) if limits.tpm else None
+        self._minute = limits.tpm or 0
+        self._average: float | None = None
+        self._queue = anyio.Lock()
+
+    async def turn(self, request: Request, stopped: anyio.Event) -> float:
+        """Wait until `request` may start, or until `stopped`; return the tokens it took."""
+        if self._requests is not None:
+            await self._wait(self._requests, 1, stopped)
+        if self._tokens is None:
+            return 0
+        usage = ceiling(request)
+        expected = self._average or usage.input + usage.output
+        return expected if await self._wait(self._tokens, expected, stopped) else 0
+
+    def settle(self, taken: float, used: int) -> None:
+        """Count a call that took so many tokens and used so many; 0 where it was none.
+
+        More than a minute's worth cannot have been given away: whatever a server reports, one
+        answer holds up the next for no longer than that.
+        """
+        if self._tokens is None:
+            return
+        used = min(used, self._minute)
+        self._tokens.settle(used - taken)
+        if used:
+            average = self._average or used
+            self._average = average + (used - average) / AVERAGED
+
+    async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
+        """Return whether `units` were taken. Only the first in the queue asks: order is kept."""
+        async with self._queue:
+            while not stopped.is_set():
+                wait = pace.take(units)
+                if wait == 0:
+                    return True
+                with anyio.move_on_after(min(wait, POLL)):
+                    await stopped.wait()
+        return False
 
 
 def _open_files() -> int:

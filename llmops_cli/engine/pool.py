@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from llmops_cli.core.errors import LlmopsError
 
-BREATH = 64
+YIELD_AFTER = 64
 """Jobs after which a worker lets others run, Ctrl-C among them: a job may never wait by itself."""
 
 J = TypeVar("J")
@@ -24,31 +24,31 @@ async def run(jobs: Iterable[J], work: Callable[[J], Awaitable[None]], *, worker
     """Await `work(job)` for every job, at most `workers` at a time.
 
     The first `LlmopsError` that leaves `work` cancels the rest and is raised itself, not in a
-    group, so that the edge can say it plainly. Anything else leaves as the group it is.
+    group, so that the CLI can print it. Anything else leaves as the group it is.
     """
     source = iter(jobs)
     try:
         async with anyio.create_task_group() as group:
             for _ in range(max(1, workers)):
                 group.start_soon(_pull, source, work)
-    except BaseExceptionGroup as group_of_errors:
-        said = first_said(group_of_errors)
-        if said is None:
+    except BaseExceptionGroup as errors:
+        first = first_llmops_error(errors)
+        if first is None:
             raise
-        raise said from group_of_errors
+        raise first from errors
 
 
 async def _pull(source: Iterator[J], work: Callable[[J], Awaitable[None]]) -> None:
-    for at, job in enumerate(source, start=1):
+    for count, job in enumerate(source, start=1):
         await work(job)
-        if at % BREATH == 0:
+        if count % YIELD_AFTER == 0:
             await anyio.lowlevel.checkpoint()
 
 
-def first_said(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
-    """The first error in `group` that the edge can say plainly; None: there is none."""
-    for each in group.exceptions:
-        found = first_said(each) if isinstance(each, BaseExceptionGroup) else each
-        if isinstance(found, LlmopsError):
-            return found
+def first_llmops_error(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+    """Return the first error in `group` that has a message for people; None: there is none."""
+    for error in group.exceptions:
+        first = first_llmops_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(first, LlmopsError):
+            return first
     return None

@@ -23,7 +23,7 @@ from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
 from llmops_cli.judges.canaries import try_canaries
 from llmops_cli.judges.labels import LabeledScorer, find_scorer
 from llmops_cli.judges.readings import Answer, read_answers
-from llmops_cli.project.labels import Label, Labels, Wanted, read_labels
+from llmops_cli.project.labels import Label, LabelRequest, Labels, read_labels
 from llmops_cli.run.scorers import judge_of
 from llmops_cli.run.workspace import Workspace, provenance
 from llmops_cli.stores.calibrations import Calibrations
@@ -78,7 +78,7 @@ def calibrate(
     labels = read_labels(request.labels, _wanted(workspace, scorer), workspace.project)
     if not labels.rows:
         raise Refused(
-            f"{request.labels}: no row has a label ({labels.unlabelled} without one)",
+            f"{request.labels}: no row has a label ({labels.unlabeled} without one)",
             hint="fill in the column `label`: pass or fail, or a grade or class of the scorer",
         )
     answers = [
@@ -128,9 +128,9 @@ def calibrate(
     return replace(result, calibration=calibration, path=path, replaced=replaced)
 
 
-def _wanted(workspace: Workspace, scorer: LabeledScorer) -> Wanted:
+def _wanted(workspace: Workspace, scorer: LabeledScorer) -> LabelRequest:
     prompts = workspace.project.prompts
-    return Wanted(
+    return LabelRequest(
         evalset=scorer.evalset.name,
         spec=scorer.bound.spec,
         kind=scorer.bound.kind,
@@ -177,7 +177,7 @@ def counts_of(read_twice: Iterable[Reading], metric: Metric) -> Counts:
 
 def people_pass(label: Label, metric: Metric) -> bool:
     """Return whether people pass the answer; a grade or class passes where the judge's would."""
-    return label.given if isinstance(label.given, bool) else metric.passes(label.given)
+    return label.value if isinstance(label.value, bool) else metric.passes(label.value)
 
 
 def failed_by_both(read_twice: Iterable[Reading], metric: Metric) -> Iterator[Label]:
@@ -199,7 +199,7 @@ def count_classes(read_twice: Iterable[Reading], names: Mapping[str, float]) -> 
     table = [[0] * len(values) for _ in values]
     for label, first, _ in read_twice:
         if isinstance(first, Score):
-            table[_nearest(values, float(label.given))][_nearest(values, first.value)] += 1
+            table[_nearest(values, float(label.value))][_nearest(values, first.value)] += 1
     return Classes(
         names=tuple(map(" / ".join, by_value.values())),
         table=tuple(map(tuple, table)),
@@ -237,11 +237,11 @@ def _calibration(
         judge=None if model is None else f"{model.provider}/{model.model}",
         served=tuple(sorted({name for score in scores if (name := judge_of(score)) is not None})),
         labels=labels.file,
-        unlabelled=labels.unlabelled,
+        unlabelled=labels.unlabeled,
         graded=not {score.value for score in scores} <= {0.0, 1.0},
         counts=counts,
         sides={side: counts_of(readings, metric) for side, readings in sides.items()},
-        classes=count_classes(read_twice, labels.names),
+        classes=count_classes(read_twice, labels.classes),
         canaries=canaries,
         figures=figures(counts),
         status=allowed.status,

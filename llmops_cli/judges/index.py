@@ -55,14 +55,14 @@ class CalibrationIndex:
         address = f"{evalset}:{metric.label}"
         calibrations = self._read()
         calibration = calibrations.get(instrument_of(metric))
-        earlier = [each for each in calibrations.values() if each.address == address]
+        earlier = [known for known in calibrations.values() if known.address == address]
         status: Status = "uncalibrated"
         why = "accuracy unknown"
         if calibration is not None:
             status, why = calibration.status.value, "; ".join(calibration.why)
         elif earlier:
             status = "outdated"
-            why = _why_outdated(max(earlier, key=lambda each: each.made.at), metric)
+            why = _why_outdated(max(earlier, key=lambda known: known.made.at), metric)
         elif metric.paired:
             why = "it compares two answers, and labels are about one"
         return JudgeStatus(
@@ -85,7 +85,7 @@ class CalibrationIndex:
 
         `policies` are those of each environment, by name.
         """
-        for metric in {instrument_of(each): each for each in judged}.values():
+        for metric in {instrument_of(metric): metric for metric in judged}.values():
             gated = [name for name, policy in policies.items() if gates(metric, policy)]
             known = self.of(evalset, metric, Policy())
             if gated and known.status != "GATE":

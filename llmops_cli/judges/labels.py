@@ -16,7 +16,7 @@ from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.project.labels import Unlabelled, draft
+from llmops_cli.project.labels import UnlabeledAnswer, draft
 from llmops_cli.run.checks import vet_commands, vet_job, vet_scorers
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
@@ -148,12 +148,12 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, size: int) -> 
     )
 
 
-def _answers(workspace: Workspace, evalset: str) -> dict[str, list[Unlabelled]]:
+def _answers(workspace: Workspace, evalset: str) -> dict[str, list[UnlabeledAnswer]]:
     """Return the different answers of each side, in an order that says nothing about them."""
     options = EvalOptions(selection=Selection(evalsets=[evalset]))
     comparisons = compare_prompts(workspace, options.selection)
     seen: set[tuple[str, str]] = set()
-    by_side: dict[str, list[Unlabelled]] = {}
+    by_side: dict[str, list[UnlabeledAnswer]] = {}
     for evalset_run in prepare(workspace, comparisons, options):
         for side in (evalset_run.candidate, *evalset_run.others.values()):
             for key, row in _rows(evalset_run, side):
@@ -165,7 +165,7 @@ def _answers(workspace: Workspace, evalset: str) -> dict[str, list[Unlabelled]]:
     return by_side
 
 
-def _rows(evalset_run: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], Unlabelled]]:
+def _rows(evalset_run: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], UnlabeledAnswer]]:
     """Yield the answers of `side`, each with what makes it different from others."""
     cases = evalset_run.cases
     for positions in chunks(range(len(cases))):
@@ -173,7 +173,7 @@ def _rows(evalset_run: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str]
             if completion.text is None or completion.tool_calls:
                 continue
             case = cases[at.case]
-            row = Unlabelled(
+            row = UnlabeledAnswer(
                 id=f"{case.id}-{short(completion.digest)}",
                 case=case,
                 side=side.spec.name,

@@ -86,7 +86,7 @@ def read_answers(
             providers=lambda model: workspace.open_provider(model, tell=wait_notices),
             budget=budget,
             redact=workspace.redact,
-            cells=workspace.cells,
+            counters=workspace.counters,
         )
         calls = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
         models = bound.judge.models if bound.judge else ()

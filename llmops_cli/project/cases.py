@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, fields, replace
 from itertools import chain, islice
 from typing import Any, cast, overload
 
-from llmops_cli.core.case import Case, ScorerSpec, remembered
+from llmops_cli.core.case import Case, Evalset, ScorerSpec, remembered
 from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
@@ -172,41 +172,37 @@ NO_METADATA: Mapping[str, Json] = {}
 """One empty mapping for all cases without metadata: there may be a million of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseRequirements:
-    """What the cases of one evalset have to fit."""
-
-    evalset: str
-    schemas: Sequence[Schemas]
-    """The declared inputs of each prompt that the evalset gates."""
-    scorers: tuple[ScorerSpec, ...]
-    complete: bool
-    """Whether every scorer of the evalset could be read: only then can a case lack one."""
-    retired: Mapping[str, str] = field(default_factory=dict)
-    retrieves: bool = True
-    """Whether answers may report passages of their own, so that a case needs none."""
-
-
 class CaseReader:
     """Reads the cases of one evalset."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what cases have to fit, and who checks it
         self,
-        requirements: CaseRequirements,
+        evalset: Evalset,
+        schemas: Sequence[Schemas],
         kinds: Mapping[str, ScorerKind],
         scorers: ScorerReader,
         problems: Problems,
+        *,
+        complete: bool = True,
+        retrieves: bool = True,
     ) -> None:
-        self._requirements = requirements
+        """Remember what the cases of `evalset` have to fit.
+
+        `schemas` are the declared inputs of each prompt that it gates; `complete` says whether
+        every scorer of it could be read: only then can a case lack one; `retrieves` whether answers
+        may report passages of their own, so that a case needs none.
+        """
+        self._evalset = evalset
+        self._schemas = schemas
         self._kinds = kinds
         self._scorers = scorers
         self._problems = problems
-        self._inputs = frozenset(name for schemas in requirements.schemas for name in schemas)
-        self._templated = self._compiled(requirements.scorers)
-        self._needing = [
-            spec for spec in requirements.scorers if kinds[spec.kind].needs_of_cases(spec)
-        ]
-        self._labels = {spec.label for spec in requirements.scorers}
+        self._complete = complete
+        self._retrieves = retrieves
+        self._inputs = frozenset(name for each in schemas for name in each)
+        self._templated = self._compiled(evalset.scorers)
+        self._needing = [spec for spec in evalset.scorers if kinds[spec.kind].needs_of_cases(spec)]
+        self._labels = {spec.label for spec in evalset.scorers}
         self._lines: dict[str, int | None] = {}
         """Lines of the cases so far by their ids: there may be a million of them."""
 
@@ -249,7 +245,7 @@ class CaseReader:
             "messages": [message_of(message).plain() for message in written.messages],
         }
         named = short(digest("llmops/case-id/v1", with_literals(question)))
-        return f"{self._requirements.evalset}-{named}"
+        return f"{self._evalset.name}-{named}"
 
     def _own_scorers(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
         if not written.scorers:
@@ -270,7 +266,7 @@ class CaseReader:
             what = f"the id '{case.id}' is" if has_id else "the same inputs are"
             hint = f"first at {first}" + ("" if has_id else "; give both an `id`")
             self._problems.add(line, f"{what} here twice", hint)
-        if case.id in self._requirements.retired:
+        if case.id in self._evalset.retired:
             self._problems.add(line, f"the case '{case.id}' is retired and still here")
 
     def _check_inputs(self, case: Case, line: Location) -> None:
@@ -278,7 +274,7 @@ class CaseReader:
             if name not in self._inputs:
                 message = f"the input '{name}' is not declared by the prompt"
                 self._problems.add(line, message, suggestion(name, sorted(self._inputs)))
-        for schemas in self._requirements.schemas:
+        for schemas in self._schemas:
             for name, schema in schemas.items():
                 if name not in case.inputs:
                     if is_required(schema):
@@ -291,8 +287,8 @@ class CaseReader:
             self._problems.add(line, f"'expected' {control[0]}", control[1])
 
     def _check_scorers(self, case: Case, line: Location) -> None:
-        asserts = self._requirements.scorers or any(not spec.advisory for spec in case.scorers)
-        if self._requirements.complete and not asserts:
+        asserts = self._evalset.scorers or any(not spec.advisory for spec in case.scorers)
+        if self._complete and not asserts:
             hint = "add a scorer to it or to its evalset"
             self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
         own = self._compiled(case.scorers) if case.scorers else ()
@@ -307,11 +303,9 @@ class CaseReader:
         for spec in (*self._needing, *case.scorers):
             for why in self._scorers.wrong_expected(spec, case):
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
-            if (lacking := self._lacking(spec, case)) is not None:
+            lacking = self._kinds[spec.kind].lacks(spec, case, retrieves=self._retrieves)
+            if lacking is not None:
                 self._problems.add(line, lacking, _remedy(lacking))
-
-    def _lacking(self, spec: ScorerSpec, case: Case) -> str | None:
-        return self._kinds[spec.kind].lacks(spec, case, retrieves=self._requirements.retrieves)
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         """Return the scorers whose options differ from case to case."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.errors import Location, suggestion
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.project import github
-from llmops_cli.project.cases import CaseReader, CaseRequirements, in_memory
+from llmops_cli.project.cases import CaseReader, in_memory
 from llmops_cli.project.context import ProjectContext
 from llmops_cli.project.documents import Document
+from llmops_cli.project.judges import Judges
 from llmops_cli.project.paths import Problems, Unreadable, within
 from llmops_cli.project.policy import read_gate, spelled
 from llmops_cli.project.schema import NAME, WrittenEvalset, WrittenPrompt
-from llmops_cli.project.scorers import Judges, ScorerReader, structured_fields
+from llmops_cli.project.scorers import ScorerReader, structured_fields
 from llmops_cli.project.tables import Field, Row, TableShape, below, rows_of
 from llmops_cli.project.validation import Where, validated
 
@@ -31,22 +32,16 @@ ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalsetHeader:
-    """An evalset without its cases."""
+class EvalsetHeader(Evalset):
+    """An evalset whose cases are not read yet."""
 
-    name: str
-    path: str
-    prompts: tuple[str, ...]
-    scorers: tuple[ScorerSpec, ...]
+    cases: Sequence[Case] = ()
     complete: bool
     """Whether all its scorers could be read."""
-    repeats: int
-    gate: Mapping[str, Any]
     gate_at: Location
-    retired: Mapping[str, str]
-    table: str | None
+    table: str | None = None
     """The file of cases, from the project's root; None where the cases stand in `rows`."""
-    rows: Sequence[Any]
+    rows: Sequence[Any] = ()
     where: Where
     """The line of an inline case, and of what is in it."""
     cases_at: Location
@@ -70,7 +65,6 @@ class EvalsetReader:
         self._prompts = prompts
         self._unreadable = unreadable
         self._catalog = context.catalog
-        self._kinds = context.catalog.scorers
         self._source = context.source
         self._problems = problems
         self._judges = judges
@@ -106,7 +100,7 @@ class EvalsetReader:
             rows=data["cases"] if inline else (),
             where=lambda *at: where("cases", *at),
             cases_at=where("cases"),
-            structured=structured_fields(scorers, self._kinds),
+            structured=structured_fields(scorers, self._catalog.scorers),
         )
 
     def own_header(
@@ -130,11 +124,7 @@ class EvalsetReader:
             prompts=(prompt.name,),
             scorers=scorers,
             complete=len(self._problems) == before,
-            repeats=1,
-            gate={},
             gate_at=where(),
-            retired={},
-            table=None,
             rows=github.case_rows(prompt, written),
             where=lambda *at: where("testData", *at),
             cases_at=where("testData"),
@@ -145,37 +135,28 @@ class EvalsetReader:
         """Return the evalset with its cases; what is wrong with any is a problem."""
         before = len(self._problems)
         schemas = [self._prompts[name].inputs for name in header.prompts]
-        requirements = CaseRequirements(
-            evalset=header.name,
-            schemas=schemas,
-            scorers=header.scorers,
+        models = [self._prompts[name].model for name in header.prompts]
+        reader = CaseReader(
+            header,
+            schemas,
+            self._catalog.scorers,
+            self._scorers,
+            self._problems,
             complete=header.complete,
-            retired=header.retired,
-            retrieves=any(
-                self._judges.reports_passages(self._prompts[name].model) for name in header.prompts
-            ),
+            retrieves=any(map(self._judges.reports_passages, models)),
         )
-        reader = CaseReader(requirements, self._kinds, self._scorers, self._problems)
         cases = in_memory(reader.read(self._rows(header, schemas)))
         if len(self._problems) == before:
             if not cases:
                 self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
             self._check_rules(header, cases)
-        return Evalset(
-            name=header.name,
-            prompts=header.prompts,
-            cases=cases,
-            scorers=header.scorers,
-            repeats=header.repeats,
-            gate=header.gate,
-            retired=header.retired,
-            path=header.path,
-        )
+        values = {each.name: getattr(header, each.name) for each in fields(Evalset)}
+        return Evalset(**{**values, "cases": cases})
 
     def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:
         """Check that the metrics and tags of the evalset's own rules exist."""
         rules = header.gate.get("rules", ())
-        if not rules:
+        if not isinstance(rules, list) or not rules:
             return
         known = {"metric": {"pass", *(spec.label for spec in header.scorers)}, "tag": set()}
         for case in cases:

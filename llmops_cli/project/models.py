@@ -1,14 +1,12 @@
-"""Names the files of local models by their bytes, and reads those bytes once.
-
-Weights weigh gigabytes and hardly ever change, and every command asks. So a file's digest is kept
-in `.llmops/store/weights.json` beside its size and times, and the file is read again when any of
-them is another. A file that was written a moment ago is not kept: it may change once more within
-the same tick of the clock.
-
-Reads the models of `llmops.yaml`, and resolves the names by which prompts ask for them.
+"""Reads the models of `llmops.yaml`, and resolves the names by which prompts ask for them.
 
 Keys never stand in a file: a model names the environment variable that holds its key, and a
 header may be `env:NAME`.
+
+The files of local models are named by their bytes. Weights weigh gigabytes and hardly ever change,
+and every command needs their names, so a file's digest is cached in `.llmops/store/weights.json`
+beside its size and times, and the file is read again when any of them differs. A file that was
+written a moment ago is not cached: it may change once more within the same tick of the clock.
 """
 
 from __future__ import annotations
@@ -40,93 +38,6 @@ from llmops_cli.project.schema import Identity, WrittenModel
 from llmops_cli.project.templates import strings
 from llmops_cli.project.validation import validated
 
-STORE = Path(".llmops") / "store"
-SETTLED = 2.0
-"""Seconds after which a file's times tell whether it changed."""
-LARGE = 250_000_000
-"""Bytes that take a moment to read: more than that is said."""
-
-Seen: TypeAlias = list[int | str]
-"""Size, two times and inode of a file, and the digest of its bytes."""
-
-
-class Weights:
-    """Digests of the files and folders that a project's models name."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._file = root / STORE / "weights.json"
-        self._seen = self._read()
-
-    def digest(self, path: str) -> str | None:
-        """Names what is at `path`, relative to the project or absolute; None: nothing is there.
-
-        A folder is named by its files, hidden ones left out. Raises `OSError` for what cannot be
-        read.
-        """
-        place = self._root / path
-        found = [place] if place.is_file() else list(_files(place))
-        unread = sum(self._unread(each) for each in found)
-        if unread <= LARGE:
-            return self._named(place, found)
-        with long_wait(f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"):
-            return self._named(place, found)
-
-    def keep(self) -> None:
-        """Remembers what was read, where the project has a store."""
-        if not self._file.parent.is_dir() or self._seen == self._read():
-            return
-        part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        with suppress(OSError):  # a folder that is only read: the next command reads again
-            part.write_text(json.dumps(self._seen), encoding="utf-8")
-            part.replace(self._file)
-
-    def _named(self, place: Path, found: Sequence[Path]) -> str | None:
-        if place.is_file():
-            return self._of_file(place)
-        files = {each.relative_to(place).as_posix(): self._of_file(each) for each in found}
-        return digest("llmops/weights/v1", {**files}) if files else None
-
-    def _unread(self, file: Path) -> int:
-        """Bytes to read before it can be named."""
-        seen, now = self._seen.get(str(file.absolute())), _about(file)
-        return 0 if seen is not None and seen[:-1] == now else int(now[0])
-
-    def _of_file(self, file: Path) -> str:
-        now, key = _about(file), str(file.absolute())
-        seen = self._seen.get(key)
-        if seen is not None and seen[:-1] == now:
-            return str(seen[-1])
-        with file.open("rb") as opened:
-            named = f"sha256:{file_digest(opened, 'sha256').hexdigest()}"
-        self._seen.pop(key, None)
-        if time.time() - max(now[1], now[2]) / 1e9 > SETTLED:
-            self._seen[key] = [*now, named]
-        return named
-
-    def _read(self) -> dict[str, Seen]:
-        with suppress(OSError, ValueError):
-            held = json.loads(self._file.read_bytes())
-            if isinstance(held, dict):
-                return {key: seen for key, seen in held.items() if isinstance(seen, list) and seen}
-        return {}
-
-
-def _about(file: Path) -> list[int]:
-    """Size, two times and inode."""
-    about = file.stat()
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        for name in sorted(names):
-            file = Path(place, name)
-            if not name.startswith(".") and stat.S_ISREG(file.stat().st_mode):
-                yield file
-
-
 SECRET_HEADERS = frozenset({
     "authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key",
     "ocp-apim-subscription-key", "x-portkey-api-key", "helicone-auth", "cf-aig-authorization",
@@ -135,9 +46,18 @@ SECRET_HEADERS = frozenset({
 MAXIMA = frozenset({"max_tokens", "max_completion_tokens"})
 """Parameters that say how many tokens an answer may have."""
 
+STORE = Path(".llmops") / "store"
+SETTLED = 2.0
+"""Seconds after which a file's times tell whether it changed."""
+LARGE = 250_000_000
+"""Bytes that take a moment to read: reading more is announced."""
+
+CachedDigest: TypeAlias = list[int | str]
+"""Size, two times and inode of a file, and the digest of its bytes."""
+
 
 class ModelReader:
-    """Reads models against the providers of a catalogue."""
+    """Reads models against the providers of a catalog."""
 
     def __init__(self, context: ProjectContext, document: Document, problems: Problems) -> None:
         self._providers = context.catalog.providers
@@ -150,15 +70,11 @@ class ModelReader:
         self._problems = problems
 
     def read(self, written: Mapping[str, Any]) -> dict[str, Model]:
-        """The models under `models:` by alias; what is wrong with them is noted."""
-        found = {
-            alias: model
-            for alias, each in written.items()
-            if (model := self._model(alias, each)) is not None
-        }
+        """Return the models under `models:` by alias; what is wrong with one is a problem."""
+        models = {alias: self._model(alias, entry) for alias, entry in written.items()}
         if self._weights is not None:
-            self._weights.keep()
-        return found
+            self._weights.save()
+        return {alias: model for alias, model in models.items() if model is not None}
 
     def _model(self, alias: str, written: Any) -> Model | None:
         place = ("models", alias)
@@ -178,9 +94,8 @@ class ModelReader:
         if shape is None:
             return None
         if shape.model is None and not kind.offline and not kind.application:
-            self._problems.add(
-                where(*place), f"'{alias}' lacks `model`", f"{kind.name}'s name for it"
-            )
+            hint = f"{kind.name}'s name for it"
+            self._problems.add(where(*place), f"'{alias}' lacks `model`", hint)
         self._check_headers(shape, *place)
         self._check_templates(kind, written, *place)
         if self._check is not None and (wrong := self._check(kind, written)) is not None:
@@ -197,7 +112,7 @@ class ModelReader:
                 self._problems.add(where, f"the header '{name}' holds a secret", hint)
 
     def _check_templates(self, kind: ProviderKind, written: Mapping[str, Any], *place: str) -> None:
-        for name in (each for each, option in kind.options.items() if option.template):
+        for name in (name for name, option in kind.options.items() if option.template):
             for text in filter(is_template, strings(written.get(name))):
                 try:
                     self._sandbox.examine(text)
@@ -208,15 +123,15 @@ class ModelReader:
     def _identity(
         self, identity: Identity | None, model: Model, kind: ProviderKind, *place: str
     ) -> str | None:
-        """What names the answers: files by their bytes, a revision, and how an application is
-        asked and read.
+        """Return what names the answers: files by their bytes, a revision, and how an application
+        is called and read.
         """
         if identity is None:
             return local_identity(model, kind, self._weights)
         where = self._document.where(*place, "identity")
         if kind.application and identity.files is None and identity.revision is None:
             hint = "name the application's `files`, or a `revision`"
-            self._problems.add(where, "'identity' says nothing", hint)
+            self._problems.add(where, "'identity' names nothing", hint)
         files: dict[str, str] = {}
         for written in identity.files or ():
             try:
@@ -233,52 +148,26 @@ class ModelReader:
         return digest("llmops/identity/v1", named)
 
     def _matching(self, written: str) -> Sequence[str]:
-        """The project files that a path or a glob names. Raises `Unreadable` where it is none."""
+        """Return the project files that a path or a glob names. Raises `Unreadable`: none."""
         if "*" not in written:
             return [written]
         folder = written.partition("*")[0].rpartition("/")[0]
-        found = [path for path in self._source.files(within(folder)) if matches(path, written)]
-        if not found:
+        paths = [path for path in self._source.files(within(folder)) if matches(path, written)]
+        if not paths:
             raise Unreadable(f"no file matches {written!r}")
-        return found
+        return paths
 
     def _own_files(self, model: Model, kind: ProviderKind) -> Iterator[tuple[str, str]]:
-        """The project files that the options name, with the digests of their bytes."""
+        """Yield the project files that the options name, with the digests of their bytes."""
         for value in map(model.options.get, kind.files):
-            for each in value if isinstance(value, list) else [value]:
-                path = str(each).partition(":")[0]
+            for argument in value if isinstance(value, list) else [value]:
+                path = str(argument).partition(":")[0]
                 with suppress(Unreadable):  # an argument that is no file; `check` knows the others
                     yield path, digest_bytes(self._source.read(path, limit=MAX_CASES))
 
 
-def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
-    """What names the answers of a model on this machine that declares nothing itself: the bytes of
-    the files that it names, and the options it is served with. None: its name says it all.
-
-    Raises `Refused` for files that cannot be read.
-    """
-    if not kind.weights:
-        return None
-    options = _keyed(model, kind)
-    words = [part for text in strings(options) for part in {text, text.rpartition("=")[2]}]
-    files: dict[str, str] = {}
-    for path in filter(None, (model.model, *words)):
-        try:
-            named = weights.digest(path) if weights is not None else None
-        except OSError as error:
-            raise Refused(f"{model.name}: {path} cannot be read: {error.strerror}") from error
-        files.update({path: named} if named is not None else {})
-    if not files and not options:
-        return None
-    return digest("llmops/identity/v1", {"files": files, "revision": None, "options": options})
-
-
-def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
-    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
-
-
 def model_shape(kind: ProviderKind) -> type[WrittenModel]:
-    """The shape of a model of this provider: what all have, and the provider's own options."""
+    """Return the shape of a provider's models: what all have, and the provider's own options."""
     if not kind.options:
         return WrittenModel
     options: dict[str, Any] = {
@@ -289,7 +178,7 @@ def model_shape(kind: ProviderKind) -> type[WrittenModel]:
 
 
 def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
-    """The model that `name` means: an alias of llmops.yaml, or `provider/model`.
+    """Return the model that `name` means: an alias of llmops.yaml, or `provider/model`.
 
     Raises `UnknownName` with the nearest name.
     """
@@ -297,12 +186,9 @@ def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
         return models[name]
     provider, slash, model = name.partition("/")
     kind = catalog.providers.get(provider)
-    if not slash or not model or kind is None or not _bare(kind):
-        known = [
-            *models,
-            *(f"{each}/…" for each in catalog.providers if _bare(catalog.providers[each])),
-        ]
-        raise UnknownName("model", name, known)
+    if not slash or not model or kind is None or not _is_enough(kind):
+        prefixes = (f"{each}/…" for each, kind in catalog.providers.items() if _is_enough(kind))
+        raise UnknownName("model", name, [*models, *prefixes])
     return Model(
         name=name,
         provider=provider,
@@ -312,18 +198,18 @@ def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
     )
 
 
+def _is_enough(kind: ProviderKind) -> bool:
+    """Tell whether `provider/model` says enough."""
+    if kind.application or kind.weights:  # what it is, its identity says
+        return False
+    return not any(option.required for option in kind.options.values())
+
+
 def _parameters(written: Mapping[str, Json], kind: ProviderKind) -> dict[str, Json]:
-    """What is written, and a maximum where the provider's API demands one and none is written."""
+    """Return what is written, and a maximum where the provider's API demands one."""
     if kind.max_tokens is None or not MAXIMA.isdisjoint(written):
         return dict(written)
     return {"max_tokens": kind.max_tokens, **written}
-
-
-def _bare(kind: ProviderKind) -> bool:
-    """Whether `provider/model` says enough."""
-    if kind.application or kind.weights:  # what it is, its identity says
-        return False
-    return not any(each.required for each in kind.options.values())
 
 
 def _model_of(
@@ -349,3 +235,107 @@ def _model_of(
         price=Price(**shape.price.model_dump()) if shape.price else None,
         structured_output=shape.structured_output,
     )
+
+
+def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
+    """Return what names the answers of a local model that declares nothing itself: the bytes of
+    the files that it names, and the options it is served with. None: its name says it all.
+
+    Raises `Refused` for files that cannot be read.
+    """
+    if not kind.weights:
+        return None
+    options = _keyed(model, kind)
+    words = [part for text in strings(options) for part in {text, text.rpartition("=")[2]}]
+    files: dict[str, str] = {}
+    for path in filter(None, (model.model, *words)):
+        try:
+            named = weights.digest(path) if weights is not None else None
+        except OSError as error:
+            raise Refused(f"{model.name}: {path} cannot be read: {error.strerror}") from error
+        files.update({path: named} if named is not None else {})
+    if not files and not options:
+        return None
+    return digest("llmops/identity/v1", {"files": files, "revision": None, "options": options})
+
+
+def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
+    """Return the options that an answer may depend on."""
+    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
+
+
+class Weights:
+    """Digests of the files and folders that a project's models name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = root / STORE / "weights.json"
+        self._cached = self._read()
+
+    def digest(self, path: str) -> str | None:
+        """Return the digest of what is at `path`, relative to the project or absolute, or None.
+
+        A folder is named by its files, hidden ones left out. Raises `OSError` for what cannot be
+        read.
+        """
+        place = self._root / path
+        files = [place] if place.is_file() else list(_files(place))
+        unread = sum(map(self._unread, files))
+        if unread <= LARGE:
+            return self._named(place, files)
+        with long_wait(f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"):
+            return self._named(place, files)
+
+    def save(self) -> None:
+        """Cache what was read, where the project has a store."""
+        if not self._file.parent.is_dir() or self._cached == self._read():
+            return
+        part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        with suppress(OSError):  # a folder that is only read: the next command reads again
+            part.write_text(json.dumps(self._cached), encoding="utf-8")
+            part.replace(self._file)
+
+    def _named(self, place: Path, files: Sequence[Path]) -> str | None:
+        if place.is_file():
+            return self._of_file(place)
+        named = {file.relative_to(place).as_posix(): self._of_file(file) for file in files}
+        return digest("llmops/weights/v1", {**named}) if named else None
+
+    def _unread(self, file: Path) -> int:
+        """Return how many bytes are to be read before the file can be named."""
+        cached, now = self._cached.get(str(file.absolute())), _status(file)
+        return 0 if cached is not None and cached[:-1] == now else now[0]
+
+    def _of_file(self, file: Path) -> str:
+        now, key = _status(file), str(file.absolute())
+        cached = self._cached.get(key)
+        if cached is not None and cached[:-1] == now:
+            return str(cached[-1])
+        with file.open("rb") as opened:
+            named = f"sha256:{file_digest(opened, 'sha256').hexdigest()}"
+        self._cached.pop(key, None)
+        if time.time() - max(now[1], now[2]) / 1e9 > SETTLED:
+            self._cached[key] = [*now, named]
+        return named
+
+    def _read(self) -> dict[str, CachedDigest]:
+        with suppress(OSError, ValueError):
+            cached = json.loads(self._file.read_bytes())
+            if isinstance(cached, dict):
+                return {key: row for key, row in cached.items() if isinstance(row, list) and row}
+        return {}
+
+
+def _status(file: Path) -> list[int]:
+    """Return size, two times and inode."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = Path(place, name)
+            if not name.startswith(".") and stat.S_ISREG(file.stat().st_mode):
+                yield file

@@ -1,18 +1,18 @@
 """Loads a project: `llmops.yaml`, every prompt and every evalset's header, or all problems at once.
 
-A `Project` is an immutable value of what people wrote; cases are read when an evalset is asked
-for. Nothing here looks at the network, the environment or git: files come through a `Source`, so
-the same loading works for a folder and for a git revision.
+A `Project` is an immutable value of what people wrote; cases are read when an evalset is loaded.
+Nothing here looks at the network, the environment or git: files come through a `Source`, so the
+same loading works for a folder and for a git revision.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalog import Catalog
@@ -21,18 +21,18 @@ from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Model, Prompt, Target
 from llmops_cli.project import evalsets as evalset_files
-from llmops_cli.project import models as model_files
 from llmops_cli.project import prompts as prompt_files
-from llmops_cli.project import tables as rows
+from llmops_cli.project import tables
 from llmops_cli.project.context import Check, ProjectContext
 from llmops_cli.project.documents import Document, load_yaml
 from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
+from llmops_cli.project.judges import Judges
+from llmops_cli.project.models import ModelReader, resolve
 from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
 from llmops_cli.project.policy import read_gate
 from llmops_cli.project.prompts import PromptReader
 from llmops_cli.project.sandbox import Sandbox
 from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
-from llmops_cli.project.scorers import Judges
 from llmops_cli.project.validation import validated
 
 PROJECT_FILE = "llmops.yaml"
@@ -66,34 +66,39 @@ class Project:
         """Where the files came from."""
         return self.context.source
 
-    def resolve_model(self, name: str) -> Model:
-        """The model an alias or `provider/model` means. Raises `UnknownName`."""
-        return model_files.resolve(name, self.models, self.catalog)
-
     @property
     def judges(self) -> Judges:
-        """Who may judge answers here."""
+        """The judges that scorers can ask here."""
         return Judges(self.models, self.prompts, self.catalog)
 
+    def resolve_model(self, name: str) -> Model:
+        """Return the model that an alias or `provider/model` means. Raises `UnknownName`."""
+        return resolve(name, self.models, self.catalog)
+
     def target(self, prompt: Prompt) -> Target:
-        """The prompt bound to the model it asks for."""
+        """Return the prompt bound to the model it asks for."""
         return Target(prompt=prompt, model=self.resolve_model(prompt.model))
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
-        """Names of the evalsets that gate `prompt`."""
-        return tuple(name for name, each in self.evalsets.items() if prompt in each.prompts)
+        """Return the names of the evalsets that gate `prompt`."""
+        return tuple(name for name, header in self.evalsets.items() if prompt in header.prompts)
 
     def evalset(self, name: str) -> Evalset:
-        """The evalset with its cases. Raises `InvalidFiles` with every problem in them."""
+        """Return the evalset with its cases. Raises `InvalidFiles` with every problem in them."""
         return self.load([name])[0]
 
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
-        """Several evalsets with their cases; every problem in any of them at once."""
+        """Return several evalsets with their cases; raises every problem in any of them at once."""
         problems = Problems()
         reader = EvalsetReader(self.prompts, self.context, problems, judges=self.judges)
         loaded = tuple(reader.evalset(self._header(name)) for name in names)
         problems.refuse()
         return loaded
+
+    def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
+        """Return this project's policy patch for an evalset of that name; empty if it has none."""
+        header = self.evalsets.get(evalset.name)
+        return {} if header is None else header.gate
 
     def columns_read_as_json(self, evalset: Evalset) -> tuple[str, ...]:
         """Return the columns of the evalset's CSV table whose text was read as JSON."""
@@ -108,11 +113,6 @@ class Project:
                     columns[".".join(field)] = None
         return tuple(columns)
 
-    def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
-        """This project's policy patch for an evalset of that name; empty if it has none."""
-        header = self.evalsets.get(evalset.name)
-        return {} if header is None else header.gate
-
     def _header(self, name: str) -> EvalsetHeader:
         if name not in self.evalsets:
             raise UnknownName("evalset", name, self.evalsets)
@@ -120,7 +120,7 @@ class Project:
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`.
+    """Return the nearest folder with an `llmops.yaml`, from `start` upwards. Raises `Refused`.
 
     Where there is none, `start` itself, if it has prompts: they may name their models in full.
     """
@@ -131,7 +131,7 @@ def find_root(start: Path) -> Path:
         if (folder / PROJECT_FILE).is_file():
             return folder
     prompts = start / prompt_files.FOLDER
-    if any(next(prompts.rglob(f"*{each}"), None) for each in prompt_files.ENDINGS):
+    if any(next(prompts.rglob(f"*{ending}"), None) for ending in prompt_files.ENDINGS):
         return start
     raise Refused(
         f"no {PROJECT_FILE} in {start} or above it", hint="llmops init writes one to start from"
@@ -139,7 +139,7 @@ def find_root(start: Path) -> Path:
 
 
 def has_project_file(root: Path, source: Source) -> bool:
-    """Whether `source` holds an `llmops.yaml`, readable or not."""
+    """Tell whether `source` holds an `llmops.yaml`, readable or not."""
     if isinstance(source, Folder):
         return os.path.lexists(root / PROJECT_FILE)
     return PROJECT_FILE in source.files(".")
@@ -148,13 +148,13 @@ def has_project_file(root: Path, source: Source) -> bool:
 def load_project(
     root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
 ) -> Project:
-    """Everything but the cases. Raises `InvalidFiles` with every problem at once.
+    """Return everything but the cases. Raises `InvalidFiles` with every problem at once.
 
-    `check` asks the scorers' own code about their options (`registry.wrong_options`).
+    `check` asks the scorers' own code about their options (`plugins.wrong_options`).
     """
     problems = Problems()
     context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
-    project = _Loading(root, context, problems).project()
+    project = _Loader(root, context, problems).project()
     problems.refuse()
     return project
 
@@ -162,18 +162,17 @@ def load_project(
 def check_project(
     root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
 ) -> tuple[Project, tuple[Evalset, ...]]:
-    """Everything with all cases. Raises `InvalidFiles` with every problem at once."""
+    """Return everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
     context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
-    project = _Loading(root, context, problems).project()
+    project = _Loader(root, context, problems).project()
     reader = EvalsetReader(project.prompts, context, problems, judges=project.judges)
     loaded = tuple(map(reader.evalset, project.evalsets.values()))
     problems.refuse()
     return project, loaded
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _PromptFile(NamedTuple):
     """A prompt with the file it came from."""
 
     prompt: Prompt
@@ -181,8 +180,8 @@ class _Read:
     document: Document
 
 
-class _Loading:
-    """One pass over a project's files; parts that cannot be read are noted and left out."""
+class _Loader:
+    """Reads a project's files once; parts that cannot be read are problems, and left out."""
 
     def __init__(self, root: Path, context: ProjectContext, problems: Problems) -> None:
         self._root = root
@@ -193,23 +192,23 @@ class _Loading:
         self._sandbox = Sandbox()
 
     def project(self) -> Project:
-        there = has_project_file(self._root, self._source)
-        document = self._document(PROJECT_FILE) if there else None
+        exists = has_project_file(self._root, self._source)
+        document = self._document(PROJECT_FILE) if exists else None
         document = document or Document(PROJECT_FILE, {}, {}, {})
         data = {} if document.data is None else document.data
         written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()
-        reader = model_files.ModelReader(self._context, document, self._problems)
-        models = reader.read(written.models)
-        read, unreadable = self._prompts()
-        self._check_models(read.values(), models, written.models)
+        models = ModelReader(self._context, document, self._problems).read(written.models)
+        files, unreadable = self._prompts()
+        for file in files.values():
+            self._check_model(file, models, written.models)
         return Project(
             root=self._root,
             models=models,
             environments=tuple(self._environments(written, document)),
             gate=read_gate(written.gate, document.where, self._problems, "gate"),
-            prompts={name: each.prompt for name, each in read.items()},
-            evalsets=self._evalsets(read, unreadable, models),
+            prompts={name: file.prompt for name, file in files.items()},
+            evalsets=self._evalsets(files, unreadable, models),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
             context=self._context,
@@ -224,9 +223,9 @@ class _Loading:
             self._problems.take(*error.problems)
         return None
 
-    def _prompts(self) -> tuple[dict[str, _Read], set[str]]:
-        """Prompts by name, and the names of those whose files are broken."""
-        found: dict[str, _Read] = {}
+    def _prompts(self) -> tuple[dict[str, _PromptFile], set[str]]:
+        """Return the prompts by name, and the names of those whose files are broken."""
+        files: dict[str, _PromptFile] = {}
         broken: set[str] = set()
         for path in self._source.files(prompt_files.FOLDER):
             if not path.endswith(prompt_files.ENDINGS):
@@ -234,68 +233,62 @@ class _Loading:
                     message = "not loaded: a prompt's file ends in .prompt.yml"
                     self._problems.add(Location(path=path), message)
                 continue
-            read = self._prompt(path)
-            if read is None:
+            file = self._prompt(path)
+            if file is None:
                 broken.add(prompt_files.name_of(path))
-            elif read.prompt.name in found:
-                other = found[read.prompt.name].prompt.path
-                message = f"a second prompt named '{read.prompt.name}'"
-                self._problems.add(read.document.where("name"), message, f"the first is {other}")
-            else:
-                found[read.prompt.name] = read
-        return found, broken
+                continue
+            first = files.setdefault(file.prompt.name, file)
+            if first is not file:
+                message = f"a second prompt named '{file.prompt.name}'"
+                hint = f"the first is {first.prompt.path}"
+                self._problems.add(file.document.where("name"), message, hint)
+        return files, broken
 
-    def _prompt(self, path: str) -> _Read | None:
+    def _prompt(self, path: str) -> _PromptFile | None:
         document = self._document(path)
         if document is None:
             return None
         read = PromptReader(document, self._sandbox, self._source, self._problems).read()
-        return None if read is None else _Read(*read, document)
+        return None if read is None else _PromptFile(*read, document)
 
-    def _check_models(
-        self, read: Iterable[_Read], models: Mapping[str, Model], written: Container[str]
+    def _check_model(
+        self, file: _PromptFile, models: Mapping[str, Model], written: Container[str]
     ) -> None:
-        for each in read:
-            try:
-                model = model_files.resolve(each.prompt.model, models, self._catalog)
-            except UnknownName as error:
-                if each.prompt.model not in written:  # else its own problem is noted already
-                    message, hint = error.message, error.hint
-                    if each.prompt.model == prompt_files.DEFAULT_MODEL:
-                        message = "'model' is missing"
-                        hint = "name one here, or `default:` under `models:` of llmops.yaml"
-                    self._problems.add(each.document.where("model"), message, hint)
-                    self._check_messages(each)
-                continue
-            if self._catalog.providers[model.provider].application:
-                self._check_application(each)
-            else:
-                self._check_messages(each)
-                self._check_format(each, model)
-
-    def _check_messages(self, read: _Read) -> None:
-        if not read.prompt.messages:
-            hint = "only an application answers to inputs alone"
-            self._problems.add(read.document.where(), "'messages' is missing", hint)
-
-    def _check_format(self, read: _Read, model: Model) -> None:
-        wanted = read.prompt.response_format
-        if not model.holds(wanted):
-            message = f"{model.name} can hold no answer to {wanted}"
+        prompt, where = file.prompt, file.document.where
+        try:
+            model = resolve(prompt.model, models, self._catalog)
+        except UnknownName as error:
+            if prompt.model in written:
+                return  # its own problem is noted already
+            message, hint = error.message, error.hint
+            if prompt.model == prompt_files.DEFAULT_MODEL:
+                message = "'model' is missing"
+                hint = "name one here, or `default:` under `models:` of llmops.yaml"
+            self._problems.add(where("model"), message, hint)
+            self._check_messages(file)
+            return
+        if self._catalog.providers[model.provider].application:
+            # What only a model understands would be left out silently.
+            for name, value in (
+                ("tools", prompt.tools),
+                ("responseFormat", prompt.response_format),
+            ):
+                if value:
+                    message = f"'{name}' is for a model, and {prompt.model} is an application"
+                    self._problems.add(where(name), message)
+            return
+        self._check_messages(file)
+        if not model.holds(prompt.response_format):
+            message = f"{model.name} can hold no answer to {prompt.response_format}"
             hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
-            self._problems.add(read.document.where("responseFormat"), message, hint)
+            self._problems.add(where("responseFormat"), message, hint)
 
-    def _check_application(self, read: _Read) -> None:
-        """What only a model understands would be left out silently."""
-        for name, given in (
-            ("tools", read.prompt.tools),
-            ("responseFormat", read.prompt.response_format),
-        ):
-            if given:
-                message = f"'{name}' is for a model, and {read.prompt.model} is an application"
-                self._problems.add(read.document.where(name), message)
+    def _check_messages(self, file: _PromptFile) -> None:
+        if not file.prompt.messages:
+            hint = "only an application answers to inputs alone"
+            self._problems.add(file.document.where(), "'messages' is missing", hint)
 
-    def _environments(self, written: WrittenProject, document: Document) -> Iterable[Environment]:
+    def _environments(self, written: WrittenProject, document: Document) -> Iterator[Environment]:
         if isinstance(written.environments, list):
             before: str | None = None
             for position, name in enumerate(written.environments):
@@ -306,28 +299,23 @@ class _Loading:
                 before = name
             return
         names = list(written.environments)
-        for position, (name, each) in enumerate(written.environments.items()):
-            details = each or WrittenEnvironment()
+        for position, (name, entry) in enumerate(written.environments.items()):
+            details = entry or WrittenEnvironment()
             if details.after is not None and details.after not in names[:position]:
                 where = document.where("environments", name, "after")
                 message = f"'{details.after}' is no environment before '{name}'"
                 self._problems.add(where, message, f"in order: {', '.join(names)}")
-            yield Environment(
-                name=name,
-                after=details.after,
-                accept=details.accept,
-                gate=read_gate(
-                    details.gate, document.where, self._problems, "environments", name, "gate"
-                ),
-            )
+            place = ("environments", name, "gate")
+            gate = read_gate(details.gate, document.where, self._problems, *place)
+            yield Environment(name=name, after=details.after, accept=details.accept, gate=gate)
 
     def _evalsets(
         self,
-        read: Mapping[str, _Read],
+        files: Mapping[str, _PromptFile],
         unreadable: AbstractSet[str],
         models: Mapping[str, Model],
     ) -> dict[str, EvalsetHeader]:
-        prompts = {name: each.prompt for name, each in read.items()}
+        prompts = {name: file.prompt for name, file in files.items()}
         reader = EvalsetReader(
             prompts,
             self._context,
@@ -335,45 +323,42 @@ class _Loading:
             judges=Judges(models, prompts, self._catalog),
             unreadable=unreadable,
         )
-        own = (
-            reader.own_header(each.prompt, each.written, each.document) for each in read.values()
-        )
-        found: dict[str, EvalsetHeader] = {}
-        for header in (*own, *self._headers(reader)):
+        headers: dict[str, EvalsetHeader] = {}
+        for header in (
+            *(reader.own_header(*file) for file in files.values()),
+            *self._headers(reader),
+        ):
             if header is None:
                 continue
-            if header.name in found:
+            first = headers.setdefault(header.name, header)
+            if first is not header:
                 message = f"a second evalset named '{header.name}'"
-                hint = f"the first is {found[header.name].path}"
-                self._problems.add(Location(path=header.path), message, hint)
-            else:
-                found[header.name] = header
-        return found
+                self._problems.add(
+                    Location(path=header.path), message, f"the first is {first.path}"
+                )
+        return headers
 
-    def _headers(self, reader: EvalsetReader) -> Iterable[EvalsetHeader | None]:
-        """Headers of the files in `evalsets/`; a list or a table holds another one's cases."""
-        tables: list[str] = []
+    def _headers(self, reader: EvalsetReader) -> Iterator[EvalsetHeader | None]:
+        """Yield headers of the files in `evalsets/`; lists and tables hold another one's cases."""
+        case_files: list[str] = []
         named: set[str | None] = set()
         broken = False
         for path in self._source.files(evalset_files.FOLDER):
             if not path.endswith(evalset_files.ENDINGS):
-                if path.endswith(rows.ENDINGS):
-                    tables.append(path)
+                if path.endswith(tables.ENDINGS):
+                    case_files.append(path)
                 continue
             document = self._document(path)
-            if document is None:
-                broken = True
+            if document is not None and isinstance(document.data, list):
+                case_files.append(path)
                 continue
-            if isinstance(document.data, list):
-                tables.append(path)
-                continue
-            header = reader.header(document)
+            header = None if document is None else reader.header(document)
             if header is None:
                 broken = True
             else:
                 named.add(header.table)
             yield header
-        for path in tables:
+        for path in case_files:
             if path not in named and not broken:  # else a broken one may name it
                 hint = f"an evalset names it: `cases: {path.rpartition('/')[2]}`"
                 self._problems.add(Location(path=path), "cases that no evalset names", hint)

@@ -38,7 +38,7 @@ DEFAULT_MODEL = "default"
 
 
 class PromptReader:
-    """Reads one prompt file; what is wrong in it is noted in `problems`."""
+    """Reads one prompt file; what is wrong in it is added to `problems`."""
 
     def __init__(
         self, document: Document, sandbox: Sandbox, source: Source, problems: Problems
@@ -52,12 +52,12 @@ class PromptReader:
         self._lines: dict[str, int] = {}
 
     def read(self) -> tuple[Prompt, WrittenPrompt] | None:
-        """The prompt, and the file it came from; None if there is too much wrong to go on."""
+        """Return the prompt, as used and as written; None if too much is wrong to go on."""
         document = self._document
         written = validated(WrittenPrompt, document.data, document.where, self._problems)
         if written is None:
             return None
-        self._examine_messages()
+        self._check_messages()
         prompt = Prompt(
             name=self._name(written),
             description=written.description,
@@ -91,15 +91,12 @@ class PromptReader:
                 where = self._document.inside(place, self._lines[name])
                 hint = suggestion(name, sorted(written.inputs)) or "declare it under `inputs`"
                 self._problems.add(where, f"the input '{name}' is not declared", hint)
-        for name, each in written.inputs.items():
-            self._check_default(each, "inputs", name)
-        return {name: schema_of(each) for name, each in written.inputs.items()}
-
-    def _check_default(self, schema: InputSchema, *place: str) -> None:
-        if "default" not in schema.model_fields_set:
-            return
-        if (why := mismatch(schema.default, schema_of(schema))) is not None:
-            self._problems.add(self._document.where(*place, "default"), f"the default {why}")
+        schemas = {name: schema_of(schema) for name, schema in written.inputs.items()}
+        for name, schema in schemas.items():
+            if "default" in schema and (why := mismatch(schema["default"], schema)) is not None:
+                where = self._document.where("inputs", name, "default")
+                self._problems.add(where, f"the default {why}")
+        return schemas
 
     def _json_schema(self, written: WrittenPrompt) -> dict[str, Any] | None:
         """Return the schema, parsed where it is text; the API's `{name, strict, schema}` stays."""
@@ -127,17 +124,17 @@ class PromptReader:
             return inner
         return schema
 
-    def _examine_messages(self) -> None:
+    def _check_messages(self) -> None:
         data = self._document.data
         assert isinstance(data, Mapping)
         messages = data.get("messages") or []
         assert isinstance(messages, list)
         for position, message in enumerate(messages):
             for place, text in _placed(message["content"], ("messages", position, "content")):
-                self._examine(text, place, within_includes=())
+                self._check_text(text, place, within_includes=())
 
-    def _examine(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
-        """Note names, read includes; a problem in an included file is shown where it stands."""
+    def _check_text(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
+        """Collect names, read includes; a problem in an included file is shown where it stands."""
         if (control := control_character(text)) is not None and not within_includes:
             self._problems.add(
                 self._document.where(*place), f"a text that {control[0]}", control[1]
@@ -168,7 +165,7 @@ class PromptReader:
             full = within(path, folder=FOLDER)
             content = decode(self._source.read(full, limit=MAX_INCLUDED), full)
             self._includes[path] = content.replace("\r\n", "\n").replace("\r", "\n")
-        self._examine(self._includes[path], place, within_includes=(*within_includes, path))
+        self._check_text(self._includes[path], place, within_includes=(*within_includes, path))
 
     def _wrong(self, error: BadTemplate, place: Place, within_includes: tuple[str, ...]) -> None:
         message = error.message
@@ -181,7 +178,7 @@ class PromptReader:
 
 
 def name_of(path: str) -> str:
-    """The name that a prompt has by its path."""
+    """Return the name that a prompt has by its path."""
     name = path.removeprefix(f"{FOLDER}/")
     for ending in ENDINGS:
         name = name.removesuffix(ending)
@@ -189,7 +186,7 @@ def name_of(path: str) -> str:
 
 
 def message_of(written: WrittenMessage) -> Message:
-    """A turn as the core has it."""
+    """Return a turn as it is sent."""
     if isinstance(written.content, str):
         return Message(role=written.role, content=written.content)
     parts = tuple(part.model_dump(exclude_none=True) for part in written.content)
@@ -197,7 +194,7 @@ def message_of(written: WrittenMessage) -> Message:
 
 
 def schema_of(written: InputSchema) -> dict[str, Any]:
-    """An input's schema as plain data, without what never reaches a model or a check."""
+    """Return an input's schema as plain data, without what never reaches a model or a check."""
     plain = written.model_dump(
         exclude_unset=True, exclude={"description", "items", "properties", "default"}
     )
@@ -210,12 +207,12 @@ def schema_of(written: InputSchema) -> dict[str, Any]:
     if written.items is not None:
         plain["items"] = schema_of(written.items)
     if written.properties is not None:
-        plain["properties"] = {name: schema_of(each) for name, each in written.properties.items()}
+        plain["properties"] = {name: schema_of(inner) for name, inner in written.properties.items()}
     return {name: value for name, value in plain.items() if value is not None or name == "default"}
 
 
 def _placed(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """Every text of a content with the place where it stands."""
+    """Yield every text of a content with the place where it stands."""
     if isinstance(value, str):
         yield place, value
         return

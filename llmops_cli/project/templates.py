@@ -1,5 +1,4 @@
-"""Renders a prompt's messages for a case, a scorer's options over the facts of a case, and the
-document that an application is handed.
+"""Renders prompts' messages, scorers' options and applications' documents for a case.
 
 Each `content` is rendered on its own and never parsed again for roles, so nothing in an input can
 open a turn of its own. Text without template marks is not rendered at all: a prompt with hundreds
@@ -39,7 +38,7 @@ class Templates:
     """
 
     def __init__(self, prompt: Prompt) -> None:
-        self._prompt = prompt
+        self._where = Location(path=prompt.path)
         self._sandbox = Sandbox(prompt.includes)
         self._turns = list(prompt.messages)
         self._changing = [
@@ -56,7 +55,7 @@ class Templates:
         self._history_at = users[-1] if users else len(self._turns)
 
     def messages(self, case: Case) -> tuple[Message, ...]:
-        """The turns to send: the prompt's, with the case's earlier turns before its last user turn.
+        """Return the turns to send: the prompt's, with the case's earlier turns before the last.
 
         An optional input that the case leaves out is null, or its declared default. Raises
         `InvalidFiles`, naming prompt, turn and case, for whatever a template cannot do.
@@ -69,33 +68,22 @@ class Templates:
             try:
                 content = render(values)
             except BadTemplate as error:
-                raise self._cannot(error, position, case, values) from error
+                what = f"message {position + 1} ({role}) for the case {case.id!r}"
+                raise _unrenderable(self._where, what, error, values) from error
             turns[position] = Message(role=role, content=content)
         if case.messages:
             turns[self._history_at : self._history_at] = case.messages
         return tuple(turns)
 
     def inputs(self, case: Case) -> Values:
-        """The inputs of `case`, with null or its default for an optional one that it leaves out."""
+        """Return the inputs of `case`, with null or its default for each that it leaves out."""
         return {**self._defaults, **case.inputs}
 
     def _renderer(self, position: int, content: Any) -> Render:
         try:
             return _compiled(self._sandbox, content, native=False)
         except BadTemplate as error:
-            message = f"message {position + 1}: {error.message}"
-            place = Location(path=self._prompt.path)
-            problem = Problem(where=place, message=message, hint=error.hint)
-            raise InvalidFiles([problem]) from error
-
-    def _cannot(
-        self, error: BadTemplate, position: int, case: Case, values: Values
-    ) -> InvalidFiles:
-        where = f"message {position + 1} ({self._turns[position].role}) for the case {case.id!r}"
-        unknown = re.match(r"'(\w+)' is undefined", error.message)
-        hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
-        place = Location(path=self._prompt.path)
-        return InvalidFiles([Problem(where=place, message=f"{where}: {error.message}", hint=hint)])
+            raise _unrenderable(self._where, f"message {position + 1}", error) from error
 
 
 class Documents:
@@ -114,41 +102,33 @@ class Documents:
         try:
             self._render = _compiled(Sandbox(), template or _WHOLE, native=True, null=True)
         except BadTemplate as error:
-            problem = Problem(where=self._where, message=error.message, hint=error.hint)
-            raise InvalidFiles([problem]) from error
+            raise _unrenderable(self._where, None, error) from error
 
     def document(self, case: Case, messages: Sequence[Message]) -> dict[str, Any]:
-        """The document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
+        """Return the document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
         inputs = self._templates.inputs(case)
         values = {
             **inputs,
             "inputs": inputs,
-            "messages": [each.plain() for each in messages],
+            "messages": [message.plain() for message in messages],
             "parameters": self._target.parameters,
         }
         try:
             document: dict[str, Any] = self._render(values)
         except BadTemplate as error:
             what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
-            unknown = re.match(r"'(\w+)' is undefined", error.message)
-            hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
-            problem = Problem(where=self._where, message=f"{what}: {error.message}", hint=hint)
-            raise InvalidFiles([problem]) from error
+            raise _unrenderable(self._where, what, error, values) from error
         return document
 
 
 def documents_of(target: Target, catalog: Catalog) -> Documents | None:
-    """What `target` is handed for a case, where it is an application."""
+    """Return what `target` is handed for a case, where it is an application."""
     if not catalog.providers[target.model.provider].application:
         return None
     return Documents(target, target.model.options.get("request"))
 
 
-_WHOLE = {
-    "inputs": "{{ inputs }}",
-    "messages": "{{ messages }}",
-    "parameters": "{{ parameters }}",
-}
+_WHOLE = {name: f"{{{{ {name} }}}}" for name in ("inputs", "messages", "parameters")}
 
 
 class Options:
@@ -157,15 +137,11 @@ class Options:
     def __init__(self, spec: ScorerSpec, kind: ScorerKind | None = None) -> None:
         self._spec = spec
         sandbox = Sandbox()
-        fixed = (
-            {name for name, option in kind.options.items() if not option.template}
-            if kind
-            else set[str]()
-        )
+        options = kind.options if kind else {}
         self._plain: Values = {}
         self._changing: list[tuple[str, Render]] = []
         for name, value in spec.options.items():
-            if name not in fixed and _changes(value):
+            if (name not in options or options[name].template) and _changes(value):
                 self._changing.append((name, _compiled(sandbox, value, native=True)))
             else:
                 self._plain[name] = value
@@ -173,28 +149,21 @@ class Options:
         """The options that differ from case to case."""
 
     def render(self, case: Case) -> dict[str, Any]:
-        """The options for one case. Raises `InvalidFiles` where a template cannot be rendered."""
-        if not self._changing:
-            return self._plain.copy()
-        values = facts(case)
+        """Return the options for a case. Raises `InvalidFiles` where one cannot be rendered."""
         rendered = self._plain.copy()
+        values = facts(case) if self._changing else {}
         for name, render in self._changing:
             try:
                 rendered[name] = render(values)
             except BadTemplate as error:
-                raise self._cannot(error, name, case, values) from error
+                where = case.where or self._spec.where or Location(path="")
+                what = f"case {case.id!r}: {self._spec.label}.{name}"
+                raise _unrenderable(where, what, error, values) from error
         return rendered
-
-    def _cannot(self, error: BadTemplate, name: str, case: Case, values: Values) -> InvalidFiles:
-        where = case.where or self._spec.where or Location(path="")
-        message = f"case {case.id!r}: {self._spec.label}.{name}: {error.message}"
-        unknown = re.match(r"'(\w+)' is undefined", error.message)
-        hint = suggestion(unknown[1], sorted(values)) if unknown else error.hint
-        return InvalidFiles([Problem(where=where, message=message, hint=hint)])
 
 
 def facts(case: Case) -> Values:
-    """What a scorer's templates may read."""
+    """Return what a scorer's templates may read."""
     inputs = dict(case.inputs)
     return {
         **inputs,
@@ -212,14 +181,26 @@ def single_name(text: str) -> str | None:
 
 
 def strings(value: Any) -> list[str]:
-    """Every text in a plain value, keys left out: where templates may stand."""
+    """Return every text in a plain value, keys left out: where templates may stand."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
-        return [text for each in value.values() for text in strings(each)]
-    if isinstance(value, (list, tuple)):
-        return [text for each in value for text in strings(each)]
-    return []
+        value = list(value.values())
+    return [text for item in value for text in strings(item)] if _is_list(value) else []
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _unrenderable(
+    where: Location, what: str | None, error: BadTemplate, values: Values | None = None
+) -> InvalidFiles:
+    """Return the exception for a template that cannot be rendered, with the nearest known name."""
+    unknown = re.match(r"'(\w+)' is undefined", error.message)
+    hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
+    message = f"{what}: {error.message}" if what else error.message
+    return InvalidFiles([Problem(where=where, message=message, hint=hint)])
 
 
 def _changes(value: Any) -> bool:
@@ -227,7 +208,7 @@ def _changes(value: Any) -> bool:
 
 
 def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False) -> Render:
-    """A function from values to `value` with every template in it rendered.
+    """Return a function from values to `value` with every template in it rendered.
 
     `native`: a string that is one expression keeps its value's type; `null`: even that of nothing.
     """
@@ -237,11 +218,11 @@ def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False)
         return (native and _expression(sandbox, value, null=null)) or _text(sandbox, value)
     if isinstance(value, Mapping):
         fields = {
-            key: _compiled(sandbox, each, native=native, null=null) for key, each in value.items()
+            key: _compiled(sandbox, inner, native=native, null=null) for key, inner in value.items()
         }
         return lambda values: {key: render(values) for key, render in fields.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_compiled(sandbox, each, native=native, null=null) for each in value]
+    if _is_list(value):
+        items = [_compiled(sandbox, item, native=native, null=null) for item in value]
         made = type(value)
         return lambda values: made(render(values) for render in items)
     return lambda _: value
@@ -253,7 +234,7 @@ def _text(sandbox: Sandbox, source: str) -> Render:
 
 
 def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:
-    """The value itself of a source that is exactly one `{{ expression }}`; None if it is not."""
+    """Return a function to the value of a source that is one `{{ expression }}`, else None."""
     text = source.strip()
     if (name := single_name(text)) is not None:
         return _looked_up(name, null=null)
@@ -279,18 +260,18 @@ def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:
 
 
 def _looked_up(path: str, *, null: bool) -> Render:
-    """`a.b` without a template engine: by far the most common expression."""
+    """Return a function to `a.b` without a template engine: by far the most common expression."""
     first, *rest = path.split(".")
 
     def value(values: Values) -> Any:
         if first not in values:
             raise BadTemplate(f"'{first}' is undefined")
-        found = values[first]
+        inner = values[first]
         for step in rest:
-            if not isinstance(found, Mapping) or step not in found:
+            if not isinstance(inner, Mapping) or step not in inner:
                 raise BadTemplate(f"'{path}' is undefined: there is no '{step}'")
-            found = found[step]
-        return found if null else _present(found, path)
+            inner = inner[step]
+        return inner if null else _present(inner, path)
 
     return value
 

@@ -236,9 +236,9 @@ class BasePolicy:
 
     def problems(self, event: Event) -> Iterator[RegistryProblem]:
         """Yield what the earlier policy says against `event`. Raises `IntegrityBroken`."""
-        environments = self.project.environments
-        environment = next((each for each in environments if each.name == event.environment), None)
-        if event.action != "promote" or environment is None:  # None: it is new, no promise broken
+        environments = {place.name: place for place in self.project.environments}
+        environment = environments.get(event.environment)
+        if event.action != "promote" or environment is None:  # None: a new one has no policy yet
             return
         where = str(self.registry.event_file(event).relative_to(self.registry.folder.parent))
         for message in self._bypassed(event, environment):
@@ -290,9 +290,10 @@ class BasePolicy:
         )
 
     def _verdict(self, event: Event, earlier: list[EvalsetFacts]) -> Verdict | None:
-        evidence = {each.digest: each for each in self.registry.all_evidence(event.prompt)}
-        cited = [evidence.get(each) for each in (*event.evidence, *event.baseline_evidence)]
-        known = [each for each in cited if each and self.registry.has_rows(each)]
+        all_evidence = self.registry.all_evidence(event.prompt)
+        with_rows = {piece.digest: piece for piece in all_evidence if self.registry.has_rows(piece)}
+        cited = (*event.evidence, *event.baseline_evidence)
+        known = [with_rows[digest] for digest in cited if digest in with_rows]
         if not known or len(known) < len(cited):
             return None
         baseline = BaselineRows(known[-1], OWN_BASELINE if event.baseline_evidence else BASELINE)

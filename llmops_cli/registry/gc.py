@@ -84,8 +84,8 @@ def needed_evidence(registry: Registry, name: str, anchors: Collection[int] = ()
     newest = set[str]()
     for number in (version.number for version in registry.versions(name)):
         if number in ran or number in anchors or number > oldest:
-            evidence = registry.evidence(name, number)
-            newest.update([each.digest for each in evidence if registry.has_rows(each)][-1:])
+            with_rows = filter(registry.has_rows, registry.evidence(name, number))
+            newest.update([evidence.digest for evidence in with_rows][-1:])
     return frozenset(cited | newest)
 
 
@@ -99,5 +99,9 @@ def _last_moves(chain: tuple[Event, ...]) -> Iterator[Event]:
         if event is None:
             return
         yield event
-        promotions = (each for each in reversed(chain) if each.action == "promote")
-        yield from islice((each for each in promotions if each.to_version == event.to_version), 1)
+        promotions = (
+            promotion
+            for promotion in reversed(chain)
+            if promotion.action == "promote" and promotion.to_version == event.to_version
+        )
+        yield from islice(promotions, 1)

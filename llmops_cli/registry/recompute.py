@@ -12,20 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmops_cli.core.case_result import (
-    BASELINE,
-    OWN_BASELINE,
-    CaseResult,
-    Metric,
-    SideResult,
-)
+from llmops_cli.core.case_result import BASELINE, OWN_BASELINE, CaseResult, Metric, SideResult
 from llmops_cli.core.policy import Anchor
-from llmops_cli.core.release import (
-    EvalsetFacts,
-    Evidence,
-    SideFacts,
-    Version,
-)
+from llmops_cli.core.release import EvalsetFacts, Evidence, SideFacts, Version
 from llmops_cli.core.verdict import Verdict
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
@@ -76,14 +65,12 @@ def recompute(
     running: Version | None,
     evalsets: Sequence[EvalsetFacts],
 ) -> RecomputedVerdict | MissingEvidence:
-    """The verdict of `evidence` against `running` (None: nothing runs), judged by `asked`.
+    """Return the verdict of `evidence` against `running` (None: nothing runs) on `evalsets`.
 
     Raises `IntegrityBroken` where a file of evidence is not what was measured.
     """
-    gaps = [*_unlike(evidence, evalsets), *_missing_anchors(evidence, evalsets)]
-    gaps += _uncalibrated(registry, evidence, evalsets)
-    if gaps:
-        return MissingEvidence(why=tuple(gaps))
+    if missing := tuple(_missing(registry, evidence, evalsets)):
+        return MissingEvidence(why=missing)
     baseline = None if running is None else _baseline_rows(registry, evidence, running, evalsets)
     if isinstance(baseline, MissingEvidence):
         return baseline
@@ -101,141 +88,132 @@ def verdict_of(
     baseline: BaselineRows | None,
     evalsets: Sequence[EvalsetFacts],
 ) -> Verdict:
-    """The verdict of `evidence` beside `baseline`, whose rows are known to answer what is asked."""
-    looks = {each.evalset: each.look for each in evidence.measurement.evalsets}
+    """Return the verdict of `evidence` against `baseline`, whose rows cover `evalsets`."""
+    looks = {facts.evalset: facts.look for facts in evidence.measurement.evalsets}
     return decide(
         [
             GateInput(
-                evalset=each.evalset,
-                comparison=_comparison(registry, evidence, baseline, each),
-                policy=scaled(each.policy, each.shrinkage),
-                retired=each.retired,
+                evalset=facts.evalset,
+                comparison=_comparison(registry, evidence, baseline, facts),
+                policy=scaled(facts.policy, facts.shrinkage),
+                retired=facts.retired,
                 anchors={
-                    version: _comparison(registry, evidence, BaselineRows(evidence, role), each)
-                    for version, role in _anchors(each).items()
+                    version: _comparison(registry, evidence, BaselineRows(evidence, role), facts)
+                    for version, role in _anchor_roles(facts).items()
                 },
-                look=looks.get(each.evalset, 1),
+                look=looks.get(facts.evalset, 1),
             )
-            for each in evalsets
+            for facts in evalsets
         ]
     )
 
 
-def _unlike(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> Iterator[str]:
-    """Yield how the evidence differs from `evalsets` in evalsets, cases and scorers.
-
-    Evalsets that were measured and gate no longer count too: one cannot be left out.
-    """
-    measured = {each.evalset: each for each in evidence.measurement.evalsets}
-    left = [name for name in measured if name not in {each.evalset for each in evalsets}]
-    if left:
-        yield f"it was measured on {', '.join(left)} too, which gates the prompt no longer"
-    for each in evalsets:
-        found = measured.get(each.evalset)
-        if found is None:
-            yield f"the evalset {each.evalset} is not part of the evidence"
-        elif found.digest != each.digest:
-            yield f"the evalset {each.evalset} has changed since the evidence was made"
-        else:
-            yield from _other_scorers(found, each.metrics)
-
-
-def _other_scorers(found: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[str]:
-    scorers = {metric.label: metric.scorer for metric in found.metrics}
-    for metric in metrics:
-        if not metric.advisory and scorers.get(metric.label) != metric.scorer:
-            yield f"the scorer {metric.label} of {found.evalset} is not the one that was measured"
-
-
-def _uncalibrated(
+def _missing(
     registry: Registry, evidence: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> Iterator[str]:
-    known = evidence_calibrations(evidence, registry.evidence_file(evidence))
-    for each in evalsets:
-        for label in unfit_labels(known, each):
+    """Yield what `evidence` lacks to be decided on `evalsets`.
+
+    An evalset that was measured and gates no longer counts too: leaving it out is no way around
+    what it says.
+    """
+    measured = {facts.evalset: facts for facts in evidence.measurement.evalsets}
+    removed = [name for name in measured if name not in {facts.evalset for facts in evalsets}]
+    if removed:
+        yield f"it was measured on {', '.join(removed)} too, which gates the prompt no longer"
+    calibrations = evidence_calibrations(evidence, registry.evidence_file(evidence))
+    for facts in evalsets:
+        name = facts.evalset
+        if name not in measured:
+            yield f"the evalset {name} is not part of the evidence"
+        elif measured[name].digest != facts.digest:
+            yield f"the evalset {name} has changed since the evidence was made"
+        else:
+            yield from _changed_scorers(measured[name], facts.metrics)
+        for version, role in _anchor_roles(facts).items():
+            if role not in evidence.measurement.sides:
+                yield f"the anchor {version} of {name} was not measured"
+        for label in unfit_labels(calibrations, facts):
             yield (
-                f"the judge {label} of {each.evalset} was not calibrated when it was made: "
-                "measuring again takes what is known of it now"
+                f"the judge {label} of {name} was not calibrated when it was made: measuring "
+                "again uses its current calibration"
             )
 
 
-def _missing_anchors(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> Iterator[str]:
-    for each in evalsets:
-        for version, role in _anchors(each).items():
-            if role not in evidence.measurement.sides:
-                yield f"the anchor {version} of {each.evalset} was not measured"
+def _changed_scorers(measured: EvalsetFacts, metrics: Sequence[Metric]) -> Iterator[str]:
+    scorers = {metric.label: metric.scorer for metric in measured.metrics}
+    for metric in metrics:
+        if not metric.advisory and scorers.get(metric.label) != metric.scorer:
+            label = metric.label
+            yield f"the scorer {label} of {measured.evalset} is not the one that was measured"
 
 
-def _anchors(facts: EvalsetFacts) -> Mapping[str, str]:
-    """The side of each anchor that the policy names, by the rule's version."""
-    rules = [rule for rule in facts.policy.rules if isinstance(rule, Anchor)]
-    return {rule.version: f"anchor {rule.version}" for rule in rules}
+def _anchor_roles(facts: EvalsetFacts) -> Mapping[str, str]:
+    """Return the role of each anchor that the policy names, by the rule's version."""
+    versions = [rule.version for rule in facts.policy.rules if isinstance(rule, Anchor)]
+    return {version: f"anchor {version}" for version in versions}
 
 
 def _baseline_rows(
     registry: Registry, evidence: Evidence, running: Version, evalsets: Sequence[EvalsetFacts]
 ) -> BaselineRows | MissingEvidence:
-    """The rows that stand for `running`: measured beside the candidate, or in its own evidence."""
+    """Return the rows of `running`: measured beside the candidate, or in its own evidence."""
     beside = evidence.measurement.sides.get(BASELINE)
     if beside is not None and beside.target == running.target:
         return BaselineRows(evidence, BASELINE)
     reasons = [f"{running.address} runs now, and the evidence was not made against it"]
     for other in reversed(registry.evidence(running.name, running.number)):
-        why = _incomparable(registry, evidence, other, evalsets)
+        why = _why_incomparable(registry, evidence, other, evalsets)
         if why is None:
             return BaselineRows(other, OWN_BASELINE)
-        reasons.append(f"its own evidence cannot stand in: {why}")
+        reasons.append(f"its own evidence cannot be used instead: {why}")
     return MissingEvidence(why=tuple(reasons))
 
 
-def _incomparable(
+def _why_incomparable(
     registry: Registry, evidence: Evidence, other: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> str | None:
-    """Why the baseline trials of `other` cannot be set beside `evidence`; None: they can."""
+    """Return why the own baseline of `other` cannot be compared with `evidence`; None: it can."""
     if not registry.has_rows(other):
-        return "its rows were cleared away"
+        return "its rows were deleted"
     ours, theirs = evidence.candidate, other.candidate
-    if ours.model == theirs.model and _answered_by_others(ours, theirs):
+    served = [set(ours.served_models), set(theirs.served_models)]
+    if ours.model == theirs.model and all(served) and served[0] != served[1]:
         return f"another model answered as {ours.model} then"
-    limit = min((each.policy.baseline_max_age for each in evalsets), default=0)
-    if not theirs.deterministic and _too_old(ours, theirs, limit):
-        return f"its baseline draws are not known to be of the same {limit} days"
-    for each in evalsets:
-        measured = {found.evalset: found for found in other.measurement.evalsets}
-        if each.evalset not in measured:
-            return f"it does not cover {each.evalset}"
-        for reason in _other_scorers(measured[each.evalset], each.metrics):
+    limit = min((facts.policy.baseline_max_age for facts in evalsets), default=0)
+    if not theirs.deterministic and _is_too_old(ours, theirs, limit):
+        return f"its baseline trials are not known to be of the same {limit} days"
+    measured = {facts.evalset: facts for facts in other.measurement.evalsets}
+    for facts in evalsets:
+        if facts.evalset not in measured:
+            return f"it does not cover {facts.evalset}"
+        for reason in _changed_scorers(measured[facts.evalset], facts.metrics):
             return reason
-        unmatched = _unmatched(registry, evidence, other, each.evalset)
-        if unmatched:
-            cases = "case" if unmatched == 1 else "cases"
-            return f"{unmatched} {cases} of {each.evalset} were not measured alike"
+        count = _count_unmatched(registry, evidence, other, facts.evalset)
+        if count:
+            cases = "case" if count == 1 else "cases"
+            return f"{count} {cases} of {facts.evalset} were not measured alike"
     return None
 
 
-def _answered_by_others(ours: SideFacts, theirs: SideFacts) -> bool:
-    both_told = ours.served_models and theirs.served_models
-    return bool(both_told) and set(ours.served_models) != set(theirs.served_models)
-
-
-def _too_old(ours: SideFacts, theirs: SideFacts, days: int) -> bool:
-    """Also where a clock was wrong: a draw from the future is not a young one for ever."""
+def _is_too_old(ours: SideFacts, theirs: SideFacts, days: int) -> bool:
+    """Return whether the trials of both are too far apart, or their times are not known."""
     if theirs.oldest is None or ours.newest is None:
         return True
     try:
         apart = datetime.fromisoformat(ours.newest) - datetime.fromisoformat(theirs.oldest)
     except (TypeError, ValueError):  # no time, or one without a zone
         return True
+    # in either direction: a clock that ran ahead must not make a trial young for ever
     return abs(apart).total_seconds() > days * SECONDS_A_DAY
 
 
-def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:
-    """Cases of `evidence` that `other` holds no baseline trials for, on the same facts."""
-    theirs = _rows_by_case(registry, other, evalset)
+def _count_unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:
+    """Count the cases of `evidence` without baseline trials in `other` on the same facts."""
+    others = _rows_by_case(registry, other, evalset)
     count = 0
-    for row in _rows_of(registry, evidence, evalset):
+    for row in _rows(registry, evidence, evalset):
         if row.candidate is not None:
-            match = theirs.get(row.case)
+            match = others.get(row.case)
             side = match.sides.get(OWN_BASELINE) if match else None
             count += not (side and side.trials and side.facts == row.facts)
     return count
@@ -244,30 +222,31 @@ def _unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset:
 def _comparison(
     registry: Registry, evidence: Evidence, baseline: BaselineRows | None, facts: EvalsetFacts
 ) -> Comparison:
-    pairs = _pairs(registry, evidence, baseline, facts.evalset)
+    rows = _paired_rows(registry, evidence, baseline, facts.evalset)
     if baseline is not None and baseline.evidence.digest != evidence.digest:
-        gone = {metric.label for metric in facts.metrics if metric.paired}
-        pairs = (replace(row, candidate=_without(gone, row.candidate)) for row in pairs)
-    return compare(pairs, facts.metrics)
+        paired = {metric.label for metric in facts.metrics if metric.paired}
+        rows = (replace(row, candidate=_without_scores(row.candidate, paired)) for row in rows)
+    return compare(rows, facts.metrics)
 
 
-def _without(labels: AbstractSet[str], side: SideResult | None) -> SideResult | None:
-    """`side` without scores that set it against other answers than those it is compared with."""
+def _without_scores(side: SideResult | None, labels: AbstractSet[str]) -> SideResult | None:
+    """Return `side` without scores that compared it with other answers than the baseline's."""
     if side is None or not labels:
         return side
-    kept = (
+    trials = (
         replace(
-            trial, scores={name: each for name, each in trial.scores.items() if name not in labels}
+            trial,
+            scores={label: score for label, score in trial.scores.items() if label not in labels},
         )
         for trial in side.trials
     )
-    return replace(side, trials=tuple(kept))
+    return replace(side, trials=tuple(trials))
 
 
-def _pairs(
+def _paired_rows(
     registry: Registry, evidence: Evidence, baseline: BaselineRows | None, evalset: str
 ) -> Iterator[CaseResult]:
-    rows = _rows_of(registry, evidence, evalset)
+    rows = _rows(registry, evidence, evalset)
     if baseline is None:
         yield from (row.against(None) for row in rows if row.candidate is not None)
     elif baseline.evidence.digest == evidence.digest:
@@ -283,9 +262,9 @@ def _pairs(
                 yield replace(row, candidate=None, baseline=row.sides[baseline.role], others={})
 
 
-def _rows_of(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[CaseResult]:
+def _rows(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[CaseResult]:
     return (row for row in registry.evidence_rows(evidence) if row.evalset == evalset)
 
 
 def _rows_by_case(registry: Registry, evidence: Evidence, evalset: str) -> dict[str, CaseResult]:
-    return {row.case: row for row in _rows_of(registry, evidence, evalset)}
+    return {row.case: row for row in _rows(registry, evidence, evalset)}

@@ -197,9 +197,9 @@ def compare_bundle(registry: Registry, bundle: Bundle, where: str) -> tuple[Regi
     return tuple(problems)
 
 
-def _same_moves(one: BundledPrompt, other: BundledPrompt) -> bool:
+def _same_moves(bundled: BundledPrompt, other: BundledPrompt) -> bool:
     """Return whether both are equal but for quarantines, which may come later."""
-    return (one.versions, one.events) == (other.versions, other.events)
+    return (bundled.versions, bundled.events) == (other.versions, other.events)
 
 
 def _describe(bundled: BundledPrompt) -> str:
@@ -350,7 +350,9 @@ class _PromptVerifier:
 
     def _uncited(self, event: Event, events: Sequence[Event], known: Mapping[str, Evidence]) -> str:
         """Name the statements of the version that no event cites: one may have been edited."""
-        cited = {digest for each in events for digest in (*each.evidence, *each.baseline_evidence)}
+        cited = {
+            digest for citing in events for digest in (*citing.evidence, *citing.baseline_evidence)
+        }
         files = [
             str(self._registry.evidence_file(evidence))
             for digest, evidence in known.items()

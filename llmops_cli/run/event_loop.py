@@ -22,7 +22,7 @@ from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_said
+from llmops_cli.engine.pool import first_llmops_error
 from llmops_cli.plugins import open_scorer
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.execute import ScoringContext, execute
@@ -75,7 +75,7 @@ def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        error = first_said(errors)
+        error = first_llmops_error(errors)
         if error is None:
             raise
         raise error from errors
@@ -96,7 +96,7 @@ async def _call_missing(
         providers=lambda model: workspace.open_provider(model, tell=tell),
         budget=calls.budget,
         redact=workspace.redact,
-        cells=workspace.cells,
+        counters=workspace.counters,
         tell=getattr(progress, "held_up", untold),
     )
 

@@ -20,7 +20,7 @@ from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Purpose
 from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import entered
+from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.gate.comparison import JUDGED_TRIALS
 from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
@@ -227,7 +227,7 @@ def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completi
         cost, usage = completion.cost, completion.usage
         if cost is None and price is not None and usage is not None:
             cost = price(usage)
-        return entered(replace(completion, cost=cost, at=now), redact)
+        return sanitized(replace(completion, cost=cost, at=now), redact)
 
     return enter
 

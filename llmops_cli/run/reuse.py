@@ -45,7 +45,7 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
     store = workspace.stack.enter_context(open_results(None))
     for evidence in workspace.registry.evidence(name, number):
         if workspace.registry.has_rows(evidence):
-            store.ingest(evidence.digest, *workspace.registry.evidence_held(evidence))
+            store.ingest(evidence.digest, *workspace.registry.evidence_results(evidence))
     return store
 
 
@@ -72,7 +72,9 @@ def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
         if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
             evidence.digest
         ):
-            workspace.results.ingest(evidence.digest, *workspace.registry.evidence_held(evidence))
+            workspace.results.ingest(
+                evidence.digest, *workspace.registry.evidence_results(evidence)
+            )
 
 
 def _is_partial(run: RunFile) -> bool:

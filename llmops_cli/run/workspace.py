@@ -57,7 +57,7 @@ class Workspace:
     results: ResultsStore
     volatile: ResultsStore
     """Answers that live for one run: replayed ones, and code without an identity."""
-    cells: FileCounters
+    counters: FileCounters
     """Where the rates per minute of models are kept, with the other processes here."""
     environ: Mapping[str, str]
     stack: ExitStack
@@ -186,7 +186,7 @@ def open_workspace(
             base_registry=registry if base is None else registry_at(base, root, rules.source),
             results=results,
             volatile=stack.enter_context(open_results(None)),
-            cells=stack.enter_context(closing(FileCounters(root / STORE))),
+            counters=stack.enter_context(closing(FileCounters(root / STORE))),
             environ=environ,
             stack=stack,
             shelf=stack.enter_context(ResourceCache()),

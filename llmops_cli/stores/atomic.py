@@ -1,8 +1,7 @@
-"""Writing files wholly or not at all, with secrets taken out: the one writer of every artefact.
+"""Write files completely or not at all, with secrets redacted: the one writer of every artifact.
 
-The content goes to a temporary sibling, is forced to disk and renamed over the name; then the
-folder is forced to disk too. Whoever reads the name sees the old content or the new, after a
-kill and after a power cut.
+The content goes to a temporary sibling, is forced to disk and renamed; then the folder is forced
+to disk too. A reader sees the old content or the new, after a kill and after a power cut.
 """
 
 from __future__ import annotations
@@ -27,27 +26,31 @@ class AlreadyThere(Exception):
 
 
 def write_text(path: Path, text: str, *, redact: Redact) -> None:
-    """Write `redact(text)` as UTF-8 to `path`; folders are made. Lone surrogates become `?`."""
+    """Write `redact(text)` as UTF-8 to `path`, creating folders. Lone surrogates become `?`."""
     write_bytes(path, redact(text).encode("utf-8", errors="replace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, replacing what is there. Raises `Unmeasured` if the disk refuses.
 
-    For what is compressed or otherwise no text; its texts were redacted before.
+    For content that is not text, or whose text was redacted before.
     """
     write_stream(path, lambda file: file.write(content))
 
 
 def write_stream(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """As `write_bytes`, with content that `fill` writes piece by piece.
+    """Write what `fill` writes piece by piece, as `write_bytes` does.
 
     A pipe or a device (`/dev/stdout`, `/dev/null`) is written into, never replaced.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        _poured(path, fill)
-    else:
-        _written(path, fill, place=os.replace)
+    if not path.exists() or path.is_file() or path.is_dir():
+        _write(path, fill, os.replace)
+        return
+    try:
+        with path.open("wb") as file:
+            fill(file)
+    except OSError as error:
+        raise disk_error(path, error) from error
 
 
 def create_bytes(path: Path, content: bytes) -> None:
@@ -56,7 +59,7 @@ def create_bytes(path: Path, content: bytes) -> None:
     Raises `AlreadyThere` for the other, `Unmeasured` if the disk refuses.
     """
     try:
-        _written(path, lambda file: file.write(content), place=_link)
+        _write(path, lambda file: file.write(content), _link)
     except FileExistsError as error:
         raise AlreadyThere(str(path)) from error
 
@@ -71,8 +74,8 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def disk_trouble(path: Path, error: OSError) -> Unmeasured:
-    """What to say when the disk refuses `path`."""
+def disk_error(path: Path, error: OSError) -> Unmeasured:
+    """Return the error to raise where the disk refuses `path`."""
     return Unmeasured(
         f"cannot write {path}: {error.strerror or error}",
         hint="free disk space or check the folder's permissions, then run the same command again",
@@ -80,7 +83,7 @@ def disk_trouble(path: Path, error: OSError) -> Unmeasured:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Give the content its name if that is free; without hard links, as nearly as can be."""
+    """Name the content `path` if that is free; without hard links, as nearly as possible."""
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -91,16 +94,8 @@ def _link(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _poured(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    try:
-        with path.open("wb") as file:
-            fill(file)
-    except OSError as error:
-        raise disk_trouble(path, error) from error
-
-
-def _written(
-    path: Path, fill: Callable[[BinaryIO], object], *, place: Callable[[Path, Path], None]
+def _write(
+    path: Path, fill: Callable[[BinaryIO], object], name_it: Callable[[Path, Path], None]
 ) -> None:
     temporary: Path | None = None
     try:
@@ -112,12 +107,12 @@ def _written(
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        place(temporary, path)
+        name_it(temporary, path)
         sync_folder(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
-        raise disk_trouble(path, error) from error
+        raise disk_error(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,11 @@ def follows_from_counts(calibration: Calibration) -> bool:
     return same_figures and same_ruling
 
 
-def _is_close(one: Figure | None, other: Figure | None) -> bool:
+def _is_close(figure: Figure | None, other: Figure | None) -> bool:
     """Return whether both are equal but for the last bits, in which machines may differ."""
-    if one is None or other is None:
-        return one is other
-    pairs = ((one.value, other.value), (one.lower, other.lower), (one.upper, other.upper))
+    if figure is None or other is None:
+        return figure is other
+    pairs = zip(astuple(figure), astuple(other), strict=True)
     return all(math.isclose(left, right, abs_tol=1e-9) for left, right in pairs)
 
 

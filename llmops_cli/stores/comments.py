@@ -1,9 +1,9 @@
-"""The one comment of a gate on a pull request: found by its mark and its author, made or changed.
+"""Post the one comment of a gate on a pull request: create it, or update the one that is there.
 
-Speaks GitHub's REST API with the standard library alone. A comment with the right mark by
-somebody else is somebody else's: anyone can copy a mark. Trouble of the server is tried again
-twice, and what was made meanwhile is looked for first, so that no second comment appears. The
-token goes into one header, to one address; redirects are not followed.
+Uses GitHub's REST API with the standard library alone. The comment is recognized by its mark and
+its author: anybody can copy a mark. Server errors are retried twice, and each time the comment is
+looked for first, so that no second one appears. The token goes into one header, to one address;
+redirects are not followed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 OURS = "github-actions[bot]"
-"""Who writes with the token that GitHub gives to a job. No person's account can be called so."""
+"""Who writes with the token that GitHub gives to a job. No person's account can have this name."""
 PAGE = 100
 PAGES = 30
-"""Of comments, that are looked through."""
+"""Of comments that are searched."""
 TIMEOUT = 30.0
 """Seconds for one request."""
 WAITS = (0.5, 2.0)
@@ -34,22 +34,22 @@ LARGEST = 16_000_000
 
 
 class NotPosted(Exception):
-    """GitHub did not take the comment; the message says why, and never holds the token."""
+    """GitHub did not accept the comment; the message says why, and never holds the token."""
 
     def __init__(self, message: str, *, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
-        """Seconds after which trying again may help; None: it will not."""
+        """Seconds after which a retry may help; None: it will not."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: object, **__: object) -> None:
-        """None: whoever redirects gets no token."""
+        """Return None: another address does not get the token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A repository on GitHub, and the right to comment there."""
+    """A repository on GitHub, and the token to comment there."""
 
     name: str
     """`owner/name`."""
@@ -59,7 +59,7 @@ class Repository:
     """Whose comments are ours."""
 
     def put(self, pull: int, body: str, mark: str) -> str:
-        """Makes or changes the comment that begins with `mark`; its address.
+        """Create or update the comment that starts with `mark`, and return its address.
 
         Raises `NotPosted`.
         """
@@ -73,44 +73,36 @@ class Repository:
         raise AssertionError
 
     def pull_of(self, owner: str, branch: str, commit: str) -> int | None:
-        """The open pull request of `owner`'s `branch`, while `commit` is its newest.
+        """Return the open pull request of `owner`'s `branch`, while `commit` is its newest.
 
         Raises `NotPosted`.
         """
         query = urlencode({"state": "open", "head": f"{owner}:{branch}", "per_page": PAGE})
-        for each in _objects(self._ask("GET", f"/repos/{self.name}/pulls?{query}")):
-            if _at(each, "head", "sha") == commit and isinstance(each.get("number"), int):
-                return int(each["number"])
+        for pull in _objects(self._send("GET", f"/repos/{self.name}/pulls?{query}")):
+            if _at(pull, "head", "sha") == commit and isinstance(pull.get("number"), int):
+                return int(pull["number"])
         return None
 
     def _put(self, pull: int, body: str, mark: str) -> str:
-        ours = self._ours(pull, mark)
-        if ours is None:
-            path = f"/repos/{self.name}/issues/{pull}/comments"
-            made = self._ask("POST", path, {"body": body})
-        else:
-            path = f"/repos/{self.name}/issues/comments/{ours}"
-            made = self._ask("PATCH", path, {"body": body})
-        return str(_at(made, "html_url") or "")
-
-    def _ours(self, pull: int, mark: str) -> int | None:
-        for each in self._comments(pull):
-            text, number = each.get("body"), each.get("id")
-            mine = _at(each, "user", "login") == self.author
-            if mine and isinstance(text, str) and text.startswith(mark) and type(number) is int:
-                return number
-        return None
+        method, path = "POST", f"/repos/{self.name}/issues/{pull}/comments"
+        for comment in self._comments(pull):
+            text, number = comment.get("body"), comment.get("id")
+            is_ours = _at(comment, "user", "login") == self.author
+            if is_ours and isinstance(text, str) and text.startswith(mark) and type(number) is int:
+                method, path = "PATCH", f"/repos/{self.name}/issues/comments/{number}"
+                break
+        return str(_at(self._send(method, path, {"body": body}), "html_url") or "")
 
     def _comments(self, pull: int) -> Iterator[Mapping[str, Any]]:
         for page in range(1, PAGES + 1):
             query = urlencode({"per_page": PAGE, "page": page})
             path = f"/repos/{self.name}/issues/{pull}/comments?{query}"
-            found = _objects(self._ask("GET", path))
-            yield from found
-            if len(found) < PAGE:
+            comments = _objects(self._send("GET", path))
+            yield from comments
+            if len(comments) < PAGE:
                 return
 
-    def _ask(self, method: str, path: str, content: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+    def _send(self, method: str, path: str, content: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         request = Request(  # noqa: S310 - the address is the runner's own
             self.api.rstrip("/") + quote(path, safe="/?&=%:+"),
             method=method,
@@ -125,44 +117,38 @@ class Repository:
         )
         what = f"{method} {path.partition('?')[0]}"
         try:
-            with _opener().open(request, timeout=TIMEOUT) as answer:
-                return json.loads(answer.read(LARGEST))
+            with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
+                return json.loads(response.read(LARGEST))
         except HTTPError as error:
             with error:
-                raise NotPosted(
-                    f"{what}: {error.code} {_reason(error)}", wait=_wait(error)
-                ) from None
+                message = f"{what}: {error.code} {_reason(error)}"
+                raise NotPosted(message, wait=_wait(error)) from None
         except (URLError, HTTPException, OSError) as error:
             why = getattr(error, "reason", None) or error
             raise NotPosted(f"{what}: {why}", wait=0.0) from None
         except ValueError:
-            raise NotPosted(f"{what}: the answer is no JSON", wait=0.0) from None
-
-
-def _opener() -> OpenerDirector:
-    return build_opener(_NoRedirects)
+            raise NotPosted(f"{what}: the answer is not JSON", wait=0.0) from None
 
 
 def _reason(error: HTTPError) -> str:
-    """GitHub's own words, or the protocol's."""
+    """Return GitHub's own message, or the protocol's."""
     try:
-        said = json.loads(error.read(10_000))
+        message = _at(json.loads(error.read(10_000)), "message")
     except (ValueError, OSError):
-        said = None
-    message = said.get("message") if isinstance(said, dict) else None
+        message = None
     return str(message or error.reason)[:300]
 
 
 def _wait(error: HTTPError) -> float | None:
-    """Seconds after which the same request may be answered; None: never, or not soon."""
-    asked = error.headers.get("Retry-After", "")
-    if asked.isdecimal():
-        return float(asked) if float(asked) <= LONGEST_WAIT else None
+    """Return the seconds after which a retry may help; None: never, or not soon."""
+    retry_after = error.headers.get("Retry-After", "")
+    if retry_after.isdecimal():
+        return float(retry_after) if float(retry_after) <= LONGEST_WAIT else None
     return 0.0 if error.code >= 500 or error.code == 429 else None
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - JSON
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _at(value: Any, *path: str) -> Any:  # noqa: ANN401 - JSON

@@ -1,11 +1,11 @@
-"""Evidence on disk: a statement, one line per case, the texts, and ten lines for a reviewer.
+"""Evidence on disk: a statement, one line per case, the texts, and a summary for reviewers.
 
     .llmops/evidence/support@v3/4c1f….json             in-toto Statement, written last
                                 4c1f….cases.jsonl      one row per case, in evalset order
                                 4c1f….texts.jsonl.gz   answers by output digest (`outputs: commit`)
                                 4c1f….summary.md
 
-The statement holds the digests of the two others: a file that was touched is not read.
+The statement holds the digests of rows and texts: a file that was changed is not read.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from llmops_cli.stores.codec import (
     to_bytes,
 )
 
-_OF_THE_ANSWER = ("text", "tool_calls", "finish_reason", "contexts", "ids")
-_BORN = "1970-01-01T00:00:00+00:00"
+_ANSWER_FIELDS = ("text", "tool_calls", "finish_reason", "contexts", "ids")
+_UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
 
 def write_evidence(
@@ -49,12 +49,13 @@ def write_evidence(
     summary: str,
     redact: Redact,
 ) -> Evidence:
-    """Write a measurement and what it rests on into `folder`; the statement comes last.
+    """Write a measurement with its rows and texts into `folder`; the statement comes last.
 
     `texts` are the answers that the rows name, in any order; None keeps digests only.
     """
-    lines = redact("".join(f"{_line(case)}\n" for case in rows)).encode()
-    packed = None if texts is None else _packed(texts, redact)
+    records = (to_bytes(case_record(case, details=False)).decode() for case in rows)
+    lines = redact("".join(f"{record}\n" for record in records)).encode()
+    packed = None if texts is None else _pack(texts, redact)
     name = short(digest_bytes(to_bytes({"measurement": to_plain(measurement)}) + lines))
     evidence = Evidence(
         measurement=measurement,
@@ -73,46 +74,46 @@ def write_evidence(
 
 
 def read_evidence(path: Path) -> Evidence:
-    """The evidence whose statement is at `path`. Raises `IntegrityBroken`."""
+    """Return the evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
         evidence = Evidence.of(from_bytes(path.read_bytes()))
     except (OSError, BadRecord, Misshapen) as error:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
     if not names <= {f"{path.stem}.cases.jsonl", f"{path.stem}.texts.jsonl.gz", None}:
-        raise _broken(path, "it names files that do not stand beside it under its own name")
+        raise _broken(path, "it names files that are not beside it under its own name")
     return evidence
 
 
 def read_rows(folder: Path, evidence: Evidence) -> Iterator[CaseResult]:
-    """The rows of `evidence`, one at a time, after its file was found whole.
+    """Yield the rows of `evidence`, after the digest of their file was checked.
 
     Raises `IntegrityBroken`, after the last row where cases are missing or too many.
     """
     path = folder / evidence.cases.name
-    _check(path, evidence.cases)
-    found: Counter[str] = Counter()
+    _check_digest(path, evidence.cases)
+    counts: Counter[str] = Counter()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = case_of(from_bytes(line))
             except BadRecord as error:
                 raise _broken(path, f"line {number}: {error}") from error
-            found[row.evalset] += row.candidate is not None
+            counts[row.evalset] += row.candidate is not None
             yield row
-    for each in evidence.measurement.evalsets:
-        if found[each.evalset] != each.cases:
-            told = f"it holds {found[each.evalset]} of the {each.cases} cases of {each.evalset}"
-            raise _broken(path, told)
+    for facts in evidence.measurement.evalsets:
+        count = counts[facts.evalset]
+        if count != facts.cases:
+            raise _broken(path, f"it holds {count} of the {facts.cases} cases of {facts.evalset}")
 
 
 def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
-    """The answers that `evidence` holds, by output digest; usage, cost and time are the rows'."""
+    """Return the answers of `evidence` by output digest; usage, cost and time are in the rows."""
     if evidence.texts is None:
         return {}
     path = folder / evidence.texts.name
-    _check(path, evidence.texts)
-    found = {}
+    _check_digest(path, evidence.texts)
+    texts = {}
     try:
         with gzip.open(path) as lines:
             for line in lines:
@@ -120,66 +121,68 @@ def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
                 name = record.pop("digest")
                 completion = completion_of(record)
                 if completion.digest == name:  # a redacted text is no longer its digest's
-                    found[name] = completion
+                    texts[name] = completion
     except (OSError, EOFError, zlib.error, KeyError, BadRecord) as error:
         raise _broken(path, str(error)) from error
-    return found
+    return texts
+
+
+def data_files(folder: Path, evidence: Evidence) -> Iterator[tuple[Path, FileRef]]:
+    """Yield the files of rows and texts that are here: `gc` deletes those that nothing cites."""
+    for file in (evidence.cases, evidence.texts):
+        if file is not None and (folder / file.name).exists():
+            yield folder / file.name, file
 
 
 def damage(folder: Path, evidence: Evidence) -> Iterator[IntegrityBroken]:
-    """What is wrong with the files of `evidence`; one that was cleared away is not damaged."""
-    for file in (evidence.cases, evidence.texts):
-        if file is not None and (folder / file.name).exists():
-            try:
-                _check(folder / file.name, file)
-            except IntegrityBroken as broken:
-                yield broken
+    """Yield what is wrong with the files of rows and texts that are here."""
+    for path, file in data_files(folder, evidence):
+        try:
+            _check_digest(path, file)
+        except IntegrityBroken as error:
+            yield error
 
 
-def held(
+def read_results(
     folder: Path, evidence: Evidence
 ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-    """Every completion and score of `evidence`, keyed for a results store.
+    """Return every completion and score of `evidence`, keyed for a results store.
 
-    A draw is as old as the oldest of its side, so that age limits err on the careful side.
+    A trial is taken to be as old as the oldest of its side, so that age limits err on the safe
+    side.
     """
     texts = read_texts(folder, evidence)
     metrics = {
-        each.evalset: {metric.label: metric for metric in each.metrics}
-        for each in evidence.measurement.evalsets
+        facts.evalset: {metric.label: metric for metric in facts.metrics}
+        for facts in evidence.measurement.evalsets
     }
     judges = evidence.measurement.judges
     completions: dict[TrialKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
     for row in read_rows(folder, evidence):
         for role, side in row.sides.items():
-            at = evidence.measurement.sides[role].oldest or _BORN
+            at = evidence.measurement.sides[role].oldest or _UNKNOWN_TIME
             purpose: Purpose = "gate" if role == CANDIDATE else "baseline"
-            made: list[tuple[Purpose, tuple[Trial, ...]]] = [(purpose, side.trials)]
-            for purpose, trials in (*made, ("confirm", side.confirm)):
-                for n, trial in enumerate(trials):
-                    if trial.output is None:
-                        continue
-                    completion = _completion(trial, trial.output, texts.get(trial.output), at)
-                    completions[TrialKey(side.request, purpose, n)] = completion
-                    found = _scores(row, trial, trial.output, metrics[row.evalset], judges)
-                    scores.update(found)
+            trials = [(TrialKey(side.request, purpose, n), t) for n, t in enumerate(side.trials)]
+            trials += [
+                (TrialKey(side.request, "confirm", n), t) for n, t in enumerate(side.confirm)
+            ]
+            for key, trial in trials:
+                if trial.output is not None:
+                    text = texts.get(trial.output)
+                    completions[key] = _completion(trial, trial.output, text, at)
+                    scores.update(_scores(row, trial, trial.output, metrics[row.evalset], judges))
     return list(completions.items()), list(scores.items())
 
 
-def _line(case: CaseResult) -> str:
-    return to_bytes(case_record(case, details=False)).decode()
-
-
 def _completion(trial: Trial, output: str, text: Completion | None, at: str) -> Completion:
-    known = text or Completion(text=None, known_digest=output)
-    both_told = trial.input_tokens is not None and trial.output_tokens is not None
+    usage = None
+    if trial.input_tokens is not None and trial.output_tokens is not None:
+        usage = Usage(input=trial.input_tokens, output=trial.output_tokens)
     return replace(
-        known,
+        text or Completion(text=None, known_digest=output),
         finish_reason=trial.finish_reason or "stop",
-        usage=Usage(input=trial.input_tokens or 0, output=trial.output_tokens or 0)
-        if both_told
-        else None,
+        usage=usage,
         cost=trial.cost,
         served_model=trial.served_model,
         at=at,
@@ -201,32 +204,28 @@ def _scores(
             yield ScoreKey(scorer, row.facts, output), Score(value=value, detail=detail)
 
 
-def _packed(texts: Iterable[Completion], redact: Redact) -> bytes:
+def _pack(texts: Iterable[Completion], redact: Redact) -> bytes:
     lines = {}
     for completion in texts:
-        if completion.text is None:
-            continue
-        record = completion_record(completion)
-        kept = {name: record[name] for name in _OF_THE_ANSWER if name in record}
-        line = redact(to_bytes({"digest": completion.digest, **kept}).decode())
-        lines[completion.digest] = line
-    plain = "".join(f"{lines[name]}\n" for name in sorted(lines)).encode()
-    return gzip.compress(plain, compresslevel=9, mtime=0)
+        if completion.text is not None:
+            record = completion_record(completion)
+            answer = {name: record[name] for name in _ANSWER_FIELDS if name in record}
+            line = to_bytes({"digest": completion.digest, **answer}).decode()
+            lines[completion.digest] = f"{redact(line)}\n"
+    content = "".join(lines[digest] for digest in sorted(lines)).encode()
+    return gzip.compress(content, compresslevel=9, mtime=0)
 
 
-def _check(path: Path, expected: FileRef) -> None:
+def _check_digest(path: Path, expected: FileRef) -> None:
     try:
         with path.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         raise _broken(path, error.strerror or str(error)) from error
-    if found != expected.digest:
+    if digest != expected.digest:
         raise _broken(path, "its content is not what was measured")
 
 
 def _broken(path: Path, why: str) -> IntegrityBroken:
-    return IntegrityBroken(
-        why,
-        where=str(path),
-        hint="restore it from git (git checkout -- FILE), or measure the version again",
-    )
+    hint = "restore it from git (git checkout -- FILE), or measure the version again"
+    return IntegrityBroken(why, where=str(path), hint=hint)

@@ -127,7 +127,9 @@ class ResultsStore:
 
     def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
         """Store `completions`; on return they are on disk, or none is where this raises."""
-        rows = [(*each, _completion_row(*each)) for each in completions]
+        rows = [
+            (key, completion, _completion_row(key, completion)) for key, completion in completions
+        ]
 
         def put() -> None:
             for key, completion, row in rows:
@@ -157,7 +159,7 @@ class ResultsStore:
         `source` is the digest of the whole file. A completion that differs from the one under its
         key is a further trial and gets the next free n; an equal one collapses.
         """
-        trials, rows = tuple(completions), [_score_row(*each) for each in scores]
+        trials, rows = tuple(completions), [_score_row(key, score) for key, score in scores]
         marker = (_blob(source),)
 
         def ingest() -> bool:

@@ -1,6 +1,6 @@
-"""A version on disk: `version.json` with the parsed target, `files/` with the sources beside it.
+"""A version on disk: `version.json` with the parsed target, and its source files in `files/`.
 
-The folder appears under its name in one step, whole, and is never changed. Reading checks every
+The folder appears under its name in one step, complete, and is never changed. Reading checks every
 byte against the digests, and that the target rebuilt from the snapshot is the one released.
 """
 
@@ -18,25 +18,25 @@ from llmops_cli.core.digest import Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Version, version_from
-from llmops_cli.stores.atomic import disk_trouble, sync_folder, write_bytes
+from llmops_cli.stores.atomic import disk_error, sync_folder, write_bytes
 from llmops_cli.stores.codec import BadRecord, from_bytes
 
 
 def target_of(version: Version) -> Target:
-    """The target exactly as it was released, from the snapshot alone."""
+    """Return the target exactly as it was released, from the snapshot alone."""
     return Target(prompt=version.prompt, model=version.model)
 
 
 def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) -> None:
     """Write `version` and its source files as `folder`.
 
-    Raises `Refused` where the folder is there already, `Unmeasured` where the disk refuses.
+    Raises `Refused` where the folder exists already, `Unmeasured` where the disk refuses.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     except OSError as error:
-        raise disk_trouble(folder, error) from error
+        raise disk_error(folder, error) from error
     try:
         for path, content in sources.items():
             write_bytes(new / "files" / path, content)
@@ -44,60 +44,52 @@ def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) 
         text = json.dumps(version_record(version), indent=2, ensure_ascii=False)
         write_bytes(new / "version.json", text.encode() + b"\n")
         new.chmod(0o755)
-        _take_name(new, folder, version)
+        os.rename(new, folder)  # noqa: PTH104 - Path.rename would replace an empty folder silently
+        sync_folder(folder.parent)
+    except OSError as error:
+        if not folder.exists():
+            raise disk_error(folder, error) from error
+        raise Refused(
+            f"{version.address} was released by someone else meanwhile",
+            hint=f"run llmops release {version.name} again: it takes the next number",
+        ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def read_version(folder: Path, name: str, number: int) -> Version:
-    """`name@v<number>` as it stands in `folder`. Raises `IntegrityBroken`."""
-    path = folder / "version.json"
+    """Return `name@v<number>` from `folder`. Raises `IntegrityBroken`."""
+    file = folder / "version.json"
     try:
-        record = from_bytes(path.read_bytes())
+        record = from_bytes(file.read_bytes())
     except (OSError, BadRecord) as error:
-        raise _broken(path, str(error)) from error
-    version = version_of(record, path)
+        raise _broken(file, str(error)) from error
+    version = version_of(record, file)
     if (version.name, version.number) != (name, number):
-        raise _broken(path, f"it says it is {version.address}")
-    for each, expected in version.files.items():
-        source = folder / "files" / each
-        if not source.is_file() or digest_bytes(source.read_bytes()) != expected:
+        raise _broken(file, f"it says it is {version.address}")
+    for path, digest in version.files.items():
+        source = folder / "files" / path
+        if not source.is_file() or digest_bytes(source.read_bytes()) != digest:
             raise _broken(source, "its content is not what was released")
     return version
 
 
 def version_record(version: Version) -> dict[str, Json]:
-    """What `version.json` holds: the version and its digest."""
+    """Return what `version.json` holds: the version and its digest."""
     return {**version.record(), "digest": version.digest}
 
 
-def version_of(record: Mapping[str, Json], path: Path) -> Version:
-    """The version in `record`, which stood in `path`. Raises `IntegrityBroken`."""
+def version_of(record: Mapping[str, Json], file: Path) -> Version:
+    """Return the version in `record`, which was read from `file`. Raises `IntegrityBroken`."""
     try:
         version = version_from({key: record[key] for key in record if key != "digest"})
     except Misshapen as error:
-        raise _broken(path, str(error)) from error
+        raise _broken(file, str(error)) from error
     if version.digest != record.get("digest") or target_of(version).digest != version.target:
-        raise _broken(path, "its content is not what was released")
+        raise _broken(file, "its content is not what was released")
     return version
 
 
-def _take_name(new: Path, final: Path, version: Version) -> None:
-    try:
-        os.rename(new, final)  # noqa: PTH104 - Path.rename would replace an empty folder silently
-        sync_folder(final.parent)
-    except OSError as error:
-        if final.exists():
-            raise Refused(
-                f"{version.address} was released by someone else meanwhile",
-                hint=f"run llmops release {version.name} again: it takes the next number",
-            ) from error
-        raise disk_trouble(final, error) from error
-
-
-def _broken(path: Path, why: str) -> IntegrityBroken:
-    return IntegrityBroken(
-        why,
-        where=str(path),
-        hint="restore it from git: a version is never edited, release a new one",
-    )
+def _broken(file: Path, why: str) -> IntegrityBroken:
+    hint = "restore it from git: a version is never edited, release a new one"
+    return IntegrityBroken(why, where=str(file), hint=hint)

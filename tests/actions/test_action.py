@@ -16,12 +16,13 @@ import yaml
 from llmops_cli import __version__
 from tests.actions.hub import Hub, programs
 from tests.actions.runner import ROOT, Result
-from tests.e2e.test_fail_open import wait_until_asked
 from tests.git_project import GitProject, git, make_git_project
 from tests.hostile import HOSTILE
-from tests.projects import Process, make_project
+from tests.projects import Process, make_project, wait_until_asked
 from tests.servers.faulty import FaultServer, answer, echo, hang
 from tests.servers.github import CommentServer
+
+pytestmark = pytest.mark.slow
 
 GATE = {"version": "none"}
 STEPS = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]

@@ -71,6 +71,7 @@ def test_the_workflow_that_the_readme_shows_is_short_and_the_same_everywhere() -
     assert shown in (ROOT / "docs" / "first-gate.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_workflow_that_the_readme_shows_blocks_a_worse_prompt_without_any_registry(
     hub: Hub, comments: CommentServer
 ) -> None:
@@ -122,6 +123,7 @@ def trusted(hub: Hub, earlier: Runner, programs: Path) -> Runner:
     return after
 
 
+@pytest.mark.slow
 def test_a_fork_gets_its_comment_from_a_job_that_believes_nothing(
     hub: Hub, comments: CommentServer, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_fork_gets_its_comment_from_a_job_that_believes_nothing(
     assert comments.bodies == before
 
 
+@pytest.mark.slow
 def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
     """promote.yml on a merge; its branch merged by the owners; deploy.yml."""
     log = tmp_path / "gh.txt"
@@ -201,6 +204,7 @@ def shell(
     )
 
 
+@pytest.mark.slow
 def test_the_job_for_gitlab_and_the_recipe_for_others_fail_for_a_worse_prompt(
     hub: Hub, tmp_path: Path
 ) -> None:

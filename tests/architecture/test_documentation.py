@@ -19,7 +19,6 @@ from pydantic import BaseModel
 
 from llmops_cli.cli.main import app
 from llmops_cli.core.policy import RULES, Policy
-from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.power import zero_loss_minimum
 from llmops_cli.plugins import PROVIDERS, SCORERS
 from llmops_cli.project.schema import (
@@ -40,15 +39,14 @@ from tests.architecture.pages import (
     Step,
     anchors,
     code,
-    fences,
     keys,
     links,
     read,
     section,
     session,
 )
-from tests.unit.gate.build import exam, rows, verdict
 from tests.unit.gate.build import finding as judged
+from tests.unit.gate.build import rows, verdict
 
 SHOWN_AT = 96
 """Columns of the terminal that the pages show."""
@@ -245,30 +243,6 @@ def test_what_is_shown_must_match_and_what_is_left_out_may_be_anything() -> None
     assert not step.matches("prompt  runs\nintent v3 since today\n")
 
 
-def contributed() -> dict[str, Any]:
-    """The names that the Python on CONTRIBUTING's page defines."""
-    names: dict[str, Any] = {"__name__": "contributed"}
-    source = "\n".join(
-        body
-        for kind, body in fences("CONTRIBUTING.md")
-        if kind == "python" and not body.startswith("# ")
-    )
-    code_of_page = compile(source, "CONTRIBUTING.md", "exec", dont_inherit=True)
-    exec(code_of_page, names)  # noqa: S102 - our own page
-    return names
-
-
-@pytest.mark.parametrize(
-    ("minimum", "decision"), [(2, Decision.PASS), (3, Decision.FAIL)], ids=["enough", "too few"]
-)
-def test_the_rule_of_the_worked_example_decides(minimum: int, decision: Decision) -> None:
-    names = contributed()
-
-    finding = names["improved"](names["Improved"](minimum=minimum), exam(rows(1, 2, 20)))
-
-    assert finding.decision is decision
-
-
 def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
     examples = re.findall(
         r"^\| (\d+) \| (\d+) \| (\S+) \| (\S+) to (\S+) \| (\w+) \|$",
@@ -289,7 +263,7 @@ def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
 def test_the_smallest_evalsets_are_those_that_the_gate_needs() -> None:
     text = section("docs/verdict.md", "## Small evalsets")
     head, _, needed = re.findall(r"^\|.*$", text, re.MULTILINE)
-    margins = [int(match) / 100 for match in re.findall(r"(\d+) %", head)]
+    margins = [int(match) / 100 for match in re.findall(r"(\d+) ?%", head)]
 
     assert len(margins) == 5
     assert [zero_loss_minimum(margin, Policy().beta) for margin in margins] == [

@@ -19,7 +19,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.prompt import Message
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
-from llmops_cli.engine.sanitize import whole
+from llmops_cli.engine.sanitize import without_surrogates
 from llmops_cli.plugins import (
     SCORERS,
     catalog,
@@ -169,7 +169,7 @@ def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Un
                 started = time.process_time()
                 options = dict[str, Any](OPTIONS.get(kind.name, {}))
                 if kind.judged:
-                    text = whole(text)  # noqa: PLW2901 - as the engine does, for what is sent on
+                    text = without_surrogates(text)  # noqa: PLW2901 - as the engine does, for what is sent on
                 if kind.paired:
                     options["against"] = an_answer("no")
                 scored_once = await score(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.projects import LLMOPS
+from tests.projects import llmops
 from tests.servers.faulty import FaultServer, Server
 
 QUESTION = "How long is a gift card valid?"
@@ -54,17 +54,13 @@ def ask_bot(folder: Path, server: Server, **environ: str) -> tuple[str, dict[str
     return done.stderr, server.last.body
 
 
-def llmops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(folder, *LLMOPS[1:], *arguments)
-
-
 def test_the_bot_sends_what_eval_measured(application: Path, server: Server) -> None:
     _, sent = ask_bot(application, server)
     passages = re.findall(r"^- (.*)$", sent["messages"][0]["content"], flags=re.MULTILINE)
     assert len(passages) == 2
     options = ["--input", f"question={QUESTION}", "--input", f"passages={json.dumps(passages)}"]
     shown = llmops(application, "render", "support@production", *options, "--json")
-    (request,) = json.loads(shown.stdout)
+    (request,) = shown.document
     assert sent == {
         "model": request["model"],
         "messages": request["messages"],
@@ -86,7 +82,7 @@ def test_a_pin_takes_the_bot_back_without_a_deploy(application: Path, server: Se
 
 def test_a_bundle_is_all_that_the_bot_needs(application: Path, server: Server) -> None:
     _, from_registry = ask_bot(application, server)
-    assert llmops(application, "bundle", "production", "--out", "prompts.json").returncode == 0
+    assert llmops(application, "bundle", "production", "--out", "prompts.json").code == 0
     shutil.rmtree(application / ".llmops")
     log, from_bundle = ask_bot(application, server, LLMOPS_BUNDLE="prompts.json")
     assert "answering with support@v2" in log
@@ -105,16 +101,17 @@ def test_a_version_that_was_touched_is_not_sent(application: Path, server: Serve
 
 
 def test_what_the_example_runs_can_be_proven(application: Path) -> None:
-    assert llmops(application, "check").returncode == 0
-    assert llmops(application, "verify", "production", "--strict").returncode == 0
-    status = json.loads(llmops(application, "status", "--json").stdout)
+    assert llmops(application, "check").code == 0
+    assert llmops(application, "verify", "production", "--strict").code == 0
+    status = llmops(application, "status", "--json").document
     (row,) = status
     assert (row["runs"], row["evidence"], row["working_copy"]) == ("v2", "PASS", "is v2")
     evaluated = llmops(application, "eval", "--baseline", "support@v1", "--json")
-    (prompt,) = json.loads(evaluated.stdout)["report"]["prompts"]
+    (prompt,) = evaluated.report["prompts"]
     assert prompt["verdict"]["decision"] == "PASS"
 
 
+@pytest.mark.slow
 def test_the_bots_own_tests_pass(application: Path) -> None:
     done = run(application, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "tests")
     assert done.returncode == 0, done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import LLMOPS, Result, make_project
+from tests.projects import llmops, make_project
 from tests.servers.faulty import FaultServer
 from tests.unit.stores.test_git import git
 
@@ -33,13 +33,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "support@v1 runs in production")
     return folder
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    done = subprocess.run(
-        [*LLMOPS, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    return Result(code=done.returncode, out=done.stdout, err=done.stderr, seconds=0)
 
 
 def loaded(folder: Path, **environ: str) -> str:
@@ -71,7 +64,7 @@ def test_every_kind_of_copy_makes_the_same_bytes(repository: Path, tmp_path: Pat
         clone(repository, tmp_path / "crlf", "--config", "core.autocrlf=true"),
         without_git(repository, tmp_path / "copy"),
     ]
-    bundles = {run(copy, "bundle", "production", "--out", "-").out for copy in copies}
+    bundles = {llmops(copy, "bundle", "production", "--out", "-").out for copy in copies}
     assert len(bundles) == 1
     content = json.loads(bundles.pop())
     assert [version["number"] for version in content["prompts"]["support"]["versions"]] == [1]
@@ -81,7 +74,7 @@ def test_a_bundle_is_a_file_that_an_application_starts_from(
     repository: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "out" / "production.json"
-    result = run(repository, "bundle", "production", "--out", str(path))
+    result = llmops(repository, "bundle", "production", "--out", str(path))
     assert (result.code, result.out.splitlines()) == (
         0,
         ["support  v1", f"wrote {path}", f"next: LLMOPS_BUNDLE={path}"],
@@ -98,21 +91,21 @@ def test_an_application_starts_from_a_copy_without_git(repository: Path, tmp_pat
 def test_a_broken_working_copy_is_no_reason_not_to_bundle(repository: Path, tmp_path: Path) -> None:
     copy = without_git(repository, tmp_path / "copy")
     (copy / "prompts" / "support.prompt.yml").write_text("messages: [")
-    assert run(copy, "bundle", "production", "--out", "-").code == 0
+    assert llmops(copy, "bundle", "production", "--out", "-").code == 0
 
 
 def test_a_registry_that_was_touched_is_not_bundled(repository: Path, tmp_path: Path) -> None:
     copy = without_git(repository, tmp_path / "copy")
     path = copy / ".llmops/versions/support@v1/version.json"
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
-    result = run(copy, "bundle", "production")
+    result = llmops(copy, "bundle", "production")
     assert result.code == 2
     assert "its content is not what was released" in result.err
     assert not (copy / "production.bundle.json").exists()
 
 
 def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> None:
-    result = run(repository, "bundle", "prodction")
+    result = llmops(repository, "bundle", "prodction")
     assert (result.code, result.out) == (2, "")
     assert "unknown environment 'prodction'" in result.err
     assert "did you mean 'production'?" in result.err
@@ -123,10 +116,10 @@ def test_a_bundle_is_proven_against_the_registry_it_came_from(
 ) -> None:
     copy = clone(repository, tmp_path / "shallow", "--depth=1")
     path = tmp_path / "production.json"
-    run(copy, "bundle", "production", "--out", str(path))
-    assert run(copy, "verify", "production", "--bundle", str(path), "--strict").code == 0
+    llmops(copy, "bundle", "production", "--out", str(path))
+    assert llmops(copy, "verify", "production", "--bundle", str(path), "--strict").code == 0
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
-    result = run(copy, "verify", "production", "--bundle", str(path))
+    result = llmops(copy, "verify", "production", "--bundle", str(path))
     assert result.code == 2
     assert "support is not what was bundled" in result.out
 
@@ -136,13 +129,14 @@ def test_a_bundle_that_is_behind_says_so_and_is_not_strict(
 ) -> None:
     copy = without_git(repository, tmp_path / "copy")
     path = tmp_path / "production.json"
-    run(copy, "bundle", "production", "--out", str(path))
+    llmops(copy, "bundle", "production", "--out", str(path))
     prompt = copy / "prompts" / "support.prompt.yml"
     prompt.write_text(prompt.read_text().replace("Answer.", "Answer well."))
-    assert run(copy, "release", "support").code == 0
-    assert run(copy, "promote", "support@v2", "--override", "-m", "a test of bundles").code == 0
+    assert llmops(copy, "release", "support").code == 0
+    assert llmops(copy, "promote", "support@v2", "--override", "-m", "a test of bundles").code == 0
     loose, strict = (
-        run(copy, "verify", "production", "--bundle", str(path), *how) for how in ([], ["--strict"])
+        llmops(copy, "verify", "production", "--bundle", str(path), *how)
+        for how in ([], ["--strict"])
     )
     assert (loose.code, strict.code) == (0, 2)
     assert "it is behind: support@v1 (event 1), and production has support@v2" in loose.text
@@ -156,14 +150,14 @@ def test_a_rollback_reaches_the_application_with_the_next_bundle(
     copy = without_git(repository, tmp_path / "copy")
     prompt = copy / "prompts" / "support.prompt.yml"
     prompt.write_text(prompt.read_text().replace("Answer.", "Answer badly."))
-    run(copy, "release", "support")
-    run(copy, "promote", "support@v2", "--override", "-m", "a test of bundles")
+    llmops(copy, "release", "support")
+    llmops(copy, "promote", "support@v2", "--override", "-m", "a test of bundles")
     bad, good = tmp_path / "bad.json", tmp_path / "good.json"
-    run(copy, "bundle", "production", "--out", str(bad))
+    llmops(copy, "bundle", "production", "--out", str(bad))
     assert loaded(copy, LLMOPS_BUNDLE=str(bad)) == "support@v2 hi"
     assert loaded(copy, LLMOPS_BUNDLE=str(bad), LLMOPS_PIN="support=v1") == "support@v1 hi"
-    assert run(copy, "rollback", "support@production", "-m", "it is bad").code == 0
-    run(copy, "bundle", "production", "--out", str(good))
+    assert llmops(copy, "rollback", "support@production", "-m", "it is bad").code == 0
+    llmops(copy, "bundle", "production", "--out", str(good))
     assert loaded(copy, LLMOPS_BUNDLE=str(good)) == "support@v1 hi"
     with pytest.raises(subprocess.CalledProcessError) as error:
         loaded(

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import signal
 import socket
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmops_cli.run.event_loop import DRAIN
-from tests.projects import Process, Project, Result, make_cases, make_project
+from tests.projects import (
+    Result,
+    count_stored,
+    make_cases,
+    make_project,
+    wait_until_asked,
+    wrong_every_fifth,
+)
 from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, status
 
 
@@ -26,29 +31,6 @@ from tests.servers.faulty import Exchange, FaultServer, Server, answer, echo, st
 def server() -> Iterator[Server]:
     with FaultServer() as running:
         yield running
-
-
-def wait_until_asked(server: Server, requests: int, process: Process) -> None:
-    """Until the server has seen so many requests of a process that is still running."""
-    deadline = time.monotonic() + 20
-    while server.requests < requests:
-        assert process.running, process.wait().text
-        assert time.monotonic() < deadline, f"only {server.requests} requests came"
-        time.sleep(0.002)
-
-
-def acknowledged(project: Project) -> int:
-    """Completions that the store holds."""
-    store = project.root / ".llmops/store/results.sqlite3"
-    with closing(sqlite3.connect(store)) as database:
-        (count,) = database.execute("SELECT count(*) FROM completions").fetchone()
-    return int(count)
-
-
-def wrong_every_fifth(body: Mapping[str, Any]) -> str:
-    """The last user turn, or something else where it ends in 0 or 5: 80 % are right."""
-    text = echo(body)
-    return "something else" if text[-1] in "05" else text
 
 
 # Every call is refused -----------------------------------------------------------------------
@@ -163,7 +145,7 @@ def interrupted(folder: Path, *, presses: int) -> tuple[Result, float]:
         result = process.wait()
     assert len(closed) == 3
     assert result.code == 130
-    assert acknowledged(project) == 5
+    assert count_stored(project) == 5
     return result, max(closed) - pressed
 
 
@@ -189,7 +171,7 @@ def test_ctrl_c_then_the_same_command_gives_the_verdict_of_an_uninterrupted_run(
         wait_until_asked(server, before + 20, process)
         process.send(signal.SIGINT)
         cut = process.wait()
-        stored = acknowledged(project)
+        stored = count_stored(project)
         resumed = project.eval()
     assert cut.code == 130
     assert 0 < stored < 60
@@ -410,12 +392,12 @@ def test_killed_and_run_again_counts_exactly_and_repeats_no_acknowledged_call(
         wait_until_asked(server, 100, process)
         process.send(signal.SIGKILL)
         assert process.wait().code == -signal.SIGKILL
-        stored = acknowledged(project)
+        stored = count_stored(project)
         resumed = project.eval()
     assert stored >= 80
     assert resumed.report["calls"] == 200 - stored
     assert resumed.evalset["candidate"]["measured"] == 200
-    (passed,) = [metric for metric in resumed.evalset["metrics"] if metric["label"] == "pass"]
+    passed = resumed.metric()
     assert (passed["candidate"], passed["candidate_n"]) == (0.8, 200)
     assert max(calls.values()) <= 2
     assert sum(count == 2 for count in calls.values()) <= 8
@@ -551,7 +533,7 @@ def test_no_evidence_is_written_where_the_versions_own_baseline_trials_failed(
         measured = project.run("measure", "support@v1")
         assert measured.code == 3
         assert "baseline draws" in measured.text
-        assert "no evidence was written" in measured.text
+        assert "no evidence recorded" in measured.text
         assert project.run("promote", "support@v1", "--initial", "-m", "first").code == 3
 
 

@@ -73,6 +73,7 @@ def test_answers_that_a_fast_clock_dated_are_not_fresh_for_ever(tmp_path: Path) 
     assert passed == [0.0, 0.5]  # a trial of each, pooled: a re-run never replaces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())
 def test_a_clock_that_jumps_changes_no_verdict_wait_deadline_or_rate(
     tmp_path: Path, jumps: list[int]
@@ -109,6 +110,7 @@ def history(project: Project, env: dict[str, str]) -> list[int]:
     return [event["event"] for event in result.document] if result.code == 0 else []
 
 
+@pytest.mark.slow
 def test_the_order_of_promotions_is_their_sequence_and_not_the_clock(tmp_path: Path) -> None:
     late, early = clock(tmp_path / "a", [86400]), clock(tmp_path / "b", [-86400])
     with FaultServer() as server:

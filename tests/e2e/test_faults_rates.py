@@ -13,6 +13,8 @@ import pytest
 from tests.projects import Project, make_cases, make_project
 from tests.servers.faulty import FaultServer
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 4
 
 

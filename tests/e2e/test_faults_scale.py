@@ -6,8 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.projects import LLMOPS, make_project
 from tests.servers.faulty import FaultServer
+
+pytestmark = pytest.mark.slow
 
 # getrusage would tell the peak of the process that started this one, where that is larger.
 MEGABYTE = "x" * 1_000_000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import yaml
 
 from llmops_cli.importers.writing import dumped
 from llmops_cli.project.documents import load_yaml
-from tests.projects import LLMOPS
+from tests.projects import llmops
 
 DATA = Path(__file__).parents[1] / "data" / "promptfoo"
 SAMPLES = [
@@ -29,11 +27,6 @@ SAMPLES = [
 ]
 
 
-def llmops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = (*LLMOPS, *arguments)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
     shutil.copytree(DATA, tmp_path / "foreign")
@@ -42,15 +35,15 @@ def foreign(tmp_path: Path) -> Path:
 
 def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "wrote new/evalsets/foreign.yaml" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert "wrote new/evalsets/foreign.yaml" in done.out
     checked = llmops(foreign / "new", "check")
-    assert "2 prompts, 5 cases: no problem found" in checked.stdout
+    assert "2 prompts, 5 cases: no problem found" in checked.out
 
 
 def test_every_loss_is_said_with_its_line(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
-    (report,) = json.loads(done.stdout)
+    (report,) = done.document
     lost = [
         (f"{note['where']['path']}:{note['where']['line']}", note["what"])
         for note in report["notes"]
@@ -73,7 +66,7 @@ def test_what_a_named_model_graded_is_judged_by_that_model(foreign: Path) -> Non
 
 def test_strict_writes_nothing_where_something_would_be_lost(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--strict")
-    assert done.returncode == 2
+    assert done.code == 2
     assert not (foreign / "new").exists()
 
 
@@ -83,7 +76,7 @@ def test_nothing_that_is_there_is_overwritten(foreign: Path) -> None:
     prompt = foreign / "new/prompts/foreign.prompt.yml"
     prompt.write_text("mine", encoding="utf-8")
     again = llmops(foreign, *command)
-    assert again.returncode == 2
+    assert again.code == 2
     assert prompt.read_text(encoding="utf-8") == "mine"
 
 
@@ -94,19 +87,19 @@ def test_a_project_that_lacks_the_models_is_told_the_lines_to_add(foreign: Path)
     project.write_text("environments: [production]\n", encoding="utf-8")
     command = ("import", "foreign/promptfooconfig.yaml", "--into", "new")
     refused = llmops(foreign, *command)
-    assert refused.returncode == 2
-    lines = refused.stderr.partition("add these lines to it:\n")[2].partition("\n  then run")[0]
+    assert refused.code == 2
+    lines = refused.err.partition("add these lines to it:\n")[2].partition("\n  then run")[0]
     project.write_text(lines, encoding="utf-8")
-    assert llmops(foreign, *command).returncode == 0
+    assert llmops(foreign, *command).code == 0
 
 
 def test_samples_of_openai_evals_run_without_a_key(tmp_path: Path) -> None:
     text = "".join(json.dumps(sample) + "\n" for sample in SAMPLES)
     (tmp_path / "capitals.jsonl").write_text(text, encoding="utf-8")
     done = llmops(tmp_path, "import", "capitals.jsonl")
-    assert done.returncode == 0
+    assert done.code == 0
     result = llmops(tmp_path, "eval", "--json")
-    report = json.loads(result.stdout)["report"]
+    report = json.loads(result.out)["report"]
     assert report["calls"] == 3
 
 
@@ -117,7 +110,7 @@ def test_many_cases_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
     llmops(tmp_path, "import", "many.jsonl", "--into", "new")
     table = (tmp_path / "new/evalsets/many.jsonl").read_text(encoding="utf-8")
     assert len(table.splitlines()) == 30
-    assert "30 cases: no problem found" in llmops(tmp_path / "new", "check").stdout
+    assert "30 cases: no problem found" in llmops(tmp_path / "new", "check").out
 
 
 @pytest.mark.parametrize(
@@ -163,6 +156,6 @@ def test_the_model_under_test_is_no_judge_that_nobody_named(tmp_path: Path) -> N
     config = {"prompts": ["Say {{x}}"], "providers": ["openai:gpt-4.1-mini"], "tests": [rubric]}
     (tmp_path / "promptfooconfig.yaml").write_text(json.dumps(config), encoding="utf-8")
     done = llmops(tmp_path, "import", "promptfooconfig.yaml", "--into", "new")
-    assert "lost: the assertion 'llm-rubric': no grading model is named" in done.stdout
-    assert "wrote new/prompts/" in done.stdout
-    assert "next: llmops -C new check" in done.stdout
+    assert "lost: the assertion 'llm-rubric': no grading model is named" in done.out
+    assert "wrote new/prompts/" in done.out
+    assert "next: llmops -C new check" in done.out

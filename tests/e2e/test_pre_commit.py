@@ -17,6 +17,8 @@ import pytest
 
 from tests.git_project import GitProject, git, make_git_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NEEDED = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".pre-commit-hooks.yaml")
 

@@ -35,7 +35,8 @@ def test_with_a_model_in_its_reader_the_answers_are_the_models_and_the_pages_are
 ) -> None:
     cases = [json.loads(line) for line in project.read("evalsets/support.jsonl").splitlines()]
     known = {case["inputs"]["question"]: case["expected"] for case in cases}
-    project.write("app/reader.py", project.read("app/reader.py").replace("= quoted", "= asked"))
+    reader = project.read("app/reader.py").replace("= quote_sentences", "= call_model")
+    project.write("app/reader.py", reader)
     with FaultServer(reply=lambda body: known[echo(body)]) as server:
         key = "sk-canary-0123456789"
         result = project.eval(env={"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url})

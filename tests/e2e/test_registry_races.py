@@ -14,6 +14,8 @@ import pytest
 
 from tests.git_project import GitProject, git, make_git_project
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(f"prompt{at}" for at in range(8))
 
 

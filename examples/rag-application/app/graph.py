@@ -1,4 +1,4 @@
-"""The application: a LangGraph that retrieves pages and then reads them."""
+"""The application: a LangGraph that retrieves pages and answers from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def generate(state: State) -> State:
     return {"answer": READ(state["question"], [text for _, text in state["pages"]])}
 
 
-def built() -> CompiledStateGraph:
+def build() -> CompiledStateGraph:
     graph = StateGraph(State)
     graph.add_node("retrieve", retrieve)
     graph.add_node("generate", generate)
@@ -37,11 +37,11 @@ def built() -> CompiledStateGraph:
     return graph.compile()
 
 
-GRAPH = built()
+GRAPH = build()
 
 
 def answer(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What llmops asks, once for every case: the answer, and what it was made from."""
+    """Return the answer with the retrieved pages. llmops calls this once per case."""
     state = GRAPH.invoke({"question": inputs["question"]})
     return {
         "text": state["answer"],

@@ -1,7 +1,7 @@
-"""Answers a question from the pages that were found.
+"""Answer a question from the retrieved pages.
 
-`quoted` needs no key: it quotes the sentences that share most words with the question. It is no
-language model, and enough to see which half of the application is broken. `asked` asks a model.
+`quote_sentences` needs no key: it quotes the sentences that share most words with the question.
+`call_model` uses a language model.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ MODEL = "gpt-4.1-mini"
 ASK = "Answer the question from these pages, in one short sentence.\n\n{pages}"
 
 
-def asked(question: str, pages: Sequence[str]) -> str:
-    """What the model says; needs OPENAI_API_KEY."""
-    from openai import OpenAI  # noqa: PLC0415 - a second to import, and only where it is used
+def call_model(question: str, pages: Sequence[str]) -> str:
+    """Return the model's answer. Needs OPENAI_API_KEY."""
+    from openai import OpenAI  # noqa: PLC0415 - takes a second to import
 
     reply = OpenAI().chat.completions.create(
         model=MODEL,
@@ -30,14 +30,14 @@ def asked(question: str, pages: Sequence[str]) -> str:
     return reply.choices[0].message.content or ""
 
 
-def quoted(question: str, pages: Sequence[str], *, count: int = 2) -> str:
-    """The `count` sentences of the best page that share most words with the question."""
+def quote_sentences(question: str, pages: Sequence[str], *, count: int = 2) -> str:
+    """Return the `count` sentences of the best page that share most words with the question."""
     sentences = re.split(r"(?<=[a-z0-9)][.!?])\s*(?=[A-Z])", pages[0]) if pages else []
-    wanted = set(words(question))
-    best = sorted(sentences, key=lambda each: -len(wanted & set(words(each))))
+    asked = set(words(question))
+    best = sorted(sentences, key=lambda sentence: -len(asked & set(words(sentence))))
     return " ".join(best[:count])
 
 
-READ = quoted
-"""The reader in use. What it is must stand here, in a file, and not in an environment variable:
-only then does the identity in llmops.yaml say what answered."""
+READ = quote_sentences
+"""The reader in use. Set it here and not in an environment variable, so that a change of it changes
+the identity in llmops.yaml."""

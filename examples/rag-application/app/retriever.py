@@ -1,4 +1,4 @@
-"""Finds the pages that a question is about: BM25 over their words."""
+"""Find the pages for a question with BM25."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SATURATION, LENGTH = 1.2, 0.75
 
 
 class Retriever:
-    """All pages, in memory."""
+    """Searches all pages, in memory."""
 
     def __init__(self, file: Path = PAGES) -> None:
         pages = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -23,23 +23,23 @@ class Retriever:
         self._in_pages = Counter(word for _, _, counts in self._pages for word in counts)
 
     def search(self, question: str, *, top: int = 3) -> list[tuple[str, str]]:
-        """Id and text of the `top` pages, best first."""
-        asked = set(words(question))
-        ranked = sorted(self._pages, key=lambda page: (-self._score(asked, page[2]), page[0]))
+        """Return id and text of the `top` pages, best first."""
+        terms = set(words(question))
+        ranked = sorted(self._pages, key=lambda page: (-self._score(terms, page[2]), page[0]))
         return [(name, text) for name, text, _ in ranked[:top]]
 
-    def _score(self, asked: set[str], counts: Counter[str]) -> float:
-        longer = 1 - LENGTH + LENGTH * counts.total() / self._mean
+    def _score(self, terms: set[str], counts: Counter[str]) -> float:
+        length = 1 - LENGTH + LENGTH * counts.total() / self._mean
         return sum(
             self._rarity(word)
-            * (counts[word] * (SATURATION + 1) / (counts[word] + SATURATION * longer))
-            for word in asked
+            * (counts[word] * (SATURATION + 1) / (counts[word] + SATURATION * length))
+            for word in terms
             if word in counts
         )
 
     def _rarity(self, word: str) -> float:
-        known = self._in_pages[word]
-        return math.log(1 + (len(self._pages) - known + 0.5) / (known + 0.5))
+        pages = self._in_pages[word]
+        return math.log(1 + (len(self._pages) - pages + 0.5) / (pages + 0.5))
 
 
 def words(text: str) -> list[str]:

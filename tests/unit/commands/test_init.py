@@ -17,7 +17,7 @@ from llmops_cli.core.verdict import Decision
 def test_a_new_project_is_without_mistake_and_evaluates(tmp_path: Path) -> None:
     written = start_project(tmp_path, "embedded")
     assert all((tmp_path / path).is_file() for path in written)
-    assert (check_all(tmp_path).prompts, check_all(tmp_path).cases) == (1, 4)
+    assert (check_all(tmp_path).prompts, check_all(tmp_path).cases) == (1, 6)
     report = evaluate(tmp_path).report
     assert report is not None
     (prompt,) = report.prompts

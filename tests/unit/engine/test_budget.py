@@ -4,13 +4,13 @@ import anyio
 import pytest
 
 from llmops_cli.core.prompt import Message, Request
-from llmops_cli.engine.budget import ASSUMED_OUTPUT, Budget, Ledger, Reservation, ceiling
+from llmops_cli.engine.budget import ASSUMED_OUTPUT, Account, Budget, Reservation, ceiling
 from tests.unit.engine import in_virtual_time, request
 
 
 def test_a_call_waits_for_open_reservations_before_it_gives_up() -> None:
     async def main() -> list[str | None]:
-        ledger = Ledger(Budget(tokens=100))
+        ledger = Account(Budget(tokens=100))
         first = Reservation(calls=1, tokens=80)
         assert await ledger.reserve(first) is None
         answers: list[str | None] = []
@@ -29,7 +29,7 @@ def test_a_call_waits_for_open_reservations_before_it_gives_up() -> None:
 
 def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
     async def main() -> str | None:
-        ledger = Ledger(Budget(tokens=100))
+        ledger = Account(Budget(tokens=100))
         first = Reservation(calls=1, tokens=80)
         await ledger.reserve(first)
         ledger.settle(first, first)
@@ -40,7 +40,7 @@ def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
 
 def test_a_closed_ledger_keeps_nobody_waiting() -> None:
     async def main() -> str | None:
-        ledger = Ledger(Budget(calls=1))
+        ledger = Account(Budget(calls=1))
         await ledger.reserve(Reservation(calls=1))
         ledger.close()
         return await ledger.reserve(Reservation(calls=1))

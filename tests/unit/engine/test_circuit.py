@@ -6,21 +6,21 @@ import anyio
 import pytest
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.engine.queue import FAILED_CALLS, GRACE, REFUSALS, UNREACHED, Circuit
+from llmops_cli.engine.queue import FAILED_CALLS, GRACE, REFUSALS, UNREACHED, CircuitBreaker
 from tests.unit.engine import GOOD, busy, failure, in_virtual_time
 
 REFUSED = failure(FailureKind.AUTHENTICATION, status=401, retryable=False, message="wrong key")
 LOST = failure(FailureKind.CONNECTION, message="refused")
 
 
-def cause_after(act: Callable[[Circuit], None]) -> str | None:
-    circuit = Circuit()
+def cause_after(act: Callable[[CircuitBreaker], None]) -> str | None:
+    circuit = CircuitBreaker()
     act(circuit)
     return circuit.cause
 
 
 def test_refusals_count_only_in_a_row() -> None:
-    def act(circuit: Circuit) -> None:
+    def act(circuit: CircuitBreaker) -> None:
         for _ in range(10):
             for _ in range(REFUSALS - 1):
                 circuit.attempted(REFUSED)
@@ -30,7 +30,7 @@ def test_refusals_count_only_in_a_row() -> None:
 
 
 def test_the_first_cause_stays() -> None:
-    def act(circuit: Circuit) -> None:
+    def act(circuit: CircuitBreaker) -> None:
         for _ in range(REFUSALS):
             circuit.attempted(REFUSED)
         circuit.attempted(busy(86400.0))
@@ -50,7 +50,7 @@ def test_nobody_there_needs_several_attempts_over_some_seconds(
     attempts: int, apart: float, opens: bool
 ) -> None:
     async def main() -> str | None:
-        circuit = Circuit()
+        circuit = CircuitBreaker()
         for _ in range(attempts):
             circuit.attempted(LOST)
             await anyio.sleep(apart)
@@ -60,7 +60,7 @@ def test_nobody_there_needs_several_attempts_over_some_seconds(
 
 
 def test_a_server_that_once_answered_is_judged_by_calls_that_failed_for_good() -> None:
-    def act(circuit: Circuit) -> None:
+    def act(circuit: CircuitBreaker) -> None:
         circuit.attempted(GOOD)
         for _ in range(FAILED_CALLS):
             circuit.failed(LOST)
@@ -69,7 +69,7 @@ def test_a_server_that_once_answered_is_judged_by_calls_that_failed_for_good() -
 
 
 def test_an_answer_between_keeps_it_closed() -> None:
-    def act(circuit: Circuit) -> None:
+    def act(circuit: CircuitBreaker) -> None:
         for _ in range(5):
             for _ in range(FAILED_CALLS - 1):
                 circuit.failed(LOST)
@@ -94,7 +94,7 @@ def test_an_answer_between_keeps_it_closed() -> None:
 def test_what_may_be_about_the_case_never_stops_a_model_that_works(
     kind: FailureKind, answered: bool, opens: bool
 ) -> None:
-    def act(circuit: Circuit) -> None:
+    def act(circuit: CircuitBreaker) -> None:
         if answered:
             circuit.attempted(GOOD)
         for _ in range(FAILED_CALLS * 2):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.engine.retry import MOST_TRIES, PATIENCE, RetryState
+from llmops_cli.engine.retry import LONGEST_WAIT, MAX_TRIES, RetryState
 from tests.unit.engine import busy, failure
 
 SERVER = failure(FailureKind.SERVER, status=500)
@@ -31,7 +31,7 @@ def test_a_rate_limit_takes_nothing_from_the_retries() -> None:
 
 
 def test_a_hint_longer_than_the_patience_ends_the_call() -> None:
-    assert RetryState(5, lambda: 0.0).wait(busy(PATIENCE + 1)) is None
+    assert RetryState(5, lambda: 0.0).wait(busy(LONGEST_WAIT + 1)) is None
 
 
 def test_no_call_is_tried_without_end_even_if_no_wait_ever_lasts() -> None:
@@ -39,7 +39,7 @@ def test_no_call_is_tried_without_end_even_if_no_wait_ever_lasts() -> None:
     tried = 1
     while patience.wait(busy()) is not None:
         tried += 1
-    assert tried == MOST_TRIES
+    assert tried == MAX_TRIES
 
 
 @pytest.mark.parametrize("kind", FailureKind)
@@ -48,7 +48,7 @@ def test_what_is_not_retryable_is_never_tried_again(kind: FailureKind) -> None:
 
 
 @given(
-    hint=st.floats(0, PATIENCE / 2),
+    hint=st.floats(0, LONGEST_WAIT / 2),
     jitter=st.floats(0, 1, exclude_max=True),
     before=st.integers(0, 3),
 )
@@ -68,4 +68,4 @@ def test_a_call_never_waits_longer_than_its_patience(jitters: list[float]) -> No
     drawn = iter(jitters)
     patience = RetryState(100, lambda: next(drawn))
     waits = [wait for _ in jitters if (wait := patience.wait(busy())) is not None]
-    assert sum(waits) <= PATIENCE
+    assert sum(waits) <= LONGEST_WAIT

@@ -16,7 +16,7 @@ MUTE = Unscored(why="the judge refused to answer")
 
 
 def read(given: bool | float, first: float | None, second: float | None = None) -> Reading:
-    label = Label(id="one", case=Case(id="one"), output="x", given=given)
+    label = Label(id="one", case=Case(id="one"), output="x", value=given)
     scores = [MUTE if each is None else Score(value=each) for each in (first, second)]
     return Reading(label, scores[0], scores[1])
 

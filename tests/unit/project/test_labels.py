@@ -13,7 +13,14 @@ import pytest
 from llmops_cli.core.case import Case
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.plugins import catalog
-from llmops_cli.project.labels import Labels, Unlabelled, Wanted, classes_of, draft, read_labels
+from llmops_cli.project.labels import (
+    LabelRequest,
+    Labels,
+    UnlabeledAnswer,
+    classes_of,
+    draft,
+    read_labels,
+)
 from llmops_cli.project.project import Project, load_project
 from tests.hostile import HOSTILE
 from tests.projects import make_project
@@ -35,11 +42,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(root: Path, scorer: str = "exact") -> tuple[Project, Wanted]:
+def opened(root: Path, scorer: str = "exact") -> tuple[Project, LabelRequest]:
     project = load_project(root, catalog())
     evalset = project.evalset("support")
     spec = next(each for each in evalset.scorers if each.kind == scorer)
-    return project, Wanted(
+    return project, LabelRequest(
         evalset="support",
         spec=spec,
         kind=project.catalog.scorers[spec.kind],
@@ -71,10 +78,10 @@ def test_a_row_names_a_case_or_brings_what_was_asked(root: Path) -> None:
     found = read(root, [{"case": "c001", "output": "x", "label": "fail", "side": "old"}, own(id=7)])
 
     first, second = found.rows
-    assert (first.case.id, first.case.expected, first.side, first.given) == (
+    assert (first.case.id, first.case.expected, first.side, first.value) == (
         "c001", "say 1", "old", False,
     )  # fmt: skip
-    assert (second.id, second.case.inputs, second.given) == ("7", {"question": "why?"}, True)
+    assert (second.id, second.case.inputs, second.value) == ("7", {"question": "why?"}, True)
 
 
 @pytest.mark.parametrize(
@@ -82,27 +89,27 @@ def test_a_row_names_a_case_or_brings_what_was_asked(root: Path) -> None:
     [("pass", True), ("FAIL", False), (True, True), (0, False), ("1", True), ("False ", False)],
 )
 def test_a_verdict_has_many_spellings(root: Path, label: object, given: bool) -> None:
-    assert [each.given for each in read(root, [own(label=label)]).rows] == [given]
+    assert [each.value for each in read(root, [own(label=label)]).rows] == [given]
 
 
 def test_grades_and_classes_are_their_scores(root: Path) -> None:
     grades = [own(label=each, output=f"{each}") for each in (1, "3", 5.0)]
-    assert [each.given for each in read(root, grades, "rubric").rows] == [0.0, 0.5, 1.0]
+    assert [each.value for each in read(root, grades, "rubric").rows] == [0.0, 0.5, 1.0]
     classes = [own(label=each, output=each) for each in ("warm", "COOL", "rude")]
     found = read(root, classes, "choice")
-    assert [each.given for each in found.rows] == [1.0, 0.5, 0.0]
-    assert found.names == {"warm": 1.0, "cool": 0.5, "rude": 0.0}
+    assert [each.value for each in found.rows] == [1.0, 0.5, 0.0]
+    assert found.classes == {"warm": 1.0, "cool": 0.5, "rude": 0.0}
 
 
 def test_a_scale_s_one_is_a_grade_and_no_verdict(root: Path) -> None:
     _, wanted = opened(root, "rubric")
     assert classes_of(wanted.spec)["1"] == 0.0
-    assert read(root, [own(label="pass")], "rubric").rows[0].given is True
+    assert read(root, [own(label="pass")], "rubric").rows[0].value is True
 
 
 def test_rows_without_a_label_are_counted_and_not_used(root: Path) -> None:
     found = read(root, [own(label=""), own(output="b", label=None), own(output="c")])
-    assert (len(found.rows), found.unlabelled) == (1, 2)
+    assert (len(found.rows), found.unlabeled) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_a_table_without_the_column_label_is_no_file_of_labels(root: Path) -> No
 )
 def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: bool) -> None:
     case = Case(id="c001", inputs={"question": "say 1"}, expected="say 1")
-    row = Unlabelled(id="=1", case=case, side="support@v1", output=output, contexts=("p",))
+    row = UnlabeledAnswer(id="=1", case=case, side="support@v1", output=output, contexts=("p",))
     text = draft([row], table=table)
     path = root / ("draft.csv" if table else "draft.jsonl")
     labelled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
@@ -167,7 +174,7 @@ def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: 
 
 def test_no_cell_of_a_draft_is_run_by_a_spreadsheet() -> None:
     case = Case(id="-1", inputs={"question": "+1"}, expected="@x")
-    row = Unlabelled(id="=1", case=case, side="v1", output="=cmd()", contexts=())
+    row = UnlabeledAnswer(id="=1", case=case, side="v1", output="=cmd()", contexts=())
 
     (_, cells) = csv.reader(io.StringIO(draft([row], table=True)))
 

@@ -48,7 +48,7 @@ def test_bytes_are_read_once_and_again_when_they_may_have_changed(
     monkeypatch.setattr("llmops_cli.project.models.SETTLED", -1.0)
     first = Weights(root)
     named = first.digest("models/tiny")
-    first.keep()
+    first.save()
     with monkeypatch.context() as without:
         without.setattr("llmops_cli.project.models.file_digest", _never)
         assert Weights(root).digest("models/tiny") == named
@@ -77,7 +77,7 @@ def test_weights_that_take_long_to_read_are_told_once_and_on_standard_error(
 def test_a_file_that_was_written_a_moment_ago_is_not_believed_next_time(root: Path) -> None:
     first = Weights(root)
     first.digest("models/tiny")
-    first.keep()
+    first.save()
     kept = root / ".llmops/store/weights.json"
     assert not kept.exists() or kept.read_text(encoding="utf-8") == "{}"
 

@@ -19,7 +19,7 @@ from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import entered
+from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.providers.anthropic.model import completion as claude
 from llmops_cli.providers.application.answer_fields import AnswerReader, Malformed
 from llmops_cli.providers.http.streams import (
@@ -155,7 +155,7 @@ def test_whatever_stands_in_an_answer_is_kept_or_is_a_failure(shape: str) -> Non
                 kinds.add(type(outcome))
                 if not isinstance(outcome, Completion):
                     continue
-                kept = entered(outcome, Redactor())
+                kept = sanitized(outcome, Redactor())
                 assert "None" not in f"{kept.text} {[each.name for each in kept.tool_calls]}"
                 assert kept.usage is None or price(kept.usage) >= 0
                 again = completion_of(from_bytes(to_bytes(completion_record(kept))))

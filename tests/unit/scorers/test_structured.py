@@ -8,7 +8,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, ToolCall
-from llmops_cli.engine.sanitize import entered
+from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.scorers.structured import Match, check_tool, json_scorer, tool_call
 from tests.unit.scorers.answers import expecting, reason, said, value, why
 
@@ -58,7 +58,9 @@ def test_integers_of_64_bits_and_more_keep_their_digits() -> None:
     ids = 653247040368672768
     assert value(json_scorer(expecting({"id": ids}), said(f'{{"id": {ids}}}'), expected=True)) == 1
     assert value(json_scorer(expecting(), said(f'{{"id": {ids + 1}}}'), equals={"id": ids})) == 0
-    call = entered(said("", tool_calls=(ToolCall(name="get", arguments={"id": ids}),)), Redactor())
+    call = sanitized(
+        said("", tool_calls=(ToolCall(name="get", arguments={"id": ids}),)), Redactor()
+    )
     assert call.tool_calls[0].arguments == {"id": ids}
     assert value(tool_call(expecting({"name": "get", "arguments": {"id": ids}}), call)) == 1
     assert value(tool_call(expecting({"name": "get", "arguments": {"id": ids + 1}}), call)) == 0

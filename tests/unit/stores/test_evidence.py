@@ -33,7 +33,7 @@ def test_trials_and_scores_of_evidence_answer_for_calls(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     request = named(("Answer.", 0))
     with open_results(None) as store:
-        assert store.ingest(evidence.digest, *registry.evidence_held(evidence))
+        assert store.ingest(evidence.digest, *registry.evidence_results(evidence))
         keys = [TrialKey(request, purpose, 0) for purpose in ("gate", "baseline", "confirm")]
         held = store.completions(keys)
         assert list(held) == keys[:2]
@@ -60,12 +60,12 @@ def test_without_texts_answers_are_known_by_their_digest_and_so_are_their_scores
     )
     key = TrialKey(named(("Answer.", 0)), "gate", 0)
     with open_results(None) as store:
-        store.ingest(evidence.digest, *registry.evidence_held(evidence))
+        store.ingest(evidence.digest, *registry.evidence_results(evidence))
         (held,) = store.completions([key]).values()
         assert (held.text, held.digest) == (None, completion("Answer.", 0, 1.0).digest)
         scores = ScoreKey(CONTAINS.scorer, found[0].facts, held.digest)
         assert store.scores([scores]) == {scores: Score(value=1.0)}
-        store.ingest(with_texts.digest, *registry.evidence_held(with_texts))
+        store.ingest(with_texts.digest, *registry.evidence_results(with_texts))
         assert store.completions([key])[key].text == "Answer. on 0: 1.0"
 
 

@@ -26,11 +26,10 @@ def test_a_version_rebuilds_its_target_from_the_registry_alone(tmp_path: Path) -
 
 
 def test_the_sources_are_kept_as_people_wrote_them(tmp_path: Path) -> None:
-    version = released(tmp_path)
-    assert Registry(tmp_path).sources(version) == {
-        "support.prompt.yml": b"messages: Answer.\r\n",
-        "parts/tone.txt": b"Be kind.",
-    }
+    released(tmp_path)
+    files = tmp_path / ".llmops/versions/support@v1/files"
+    assert (files / "support.prompt.yml").read_bytes() == b"messages: Answer.\r\n"
+    assert (files / "parts/tone.txt").read_bytes() == b"Be kind."
 
 
 def test_names_with_a_slash_are_folders(tmp_path: Path) -> None:

@@ -6,24 +6,24 @@ import pytest
 
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, ToolCall
-from llmops_cli.engine.sanitize import entered, whole
+from llmops_cli.engine.sanitize import sanitized, without_surrogates
 
 NONE = Redactor()
 
 
 def arguments(value: Any) -> Any:
     call = ToolCall(name="f", arguments=value)
-    return entered(Completion(text="", tool_calls=(call,)), NONE).tool_calls[0].arguments
+    return sanitized(Completion(text="", tool_calls=(call,)), NONE).tool_calls[0].arguments
 
 
 def test_ordinary_text_is_the_very_same_object() -> None:
     for text in ("plain", "größe", "日本語 🙂"):
-        assert whole(text) is text
+        assert without_surrogates(text) is text
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udc00b\ud800"])
 def test_half_a_pair_becomes_a_replacement_character(half: str) -> None:
-    assert whole(half).encode("utf-8").decode("utf-8").count("\ufffd") >= 1
+    assert without_surrogates(half).encode("utf-8").decode("utf-8").count("\ufffd") >= 1
 
 
 def test_arguments_that_json_carries_stay() -> None:
@@ -47,7 +47,7 @@ def test_deeply_nested_arguments_are_kept_as_text() -> None:
 
 
 def test_an_answer_is_dated_once() -> None:
-    assert entered(Completion(text="x", at="2026-01-01T00:00:00+00:00"), NONE).at == (
+    assert sanitized(Completion(text="x", at="2026-01-01T00:00:00+00:00"), NONE).at == (
         "2026-01-01T00:00:00+00:00"
     )
 
@@ -55,7 +55,7 @@ def test_an_answer_is_dated_once() -> None:
 def test_secrets_are_taken_out_of_everything_that_is_text() -> None:
     redact = Redactor(["sk-canary-123"])
     key = "sk-canary-123"
-    found = entered(
+    found = sanitized(
         Completion(
             text=key,
             tool_calls=(ToolCall(name=key, arguments={key: [key]}),),
