@@ -72,6 +72,7 @@ LATE_IMPORTS = {
     "run/run_loop.py": "llmops_cli.run.event_loop",
     "runtime/prompt.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",
+    "stores/git.py": "git",
 }
 """Imports inside functions, by module: what most commands do not need, and that costs time."""
 

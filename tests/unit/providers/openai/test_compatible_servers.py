@@ -47,8 +47,8 @@ def told(outcome: Outcome, of: Mapping[str, Any]) -> dict[str, Any]:
         all_told = {
             "text": outcome.text,
             "finish_reason": outcome.finish_reason,
-            "calls": [(each.name, each.arguments) for each in outcome.tool_calls],
-            "usage": usage and (usage.input, usage.output, usage.cached_input),
+            "calls": [[call.name, call.arguments] for call in outcome.tool_calls],
+            "usage": usage and [usage.input, usage.output, usage.cached_input],
         }
     return {key: all_told.get(key, f"({outcome})") for key in of}
 
