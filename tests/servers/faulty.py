@@ -204,7 +204,13 @@ async def answer(exchange: Exchange, /, *, delay: float = 0.0, **changes: Any) -
 
 @behaviour
 async def status(
-    exchange: Exchange, code: int, *, message: str = "no", body: bytes | None = None, **headers: str
+    exchange: Exchange,
+    /,
+    code: int,
+    *,
+    message: str = "no",
+    body: bytes | None = None,
+    **headers: str,
 ) -> None:
     """An error status; header names with `_` for `-`."""
     error = {"error": {"message": message, "type": "test", "code": None}}
@@ -217,7 +223,7 @@ async def status(
 
 @behaviour
 async def raw_body(
-    exchange: Exchange, body: bytes, *, kind: str = "application/json", **headers: str
+    exchange: Exchange, /, body: bytes, *, kind: str = "application/json", **headers: str
 ) -> None:
     """200 with exactly these bytes."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
