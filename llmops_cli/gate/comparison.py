@@ -1,23 +1,9 @@
-"""How several looks at the same cases share the error rates, so that together they keep them.
-
-Under `on_inconclusive: rerun` the gate may look three times, at 1, 3 and 5 trials per case. The
-looks spend ½, ¼ and ¼ of α and β. At the full rates each, PASS at a true loss of the margin would
-rise to 7.5–8.9 %.
-
-Two sides over one evalset, as columns: what the rules and the console read instead of rows.
+"""What a verdict is reached over: both sides of one evalset as columns, and the policy.
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
 Nothing is filled in here: `measured` says how many trials a total stands on, `wanted` how many it
 should stand on, and what to make of the difference is decided where a test is made. Columns are
 compared by identity: `==` between arrays is no answer.
-
-What the trials of one critical case add up to: held, failed, or not known.
-
-Deterministic scorers: any gate trial that fails, fails the case. Judged ones make mistakes of
-their own, so that once is not enough: the case fails when the first trial fails and at least two
-of the first three do, counting `confirm` trials after the gate trials (docs/verdict.md).
-
-What a verdict is reached over: one prompt on one evalset, with the policy that judges it.
 """
 
 from __future__ import annotations
@@ -25,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -36,13 +21,14 @@ from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Policy
 
 TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
-"""Trials per case and side that a look wants."""
+"""Trials per case and side at each look under `on_inconclusive: rerun`."""
 SHARES: Mapping[int, float] = {1: 0.5, 2: 0.25, 3: 0.25}
-"""The part of α and β that it may spend."""
+"""The part of α and β that each look may spend: at the full rates each, PASS at a true loss of the
+margin would rise to 7.5–8.9%."""
 
 
 def at_look(policy: Policy, look: int) -> Policy:
-    """The policy with the error rates that one look may spend; as it is without `rerun`."""
+    """Return the policy with the error rates that one look may spend; as it is without `rerun`."""
     if policy.on_inconclusive != "rerun":
         return policy
     share = SHARES[look]
@@ -59,14 +45,22 @@ PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 
 
 class CriticalState(IntEnum):
-    """What the trials of a critical case add up to (docs/verdict.md)."""
+    """What the trials of a critical case amount to (docs/verdict.md)."""
 
     NOT_CRITICAL = 0
-    HELD = 1
+    PASSED = 1
     FAILED = 2
     UNMEASURED = 3
     UNCONFIRMED = 4
     """The first judged trial failed and the `confirm` trials do not settle it yet."""
+
+
+SEVEREST_FIRST = (
+    CriticalState.FAILED,
+    CriticalState.UNMEASURED,
+    CriticalState.UNCONFIRMED,
+    CriticalState.PASSED,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,12 +71,12 @@ class Tally:
     measured: Counts
 
     def mean(self) -> Floats:
-        """The mean of each case's measured trials; NaN where there is none."""
+        """Return the mean of each case's measured trials; NaN where there is none."""
         means: Floats = self.total / np.where(self.measured > 0, self.measured, np.nan)
         return means
 
     def filled(self, wanted: Counts, value: float) -> Floats:
-        """The mean of each case with `value` in place of every unmeasured trial."""
+        """Return the mean of each case with `value` in place of every unmeasured trial."""
         trials = np.maximum(np.maximum(wanted, self.measured), 1)
         means: Floats = (self.total + value * (trials - self.measured)) / trials
         return means
@@ -90,14 +84,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """One metric in both sides."""
+    """One metric on both sides."""
 
     label: str
     advisory: bool
     paired: bool = False
     """The candidate's values are about both sides: ½ is alike, and the baseline has none."""
     due: Flags
-    """Cases that owe this metric a value."""
+    """Cases that a trial's scorers give this metric."""
     candidate: Tally
     baseline: Tally
 
@@ -166,7 +160,7 @@ class Comparison:
     identical: Flags
     """Both sides sent the very same request."""
     edited: Flags
-    """The facts differ between the sides: the two answers are to different questions."""
+    """The inputs differ between the sides: the two answers are to different questions."""
     group: Counts
     """Cluster number of each case; a case without a group has one of its own."""
     grouped: bool
@@ -184,19 +178,19 @@ class Comparison:
 
     @property
     def paired(self) -> Flags:
-        """Cases that both sides answered from the same facts."""
+        """Cases that both sides answered for the same inputs."""
         both: Flags = self.candidate.present & self.baseline.present & ~self.edited
         return both
 
     def metric(self, label: str) -> Scores:
-        """The scores under `label`; raises `UnknownName`."""
+        """Return the scores under `label`; raises `UnknownName`."""
         try:
             return self.scores[label]
         except KeyError:
             raise UnknownName("metric", label, self.scores) from None
 
     def tagged(self, tag: str | None) -> Flags:
-        """Cases that carry `tag`; all of them for None."""
+        """Return the cases that carry `tag`; all of them for None."""
         if tag is None:
             return np.ones(len(self.cases), dtype=np.bool_)
         mask = np.zeros(len(self.cases), dtype=np.bool_)
@@ -204,12 +198,12 @@ class Comparison:
         return mask
 
     def named(self, mask: Flags) -> tuple[str, ...]:
-        """Ids of the cases in `mask`, in evalset order."""
+        """Return the ids of the cases in `mask`, in evalset order."""
         chosen: list[bool] = mask.tolist()
         return tuple(case for case, wanted in zip(self.cases, chosen, strict=True) if wanted)
 
     def share(self, case: str) -> CaseShare:
-        """How often `case` passed in each side."""
+        """Return how often `case` passed on each side."""
         at = self.cases[case]
         scores = self.scores[PASS_METRIC]
         return CaseShare(
@@ -217,13 +211,13 @@ class Comparison:
         )
 
     def regressed(self, label: str = PASS_METRIC) -> Flags:
-        """Compared cases that passed on the baseline (mean ≥ ½) and fail now."""
+        """Return the compared cases that passed on the baseline (mean ≥ ½) and fail now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline >= 0.5) & (candidate < 0.5)
         return mask
 
     def improved(self, label: str = PASS_METRIC) -> Flags:
-        """Compared cases that failed on the baseline and pass now."""
+        """Return the compared cases that failed on the baseline and pass now."""
         candidate, baseline = self._means(label)
         mask: Flags = self.paired & ~self.identical & (baseline < 0.5) & (candidate >= 0.5)
         return mask
@@ -235,7 +229,7 @@ class Comparison:
         return self.named(self.improved())
 
     def failing_cases(self) -> tuple[str, ...]:
-        """Cases that fail in both sides, or fail with no baseline to compare with.
+        """Return the cases that fail on both sides, or fail with no baseline to compare with.
 
         Known-failing cases are expected to, and are not among them.
         """
@@ -244,36 +238,36 @@ class Comparison:
         return self.named((candidate < 0.5) & ~passed_before & ~self.known_failing)
 
     def known_passing_cases(self) -> tuple[str, ...]:
-        """Cases marked known-failing of which every measured trial passes."""
+        """Return the cases marked known-failing of which every measured trial passes."""
         candidate, _ = self._means(PASS_METRIC)
         return self.named(self.known_failing & (candidate == 1.0))
 
     def unmeasured_cases(self) -> tuple[str, ...]:
-        """Cases with a planned trial, in either side, of which nobody knows whether it passes."""
+        """Return the cases with a planned trial on either side that has no `pass`."""
         scores = self.scores[PASS_METRIC]
         candidate = scores.candidate.measured < self.candidate.wanted
         baseline = self.paired & (scores.baseline.measured < self.baseline.wanted)
         return self.named(self.candidate.present & scores.due & (candidate | baseline))
 
     def unconfirmed_cases(self) -> tuple[str, ...]:
-        """Critical judged cases that need `confirm` trials before anything can be said."""
+        """Return the critical judged cases that need `confirm` trials to be decided."""
         return self.named(self.critical == CriticalState.UNCONFIRMED)
 
     def critical_failed_cases(self) -> tuple[str, ...]:
         return self.named(self.critical == CriticalState.FAILED)
 
     def added_cases(self) -> tuple[str, ...]:
-        """Cases that the baseline does not have."""
+        """Return the cases that the baseline does not have."""
         if not self.has_baseline:
             return ()
         return self.named(self.candidate.present & ~self.baseline.present)
 
     def removed_cases(self) -> tuple[str, ...]:
-        """Cases of the baseline that are gone from the evalset."""
+        """Return the cases of the baseline that are no longer in the evalset."""
         return self.named(self.baseline.present & ~self.candidate.present)
 
     def edited_cases(self) -> tuple[str, ...]:
-        """Cases whose facts are not those that the baseline was measured on."""
+        """Return the cases whose inputs are not those that the baseline was measured on."""
         return self.named(self.edited)
 
     def _means(self, label: str) -> tuple[Floats, Floats]:
@@ -288,19 +282,22 @@ def _share(tally: Tally, at: int) -> float | None:
 
 
 JUDGED_TRIALS = 3
+"""The trials of a judged critical case that may decide, `confirm` trials included."""
 
 
 def critical_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState:
-    """The state of a critical case. One that no gating scorer looks at is unmeasured."""
-    states = (_deterministic(side, metrics), _judged(side, metrics))
-    for state in (CriticalState.FAILED, CriticalState.UNMEASURED, CriticalState.UNCONFIRMED):
-        if state in states:
-            return state
-    return CriticalState.HELD if CriticalState.HELD in states else CriticalState.UNMEASURED
+    """Return the state of a critical case; without a gating scorer it is unmeasured.
+
+    Deterministic scorers: any gate trial that fails, fails the case. Judges err, so that once is
+    not enough: the case fails when the first trial fails and at least two of the first three do.
+    """
+    states = (_deterministic_state(side, metrics), _judged_state(side, metrics))
+    known = [state for state in SEVEREST_FIRST if state in states]
+    return known[0] if known else CriticalState.UNMEASURED
 
 
-def _deterministic(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
-    """None: no deterministic scorer is due."""
+def _deterministic_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
+    """Return None where no deterministic scorer is due."""
     outcomes = [_passed(trial, metrics, judged=False) for trial in side.trials]
     if False in outcomes:
         return CriticalState.FAILED
@@ -308,44 +305,48 @@ def _deterministic(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalS
         return CriticalState.UNMEASURED
     if not _due(side, metrics, judged=False):
         return None
-    return CriticalState.HELD if all(outcomes) else CriticalState.UNMEASURED
+    return CriticalState.PASSED if all(outcomes) else CriticalState.UNMEASURED
 
 
-def _judged(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
-    """None: no judged scorer is due."""
+def _judged_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
+    """Return None where no judged scorer is due."""
     if not _due(side, metrics, judged=True):
         return None
-    trials = islice((*side.trials, *side.confirm), JUDGED_TRIALS)
-    first, *others = [_passed(trial, metrics, judged=True) for trial in trials]
-    if first is None:
-        return CriticalState.UNMEASURED
-    if first:
-        return CriticalState.HELD
-    if False in others:
-        return CriticalState.FAILED
-    return CriticalState.HELD if others.count(True) == 2 else CriticalState.UNCONFIRMED
+    trials = (*side.trials, *side.confirm)[:JUDGED_TRIALS]
+    match [_passed(trial, metrics, judged=True) for trial in trials]:
+        case [] | [None, *_]:
+            return CriticalState.UNMEASURED
+        case [True, *_] | [_, True, True]:
+            return CriticalState.PASSED
+        case [_, *others] if False in others:
+            return CriticalState.FAILED
+    return CriticalState.UNCONFIRMED
+
+
+def _gating(
+    trial: Trial, metrics: Mapping[str, Metric], *, judged: bool
+) -> dict[str, float | None]:
+    """Return the trial's scores by gating scorers of one kind."""
+    return {
+        label: value
+        for label, value in trial.scores.items()
+        if metrics[label].judged is judged and metrics[label].counts
+    }
 
 
 def _due(side: SideResult, metrics: Mapping[str, Metric], *, judged: bool) -> bool:
-    return any(
-        metrics[label].judged is judged and metrics[label].counts
-        for trial in side.trials
-        for label in trial.scores
-    )
+    return any(_gating(trial, metrics, judged=judged) for trial in side.trials)
 
 
 def _passed(trial: Trial, metrics: Mapping[str, Metric], *, judged: bool) -> bool | None:
-    """Whether the gating scorers of one kind pass a trial; None: not known."""
-    if trial.failure is not None:
+    """Return whether the gating scorers of one kind pass a trial; None: not known."""
+    scores = _gating(trial, metrics, judged=judged)
+    if trial.failure is not None or not scores:
         return None
     outcomes = [
-        None if value is None else metrics[label].passes(value)
-        for label, value in trial.scores.items()
-        if metrics[label].judged is judged and metrics[label].counts
+        None if value is None else metrics[label].passes(value) for label, value in scores.items()
     ]
-    if False in outcomes:
-        return False
-    return None if None in outcomes or not outcomes else True
+    return False if False in outcomes else None if None in outcomes else True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,10 +357,9 @@ class GateInput:
     comparison: Comparison
     policy: Policy
     retired: Mapping[str, str] = field(default_factory=dict)
-    """Cases that went on purpose: id to why."""
+    """Cases removed on purpose: id to why."""
     behind: Collection[str] = ()
-    """Cases that the base revision gained since the branch left it: gone, too, and nobody took
-    them away."""
+    """Cases added on the base since the branch left it: missing here, and nobody removed them."""
     anchors: Mapping[str, Comparison] = field(default_factory=dict)
     """The candidate against each pinned version, by the `version` of its `anchor` rule."""
     partial: str | None = None
@@ -368,6 +368,6 @@ class GateInput:
     """Which look this is under `on_inconclusive: rerun`: 1, 2 or 3."""
 
     @property
-    def spent(self) -> Policy:
+    def rates(self) -> Policy:
         """The policy with the error rates of this look."""
         return at_look(self.policy, self.look)

@@ -1,14 +1,4 @@
-"""Several tests at once: p-values adjusted so that many of them do not cry wolf together.
-
-Holm (1979) bounds the chance of a single false rejection in the family; Benjamini & Hochberg
-(1995) the expected share of false ones. Both return values that are compared with the level.
-
-The `pass` metric by tag: where a loss sits, shown and marked, gating nothing.
-
-A slice gates only where a rule declares it (`no_worse: {tag: …}`). Here every tag is tested, and
-Benjamini–Hochberg over the tags keeps the marks from crying wolf.
-
-From comparisons to verdicts: every rule gives a finding, the worst finding decides.
+"""From findings to verdicts: every rule gives a finding, the worst finding decides.
 
 FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
 INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
@@ -31,50 +21,97 @@ from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
 from llmops_cli.gate.paired_test import Measured, judge
 from llmops_cli.gate.pairs import Pairs, pairs
-from llmops_cli.gate.rules import DECISIONS
 from llmops_cli.gate.score_test import corrected_z
+
+__all__ = ["GateInput", "decide", "decide_all"]
+
+STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
+
+
+def decide(gate_inputs: Sequence[GateInput]) -> Verdict:
+    """Return the verdict on one prompt over all its evalsets.
+
+    Raises `UnknownName` where a rule names a metric that no scorer gives.
+    """
+    return decide_all({"": gate_inputs})[""]
+
+
+def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdict]:
+    """Return the verdicts on several prompts, regressions adjusted over all of them together."""
+    measured = {
+        prompt: [finding for gate_input in gate_inputs for finding in _findings(gate_input)]
+        for prompt, gate_inputs in prompts.items()
+    }
+    together = _adjusted([finding for findings in measured.values() for finding in findings])
+    verdicts = {}
+    for prompt, findings in measured.items():
+        alone = _adjusted(findings)
+        decided = tuple(
+            judge(
+                finding,
+                together=together[id(finding)],
+                alone=alone[id(finding)],
+                family=len(together),
+            )
+            if isinstance(finding, Measured)
+            else finding
+            for finding in findings
+        )
+        verdicts[prompt] = _verdict(decided, prompts[prompt])
+    return verdicts
+
+
+def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
+    """Return one summary of `pass` per tag that has measured cases, in the order of their names.
+
+    They show where a loss is and decide nothing: a slice gates only where a rule declares it
+    (`no_worse: {tag: …}`). Marks are adjusted over the tags (Benjamini–Hochberg).
+    """
+    compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
+    shown = {tag: found for tag, found in compared.items() if found and len(found.observed)}
+    adjusted = benjamini_hochberg([_p_of_loss(tagged) for tagged in shown.values()])
+    return tuple(
+        SliceSummary(
+            tag=tag,
+            cases=tagged.n,
+            lost=tagged.regressed,
+            gained=tagged.improved,
+            candidate=tagged.candidate_mean,
+            baseline=tagged.baseline_mean,
+            p_adjusted=p,
+        )
+        for (tag, tagged), p in zip(shown.items(), adjusted, strict=True)
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given."""
+    """Return adjusted p-values that bound the chance of any false rejection (Holm 1979)."""
     n = len(p_values)
     order = sorted(range(n), key=p_values.__getitem__)
     raised = accumulate(((n - rank) * p_values[at] for rank, at in enumerate(order)), max)
-    return _back(order, raised)
+    return _in_order(order, raised)
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (q-values), in the order given."""
+    """Return adjusted p-values that bound the share of false rejections (1995)."""
     n = len(p_values)
     order = sorted(range(n), key=p_values.__getitem__, reverse=True)
     lowered = accumulate((n / (n - rank) * p_values[at] for rank, at in enumerate(order)), min)
-    return _back(order, lowered)
+    return _in_order(order, lowered)
 
 
-def _back(order: Sequence[int], adjusted: accumulate[float]) -> list[float]:
+def _in_order(order: Sequence[int], adjusted: accumulate[float]) -> list[float]:
     placed = [0.0] * len(order)
     for at, value in zip(order, adjusted, strict=True):
         placed[at] = min(1.0, value)
     return placed
 
 
-def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
-    """One summary per tag that has compared and measured cases, in the order of their names."""
-    compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
-    shown = {tag: each for tag, each in compared.items() if each and len(each.observed)}
-    adjusted = benjamini_hochberg([_p_of_loss(each) for each in shown.values()])
-    return tuple(
-        SliceSummary(
-            tag=tag,
-            cases=each.n,
-            lost=each.regressed,
-            gained=each.improved,
-            candidate=each.candidate_mean,
-            baseline=each.baseline_mean,
-            p_adjusted=p,
-        )
-        for (tag, each), p in zip(shown.items(), adjusted, strict=True)
-    )
+def _adjusted(findings: Sequence[Finding | Measured]) -> dict[int, float]:
+    """Return the Holm-adjusted p of each tested comparison, by its identity."""
+    tested = [finding for finding in findings if isinstance(finding, Measured)]
+    adjusted = holm([measured.estimate.p_regression for measured in tested])
+    return {id(measured): p for measured, p in zip(tested, adjusted, strict=True)}
 
 
 def _p_of_loss(compared: Pairs) -> float:
@@ -85,104 +122,56 @@ def _p_of_loss(compared: Pairs) -> float:
     return compared_with.below(corrected_z(values, 0.0))
 
 
-__all__ = ["GateInput", "decide", "decide_all"]
-
-STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
-
-
-def decide(exams: Sequence[GateInput]) -> Verdict:
-    """The verdict on one prompt over all its evalsets.
-
-    Raises `UnknownName` where a rule names a metric that no scorer gives.
-    """
-    return decide_all({"": exams})[""]
-
-
-def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdict]:
-    """The verdicts on several prompts, regressions adjusted over all of them together."""
-    measured = {
-        prompt: [finding for exam in exams for finding in _findings(exam)]
-        for prompt, exams in prompts.items()
-    }
-    together = _adjusted([each for found in measured.values() for each in found])
-    family = len(together)
-    verdicts = {}
-    for prompt, found in measured.items():
-        alone = _adjusted(found)
-        findings = tuple(
-            judge(each, together=together[id(each)], alone=alone[id(each)], family=family)
-            if isinstance(each, Measured)
-            else each
-            for each in found
-        )
-        verdicts[prompt] = _verdict(findings, prompts[prompt])
-    return verdicts
-
-
-def _adjusted(found: Sequence[Finding | Measured]) -> dict[int, float]:
-    """Holm-adjusted p of each tested comparison, by its identity."""
-    tested = [each for each in found if isinstance(each, Measured)]
-    adjusted = holm([each.estimate.p_regression for each in tested])
-    return {id(each): p for each, p in zip(tested, adjusted, strict=True)}
-
-
 def _findings(gate_input: GateInput) -> list[Finding | Measured]:
     """Return one per rule, in the policy's order, then what is incomplete without a rule for it."""
-    findings = [DECISIONS[type(rule)](rule, gate_input) for rule in gate_input.policy.rules]
-    listed = {type(rule) for rule in gate_input.policy.rules}
-    unlisted: list[Finding | None] = []
-    if Errors not in listed:
-        unlisted.append(rules.errors(Errors(), gate_input))
-    if Coverage not in listed:
-        unlisted.append(rules.everything_made(gate_input))
-    findings += [
-        finding for finding in unlisted if finding and finding.decision is Decision.INCOMPLETE
-    ]
-    return findings
-
-
-def _verdict(findings: tuple[Finding, ...], exams: Sequence[GateInput]) -> Verdict:
-    decision = next(
-        (each for each in Decision if any(found.decision is each for found in findings)),
-        Decision.INCONCLUSIVE,
+    policy = gate_input.policy
+    findings = [rules.DECISIONS[type(rule)](rule, gate_input) for rule in policy.rules]
+    listed = {type(rule) for rule in policy.rules}
+    unlisted = (
+        None if Errors in listed else rules.errors(Errors(), gate_input),
+        None if Coverage in listed else rules.everything_made(gate_input),
     )
-    deciding = [found for found in findings if found.decision is decision]
-    if decision is Decision.PASS:
-        compared = (found for found in deciding if found.quality and found.estimate)
-        absolute = (found for found in deciding if found.quality and not found.estimate)
-        deciding = [*compared, *absolute]
-    if deciding:
-        why = _why(deciding, several=len(exams) > 1)
-    else:
+    incomplete = (found for found in unlisted if found and found.decision is Decision.INCOMPLETE)
+    return [*findings, *incomplete]
+
+
+def _verdict(findings: tuple[Finding, ...], gate_inputs: Sequence[GateInput]) -> Verdict:
+    decision = min(
+        (finding.decision for finding in findings), key=list(Decision).index, default=None
+    )
+    deciding = [finding for finding in findings if finding.decision is decision]
+    if decision is Decision.PASS:  # comparisons are named first
+        quality = [finding for finding in deciding if finding.quality]
+        deciding = sorted(quality, key=lambda finding: finding.estimate is None)
+    if decision is None or not deciding:
         decision, why = Decision.INCONCLUSIVE, "no rule of the policy checks quality"
-    partial = sorted({exam.partial for exam in exams if exam.partial})
+    else:
+        why = _why(deciding, several=len(gate_inputs) > 1)
+    partial = sorted({gate_input.partial for gate_input in gate_inputs if gate_input.partial})
     if partial:
         why += f" (partial: {', '.join(partial)})"
+    chosen = {gate_input.policy.on_inconclusive for gate_input in gate_inputs}
     return Verdict(
         decision=decision,
         why=why,
         findings=findings,
-        on_inconclusive=_strictest([exam.policy.on_inconclusive for exam in exams]),
+        on_inconclusive=next((choice for choice in STRICTEST_FIRST if choice in chosen), "warn"),
     )
 
 
-def _strictest(asked: Sequence[OnInconclusive]) -> OnInconclusive:
-    return next((each for each in STRICTEST_FIRST if each in asked), "warn")
-
-
 def _why(deciding: Sequence[Finding], *, several: bool) -> str:
-    """The sentence of the first deciding rule, and the names of the others."""
-    first, *others = (_named(found, several=several) for found in deciding)
+    """Return the sentence of the first deciding rule, and the names of the others."""
+    first, *others = (_name(finding, several=several) for finding in deciding)
     also = f"; also {', '.join(others)}" if others else ""
     return f"{first}: {deciding[0].why}{also}"
 
 
-def _named(found: Finding, *, several: bool) -> str:
-    parts = [found.rule]
-    if found.metric not in (None, "pass"):
-        parts.append(str(found.metric))
-    if found.slice:
-        parts.append(f"[{found.slice}]")
+def _name(finding: Finding, *, several: bool) -> str:
+    parts = [finding.rule]
+    if finding.metric not in (None, "pass"):
+        parts.append(str(finding.metric))
+    if finding.slice:
+        parts.append(f"[{finding.slice}]")
     if several:
-        parts.append(f"on {found.evalset}")
+        parts.append(f"on {finding.evalset}")
     return " ".join(parts)

@@ -1,17 +1,16 @@
-"""`no_worse` and `anchor`: is a loss beyond the margin ruled out, proven, or neither?
+"""`no_worse` and `anchor`: is a loss of the margin ruled out, or any loss significant?
 
 A comparison is first measured, then judged: whether a loss is a regression depends on the p-values
 of all comparisons made together (Holm), whether it passes does not (intersection–union). So
-`measure` gives either a settled `Finding`, where nothing needs testing, or a `Measured` that
+`measure` returns either a settled `Finding`, where nothing needs testing, or a `Measured` that
 `judge` turns into one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from llmops_cli.core.policy import Anchor, NoWorse
+from llmops_cli.core.policy import Anchor, NoWorse, Policy, rule_name
 from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.comparison import NO_BASELINE, GateInput
 from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, Reference, pairs
@@ -28,101 +27,91 @@ from llmops_cli.gate.wording import (
 )
 
 FEWEST_CASES = 5
-"""With fewer, all of them regress by chance in more than 1 of 20 runs where every answer is a coin
-toss: they never FAIL."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What one comparison has to show, all defaults resolved."""
-
-    rule: Literal["no_worse", "anchor"]
-    evalset: str
-    metric: str
-    tag: str | None
-    against: str
-    """What the candidate is compared with, in words."""
-    margin: float
-    tolerance: float
-    alpha: float
-    beta: float
+"""Fewer never FAIL: where every answer is a coin toss, all of 4 regress in 1 of 16 runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A tested comparison; its estimate's `p_adjusted` is not adjusted yet."""
+    """A tested comparison, not judged yet."""
 
-    question: Question
+    finding: Finding
+    """INCONCLUSIVE and without a sentence so far."""
     estimate: Estimate
+    """Its `p_adjusted` is not adjusted yet."""
+    against: str
+    """What the candidate is compared with, in words."""
+    rates: Policy
+    """Error rates of the look, margin and tolerance of the rule."""
     ruled_out: bool
     """A loss of the margin is ruled out: it passes, whatever the others do."""
     can_fail: bool
     """Not where the margin is ruled out if the unmeasured trials are taken at best: then they, and
     not the candidate, stand between it and a pass. Not with too few cases either."""
-    cases: tuple[str, ...]
-    """Regressed cases."""
 
 
-def ask(rule: NoWorse | Anchor, exam: GateInput) -> Question:
-    """Return the question of one rule under the error rates of this look."""
-    policy = exam.spent
-    return Question(
-        rule="no_worse" if isinstance(rule, NoWorse) else "anchor",
-        evalset=exam.evalset,
-        metric=rule.metric,
-        tag=rule.tag if isinstance(rule, NoWorse) else None,
-        against="the baseline" if isinstance(rule, NoWorse) else f"the anchor {rule.version}",
-        margin=policy.margin if rule.margin is None else rule.margin,
-        tolerance=policy.tolerance if rule.tolerance is None else rule.tolerance,
-        alpha=policy.alpha,
-        beta=policy.beta,
-    )
-
-
-def measure(rule: NoWorse | Anchor, exam: GateInput) -> Measured | Finding:
+def measure(rule: NoWorse | Anchor, gate_input: GateInput) -> Measured | Finding:
     """Test one comparison, or settle it where there is nothing to test.
 
     Raises `UnknownName` for a metric that no scorer gives.
     """
-    question = ask(rule, exam)
-    comparison = exam.comparison
+    comparison, against = gate_input.comparison, "the baseline"
+    finding = Finding(
+        rule=rule_name(type(rule)),
+        decision=Decision.INCONCLUSIVE,
+        why=NO_BASELINE,
+        evalset=gate_input.evalset,
+        metric=rule.metric,
+        slice=rule.tag,
+    )
     if isinstance(rule, Anchor):
-        if rule.version not in exam.anchors:
-            why = f"not measured against {question.against}"
-            return _settled(question, Decision.INCOMPLETE, why)
-        comparison = exam.anchors[rule.version]
-    comparison.metric(question.metric)
+        against = f"the anchor {rule.version}"
+        if rule.version not in gate_input.anchors:
+            why = f"not measured against {against}"
+            return replace(finding, decision=Decision.INCOMPLETE, why=why)
+        comparison = gate_input.anchors[rule.version]
+    comparison.metric(rule.metric)
     if not comparison.has_baseline:
-        return _settled(question, Decision.INCONCLUSIVE, NO_BASELINE)
-    compared = pairs(comparison, question.metric, question.tag)
+        return finding
+    compared = pairs(comparison, rule.metric, rule.tag)
     if compared is None:
-        which = f" with the tag {question.tag}" if question.tag else ""
-        why = f"no case{which} has {question.metric} on both sides for the same inputs"
-        return _settled(question, Decision.INCONCLUSIVE, why)
+        which = f" with the tag {rule.tag}" if rule.tag else ""
+        why = f"no case{which} has {rule.metric} on both sides for the same inputs"
+        return replace(finding, why=why)
     if compared.all_identical:
-        requests = (
-            "the request matches" if compared.n == 1 else f"all {compared.n:,} requests match"
-        )
-        why = f"unchanged: {requests} {question.against}"
-        return replace(_settled(question, Decision.PASS, why), quality=True)
-    if not len(compared.observed):
+        match = "the request matches" if compared.n == 1 else f"all {compared.n:,} requests match"
+        why = f"unchanged: {match} {against}"
+        return replace(finding, decision=Decision.PASS, why=why, quality=True)
+    observed = len(compared.observed)
+    if not observed:
         why = f"0 of {cases(compared.n)} measured on both sides"
-        return _settled(question, Decision.INCOMPLETE, why)
+        return replace(finding, decision=Decision.INCOMPLETE, why=why)
     if compared.nothing_to_lose:
-        measured = " measured" if compared.unmeasured else ""
-        why = (
-            f"{question.metric} is 0 on both sides in all {cases(len(compared.observed))}{measured}"
-            ": nothing could get worse; check the scorers"
-        )
-        return _settled(question, Decision.INCONCLUSIVE, why)
+        which = f"{cases(observed)}{' measured' if compared.unmeasured else ''}"
+        why = f"{rule.metric} is 0 on both sides in all {which}: nothing could get worse; "
+        return replace(finding, why=f"{why}check the scorers")
     if compared.groups is not None and compared.groups.too_few:
-        why = (
-            f"{_counts(compared)}, in only {counted(compared.groups.count, 'group')}: fewer than "
-            f"{FEWEST_GROUPS} groups decide nothing"
-        )
-        return _settled(question, Decision.INCONCLUSIVE, why)
-    regressed = comparison.named(comparison.regressed(question.metric) & compared.mask)
-    return _tested(question, compared, regressed)
+        few = counted(compared.groups.count, "group")
+        why = f"{_changes(compared.improved, compared.regressed, compared.n)}, in only {few}: "
+        return replace(finding, why=f"{why}fewer than {FEWEST_GROUPS} groups decide nothing")
+    rates = gate_input.rates
+    rates = replace(
+        rates,
+        margin=rates.margin if rule.margin is None else rule.margin,
+        tolerance=rates.tolerance if rule.tolerance is None else rule.tolerance,
+    )
+    ruled_out = _rules_out(compared.for_pass, rates)
+    at_best = ruled_out
+    if compared.unmeasured:
+        at_best = _rules_out(replace(compared, pessimistic=compared.optimistic).for_pass, rates)
+    regressed = comparison.named(comparison.regressed(rule.metric) & compared.mask)
+    return Measured(
+        finding=replace(finding, quality=True, cases=regressed),
+        estimate=_estimate(compared, rates),
+        against=against,
+        rates=rates,
+        ruled_out=ruled_out,
+        can_fail=not (ruled_out or at_best) and compared.n >= FEWEST_CASES,
+    )
 
 
 def judge(measured: Measured, *, together: float, alone: float, family: int) -> Finding:
@@ -132,38 +121,44 @@ def judge(measured: Measured, *, together: float, alone: float, family: int) -> 
     the same over those of its own prompt only. They differ where several prompts are decided at
     once, and where that changes the decision the sentence says so.
     """
-    question = measured.question
-    estimate = replace(measured.estimate, p_adjusted=together)
-    why = _sentence(question, estimate, passed=measured.ruled_out)
+    rates, estimate = measured.rates, replace(measured.estimate, p_adjusted=together)
+    why = _sentence(measured)
     decision = Decision.PASS if measured.ruled_out else Decision.INCONCLUSIVE
-    if measured.can_fail and together <= question.alpha:
+    if measured.can_fail and together <= rates.alpha:
         decision = Decision.FAIL
-        why = (
-            f"statistically significant regression against {question.against} "
-            f"({_p(estimate, family)}): {why}"
-        )
-    elif measured.can_fail and alone <= question.alpha:
+        p = probability(estimate.p_regression)
+        if family > 1:
+            p += f", over {family} comparisons {probability(together)}"
+        why = f"statistically significant regression against {measured.against} ({p}): {why}"
+    elif measured.can_fail and alone <= rates.alpha:
         why += (
             f"; a regression by itself ({probability(alone)}), but not over the {family} "
             f"comparisons of all prompts decided together ({probability(together)}, Holm)"
         )
     return replace(
-        _settled(question, decision, why),
-        quality=True,
+        measured.finding,
+        decision=decision,
+        why=why,
         estimate=estimate,
-        cases=measured.cases,
-        figures={"alpha": question.alpha, "beta": question.beta, "tolerance": question.tolerance},
+        figures={"alpha": rates.alpha, "beta": rates.beta, "tolerance": rates.tolerance},
     )
 
 
-def _tested(question: Question, compared: Pairs, regressed: tuple[str, ...]) -> Measured:
+def _rules_out(tested: tuple[Sample, Reference], rates: Policy) -> bool:
+    """Return whether a true loss of the margin is ruled out."""
+    values, compared_with = tested
+    return corrected_z(values, -rates.margin) > compared_with.critical(rates.beta)
+
+
+def _estimate(compared: Pairs, rates: Policy) -> Estimate:
     pessimistic, for_pass = compared.for_pass
     optimistic, for_regression = compared.for_regression
-    lower = lower_end(pessimistic, for_pass.critical(question.beta))
+    lower = lower_end(pessimistic, for_pass.critical(rates.beta))
+    p = for_regression.below(corrected_z(optimistic, -rates.tolerance))
     effect = for_regression.scale**2
-    p = for_regression.below(corrected_z(optimistic, -question.tolerance))
     variance = float(compared.observed.var()) * effect
-    estimate = Estimate(
+    groups = compared.groups
+    return Estimate(
         n=compared.n,
         lost=compared.regressed,
         gained=compared.improved,
@@ -172,60 +167,35 @@ def _tested(question: Question, compared: Pairs, regressed: tuple[str, ...]) -> 
         candidate_mean=compared.candidate_mean,
         difference=compared.candidate_mean - compared.baseline_mean,
         lower=lower,
-        upper=upper_end(optimistic, for_regression.critical(question.alpha)),
-        margin=question.margin,
+        upper=upper_end(optimistic, for_regression.critical(rates.alpha)),
+        margin=rates.margin,
         smallest_margin=max(0.0, -lower),
         cases_needed=max(
-            fewest_cases(compared.n, compared.groups, question.margin, question.beta),
-            cases_needed(variance, question.margin, question.beta),
+            fewest_cases(compared.n, groups, rates.margin, rates.beta),
+            cases_needed(variance, rates.margin, rates.beta),
         ),
         p_regression=p,
         p_adjusted=p,
-        groups=None if compared.groups is None else compared.groups.count,
-        design_effect=None if compared.groups is None else effect,
+        groups=None if groups is None else groups.count,
+        design_effect=None if groups is None else effect,
         unmeasured=compared.unmeasured,
     )
-    ruled_out = _rules_out(compared.for_pass, question)
-    if compared.unmeasured:
-        best = replace(compared, pessimistic=compared.optimistic)
-        at_best = _rules_out(best.for_pass, question)
-    else:
-        at_best = ruled_out
-    return Measured(
-        question=question,
-        estimate=estimate,
-        ruled_out=ruled_out,
-        can_fail=not (ruled_out or at_best) and compared.n >= FEWEST_CASES,
-        cases=regressed,
-    )
 
 
-def _rules_out(tested: tuple[Sample, Reference], question: Question) -> bool:
-    """Return whether a true loss of the margin is ruled out."""
-    values, compared_with = tested
-    return corrected_z(values, -question.margin) > compared_with.critical(question.beta)
-
-
-def _settled(question: Question, decision: Decision, why: str) -> Finding:
-    return Finding(
-        rule=question.rule,
-        decision=decision,
-        why=why,
-        evalset=question.evalset,
-        metric=question.metric,
-        slice=question.tag,
-    )
-
-
-def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
+def _sentence(measured: Measured) -> str:
     """Return the figures, always in this order (docs/verdict.md)."""
-    level = 100 * (1 - question.alpha - question.beta)
-    low, high = interval_ends(estimate.lower, estimate.upper, question.margin)
+    rates, estimate = measured.rates, measured.estimate
+    level = 100 * (1 - rates.alpha - rates.beta)
+    low, high = interval_ends(estimate.lower, estimate.upper, rates.margin)
+    if estimate.lower >= 0:
+        largest_loss = "no regression"
+    else:
+        largest_loss = f"could be up to {points_up(-estimate.lower, rates.margin)} points worse"
     parts = [
-        f"{estimate.gained} improved, {estimate.lost} regressed of {estimate.n:,}",
+        _changes(estimate.gained, estimate.lost, estimate.n),
         f"difference {points(estimate.difference)} points ({level:g}% CI {low} to {high})",
-        _largest_loss(question, estimate),
-        _smallest_margin(estimate, passed=passed),
+        f"{largest_loss} (margin {100 * rates.margin:.1f})",
+        _smallest_margin(estimate.smallest_margin, passed=measured.ruled_out),
         f"~{cases(estimate.cases_needed)} needed for 80% power",
     ]
     if estimate.identical:
@@ -233,35 +203,18 @@ def _sentence(question: Question, estimate: Estimate, *, passed: bool) -> str:
     if estimate.groups is not None and estimate.design_effect is not None:
         parts.append(f"{estimate.groups} groups, design effect {estimate.design_effect:.1f}")
     if estimate.unmeasured:
-        parts.append(
-            f"{counted(estimate.unmeasured, 'unmeasured trial')}, counted against PASS and "
-            "against FAIL"
-        )
+        unmeasured = counted(estimate.unmeasured, "unmeasured trial")
+        parts.append(f"{unmeasured}, counted against PASS and against FAIL")
     return "; ".join(parts)
 
 
-def _counts(compared: Pairs) -> str:
-    return f"{compared.improved} improved, {compared.regressed} regressed of {compared.n:,}"
+def _changes(improved: int, regressed: int, n: int) -> str:
+    return f"{improved} improved, {regressed} regressed of {n:,}"
 
 
-def _largest_loss(question: Question, estimate: Estimate) -> str:
-    margin = f"(margin {100 * question.margin:.1f})"
-    if estimate.lower >= 0:
-        return f"no regression {margin}"
-    return f"could be up to {points_up(-estimate.lower, question.margin)} points worse {margin}"
-
-
-def _smallest_margin(estimate: Estimate, *, passed: bool) -> str:
-    if estimate.smallest_margin >= 1.0:
+def _smallest_margin(margin: float, *, passed: bool) -> str:
+    if margin >= 1.0:
         return "no margin would pass"
-    if estimate.smallest_margin == 0.0:
+    if margin == 0.0:
         return "any margin would pass"
-    margin = percent_up(estimate.smallest_margin)
-    return f"a margin of {margin} would {'still ' if passed else ''}pass"
-
-
-def _p(estimate: Estimate, family: int) -> str:
-    alone = probability(estimate.p_regression)
-    if family == 1:
-        return alone
-    return f"{alone}, over {family} comparisons {probability(estimate.p_adjusted)}"
+    return f"a margin of {percent_up(margin)} would {'still ' if passed else ''}pass"

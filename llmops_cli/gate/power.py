@@ -20,11 +20,10 @@ import numpy as np
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import NoWorse, Policy
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Counts, Flags, Floats, at_look
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, Flags, Floats, at_look
 from llmops_cli.gate.pairs import (
     FEWEST_GROUPS,
     Groups,
-    Pairs,
     group_reference,
     pairs,
     reference,
@@ -145,7 +144,7 @@ def _smallest_margin_of(groups: Groups, beta: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextLook:
-    """Draw every case of both sides up to `trials`, then decide again at `look`."""
+    """Run every case of both sides up to `trials`, then decide again at `look`."""
 
     look: int
     trials: int
@@ -160,11 +159,11 @@ class AddCases:
 
 
 def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | AddCases:
-    """What to do after `look` (1, 2 or 3) left the `no_worse` rules of `policy` undecided."""
+    """Return what to do after `look` (1, 2 or 3) left the `no_worse` rules undecided."""
     rules = [rule for rule in policy.rules if isinstance(rule, NoWorse)]
     for following in range(look + 1, len(TRIALS_BY_LOOK) + 1):
-        spent = at_look(policy, following)
-        if rules and all(_can_decide(comparison, rule, spent, following) for rule in rules):
+        at_following = at_look(policy, following)
+        if rules and all(_can_decide(comparison, rule, at_following, following) for rule in rules):
             trials = TRIALS_BY_LOOK[following]
             why = f"{trials} trials per case can decide"
             return NextLook(look=following, trials=trials, why=why)
@@ -176,7 +175,7 @@ def next_look(comparison: Comparison, policy: Policy, look: int) -> NextLook | A
 
 
 def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int) -> bool:
-    """Whether the observed mean, with the variance of the next look, would pass or regress.
+    """Return whether the observed mean, with the variance of that look, would decide.
 
     A normal bound: it is a forecast of whether calls are well spent, not a test.
     """
@@ -188,25 +187,19 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
     groups = compared.groups_of_observed
     if groups is not None and groups.too_few:
         return False
-    left = _variance_left(comparison, compared, TRIALS_BY_LOOK[look])
-    mean = float(compared.observed.mean())
-    error = math.sqrt(float(compared.observed.var()) * left / len(compared.observed))
-    judge = reference(compared.observed, groups)
+    mean, n = float(compared.observed.mean()), len(compared.observed)
+    left = _variance_left(comparison, compared.mask, TRIALS_BY_LOOK[look])
+    error = math.sqrt(float(compared.observed.var()) * left / n)
+    compared_with = reference(compared.observed, groups)
     margin = policy.margin if rule.margin is None else rule.margin
     tolerance = policy.tolerance if rule.tolerance is None else rule.tolerance
     enough = compared.n >= fewest_cases(compared.n, compared.groups, margin, policy.beta)
-    passes = enough and mean - judge.critical(policy.beta) * error > -margin
-    return passes or mean + judge.critical(policy.alpha) * error < -tolerance
+    passes = enough and mean - compared_with.critical(policy.beta) * error > -margin
+    return passes or mean + compared_with.critical(policy.alpha) * error < -tolerance
 
 
-def _variance_left(comparison: Comparison, compared: Pairs, trials: int) -> float:
-    """(1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side that has enough trials is left alone."""
-    now = [
-        _trials(totals.wanted, compared.mask)
-        for totals in (comparison.candidate, comparison.baseline)
-    ]
+def _variance_left(comparison: Comparison, mask: Flags, trials: int) -> float:
+    """Return (1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side with enough trials is left alone."""
+    sides = (comparison.candidate, comparison.baseline)
+    now = [max(1.0, float(side.wanted[mask].mean())) for side in sides]
     return sum(1 / max(k, trials) for k in now) / sum(1 / k for k in now)
-
-
-def _trials(wanted: Counts, mask: Flags) -> float:
-    return max(1.0, float(wanted[mask].mean()))

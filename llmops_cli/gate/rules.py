@@ -1,7 +1,8 @@
-"""The rules about quality and completeness that are no paired test: one function, one finding.
+"""The rules that are no paired test, one function each, and the table of all rules.
 
-`no_worse` and `anchor` are in `noninferiority`, `cost`, `tokens` and `latency` in `spending`.
-Where a decision hangs on trials that were not measured it is INCOMPLETE, never a guess.
+A rule is a function from its options and a gate input to one finding. `no_worse` and `anchor` are
+in `paired_test`, `cost`, `tokens` and `latency` in `cost_rules`. Where a decision depends on trials
+that were not measured it is INCOMPLETE, never a guess.
 """
 
 from __future__ import annotations
@@ -45,113 +46,114 @@ EQUAL = 1e-12
 """Rounding that does not put a mean under a floor."""
 
 
-def critical(_rule: Critical, exam: GateInput) -> Finding:
-    """No case marked critical may fail; `gate.critical` says what failing is."""
-    comparison = exam.comparison
+def critical(_rule: Critical, gate_input: GateInput) -> Finding:
+    """No case marked critical may fail; `comparison.critical_state` says what failing is."""
+    comparison = gate_input.comparison
     failed = comparison.critical_failed_cases()
     unknown = comparison.named(comparison.critical >= CriticalState.UNMEASURED)
     total = int((comparison.critical != CriticalState.NOT_CRITICAL).sum())
+    of = f"of {counted(total, 'critical case')}"
     if failed:
-        decision, at_fault = Decision.FAIL, failed
-        why = f"{len(failed)} of {counted(total, 'critical case')} failed: {listed(failed)}"
+        decision, why = Decision.FAIL, f"{len(failed)} {of} failed: {listed(failed)}"
     elif unknown:
-        decision, at_fault = Decision.INCOMPLETE, unknown
-        why = (
-            f"{len(unknown)} of {counted(total, 'critical case')} not measured or not "
-            f"confirmed: {listed(unknown)}"
-        )
+        decision = Decision.INCOMPLETE
+        why = f"{len(unknown)} {of} not measured or not confirmed: {listed(unknown)}"
     else:
-        decision, at_fault = Decision.PASS, ()
-        why = f"0 of {counted(total, 'critical case')} failed" if total else "no critical case"
+        decision, why = Decision.PASS, f"0 {of} failed" if total else "no critical case"
     return Finding(
         rule="critical",
         decision=decision,
         why=why,
-        evalset=exam.evalset,
+        evalset=gate_input.evalset,
         quality=total > 0,
-        cases=at_fault,
+        cases=failed or unknown,
         figures={"critical": total, "failed": len(failed), "unmeasured": len(unknown)},
     )
 
 
-def floor(rule: Floor, exam: GateInput) -> Finding:
-    """The metric's mean is at least `minimum`; by `bound`, only a proven shortfall fails."""
-    comparison = exam.comparison
-    scores = comparison.metric(rule.metric)
+def floor(rule: Floor, gate_input: GateInput) -> Finding:
+    """The metric's mean is at least `minimum`; by `bound`, only a significant shortfall fails."""
+    comparison = gate_input.comparison
+    scores, wanted = comparison.metric(rule.metric), comparison.candidate.wanted
     mask = comparison.candidate.present & scores.due & comparison.tagged(rule.tag)
     mask &= ~comparison.known_failing
-    n = int(mask.sum())
     which = f" with the tag {rule.tag}" if rule.tag else ""
-    found = Finding(
+    finding = Finding(
         rule="floor",
         decision=Decision.INCONCLUSIVE,
         why=f"no case{which} has {rule.metric}",
-        evalset=exam.evalset,
+        evalset=gate_input.evalset,
         metric=rule.metric,
         slice=rule.tag,
     )
-    if n == 0:
-        return found
-    wanted = comparison.candidate.wanted
-    worst = scores.candidate.filled(wanted, 0.0)[mask]
+    if not mask.any():
+        return finding
     best = scores.candidate.filled(wanted, 1.0)[mask]
-    low, high = float(worst.mean()), float(best.mean())
+    low, high = float(scores.candidate.filled(wanted, 0.0)[mask].mean()), float(best.mean())
     gaps = int(np.maximum(wanted - scores.candidate.measured, 0)[mask].sum())
-    said = percent(low) if gaps == 0 else f"{percent(low)} to {percent(high)}"
-    why = f"mean {rule.metric} {said} of {cases(n)}, floor {percent(rule.minimum)}"
+    mean = f"{percent(low)} to {percent(high)}" if gaps else percent(low)
+    why = f"mean {rule.metric} {mean} of {cases(len(best))}, floor {percent(rule.minimum)}"
     if gaps:
         why += f" ({counted(gaps, 'unmeasured trial')})"
-    below = high < rule.minimum - EQUAL
     if low >= rule.minimum - EQUAL:
         decision = Decision.PASS
-    elif not below:
+    elif high >= rule.minimum - EQUAL:
         decision = Decision.INCOMPLETE
     elif rule.by == "mean":
         decision = Decision.FAIL
     else:
-        decision, bound = _floor_by_bound(rule, exam, best, mask)
+        decision, bound = _floor_by_bound(rule, gate_input, best, mask)
         why += f"; {bound}"
-    figures = {"n": n, "worst": low, "best": high, "minimum": rule.minimum, "unmeasured": gaps}
-    return replace(found, decision=decision, why=why, quality=True, figures=figures)
+    return replace(
+        finding,
+        decision=decision,
+        why=why,
+        quality=True,
+        figures={
+            "n": len(best),
+            "worst": low,
+            "best": high,
+            "minimum": rule.minimum,
+            "unmeasured": gaps,
+        },
+    )
 
 
 def _floor_by_bound(
-    rule: Floor, exam: GateInput, best: Floats, mask: Flags
+    rule: Floor, gate_input: GateInput, best: Floats, mask: Flags
 ) -> tuple[Decision, str]:
-    """The mean is under the floor: is the upper bound of what it estimates under it, too?"""
-    groups = Groups.of(exam.comparison.group[mask]) if exam.comparison.grouped else None
+    """Decide whether what the mean estimates, and not only the mean, is under the floor."""
+    comparison = gate_input.comparison
+    groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
     if groups is not None and groups.too_few:
         return Decision.INCONCLUSIVE, f"{counted(groups.count, 'group')} decide nothing"
-    critical_value = reference(best, groups).critical(exam.spent.alpha)
+    critical_value = reference(best, groups).critical(gate_input.rates.alpha)
     upper = upper_end(sample(best, low=0.0, high=1.0), critical_value)
     if upper < rule.minimum:
         return Decision.FAIL, f"upper bound {percent(upper)}"
-    return (
-        Decision.INCONCLUSIVE,
-        f"upper bound {percent(upper)}: it could still be above",
-    )
+    return Decision.INCONCLUSIVE, f"upper bound {percent(upper)}: it could still be above"
 
 
-def regressed(rule: Regressed, exam: GateInput) -> Finding:
+def regressed(rule: Regressed, gate_input: GateInput) -> Finding:
     """At most `maximum` of the cases that passed on the baseline fail now."""
-    comparison = exam.comparison
-    found = Finding(
+    comparison = gate_input.comparison
+    finding = Finding(
         rule="regressed",
         decision=Decision.INCONCLUSIVE,
         why=NO_BASELINE,
-        evalset=exam.evalset,
+        evalset=gate_input.evalset,
         metric=PASS_METRIC,
     )
     if not comparison.has_baseline:
-        return found
+        return finding
     scores = comparison.metric(PASS_METRIC)
     mask = comparison.paired & scores.due
     moved = mask & ~comparison.identical
-    wanted, wanted_before = comparison.candidate.wanted, comparison.baseline.wanted
-    passed_at_least = mask & (scores.baseline.filled(wanted_before, 0.0) >= 0.5)
-    passed_at_most = mask & (scores.baseline.filled(wanted_before, 1.0) >= 0.5)
-    surely = moved & passed_at_least & (scores.candidate.filled(wanted, 1.0) < 0.5)
-    perhaps = moved & passed_at_most & (scores.candidate.filled(wanted, 0.0) < 0.5)
+    now = [scores.candidate.filled(comparison.candidate.wanted, fill) for fill in (0.0, 1.0)]
+    before = [scores.baseline.filled(comparison.baseline.wanted, fill) for fill in (0.0, 1.0)]
+    passed_at_least, passed_at_most = (mask & (mean >= 0.5) for mean in before)
+    surely = moved & passed_at_least & (now[1] < 0.5)
+    perhaps = moved & passed_at_most & (now[0] < 0.5)
     least = int(surely.sum()) / max(1, int(passed_at_most.sum()))
     most = int(perhaps.sum()) / max(1, int((passed_at_least | perhaps).sum()))
     if least > rule.maximum + EQUAL:
@@ -159,123 +161,114 @@ def regressed(rule: Regressed, exam: GateInput) -> Finding:
     else:
         decision = Decision.PASS if most <= rule.maximum + EQUAL else Decision.INCOMPLETE
     share = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
-    why = (
-        f"{share} of the {cases(int(passed_at_most.sum()))} that passed on the baseline fail now "
-        f"(limit {percent(rule.maximum)})"
+    return replace(
+        finding,
+        decision=decision,
+        why=f"{share} of the {cases(int(passed_at_most.sum()))} that passed on the baseline fail "
+        f"now (limit {percent(rule.maximum)})",
+        cases=comparison.named(surely),
+        figures={"least": least, "most": most, "maximum": rule.maximum},
     )
-    figures = {"least": least, "most": most, "maximum": rule.maximum}
-    at_fault = comparison.named(surely)
-    return replace(found, decision=decision, why=why, cases=at_fault, figures=figures)
 
 
-def errors(rule: Errors, exam: GateInput) -> Finding:
-    """At most `maximum` of a side's trials failed or went unscored."""
-    sides = _sides(exam)
-    shares = {name: _without_result(totals) for name, totals in sides.items() if totals.planned}
+def errors(rule: Errors, gate_input: GateInput) -> Finding:
+    """At most `maximum` of a side's calls failed or went unscored."""
+    sides = {name: side for name, side in _sides(gate_input).items() if side.planned}
+    shares = {name: (side.failed + side.unscored) / side.planned for name, side in sides.items()}
     over = [name for name, share in shares.items() if share > rule.maximum + EQUAL]
-    shown = over or list(shares)
-    limit = percent_up(rule.maximum)
-    why = "; ".join(_errors_of(name, sides[name]) for name in shown) or "no call was planned"
+    why = "; ".join(_errors_of(name, sides[name]) for name in over or sides)
     return Finding(
         rule="errors",
         decision=Decision.INCOMPLETE if over or not shares else Decision.PASS,
-        why=f"{why} (limit {limit})",
-        evalset=exam.evalset,
+        why=f"{why or 'no call was planned'} (limit {percent_up(rule.maximum)})",
+        evalset=gate_input.evalset,
         figures={**shares, "maximum": rule.maximum},
     )
 
 
-def _sides(exam: GateInput) -> dict[str, SideTotals]:
-    """Every side of an exam by its name."""
-    anchors = {f"anchor {version}": each.baseline for version, each in exam.anchors.items()}
-    compared = exam.comparison
-    return {"candidate": compared.candidate, "baseline": compared.baseline, **anchors}
+def _sides(gate_input: GateInput) -> dict[str, SideTotals]:
+    """Return every side of a gate input by its name."""
+    compared, anchors = gate_input.comparison, gate_input.anchors
+    sides = {"candidate": compared.candidate, "baseline": compared.baseline}
+    return sides | {f"anchor {version}": anchor.baseline for version, anchor in anchors.items()}
 
 
-def _without_result(totals: SideTotals) -> float:
-    return (totals.failed + totals.unscored) / totals.planned
+def _errors_of(name: str, side: SideTotals) -> str:
+    without_result = side.failed + side.unscored
+    what = f"{without_result} of {counted(side.planned, f'{name} call')} failed"
+    if not without_result:
+        return what
+    causes = [f"{n} {kind}" for kind, n in side.failures.items()]
+    causes += [f"{side.unscored} unscored"] if side.unscored else []
+    return f"{what}, {percent(without_result / side.planned)}: {', '.join(causes)}"
 
 
-def _errors_of(name: str, totals: SideTotals) -> str:
-    calls = counted(totals.planned, f"{name} call")
-    if not totals.failed + totals.unscored:
-        return f"0 of {calls} failed"
-    causes = [f"{n} {kind}" for kind, n in totals.failures.items()]
-    causes += [f"{totals.unscored} unscored"] if totals.unscored else []
-    share = percent(_without_result(totals))
-    return f"{totals.failed + totals.unscored} of {calls} failed, {share}: {', '.join(causes)}"
-
-
-def coverage(_rule: Coverage, exam: GateInput) -> Finding:
-    """No case of the baseline is gone unretired; every planned trial was made."""
-    comparison = exam.comparison
-    removed = () if exam.partial else comparison.removed_cases()
-    gone = tuple(case for case in removed if case not in exam.retired)
-    unmade = _unmade(exam)
+def coverage(_rule: Coverage, gate_input: GateInput) -> Finding:
+    """No case of the baseline is removed without being retired; every planned call was made."""
+    comparison = gate_input.comparison
+    removed = () if gate_input.partial else comparison.removed_cases()
+    gone = tuple(case for case in removed if case not in gate_input.retired)
+    missing = _missing_trials(gate_input)
     total = int(comparison.candidate.present.sum())
     if gone:
-        decision, why = Decision.FAIL, _missed(exam, gone)
-    elif unmade:
-        decision, why = Decision.INCOMPLETE, unmade
+        decision, why = Decision.FAIL, _removed(gate_input, gone)
+    elif missing:
+        decision, why = Decision.INCOMPLETE, missing
     else:
-        decision = Decision.PASS
-        why = f"all calls of {cases(total)} were made"
-    told = {
+        decision, why = Decision.PASS, f"all calls of {cases(total)} were made"
+    figures = {
+        "cases": total,
         "added": len(comparison.added_cases()),
-        "edited since the baseline": len(comparison.edited_cases()),
+        "edited": len(comparison.edited_cases()),
+        "removed": len(gone),
         "retired": len(removed) - len(gone),
+        "missing": sum(side.missing for side in _sides(gate_input).values()),
     }
-    apart = [f"{n} {what}" for what, n in told.items() if n]
-    if apart:
-        why += f"; not compared: {', '.join(apart)}"
+    apart = {"added": "added", "edited": "edited since the baseline", "retired": "retired"}
+    not_compared = [f"{figures[key]} {what}" for key, what in apart.items() if figures[key]]
+    if not_compared:
+        why += f"; not compared: {', '.join(not_compared)}"
     return Finding(
         rule="coverage",
         decision=decision,
         why=why,
-        evalset=exam.evalset,
+        evalset=gate_input.evalset,
         cases=gone,
-        figures={
-            "cases": total,
-            "added": told["added"],
-            "edited": told["edited since the baseline"],
-            "removed": len(gone),
-            "retired": told["retired"],
-            "missing": sum(totals.missing for totals in _sides(exam).values()),
-        },
+        figures=dict(figures),
     )
 
 
-def _missed(exam: GateInput, gone: Sequence[str]) -> str:
-    taken = tuple(case for case in gone if case not in exam.behind)
-    behind = tuple(case for case in gone if case in exam.behind)
+def _removed(gate_input: GateInput, gone: Sequence[str]) -> str:
+    taken = tuple(case for case in gone if case not in gate_input.behind)
+    behind = tuple(case for case in gone if case in gate_input.behind)
     parts = []
     if taken:
-        parts.append(
-            f"{cases(len(taken))} of the baseline removed without being retired: {listed(taken)}"
-        )
+        removed = cases(len(taken))
+        parts.append(f"{removed} of the baseline removed without being retired: {listed(taken)}")
     if behind:
-        parts.append(
-            f"update your branch: it lacks {cases(len(behind))} added on the base since: "
-            f"{listed(behind)}"
-        )
+        lacking = cases(len(behind))
+        parts.append(f"update your branch: it lacks {lacking} added on the base since: ")
+        parts[-1] += listed(behind)
     return "; ".join(parts)
 
 
-def everything_made(exam: GateInput) -> Finding | None:
-    """What `coverage` says of trials that were never made, for a policy without that rule."""
-    unmade = _unmade(exam)
-    if unmade is None:
+def everything_made(gate_input: GateInput) -> Finding | None:
+    """Return what `coverage` says of missing trials, for a policy without that rule."""
+    why = _missing_trials(gate_input)
+    if why is None:
         return None
-    return Finding(rule="coverage", decision=Decision.INCOMPLETE, why=unmade, evalset=exam.evalset)
+    return Finding(
+        rule="coverage", decision=Decision.INCOMPLETE, why=why, evalset=gate_input.evalset
+    )
 
 
-def _unmade(exam: GateInput) -> str | None:
-    """Which planned trials are missing, in words; None: none is, and something was planned."""
-    if not exam.comparison.candidate.present.any():
+def _missing_trials(gate_input: GateInput) -> str | None:
+    """Return which planned trials are missing; None: none is, and something was planned."""
+    if not gate_input.comparison.candidate.present.any():
         return "no case was planned"
-    missing = {side: totals.missing for side, totals in _sides(exam).items()}
-    said = [f"{counted(n, f'planned {side} trial')} missing" for side, n in missing.items() if n]
-    return ", ".join(said) or None
+    missing = {name: side.missing for name, side in _sides(gate_input).items() if side.missing}
+    parts = [f"{counted(n, f'planned {name} trial')} missing" for name, n in missing.items()]
+    return ", ".join(parts) or None
 
 
 DECISIONS: Mapping[type[Rule], Callable[[Any, GateInput], Finding | Measured]] = {

@@ -11,7 +11,7 @@ from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES
 
 
-def test_a_project_without_mistake_says_what_it_can_show(project: Project, server: Server) -> None:
+def test_a_valid_project_says_what_it_can_show(project: Project, server: Server) -> None:
     found = check_all(project.root)
     assert (found.prompts, found.cases, found.ungated) == (1, CASES, ())
     (evalset,) = found.evalsets
@@ -30,7 +30,7 @@ def test_the_margin_that_counts_is_the_evalsets(project: Project) -> None:
     assert check_all(project.root).evalsets[0].shows != before
 
 
-def test_a_prompt_that_nothing_gates_is_told(project: Project) -> None:
+def test_a_prompt_that_nothing_gates_is_reported(project: Project) -> None:
     project.write("prompts/other.prompt.yml", project.read("prompts/support.prompt.yml"))
     assert check_all(project.root).ungated == ("other",)
 
@@ -52,7 +52,7 @@ def test_an_evalset_of_two_prompts_is_checked_for_both(project: Project) -> None
     assert [each.prompt for each in check_all(project.root).evalsets] == ["support", "other"]
 
 
-def test_mistakes_in_every_file_are_told_together_with_their_lines(project: Project) -> None:
+def test_mistakes_in_every_file_are_reported_together_with_their_lines(project: Project) -> None:
     project.write("llmops.yaml", project.read("llmops.yaml").replace('"gate"', '"gaet"'))
     project.write("prompts/other.prompt.yml", "model: tiny\nmesages: []\n")
     cases = make_cases(2)

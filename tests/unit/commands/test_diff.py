@@ -26,7 +26,7 @@ def test_nothing_changed(running: Project) -> None:
     assert (found.before, found.after, found.changes) == ("support@v1", "support@working", ())
 
 
-def test_texts_parameters_and_models_are_told(running: Project) -> None:
+def test_texts_parameters_and_models_are_compared(running: Project) -> None:
     running.models = {"other": {"provider": "openai", "model": "other", "base_url": running.url}}
     running.llmops_yaml()
     running.prompt(system="Answer kindly.", model="other", temperature=0.5)
@@ -60,7 +60,7 @@ def test_new_required_inputs_break_callers(running: Project) -> None:
     assert "tone" in found.breaking[0]
 
 
-def test_what_the_model_is_sent_besides_is_told(running: Project) -> None:
+def test_the_extra_body_is_compared(running: Project) -> None:
     running.model["extra_body"] = {"top_k": 3}
     running.llmops_yaml()
     assert whats(compared(running, "support@v1")) == ["extra body top_k"]
@@ -80,7 +80,7 @@ def test_another_prompt_may_be_named(running: Project) -> None:
     assert (found.after, found.changes) == ("other@working", ())
 
 
-def test_names_that_are_not_there_are_refused(running: Project) -> None:
+def test_unknown_names_are_refused(running: Project) -> None:
     with pytest.raises(UnknownName):
         compared(running, "suport")
     with pytest.raises(UnknownName):

@@ -14,7 +14,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.verdict import Decision
 
 
-def test_a_new_project_is_without_mistake_and_evaluates(tmp_path: Path) -> None:
+def test_a_new_project_is_valid_and_evaluates(tmp_path: Path) -> None:
     written = start_project(tmp_path, "embedded")
     assert all((tmp_path / path).is_file() for path in written)
     assert (check_all(tmp_path).prompts, check_all(tmp_path).cases) == (1, 6)
@@ -27,7 +27,7 @@ def test_a_new_project_is_without_mistake_and_evaluates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5"])
-def test_another_model_is_written_down(tmp_path: Path, model: str) -> None:
+def test_another_model_is_written(tmp_path: Path, model: str) -> None:
     start_project(tmp_path, model)
     provider, _, name = model.partition("/")
     assert f"{{provider: {provider}, model: {name}}}" in (tmp_path / "llmops.yaml").read_text()
@@ -40,7 +40,7 @@ def test_an_unknown_provider_is_refused_and_nothing_is_written(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+def test_files_that_exist_are_not_touched(tmp_path: Path) -> None:
     start_project(tmp_path, "embedded")
     before = (tmp_path / "llmops.yaml").read_bytes()
     with pytest.raises(Refused, match="exists already"):

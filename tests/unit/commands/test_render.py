@@ -41,11 +41,11 @@ def test_a_version_is_rendered_as_it_was_released(running: Project) -> None:
     assert said(sent(running, "support"))[0] == ("system", "Next.")
 
 
-def test_inputs_are_given_by_hand(running: Project) -> None:
+def test_inputs_can_be_passed(running: Project) -> None:
     assert said(sent(running, "support", question="by hand"))[1] == ("user", "by hand")
 
 
-def test_inputs_that_are_no_text_are_json(project: Project) -> None:
+def test_inputs_that_are_not_strings_are_json(project: Project) -> None:
     project.write("prompts/typed.prompt.yml", TYPED)
     assert said(sent(project, "typed", words='["a", "b"]')) == [("user", "a.b.")]
     with pytest.raises(Refused, match="--input words: not JSON"):

@@ -24,7 +24,7 @@ def state(
 
 
 def test_any_gate_trial_that_a_deterministic_scorer_fails_fails_the_case() -> None:
-    assert state(1, 1, 1) is CriticalState.HELD
+    assert state(1, 1, 1) is CriticalState.PASSED
     assert state(1, 1, 0) is CriticalState.FAILED
     assert state(failed(), 0) is CriticalState.FAILED
 
@@ -39,16 +39,16 @@ def test_a_gate_trial_that_is_not_known_leaves_the_case_unmeasured() -> None:
 @pytest.mark.parametrize(
     ("first", "confirm", "expected"),
     [
-        (True, (), CriticalState.HELD),
-        (True, (False, False), CriticalState.HELD),
+        (True, (), CriticalState.PASSED),
+        (True, (False, False), CriticalState.PASSED),
         (None, (), CriticalState.UNMEASURED),
         (False, (), CriticalState.UNCONFIRMED),
         (False, (True,), CriticalState.UNCONFIRMED),
         (False, (True, None), CriticalState.UNCONFIRMED),
         (False, (False,), CriticalState.FAILED),
         (False, (True, False), CriticalState.FAILED),
-        (False, (True, True), CriticalState.HELD),
-        (False, (True, True, False, False), CriticalState.HELD),
+        (False, (True, True), CriticalState.PASSED),
+        (False, (True, True, False, False), CriticalState.PASSED),
     ],
 )
 def test_a_judged_case_fails_when_its_first_trial_and_two_of_three_fail(
@@ -58,7 +58,7 @@ def test_a_judged_case_fails_when_its_first_trial_and_two_of_three_fail(
 
 
 def test_gate_trials_come_before_confirm_trials() -> None:
-    assert state(*judged(False, True, True), confirm=tuple(judged(False))) is CriticalState.HELD
+    assert state(*judged(False, True, True), confirm=tuple(judged(False))) is CriticalState.PASSED
 
 
 def test_a_deterministic_failure_is_not_outvoted_by_a_judge() -> None:

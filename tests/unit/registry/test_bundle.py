@@ -70,7 +70,7 @@ def test_its_layout_may_change_and_its_content_may_not(registry: Registry) -> No
         bundle_of(json.dumps(content).encode(), Path(WHERE))
 
 
-def test_a_quarantine_goes_along(registry: Registry) -> None:
+def test_a_bundle_holds_quarantines(registry: Registry) -> None:
     last = registry.history("production", "support")[-1]
     changes = {"action": "quarantine", "from_version": last.to_version, "to_version": None}
     registry.append(event(registry.version("support", 3), after=last, changes=changes))

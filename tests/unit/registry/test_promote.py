@@ -81,7 +81,7 @@ def test_without_evidence_it_is_3_and_the_command_is_named(
     assert done.hint == "llmops measure support@v2 --to production"
 
 
-def test_what_cannot_be_told_is_4_unless_somebody_answers_for_it(
+def test_an_inconclusive_verdict_is_4_unless_it_is_accepted(
     tmp_path: Path, running: Version
 ) -> None:
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1, wrong=2))
@@ -96,7 +96,7 @@ def test_what_cannot_be_told_is_4_unless_somebody_answers_for_it(
     assert (done.event.accept_inconclusive, done.event.decision) == (True, Decision.INCONCLUSIVE)
 
 
-def test_an_environment_that_accepts_only_pass_takes_nobodys_word(
+def test_an_environment_that_accepts_only_pass_refuses_an_accepted_inconclusive(
     tmp_path: Path, running: Version
 ) -> None:
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1, wrong=2))
@@ -113,7 +113,7 @@ def test_an_environment_that_accepts_only_pass_takes_nobodys_word(
     assert (done.exit_code, done.event) == (ExitCode.INCONCLUSIVE, None)
 
 
-def test_a_first_promotion_says_so_and_why(tmp_path: Path) -> None:
+def test_a_first_promotion_needs_its_flag_and_a_reason(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None))
     registry = Registry(tmp_path)
     with pytest.raises(Refused, match="does not run support yet") as refused:
@@ -135,7 +135,7 @@ def test_a_first_promotion_still_meets_the_floor(tmp_path: Path) -> None:
     assert (done.exit_code, done.event) == (ExitCode.FAILED, None)
 
 
-def test_a_policy_about_nothing_lets_nothing_in_as_a_first_promotion(tmp_path: Path) -> None:
+def test_a_policy_without_rules_allows_no_first_promotion(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None))
     asked = [facts(policy=Policy(rules=()))]
     done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
@@ -156,7 +156,7 @@ def test_promoting_what_runs_already_writes_nothing(tmp_path: Path, running: Ver
     assert files(tmp_path) == before
 
 
-def test_a_version_that_is_not_there_is_said(tmp_path: Path, running: Version) -> None:
+def test_an_unknown_version_is_refused(tmp_path: Path, running: Version) -> None:
     with pytest.raises(UnknownName, match="support@v9"):
         promoted(Registry(tmp_path), 9)
 
@@ -202,7 +202,7 @@ def test_decided_again_it_may_fail(tmp_path: Path, running: Version) -> None:
         (rows(V3, V1), "noon", "not known to be of the same 30 days"),
     ],
 )
-def test_scores_that_cannot_be_compared_are_measured_anew(
+def test_scores_that_cannot_be_compared_are_measured_again(
     tmp_path: Path, running: Version, found: list[CaseResult], at: str, why: str
 ) -> None:
     done = moved(tmp_path, found, at=at)
@@ -263,7 +263,7 @@ def _asked(**changes: Any) -> list[EvalsetFacts]:
         ),
     ],
 )
-def test_evidence_that_does_not_answer_what_is_asked_is_3(
+def test_evidence_that_does_not_cover_the_evalsets_is_3(
     tmp_path: Path, running: Version, asked: list[EvalsetFacts], why: str
 ) -> None:
     measured(tmp_path, released(tmp_path, V2), running, found=rows(V2, V1))

@@ -11,7 +11,7 @@ from llmops_cli.stores.registry import Registry
 from tests.unit.releases import ADA, NOON, event, released, target
 
 
-def test_nothing_released_is_ahead_of_everything(tmp_path: Path) -> None:
+def test_a_prompt_that_was_never_released_has_no_version(tmp_path: Path) -> None:
     (found,) = registry_status(
         Registry(tmp_path), ["production"], {"support": target()}, CalibrationIndex(root=tmp_path)
     )

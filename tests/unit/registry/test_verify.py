@@ -42,7 +42,7 @@ def problems(root: Path) -> list[RegistryProblem]:
     return [problem for prompt in verification(root).prompts for problem in prompt.problems]
 
 
-def test_what_was_promoted_by_the_book_is_proven(root: Path) -> None:
+def test_a_valid_registry_passes(root: Path) -> None:
     found = verification(root)
     (prompt,) = found.prompts
     assert (prompt.prompt, prompt.version, prompt.events, prompt.verdicts) == ("support", 3, 3, 3)
@@ -50,7 +50,7 @@ def test_what_was_promoted_by_the_book_is_proven(root: Path) -> None:
     assert found.passes(strict=True)
 
 
-def test_an_empty_registry_has_nothing_to_hide(tmp_path: Path) -> None:
+def test_an_empty_registry_passes(tmp_path: Path) -> None:
     assert verification(tmp_path) == Verification(environment="production", prompts=())
 
 
@@ -85,7 +85,7 @@ def test_every_problem_is_found_at_once(root: Path) -> None:
     }
 
 
-def test_evidence_that_was_removed_is_missed(root: Path) -> None:
+def test_removed_evidence_is_found(root: Path) -> None:
     (path,) = (root / ".llmops/evidence/support@v2").glob("????????????.json")
     path.unlink()
     found = problems(root)
@@ -162,7 +162,7 @@ def _accepted(last: Event, root: Path) -> Event:
     ("make", "message"),
     [(_override, "promoted by override: x"), (_accepted, "was accepted: we looked")],
 )
-def test_what_somebody_answered_for_stays_loud_and_is_not_strict(
+def test_an_override_or_an_accepted_verdict_is_a_warning(
     root: Path, make: Callable[[Event, Path], Event], message: str
 ) -> None:
     registry = Registry(root)
@@ -178,7 +178,7 @@ def test_what_somebody_answered_for_stays_loud_and_is_not_strict(
     )
 
 
-def test_a_quarantined_version_that_runs_is_loud(root: Path) -> None:
+def test_a_quarantined_version_that_runs_is_a_warning(root: Path) -> None:
     registry = Registry(root)
     last = registry.history("production", "support")[-1]
     changes = {"action": "quarantine", "from_version": last.to_version, "to_version": None}
@@ -187,7 +187,7 @@ def test_a_quarantined_version_that_runs_is_loud(root: Path) -> None:
     assert (problem.message, problem.warning) == ("support@v3 runs, and is quarantined", True)
 
 
-def test_rows_cleared_away_matter_for_what_runs_only(root: Path) -> None:
+def test_deleted_rows_are_a_problem_only_for_what_runs(root: Path) -> None:
     (old,) = (root / ".llmops/evidence/support@v1").glob("*.cases.jsonl")
     old.unlink()
     assert (problems(root), verification(root).prompts[0].verdicts) == ([], 2)
@@ -203,7 +203,7 @@ def test_a_middle_event_that_was_removed_is_found(root: Path) -> None:
     assert "event 1 is missing before it" in problem.message
 
 
-def test_a_clock_turned_back_proves_nothing_wrong(root: Path) -> None:
+def test_a_clock_turned_back_is_no_problem(root: Path) -> None:
     forged(root, at="1999-01-01T00:00:00+00:00")
     assert problems(root) == []
 

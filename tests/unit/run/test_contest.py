@@ -58,7 +58,7 @@ def test_an_environment_that_runs_nothing_is_refused(project: Project) -> None:
 
 
 @pytest.mark.parametrize("name", ["suport", "support@v9", "no*"])
-def test_names_that_are_not_there_are_refused(running: Project, name: str) -> None:
+def test_unknown_names_are_refused(running: Project, name: str) -> None:
     with pytest.raises(UnknownName):
         chosen(running, name)
 

@@ -129,7 +129,7 @@ def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
         case_of(from_bytes(line))
 
 
-def test_rows_that_were_cleared_away_are_missed_and_said(tmp_path: Path) -> None:
+def test_reading_deleted_rows_is_an_error(tmp_path: Path) -> None:
     found = rows("Answer.", None, cases=2)
     evidence = measured(tmp_path, released(tmp_path), None, found=found)
     registry = Registry(tmp_path)

@@ -45,7 +45,7 @@ def test_a_folder_outside_any_repository_has_no_git(tmp_path: Path) -> None:
         require_git(tmp_path, purpose="--base main")
 
 
-def test_a_machine_without_git_works_on(tmp_path: Path) -> None:
+def test_a_machine_without_git_still_works(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from llmops_cli.stores.git import open_git\n"
         "print(open_git(Path(sys.argv[1])))"
@@ -71,7 +71,7 @@ def test_a_repository_without_a_commit_has_no_head(tmp_path: Path) -> None:
     assert checkout.head() is None
 
 
-def test_where_the_work_stands_and_who_works(repository: Path) -> None:
+def test_the_commit_and_the_committer_are_known(repository: Path) -> None:
     checkout = require_git(repository, purpose="this")
     assert checkout.head() == git(repository, "rev-parse", "HEAD")
     assert checkout.actor() == "Ada Tester <ada@example.org>"
@@ -132,13 +132,13 @@ def test_a_revision_missing_in_a_shallow_clone_names_the_fetch_that_brings_it(
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "--output=/tmp/x", "main:other", ""])
-def test_what_is_no_revision_is_refused(repository: Path, revision: str) -> None:
+def test_an_unknown_revision_is_refused(repository: Path, revision: str) -> None:
     with pytest.raises(Refused, match="git knows no revision") as refused:
         require_git(repository, purpose="this").at(revision)
     assert "git fetch origin" in str(refused.value.hint)
 
 
-def test_a_content_that_git_lost_is_said(repository: Path) -> None:
+def test_a_content_that_git_lost_is_an_error(repository: Path) -> None:
     checkout = require_git(repository, purpose="this")
     blob = git(repository, "rev-parse", "HEAD:other")
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()

@@ -109,7 +109,7 @@ def test_an_answer_known_by_its_digest_gives_way_to_one_with_a_text(tmp_path: Pa
         assert store.completions([trial_key("q"), trial_key("q", 1)]) == {trial_key("q"): answer()}
 
 
-def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
+def test_a_source_is_ingested_once(tmp_path: Path) -> None:
     held = [(trial_key("q"), answer())], [(score_key("q"), Score(value=1.0))]
     with open_results(tmp_path) as store:
         assert [store.ingest(named("run"), *held), store.ingest(named("run"), *held)] == [
@@ -119,7 +119,7 @@ def test_a_source_is_taken_over_once(tmp_path: Path) -> None:
         assert store.scores([score_key("q")]) == {score_key("q"): Score(value=1.0)}
 
 
-def test_what_else_is_held_of_a_request_can_be_asked(tmp_path: Path) -> None:
+def test_further_trials_of_a_request_are_listed(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         store.ingest(named("run"), [(trial_key("q", n), answer(str(n))) for n in (0, 1, 4)], [])
         asked = [named("q"), named("other")]
@@ -143,7 +143,7 @@ def test_equal_answers_of_two_runs_collapse_and_different_ones_are_further_trial
         assert [each.text for each in found.values()] == ["a", "b", "c"]
 
 
-def test_a_damaged_row_is_a_miss_that_is_told_and_can_be_measured_anew(tmp_path: Path) -> None:
+def test_a_damaged_row_is_a_miss_that_is_reported_and_measured_again(tmp_path: Path) -> None:
     with open_results(tmp_path) as store:
         for question in range(3):
             store.put_completions([(trial_key(question), answer())])
@@ -207,7 +207,9 @@ def _is_quietly_missing(path: Path) -> bool:
 @pytest.mark.parametrize(
     "content", [b"not a database, but long enough to be looked at" * 9, b"\0" * 4096]
 )
-def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_store_is_moved_aside_and_reported(
+    tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with open_results(tmp_path) as store:
         store.put_completions([(trial_key("q"), answer())])
@@ -218,7 +220,7 @@ def test_a_file_that_is_no_store_is_moved_aside_and_told(tmp_path: Path, content
 @pytest.mark.parametrize(
     "harm", ["DROP TABLE scores", "ALTER TABLE completions RENAME COLUMN value TO valve"]
 )
-def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_told(
+def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_reported(
     tmp_path: Path, harm: str
 ) -> None:
     with open_results(tmp_path) as store:
@@ -233,7 +235,7 @@ def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_told(
         assert store.completions([trial_key("q")])
 
 
-def test_a_store_that_is_taken_away_while_it_is_used_is_told(tmp_path: Path) -> None:
+def test_a_store_that_is_removed_while_it_is_used_is_reported(tmp_path: Path) -> None:
     with open_results(tmp_path / "store") as store:
         store.put_completions([(trial_key("q"), answer())])
         before = store.notes
@@ -313,7 +315,7 @@ def of_format_1(folder: Path) -> None:
     database.close()
 
 
-def test_a_store_of_an_older_llmops_is_brought_forward_with_all_it_holds(tmp_path: Path) -> None:
+def test_a_store_of_an_older_llmops_is_migrated(tmp_path: Path) -> None:
     of_format_1(tmp_path)
     old = Completion(
         text="old", at="2026-11-20T12:00:00.000+00:00", cost=0.5, usage=Usage(input=3, output=2)
@@ -377,7 +379,7 @@ def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
     assert (tmp_path / ".llmops" / "store" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with (
         pytest.raises(Unmeasured, match="cannot create the results store"),
@@ -408,7 +410,7 @@ def test_a_store_that_cannot_be_written_serves_this_run_only(tmp_path: Path) -> 
     assert "cannot be written: results are kept for this run only" in done.stdout
 
 
-def test_a_disk_without_shared_memory_is_used_the_slow_way_and_told(
+def test_a_disk_without_shared_memory_is_used_the_slow_way_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sqlite3.connect
@@ -432,7 +434,7 @@ def test_a_durable_store_waits_for_the_disk(tmp_path: Path) -> None:
         assert store._db.execute("PRAGMA synchronous").fetchone() == (1,)
 
 
-def test_a_full_disk_is_told_with_path_and_advice_and_loses_nothing_acknowledged(
+def test_a_full_disk_is_reported_with_path_and_advice_and_loses_nothing_acknowledged(
     tmp_path: Path,
 ) -> None:
     script = """
