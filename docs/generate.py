@@ -73,8 +73,20 @@ def overview() -> Iterator[str]:
 
 def _prose(text: str) -> Iterator[str]:
     for paragraph in text.strip().split("\n\n"):
-        yield " ".join(paragraph.split())
+        heading, *lines = paragraph.splitlines()
+        if heading.strip() == "Examples:":
+            yield from ("```sh", *_examples(lines), "```")
+        else:
+            yield " ".join(paragraph.split())
         yield ""
+
+
+def _examples(lines: Iterable[str]) -> Iterator[str]:
+    """Yield commands with their descriptions as comments; two spaces separate the two in help."""
+    rows = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in lines]
+    width = max(len(command) for command, *_ in rows)
+    for command, *comment in rows:
+        yield f"{command:<{width}}  # {comment[0]}" if comment else command
 
 
 def _parameters(parameters: Iterable[Any], context: typer.Context) -> Iterator[tuple[str, str]]:

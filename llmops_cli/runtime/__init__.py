@@ -1,4 +1,4 @@
-"""What an application needs of llmops: `load_prompt`, and the types that it deals in."""
+"""What an application uses: `load_prompt`, and the prompt it returns."""
 
 from llmops_cli.runtime.loading import QuarantinedVersion, load_prompt
 from llmops_cli.runtime.prompt import Prompt, Rendered, WrongInputs

@@ -1,14 +1,12 @@
-"""Where an application finds its prompts: a bundle it was given, one in a package, or `.llmops/`.
+"""`load_prompt`: the one call by which an application gets the prompt that its environment runs.
 
-In this order: the argument `source`, the variable `LLMOPS_BUNDLE`, the argument `resource`
-(`package:file`, what the application ships), the nearest `.llmops/` from here upwards. Neither
-git nor a network is asked.
+A prompt is looked for in the argument `source`, the variable `LLMOPS_BUNDLE`, the argument
+`resource` (`package:file`, which the application ships), and the nearest `.llmops/` from here
+upwards, in this order, without git or a network.
 
-`load_prompt`: the one call by which an application gets the prompt that its environment runs.
-
-Loaded once per process and place: an application keeps the prompt it has started with until it is
-started again, whatever is written meanwhile. `LLMOPS_PIN=support=v3,other=v1` puts other versions
-in the place of those asked for, without a deploy.
+Loaded once per process and source: an application keeps the prompt it has started with until it is
+restarted, whatever is written meanwhile. `LLMOPS_PIN=support=v3,other=v1` replaces the versions
+asked for, without a deploy.
 """
 
 from __future__ import annotations
@@ -17,11 +15,10 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from pkgutil import get_data
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.release import Version
@@ -29,11 +26,17 @@ from llmops_cli.runtime.prompt import Prompt
 from llmops_cli.stores.bundle import bundle_of
 from llmops_cli.stores.registry import FOLDER, Registry
 
+PIN = "LLMOPS_PIN"
+UNRELEASED = frozenset({"", "working", "latest"})
 MAKE_ONE = "llmops bundle ENV --out FILE makes one"
+_LOCK = threading.Lock()
+
+SourceName: TypeAlias = Path | str
+"""The path of a bundle or of a folder with `.llmops/`, or the text `package:file`."""
 
 
 class Source(Protocol):
-    """What answers to addresses: a registry, or a bundle."""
+    """What resolves addresses: a registry, or a bundle."""
 
     def resolve(self, name: str, selector: str) -> int: ...
 
@@ -42,74 +45,8 @@ class Source(Protocol):
     def quarantined(self, name: str) -> frozenset[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A path (of a bundle, or of a folder with `.llmops/`), or `package:file`."""
-
-    path: Path | None = None
-    resource: str | None = None
-
-    def open(self) -> Source:
-        """What stands there. Raises `Refused`, and `IntegrityBroken` for a bundle's digest."""
-        if self.path is None:
-            return _of_package(self.resource or "")
-        if self.path.is_dir():
-            return _of_folder(self.path)
-        try:
-            return bundle_of(self.path.read_bytes(), self.path)
-        except OSError as error:
-            raise Refused(f"no bundle: {self.path}: {error.strerror}", hint=MAKE_ONE) from error
-
-
-def place(
-    source: str | os.PathLike[str] | None, resource: str | None, environ: Mapping[str, str]
-) -> Place:
-    """The first source there is. Raises `Refused` where there is none."""
-    given = source or environ.get("LLMOPS_BUNDLE")
-    if given:
-        return Place(path=Path(given).absolute())
-    if resource is not None:
-        return Place(resource=resource)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / FOLDER).is_dir():
-            return Place(path=folder)
-    raise Refused(
-        f"no {FOLDER}/ in {here} or above it, and no bundle was given",
-        hint=f"set LLMOPS_BUNDLE to a bundle; {MAKE_ONE}",
-    )
-
-
-def _of_folder(path: Path) -> Source:
-    root = path.parent if path.name == FOLDER else path
-    if not (root / FOLDER).is_dir():
-        raise Refused(f"no {FOLDER}/ in {path}", hint=f"name a bundle; {MAKE_ONE}")
-    return Registry(root)
-
-
-def _of_package(resource: str) -> Source:
-    package, _, name = resource.partition(":")
-    try:
-        content = get_data(package, name)
-    except (ImportError, OSError, ValueError) as error:
-        raise _no_resource(resource, str(error)) from error
-    if content is None:
-        raise _no_resource(resource, "there is no such package")
-    return bundle_of(content, Path(resource))
-
-
-def _no_resource(resource: str, why: str) -> Refused:
-    hint = "write resource='package:file'"
-    return Refused(f"no bundle in the package: {resource}: {why}", hint=hint)
-
-
-PIN = "LLMOPS_PIN"
-UNRELEASED = frozenset({"", "working", "latest"})
-_ONE_AT_A_TIME = threading.Lock()
-
-
 class QuarantinedVersion(UserWarning):
-    """A version was loaded that an environment has taken back: it runs, and should not for long."""
+    """A version was loaded that an environment rolled back: it runs, and should not for long."""
 
 
 def load_prompt(
@@ -118,7 +55,7 @@ def load_prompt(
     source: str | os.PathLike[str] | None = None,
     resource: str | None = None,
 ) -> Prompt:
-    """The version at `address`: `support@production`, `support@production~1`, `support@v3`.
+    """Return the version at `address`: `support@production`, `support@production~1`, `support@v3`.
 
     `source` is a bundle or a folder with `.llmops/`; without it the variable `LLMOPS_BUNDLE`
     counts, then `resource` (`package:file`: the bundle that an application ships), then the
@@ -132,14 +69,33 @@ def load_prompt(
             f"{address}: an application runs what was promoted",
             hint=f"{name}@production, or another environment or version",
         )
-    where = place(source, resource, os.environ)
-    with _ONE_AT_A_TIME:
-        return _loaded(name, selector, where)
+    source_name = find_source(source, resource, os.environ)
+    with _LOCK:
+        return _load(name, selector, source_name)
+
+
+def find_source(
+    source: str | os.PathLike[str] | None, resource: str | None, environ: Mapping[str, str]
+) -> SourceName:
+    """Return the first source there is. Raises `Refused` where there is none."""
+    path = source or environ.get("LLMOPS_BUNDLE")
+    if path:
+        return Path(path).absolute()
+    if resource is not None:
+        return resource
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return folder
+    raise Refused(
+        f"no {FOLDER}/ in {here} or above it, and no bundle was given",
+        hint=f"set LLMOPS_BUNDLE to a bundle; {MAKE_ONE}",
+    )
 
 
 @cache
-def _loaded(name: str, selector: str, where: Place) -> Prompt:
-    source = _opened(where)
+def _load(name: str, selector: str, source_name: SourceName) -> Prompt:
+    source = _open(source_name)
     version = source.version(name, source.resolve(name, selector))
     if version.number in source.quarantined(name):
         warnings.warn(
@@ -150,17 +106,42 @@ def _loaded(name: str, selector: str, where: Place) -> Prompt:
     return Prompt(_version=version)
 
 
-@cache
-def _opened(where: Place) -> Source:
-    """One bundle serves many prompts: it is read and checked once."""
-    return where.open()
+@cache  # one bundle serves many prompts: it is read and checked once
+def _open(source: SourceName) -> Source:
+    """Open a source. Raises `Refused`, and `IntegrityBroken` for a bundle's digest."""
+    if isinstance(source, str):
+        return bundle_of(_package_data(source), Path(source))
+    if source.is_dir():
+        root = source.parent if source.name == FOLDER else source
+        if not (root / FOLDER).is_dir():
+            raise Refused(f"no {FOLDER}/ in {source}", hint=f"name a bundle; {MAKE_ONE}")
+        return Registry(root)
+    try:
+        return bundle_of(source.read_bytes(), source)
+    except OSError as error:
+        raise Refused(f"no bundle: {source}: {error.strerror}", hint=MAKE_ONE) from error
+
+
+def _package_data(resource: str) -> bytes:
+    package, _, name = resource.partition(":")
+    try:
+        content = get_data(package, name)
+        problem = "there is no such package"
+    except (ImportError, OSError, ValueError) as error:
+        content, problem = None, str(error)
+    if content is None:
+        raise Refused(
+            f"no bundle in the package: {resource}: {problem}",
+            hint="write resource='package:file'",
+        )
+    return content
 
 
 def _pins(environ: Mapping[str, str]) -> dict[str, str]:
     pins = {}
-    for each in filter(None, (part.strip() for part in environ.get(PIN, "").split(","))):
-        name, equals, selector = each.partition("=")
+    for pin in filter(None, (part.strip() for part in environ.get(PIN, "").split(","))):
+        name, equals, selector = pin.partition("=")
         if not (name and equals and selector):
-            raise Refused(f"{PIN}: {each!r} is no pin", hint=f"{PIN}=support=v3,other=v1")
+            raise Refused(f"{PIN}: {pin!r} is no pin", hint=f"{PIN}=support=v3,other=v1")
         pins[name.strip()] = selector.strip()
     return pins

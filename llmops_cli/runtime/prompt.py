@@ -1,17 +1,10 @@
-"""What an application passes to a prompt, checked as `eval` checks a case: all problems at once.
+"""A released prompt in a running application: immutable, typed, safe to share between threads.
 
-Only plain data reaches a template (docs/security.md): text, numbers, booleans, null, lists and
-mappings. Subclasses of these (an enum of texts, a `defaultdict`, a tuple) become plain first.
-
-What an application sends: the messages of one rendering, with all that goes along with them.
-
-Every attribute is the caller's own copy, as the SDKs take it: changing it changes nothing here.
-To go on with the conversation, send `[*rendered.messages, …]`.
-
-A released prompt in a running application: immutable, typed, safe to share between threads.
-
-It renders with the same templates as `llmops eval`, so that what was measured is what is sent.
-The template engine is imported at the first rendering: loading a prompt costs less.
+It renders with the same templates as `llmops eval`, so that what was measured is what is sent. The
+template engine is imported at the first rendering: loading a prompt costs less. Inputs are checked
+as `eval` checks a case, all problems at once. Only plain data reaches a template
+(docs/security.md): text, numbers, booleans, null, lists and mappings; subclasses of these (an enum
+of texts, a `defaultdict`, a tuple) become plain first.
 """
 
 from __future__ import annotations
@@ -39,13 +32,13 @@ class WrongInputs(Refused, TypeError):
     """The inputs are not those that the prompt declares."""
 
 
-def checked(address: str, given: Mapping[str, object], schemas: Schemas) -> dict[str, Json]:
-    """`given` as plain data that fits `schemas`. Raises `WrongInputs` with every problem."""
-    problems = [*_misnamed(given, schemas)]
+def checked(address: str, inputs: Mapping[str, object], schemas: Schemas) -> dict[str, Json]:
+    """Return `inputs` as plain data that fits `schemas`. Raises `WrongInputs` with all problems."""
+    problems = [*_misnamed(inputs, schemas)]
     values: dict[str, Json] = {}
-    for name in sorted(set(given) & set(schemas)):
+    for name in sorted(set(inputs) & set(schemas)):
         try:
-            values[name] = _plain(given[name])
+            values[name] = _plain(inputs[name])
         except TypeError as error:
             problems.append(f"the input '{name}' {error}")
             continue
@@ -56,16 +49,16 @@ def checked(address: str, given: Mapping[str, object], schemas: Schemas) -> dict
     return values
 
 
-def turns(address: str, given: Sequence[Mapping[str, object]]) -> tuple[Message, ...]:
-    """Earlier turns of a conversation. Raises `WrongInputs`."""
-    return tuple(_turn(address, at, dict(each)) for at, each in enumerate(given, start=1))
+def turns(address: str, earlier: Sequence[Mapping[str, object]]) -> tuple[Message, ...]:
+    """Return earlier turns of a conversation as messages. Raises `WrongInputs`."""
+    return tuple(_turn(address, at, dict(turn)) for at, turn in enumerate(earlier, start=1))
 
 
-def _misnamed(given: Mapping[str, object], schemas: Schemas) -> Iterator[str]:
-    for name in sorted(set(given) - set(schemas)):
+def _misnamed(inputs: Mapping[str, object], schemas: Schemas) -> Iterator[str]:
+    for name in sorted(set(inputs) - set(schemas)):
         hint = suggestion(name, sorted(schemas)) or "it takes none"
         yield f"it has no input '{name}' ({hint})"
-    for name in sorted(set(schemas) - set(given)):
+    for name in sorted(set(schemas) - set(inputs)):
         if is_required(schemas[name]):
             yield f"the input '{name}' is missing"
 
@@ -80,7 +73,7 @@ def _turn(address: str, at: int, turn: dict[str, object]) -> Message:
                 return Message(role=known, content=tuple(dict(part) for part in content))
     raise WrongInputs(
         f"{address}: the earlier turn {at} must be a role and a content, and nothing else",
-        hint="what has more (tool calls, say) goes behind: [*rendered.messages, …]",
+        hint="what has more (tool calls, say) goes after it: [*rendered.messages, …]",
     )
 
 
@@ -94,15 +87,19 @@ def _plain(value: object) -> Json:
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {str.__str__(key): _plain(each) for key, each in value.items()}
+        return {str.__str__(key): _plain(item) for key, item in value.items()}
     raise TypeError(f"holds a {type(value).__name__}, which is no plain data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """One request, exactly as `llmops eval` measured it."""
+    """One request, exactly as `llmops eval` measured it.
+
+    Every attribute is the caller's own copy, as the SDKs take it: changing it changes nothing here.
+    To go on with the conversation, send `[*rendered.messages, …]`.
+    """
 
     name: str
     """Of the prompt."""
@@ -124,7 +121,7 @@ class Rendered:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """`[{"role": …, "content": …}, …]`."""
-        return deepcopy([dict(each.plain()) for each in self.request.messages])
+        return deepcopy([dict(message.plain()) for message in self.request.messages])
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -134,24 +131,24 @@ class Rendered:
     @property
     def response_format(self) -> dict[str, Any] | None:
         """As chat completions take it; None where the prompt asks for none."""
-        found: dict[str, Any] | None = deepcopy(chat.body(self.request).get("response_format"))
-        return found
+        requested: dict[str, Any] | None = chat.body(self.request).get("response_format")
+        return deepcopy(requested)
 
     @property
     def tools(self) -> list[dict[str, Any]]:
         """In OpenAI's shape."""
-        return deepcopy([dict(each) for each in self.request.tools])
+        return deepcopy([dict(tool) for tool in self.request.tools])
 
     def openai(self) -> dict[str, Any]:
-        """The arguments of `client.chat.completions.create(**…)`."""
+        """Return the arguments of `client.chat.completions.create(**…)`."""
         return self._arguments(chat.body)
 
     def anthropic(self) -> dict[str, Any]:
-        """The arguments of `client.messages.create(**…)`."""
+        """Return the arguments of `client.messages.create(**…)`."""
         return self._arguments(messages.body)
 
     def _arguments(self, body: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
-        """What the API takes and the SDK does not know goes along as `extra_body`."""
+        """Return them; what the API takes and the SDK does not know is sent as `extra_body`."""
         sent = body(replace(self.request, extra_body={}))
         if self.request.extra_body:
             sent["extra_body"] = dict(self.request.extra_body)
@@ -196,7 +193,7 @@ class Prompt:
         return tuple(self._version.prompt.inputs)
 
     def render(self, earlier: Sequence[Mapping[str, object]] = (), /, **inputs: object) -> Rendered:
-        """The request for `inputs`.
+        """Return the request for `inputs`.
 
         `earlier` are the turns of a conversation so far, `{"role": …, "content": …}`; they come
         before the prompt's last user turn. Raises `WrongInputs`, a `TypeError`, for inputs that
@@ -211,7 +208,7 @@ class Prompt:
         try:
             messages = self._templates.messages(case)
         except InvalidFiles as error:
-            raise WrongInputs("; ".join(each.message for each in error.problems)) from error
+            raise WrongInputs("; ".join(problem.message for problem in error.problems)) from error
         return Rendered(
             name=self.name,
             version=self.version,

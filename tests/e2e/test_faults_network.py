@@ -220,7 +220,7 @@ def test_a_model_without_a_price_is_said_to_be_unpriced(tmp_path: Path) -> None:
     with FaultServer() as server:
         project = make_project(tmp_path, server.url, cases=2)
         result = project.run("eval")
-        assert "2 model calls, unpriced" in result.text
+        assert "2 calls · unpriced" in result.text
         machine = project.eval("--no-cache")
     assert machine.report["cost"] is None
     assert machine.evalset["candidate"]["cost"] is None
