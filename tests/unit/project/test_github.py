@@ -119,6 +119,13 @@ def test_evaluators_that_name_no_judge_ask_for_one(github: Written) -> None:
     assert all("no model called 'judge'" in each for each in github.problems())
 
 
+def test_a_file_in_other_spellings_loads_unchanged(github: Written) -> None:
+    assert github.load().prompts["spellings"].parameters == {"max_tokens": 20, "top_p": 0.5}
+    evalset = github.evalset("spellings")
+    assert [spec.label for spec in evalset.scorers] == ["number", "number (2)", "json", "grade"]
+    assert len({case.id for case in evalset.cases}) == 2
+
+
 BASE = (
     "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
     "testData: [{input: a, expected: b}]\n"
