@@ -162,7 +162,7 @@ def test_a_merge_group_is_measured_and_comments_nowhere(hub: Hub, comments: Comm
     hub.pull(worse)
     ran = hub.queued().action(GATE)
     assert summary_of(ran) == (False, "FAIL", "1")
-    assert "about no pull request" in ran.step("Comment on the pull request").log
+    assert "belongs to no pull request" in ran.step("Comment on the pull request").log
     assert comments.requested == []
     assert not (hub.folder / "caches").exists()
 

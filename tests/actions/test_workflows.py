@@ -149,7 +149,7 @@ def test_a_fork_gets_its_comment_from_a_job_that_believes_nothing(
     assert ran.success is False
     (body,) = comments.bodies
     assert "## ⛔ no verdict" in body
-    assert "is no report: report/prompts/0/verdict/decision" in body
+    assert "is not a report: report/prompts/0/verdict/decision" in body
 
     comments.pulls[0]["head"]["sha"] = "f" * 40  # it was pushed to meanwhile
     before = list(comments.bodies)

@@ -132,7 +132,7 @@ def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
     result = project.run("eval")
     assert result.code == 1
-    says(result, "FAIL", "27 lost", "no idea", "c000", "say 0")
+    says(result, "FAIL", "27 regressed", "no idea", "c000", "say 0")
 
 
 @pytest.mark.parametrize(

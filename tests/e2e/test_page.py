@@ -196,11 +196,13 @@ def test_the_answers_stand_side_by_side_with_what_changed_marked(
     )
     file = page(tmp_path / "page.html", reports.failing(), [case])
     with opened(running, file) as (at, _):
-        assert texts(at, "[data-arm=baseline] .text") == ["You get your money back within 14 days."]
+        assert texts(at, "[data-side=baseline] .text") == [
+            "You get your money back within 14 days."
+        ]
         assert texts(at, ".detail del") == ["back", "14 days"]
         assert texts(at, ".detail ins") == ["a year"]
-        at.get_by_role("button", name="draw 2").click()
-        assert texts(at, "[data-arm=candidate] .text") == ["You get it."]
+        at.get_by_role("button", name="trial 2").click()
+        assert texts(at, "[data-side=candidate] .text") == ["You get it."]
         assert texts(at, ".detail del") == []
         assert texts(at, ".scores tbody td") == ["✓ 1\nPolite.", "✗ 0\nRude."]
         assert "Refunds take 14 days." in texts(at, ".text")

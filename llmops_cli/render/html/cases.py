@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.report import CaseStream, ShownCase, ShownScore, ShownSide, ShownTrial
-from llmops_cli.render import formatting as phrases
-from llmops_cli.render.html.escape import Ink, data, word_diff
+from llmops_cli.render import formatting
+from llmops_cli.render.html.escape import PageText, data, word_diff
 
 TEXT = 8_000
 """Characters of one text."""
@@ -34,7 +34,7 @@ FAILED, CRITICAL, UNMEASURED, FLIPPED = 1, 2, 4, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How much one page holds."""
+    """How much one page has room for."""
 
     cases: int = CASES
     size: int = BYTES
@@ -47,33 +47,28 @@ class Names:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, name: str) -> int:
-        """Of `name`, a new one where it is new."""
+        """Return the number of `name`, a new one where it is new."""
         return self.numbers.setdefault(name, len(self.numbers))
 
 
-class CaseBook:
-    """Takes records and gives the page's data; afterwards it knows what it holds."""
+class CaseBlocks:
+    """Takes cases one by one and gives the page's data; afterwards it knows what it contains."""
 
-    def __init__(self, ink: Ink, room: Room | None = None) -> None:
-        self._ink = ink
+    def __init__(self, text: PageText, room: Room | None = None) -> None:
+        self._page = text
         self._room = room or Room()
         self._index: list[Json] = []
         self._sets, self._tags, self._scorers = Names(), Names(), Names()
         self._known: dict[str, str] = {}
         self.total = 0
 
-    @property
-    def held(self) -> int:
-        """Cases in the page."""
-        return len(self._index)
-
-    def blocks(self, records: CaseStream) -> Iterator[Markup]:
-        """The cases as data, a block at a time, and the index after them."""
-        self.total = records.total
+    def written(self, cases: CaseStream) -> Iterator[Markup]:
+        """Yield the cases as data, a block at a time, and the index after them."""
+        self.total = cases.total
         left, block = self._room.size, list[Json]()
-        for record in records.worst_first:
-            block.append(self._record(record))
-            full = self.held >= self._room.cases
+        for case in cases.worst_first:
+            block.append(self._case(case))
+            full = len(self._index) >= self._room.cases
             if len(block) == BLOCK or full:
                 written = data("block", block)
                 left -= len(written)
@@ -92,12 +87,12 @@ class CaseBook:
             "sets": list(self._sets.numbers),
             "tags": list(self._tags.numbers),
             "scorers": list(self._scorers.numbers),
-            "words": {str(name): word for name, word in phrases.CHANGES.items()},
-            "meanings": {str(name): each for name, each in phrases.MEANINGS.items()},
+            "words": {str(name): word for name, word in formatting.CHANGES.items()},
+            "meanings": {str(name): each for name, each in formatting.MEANINGS.items()},
             "cases": self._index,
         }
 
-    def _record(self, record: ShownCase) -> Json:
+    def _case(self, record: ShownCase) -> Json:
         prompt, evalset = self._often(record.prompt), self._often(record.evalset)
         tags = [self._often(tag) for tag in record.tags]
         case = self._name(record.case)
@@ -154,7 +149,7 @@ class CaseBook:
         return [self._often(score.label), value, score.passed, reason, score.advisory]
 
     def _name(self, text: str) -> str:
-        return self._ink.line(text, NAME)
+        return self._page.line(text, NAME)
 
     def _often(self, name: str) -> str:
         """A name that many cases share."""
@@ -162,26 +157,26 @@ class CaseBook:
         return self._known.setdefault(name, self._name(name)) if known is None else known
 
     def _value(self, value: Json) -> Json:
-        return self._text(phrases.plain(value))
+        return self._text(formatting.plain(value))
 
     def _text(self, text: str) -> Json:
         """The text; with the number of characters that were cut where some were."""
-        cut = self._ink.clipped(text, TEXT)
+        cut = self._page.clipped(text, TEXT)
         return [cut.text, cut.characters] if cut.characters else cut.text
 
 
 def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
     """Inputs as texts: a question before the passages that it is about, however they came."""
-    texts = [(name, phrases.plain(value)) for name, value in inputs.items()]
+    texts = [(name, formatting.plain(value)) for name, value in inputs.items()]
     return sorted(texts, key=lambda each: (len(each[1]), each[0]))
 
 
 def _marked(
     record: ShownCase, theirs: Mapping[str, Json] | None, ours: Mapping[str, Json] | None
 ) -> Json:
-    """The draws of both sides that tell most, and what changed between their texts.
+    """Return the trials of both sides that tell most, and what changed between their texts.
 
-    A text that the marks hold stands nowhere else.
+    A text that the marks contain stands nowhere else.
     """
     if record.baseline is None or record.candidate is None or theirs is None or ours is None:
         return None
@@ -206,14 +201,14 @@ def _marked(
 
 
 def _facts(trial: ShownTrial) -> str:
-    """What a trial took, in a line."""
+    """Return what a trial took, in a line."""
     parts = []
     if trial.finish_reason not in (None, "stop", "tool_calls"):
         parts.append(f"ended by {trial.finish_reason}")
     if trial.input_tokens is not None and trial.output_tokens is not None:
         parts.append(f"{trial.input_tokens:,} tokens in, {trial.output_tokens:,} out")
     if trial.cost:
-        parts.append(phrases.money(trial.cost))
+        parts.append(formatting.money(trial.cost))
     if trial.latency is not None and trial.latency >= 0.005:
         parts.append(f"{trial.latency:.2f} s")
     if trial.served_model:
@@ -222,7 +217,7 @@ def _facts(trial: ShownTrial) -> str:
 
 
 def _failing(record: ShownCase) -> list[str]:
-    """Scorers that some trial of the candidate does not pass."""
+    """Return the scorers that some trial of the candidate does not pass."""
     trials = record.candidate.trials if record.candidate else ()
     count = Counter(
         each.label for trial in trials for each in trial.scores if each.passed is not True

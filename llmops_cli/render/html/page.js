@@ -34,8 +34,8 @@
     for (const [name, value] of it.inputs ?? []) parts.push(name, string(value));
     for (const text of it.contexts ?? []) parts.push(string(text));
     if (it.diff?.[2]) parts.push(side(it.diff[2], true), side(it.diff[2], false));
-    for (const arm of [it.baseline, it.candidate]) {
-      for (const trial of arm?.trials ?? []) {
+    for (const one of [it.baseline, it.candidate]) {
+      for (const trial of one?.trials ?? []) {
         parts.push(string(trial.text), string(trial.failure), string(trial.tools));
         for (const [label, , , reason] of trial.scores) parts.push(label, string(reason));
         for (const text of trial.contexts ?? []) parts.push(string(text));
@@ -222,7 +222,7 @@
       make("p", { class: "about" }, ...about.filter(Boolean).map((one) => make("span", {}, one))),
     ];
     const add = (title, text) => parts.push(make("h4", {}, title), ...quoted(text, title));
-    if (it.known) add("Known to fail", it.known);
+    if (it.known) add("Known failing", it.known);
     if (it.messages) add("Earlier turns", it.messages);
     for (const [name, value] of it.inputs ?? []) add(name, value);
     if (it.expected) add("Expected", it.expected);
@@ -237,44 +237,44 @@
     const place = make("div");
     const show = () => place.replaceChildren(...[both(it, pick, show), scores(it, pick)].filter(Boolean));
     show();
-    const same = it.same ? make("p", { class: "took" }, "Both arms make the same request: one answer stands for both.") : null;
+    const same = it.same ? make("p", { class: "took" }, "Both sides send the same request: one answer stands for both.") : null;
     return [place, same];
   }
 
   function both(it, pick, again) {
     const names = { baseline: "Before", candidate: it.baseline ? "After" : "Answer" };
-    const sides = Object.keys(names).filter((arm) => it[arm]).map((arm) => {
-      const trials = it[arm].trials;
-      const one = trials[pick[arm]];
-      const others = trials.length < 2 ? null : make("div", { class: "trials", role: "group", "aria-label": `Draws ${names[arm].toLowerCase()}` },
+    const sides = Object.keys(names).filter((which) => it[which]).map((which) => {
+      const trials = it[which].trials;
+      const one = trials[pick[which]];
+      const others = trials.length < 2 ? null : make("div", { class: "trials", role: "group", "aria-label": `Trials ${names[which].toLowerCase()}` },
         ...trials.map((each, at) => make("button", {
-          type: "button", "aria-pressed": String(at === pick[arm]), onclick: () => { pick[arm] = at; again(); },
-        }, `draw ${at + 1}${each.confirming ? ", confirming" : ""}`)));
-      const label = `${names[arm]}: the answer`;
-      return make("section", { class: "side", "data-arm": arm },
-        make("h4", {}, `${names[arm]} `, outcome(it[arm], trials.length)), others,
-        ...(one ? answer(it, arm, pick, one, label) : [make("p", { class: "took" }, "No draw was made.")]));
+          type: "button", "aria-pressed": String(at === pick[which]), onclick: () => { pick[which] = at; again(); },
+        }, `trial ${at + 1}${each.confirming ? ", confirming" : ""}`)));
+      const label = `${names[which]}: the answer`;
+      return make("section", { class: "side", "data-side": which },
+        make("h4", {}, `${names[which]} `, outcome(it[which], trials.length)), others,
+        ...(one ? answer(it, which, pick, one, label) : [make("p", { class: "took" }, "No trial was made.")]));
     });
     return make("div", { class: "sides" }, ...sides);
   }
 
-  function outcome(arm, trials) {
-    if (arm.passed === null) return make("span", { class: "verdict-of-trial open" }, "not measured");
-    const share = trials > 1 && arm.passed > 0 && arm.passed < 1 ? ` ${(100 * arm.passed).toFixed(1)} % of draws` : "";
-    const good = arm.passed >= 0.5;
+  function outcome(which, trials) {
+    if (which.passed === null) return make("span", { class: "verdict-of-trial open" }, "not measured");
+    const share = trials > 1 && which.passed > 0 && which.passed < 1 ? ` ${(100 * which.passed).toFixed(1)}% of trials` : "";
+    const good = which.passed >= 0.5;
     return make("span", { class: `verdict-of-trial ${good ? "good" : "bad"}` }, (good ? "✓ passes" : "✗ fails") + share);
   }
 
-  function answer(it, arm, pick, one, label) {
+  function answer(it, which, pick, one, label) {
     const marked = it.diff?.[2];
-    const held = marked && pick[arm] === it.diff[arm === "baseline" ? 0 : 1];
+    const held = marked && pick[which] === it.diff[which === "baseline" ? 0 : 1];
     const facing = held && pick.baseline === it.diff[0] && pick.candidate === it.diff[1];
     const parts = [];
     if (one.failure !== undefined) parts.push(make("p", { class: "text" }, `Not answered: ${string(one.failure)}`));
     else if (held) {
       const text = make("p", { class: "text", tabindex: "0", role: "group", "aria-label": label });
-      if (facing) text.append(...pieces(marked, arm));
-      else text.append(side(marked, arm === "baseline"));
+      if (facing) text.append(...pieces(marked, which));
+      else text.append(side(marked, which === "baseline"));
       if (!text.textContent) text.append(make("span", { class: "took" }, "(empty answer)"));
       parts.push(text, remark(one.cut));
     } else if (one.text === undefined) parts.push(make("p", { class: "took" }, "(text not stored)"));
@@ -287,8 +287,8 @@
     return parts.filter(Boolean);
   }
 
-  function pieces(marked, arm) {
-    const [place, name] = arm === "baseline" ? [1, "del"] : [2, "ins"];
+  function pieces(marked, which) {
+    const [place, name] = which === "baseline" ? [1, "del"] : [2, "ins"];
     return marked.map((text, at) => {
       if (!text || (at % 3 !== 0 && at % 3 !== place)) return null;
       return at % 3 === 0 ? document.createTextNode(text) : make(name, {}, text);
@@ -296,11 +296,11 @@
   }
 
   function scores(it, pick) {
-    const arms = ["baseline", "candidate"].filter((arm) => it[arm]);
-    const given = arms.map((arm) => new Map((it[arm].trials[pick[arm]]?.scores ?? []).map((one) => [one[0], one])));
+    const compared = ["baseline", "candidate"].filter((which) => it[which]);
+    const given = compared.map((which) => new Map((it[which].trials[pick[which]]?.scores ?? []).map((one) => [one[0], one])));
     const labels = [...new Set(given.flatMap((each) => [...each.keys()]))];
     if (!labels.length) return null;
-    const heads = ["Scorer", ...arms.map((arm) => (arm === "baseline" ? "Before" : it.baseline ? "After" : "Answer"))];
+    const heads = ["Scorer", ...compared.map((which) => (which === "baseline" ? "Before" : it.baseline ? "After" : "Answer"))];
     return make("table", { class: "scores" },
       make("caption", {}, "Scores"),
       make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
@@ -313,7 +313,7 @@
     const [, value, passed, reason, advisory] = one;
     const kind = passed === null ? "open" : passed ? "good" : "bad";
     const word = value === null ? "? unscored" : `${passed ? "✓" : "✗"} ${value}`;
-    return [make("span", { class: `verdict-of-trial ${kind}` }, word), advisory ? " (shown, does not gate)" : "",
+    return [make("span", { class: `verdict-of-trial ${kind}` }, word), advisory ? " (advisory)" : "",
       reason ? make("div", {}, string(reason)) : ""];
   }
 

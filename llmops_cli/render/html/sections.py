@@ -1,238 +1,394 @@
-"""The parts of the page that need no script: verdicts, why, what to do, the figures asked first."""
+"""The data of the page's sections: what the template shows and cannot tell from the report itself.
+
+A field of a summary that no table here knows gets a column or a row of its own, so that nothing
+that was measured is left out of the page.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
-
-from llmops_cli.core.report import MetricSummary, PromptReport, Report
+from llmops_cli.core.report import (
+    EvalsetReport,
+    MetricSummary,
+    PromptReport,
+    Report,
+    ShownCase,
+    SideSummary,
+)
 from llmops_cli.core.verdict import Decision, Estimate, Finding
+from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
-from llmops_cli.render import formatting as phrases
-from llmops_cli.render.html.escape import Ink, joined
-from llmops_cli.render.html.tables import Scale, plot, table
+from llmops_cli.render import formatting
+from llmops_cli.render.headline import pass_rates
+from llmops_cli.render.html.escape import PageText
+from llmops_cli.render.json import as_json
 
-SAID: Mapping[Decision, str] = {
-    Decision.FAIL: "does not pass the gate",
-    Decision.INCOMPLETE: "was not measured completely",
-    Decision.INCONCLUSIVE: "cannot be decided yet",
-    Decision.PASS: "passes the gate",
+FORMATTING = (
+    *("leniency", "size", "counted", "rule", "reading"),
+    *("worst_findings_first", "change_label"),
+)
+"""Functions of `formatting` that the template calls."""
+FUNCTIONS = (
+    *("plot", "passing", "deciding", "steps", "notes"),
+    *("tables", "headline", "rates", "changes", "excerpts"),
+)
+"""Functions of this module that the template calls."""
+
+VERDICTS = {
+    Decision.FAIL: ("does not pass the gate", "do not pass the gate"),
+    Decision.INCOMPLETE: ("was not measured completely", "were not measured completely"),
+    Decision.INCONCLUSIVE: ("cannot be decided yet", "cannot be decided yet"),
+    Decision.PASS: ("passes the gate", "pass the gate"),
 }
-"""What the headline says of a prompt."""
-_NO_BASELINE = "has nothing to be compared with yet"
+"""What a headline says of one prompt, and of several."""
 _COMMAND = re.compile(
     r"^(?P<before>.*?: )?(?P<command>(?:git|llmops) [^:]+?)(?:   # (?P<after>.*))?$"
 )
 NAMED_CASES = 6
 """Cases that a finding links to."""
-
-
-def badge(ink: Ink, decision: Decision) -> Markup:
-    """The decision as a word on its colour."""
-    word = decision.value
-    return ink.fill('<span class="badge {kind}">{word}</span>', kind=word.lower(), word=word)
+STATIC_CASES = 20
+"""Cases in the table for browsers without script."""
+_EXCERPT = 300
 
 
 def headline(prompt: PromptReport) -> str:
-    """`intent does not pass the gate`."""
+    """Return `intent does not pass the gate`."""
     decision = prompt.verdict.decision
     if decision is Decision.INCONCLUSIVE and prompt.baseline is None:
-        return f"{prompt.prompt} {_NO_BASELINE}"
-    return f"{prompt.prompt} {SAID[decision]}"
+        return f"{prompt.prompt} has no baseline to compare with yet"
+    return f"{prompt.prompt} {VERDICTS[decision][0]}"
 
 
 def estimate_of(prompt: PromptReport) -> tuple[Estimate, Decision] | None:
-    """The comparison that says most of a prompt: the worst that has an interval."""
-    found = sorted(prompt.verdict.findings, key=lambda each: phrases.SEVERITY[each.decision])
-    with_interval = [each for each in found if each.estimate is not None]
-    if not with_interval:
-        return None
-    first = with_interval[0]
-    assert first.estimate is not None
-    return first.estimate, first.decision
+    """Return the comparison that says most of a prompt: the worst that has an interval."""
+    for finding in formatting.worst_findings_first(prompt.verdict):
+        if finding.estimate is not None:
+            return finding.estimate, finding.decision
+    return None
 
 
-def overview(ink: Ink, prompts: Sequence[PromptReport]) -> Markup:
-    """Every prompt in a row, worst first."""
-    estimates = {at: found for at, each in enumerate(prompts) if (found := estimate_of(each))}
-    scale = Scale.of(estimate for estimate, _ in estimates.values())
-    rows = []
-    for at, prompt in enumerate(prompts):
-        drawing, change = Markup(), ""
-        if at in estimates:
-            drawing = plot(ink, *estimates[at], scale)
-            change = points(estimates[at][0].difference)
-        counts = ", ".join(filter(None, map(phrases.counted, prompt.evalsets)))
-        rows.append(
-            ink.fill(
-                '<tr><td>{badge}</td><th scope="row"><a href="#prompt-{at}">{name}</a></th>'
-                '<td class="number">{change}</td><td class="drawing">{drawing}</td>'
-                "<td>{counts}</td></tr>",
-                badge=badge(ink, prompt.verdict.decision),
-                at=at,
-                name=prompt.prompt,
-                change=change,
-                drawing=drawing,
-                counts=counts,
-            )
-        )
-    return table(
-        ink,
-        "Prompts, worst first",
-        ("Verdict", "Prompt", "Points", "Interval and margin", "Cases"),
-        rows,
-        kinds=("", "", "number", "", ""),
-    )
-
-
-def sides(ink: Ink, prompt: PromptReport) -> Markup:
-    """Who met whom."""
-    if prompt.baseline is None:
-        return ink.fill("<b>{ours}</b>, without a baseline", ours=prompt.candidate)
-    return ink.fill("<b>{ours}</b> against {theirs}", ours=prompt.candidate, theirs=prompt.baseline)
-
-
-def why(ink: Ink, prompt: PromptReport) -> Markup:
-    """The findings that made the verdict, each with its picture and the cases at fault."""
-    verdict = prompt.verdict
-    deciding = [each for each in verdict.findings if each.decision is verdict.decision]
-    if verdict.decision is Decision.PASS:
-        deciding = [each for each in deciding if each.quality] or deciding
-    several = len(prompt.evalsets) > 1
-    items = [_reason(ink, prompt, each, several=several) for each in deciding]
-    if not items:
-        items = [ink.fill("<li><p>{why}</p></li>", why=verdict.why)]
-    return ink.fill('<ul class="reasons">{items}</ul>', items=joined(items))
-
-
-def _reason(ink: Ink, prompt: PromptReport, finding: Finding, *, several: bool) -> Markup:
-    drawing, reading = Markup(), Markup()
-    if finding.estimate is not None:
-        drawing = plot(ink, finding.estimate, finding.decision)
-        words = phrases.reading(finding, finding.estimate)
-        reading = ink.fill('<p class="reading">{words}</p>', words=words) if words else Markup()
-    return ink.fill(
-        "<li><h4>{rule}</h4>{drawing}{reading}<p>{why}</p>{cases}</li>",
-        rule=phrases.rule(finding, several=several),
-        drawing=drawing,
-        reading=reading,
-        why=finding.why,
-        cases=case_links(ink, prompt, finding),
-    )
-
-
-def case_links(ink: Ink, prompt: PromptReport, finding: Finding) -> Markup:
-    """Links to the cases at fault."""
-    if not finding.cases:
-        return Markup()
-    evalsets = [finding.evalset] if finding.evalset else [each.evalset for each in prompt.evalsets]
-    evalset = evalsets[0] if len(evalsets) == 1 else None
-    links = [
-        ink.fill(
-            '<a href="{address}">{case}</a>',
-            address=address(ink, case, prompt.prompt, evalset),
-            case=case,
-        )
-        for case in finding.cases[:NAMED_CASES]
-    ]
-    more = len(finding.cases) - len(links)
-    rest = ink.fill(" and {more} more", more=f"{more:,}") if more else Markup()
-    return ink.fill(
-        '<p class="links">Look at {links}{rest}</p>', links=joined(links, ", "), rest=rest
-    )
-
-
-def address(ink: Ink, case: str, prompt: str, evalset: str | None) -> str:
-    """The link within the page to a case."""
-    parts = {"case": case, "prompt": prompt, "evalset": evalset}
-    known = ((name, ink.line(value, 300)) for name, value in parts.items() if value)
-    return "#" + "&".join(f"{name}={quote(value, safe='')}" for name, value in known)
-
-
-def steps(ink: Ink, lines: Iterable[str]) -> Markup:
-    """What to do next: commands as commands, sentences as sentences."""
-    items = []
-    for line in lines:
-        found = _COMMAND.match(line)
-        if found is None:
-            items.append(ink.fill("<li>{line}</li>", line=line))
-            continue
-        items.append(
-            ink.fill(
-                "<li>{before}<code>{command}</code> <span>{after}</span></li>",
-                before=found["before"] or "",
-                command=found["command"],
-                after=found["after"] or "",
-            )
-        )
-    if not items:
-        return Markup()
-    return ink.fill('<h3>What to do</h3><ol class="steps">{items}</ol>', items=joined(items))
-
-
-def findings(ink: Ink, prompt: PromptReport) -> Markup:
-    """Every rule's finding, worst first."""
-    several = len(prompt.evalsets) > 1
-    ordered = sorted(prompt.verdict.findings, key=lambda each: phrases.SEVERITY[each.decision])
-    rows = [
-        ink.fill(
-            '<tr><td>{badge}</td><th scope="row">{rule}</th><td>{why}</td></tr>',
-            badge=badge(ink, each.decision),
-            rule=phrases.rule(each, several=several),
-            why=each.why,
-        )
-        for each in ordered
-    ]
-    return table(ink, "Every rule", ("Decision", "Rule", "Figures"), rows)
-
-
-def figures(ink: Ink, prompt: PromptReport) -> Markup:
-    """The figures that everybody asks for first, one line per evalset."""
-    lines = []
-    for each in prompt.evalsets:
-        first = next((one for one in each.metrics if one.label == "pass"), None)
-        parts = [ink.fill("<div><dt>Evalset</dt><dd>{name}</dd></div>", name=each.evalset)]
-        if first is not None:
-            parts.append(_passing(ink, first))
-        parts.append(
-            ink.fill("<div><dt>Measured on</dt><dd>{it}</dd></div>", it=phrases.size(each))
-        )
-        counts = phrases.counted(each)
-        if counts:
-            parts.append(ink.fill("<div><dt>Changes</dt><dd>{it}</dd></div>", it=counts))
-        lines.append(ink.fill('<dl class="figures">{parts}</dl>', parts=joined(parts)))
-    return joined(lines)
-
-
-def _passing(ink: Ink, metric: MetricSummary) -> Markup:
-    now = "not measured" if metric.candidate is None else phrases.percent(metric.candidate)
-    if metric.baseline is None:
-        return ink.fill("<div><dt>Passing</dt><dd>{now}</dd></div>", now=now)
-    return ink.fill(
-        '<div><dt>Passing</dt><dd>{before} <span aria-label="to">→</span> {now}</dd></div>',
-        before=phrases.percent(metric.baseline),
-        now=now,
-    )
-
-
-def items(ink: Ink, lines: Iterable[str], kind: str) -> Markup:
-    """A list of sentences; nothing where there is none."""
-    marked = [ink.fill("<li>{line}</li>", line=line) for line in lines]
-    return (
-        ink.fill('<ul class="{kind}">{all}</ul>', kind=kind, all=joined(marked))
-        if marked
-        else Markup()
-    )
-
-
-def worst(report: Report) -> Iterator[PromptReport]:
-    """The prompts, worst first: FAIL before what could not be told, and by how much."""
+def worst_first(report: Report) -> list[PromptReport]:
+    """Sort prompts by their verdicts, and those that fail by how much."""
 
     def severity(prompt: PromptReport) -> tuple[int, float]:
-        found = estimate_of(prompt)
-        return phrases.SEVERITY[prompt.verdict.decision], found[0].difference if found else 0.0
+        compared = estimate_of(prompt)
+        difference = compared[0].difference if compared else 0.0
+        return formatting.SEVERITY[prompt.verdict.decision], difference
 
-    yield from sorted(report.prompts, key=severity)
+    return sorted(report.prompts, key=severity)
+
+
+# Intervals.
+
+_ROOM = 22.0
+"""Percent of the width on either side of a large drawing: room for its figures."""
+_EDGE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Which differences a drawing spans."""
+
+    left: float
+    right: float
+
+    @classmethod
+    def of(cls, estimates: Iterable[Estimate]) -> Scale:
+        """Return a scale with room for all `estimates`, their margins and 0."""
+        ends = [(min(each.lower, -each.margin), each.upper) for each in estimates]
+        left = min([0.0, *(lower for lower, _ in ends)])
+        right = max([0.0, *(upper for _, upper in ends)])
+        return cls(left, right if right > left else left + 1.0)
+
+    def place(self, value: float, room: float) -> str:
+        """Return the percents from the left."""
+        share = (value - self.left) / (self.right - self.left)
+        return f"{room + (100 - 2 * room) * min(max(share, 0.0), 1.0):.2f}"
+
+
+def plot(estimate: Estimate, decision: Decision, scale: Scale | None = None) -> dict[str, str]:
+    """Return places and figures of an interval; a small one on a `scale` shared with others."""
+    within, room = (Scale.of([estimate]), _ROOM) if scale is None else (scale, _EDGE)
+    least, most = wording.interval_ends(estimate.lower, estimate.upper, estimate.margin)
+    difference, limit = points(estimate.difference), points(-estimate.margin)
+    return {
+        "kind": decision.value.lower(),
+        "text": f"{difference} points, interval {least} to {most}, margin {limit}",
+        "least": least,
+        "most": most,
+        "difference": difference,
+        "limit": limit,
+        "zero": within.place(0.0, room),
+        "margin": within.place(-estimate.margin, room),
+        "lower": within.place(estimate.lower, room),
+        "upper": within.place(estimate.upper, room),
+        "point": within.place(estimate.difference, room),
+    }
+
+
+def overview(
+    prompts: Sequence[PromptReport],
+) -> list[tuple[PromptReport, dict[str, str] | None]]:
+    """Return every prompt with its interval, all on one scale."""
+    compared = [estimate_of(prompt) for prompt in prompts]
+    scale = Scale.of(each[0] for each in compared if each)
+    plots = [plot(*each, scale) if each else None for each in compared]
+    return list(zip(prompts, plots, strict=True))
+
+
+# One prompt.
+
+
+def passing(evalset: EvalsetReport) -> list[str]:
+    """Return the pass rates before and after; one where there is no baseline."""
+    metric = next((each for each in evalset.metrics if each.label == "pass"), None)
+    if metric is None:
+        return []
+    now = "not measured" if metric.candidate is None else formatting.percent(metric.candidate)
+    return [now] if metric.baseline is None else [formatting.percent(metric.baseline), now]
+
+
+def rates(prompt: PromptReport) -> str:
+    """Return the pass rates of every evalset in a line."""
+    return "; ".join(filter(None, map(pass_rates, prompt.evalsets)))
+
+
+def changes(prompt: PromptReport) -> str:
+    """Count the cases of note of every evalset in a line."""
+    return ", ".join(filter(None, map(formatting.counted, prompt.evalsets)))
+
+
+def deciding(prompt: PromptReport) -> list[Finding]:
+    """Return the findings that made the verdict."""
+    verdict = prompt.verdict
+    findings = [each for each in verdict.findings if each.decision is verdict.decision]
+    if verdict.decision is Decision.PASS:
+        return [finding for finding in findings if finding.quality] or findings
+    return findings
+
+
+def case_links(text: PageText, prompt: PromptReport, finding: Finding) -> list[tuple[str, str]]:
+    """Return the addresses and ids of the cases at fault, within the page."""
+    names = [finding.evalset] if finding.evalset else [each.evalset for each in prompt.evalsets]
+    evalset = names[0] if len(names) == 1 else None
+    links = []
+    for case in finding.cases[:NAMED_CASES]:
+        parts = {"case": case, "prompt": prompt.prompt, "evalset": evalset}
+        # The page shows ids redacted and cut: its addresses name them as they are shown.
+        shown = ((name, text.line(value, 300)) for name, value in parts.items() if value)
+        address = "&".join(f"{name}={quote(value, safe='')}" for name, value in shown)
+        links.append((f"#{address}", case))
+    return links
+
+
+def steps(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Split each next step into the words before its command, the command and the rest."""
+    for line in lines:
+        step = _COMMAND.match(line)
+        if step is None:
+            yield line, "", ""
+        else:
+            yield step["before"] or "", step["command"], step["after"] or ""
+
+
+def notes(prompt: PromptReport) -> list[str]:
+    """Return what a reader must know; of which of several evalsets."""
+    several = len(prompt.evalsets) > 1
+    return [
+        f"{evalset.evalset}: {note}" if several else note
+        for evalset in prompt.evalsets
+        for note in evalset.notes
+    ]
+
+
+def worst_cases(report: Report) -> list[ShownCase]:
+    """Return the cases of the table for browsers without script."""
+    evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
+    return [case for evalset in evalsets for case in evalset.shown][:STATIC_CASES]
+
+
+def excerpts(case: ShownCase) -> list[str]:
+    """Return what was expected and answered before and after, cut to a glance."""
+    sides = (case.baseline, case.candidate)
+    answers = [formatting.answer(side.first if side else None) for side in sides]
+    expected = formatting.plain(case.expected) if case.expected else ""
+    return [
+        text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]} …" for text in (expected, *answers)
+    ]
+
+
+# Tables.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of texts; the first cell of a row is its name."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[int] = ()
+    """Columns of figures."""
+
+
+def tables(evalset: EvalsetReport) -> list[Table]:
+    """Return metrics, tags, judges and sides of one evalset."""
+    return [_metrics(evalset), _tags(evalset), _judges(evalset), _sides(evalset)]
+
+
+def _metrics(evalset: EvalsetReport) -> Table:
+    shown = {"label", "gated", "paired", "candidate", "baseline", "candidate_n", "baseline_n"}
+    more = _further(evalset.metrics, shown)
+    rows = [
+        [
+            metric.label,
+            formatting.percent(metric.baseline),
+            formatting.percent(metric.candidate),
+            _difference(metric),
+            f"{metric.candidate_n:,}",
+            *(_shown(getattr(metric, name)) for name in more),
+            formatting.status(metric) or "gates",
+        ]
+        for _, metrics in formatting.halves(evalset.metrics)
+        for metric in metrics
+    ]
+    heads = ("Metric", "Before", "After", "Points", "Cases", *map(_named, more), "Role")
+    caption = f"Metrics on {evalset.evalset}"
+    return Table(caption=caption, heads=heads, rows=rows, numbers=range(1, 5))
+
+
+def _difference(metric: MetricSummary) -> str:
+    if metric.candidate is None or metric.baseline is None:
+        return "–"
+    return points(metric.candidate - metric.baseline)
+
+
+def _tags(evalset: EvalsetReport) -> Table:
+    return Table(
+        caption=f"By tag on {evalset.evalset}",
+        heads=("Tag", "Before", "After", "Regressed", "Improved", "Cases"),
+        rows=[
+            [
+                f"#{tag.tag}",
+                formatting.percent(tag.baseline),
+                formatting.percent(tag.candidate),
+                *(f"{count:,}" for count in (tag.regressed, tag.improved, tag.cases)),
+            ]
+            for tag in evalset.slices
+        ],
+        numbers=range(1, 6),
+    )
+
+
+def _judges(evalset: EvalsetReport) -> Table:
+    rows = []
+    for judge in evalset.judges:
+        j = "–" if judge.j is None else f"{judge.j:.2f}"
+        known = judge.j_lower is not None and judge.j_upper is not None
+        interval = f"{judge.j_lower:.2f} to {judge.j_upper:.2f}" if known else "–"
+        rows.append([judge.label, judge.status, j, interval, f"{judge.labelled:,}"])
+    return Table(
+        caption=f"Judges on {evalset.evalset}",
+        heads=("Judge", "Status", "J", "90% CI", "Labels"),
+        rows=rows,
+        numbers=range(2, 5),
+    )
+
+
+def _cost_per_trial(side: SideSummary) -> str:
+    """Return a cost that compares: the sides may have made different numbers of trials."""
+    if side.cost is None or not side.measured:
+        return ""
+    return formatting.money(side.cost / side.measured)
+
+
+SIDE_ROWS: Sequence[tuple[str, Callable[[SideSummary], str]]] = (
+    ("Model", lambda side: side.model),
+    ("Answered by", lambda side: ", ".join(side.served_models)),
+    ("Target", lambda side: side.target),
+    ("Trials measured", lambda side: f"{side.measured:,} of {side.planned:,}"),
+    ("Called in this run", lambda side: f"{side.called:,}"),
+    ("Not measured", formatting.measured),
+    ("Cause", lambda side: side.cause),
+    ("Tokens in", lambda side: _count(side.input_tokens)),
+    ("Tokens out", lambda side: _count(side.output_tokens)),
+    ("Cost of all trials", lambda side: formatting.money(side.cost)),
+    ("Cost per trial", _cost_per_trial),
+    ("Latency, median", lambda side: _seconds(side.latency_p50)),
+    ("Latency, 95th percentile", lambda side: _seconds(side.latency_p95)),
+    ("First token, median", lambda side: _seconds(side.first_token_p50)),
+    ("First token, 95th percentile", lambda side: _seconds(side.first_token_p95)),
+)
+_IN_SIDE_ROWS = {
+    *("name", "target", "model", "planned", "measured", "called", "failures", "unscored", "cause"),
+    *("input_tokens", "output_tokens", "cost", "latency_p50", "latency_p95", "served_models"),
+    *("first_token_p50", "first_token_p95"),
+}
+
+
+def _sides(evalset: EvalsetReport) -> Table:
+    """Return what each side was and what it took."""
+    sides = [side for side in (evalset.baseline, evalset.candidate) if side is not None]
+    rows = [[label, *map(show, sides)] for label, show in SIDE_ROWS]
+    rows += [
+        [_named(name), *(_shown(getattr(side, name)) for side in sides)]
+        for name in _further(sides, _IN_SIDE_ROWS)
+    ]
+    return Table(
+        caption=f"Sides on {evalset.evalset}",
+        heads=("", *(side.name for side in sides)),
+        rows=[row for row in rows if any(row[1:])],
+    )
+
+
+def scorer_calls(report: Report) -> Table:
+    """Return what scorers asked of models, by role."""
+    return Table(
+        caption="Calls of scorers",
+        heads=("Role", "Calls", "Cached", "Tokens in", "Tokens out", "Cost"),
+        rows=[
+            [
+                role,
+                f"{spent.calls:,}",
+                f"{spent.reused:,}",
+                f"{spent.input_tokens:,}",
+                f"{spent.output_tokens:,}",
+                formatting.money(spent.cost),
+            ]
+            for role, spent in report.spent.items()
+        ],
+        numbers=range(1, 6),
+    )
+
+
+def _further(values: Sequence[Any], shown: set[str]) -> list[str]:
+    """Return the fields that this module does not know and that some of `values` fill."""
+    names = (field.name for field in fields(values[0])) if values else ()
+    unknown = (name for name in names if name not in shown)
+    return [name for name in unknown if any(_shown(getattr(value, name)) for value in values)]
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - any field of a report
+    """Return a value that this module knows nothing of, as people read it."""
+    if value is None or value in ((), {}, [], ""):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if type(value) is int else formatting.plain(as_json(value))
+
+
+def _named(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f} s"

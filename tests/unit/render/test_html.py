@@ -14,9 +14,9 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render.html.cases import TEXT, Room
-from llmops_cli.render.html.escape import Ink, word_diff
+from llmops_cli.render.html.escape import word_diff
 from llmops_cli.render.html.page import html_report
-from llmops_cli.render.html.tables import Scale, plot
+from llmops_cli.render.html.sections import Scale, plot
 from tests import reports
 from tests.pages import mixed, record, side
 
@@ -90,14 +90,9 @@ def test_every_kind_of_report_says_its_verdict_and_its_next_steps(name: str) -> 
 
 
 def test_small_pictures_share_one_scale_and_large_ones_carry_their_figures() -> None:
-    ink, scale = Ink(Redactor()), Scale.of([reports.LOSS, reports.FINE])
-    zeros = {
-        re.findall(r'class="post" x1="([\d.]+)%"', plot(ink, each, Decision.FAIL, scale))[0]
-        for each in (reports.LOSS, reports.FINE)
-    }
+    scale = Scale.of([reports.LOSS, reports.FINE])
+    zeros = {plot(each, Decision.FAIL, scale)["zero"] for each in (reports.LOSS, reports.FINE)}
     assert len(zeros) == 1
-    assert re.findall(r">([−+]?[\d.]+)<", plot(ink, reports.LOSS, Decision.FAIL)) == [
-        "−5.8",
-        "−8.9",
-        "−3.1",
-    ]
+    text, _, _ = written(reports.failing(), CaseStream(0, iter(())))
+    (large,) = re.findall(r'<svg class="plot fail".*?</svg>', text, flags=re.DOTALL)
+    assert re.findall(r">([−+]?[\d.]+)<", large) == ["−5.8", "−8.9", "−3.1"]
