@@ -1,4 +1,4 @@
-"""Whether a value fits the schema its input was declared with: a JSON-Schema subset.
+"""Checks a value against the schema that its input was declared with: a JSON-Schema subset.
 
 Understood are `type`, `enum`, `items`, `properties`, `required` and `default`; nothing else can be
 written there (`schema.InputSchema`). `required` is true unless an input says false.
@@ -26,7 +26,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def is_required(schema: Mapping[str, Json]) -> bool:
-    """An input is required unless it says `required: false` or has a default."""
+    """Tell whether an input must be given: it says no `required: false` and has no default."""
     return schema.get("required") is not False and "default" not in schema
 
 
@@ -38,16 +38,17 @@ def default_of(schema: Mapping[str, Json]) -> Json:
 
 
 def mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """What is wrong with `value`, in words; None if it fits."""
-    wanted = schema.get("type")
-    if wanted is not None and not _is(value, wanted):
-        return f"must be {_article(wanted)}, not {_shown(value)}"
+    """Return what is wrong with `value`, in words; None if it fits."""
+    kind = schema.get("type")
+    if kind is not None and not _is(value, kind):
+        article = "an" if kind[0] in "aeiou" else "a"
+        return f"must be {article} {kind}, not {_shown(value)}"
     if "enum" in schema and value not in schema["enum"]:
-        hint = suggestion(str(value), [str(each) for each in schema["enum"]])
+        hint = suggestion(str(value), list(map(str, schema["enum"])))
         return f"cannot be {_shown(value)} ({hint})"
     if "items" in schema and isinstance(value, list):
-        for position, each in enumerate(value):
-            if (why := mismatch(each, schema["items"])) is not None:
+        for position, item in enumerate(value):
+            if (why := mismatch(item, schema["items"])) is not None:
                 return f"item {position + 1} {why}"
     if "properties" in schema and isinstance(value, dict):
         return _object_mismatch(value, schema)
@@ -60,24 +61,20 @@ def _object_mismatch(value: dict[str, Any], schema: Mapping[str, Any]) -> str | 
     for name in required if isinstance(required, list) else ():
         if name not in value:
             return f"lacks '{name}'"
-    for name, each in value.items():
+    for name, inner in value.items():
         if name not in properties:
             return f"has an undeclared '{name}'"
-        if (why := mismatch(each, properties[name])) is not None:
+        if (why := mismatch(inner, properties[name])) is not None:
             return f"'{name}' {why}"
     return None
 
 
-def _is(value: Any, wanted: str) -> bool:
+def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
-        return wanted == "boolean"
-    if wanted == "integer" and isinstance(value, float):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, TYPES[wanted])
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    return isinstance(value, TYPES[kind])
 
 
 def _shown(value: Any) -> str:

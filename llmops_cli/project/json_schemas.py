@@ -1,4 +1,4 @@
-"""JSON Schemas for editors: the shapes of `schema.py` with the catalogue's options filled in.
+"""JSON Schemas for editors: the shapes of `schema.py` with the catalog's options filled in.
 
 What is checked when loading and cannot be said in a schema (names that must exist, templates)
 is left to `llmops check`; whatever loads is valid here, too.
@@ -31,7 +31,7 @@ Schema = dict[str, Any]
 
 
 def json_schemas(catalog: Catalog) -> dict[str, Schema]:
-    """Schemas by the name of the file they describe: project, prompt, evalset, case."""
+    """Return schemas by the name of the file they describe: project, prompt, evalset, case."""
     return {
         "project": _project(catalog),
         "prompt": _finished("prompt", _both_spellings(WrittenPrompt.model_json_schema())),
@@ -41,20 +41,20 @@ def json_schemas(catalog: Catalog) -> dict[str, Schema]:
 
 
 def _finished(name: str, schema: Schema) -> Schema:
-    """With its dialect and title, and without pydantic's titles for every field."""
+    """Return a schema with its dialect and title, and without pydantic's titles of fields."""
     return {"$schema": DIALECT, "title": f"llmops {name}", **_untitled(schema)}
 
 
 def _untitled(value: Any, *, names: bool = False) -> Any:
-    """`value` without `title` keywords; a property that is named title stays."""
+    """Return `value` without `title` keywords; a property that is named title stays."""
     if isinstance(value, list):
-        return [_untitled(each) for each in value]
+        return list(map(_untitled, value))
     if not isinstance(value, dict):
         return value
     return {
-        key: _untitled(each, names=key in ("properties", "$defs") and not names)
-        for key, each in value.items()
-        if names or key != "title" or not isinstance(each, str)
+        key: _untitled(inner, names=key in ("properties", "$defs") and not names)
+        for key, inner in value.items()
+        if names or key != "title" or not isinstance(inner, str)
     }
 
 
@@ -105,18 +105,7 @@ def _with_scorers(name: str, schema: Schema, catalog: Catalog) -> Schema:
         for kind in catalog.scorers.values()
         if not any(option.required for option in kind.options.values())
     ]
-    definitions["scorer"] = {
-        "anyOf": [
-            {"type": "string", "enum": bare},
-            {
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": 1,
-                "additionalProperties": False,
-                "properties": {**kinds, "not": {"$ref": "#/$defs/scorer"}},
-            },
-        ]
-    }
+    definitions["scorer"] = _named(bare, {**kinds, "not": {"$ref": "#/$defs/scorer"}})
     for shape in (schema, definitions.get("WrittenCase", {})):
         if "scorers" in shape.get("properties", {}):
             shape["properties"]["scorers"]["items"] = {"$ref": "#/$defs/scorer"}
@@ -125,7 +114,7 @@ def _with_scorers(name: str, schema: Schema, catalog: Catalog) -> Schema:
 
 
 def _scorer(kind: ScorerKind, definitions: Schema) -> Schema:
-    """Options as a mapping, or the one bare value that the kind takes."""
+    """Return a scorer's options as a mapping, or the one bare value that it takes."""
     properties: Schema = {
         name: _option(option, definitions) for name, option in kind.options.items()
     }
@@ -159,7 +148,7 @@ def _option(option: Option, definitions: Schema) -> Schema:
 
 
 def _with_rules(schema: Schema) -> None:
-    """The spellings of a rule, wherever a gate can be written."""
+    """Add the spellings of a rule, wherever a gate can be written."""
     definitions = schema["$defs"]
     if "Gate" not in definitions:
         return
@@ -171,22 +160,22 @@ def _with_rules(schema: Schema) -> None:
         value: Mapping[str, Any] = options.get("properties", {}).get(bare_option(name) or "", {})
         rules[name] = {"anyOf": [options, value]} if value else options
     bare = [name for name, shape in RULE_OPTIONS.items() if not _required(shape)]
-    definitions["rule"] = {
-        "anyOf": [
-            {"type": "string", "enum": bare},
-            {
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": 1,
-                "additionalProperties": False,
-                "properties": rules,
-            },
-        ]
+    definitions["rule"] = _named(bare, rules)
+    for form in definitions["Gate"]["properties"]["rules"].get("anyOf", ()):
+        if form.get("type") == "array":
+            form["items"] = {"$ref": "#/$defs/rule"}
+
+
+def _named(bare: list[str], options: Schema) -> Schema:
+    """Return the schema of something written as a name alone, or as one name with its options."""
+    mapping = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": options,
     }
-    rules_of_gate = definitions["Gate"]["properties"]["rules"]
-    for each in rules_of_gate.get("anyOf", ()):
-        if each.get("type") == "array":
-            each["items"] = {"$ref": "#/$defs/rule"}
+    return {"anyOf": [{"type": "string", "enum": bare}, mapping]}
 
 
 def _required(shape: Any) -> bool:

@@ -20,7 +20,7 @@ BATCH = 10_000
 
 
 def read(content: bytes) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Column names, and rows of plain values. Raises `ValueError` if the bytes are no Parquet."""
+    """Return column names, and rows of plain values. Raises `ValueError` for other formats."""
     file = ParquetFile(io.BytesIO(content))
     return list(file.schema_arrow.names), _rows(file)
 
@@ -28,7 +28,7 @@ def read(content: bytes) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
 def _rows(file: ParquetFile) -> Iterator[tuple[Any, ...]]:
     schema = file.schema_arrow
     integers = {name for name in schema.names if _are_nullable_integers(file, name)}
-    short = {each.name for each in schema if each.type in (pa.float16(), pa.float32())}
+    short = {field.name for field in schema if field.type in (pa.float16(), pa.float32())}
     for batch in file.iter_batches(batch_size=BATCH):
         columns: list[Iterator[Any]] = [map(_plain, column.to_pylist()) for column in batch.columns]
         for at, name in enumerate(schema.names):
@@ -55,13 +55,13 @@ def _shortest(value: float | None) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """NaN is how tables say nothing; what JSON cannot carry becomes its text."""
+    """Return plain data: NaN is no value, and what JSON cannot carry becomes its text."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return str(value)

@@ -1,13 +1,8 @@
-"""What is wrong with the files a person wrote, collected so that all of it is said at once.
+"""Reads project files by paths that never leave the project, and collects what is wrong in them.
 
-A file with a hundred mistakes of one kind is one mistake a hundred times: past `SHOWN` problems
-per file the rest is counted, not listed.
-
-Where project files come from: one small port, and paths that never leave the project.
-
-A `Source` answers for a folder on disk (`Folder`) or for a git revision. Every path that a person
-writes goes through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then
-refuses links that lead out, devices, and files beyond a size.
+A `Source` is a folder on disk (`Folder`) or a git revision. Every path that a person writes goes
+through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then refuses links
+that lead out, devices, and files beyond a size.
 """
 
 from __future__ import annotations
@@ -23,13 +18,14 @@ from typing import Protocol
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
 
 SHOWN = 50
+"""Problems per file that are listed: a hundred mistakes of one kind are one mistake."""
 
 
 class Problems:
-    """A growing list of problems; nothing is raised before everything was looked at."""
+    """A growing list of problems; nothing is raised before everything was checked."""
 
     def __init__(self) -> None:
-        self._found: list[Problem] = []
+        self._problems: list[Problem] = []
         self._by_file: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -39,22 +35,22 @@ class Problems:
         self.take(Problem(where=where, message=message, hint=hint))
 
     def take(self, *problems: Problem) -> None:
-        """Add problems that were found elsewhere."""
-        for each in problems:
-            self._by_file[each.where.path] += 1
-            if self._by_file[each.where.path] <= SHOWN:
-                self._found.append(each)
+        """Add problems of another collection."""
+        for problem in problems:
+            self._by_file[problem.where.path] += 1
+            if self._by_file[problem.where.path] <= SHOWN:
+                self._problems.append(problem)
 
     def refuse(self) -> None:
         """Raise `InvalidFiles` with every problem, if there is any."""
-        if not self._found:
+        if not self._problems:
             return
         hidden = [
             Problem(where=Location(path=path), message=f"… and {count - SHOWN} more problems here")
             for path, count in self._by_file.items()
             if count > SHOWN
         ]
-        raise InvalidFiles([*self._found, *hidden])
+        raise InvalidFiles([*self._problems, *hidden])
 
 
 MAX_FILE = 5_000_000
@@ -75,16 +71,16 @@ class Source(Protocol):
     """The project's files by path relative to its root, with `/` between folders."""
 
     def read(self, path: str, *, limit: int) -> bytes:
-        """The file's bytes. Raises `Unreadable`: missing, outside, no file, over `limit` bytes."""
+        """Return the file's bytes. Raises `Unreadable`: missing, outside, no file, or too large."""
         ...
 
     def files(self, folder: str) -> tuple[str, ...]:
-        """Every file under `folder`, sorted; none if there is no such folder."""
+        """Return every file under `folder`, sorted; none if there is no such folder."""
         ...
 
 
 def within(path: str, *, folder: str = "") -> str:
-    """`path` as written in a file that stands in `folder`, relative to the project's root.
+    """Return `path`, as written in a file in `folder`, relative to the project's root.
 
     Raises `Unreadable` for a path that could lead out of the project.
     """
@@ -116,12 +112,12 @@ class Folder:
             raise Unreadable(f"there is no file {path!r}") from None
         except OSError as error:
             raise Unreadable(f"{path!r} cannot be read: {error.strerror}") from None
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             os.close(handle)
             raise Unreadable(f"{path!r} is not a file")
         with os.fdopen(handle, "rb") as file:
-            if about.st_size > limit:
+            if status.st_size > limit:
                 raise Unreadable(f"{path!r} is larger than {_size(limit)}")
             return file.read()
 

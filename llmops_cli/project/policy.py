@@ -1,9 +1,7 @@
-"""Builds a policy from the patches that people write: project < evalset < environment.
+"""Checks `gate:` patches, and builds a policy from them: project < evalset < environment.
 
 A later patch overrides key by key; `rules` replaces the whole list. Rules have three spellings,
 like scorers: `critical` · `{floor: 0.9}` · `{floor: {metric: tone, min: 0.9}}`.
-
-Checks a `gate:` patch and brings its rules to one spelling, ready for `policy_of`.
 """
 
 from __future__ import annotations
@@ -19,18 +17,16 @@ from llmops_cli.project.validation import Where, validated
 
 
 def policy_of(*patches: Mapping[str, Any]) -> Policy:
-    """The policy that the patches, weakest first, make together. They are validated already."""
+    """Return the policy that validated patches, weakest first, make together."""
     merged: dict[str, Any] = {}
     for patch in patches:
         merged.update(patch)
     rules = merged.pop("rules", None)
-    return Policy(
-        **merged, rules=DEFAULT_RULES if rules is None else tuple(rule_of(each) for each in rules)
-    )
+    return Policy(**merged, rules=DEFAULT_RULES if rules is None else tuple(map(rule_of, rules)))
 
 
 def rule_of(written: str | Mapping[str, Any]) -> Rule:
-    """One rule from any of its spellings."""
+    """Return one rule from any of its spellings."""
     name, options = spelled(written)
     names = {option.key: option.field for option in rule_options(RULES[name])}
     return RULES[name](**{names[key]: value for key, value in options.items()})
@@ -42,7 +38,7 @@ def bare_option(name: str) -> str | None:
 
 
 def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Name and options of a rule in any of its spellings."""
+    """Return name and options of a rule in any of its spellings."""
     if isinstance(written, str):
         return written, {}
     ((name, value),) = written.items()
@@ -52,7 +48,7 @@ def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def read_gate(gate: Gate, where: Where, problems: Problems, *at: str | int) -> dict[str, Any]:
-    """The keys that the patch sets, as plain data; `at` is where the patch stands in its file."""
+    """Return the keys that the patch sets, as plain data; `at` is where it stands in its file."""
     patch = gate.model_dump(exclude_unset=True, exclude_none=True)
     if "rules" in patch:
         patch["rules"] = [

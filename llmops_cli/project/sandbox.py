@@ -1,16 +1,14 @@
-"""The filters of the template language: bounded, so that no template makes much of little.
-
-Most are Jinja's own behind a check of their arguments; those that could make long text of short
-ones (`join`, `replace`, `indent`) and `default` and `tojson` are ours. `default` takes null for
-missing; `tojson` writes JSON for a model, not for an HTML page.
-
-The Jinja2 dialect of prompts: plain data in, text out, no way to anything else and no bombs.
+"""The Jinja2 dialect of prompts: plain data in, text out, and no way to anything else.
 
 Built on Jinja's `ImmutableSandboxedEnvironment` with strict undefined names and empty globals.
 Jinja's sandbox keeps a template away from Python's objects, not from the machine's memory
 (docs/security.md), so the language is made smaller by lists of what is allowed: statements that
 cannot multiply text, filters and methods whose result is bounded by their input, operators with a
 capped result, loops at most two deep, and a cap on what is written.
+
+Most filters are Jinja's own behind a check of their arguments; those that could make long text of
+short ones (`join`, `replace`, `indent`) and `default` and `tojson` are ours. `default` takes null
+for missing; `tojson` writes JSON for a model, not for an HTML page.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ FILTERS = (
 
 
 def bounded_filters() -> dict[str, Callable[..., Any]]:
-    """Every filter there is, by name."""
+    """Return every filter of the language by name."""
     return {name: _bounded(JINJA_FILTERS[name]) for name in FILTERS} | {
         "default": _default,
         "d": _default,
@@ -65,62 +63,59 @@ def bounded_filters() -> dict[str, Callable[..., Any]]:
 
 
 def is_number(value: Any) -> bool:
-    """Numbers and booleans, which are numbers to Jinja, too."""
+    """Tell whether Jinja calculates with a value: booleans are numbers to it, too."""
     return isinstance(value, (int, float))
 
 
 def weight(value: Any) -> int:
-    """How much text a value holds or would make, counted no further than the cap.
+    """Return how much text a value holds or would make, counted no further than the cap.
 
     Raises for what is not plain data: undefined names in a list, functions.
     """
     total = 0
     waiting = [value]
     while waiting and total <= MAX_OUTPUT:
-        each = waiting.pop()
-        if isinstance(each, str):
-            total += len(each)
-        elif isinstance(each, dict):
-            total += ITEM * len(each)
-            waiting.extend(each.values())
-        elif isinstance(each, (list, tuple)):
-            total += ITEM * len(each)
-            waiting.extend(each)
-        elif each is None or is_number(each):
+        item = waiting.pop()
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, (dict, list, tuple)):
+            total += ITEM * len(item)
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+        elif item is None or is_number(item):
             total += 1
-        elif not isinstance(each, Undefined):
-            raise TemplateRuntimeError(f"a {type(each).__name__} is no plain data")
+        elif isinstance(item, Undefined):
+            str(item)  # raises, naming what is not there
         else:
-            str(each)  # raises, naming what is not there
+            raise TemplateRuntimeError(f"a {type(item).__name__} is no plain data")
     return total
 
 
 def printable(value: Any) -> Any:
-    """`value` if it can be written as text: never null, a function or an endless list."""
+    """Return `value` if it can be written as text: never null, a function or an endless list."""
     if isinstance(value, (str, int, float, Undefined)):
         return value
     if value is None:
         raise TemplateRuntimeError("nothing to write: the value is null (use `or`, or `if`)")
     if isinstance(value, (list, dict, tuple)):
-        _light(value)
+        _check_size(value)
         return value
     raise TemplateRuntimeError(f"a {type(value).__name__} cannot be written as text")
 
 
-def _light(*values: Any) -> None:
+def _check_size(*values: Any) -> None:
     if sum(map(weight, values)) > MAX_OUTPUT:
         raise TemplateRuntimeError("too much text for one operation")
 
 
 def _bounded(filter_: Any) -> Any:
-    """Jinja's own filter, refusing arguments that could make it allocate without bound."""
+    """Return Jinja's own filter, refusing arguments that could make it allocate without bound."""
 
     def bounded(*args: Any, **options: Any) -> Any:
-        for each in (*args, *options.values()):
-            if isinstance(each, (str, list, dict, tuple)):
-                _light(each)
-            elif isinstance(each, int) and abs(each) > MAX_OUTPUT and len(args) > 1:
-                raise TemplateRuntimeError(f"{each} is too large a number for a filter")
+        for value in (*args, *options.values()):
+            if isinstance(value, (str, list, dict, tuple)):
+                _check_size(value)
+            elif isinstance(value, int) and abs(value) > MAX_OUTPUT and len(args) > 1:
+                raise TemplateRuntimeError(f"{value} is too large a number for a filter")
         return filter_(*args, **options)
 
     vars(bounded).update(getattr(filter_, "__dict__", {}))  # keeps Jinja's @pass_environment marks
@@ -144,10 +139,10 @@ def _indent(text: str, width: int = 4, first: bool = False) -> str:  # noqa: FBT
 
 def _join(items: Any, separator: str = "") -> str:
     items = list(items)
-    _light(items)
+    _check_size(items)
     if len(separator) * len(items) > MAX_OUTPUT:
         raise TemplateRuntimeError("join makes too much text")
-    return str(separator).join(str(printable(each)) for each in items)
+    return str(separator).join(str(printable(item)) for item in items)
 
 
 def _replace(text: str, old: str, new: str) -> str:
@@ -158,7 +153,7 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
-    _light(value)
+    _check_size(value)
     if indent is not None and not 0 <= indent <= 8:
         raise TemplateRuntimeError("tojson takes an indent of 0 to 8")
     return dump_json(value, indent=indent)
@@ -202,13 +197,13 @@ class BadTemplate(Exception):
 
 
 def is_template(text: str) -> bool:
-    """Whether there is anything to render: static text is never touched."""
+    """Tell whether there is anything to render: static text is never touched."""
     return "{" in text and any(marker in text for marker in MARKERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a template asks for: names and included paths, each with the line it stands on."""
+    """What a template uses: names and included paths, each with the line it stands on."""
 
     names: Mapping[str, int] = field(default_factory=dict)
     includes: Mapping[str, int] = field(default_factory=dict)
@@ -248,7 +243,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return Examined(lines, dict(_included(tree)))
 
     def compiled(self, source: str) -> Template:
-        """The template of `source`, examined and ready to be written. Raises `BadTemplate`."""
+        """Return the template of `source`, examined and compiled. Raises `BadTemplate`."""
         self.examine(source)
         try:
             return self.from_string(source)
@@ -326,12 +321,12 @@ class _Concatenation(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - named by Jinja
         self.generic_visit(node)
         first, *rest = (
-            nodes.Filter(each, "string", [], [], None, None, lineno=node.lineno)
-            for each in node.nodes
+            nodes.Filter(part, "string", [], [], None, None, lineno=node.lineno)
+            for part in node.nodes
         )
         joined: nodes.Expr = first
-        for each in rest:
-            joined = nodes.Add(joined, each, lineno=node.lineno)
+        for part in rest:
+            joined = nodes.Add(joined, part, lineno=node.lineno)
         return joined
 
 

@@ -1,7 +1,7 @@
 """The shape of every file a person writes, as pydantic models; JSON Schemas come from them.
 
 Nothing is guessed: unknown keys are errors, and text is not turned into numbers. What scorers and
-providers add to the shapes comes from the catalogue (`options.py`).
+providers add to the shapes comes from the catalog.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ Repeats = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=NAME, max_length=200)]
 Text = Annotated[str, Field(min_length=1)]
+Spelled = str | int | float | bool | None
+"""A text that people write without quotes: its spelling is meant."""
 
 
 class Written(BaseModel):
@@ -134,7 +136,7 @@ class Tool(Written):
     function: ToolFunction
 
 
-SpelledText = Annotated[str | None, BeforeValidator(_spelled)]
+SpelledText = Annotated[str | None, BeforeValidator(_spelled, json_schema_input_type=Spelled)]
 
 
 class StringEvaluator(Written):
@@ -146,7 +148,7 @@ class StringEvaluator(Written):
 
 
 class EvaluatorChoice(Written):
-    choice: Annotated[Text, BeforeValidator(_spelled)]
+    choice: Annotated[Text, BeforeValidator(_spelled, json_schema_input_type=Spelled)]
     score: float
 
 
@@ -199,9 +201,9 @@ class WrittenPrompt(Written):
 class WrittenCase(Written):
     """A case: what is asked and what is expected."""
 
-    id: Annotated[Text | None, BeforeValidator(_text)] = Field(
-        default=None, description="Default: the evalset's name and a digest of the inputs"
-    )
+    id: Annotated[
+        Text | None, BeforeValidator(_text, json_schema_input_type=str | int | float | None)
+    ] = Field(default=None, description="Default: the evalset's name and a digest of the inputs")
     inputs: dict[str, Any] = Field(default_factory=dict)
     expected: Any = None
     contexts: list[str] = Field(default_factory=list, description="Passages, for RAG scorers")

@@ -295,7 +295,9 @@ def _slices(writer: LineWriter, slices: list[SliceSummary]) -> RenderableType:
             writer.line(f"  #{each.tag}"),
             writer.line(formatting.percent(each.baseline)),
             writer.line(formatting.percent(each.candidate)),
-            writer.line(f"{each.lost} regressed, {each.gained} improved of {each.cases}", alarming),
+            writer.line(
+                f"{each.regressed} regressed, {each.improved} improved of {each.cases}", alarming
+            ),
         )
     return rows
 

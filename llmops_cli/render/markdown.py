@@ -207,9 +207,9 @@ def _metrics(evalset: EvalsetReport) -> str:
 def _tags(evalset: EvalsetReport) -> str:
     """The pass rate by tag, those that regressed most first."""
     rows = ["| by tag | before | after | |", "|---|--:|--:|---|"]
-    tags = sorted(evalset.slices, key=lambda tag: (tag.p_adjusted, -tag.lost))
+    tags = sorted(evalset.slices, key=lambda tag: (tag.p_adjusted, -tag.regressed))
     for tag in tags[:_TAGS]:
-        counts = f"{tag.lost:,} regressed, {tag.gained:,} improved of {tag.cases:,}"
+        counts = f"{tag.regressed:,} regressed, {tag.improved:,} improved of {tag.cases:,}"
         before, after = formatting.percent(tag.baseline), formatting.percent(tag.candidate)
         rows.append(f"| {_name(f'#{tag.tag}')} | {before} | {after} | {counts} |")
     if len(tags) > _TAGS:

@@ -62,7 +62,7 @@ def _sides(writer: LineWriter, sides: Sequence[SidePlan]) -> RenderableType:
             writer.line(f"  {side.role}"),
             writer.line(side.model),
             f"{side.planned:,}",
-            f"{side.held:,}",
+            f"{side.cached:,}",
             f"{side.calls:,}",
             writer.line(money(side.cost) if side.calls else ""),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,60 +52,83 @@ def rows(project: Project, table: str) -> int:
     return int(count)
 
 
-def estimate(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `no_worse` measured."""
-    (matching,) = [
-        finding["estimate"] for finding in verdict["findings"] if finding["rule"] == "no_worse"
-    ]
-    assert isinstance(matching, dict)
-    return matching
+# Nothing is called ---------------------------------------------------------------------------
 
 
-# Nothing to do -------------------------------------------------------------------------------
-
-
-def test_an_unchanged_prompt_costs_nothing_and_passes_by_identity(
-    project: Project, server: Server
-) -> None:
-    result = project.eval()
-    assert (result.code, result.decision) == (0, "PASS")
-    assert server.requests == 0
-    assert f"unchanged: all {CASES} requests match" in result.verdict["why"]
-
-
-def test_a_comment_or_a_description_in_the_prompt_runs_nothing(
-    project: Project, server: Server
-) -> None:
+def comment(project: Project) -> None:
     path = "prompts/support.prompt.yml"
     text = project.read(path).replace("\n", "\r\n")
-    project.write(path, "# new\r\ndescription: as before, said better\r\n" + text)
-    assert project.eval().decision == "PASS"
-    assert server.requests == 0
+    project.write(path, "# new\r\ndescription: as before, in other words\r\n" + text)
 
 
-def test_a_changed_prompt_is_called_and_its_baseline_is_not(
+def expect_another_answer_six_times(project: Project) -> None:
+    cases = make_cases(CASES)
+    project.cases([*({**case, "expected": "other"} for case in cases[:6]), *cases[6:]])
+
+
+def score_by_a_digit(project: Project) -> None:
+    project.evalset(scorers=[{"contains": "1"}])
+
+
+def remove_a_case(project: Project) -> None:
+    project.cases(make_cases(CASES - 1))
+
+
+def retire_a_case(project: Project) -> None:
+    remove_a_case(project)
+    project.evalset(retired={f"c{CASES - 1:03}": "the product is gone"})
+
+
+def lose_the_store(project: Project) -> None:
+    shutil.rmtree(project.root / ".llmops/store")
+
+
+def lose_the_store_and_score_by_a_digit(project: Project) -> None:
+    lose_the_store(project)
+    score_by_a_digit(project)
+
+
+WITH_A_1 = sum("1" in str(at) for at in range(CASES)) / CASES
+
+
+@pytest.mark.parametrize(
+    ("change", "decision", "rate"),
+    [
+        (comment, "PASS", 1.0),
+        (expect_another_answer_six_times, "PASS", 0.9),
+        (score_by_a_digit, "PASS", WITH_A_1),
+        (remove_a_case, "FAIL", 1.0),
+        (retire_a_case, "PASS", 1.0),
+        (lose_the_store, "PASS", 1.0),
+        (lose_the_store_and_score_by_a_digit, "PASS", WITH_A_1),
+    ],
+)
+def test_what_leaves_the_requests_alone_calls_nothing(
+    project: Project,
+    server: Server,
+    change: Callable[[Project], None],
+    decision: str,
+    rate: float,
+) -> None:
+    change(project)
+    result = project.eval()
+    assert (result.decision, server.requests) == (decision, 0)
+    passed = result.metric()
+    assert (passed["candidate"], passed["baseline"]) == pytest.approx((rate, rate))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--offline"], ["production"]])
+def test_an_unchanged_prompt_costs_nothing_and_passes(
+    project: Project, server: Server, arguments: list[str]
+) -> None:
+    result = project.eval(*arguments)
+    assert (result.code, result.decision, server.requests) == (0, "PASS", 0)
+    assert arguments or f"unchanged: all {CASES} requests match" in result.verdict["why"]
+
+
+def test_a_renamed_alias_and_another_base_url_call_nothing(
     project: Project, server: Server
 ) -> None:
-    project.prompt(system="Answer well.")
-    result = project.eval()
-    assert (result.code, result.decision) == (0, "PASS")
-    assert server.requests == CASES
-    assert result.evalset["candidate"]["called"] == CASES
-    assert result.evalset["baseline"]["called"] == 0
-    project.eval()
-    assert server.requests == CASES
-
-
-def test_a_changed_parameter_calls_the_candidate_and_not_the_baseline(
-    project: Project, server: Server
-) -> None:
-    project.prompt(temperature=0.5)
-    result = project.eval()
-    assert server.requests == CASES
-    assert result.evalset["baseline"]["called"] == 0
-
-
-def test_a_renamed_alias_and_another_base_url_run_nothing(project: Project, server: Server) -> None:
     with FaultServer() as elsewhere:
         project.url = elsewhere.url
         project.model = {"timeout": 7, "max_concurrency": 3}
@@ -115,7 +138,44 @@ def test_a_renamed_alias_and_another_base_url_run_nothing(project: Project, serv
         assert (server.requests, elsewhere.requests) == (0, 0)
 
 
-# Changed cases -------------------------------------------------------------------------------
+def test_changed_tags_groups_and_criticals_call_and_score_nothing(
+    project: Project, server: Server
+) -> None:
+    project.eval()
+    before = rows(project, "scores"), rows(project, "completions")
+    more = {"tags": ["new"], "critical": True, "group": "all"}
+    project.cases([{**case, **more} for case in make_cases(CASES)])
+    assert project.eval().code == 0
+    assert server.requests == 0
+    assert (rows(project, "scores"), rows(project, "completions")) == before
+
+
+def test_a_changed_threshold_scores_nothing_again(project: Project, server: Server) -> None:
+    project.evalset(scorers=[{"length": {"max": 100}}])
+    project.eval()
+    before = rows(project, "scores")
+    project.evalset(scorers=[{"length": {"max": 2}}])
+    assert project.eval().metric()["candidate"] == 0.0
+    assert (rows(project, "scores"), server.requests) == (before, 0)
+
+
+# Only what is new is called ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"system": "Answer well."}, {"temperature": 0.5}])
+@pytest.mark.parametrize("clone", [False, True])
+def test_a_changed_prompt_is_called_and_its_baseline_is_not(
+    project: Project, server: Server, change: dict[str, Any], clone: bool
+) -> None:
+    project.prompt(**change)
+    if clone:
+        lose_the_store(project)
+    result = project.eval()
+    sides = result.evalset["candidate"], result.evalset["baseline"]
+    assert (result.code, result.decision, server.requests) == (0, "PASS", CASES)
+    assert [side["called"] for side in sides] == [CASES, 0]
+    project.eval()
+    assert server.requests == CASES
 
 
 def test_a_new_case_is_called_for_both_sides_and_nothing_else_is(
@@ -129,65 +189,7 @@ def test_a_new_case_is_called_for_both_sides_and_nothing_else_is(
     assert server.requests == before + 1 + BASELINE_TRIALS
     assert result.evalset["candidate"]["called"] == 1
     assert result.evalset["baseline"]["called"] == BASELINE_TRIALS
-    assert estimate(result.verdict)["n"] == CASES + 1
-
-
-def test_a_changed_expectation_scores_the_stored_texts_again_without_a_call(
-    project: Project, server: Server
-) -> None:
-    cases = make_cases(CASES)
-    project.cases([{**case, "expected": "other"} if at < 6 else case for at, case in
-                   enumerate(cases)])  # fmt: skip
-    result = project.eval()
-    assert server.requests == 0
-    passed = result.metric()
-    assert passed["candidate"] == pytest.approx(0.9)
-    assert passed["baseline"] == pytest.approx(0.9)
-
-
-def test_a_changed_scorer_scores_the_stored_texts_again_without_a_call(
-    project: Project, server: Server
-) -> None:
-    project.evalset(scorers=[{"contains": "1"}])
-    result = project.eval()
-    assert server.requests == 0
-    with_a_one = sum("1" in str(at) for at in range(CASES))
-    passed = result.metric()
-    assert passed["candidate"] == pytest.approx(with_a_one / CASES)
-
-
-def test_changed_tags_groups_and_criticals_run_and_score_nothing(
-    project: Project, server: Server
-) -> None:
-    project.eval()
-    before = rows(project, "scores"), rows(project, "completions")
-    more = {"tags": ["new"], "critical": True, "group": "all"}
-    project.cases([{**case, **more} for case in make_cases(CASES)])
-    result = project.eval()
-    assert server.requests == 0
-    assert (rows(project, "scores"), rows(project, "completions")) == before
-    assert result.code == 0
-
-
-def test_a_threshold_scores_nothing_anew(project: Project, server: Server) -> None:
-    project.evalset(scorers=[{"length": {"max": 100}}])
-    project.eval()
-    before = rows(project, "scores")
-    project.evalset(scorers=[{"length": {"max": 2}}])
-    result = project.eval()
-    passed = result.metric()
-    assert passed["candidate"] == 0.0
-    assert rows(project, "scores") == before
-    assert server.requests == 0
-
-
-def test_a_removed_case_runs_nothing_and_is_lost_coverage(project: Project, server: Server) -> None:
-    project.cases(make_cases(CASES - 1))
-    result = project.eval()
-    assert server.requests == 0
-    assert (result.code, result.decision) == (1, "FAIL")
-    project.evalset(retired={f"c{CASES - 1:03}": "the product is gone"})
-    assert project.eval().decision == "PASS"
+    assert result.finding("no_worse")["estimate"]["n"] == CASES + 1
 
 
 def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Server) -> None:
@@ -197,39 +199,7 @@ def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Ser
     result = project.eval()
     assert server.requests == 10
     assert result.evalset["candidate"]["measured"] == 11
-    passed = result.metric()
-    assert passed["candidate"] == pytest.approx(10 / 11)
-
-
-# Where results come from ---------------------------------------------------------------------
-
-
-def test_a_fresh_clone_without_a_store_reuses_the_committed_evidence(
-    project: Project, server: Server
-) -> None:
-    shutil.rmtree(project.root / ".llmops/store")
-    assert project.eval().decision == "PASS"
-    assert server.requests == 0
-
-
-def test_a_fresh_clone_calls_a_changed_prompt_and_not_its_baseline(
-    project: Project, server: Server
-) -> None:
-    shutil.rmtree(project.root / ".llmops/store")
-    project.prompt(system="Answer well.")
-    result = project.eval()
-    assert server.requests == CASES
-    assert result.evalset["baseline"]["called"] == 0
-    assert result.decision == "PASS"
-
-
-def test_a_fresh_clone_scores_the_evidence_with_a_changed_scorer_without_a_call(
-    project: Project, server: Server
-) -> None:
-    shutil.rmtree(project.root / ".llmops/store")
-    project.evalset(scorers=[{"contains": "1"}])
-    project.eval()
-    assert server.requests == 0
+    assert result.metric()["candidate"] == pytest.approx(10 / 11)
 
 
 def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project) -> None:
@@ -240,17 +210,11 @@ def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project)
         result = project.eval()
         assert updated.requests == CASES * (1 + BASELINE_TRIALS)
     assert result.evalset["baseline"]["served_models"] == ["tiny-0002"]
-    assert any("drawn anew" in note for note in result.report["notes"])
+    assert any("run again" in note for note in result.report["notes"])
     assert result.decision == "PASS"
 
 
 # Ways to run ---------------------------------------------------------------------------------
-
-
-def test_offline_with_everything_held_is_decided(project: Project, server: Server) -> None:
-    result = project.eval("--offline")
-    assert (result.code, result.decision) == (0, "PASS")
-    assert server.requests == 0
 
 
 def test_offline_with_something_missing_is_incomplete(project: Project, server: Server) -> None:
@@ -332,12 +296,6 @@ def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> N
 
 
 # Watching production -------------------------------------------------------------------------
-
-
-def test_watching_production_costs_nothing_unless_fresh(project: Project, server: Server) -> None:
-    result = project.eval("production")
-    assert server.requests == 0
-    assert result.code == 0
 
 
 def test_watching_production_fresh_calls_the_candidate_alone(

@@ -24,9 +24,9 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, cast
 
 Behaviour: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
 Reply: TypeAlias = Callable[[Mapping[str, Any]], str]
@@ -179,42 +179,55 @@ def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
 
 # Behaviours ---------------------------------------------------------------------------------
 
+P = ParamSpec("P")
 
-def answer(*, delay: float = 0.0, **changes: Any) -> Behaviour:
+
+def behaviour(
+    function: Callable[Concatenate[Exchange, P], Awaitable[None]],
+) -> Callable[P, Behaviour]:
+    """Turn a function of an exchange and options into one that takes the options first."""
+
+    @wraps(function)
+    def factory(*args: P.args, **kwargs: P.kwargs) -> Behaviour:
+        return lambda exchange: function(exchange, *args, **kwargs)
+
+    return factory
+
+
+@behaviour
+async def answer(exchange: Exchange, /, *, delay: float = 0.0, **changes: Any) -> None:
     """A good answer after `delay` seconds; `changes` override its top-level keys."""
-
-    async def behave(exchange: Exchange) -> None:
-        if delay:
-            await asyncio.sleep(delay)
-        exchange.send(exchange.answer(**changes))
-
-    return behave
+    if delay:
+        await asyncio.sleep(delay)
+    exchange.send(exchange.answer(**changes))
 
 
-def status(
-    code: int, *, message: str = "no", body: bytes | None = None, **headers: str
-) -> Behaviour:
+@behaviour
+async def status(
+    exchange: Exchange,
+    /,
+    code: int,
+    *,
+    message: str = "no",
+    body: bytes | None = None,
+    **headers: str,
+) -> None:
     """An error status; header names with `_` for `-`."""
-
-    async def behave(exchange: Exchange) -> None:
-        error = {"error": {"message": message, "type": "test", "code": None}}
-        exchange.send(
-            json.dumps(error).encode() if body is None else body,
-            status=code,
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
-        )
-
-    return behave
+    error = {"error": {"message": message, "type": "test", "code": None}}
+    exchange.send(
+        json.dumps(error).encode() if body is None else body,
+        status=code,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
 
 
-def raw_body(body: bytes, *, kind: str = "application/json", **headers: str) -> Behaviour:
+@behaviour
+async def raw_body(
+    exchange: Exchange, /, body: bytes, *, kind: str = "application/json", **headers: str
+) -> None:
     """200 with exactly these bytes."""
-
-    async def behave(exchange: Exchange) -> None:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        exchange.send(body, kind=kind, headers=named)
-
-    return behave
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    exchange.send(body, kind=kind, headers=named)
 
 
 def error_object(kind: str = "server_error", message: str = "upstream is overloaded") -> Behaviour:
@@ -227,105 +240,78 @@ def html() -> Behaviour:
     return raw_body(b"<!DOCTYPE html><html><h1>Please log in</h1></html>", kind="text/html")
 
 
-def garbage() -> Behaviour:
+@behaviour
+async def garbage(exchange: Exchange) -> None:
     """Bytes that are no HTTP."""
-
-    async def behave(exchange: Exchange) -> None:
-        exchange.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
-        exchange.close()
-
-    return behave
+    exchange.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+    exchange.close()
 
 
-def truncated() -> Behaviour:
+@behaviour
+async def truncated(exchange: Exchange) -> None:
     """200 with the right length and half the JSON."""
-
-    async def behave(exchange: Exchange) -> None:
-        whole = exchange.answer()
-        exchange.send(whole[: len(whole) // 2])
-
-    return behave
+    whole = exchange.answer()
+    exchange.send(whole[: len(whole) // 2])
 
 
-def bad_utf8() -> Behaviour:
+@behaviour
+async def bad_utf8(exchange: Exchange) -> None:
     """200 with bytes in the text that are no UTF-8."""
-
-    async def behave(exchange: Exchange) -> None:
-        whole = exchange.answer(model="@@")
-        exchange.send(whole.replace(b"@@", b"\xff\xfe\x80"))
-
-    return behave
+    whole = exchange.answer(model="@@")
+    exchange.send(whole.replace(b"@@", b"\xff\xfe\x80"))
 
 
-def marked() -> Behaviour:
+@behaviour
+async def marked(exchange: Exchange) -> None:
     """200 with a byte order mark before the JSON."""
-
-    async def behave(exchange: Exchange) -> None:
-        exchange.send(b"\xef\xbb\xbf" + exchange.answer())
-
-    return behave
+    exchange.send(b"\xef\xbb\xbf" + exchange.answer())
 
 
-def hang() -> Behaviour:
+@behaviour
+async def hang(exchange: Exchange) -> None:
     """Takes the request and says nothing."""
-
-    async def behave(exchange: Exchange) -> None:
-        await exchange.closed()
-
-    return behave
+    await exchange.closed()
 
 
-def drip(every: float = 0.1) -> Behaviour:
+@behaviour
+async def drip(exchange: Exchange, every: float = 0.1) -> None:
     """A good answer, one byte at a time."""
-
-    async def behave(exchange: Exchange) -> None:
-        whole = exchange.answer()
-        head = f"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {len(whole)}"
-        exchange.write(head.encode() + b"\r\n\r\n")
-        for position in range(len(whole)):
-            if exchange.gone:
-                return
-            exchange.write(whole[position : position + 1])
-            await asyncio.sleep(every)
-
-    return behave
+    whole = exchange.answer()
+    head = f"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {len(whole)}"
+    exchange.write(head.encode() + b"\r\n\r\n")
+    for position in range(len(whole)):
+        if exchange.gone:
+            return
+        exchange.write(whole[position : position + 1])
+        await asyncio.sleep(every)
 
 
-def reset(where: str = "body") -> Behaviour:
+@behaviour
+async def reset(exchange: Exchange, where: str = "body") -> None:
     """RST before the headers, amid the `headers` or amid the `body`."""
-
-    async def behave(exchange: Exchange) -> None:
-        if where == "headers":
-            exchange.write(b"HTTP/1.1 200 X\r\ncontent-ty")
-        elif where == "body":
-            whole = exchange.answer()
-            exchange.send(whole[:20], length=len(whole))
-        await asyncio.sleep(0.02)
-        exchange.reset()
-
-    return behave
-
-
-def short() -> Behaviour:
-    """Closes after less than Content-Length promised."""
-
-    async def behave(exchange: Exchange) -> None:
+    if where == "headers":
+        exchange.write(b"HTTP/1.1 200 X\r\ncontent-ty")
+    elif where == "body":
         whole = exchange.answer()
-        exchange.send(whole[:-10], length=len(whole))
-        exchange.close()
+        exchange.send(whole[:20], length=len(whole))
+    await asyncio.sleep(0.02)
+    exchange.reset()
 
-    return behave
+
+@behaviour
+async def short(exchange: Exchange) -> None:
+    """Closes after less than Content-Length promised."""
+    whole = exchange.answer()
+    exchange.send(whole[:-10], length=len(whole))
+    exchange.close()
 
 
-def cut_chunked() -> Behaviour:
+@behaviour
+async def cut_chunked(exchange: Exchange) -> None:
     """Closes a chunked answer before its last chunk."""
-
-    async def behave(exchange: Exchange) -> None:
-        part = exchange.answer()[:30]
-        exchange.write(CHUNKED + f"{len(part):x}\r\n".encode() + part + b"\r\n")
-        exchange.close()
-
-    return behave
+    part = exchange.answer()[:30]
+    exchange.write(CHUNKED + f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    exchange.close()
 
 
 def gzip_bomb(megabytes: int = 300) -> Behaviour:
@@ -336,52 +322,40 @@ def gzip_bomb(megabytes: int = 300) -> Behaviour:
     return raw_body(packed, content_encoding="gzip")
 
 
-def gzipped() -> Behaviour:
+@behaviour
+async def gzipped(exchange: Exchange) -> None:
     """A good answer, gzip-encoded."""
-
-    async def behave(exchange: Exchange) -> None:
-        packed = gzip.compress(exchange.answer())
-        exchange.send(packed, headers={"content-encoding": "gzip"})
-
-    return behave
+    packed = gzip.compress(exchange.answer())
+    exchange.send(packed, headers={"content-encoding": "gzip"})
 
 
-def endless() -> Behaviour:
+@behaviour
+async def endless(exchange: Exchange) -> None:
     """A chunked body that never ends."""
-
-    async def behave(exchange: Exchange) -> None:
-        exchange.write(CHUNKED)
-        chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
-        while not exchange.gone:
-            exchange.write(chunk)
-            await exchange.drained()
-            await asyncio.sleep(0)
-
-    return behave
+    exchange.write(CHUNKED)
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    while not exchange.gone:
+        exchange.write(chunk)
+        await exchange.drained()
+        await asyncio.sleep(0)
 
 
-def redirect(location: str) -> Behaviour:
+@behaviour
+async def redirect(exchange: Exchange, location: str) -> None:
     """302 to somewhere else."""
-
-    async def behave(exchange: Exchange) -> None:
-        exchange.send(b"", status=302, headers={"location": location})
-
-    return behave
+    exchange.send(b"", status=302, headers={"location": location})
 
 
-def twice(*, after: float = 0.02, named: bool = True) -> Behaviour:
+@behaviour
+async def twice(exchange: Exchange, *, after: float = 0.02, named: bool = True) -> None:
     """A good answer, and `after` seconds later the same one again, which nobody asked for.
 
     `named`: whether it bears the id of its request.
     """
-
-    async def behave(exchange: Exchange) -> None:
-        headers = {"x-request-id": f"req_{exchange.server.requests}"} if named else {}
-        again = partial(exchange.send, exchange.answer(), headers=headers)
-        again()
-        asyncio.get_running_loop().call_later(after, again)
-
-    return behave
+    headers = {"x-request-id": f"req_{exchange.server.requests}"} if named else {}
+    again = partial(exchange.send, exchange.answer(), headers=headers)
+    again()
+    asyncio.get_running_loop().call_later(after, again)
 
 
 def behind() -> Behaviour:
@@ -399,15 +373,12 @@ def behind() -> Behaviour:
     return behave
 
 
-def stale(*, delay: float = 0.0) -> Behaviour:
+@behaviour
+async def stale(exchange: Exchange, *, delay: float = 0.0) -> None:
     """A good answer on a connection that is then closed without a word."""
-
-    async def behave(exchange: Exchange) -> None:
-        exchange.send(exchange.answer())
-        await asyncio.sleep(delay)
-        exchange.close()
-
-    return behave
+    exchange.send(exchange.answer())
+    await asyncio.sleep(delay)
+    exchange.close()
 
 
 # The server ---------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_files_of_github_models_are_valid(
 
 
 EVERY_FORM = {
-    "cases": [{"id": "a", "inputs": {"q": 1}, "scorers": ["json"]}],
+    "cases": [{"id": 17, "inputs": {}}, {"id": "a", "inputs": {"q": 1}, "scorers": ["json"]}],
     "scorers": [
         "exact",
         {"contains": "x"},

@@ -119,6 +119,13 @@ def test_evaluators_that_name_no_judge_ask_for_one(github: Written) -> None:
     assert all("no model called 'judge'" in each for each in github.problems())
 
 
+def test_a_file_in_other_spellings_loads_unchanged(github: Written) -> None:
+    assert github.load().prompts["spellings"].parameters == {"max_tokens": 20, "top_p": 0.5}
+    evalset = github.evalset("spellings")
+    assert [spec.label for spec in evalset.scorers] == ["number", "number (2)", "json", "grade"]
+    assert len({case.id for case in evalset.cases}) == 2
+
+
 BASE = (
     "model: openai/x\nmessages: [{role: user, content: '{{input}}'}]\n"
     "testData: [{input: a, expected: b}]\n"
@@ -201,7 +208,7 @@ def test_a_string_evaluator_decides_as_on_github(
     assert value(scorer(evalset.cases[0], said(answer), **spec.options)) == passes
 
 
-def test_json_may_be_asked_for(project: Written) -> None:
+def test_json_may_be_required(project: Written) -> None:
     (spec,) = own(project, "[{string: {isJSON: true}}]").scorers
     assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
 
