@@ -26,7 +26,7 @@ class Misshapen(ValueError):
 
 
 def to_plain(value: Any) -> Json:  # noqa: ANN401 - any value of core
-    """`value` as JSON. Fields with `compare=False` are no part of a value and are left out."""
+    """Return `value` as JSON, without fields that are not compared: they are no part of it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         return {name: _tagged(getattr(value, name), hints[name]) for name in hints}
@@ -42,7 +42,7 @@ def to_plain(value: Any) -> Json:  # noqa: ANN401 - any value of core
 
 
 def from_plain(kind: type[T], plain: Json, where: str = "") -> T:
-    """The `kind` that `plain` holds. Raises `Misshapen`; `where` begins its message."""
+    """Return the `kind` that `plain` holds. Raises `Misshapen`; `where` begins its message."""
     found: T = _read(kind, plain, where)
     return found
 
@@ -146,6 +146,6 @@ def _tag(kind: type[Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _hints(kind: type[Any]) -> Mapping[str, Any]:
-    """Type per field. `Json` is recursive, so it is read as anything."""
+    """Return the type of each field. `Json` is recursive, so it is read as anything."""
     hints = get_type_hints(kind, localns={"Json": Any})
     return {each.name: hints[each.name] for each in dataclasses.fields(kind) if each.compare}

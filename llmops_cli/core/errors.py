@@ -123,7 +123,7 @@ class InvalidFiles(Refused):
 
 
 def suggestion(name: str, known: Sequence[str]) -> str | None:
-    """A "did you mean …?" with the nearest known name, or the known names when none is near."""
+    """Return a "did you mean …?" with the nearest known name, or the known names."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     if near:
         return f"did you mean {near[0]!r}?"

@@ -58,7 +58,7 @@ class Version:
 
     @property
     def address(self) -> str:
-        """`support@v3`."""
+        """Return `support@v3`."""
         return f"{self.name}@v{self.number}"
 
     @cached_property
@@ -66,7 +66,7 @@ class Version:
         return digest(VERSION_SCHEMA, self.record())
 
     def record(self) -> Mapping[str, Json]:
-        """Its plain form, as it was read or as it is written."""
+        """Return its plain form, as it was read or as it is written."""
         return self.recorded or _plain(self)
 
 
@@ -119,7 +119,7 @@ class Event:
         return digest(EVENT_SCHEMA, self.record())
 
     def record(self) -> Mapping[str, Json]:
-        """Its plain form, as it was read or as it is written."""
+        """Return its plain form, as it was read or as it is written."""
         return self.recorded or _plain(self)
 
 
@@ -206,7 +206,7 @@ class Evidence:
         return digest(EVIDENCE_SCHEMA, self.recorded or self.statement())
 
     def statement(self) -> dict[str, Json]:
-        """The in-toto Statement: readable by any tool that knows test-result/v0.1."""
+        """Return the in-toto Statement: readable by any tool that knows test-result/v0.1."""
         found = self.measurement
         results = {Decision.PASS: "PASSED", Decision.FAIL: "FAILED"}
         files = [self.cases, *([self.texts] if self.texts else [])]
@@ -236,7 +236,7 @@ class Evidence:
 
     @classmethod
     def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """The evidence in `statement`. Raises `Misshapen`."""
+        """Return the evidence in `statement`. Raises `Misshapen`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -258,17 +258,17 @@ class Evidence:
 
 
 def version_from(record: Mapping[str, Any]) -> Version:
-    """The version in a record without its digest. Raises `Misshapen`."""
+    """Return the version in a record without its digest. Raises `Misshapen`."""
     return _as_recorded(from_plain(Version, record), record)
 
 
 def event_from(record: Mapping[str, Any]) -> Event:
-    """The event in a record without its digest. Raises `Misshapen`."""
+    """Return the event in a record without its digest. Raises `Misshapen`."""
     return _as_recorded(from_plain(Event, record), record)
 
 
 def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
-    """`value`, named by what it was read from. A `replace` of it is another value, and forgets."""
+    """Return `value`, named by what it was read from; a `replace` of it is named anew."""
     object.__setattr__(value, "recorded", record)
     return value
 
@@ -280,7 +280,7 @@ def _plain(value: Version | Event) -> Mapping[str, Json]:
 
 
 def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a statement that tools other than llmops read."""
+    """Return the part of a statement that tools other than llmops read."""
     predicate = {name: value for name, value in statement["predicate"].items() if name != "llmops"}
     return {**statement, "predicate": predicate}
 

@@ -26,7 +26,6 @@ from llmops_cli.core.report import (
     ShownSide,
     ShownTrial,
 )
-from llmops_cli.core.run import RunEvalset
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
 from llmops_cli.report.run_file import report_of
@@ -34,7 +33,7 @@ from llmops_cli.run.case_results import with_text
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import chunks
-from llmops_cli.stores.run_file import RunIndex, open_run
+from llmops_cli.stores.run_file import RunEvalset, RunIndex, open_run
 
 FEW = 16
 """Cases whose answers are read together."""

@@ -131,7 +131,7 @@ async def open_scoring(
 
 
 async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
-    """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
+    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if run.interrupted:
