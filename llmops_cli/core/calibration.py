@@ -153,9 +153,9 @@ class Calibration:
 
     def is_at_least(self, wanted: str | None) -> bool:
         """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
-        best_first = [each.value.casefold() for each in CalibrationStatus]
-        found = best_first.index(self.status.value.casefold())
-        return wanted is None or found <= best_first.index(wanted)
+        best_first = [status.value.casefold() for status in CalibrationStatus]
+        rank = best_first.index(self.status.value.casefold())
+        return wanted is None or rank <= best_first.index(wanted)
 
     @property
     def instrument(self) -> str:

@@ -33,9 +33,9 @@ def to_plain(value: Any) -> Json:  # noqa: ANN401 - any value of core
     if isinstance(value, Enum):
         return to_plain(value.value)
     if isinstance(value, Mapping):
-        return {str(key): to_plain(each) for key, each in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_plain(each) for each in value]
+        return [to_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise Misshapen(f"a {type(value).__name__} is not plain data")
@@ -43,8 +43,8 @@ def to_plain(value: Any) -> Json:  # noqa: ANN401 - any value of core
 
 def from_plain(kind: type[T], plain: Json, where: str = "") -> T:
     """Return the `kind` that `plain` holds. Raises `Misshapen`; `where` begins its message."""
-    found: T = _read(kind, plain, where)
-    return found
+    value: T = _read(kind, plain, where)
+    return value
 
 
 def _tagged(value: Any, hint: Any) -> Json:  # noqa: ANN401
@@ -52,7 +52,7 @@ def _tagged(value: Any, hint: Any) -> Json:  # noqa: ANN401
     if len(choices) > 1 and dataclasses.is_dataclass(value):
         return {_tag(type(value)): to_plain(value)}
     if isinstance(value, (list, tuple)) and get_args(hint):
-        return [_tagged(each, get_args(hint)[0]) for each in value]
+        return [_tagged(item, get_args(hint)[0]) for item in value]
     return to_plain(value)
 
 
@@ -69,11 +69,11 @@ def _read(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
         items = _expect(list, plain, where)
         of = get_args(hint)[0]
-        return tuple(_read(of, each, f"{where}[{at}]") for at, each in enumerate(items))
+        return tuple(_read(of, item, f"{where}[{at}]") for at, item in enumerate(items))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         of = get_args(hint)[1]
         items = _expect(dict, plain, where)
-        return {key: _read(of, each, f"{where}.{key}") for key, each in items.items()}
+        return {key: _read(of, item, f"{where}.{key}") for key, item in items.items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
         try:
             return hint(plain)
@@ -107,7 +107,7 @@ def _read_union(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
 
 
 def _read_tagged(choices: Sequence[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
-    by_tag = {_tag(each): each for each in choices}
+    by_tag = {_tag(choice): choice for choice in choices}
     if len(plain) != 1 or not set(plain) <= set(by_tag):
         raise Misshapen(f"{where}: {plain!r} is none of {', '.join(by_tag)}")
     ((tag, content),) = plain.items()
@@ -115,13 +115,13 @@ def _read_tagged(choices: Sequence[Any], plain: Mapping[str, Any], where: str) -
 
 
 def _read_dataclass(kind: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
-    given = _expect(dict, plain, where)
+    fields = _expect(dict, plain, where)
     hints = _hints(kind)
     prefix = f"{where}." if where else ""
-    unknown = sorted(set(given) - set(hints))
+    unknown = sorted(set(fields) - set(hints))
     if unknown:
         raise Misshapen(f"{prefix}{unknown[0]}: unknown field")
-    values = {name: _read(hints[name], each, prefix + name) for name, each in given.items()}
+    values = {name: _read(hints[name], item, prefix + name) for name, item in fields.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
@@ -136,7 +136,7 @@ def _expect(kind: type[Any], plain: Any, where: str) -> Any:  # noqa: ANN401
 
 def _dataclasses_of(hint: Any) -> list[Any]:  # noqa: ANN401
     if get_origin(hint) in (Union, types.UnionType):
-        return [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
+        return [choice for choice in get_args(hint) if dataclasses.is_dataclass(choice)]
     return []
 
 
@@ -148,4 +148,4 @@ def _tag(kind: type[Any]) -> str:
 def _hints(kind: type[Any]) -> Mapping[str, Any]:
     """Return the type of each field. `Json` is recursive, so it is read as anything."""
     hints = get_type_hints(kind, localns={"Json": Any})
-    return {each.name: hints[each.name] for each in dataclasses.fields(kind) if each.compare}
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.compare}

@@ -118,7 +118,7 @@ class InvalidFiles(Refused):
         count = len(self.problems)
         super().__init__(
             f"{count} problem{'s' if count != 1 else ''} in the project's files\n"
-            + "\n".join(f"  {each}" for each in self.problems)
+            + "\n".join(f"  {problem}" for problem in self.problems)
         )
 
 

@@ -76,7 +76,7 @@ class Redactor:
         if isinstance(value, Mapping):
             return {self(key): self.plain(each) for key, each in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self.plain(each) for each in value]
+            return [self.plain(item) for item in value]
         return value
 
 

@@ -207,27 +207,27 @@ class Evidence:
 
     def statement(self) -> dict[str, Json]:
         """Return the in-toto Statement: readable by any tool that knows test-result/v0.1."""
-        found = self.measurement
+        measurement = self.measurement
         results = {Decision.PASS: "PASSED", Decision.FAIL: "FAILED"}
         files = [self.cases, *([self.texts] if self.texts else [])]
         return {
             "_type": STATEMENT,
             "subject": [
                 {
-                    "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.sides[CANDIDATE].target),
+                    "name": f"{measurement.name}@v{measurement.number}",
+                    "digest": _in_toto(measurement.sides[CANDIDATE].target),
                 }
             ],
             "predicateType": PREDICATE,
             "predicate": {
-                "result": results.get(found.verdict.decision, "WARNED"),
+                "result": results.get(measurement.verdict.decision, "WARNED"),
                 "configuration": [
-                    {"name": f"evalset:{each.evalset}", "digest": _in_toto(each.digest)}
-                    for each in found.evalsets
+                    {"name": f"evalset:{facts.evalset}", "digest": _in_toto(facts.digest)}
+                    for facts in measurement.evalsets
                 ]
-                + [{"name": each.name, "digest": _in_toto(each.digest)} for each in files],
+                + [{"name": file.name, "digest": _in_toto(file.digest)} for file in files],
                 "llmops": {
-                    "measurement": to_plain(found),
+                    "measurement": to_plain(measurement),
                     "cases": to_plain(self.cases),
                     "texts": to_plain(self.texts),
                 },

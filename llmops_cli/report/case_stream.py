@@ -91,7 +91,10 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
     return _stream(
-        [cases_of(each, run.comparisons[at]) for at, each in enumerate(run.evalset_runs)]
+        [
+            cases_of(evalset_run, run.comparisons[at])
+            for at, evalset_run in enumerate(run.evalset_runs)
+        ]
     )
 
 
@@ -100,7 +103,7 @@ def stream_report(report: Report) -> CaseStream:
     evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
     shown = [case for evalset in evalsets for case in evalset.shown]
     shown.sort(key=lambda case: RANK[case.change])
-    return CaseStream(max(sum(each.cases for each in evalsets), len(shown)), iter(shown))
+    return CaseStream(max(sum(evalset.cases for evalset in evalsets), len(shown)), iter(shown))
 
 
 @contextmanager
@@ -113,7 +116,7 @@ def stream_file(file: Path) -> Iterator[tuple[Report, CaseStream]]:
     run = open_run(file)
     report = report_of(file, run.manifest.report)
     with run.indexed() as index:
-        yield report, _stream([_cases_in(index, each) for each in run.manifest.evalsets])
+        yield report, _stream([_cases_in(index, evalset) for evalset in run.manifest.evalsets])
 
 
 @contextmanager
@@ -168,7 +171,7 @@ class _Place(NamedTuple):
 
 
 def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
-    changes = [changes_of(each.comparison, each.retired) for each in evalsets]
+    changes = [changes_of(cases.comparison, cases.retired) for cases in evalsets]
     places = [
         _Place(RANK[changes[at].get(case)], at, position)
         for at, each in enumerate(evalsets)
