@@ -51,8 +51,8 @@ def estimate(**changes: Any) -> Estimate:
     """The figures of a change that lost 24 and gained 6 of 308 cases; −5.8 points."""
     figures: dict[str, Any] = {
         "n": 308,
-        "lost": 24,
-        "gained": 6,
+        "regressed": 24,
+        "improved": 6,
         "identical": 0,
         "baseline_mean": 0.8312,
         "candidate_mean": 0.7727,
@@ -71,8 +71,8 @@ def estimate(**changes: Any) -> Estimate:
 LOSS = estimate()
 UNDECIDED = estimate(
     n=40,
-    lost=1,
-    gained=1,
+    regressed=1,
+    improved=1,
     baseline_mean=0.9,
     candidate_mean=0.875,
     difference=-0.025,
@@ -85,8 +85,8 @@ UNDECIDED = estimate(
 )
 FINE = estimate(
     n=308,
-    lost=4,
-    gained=7,
+    regressed=4,
+    improved=7,
     baseline_mean=0.8312,
     candidate_mean=0.8409,
     difference=0.0097,
@@ -104,7 +104,7 @@ def sentence(figures: Estimate, *, more: str = "") -> str:
     still = "still " if figures.smallest_margin < figures.margin else ""
     low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
     return (
-        f"{more}{figures.gained} improved, {figures.lost} regressed of {figures.n}; "
+        f"{more}{figures.improved} improved, {figures.regressed} regressed of {figures.n}; "
         f"difference {wording.points(figures.difference)} points (90% CI {low} to {high}); "
         f"could be up to {wording.points_up(-figures.lower)} points worse "
         f"(margin {100 * figures.margin:.1f}); "
@@ -317,8 +317,8 @@ def failing() -> Report:
             SliceSummary(
                 tag="card",
                 cases=96,
-                lost=17,
-                gained=2,
+                regressed=17,
+                improved=2,
                 candidate=0.7083,
                 baseline=0.8646,
                 p_adjusted=0.003,
@@ -326,8 +326,8 @@ def failing() -> Report:
             SliceSummary(
                 tag="cash",
                 cases=41,
-                lost=2,
-                gained=1,
+                regressed=2,
+                improved=1,
                 candidate=0.7805,
                 baseline=0.8049,
                 p_adjusted=0.61,
@@ -532,8 +532,8 @@ def several() -> Report:
         quality=True,
         estimate=estimate(
             n=300,
-            lost=0,
-            gained=0,
+            regressed=0,
+            improved=0,
             identical=300,
             baseline_mean=0.62,
             candidate_mean=0.62,

@@ -184,8 +184,8 @@ class SliceSummary:
 
     tag: str
     cases: int
-    lost: int
-    gained: int
+    regressed: int
+    improved: int
     candidate: float
     baseline: float
     p_adjusted: float

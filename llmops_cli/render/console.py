@@ -292,7 +292,9 @@ def _slices(pen: Pen, slices: list[SliceSummary]) -> RenderableType:
             pen.line(f"  #{each.tag}"),
             pen.line(formatting.percent(each.baseline)),
             pen.line(formatting.percent(each.candidate)),
-            pen.line(f"{each.lost} regressed, {each.gained} improved of {each.cases}", alarming),
+            pen.line(
+                f"{each.regressed} regressed, {each.improved} improved of {each.cases}", alarming
+            ),
         )
     return rows
 

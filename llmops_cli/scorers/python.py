@@ -74,7 +74,7 @@ class FunctionScorer:
     """One function in one process, one answer at a time."""
 
     def __init__(self, function: Function, world: World) -> None:
-        self._worker = Worker(function, world, given=PARAMETERS, largest=LARGEST_ANSWER)
+        self._worker = Worker(function, world, parameters=PARAMETERS, largest=LARGEST_ANSWER)
         self._turn = anyio.Lock()
         self._failures = 0
         self._given_up: str | None = None

@@ -76,9 +76,9 @@ async def answer_relevancy(
     judge = Judge(ask)
 
     def reason() -> str:
-        asked = ", ".join(quoted(form.question, 80) for form in judge.forms if form.question)
+        questions = ", ".join(quoted(form.question, 80) for form in judge.forms if form.question)
         evasive = "the answer is noncommittal; " * all(form.noncommittal for form in judge.forms)
-        return f"{evasive}it would answer {asked}"
+        return f"{evasive}it would answer {questions}"
 
     metric = AnswerRelevancy(llm=judge, embeddings=Embedder(ask))
     return await _scored(
@@ -218,9 +218,9 @@ async def _scored(
 
 def _question(case: Case, question: str | None) -> str:
     """Return the option, or the one text among the inputs (`ScorerKind.lacks` has checked it)."""
-    asked = case.question if question is None else question
-    assert asked is not None
-    return asked
+    question = case.question if question is None else question
+    assert question is not None
+    return question
 
 
 def _reference(case: Case, reference: str | None) -> str | Unscored:

@@ -97,9 +97,9 @@ class Finished:
 
 
 async def run(
-    command: Sequence[str], given: bytes, world: World, environ: Mapping[str, str], *, largest: int
+    command: Sequence[str], stdin: bytes, world: World, environ: Mapping[str, str], *, largest: int
 ) -> Finished | Trouble:
-    """Run `command` with `given` on its standard input, until it ends or is cancelled.
+    """Run `command` with `stdin` on its standard input, until it ends or is cancelled.
 
     When it has ended, all that it started is ended. More than `largest` bytes end it at once.
     """
@@ -109,18 +109,18 @@ async def run(
         why = f"{command[0]} cannot be started: {error.strerror or error}"
         return Trouble(cause="unloaded", why=why)
     try:
-        return await _finish(process, given, largest)
+        return await _finish(process, stdin, largest)
     finally:
         await end(process)
 
 
-async def _finish(process: Process, given: bytes, largest: int) -> Finished | Trouble:
+async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | Trouble:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     answer, errors = bytearray(), bytearray()
     async with anyio.create_task_group() as group:
-        group.start_soon(_send, process.stdin, given)
+        group.start_soon(_send, process.stdin, stdin)
         group.start_soon(_read_last, process.stderr, errors)
         group.start_soon(_kill_what_is_left, process)
         async for part in process.stdout:
@@ -131,11 +131,11 @@ async def _finish(process: Process, given: bytes, largest: int) -> Finished | Tr
     return Finished(code=await process.wait(), answer=bytes(answer), errors=bytes(errors))
 
 
-async def _send(stdin: ByteSendStream, given: bytes) -> None:
+async def _send(pipe: ByteSendStream, stdin: bytes) -> None:
     # Not every program reads what it is given.
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-        await stdin.send(given)
-        await stdin.aclose()
+        await pipe.send(stdin)
+        await pipe.aclose()
 
 
 async def _read_last(stderr: ByteReceiveStream, errors: bytearray) -> None:

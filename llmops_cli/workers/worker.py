@@ -32,8 +32,8 @@ Message: TypeAlias = Mapping[str, Json]
 class Worker:
     """One function and its process.
 
-    `given` names what the function may be called with by position, in order: the first always, the
-    others where it has a parameter of that name. `largest` caps the bytes of one answer.
+    `parameters` names what the function may be called with by position, in order: the first always,
+    the others where it has a parameter of that name. `largest` caps the bytes of one answer.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Worker:
         function: Function,
         world: World,
         *,
-        given: Sequence[str],
+        parameters: Sequence[str],
         largest: int,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         command = [sys.executable, "-P", "-B", str(SCRIPT), str(function.file), function.name]
-        self._command = [*command, *given]
+        self._command = [*command, *parameters]
         self._world = world
         self._environ = environment(world) if environ is None else environ
         self._largest = largest
@@ -56,16 +56,18 @@ class Worker:
 
     async def call(
         self,
-        given: Sequence[Json],
+        positional: Sequence[Json],
         *,
         arguments: Mapping[str, Json] | None = None,
         seconds: float = math.inf,
     ) -> Message | Trouble:
-        """Call the function with `given` by position and `arguments` by name.
+        """Call the function with `positional` and `arguments` by name.
 
         After a `Trouble` the process is gone, as it is when the call is cancelled.
         """
-        return await self._answer_to({"given": given, "arguments": arguments or {}}, seconds)
+        return await self._answer_to(
+            {"positional": positional, "arguments": arguments or {}}, seconds
+        )
 
     async def load(self, *, seconds: float = math.inf) -> Trouble | None:
         """Load the function, if that is not done; return why it cannot be loaded."""
@@ -150,12 +152,12 @@ class Pool:
         self._idle = list(reversed(workers))
         self._turn = anyio.Semaphore(len(workers))
 
-    async def call(self, given: Sequence[Json]) -> Message | Trouble:
+    async def call(self, positional: Sequence[Json]) -> Message | Trouble:
         """As `Worker.call`, by a worker that is free, the last used one first."""
         async with self._turn:
             worker = self._idle.pop()
             try:
-                return await worker.call(given)
+                return await worker.call(positional)
             finally:
                 self._idle.append(worker)
 

@@ -264,7 +264,7 @@ def test_repeats_of_two_lost_cases_are_two_lost_cases_of_twenty(tmp_path: Path) 
         thrice = project.eval()
     estimates = [result.finding("no_worse")["estimate"] for result in (once, thrice)]
     assert thrice.evalset["candidate"]["planned"] == 60
-    assert [(estimate["n"], estimate["lost"]) for estimate in estimates] == [(20, 2), (20, 2)]
+    assert [(estimate["n"], estimate["regressed"]) for estimate in estimates] == [(20, 2), (20, 2)]
     assert estimates[0]["lower"] == estimates[1]["lower"]
     assert once.decision == thrice.decision
 

@@ -41,7 +41,7 @@ def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign:
     assert "2 prompts, 5 cases: no problem found" in checked.out
 
 
-def test_every_loss_is_said_with_its_line(foreign: Path) -> None:
+def test_every_loss_is_reported_with_its_line(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
     (report,) = done.document
     lost = [
@@ -80,7 +80,7 @@ def test_nothing_that_is_there_is_overwritten(foreign: Path) -> None:
     assert prompt.read_text(encoding="utf-8") == "mine"
 
 
-def test_a_project_that_lacks_the_models_is_told_the_lines_to_add(foreign: Path) -> None:
+def test_a_project_that_lacks_the_models_gets_the_lines_to_add(foreign: Path) -> None:
     new = foreign / "new"
     new.mkdir()
     project = new / "llmops.yaml"

@@ -176,9 +176,9 @@ def _usage(reported: Json) -> Usage | None:
         return None
     if isinstance(reported, Mapping):
         for names, read in _COUNTS:
-            given, made = (token_count(reported.get(name)) for name in names)
-            if given is not None and made is not None:
-                return read(reported) or Usage(input=given, output=made)
+            input_tokens, output_tokens = (token_count(reported.get(name)) for name in names)
+            if input_tokens is not None and output_tokens is not None:
+                return read(reported) or Usage(input=input_tokens, output=output_tokens)
     raise Malformed("usage has no counts of input and output tokens")
 
 

@@ -40,7 +40,7 @@ async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
     function = located(call, world)
     environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
     workers = [
-        Worker(function, world, given=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
+        Worker(function, world, parameters=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
         for _ in range(model.limits.max_concurrency)
     ]
     async with Pool(workers) as pool:

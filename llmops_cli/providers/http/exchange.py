@@ -78,7 +78,7 @@ class Connections(aiohttp.TCPConnector):
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
         self._used: WeakSet[Any] = WeakSet()  # the protocols of connections that were used before
         self._reuses = True
-        self._asked: dict[str, int] = {}
+        self._requests: dict[str, int] = {}
         self._doubted: str | None = None
         self._ids_differ = True
 
@@ -100,10 +100,10 @@ class Connections(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
-    def answers_another(self, headers: Mapping[str, str], asked: int) -> bool:
-        """Return whether an answer with `headers` came before, to another question than `asked`.
+    def answers_another(self, headers: Mapping[str, str], sent: int) -> bool:
+        """Return whether an answer with `headers` came before, to another question than `sent`.
 
-        `asked` is a hash of what was sent. Where no header names the request, or always by the
+        `sent` is a hash of the request. Where no header names the request, or always by the
         same name, it cannot be known.
         """
         named = next(filter(None, map(headers.get, REQUEST_IDS)), None)
@@ -112,11 +112,11 @@ class Connections(aiohttp.TCPConnector):
         if named == self._doubted:  # a third time, and over a connection of its own
             self._ids_differ = False
             return False
-        if self._asked.setdefault(named, asked) != asked:
+        if self._requests.setdefault(named, sent) != sent:
             self._doubted, self._reuses = named, False
             return True
-        if len(self._asked) > REMEMBERED:
-            del self._asked[next(iter(self._asked))]
+        if len(self._requests) > REMEMBERED:
+            del self._requests[next(iter(self._requests))]
         return False
 
 

@@ -70,7 +70,7 @@ def test_a_case_with_every_field(rich: Written) -> None:
     assert str(case.where) == "evalsets/c.yaml:1"
 
 
-def test_a_case_without_an_id_is_named_by_what_is_asked(rich: Written) -> None:
+def test_a_case_without_an_id_is_named_by_its_question(rich: Written) -> None:
     first, second = cases(
         rich,
         "c.jsonl",

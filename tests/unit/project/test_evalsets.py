@@ -161,7 +161,7 @@ def test_a_function_may_be_identified_by_a_revision_or_by_files(
     assert project.problems() == []
 
 
-def test_relevant_ids_are_those_of_the_cases_metadata_unless_said(project: Written) -> None:
+def test_relevant_ids_are_those_of_the_cases_metadata_by_default(project: Written) -> None:
     asked = '"inputs": {"question": "?"}, "expected": "x"'
     good = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
     project.write("evalsets/support.jsonl", good)

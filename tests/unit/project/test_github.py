@@ -208,7 +208,7 @@ def test_a_string_evaluator_decides_as_on_github(
     assert value(scorer(evalset.cases[0], said(answer), **spec.options)) == passes
 
 
-def test_json_may_be_asked_for(project: Written) -> None:
+def test_json_may_be_required(project: Written) -> None:
     (spec,) = own(project, "[{string: {isJSON: true}}]").scorers
     assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
 
