@@ -125,7 +125,7 @@ class RunProgress:
     def update(
         self, done: int, planned: int, *, failed: int = 0, spent: float | None = None
     ) -> None:
-        """Take note that `done` of `planned` calls ended, `failed` of them badly; `spent`: dollars."""
+        """Take in that `done` of `planned` calls ended, `failed` of them badly; `spent` dollars."""
         with self._lock:
             now = self._clock()
             if self._began is None:
