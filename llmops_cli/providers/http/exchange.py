@@ -142,27 +142,19 @@ class JsonClient:
         url = self._endpoint.url.removesuffix(ending) + other
         return JsonClient(self._session, self._connections, replace(self._endpoint, url=url))
 
-    async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """Return the answer as a JSON object, or what went wrong."""
-        return await self.send("POST", body)
-
-    async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """As `post`; what is sent by GET is in the URL's query."""
-        return await self._exchange(method, body, None)
-
-    async def stream(
-        self, body: Mapping[str, Any], accumulator: StreamAccumulator
+    async def send(
+        self,
+        body: Mapping[str, Any],
+        *,
+        method: Method = "POST",
+        accumulator: StreamAccumulator | None = None,
     ) -> dict[str, Any] | Failure:
-        """Return the answer that arrives as events and is put together by `accumulator`.
+        """Return the answer as a JSON object, or what went wrong.
 
-        A server that does not stream answers at once; a stream that ends before it says that it
-        is finished is no answer.
+        What is sent by GET is in the URL's query. An answer that arrives as events is put together
+        by `accumulator`: a stream that ends before it says that it is finished is no answer. A
+        server that does not stream answers at once.
         """
-        return await self._exchange("POST", body, accumulator)
-
-    async def _exchange(
-        self, method: Method, body: Mapping[str, Any], accumulator: StreamAccumulator | None
-    ) -> dict[str, Any] | Failure:
         query = _query(body) if method == "GET" else None
         text = json.dumps(body, separators=(",", ":")).encode("ascii")
         data = None if query is not None else text if len(text) <= LARGE else BytesIO(text)

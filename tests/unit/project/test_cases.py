@@ -246,6 +246,14 @@ def test_relevant_ids_in_a_cell_are_a_list(rich: Written, cell: str, relevant: A
     assert case.metadata == {"relevant": relevant}
 
 
+def test_a_control_character_in_what_a_template_makes_is_refused(rich: Written) -> None:
+    row = '{"inputs": {"question": "x"}, "expected": "x", "metadata": {"p": "\\bword\\b"}}'
+    (problem,) = wrong(rich, "c.jsonl", row, 'regex: "{{ metadata.p }}"')
+    assert problem.startswith(
+        "1: 'regex' of this case: 'pattern' holds the control character U+0008"
+    )
+
+
 def test_a_control_character_in_what_is_expected_is_refused(rich: Written) -> None:
     row = '{"inputs": {"question": "x"}, "expected": "\\bword\\b"}'
     assert wrong(rich, "c.jsonl", row, "contains") == [

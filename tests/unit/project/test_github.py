@@ -230,6 +230,24 @@ def test_scores_of_any_size_are_brought_to_0_to_1(project: Written) -> None:
     assert spec.minimum == 0.4
 
 
+@pytest.mark.parametrize(
+    ("written", "choices"),
+    [
+        ("[{choice: good, score: 1}]", {"good": 1.0, "none of these": 0.0}),
+        (
+            "[{choice: Good, score: 1}, {choice: good, score: 0}, {choice: bad, score: 0}]",
+            {"Good": 1.0, "bad": 0.0},
+        ),
+    ],
+)
+def test_choices_that_no_judge_could_tell_apart_are_what_github_made_of_them(
+    project: Written, written: str, choices: dict[str, float]
+) -> None:
+    llm = f"{{modelId: openai/x, prompt: 'Good?', choices: {written}}}"
+    (spec,) = own(project, f"[{{name: n, llm: {llm}}}]").scorers
+    assert spec.options["choices"] == choices
+
+
 def test_an_evaluator_finds_the_columns_that_no_message_uses(project: Written) -> None:
     evalset = own(
         project,
