@@ -90,7 +90,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `eval` exits with for this verdict alone."""
+        """Return what `eval` exits with for this verdict alone."""
         match self.decision:
             case Decision.FAIL:
                 return ExitCode.FAILED

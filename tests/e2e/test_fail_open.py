@@ -436,7 +436,7 @@ def test_no_evidence_is_written_where_the_versions_own_baseline_trials_failed(
         assert project.run("release", "support").code == 0
         measured = project.run("measure", "support@v1")
         assert measured.code == 3
-        assert "baseline draws" in measured.text
+        assert "baseline trials" in measured.text
         assert "no evidence recorded" in measured.text
         assert project.run("promote", "support@v1", "--initial", "-m", "first").code == 3
 
