@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmops_cli.commands.evaluate import EvalOptions, evaluate
+    from llmops_cli.commands.evaluate import evaluate
     from llmops_cli.gate.compare import compare
     from llmops_cli.gate.decide import decide
     from llmops_cli.report.frame import frame
+    from llmops_cli.run.selection import EvalOptions
     from llmops_cli.run.workspace import open_project as load_project
     from llmops_cli.runtime.loading import load_prompt
 
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EvalOptions": ("llmops_cli.commands.evaluate", "EvalOptions"),
+    "EvalOptions": ("llmops_cli.run.selection", "EvalOptions"),
     "evaluate": ("llmops_cli.commands.evaluate", "evaluate"),
     "frame": ("llmops_cli.report.frame", "frame"),
     "load_project": ("llmops_cli.run.workspace", "open_project"),

@@ -15,7 +15,7 @@ from llmops_cli.cli.options import option
 from llmops_cli.cli.report_sinks import FORMS, ReportSinks, RunSinks
 
 if TYPE_CHECKING:
-    from llmops_cli.commands.evaluate import EvalOptions
+    from llmops_cli.run.selection import EvalOptions
 
 OPENED = Path(".llmops") / "store" / "report.html"
 """The page that `report --open` writes where no name is given: git ignores it."""
@@ -47,7 +47,7 @@ def evaluate(
     Exit codes: 0 passed, 1 worse than the baseline, 3 something was not measured,
     4 inconclusive (with --strict, or if the policy says so).
     """
-    from llmops_cli.commands.evaluate import EvalOptions
+    from llmops_cli.run.selection import EvalOptions
 
     return _evaluated(
         context,
@@ -62,7 +62,6 @@ def evaluate(
             dry_run=dry_run,
             budget=limits.budget(),
             reuse=reuse or (),
-            sinks=sinks.files(),
         ),
         sinks,
     )
@@ -104,8 +103,7 @@ def compare(
       llmops compare support support-short
       llmops compare gpt-4.1-mini local --prompt support
     """
-    from llmops_cli.commands.evaluate import EvalOptions
-    from llmops_cli.run.selection import Between
+    from llmops_cli.run.selection import Between, EvalOptions
 
     return _evaluated(
         context,
@@ -115,7 +113,6 @@ def compare(
             offline=offline,
             dry_run=dry_run,
             budget=limits.budget(),
-            sinks=sinks.files(),
         ),
         sinks,
     )
@@ -174,8 +171,9 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
     """Run an evaluation and take its report everywhere."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
+    files = sinks.files()
     with sinks.opened(context.obj) as opened:
-        evaluated = run_evaluation(context.obj, eval_options, progress=opened.progress)
+        evaluated = run_evaluation(context.obj, eval_options, sinks=files, progress=opened.progress)
     if evaluated.report is None or evaluated.run is None:
         from llmops_cli.render.plan import console_plan
 

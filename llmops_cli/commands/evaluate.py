@@ -6,51 +6,25 @@ Also the public `evaluate` for notebooks and tests: everything it needs is an ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Report
-from llmops_cli.engine.budget import Budget
-from llmops_cli.report.build import report
+from llmops_cli.report.build import build_report
 from llmops_cli.report.run_file import keep_report
 from llmops_cli.report.sinks import Sink, write_reports
-from llmops_cli.run.base_changes import no_longer_gated, where_it_left
-from llmops_cli.run.changed_prompts import concerned
-from llmops_cli.run.comparison import PromptComparison, contests
-from llmops_cli.run.cost_plan import plan_of
-from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.base_changes import merge_base, no_longer_gated
+from llmops_cli.run.changed_prompts import changed_prompts
+from llmops_cli.run.comparison import PromptComparison, compare_prompts
+from llmops_cli.run.cost_plan import cost_plan
+from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.reuse import reuse_runs
-from llmops_cli.run.run_loop import Options, Run, conduct
-from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.run_loop import Run, run_evalsets
+from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.workspace import Workspace, open_workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalOptions:
-    """Everything that can be chosen for a run."""
-
-    selection: Selection = field(default_factory=Selection)
-    between: Between | None = None
-    """Two versions or models to compare, instead of a selection with its baseline."""
-    base: str | None = None
-    """Git revision at which policy and trust list are read."""
-    changed: str | None = None
-    """Only prompts that changed since the branch left this git revision."""
-    require_baseline: bool = False
-    strict: bool = False
-    """Accept no INCONCLUSIVE, whatever the policy says."""
-    offline: bool = False
-    fresh: bool = False
-    dry_run: bool = False
-    budget: Budget | None = None
-    reuse: Sequence[Path] = ()
-    """Run files whose answers and scores are reused first."""
-    sinks: Sequence[Sink] = ()
-    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,58 +44,50 @@ def evaluate(
     start: Path,
     options: EvalOptions | None = None,
     *,
+    sinks: Sequence[Sink] = (),
     progress: Progress = unseen,
     environ: Mapping[str, str] | None = None,
 ) -> Evaluated:
     """Evaluate what `options` (default: everything) select in the project around `start`.
 
-    Raises `InvalidFiles`, `UnknownName` or another `Refused` before any call, `Unmeasured` where
-    the disk or git fails. What goes wrong in a call is in the report.
+    `sinks` are the reports to write whatever the result. Raises `InvalidFiles`, `UnknownName` or
+    another `Refused` before any call, `Unmeasured` where the disk or git fails. What goes wrong in
+    a call is in the report.
     """
     options = options or EvalOptions()
     with open_workspace(start, environ=environ, base=options.base) as workspace:
         reuse_runs(workspace, options.reuse)
-        return _evaluate(workspace, options, progress)
+        if options.between is not None:
+            selection = options.between.selection(workspace.project)
+            options = replace(options, selection=selection, between=None)
+        return _evaluate(workspace, options, sinks, progress)
 
 
-def _evaluate(workspace: Workspace, options: EvalOptions, progress: Progress) -> Evaluated:
-    selection = options.selection
-    if options.between is not None:
-        selection = options.between.selection(workspace.project)
-    comparisons = contests(workspace, selection)
+def _evaluate(
+    workspace: Workspace, options: EvalOptions, sinks: Sequence[Sink], progress: Progress
+) -> Evaluated:
+    comparisons = compare_prompts(workspace, options.selection)
     notes: list[str] = []
     if options.changed is not None:
-        comparisons, note = concerned(workspace, comparisons, options.changed)
-        known = {each for comparison in comparisons for each in comparison.notes}
-        gone = no_longer_gated(workspace, selection.prompts, where_it_left(workspace))
-        notes = [note, *(each for each in gone if each not in known)]  # it is a change as well
+        comparisons, note = changed_prompts(workspace, comparisons, options.changed)
+        known = {text for comparison in comparisons for text in comparison.notes}
+        prompts = options.selection.prompts
+        gone = no_longer_gated(workspace, prompts, merge_base(workspace))
+        notes = [note, *(text for text in gone if text not in known)]  # it is a change as well
     if options.require_baseline:
         _require_baselines(comparisons)
-    now = datetime.now(UTC)
-    partial = selection.partial
-    depth = SamplingPlan(
-        now=now, fresh=options.fresh, for_this_run=options.fresh and partial is not None
-    )
-    planned = vetted(plan(workspace, comparisons, depth))
-    needs = plan_of(workspace, planned)
+    evalset_runs = refuse_unfit(prepare(workspace, comparisons, options))
+    plan = cost_plan(workspace, evalset_runs)
     if options.dry_run:
-        return Evaluated(plan=needs, report=None)
-    run_options = Options(
-        offline=options.offline,
-        fresh=options.fresh,
-        budget=options.budget,
-        partial=partial,
-        now=now.isoformat(timespec="milliseconds"),
-    )
-    run = conduct(workspace, planned, run_options, progress=progress)
+        return Evaluated(plan=plan, report=None)
+    run = run_evalsets(workspace, evalset_runs, options, progress=progress)
     run.notes += [*notes, *workspace.notes()]
     if options.strict:
         _refuse_inconclusive(run)
-    made = report(run, partial=run.partial)
-    redact = workspace.redact
-    keep_report(workspace.root, made, redact=redact)
-    write_reports(options.sinks, run, made, redact)
-    return Evaluated(plan=needs, report=made, run=run)
+    report = build_report(run)
+    keep_report(workspace.root, report, redact=workspace.redact)
+    write_reports(sinks, run, report, workspace.redact)
+    return Evaluated(plan=plan, report=report, run=run)
 
 
 def _refuse_inconclusive(run: Run) -> None:

@@ -25,7 +25,7 @@ from llmops_cli.engine.prices import tariff
 from llmops_cli.plugins import check_ready
 from llmops_cli.project.project import Project
 from llmops_cli.run.checks import vet_commands, vet_job
-from llmops_cli.run.event_loop import to_its_end
+from llmops_cli.run.event_loop import run_coroutine
 from llmops_cli.run.workspace import Workspace
 
 AT_ONCE = 8
@@ -96,7 +96,7 @@ def probe_models(
         async with engine:
             await run(models, probe, workers=AT_ONCE)
 
-    to_its_end(probe_all())
+    run_coroutine(probe_all())
     return Probed(
         models=tuple(probed[model.name] for model in models),
         calls=engine.attempts,

@@ -27,8 +27,8 @@ class SidePlan:
     """`candidate`, `baseline` or `anchor`."""
     planned: int
     """Trials that the verdict needs."""
-    held: int
-    """Those that evidence or the store already holds."""
+    cached: int
+    """Those that evidence or the store answers already."""
     calls: int
     """Requests to make: equal missing ones are made once."""
     cost: float | None
@@ -47,7 +47,7 @@ class JudgingPlan:
     model: str
     """`provider/model`."""
     calls: int
-    """At most: equal answers are judged once, and some scores may be held."""
+    """At most: equal answers are judged once, and some scores may be stored."""
     cost: float | None
     """Estimated US dollars of those calls; None where the price is not known."""
 
@@ -61,7 +61,7 @@ class EvalsetPlan:
     repeats: int
     sides: tuple[SidePlan, ...]
     scores: int
-    """Scores to give on completions that are held."""
+    """Scores to give on stored answers."""
     judging: tuple[JudgingPlan, ...] = ()
     shows: str
     """What an evalset of this size can and cannot show, in a sentence."""

@@ -188,7 +188,7 @@ class Policy:
     baseline_repeats: int | None = None
     """Baseline draws per case; None: 3, or 1 where the provider is deterministic."""
     baseline_max_age: int = 30
-    """Days after which the baseline is drawn anew."""
+    """Days after which the baseline is run again."""
     judges: Literal["any", "calibrated"] = "any"
     scale_margin: bool = False
 

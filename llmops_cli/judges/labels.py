@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -19,11 +18,11 @@ from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.project.labels import UnlabeledAnswer, draft
 from llmops_cli.run.checks import vet_commands, vet_job, vet_scorers
-from llmops_cli.run.comparison import contests
+from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.prepare import SamplingPlan, plan
+from llmops_cli.run.prepare import prepare
 from llmops_cli.run.scorers import BoundScorer
-from llmops_cli.run.selection import Selection
+from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.atomic import write_text
@@ -151,10 +150,11 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, size: int) -> 
 
 def _answers(workspace: Workspace, evalset: str) -> dict[str, list[UnlabeledAnswer]]:
     """Return the different answers of each side, in an order that says nothing about them."""
-    comparisons = contests(workspace, Selection(evalsets=[evalset]))
+    options = EvalOptions(selection=Selection(evalsets=[evalset]))
+    comparisons = compare_prompts(workspace, options.selection)
     seen: set[tuple[str, str]] = set()
     by_side: dict[str, list[UnlabeledAnswer]] = {}
-    for evalset_run in plan(workspace, comparisons, SamplingPlan(now=datetime.now(UTC))):
+    for evalset_run in prepare(workspace, comparisons, options):
         for side in (evalset_run.candidate, *evalset_run.others.values()):
             for key, row in _rows(evalset_run, side):
                 if key not in seen:
@@ -167,16 +167,16 @@ def _answers(workspace: Workspace, evalset: str) -> dict[str, list[UnlabeledAnsw
 
 def _rows(evalset_run: EvalsetRun, side: Side) -> Iterator[tuple[tuple[str, str], UnlabeledAnswer]]:
     """Yield the answers of `side`, each with what makes it different from others."""
-    cases = evalset_run.round.cases
+    cases = evalset_run.cases
     for positions in chunks(range(len(cases))):
-        for at, completion in side.completions(side.trials(positions)).items():
+        for at, completion in side.completions(side.plan.trials(positions)).items():
             if completion.text is None or completion.tool_calls:
                 continue
             case = cases[at.case]
             row = UnlabeledAnswer(
                 id=f"{case.id}-{short(completion.digest)}",
                 case=case,
-                side=side.name,
+                side=side.spec.name,
                 output=completion.text,
                 contexts=case.contexts if completion.contexts is None else completion.contexts,
             )

@@ -20,7 +20,7 @@ from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import run
-from llmops_cli.run.event_loop import open_desk, stop_on_signal, to_its_end
+from llmops_cli.run.event_loop import open_scoring, run_coroutine, stop_on_signal
 from llmops_cli.run.judge_client import JudgeCallCache
 from llmops_cli.run.scorers import BoundScorer
 from llmops_cli.run.workspace import Workspace
@@ -93,20 +93,20 @@ def read_answers(
         workers = sum(model.limits.max_concurrency for model in models)
         async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
             group.start_soon(stop_on_signal, engine, readings, group.cancel_scope)
-            context = await open_desk(workspace, [bound.kind], stack, calls)
+            context = await open_scoring(workspace, [bound.kind], stack, calls)
 
             async def read(at: int) -> None:
                 nonlocal done, unscored
                 answer, results = answers[at], workspace.results
                 key = bound.key(answer.case, answer.completion.digest)
-                stores = bound.kept and not answer.second
+                stores = bound.stored and not answer.second
                 stored = results.scores([key]).get(key) if stores else None
                 reading: Score | Unscored = stored or await score(
                     context.code[bound.kind.name],
                     bound.options.render(answer.case),
                     case=answer.case,
                     completion=answer.completion,
-                    ask=context.ask(bound, first=SECOND_READING if answer.second else 0),
+                    ask=context.judge_client(bound, first=SECOND_READING if answer.second else 0),
                 )
                 if stores and stored is None and isinstance(reading, Score):
                     results.put_score(key, reading)
@@ -122,5 +122,5 @@ def read_answers(
         readings.reused = sum(spending.reused for spending in calls.spent.values())
         readings.cost = None if engine.spent.unpriced else engine.spent.cost
 
-    to_its_end(read_all())
+    run_coroutine(read_all())
     return readings

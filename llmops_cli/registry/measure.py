@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE
+from llmops_cli.core.case_result import BASELINE
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
@@ -30,16 +30,15 @@ from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
-from llmops_cli.report.build import report
+from llmops_cli.report.build import build_report
 from llmops_cli.report.sinks import Sink, write_reports
-from llmops_cli.run.comparison import contests
-from llmops_cli.run.cost_plan import plan_of
-from llmops_cli.run.evalset_facts import evalset_facts
-from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.prepare import SamplingPlan, plan, vetted
+from llmops_cli.run.comparison import PromptComparison, compare_prompts
+from llmops_cli.run.cost_plan import cost_plan
+from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
+from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.reuse import reuse_runs
-from llmops_cli.run.run_loop import Options, Run, conduct
-from llmops_cli.run.selection import Selection
+from llmops_cli.run.run_loop import Run, run_evalsets
+from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace
 
@@ -83,20 +82,19 @@ def measure(
     """
     with open_workspace(start, environ=environ) as workspace:
         reuse_runs(workspace, request.runs)
-        started = datetime.now(UTC)
-        planned = _planned(workspace, request, started)
-        options = Options(offline=request.offline, budget=request.budget, now=started.isoformat())
-        run = conduct(workspace, planned, options, progress=progress)
-        result = report(run)
+        options = _options(workspace, request)
+        evalset_runs = _prepared(workspace, options)
+        run = run_evalsets(workspace, evalset_runs, options, progress=progress)
+        report = build_report(run)
         (verdict,) = run.verdicts.values()
-        lacking = [why for each in planned for why in _lacking(each)]
+        lacking = [why for evalset_run in evalset_runs for why in _lacking(evalset_run)]
         complete = not (run.interrupted or lacking or verdict.decision is Decision.INCOMPLETE)
         if not complete:
-            code = result.exit_code if run.interrupted else ExitCode.INCOMPLETE
-            result = replace(result, exit_code=code, notes=(*result.notes, *lacking))
-        write_reports(request.sinks, run, result, workspace.redact)
-        evidence = _write(workspace, run, started) if complete else None
-    return Measured(report=result, run=run, evidence=evidence)
+            code = report.exit_code if run.interrupted else ExitCode.INCOMPLETE
+            report = replace(report, exit_code=code, notes=(*report.notes, *lacking))
+        write_reports(request.sinks, run, report, workspace.redact)
+        evidence = _write(workspace, run, options.now) if complete else None
+    return Measured(report=report, run=run, evidence=evidence)
 
 
 def cost_of_measuring(
@@ -104,96 +102,100 @@ def cost_of_measuring(
 ) -> Plan:
     """Return what `measure` would call, and what that would cost. Nothing is called."""
     with open_workspace(start, environ=environ) as workspace:
-        return plan_of(workspace, _planned(workspace, request, datetime.now(UTC)))
+        return cost_plan(workspace, _prepared(workspace, _options(workspace, request)))
 
 
-def _planned(workspace: Workspace, request: MeasureRequest, now: datetime) -> list[EvalsetRun]:
+def _options(workspace: Workspace, request: MeasureRequest) -> EvalOptions:
     number = released_number(workspace.registry, request.address)
     address = f"{request.address.partition('@')[0]}@v{number}"
-    selection = Selection(prompts=[address], environment=request.environment)
-    return vetted(
-        plan(workspace, contests(workspace, selection), SamplingPlan(now=now, own_baseline=True))
+    return EvalOptions(
+        selection=Selection(prompts=[address], environment=request.environment),
+        offline=request.offline,
+        budget=request.budget,
+        own_baseline=True,
     )
 
 
-def _lacking(pairing: EvalsetRun) -> Iterator[str]:
-    """What later candidates would be compared with, and was not measured."""
-    own = pairing.own_baseline
-    if own is not None and (own.failures or own.unscored):
-        count = len(own.failures.keys() | own.unscored.keys())
+def _prepared(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
+    comparisons = compare_prompts(workspace, options.selection)
+    return refuse_unfit(prepare(workspace, comparisons, options))
+
+
+def _lacking(evalset_run: EvalsetRun) -> Iterator[str]:
+    """Say which trials later candidates would be compared with, and were not measured."""
+    own = evalset_run.own_baseline
+    if own is not None and (own.state.failures or own.state.unscored):
+        count = len(own.state.failures.keys() | own.state.unscored.keys())
         yield (
-            f"{pairing.round.evalset.name}: {count} of {own.planned} baseline draws of "
-            f"{own.name} were not measured: without them nothing can be compared with it"
+            f"{evalset_run.name}: {count} of {own.plan.planned} baseline trials of "
+            f"{own.spec.name} were not measured: without them nothing can be compared with it"
         )
 
 
 def _write(workspace: Workspace, run: Run, now: datetime) -> Evidence:
-    first = run.pairings[0]
-    candidate = first.contest.candidate
+    comparison = run.evalset_runs[0].comparison
+    candidate = comparison.candidate
     assert candidate.version is not None
     (verdict,) = run.verdicts.values()
     measurement = Measurement(
-        name=first.contest.prompt,
+        name=comparison.prompt,
         number=candidate.version,
-        environment=first.contest.environment,
+        environment=comparison.environment,
         llmops=__version__,
-        sides=_sides(workspace, run.pairings),
-        evalsets=tuple(
-            evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating)
-            for each in run.pairings
-        ),
+        sides=_sides(workspace, run.evalset_runs),
+        evalsets=tuple(evalset_run.facts() for evalset_run in run.evalset_runs),
         verdict=verdict,
-        judges=dict(_judges(run.pairings)),
+        judges=dict(_judges(run.evalset_runs)),
         counts={"calls": run.calls, "reused": run.reused},
         calibrations={
             name: plain
-            for each in run.pairings
-            for name, plain in calibration_records(each.gating).items()
+            for evalset_run in run.evalset_runs
+            for name, plain in calibration_records(evalset_run.gating).items()
         },
         made=Provenance(by=workspace.actor(), at=now.isoformat(timespec="seconds")),
     )
-    texts = _texts(workspace, run.pairings) if workspace.project.outputs == "commit" else None
+    texts = _texts(workspace, run.evalset_runs) if workspace.project.outputs == "commit" else None
     return workspace.registry.write_evidence(
         measurement,
-        [case for pairing in run.pairings for case in pairing.case_results()],
+        [case for evalset_run in run.evalset_runs for case in evalset_run.case_results()],
         texts,
         summary=summary(measurement),
         redact=workspace.redact,
     )
 
 
-def _sides(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
-    """Target, model and age of each side over all evalsets."""
-    facts: dict[str, list[tuple[Side, EvalsetRun]]] = {}
-    for pairing in pairings:
-        assert pairing.own_baseline is not None
-        facts.setdefault(CANDIDATE, []).append((pairing.candidate, pairing))
-        facts.setdefault(OWN_BASELINE, []).append((pairing.own_baseline, pairing))
-        for role, side in pairing.others.items():
-            facts.setdefault(role, []).append((side, pairing))
-    return {role: _facts(workspace, sides) for role, sides in facts.items()}
+def _sides(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Mapping[str, SideFacts]:
+    """Return target, model and age of each side over all evalsets."""
+    sides: dict[str, list[Side]] = {}
+    for evalset_run in evalset_runs:
+        for role, side in evalset_run.roles.items():
+            if role != CONFIRMING:
+                sides.setdefault(role, []).append(side)
+    comparison = evalset_runs[0].comparison
+    return {role: _facts(workspace, comparison, same) for role, same in sides.items()}
 
 
-def _judges(pairings: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for each in pairings:
-        for metric in each.scorers.metrics:
-            served = set().union(*(side.judges.get(metric.label, ()) for side in each.sides))
+def _judges(evalset_runs: Sequence[EvalsetRun]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for evalset_run in evalset_runs:
+        states = [side.state for side in evalset_run.sides]
+        for metric in evalset_run.scorers.metrics:
+            served = set().union(*(state.judges.get(metric.label, ()) for state in states))
             if served:
-                yield f"{each.round.evalset.name}:{metric.label}", tuple(sorted(served))
+                yield f"{evalset_run.name}:{metric.label}", tuple(sorted(served))
 
 
-def _facts(workspace: Workspace, sides: list[tuple[Side, EvalsetRun]]) -> SideFacts:
-    side, pairing = sides[0]
+def _facts(workspace: Workspace, comparison: PromptComparison, sides: Sequence[Side]) -> SideFacts:
     times, served = set[str](), set[str]()
-    for one, _ in sides:
-        for part in chunks(one.trials(range(len(one.requests)))):
-            found = one.briefs(part).values()
-            times.update(each.at for each in found if each.at)
-            served.update(each.served_model for each in found if each.served_model)
-    model = side.target.model
+    for side in sides:
+        for part in chunks(side.plan.trials(range(len(side.plan.requests)))):
+            briefs = side.briefs(part).values()
+            times.update(brief.at for brief in briefs if brief.at)
+            served.update(brief.served_model for brief in briefs if brief.served_model)
+    spec = sides[0].spec
+    model = spec.target.model
     return SideFacts(
-        version=_version_of(pairing, side),
-        target=side.target.digest,
+        version=comparison.version_of(spec.name),
+        target=spec.target.digest,
         model=f"{model.provider}/{model.model}",
         served_models=tuple(sorted(served)),
         oldest=min(times, default=None),
@@ -202,42 +204,32 @@ def _facts(workspace: Workspace, sides: list[tuple[Side, EvalsetRun]]) -> SideFa
     )
 
 
-def _version_of(pairing: EvalsetRun, side: Side) -> int | None:
-    contest = pairing.contest
-    contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    return next((one.version for one in contenders if one and one.name == side.name), None)
-
-
 def _completions(side: Side) -> Iterator[Completion]:
-    for part in chunks(side.trials(range(len(side.requests)))):
+    for part in chunks(side.plan.trials(range(len(side.plan.requests)))):
         yield from side.completions(part).values()
 
 
-def _texts(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Iterator[Completion]:
-    """Every answer, but for those that stand in the evidence of the versions compared with."""
-    for pairing in pairings:
-        yield from _completions(pairing.candidate)
-        if pairing.own_baseline is not None:
-            yield from _completions(pairing.own_baseline)
-        if pairing.confirming is not None and pairing.unconfirmed:
-            yield from _completions(pairing.confirming)
-        for side in pairing.others.values():
-            known = _committed(workspace, pairing, side)
-            yield from (each for each in _completions(side) if each.digest not in known)
+def _texts(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Iterator[Completion]:
+    """Yield every answer, except those in the evidence of the versions compared with."""
+    for evalset_run in evalset_runs:
+        for role, side in evalset_run.roles.items():
+            known: AbstractSet[str] = frozenset()
+            if role in evalset_run.others:
+                known = _committed(workspace, evalset_run.comparison, side)
+            yield from (answer for answer in _completions(side) if answer.digest not in known)
 
 
-def _committed(workspace: Workspace, pairing: EvalsetRun, side: Side) -> AbstractSet[str]:
-    """Digests of the answers whose texts are committed with the version of `side`."""
-    version = _version_of(pairing, side)
+def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -> AbstractSet[str]:
+    """Return digests of the answers whose texts are committed with the version of `side`."""
+    version = comparison.version_of(side.spec.name)
     if version is None:
         return frozenset()
     registry = workspace.registry
-    found = registry.evidence(pairing.contest.prompt, version)
     return {
-        each
-        for evidence in found
+        output
+        for evidence in registry.evidence(comparison.prompt, version)
         if registry.has_rows(evidence)
-        for each in registry.evidence_texts(evidence)
+        for output in registry.evidence_texts(evidence)
     }
 
 

@@ -28,8 +28,8 @@ from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
 from llmops_cli.registry.release import released_number
-from llmops_cli.run.comparison import EvalsetSelection, contests
-from llmops_cli.run.evalset_facts import evalset_facts
+from llmops_cli.run.comparison import EvalsetSelection, compare_prompts
+from llmops_cli.run.evalset_run import evalset_facts
 from llmops_cli.run.selection import Selection, environment_of
 from llmops_cli.run.workspace import Workspace, open_project, open_workspace
 from llmops_cli.stores.registry import Registry
@@ -120,8 +120,8 @@ def _gating_evalsets(
             hint=f"write evalsets/{request.name}.yaml, or promote with --override -m WHY",
         )
     selection = Selection(prompts=[request.address], environment=environment.name)
-    (comparison,) = contests(workspace, selection)
-    return [_facts(workspace, evalset) for evalset in comparison.rounds]
+    (comparison,) = compare_prompts(workspace, selection)
+    return [_facts(workspace, evalset) for evalset in comparison.evalsets]
 
 
 def _facts(workspace: Workspace, selected: EvalsetSelection) -> EvalsetFacts:

@@ -62,7 +62,7 @@ def _sides(pen: Pen, sides: Sequence[SidePlan]) -> RenderableType:
             pen.line(f"  {side.role}"),
             pen.line(side.model),
             f"{side.planned:,}",
-            f"{side.held:,}",
+            f"{side.cached:,}",
             f"{side.calls:,}",
             pen.line(money(side.cost) if side.calls else ""),
         )

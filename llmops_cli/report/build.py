@@ -49,17 +49,16 @@ WORST_FIRST: tuple[ExitCode, ...] = (
 )
 
 
-def report(run: Run, *, partial: str | None = None, shown: int = SHOWN) -> Report:
-    """Everything a reader wants of `run`, at most `shown` cases per evalset."""
-    contests = list({id(each.contest): each.contest for each in run.pairings}.values())
+def build_report(run: Run, *, shown: int = SHOWN) -> Report:
+    """Build the report of `run` with at most `shown` cases per evalset."""
     code = exit_code(run.verdicts.values())
     return Report(
-        prompts=tuple(_prompt(run, contest, shown) for contest in contests),
+        prompts=tuple(_prompt(run, comparison, shown) for comparison in run.prompt_comparisons),
         exit_code=ExitCode.INTERRUPTED if run.interrupted else code,
         calls=run.calls,
         reused=run.reused,
         cost=run.cost,
-        partial=partial,
+        partial=run.partial,
         interrupted=run.interrupted,
         spent=dict(run.spent),
         notes=tuple(run.notes),
@@ -73,39 +72,39 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return next((code for code in WORST_FIRST if code in codes), ExitCode.DONE)
 
 
-def _prompt(run: Run, contest: PromptComparison, shown: int) -> PromptReport:
-    verdict = run.verdicts[contest.candidate.name]
-    baseline = contest.baseline
-    where = f" ({contest.environment})" if contest.against_environment else ""
+def _prompt(run: Run, comparison: PromptComparison, shown: int) -> PromptReport:
+    verdict = run.verdicts[comparison.candidate.name]
+    baseline = comparison.baseline
+    where = f" ({comparison.environment})" if comparison.against_environment else ""
     return PromptReport(
-        prompt=contest.prompt,
-        candidate=contest.candidate.name,
+        prompt=comparison.prompt,
+        candidate=comparison.candidate.name,
         baseline=None if baseline is None else f"{baseline.name}{where}",
         verdict=verdict,
-        evalsets=tuple(_evalset(each, columns, shown) for each, columns in run.of(contest)),
-        next_steps=tuple(_next_steps(contest, verdict, run)),
-        environment=contest.environment if contest.against_environment else None,
+        evalsets=tuple(_evalset(*measured, shown) for measured in run.evalsets_of(comparison)),
+        next_steps=tuple(_next_steps(comparison, verdict, run)),
+        environment=comparison.environment if comparison.against_environment else None,
     )
 
 
-def _evalset(each: EvalsetRun, columns: Comparison, shown: int) -> EvalsetReport:
-    cases = cases_of(each, columns)
-    noted = changes_of(columns, cases.retired)
-    picked = dict(islice(noted.items(), shown))
-    baseline = each.others.get("baseline")
+def _evalset(evalset_run: EvalsetRun, comparison: Comparison, shown: int) -> EvalsetReport:
+    cases = cases_of(evalset_run, comparison)
+    changes = changes_of(comparison, cases.retired)
+    picked = dict(islice(changes.items(), shown))
+    baseline = evalset_run.others.get("baseline")
     return EvalsetReport(
-        evalset=each.round.evalset.name,
-        cases=len(each.round.cases),
-        repeats=each.candidate.repeats,
-        candidate=_side(each.candidate, columns.candidate),
-        baseline=None if baseline is None else _side(baseline, columns.baseline),
-        metrics=tuple(_metrics(each, columns)),
-        slices=slices(columns),
+        evalset=evalset_run.name,
+        cases=len(evalset_run.cases),
+        repeats=evalset_run.candidate.plan.repeats,
+        candidate=_side(evalset_run.candidate, comparison.candidate),
+        baseline=None if baseline is None else _side(baseline, comparison.baseline),
+        metrics=tuple(_metrics(evalset_run, comparison)),
+        slices=slices(comparison),
         shown=tuple(_shown(cases, picked)),
-        hidden=len(noted) - len(picked),
-        changes=Counter(noted.values()),
-        judges=tuple(one.summary() for one in each.gating),
-        notes=tuple(evalset_notes(each, columns)),
+        hidden=len(changes) - len(picked),
+        changes=Counter(changes.values()),
+        judges=tuple(judge.summary() for judge in evalset_run.gating),
+        notes=tuple(evalset_notes(evalset_run, comparison)),
     )
 
 
@@ -131,15 +130,15 @@ def _telling(side: ShownSide | None, *, passing: bool) -> ShownSide | None:
 
 
 def _side(side: Side, totals: SideTotals) -> SideSummary:
-    model = side.target.model
+    model = side.spec.target.model
     waits, firsts = np.sort(totals.latencies), np.sort(totals.first_tokens)
     return SideSummary(
-        name=side.name,
-        target=side.target.digest,
+        name=side.spec.name,
+        target=side.spec.target.digest,
         model=f"{model.provider}/{model.model}",
-        planned=side.planned,
-        measured=side.planned - len(side.failures),
-        called=side.called,
+        planned=side.plan.planned,
+        measured=side.plan.planned - len(side.state.failures),
+        called=side.state.called,
         failures=dict(totals.failures),
         cause=_cause(side),
         unscored=totals.unscored,
@@ -156,25 +155,25 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
 
 def _cause(side: Side) -> str:
     """Say what made most calls of a side fail; why no call was made, where none was."""
-    kinds = Counter(failure.kind for failure in side.failures.values())
+    kinds = Counter(failure.kind for failure in side.state.failures.values())
     # What was not attempted is a consequence, and names its cause a second time.
     if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):
         del kinds[FailureKind.NOT_ATTEMPTED]
     if not kinds:
         return ""
     leading = kinds.most_common(1)[0][0]
-    failure = next(each for each in side.failures.values() if each.kind is leading)
+    failure = next(failure for failure in side.state.failures.values() if failure.kind is leading)
     if leading is not FailureKind.AUTHENTICATION:
         return failure.message
-    model = side.target.model
+    model = side.spec.target.model
     host = urlsplit(model.base_url or "").netloc or f"{model.provider}/{model.model}"
     status = f" ({failure.status})" if failure.status else ""
     return f"the API key was rejected{status} by {host}"
 
 
-def _metrics(each: EvalsetRun, columns: Comparison) -> Iterator[MetricSummary]:
-    parts = {bound.label: bound.kind.part for bound in each.scorers.all}
-    for label, scores in columns.scores.items():
+def _metrics(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[MetricSummary]:
+    parts = {bound.label: bound.kind.part for bound in evalset_run.scorers.all}
+    for label, scores in comparison.scores.items():
         ours, theirs = scores.candidate.mean(), scores.baseline.mean()
         yield MetricSummary(
             label=label,
@@ -194,67 +193,74 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return None if isnan(mean) else mean
 
 
-def _after_pass(contest: PromptComparison, *, partial: bool) -> Iterator[str]:
-    name, version, baseline = contest.prompt, contest.candidate.version, contest.baseline
-    unchanged = baseline and baseline.target.digest == contest.candidate.target.digest
+def _after_pass(comparison: PromptComparison, *, partial: bool) -> Iterator[str]:
+    name, version, baseline = comparison.prompt, comparison.candidate.version, comparison.baseline
+    unchanged = baseline and baseline.target.digest == comparison.candidate.target.digest
     if partial:
-        yield f"{contest.again}   # every case: a partial run is no evidence"
-    elif unchanged or not contest.against_environment:
+        yield f"{comparison.rerun_command}   # every case: a partial run is no evidence"
+    elif unchanged or not comparison.against_environment:
         return
-    elif contest.borrowed:
+    elif comparison.other_model:
         yield f"name the model in {name} and release it: a version freezes both"
     elif version is None:
         yield f"llmops release {name}   # then measure and promote it"
     else:
-        yield f"llmops promote {name}@v{version} --to {contest.environment} -m 'why'"
+        yield f"llmops promote {name}@v{version} --to {comparison.environment} -m 'why'"
 
 
-def _lasting(contest: PromptComparison, run: Run) -> bool:
-    """Whether something failed that asking again does not mend."""
-    sides = (side for each, _ in run.of(contest) for side in each.sides)
-    return any(not failure.retryable for side in sides for failure in side.failures.values())
+def _lasting(comparison: PromptComparison, run: Run) -> bool:
+    """Whether something failed that calling again does not fix."""
+    return any(
+        not failure.retryable
+        for evalset_run, _ in run.evalsets_of(comparison)
+        for side in evalset_run.sides
+        for failure in side.state.failures.values()
+    )
 
 
-def _next_steps(contest: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
-    name = contest.prompt
+def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
+    name = comparison.prompt
     if run.interrupted:
         yield "run the same command again: everything that was answered is kept"
         return
     match verdict.decision:
         case Decision.PASS:
-            yield from _after_pass(contest, partial=run.partial is not None)
+            yield from _after_pass(comparison, partial=run.partial is not None)
         case Decision.FAIL:
-            stay = contest.borrowed and contest.baseline
+            stay = comparison.other_model and comparison.baseline
             first = f"stay with {stay.name}" if stay else f"fix {name}"
-            yield f"{first}, or look closer: {contest.again} --verbose"
+            yield f"{first}, or look closer: {comparison.rerun_command} --verbose"
         case Decision.INCOMPLETE:
-            mend = "mend what the notes say, then " if _lasting(contest, run) else ""
+            mend = "mend what the notes say, then " if _lasting(comparison, run) else ""
             yield f"{mend}run the same command again: only what is missing is called"
-        case Decision.INCONCLUSIVE if contest.baseline is None:
-            version = contest.candidate.version
+        case Decision.INCONCLUSIVE if comparison.baseline is None:
+            version = comparison.candidate.version
             if version is None:
                 yield f"llmops release {name} && llmops measure {name}@v1"
             address = f"{name}@v{version or 1}"
-            yield f"llmops promote {address} --to {contest.environment} --initial -m 'why'"
+            yield f"llmops promote {address} --to {comparison.environment} --initial -m 'why'"
         case _:
             yield "add cases to the evalset, or accept a wider margin in llmops.yaml"
 
 
 def source_locations(run: Run) -> SourceLocations:
     """Return where the prompts, evalsets and cases of `run` stand in the project's files."""
-    evalsets = [each.round.evalset for each in run.pairings]
-    prompts = {each.contest.prompt: each.contest.candidate.target.prompt for each in run.pairings}
+    evalsets = [evalset_run.selection.evalset for evalset_run in run.evalset_runs]
+    prompts = {
+        comparison.prompt: comparison.candidate.target.prompt.path
+        for comparison in run.prompt_comparisons
+    }
     return SourceLocations(
-        prompts={
-            name: Location(path=prompt.path, line=1)
-            for name, prompt in prompts.items()
-            if prompt.path
+        prompts={name: Location(path=path, line=1) for name, path in prompts.items() if path},
+        evalsets={
+            evalset.name: Location(path=evalset.path, line=1)
+            for evalset in evalsets
+            if evalset.path
         },
-        evalsets={each.name: Location(path=each.path, line=1) for each in evalsets if each.path},
         cases={
-            (each.round.evalset.name, case.id): case.where
-            for each in run.pairings
-            for case in each.round.cases
+            (evalset_run.name, case.id): case.where
+            for evalset_run in run.evalset_runs
+            for case in evalset_run.cases
             if case.where is not None
         },
         project=Location(path=PROJECT_FILE, line=1),

@@ -64,7 +64,7 @@ def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
     return EvalsetCases(
         metrics=evalset_run.scorers.by_label,
         comparison=comparison,
-        retired=evalset_run.round.evalset.retired,
+        retired=evalset_run.selection.evalset.retired,
         read=lambda positions: evalset_run.case_results(
             ["baseline"], positions=positions, texts=True
         ),
@@ -91,7 +91,9 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
-    return _stream([cases_of(each, run.comparisons[at]) for at, each in enumerate(run.pairings)])
+    return _stream(
+        [cases_of(each, run.comparisons[at]) for at, each in enumerate(run.evalset_runs)]
+    )
 
 
 def stream_report(report: Report) -> CaseStream:

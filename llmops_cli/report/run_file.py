@@ -1,7 +1,7 @@
-"""A run as a file, and its report kept so that it can be shown again.
+"""Turns a run into a run file, and stores reports so that they can be shown again.
 
-The run file is the one portable form: what was planned, answered, scored and failed. Given to
-another run (`eval --reuse`) it is a source like the store, so shards and re-run jobs pool.
+The run file is the one portable form of a run. Given to another run (`eval --reuse`) it is a source
+like the store, so shards and re-run jobs pool.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
 from llmops_cli.core.run import Entry, Manifest, RunEvalset, RunSide
-from llmops_cli.run.evalset_facts import evalset_facts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import Side, chunks
@@ -25,22 +24,22 @@ from llmops_cli.stores.run_file import open_run
 
 REPORTS = Path(".llmops") / "store" / "reports"
 KEPT = 30
-"""Reports of earlier runs that stay."""
+"""Reports of earlier runs that are stored."""
 
 
 def manifest_of(run: Run, report: Report) -> Manifest:
-    """Who met whom on which evalsets, judged how, and the report."""
+    """Return which sides were compared on which evalsets, how they were scored, and the report."""
     return Manifest(
         llmops=__version__,
         evalsets=tuple(
             RunEvalset(
-                prompt=each.contest.prompt,
-                environment=each.contest.environment,
-                facts=evalset_facts(each.round, each.scorers, look=each.look, gating=each.gating),
-                sides={side.role: _side(each, side) for side in each.sides},
+                prompt=evalset_run.comparison.prompt,
+                environment=evalset_run.comparison.environment,
+                facts=evalset_run.facts(),
+                sides={role: _side(evalset_run, side) for role, side in evalset_run.roles.items()},
                 partial=run.partial,
             )
-            for each in run.pairings
+            for evalset_run in run.evalset_runs
         ),
         report=to_plain(report),
     )
@@ -48,17 +47,17 @@ def manifest_of(run: Run, report: Report) -> Manifest:
 
 def entries_of(run: Run) -> Iterator[Entry]:
     """Yield every case with its trials, and every answer and score under its key."""
-    for each in run.pairings:
-        yield from each.case_results()
-        for side in each.sides:
-            for positions in chunks(range(len(each.round.cases))):
-                yield from _stored_results(each, side, positions)
+    for evalset_run in run.evalset_runs:
+        yield from evalset_run.case_results()
+        for side in evalset_run.sides:
+            for positions in chunks(range(len(evalset_run.cases))):
+                yield from _stored_results(evalset_run, side, positions)
 
 
 def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
-    """Keeps `report` for `llmops report`; the oldest go. What cannot be kept is not missed."""
+    """Store `report` for `llmops report` and remove the oldest; a full disk is no error."""
     folder = root / REPORTS
-    kept = _kept(folder)
+    kept = _stored_reports(folder)
     number = int(kept[-1].stem) + 1 if kept else 1
     content = json.dumps(to_plain(report), sort_keys=True, ensure_ascii=True)
     try:
@@ -70,9 +69,9 @@ def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
 
 
 def read_report(root: Path, file: Path | None) -> Report:
-    """The report of a run file, of a kept report, or of the last run where no file is named."""
+    """Return the report of a run file, a stored report or, without a file, the last run."""
     if file is None:
-        kept = _kept(root / REPORTS)
+        kept = _stored_reports(root / REPORTS)
         if not kept:
             raise Refused("there is no report yet", hint="llmops eval makes one")
         file = kept[-1]
@@ -81,7 +80,7 @@ def read_report(root: Path, file: Path | None) -> Report:
 
 
 def report_of(file: Path, plain: Json) -> Report:
-    """The report that `file` holds as plain data. Raises `Refused` where it is none."""
+    """Return the report that `file` holds as plain data. Raises `Refused` where it is none."""
     if plain is None:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",
@@ -94,7 +93,7 @@ def report_of(file: Path, plain: Json) -> Report:
 
 
 def _of_whole_run(file: Path) -> Json:
-    """The report in a run file, every line of which is as it was written."""
+    """Return the report in a run file, after checking that every line is as it was written."""
     run = open_run(file)
     for _ in run.entries():
         pass
@@ -102,7 +101,7 @@ def _of_whole_run(file: Path) -> Json:
 
 
 def _of_document(file: Path) -> Json:
-    """The report that was kept in a JSON file."""
+    """Return the report that was stored in a JSON file."""
     if file.exists() and not file.is_file():
         raise Refused(f"{file} is no report: it is no file at all")
     try:
@@ -114,31 +113,29 @@ def _of_document(file: Path) -> Json:
     return plain
 
 
-def _kept(folder: Path) -> list[Path]:
+def _stored_reports(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.json"))
 
 
-def _side(pairing: EvalsetRun, side: Side) -> RunSide:
-    contest = pairing.contest
-    contenders = [contest.candidate, contest.baseline, *contest.anchors.values()]
-    model = side.target.model
+def _side(evalset_run: EvalsetRun, side: Side) -> RunSide:
+    spec = side.spec
+    model = spec.target.model
     return RunSide(
-        name=side.name,
-        target=side.target.digest,
+        name=spec.name,
+        target=spec.target.digest,
         model=f"{model.provider}/{model.model}",
-        version=next(
-            (each.version for each in contenders if each and each.name == side.name), None
-        ),
+        version=evalset_run.comparison.version_of(spec.name),
     )
 
 
-def _stored_results(each: EvalsetRun, side: Side, positions: list[int]) -> Iterator[Entry]:
-    completions = side.completions(side.trials(positions))
-    yield from ((side.key(at), completion) for at, completion in completions.items())
-    cases = each.round.cases
+def _stored_results(evalset_run: EvalsetRun, side: Side, positions: list[int]) -> Iterator[Entry]:
+    answers = side.completions(side.plan.trials(positions))
+    yield from ((side.key(at), answer) for at, answer in answers.items())
     keys = [
         key
-        for at, completion in completions.items()
-        for key in each.scorers.keys(cases[at.case], completion.digest, side.beside.get(at))
+        for at, answer in answers.items()
+        for key in evalset_run.scorers.keys(
+            evalset_run.cases[at.case], answer.digest, side.state.compared_with.get(at)
+        )
     ]
-    yield from side.results.scores(keys).items()
+    yield from side.spec.results.scores(keys).items()

@@ -1,4 +1,4 @@
-"""Reads back what the store holds of the sides of an evalset, as one `CaseResult` per case.
+"""Reads back what the store holds of a side, as one `SideResult` per case.
 
 Results are made a few cases at a time and handed on at once. Texts are read only where they are
 asked for. A trial that was planned and is not there is a failure with its cause.
@@ -7,17 +7,19 @@ asked for. A trial that was planned and is not there is a failure with its cause
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.case_result import SideResult, Trial
 from llmops_cli.core.ports import ScoreKey
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
-from llmops_cli.run.columns import TrialAt
-from llmops_cli.run.scorers import Scorers, judge_of, unscored_reason
+from llmops_cli.run.scorers import BoundScorer, Scorers, judge_of
 from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.trial_plan import TrialAt
 
-UNMADE = Failure(kind=FailureKind.NOT_ATTEMPTED, message="this draw was planned and not made")
+NOT_CALLED = Failure(
+    kind=FailureKind.NOT_ATTEMPTED, message="this trial was planned and not called"
+)
 
 
 def side_results(
@@ -30,62 +32,24 @@ def side_results(
 ) -> Iterator[SideResult]:
     """Yield what `side` did on each case at `positions` (default: all), in that order."""
     for part in chunks(range(len(cases)) if positions is None else positions):
+        trials = side.plan.trials(part)
         answers: Mapping[TrialAt, Completion | Brief] = (
-            side.completions(side.trials(part)) if texts else side.briefs(side.trials(part))
+            side.completions(trials) if texts else side.briefs(trials)
         )
         keys = (
             key
             for at, answer in answers.items()
-            for key in scorers.keys(cases[at.case], answer.digest, side.beside.get(at))
+            for key in scorers.keys(cases[at.case], answer.digest, side.state.compared_with.get(at))
         )
-        stored = side.results.scores(keys)
+        reader = _Reader(side, scorers, side.spec.results.scores(keys))
         for position in part:
-            case, trials = cases[position], side.trials([position])
+            wanted = side.plan.trials([position])
             yield SideResult(
-                request=side.requests[position],
-                facts=case.facts,
-                planned=len(trials),
-                trials=tuple(
-                    _trial(side, at, case, answers.get(at), scorers, stored) for at in trials
-                ),
+                request=side.plan.requests[position],
+                facts=cases[position].facts,
+                planned=len(wanted),
+                trials=tuple(reader.trial(at, cases[position], answers.get(at)) for at in wanted),
             )
-
-
-def _trial(
-    side: Side,
-    at: TrialAt,
-    case: Case,
-    answer: Completion | Brief | None,
-    scorers: Scorers,
-    stored: Mapping[ScoreKey, Score],
-) -> Trial:
-    due = scorers.due(case) + (scorers.paired if side.opposed else ())
-    failure = side.failures.get(at)  # of this run: it counts before an answer that was stored
-    if failure is not None or answer is None:
-        return Trial(failure=failure or UNMADE, scores={bound.label: None for bound in due})
-    brief = answer.brief if isinstance(answer, Completion) else answer
-    scores = _scores(side, at, case, brief.digest, scorers, stored)
-    trial = Trial(
-        output=brief.digest,
-        scores={
-            bound.label: score.value if (score := scores.get(bound.label)) else None
-            for bound in due
-        },
-        reasons={
-            bound.label: score.reason
-            if (score := scores.get(bound.label))
-            else unscored_reason(side, at, bound)
-            for bound in due
-        },
-        finish_reason=brief.finish_reason,
-        cost=brief.cost,
-        input_tokens=brief.input_tokens,
-        output_tokens=brief.output_tokens,
-        latency=side.latencies.get(at),
-        first_token=side.first_tokens.get(at),
-        served_model=brief.served_model,
-    )
-    return with_text(trial, answer) if isinstance(answer, Completion) else trial
 
 
 def with_text(trial: Trial, answer: Completion) -> Trial:
@@ -98,21 +62,66 @@ def with_text(trial: Trial, answer: Completion) -> Trial:
     )
 
 
-def _scores(
-    side: Side,
-    at: TrialAt,
-    case: Case,
-    output: str,
-    scorers: Scorers,
-    stored: Mapping[ScoreKey, Score],
-) -> Mapping[str, Score]:
-    """Return the scores of one answer by label: those of this run and the stored ones."""
-    scores = dict(side.passing_scores.get(at, {}))
-    beside = side.beside.get(at)
-    for bound in scorers.due(case, beside):
-        score = stored.get(bound.key(case, output, beside)) if bound.kept else None
-        if score is not None:
-            scores[bound.label] = score
-            if bound.judge is not None and (served := judge_of(score)) is not None:
-                side.judges.setdefault(bound.label, set()).add(served)
-    return scores
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Puts answers, scores and what this run found out together."""
+
+    side: Side
+    scorers: Scorers
+    stored: Mapping[ScoreKey, Score]
+
+    def trial(self, at: TrialAt, case: Case, answer: Completion | Brief | None) -> Trial:
+        state = self.side.state
+        due = self.scorers.due(case) + (self.scorers.paired if state.owes_pairs else ())
+        failure = state.failures.get(at)  # of this run: it counts before an answer that was stored
+        if failure is not None or answer is None:
+            return Trial(failure=failure or NOT_CALLED, scores={bound.label: None for bound in due})
+        brief = answer.brief if isinstance(answer, Completion) else answer
+        scores = self._scores(at, case, brief.digest)
+        values: dict[str, float | None] = {}
+        reasons: dict[str, str] = {}
+        for bound in due:
+            score = scores.get(bound.label)
+            values[bound.label] = score.value if score else None
+            reasons[bound.label] = score.reason if score else self._why_unscored(at, bound)
+        trial = Trial(
+            output=brief.digest,
+            scores=values,
+            reasons=reasons,
+            finish_reason=brief.finish_reason,
+            cost=brief.cost,
+            input_tokens=brief.input_tokens,
+            output_tokens=brief.output_tokens,
+            latency=state.latencies.get(at),
+            first_token=state.first_tokens.get(at),
+            served_model=brief.served_model,
+        )
+        return with_text(trial, answer) if isinstance(answer, Completion) else trial
+
+    def _scores(self, at: TrialAt, case: Case, output: str) -> Mapping[str, Score]:
+        """Return the scores of one answer by label: those of this run and the stored ones."""
+        state = self.side.state
+        scores = dict(state.scores.get(at, {}))
+        compared_with = state.compared_with.get(at)
+        for bound in self.scorers.due(case, compared_with):
+            if not bound.stored:
+                continue
+            score = self.stored.get(bound.key(case, output, compared_with))
+            if score is not None:
+                scores[bound.label] = score
+                if bound.judge is not None and (served := judge_of(score)) is not None:
+                    state.judges.setdefault(bound.label, set()).add(served)
+        return scores
+
+    def _why_unscored(self, at: TrialAt, bound: BoundScorer) -> str:
+        state = self.side.state
+        reason = state.unscored.get(at, {}).get(bound.label)
+        if reason is not None:
+            return reason
+        if bound.kind.live:
+            return (
+                "this answer was not called just now, so it has no latency; --no-cache calls again"
+            )
+        if bound.kind.paired and at not in state.compared_with:
+            return "the answer that it is compared with is missing"
+        return "not scored in this run"

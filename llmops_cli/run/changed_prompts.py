@@ -1,35 +1,35 @@
-"""Which contests a change concerns: `eval --changed BASE`, for repositories with many prompts.
+"""Which prompts a change concerns: `eval --changed BASE`, for repositories with many prompts.
 
-A prompt is concerned where anything that it is, or that decides about it, is not what it was where
-the branch left BASE: what it sends, the model that answers, and the cases, scorers and policy of
-the evalsets that gate it. Files are compared by what they mean, so a comment concerns nobody, and
-an included file, a judge's prompt or a schema all those who use it.
+A change concerns a prompt where anything that it is, or that decides about it, is not what it was
+where the branch left BASE: what it sends, the model that answers, and the cases, scorers and policy
+of the evalsets that gate it. Files are compared by what they mean, so a comment concerns no
+prompt, and an included file, a judge's prompt or a schema concerns all those that use it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.project.project import Project, load_project
+from llmops_cli.project.project import load_project
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, policy_in
-from llmops_cli.run.evalset_facts import evalset_facts
+from llmops_cli.run.evalset_run import evalset_facts
 from llmops_cli.run.revision import AtRevision
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.git import open_git
 
 
-def concerned(
-    workspace: Workspace, contests: Sequence[PromptComparison], revision: str
+def changed_prompts(
+    workspace: Workspace, comparisons: Sequence[PromptComparison], revision: str
 ) -> tuple[list[PromptComparison], str]:
-    """Those of `contests` that changed since the branch left `revision`, and a note that says so.
+    """Return those of `comparisons` that changed since the branch left `revision`, and a note.
 
     All of them where the files there cannot be read. Raises `Refused` where git does not know how
     the work here and `revision` are related.
     """
-    if any(each.candidate.version is not None for each in contests):
+    if any(comparison.candidate.version is not None for comparison in comparisons):
         raise Refused(
             "--changed asks what changed in the files, and a version never does",
             hint="name prompts without @version, or leave --changed away",
@@ -45,51 +45,53 @@ def concerned(
     source = AtRevision(left, left.commit[:12])
     try:
         before = load_project(workspace.root, workspace.catalog, source=source)
-        then = _Then(replace(workspace, project=before), before)
-        found = [each for each in contests if then.concerns(workspace, each)]
+        change = _Change(before=replace(workspace, project=before), now=workspace)
+        changed = [comparison for comparison in comparisons if change.concerns(comparison)]
     except InvalidFiles as error:
-        return list(contests), f"the files {since}, cannot be read: {error.problems[0]}"
-    if not found:
+        return list(comparisons), f"the files {since}, cannot be read: {error.problems[0]}"
+    if not changed:
         return [], f"no prompt changed {since}"
-    left_out = len(contests) - len(found)
-    return found, f"{len(found)} of {len(contests)} prompts changed {since}; {left_out} left out"
+    total, left_out = len(comparisons), len(comparisons) - len(changed)
+    return changed, f"{len(changed)} of {total} prompts changed {since}; {left_out} left out"
 
 
-class _Then:
-    """The project as it was."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """The project before and after a change."""
 
-    def __init__(self, workspace: Workspace, project: Project) -> None:
-        self._workspace = workspace
-        self._project = project
+    before: Workspace
+    now: Workspace
 
-    def concerns(self, now: Workspace, contest: PromptComparison) -> bool:
-        """Whether anything of `contest` is not what it was."""
-        if contest.moved:
+    def concerns(self, comparison: PromptComparison) -> bool:
+        """Whether anything of `comparison` is not what it was."""
+        if comparison.moves_environment:
             return True
-        prompt = self._project.prompts.get(contest.prompt)
-        gating = [each.evalset.name for each in contest.rounds]
-        if prompt is None or {*gating} - {*self._project.evalsets_of(contest.prompt)}:
+        name, project = comparison.prompt, self.before.project
+        prompt = project.prompts.get(name)
+        gating = [selected.evalset.name for selected in comparison.evalsets]
+        earlier = project.evalsets_of(name)
+        # an evalset that is new, or that is gone or gates other prompts now
+        if prompt is None or {*gating} - {*earlier} or {*earlier} - {*self._evalsets(name)}:
             return True
-        then, here = (each.evalsets_of(contest.prompt) for each in (self._project, now.project))
-        if {*then} - {*here}:
-            return True  # an evalset that gated it is gone, or gates others now
-        target, ours = self._project.target(prompt), contest.candidate.target
+        target, ours = project.target(prompt), comparison.candidate.target
         if (target.digest, target.model) != (ours.digest, ours.model):
             return True
-        earlier = self._project.load(gating)
         return any(
-            _asked(now, this.evalset, contest.environment)
-            != _asked(self._workspace, each, contest.environment)
-            for this, each in zip(contest.rounds, earlier, strict=True)
+            _gate(self.now, selected.evalset, comparison.environment)
+            != _gate(self.before, evalset, comparison.environment)
+            for selected, evalset in zip(comparison.evalsets, project.load(gating), strict=True)
         )
 
+    def _evalsets(self, prompt: str) -> Sequence[str]:
+        return self.now.project.evalsets_of(prompt)
 
-def _asked(workspace: Workspace, evalset: Evalset, environment: str) -> object:
-    """Everything by which an evalset decides, as far as it stands in files."""
+
+def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
+    """Return everything by which an evalset decides, as far as it stands in files."""
     policy = policy_in(workspace.project, evalset, environment)
-    whole = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
-    organised = [
+    selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
+    organization = [
         (case.id, case.tags, case.critical, case.group, case.known_failing)
         for case in evalset.cases
     ]
-    return evalset_facts(whole, workspace.scorers(evalset)), evalset.repeats, organised
+    return evalset_facts(selected, workspace.scorers(evalset)), evalset.repeats, organization

@@ -1,7 +1,7 @@
-"""Who may run code here, and what a policy may ask: refused before anything is called or loaded.
+"""Refuses code that may not run here and policies that ask for unknown metrics, before any call.
 
-Code of a pull request must not run because the pull request says so. The decision is
-`core.trust`'s; this module brings it what the job and the project say.
+Code of a pull request must not run because the pull request says so. The decision is made by
+`core.ci`; this module brings it what the job and the project say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmops_cli.run.workspace import github_event
 
 
 def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
-    """The CI job this is, if any. Raises `Refused` where nothing at all may run in it."""
+    """Return the CI job this is, if any. Raises `Refused` where nothing may run in it."""
     ci = ci_context(environ, github_event(environ))
     why = may_run(ci, replaying=replaying)
     if why is not None:
@@ -32,7 +32,7 @@ def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
 def vet_scorers(
     scorers: Scorers, *, trusted: Sequence[str], ci: CiContext | None, environ: Mapping[str, str]
 ) -> None:
-    """Raises `Refused` where one of `scorers` is code that may not run."""
+    """Raise `Refused` where one of `scorers` is code that may not run."""
     secrets = bool(Redactor.of(environ))
     for kind, path in scorers.code():
         why = may_run_code(path, trusted=trusted, ci=ci, secrets=secrets)
@@ -50,14 +50,14 @@ def vet_models(
     ci: CiContext | None,
     environ: Mapping[str, str],
 ) -> None:
-    """Raises `Refused` where one of `models`, each an application of code, may not or cannot run.
+    """Raise `Refused` where one of `models`, each an application of code, may not or cannot run.
 
     `call` names a function by its file, `run` a program with its arguments.
     """
     secrets = bool(Redactor.of(environ))
     for model in models:
-        told = f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
-        command = [str(each) for each in _listed(model.options.get("run"))]
+        named = _named(model)
+        command = [str(word) for word in _words(model.options.get("run"))]
         code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
         if command:
             why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
@@ -65,10 +65,10 @@ def vet_models(
             why = may_run_code(code, trusted=trusted, ci=ci, secrets=secrets)
         if why is not None:
             hint = f"a maintainer lists it in llmops.yaml: `trust: [{code}]`"
-            raise Refused(f"{told} may not run: {why}", hint=hint)
+            raise Refused(f"{named} may not run: {why}", hint=hint)
         if command and "/" not in command[0] and not which(command[0], path=environ.get("PATH")):
             hint = "install it, or write the path of a program of the project"
-            raise Refused(f"{told}: there is no program {command[0]!r} on the PATH", hint=hint)
+            raise Refused(f"{named}: there is no program {command[0]!r} on the PATH", hint=hint)
 
 
 def vet_commands(
@@ -78,24 +78,27 @@ def vet_commands(
     ci: CiContext | None,
     environ: Mapping[str, str],
 ) -> None:
-    """Raises `Refused` where a model would start one of `commands`, and it may not run."""
+    """Raise `Refused` where a model would start one of `commands`, and it may not run."""
     secrets = bool(Redactor.of(environ))
     for model, command in commands:
         why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
         if why is not None:
-            told = f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
             line = " ".join(command)
             hint = f"a maintainer lists it in llmops.yaml: `trust: [{line}]`"
-            raise Refused(f"{told} may not be started: {why}", hint=hint)
+            raise Refused(f"{_named(model)} may not be started: {why}", hint=hint)
 
 
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:
-    """Raises `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
+    """Raise `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
     known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
     for rule in policy.rules:
         if isinstance(rule, (NoWorse, Anchor, Floor)) and rule.metric not in known:
             raise UnknownName("metric", rule.metric, known)
 
 
-def _listed(value: Json) -> Sequence[Json]:
+def _named(model: Model) -> str:
+    return f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
+
+
+def _words(value: Json) -> Sequence[Json]:
     return value if isinstance(value, (list, tuple)) else ()

@@ -1,15 +1,9 @@
-"""What a candidate is compared with: what was named, or what the environment runs without it.
+"""Which candidate is compared with which baseline, on which cases and by which policy.
 
-A change may release, measure and promote at once. Held against what it promotes, it would be
-compared with itself, whoever promoted it and how. So with a base revision, an environment runs
-what the log says there: events that the change adds do not count for its own baseline. What they
-cite does: the answers of that evidence are not asked for again.
-
-Who meets whom: the candidate of each selected prompt, its baseline, cases and policy.
-
-A contest is one prompt's candidate against what an environment runs now (or against any other
-version), over every selected evalset that gates the prompt. Contests are values; planning and
-measuring come after.
+A candidate is compared with what was named, or with what the environment runs without this change.
+A change may release, measure and promote at once; compared with what it promotes, it would be
+compared with itself. So with a base revision, an environment runs what the log says there: events
+that the change adds do not count for its own baseline. The answers of the evidence they cite do.
 """
 
 from __future__ import annotations
@@ -26,11 +20,11 @@ from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
-    asked_otherwise,
-    asked_then,
-    models_otherwise,
+    base_snapshot,
+    evalset_changes,
+    merge_base,
+    model_changes,
     no_longer_gated,
-    where_it_left,
 )
 from llmops_cli.run.reuse import reuse_evidence
 from llmops_cli.run.selection import (
@@ -44,41 +38,248 @@ from llmops_cli.run.selection import (
 from llmops_cli.run.workspace import Workspace
 
 
-def baseline_of(
-    workspace: Workspace, selection: Selection, name: str, environment: Environment
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalsetSelection:
+    """One evalset, with the cases that were selected and the policy that decides."""
+
+    evalset: Evalset
+    cases: Sequence[Case]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptComparison:
+    """One prompt's candidate against its baseline, on every selected evalset that gates it."""
+
+    prompt: str
+    candidate: ResolvedTarget
+    baseline: ResolvedTarget | None
+    environment: str
+    evalsets: tuple[EvalsetSelection, ...]
+    anchors: Mapping[str, ResolvedTarget] = field(default_factory=dict)
+    watch: bool = False
+    """The candidate is what runs already: its new trials against its own evidence."""
+    policy_changes: tuple[str, ...] = ()
+    """How this change's own policy differs from the one at the base revision, which decides."""
+    base: BaseSnapshot = field(default_factory=BaseSnapshot)
+    """What gated the prompt at the base revision."""
+    evalset_changes: tuple[str, ...] = ()
+    """What this change asks for that the base did not; both sides are measured by it."""
+    model_changes: tuple[str, ...] = ()
+    """What this change alters in prices, limits and addresses of the models that are called."""
+    against_environment: bool = True
+    """Whether the baseline is what `environment` runs, and not one that was named."""
+    moves_environment: bool = False
+    """Whether the change itself moves what `environment` runs."""
+    other_model: bool = False
+    """Whether the candidate answers with another model than its own."""
+    rerun_command: str = ""
+    """The command that measures it again, with every case."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[ResolvedTarget, ...]:
+        """Return the candidate and all that it is compared with."""
+        baseline = [self.baseline] if self.baseline else []
+        return (self.candidate, *baseline, *self.anchors.values())
+
+    def version_of(self, name: str) -> int | None:
+        """Return the version number of the target called `name`; None: it is no version."""
+        return next((target.version for target in self.targets if target.name == name), None)
+
+
+def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
+    """Return the comparison of each prompt that `selection` selects, in order of their names.
+
+    Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
+    """
+    # The environment belongs to the policy, which counts as it is at the base revision.
+    project = workspace.rules if selection.environment is None else workspace.project
+    environment = environment_of(project, selection.environment)
+    for name in selection.evalsets:
+        if name not in workspace.project.evalsets:
+            raise UnknownName("evalset", name, workspace.project.evalsets)
+    addresses = addresses_of(workspace, selection)
+    branched_from = merge_base(workspace)
+    notes = _ungated(workspace, selection, addresses, branched_from)
+    comparisons = [
+        comparison
+        for address in addresses
+        if (comparison := _compare(workspace, selection, address, environment, branched_from))
+    ]
+    if not comparisons:
+        raise Refused(
+            "nothing to measure: no evalset gates what was selected",
+            hint="an evalset names its prompt by its file name or by `prompt:`",
+        )
+    empty = [each.prompt for each in comparisons if not any(e.cases for e in each.evalsets)]
+    if len(empty) == len(comparisons):
+        every = [
+            case
+            for comparison in comparisons
+            for selected in comparison.evalsets
+            for case in selected.evalset.cases
+        ]
+        raise Refused("no case matches the filter", hint=selection.known_in(every))
+    if empty:
+        notes.append(f"no case of {', '.join(empty)} matches the filter")
+    first, *others = [_filtered(each) for each in comparisons if each.prompt not in empty]
+    return [replace(first, notes=(*first.notes, *notes)), *others]
+
+
+def _ungated(
+    workspace: Workspace,
+    selection: Selection,
+    addresses: Sequence[str],
+    branched_from: Project | None,
+) -> list[str]:
+    """Say what is selected and not measured, because no evalset gates it.
+
+    Raises `Refused` where that was asked for by name, or is what the change itself makes so.
+    """
+    names = dict.fromkeys(address.partition("@")[0] for address in addresses)
+    ungated = [name for name in names if not workspace.project.evalsets_of(name)]
+    selected = {address.partition("@")[0] for address in selection.prompts}
+    by_name = [name for name in ungated if name in selected]
+    if by_name and len(by_name) < len(addresses):
+        raise Refused(
+            f"no evalset gates {', '.join(by_name)}: it cannot be measured",
+            hint=f"write evalsets/{by_name[0]}.yaml, or leave its name out",
+        )
+    notes = [f"no evalset gates {name}: it is not measured" for name in ungated]
+    return notes + no_longer_gated(workspace, selection.prompts, branched_from)
+
+
+def _filtered(comparison: PromptComparison) -> PromptComparison:
+    """Drop the evalsets of which no case matches the filter, and say so."""
+    empty = [each.evalset.name for each in comparison.evalsets if not each.cases]
+    if not empty:
+        return comparison
+    return replace(
+        comparison,
+        evalsets=tuple(each for each in comparison.evalsets if each.cases),
+        notes=(*comparison.notes, f"no case of {', '.join(empty)} matches the filter"),
+    )
+
+
+def _compare(
+    workspace: Workspace,
+    selection: Selection,
+    address: str,
+    environment: Environment,
+    branched_from: Project | None,
+) -> PromptComparison | None:
+    name, _, selector = address.partition("@")
+    candidate = resolve_target(workspace, name, selector or "working")
+    if selection.model is not None:
+        candidate = _on_model(candidate, workspace.project.resolve_model(selection.model))
+    names = workspace.project.evalsets_of(name)
+    selected = [each for each in names if not selection.evalsets or each in selection.evalsets]
+    if not selected:
+        return None
+    evalsets = tuple(
+        EvalsetSelection(
+            evalset=evalset,
+            cases=selection.cases_of(evalset),
+            policy=policy_in(workspace.rules, evalset, environment.name),
+        )
+        for evalset in workspace.project.load(selected)
+    )
+    baseline, notes = _baseline_of(workspace, selection, name, environment.name)
+    left_out = ", ".join(each for each in names if each not in selected)
+    notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
+    base = base_snapshot(workspace, name, branched_from)
+    rules = [rule for each in evalsets for rule in each.policy.rules]
+    tags = {rule.tag for rule in rules if isinstance(rule, (NoWorse, Floor)) and rule.tag}
+    headers = [each.evalset for each in evalsets]
+    return PromptComparison(
+        prompt=name,
+        candidate=candidate,
+        baseline=baseline,
+        environment=environment.name,
+        evalsets=evalsets,
+        anchors={
+            rule.version: resolve_target(workspace, name, rule.version, at_base=True)
+            for rule in rules
+            if isinstance(rule, Anchor)
+        },
+        watch=selector in {each.name for each in workspace.project.environments}
+        and selection.baseline is None
+        and baseline is not None
+        and baseline.target.digest == candidate.target.digest,
+        policy_changes=tuple(_policy_changes(workspace, evalsets, environment.name, base)),
+        base=base,
+        evalset_changes=tuple(evalset_changes(workspace, name, headers, base, tags)),
+        model_changes=tuple(model_changes(workspace, headers, candidate, baseline)),
+        against_environment=selection.baseline is None
+        and selection.baseline_model is None
+        and (baseline is None or baseline.version is not None),
+        moves_environment=_last_move(workspace, environment.name, name) is not None,
+        other_model=selection.model is not None,
+        rerun_command=selection.rerun_command(address),
+        notes=notes,
+    )
+
+
+def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
+    """Return the policy of `rules` for an evalset in an environment."""
+    ours = next((each for each in rules.environments if each.name == environment), None)
+    return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
+
+
+def _policy_changes(
+    workspace: Workspace,
+    evalsets: Sequence[EvalsetSelection],
+    environment: str,
+    base: BaseSnapshot,
+) -> Iterator[str]:
+    """Say what the working copy would decide by, where that is not what decides."""
+    for selected in evalsets:
+        working = policy_in(workspace.project, selected.evalset, environment)
+        changed = policy_changes(selected.policy, working)
+        if changed:
+            yield (
+                f"this change also changes the policy of {selected.evalset.name} "
+                f"({', '.join(changed)}); decided by the policy at the base revision"
+                f"{base.caveat}"
+            )
+
+
+def _baseline_of(
+    workspace: Workspace, selection: Selection, name: str, environment: str
 ) -> tuple[ResolvedTarget | None, tuple[str, ...]]:
-    """What `name` is compared with in `environment`, and what there is to say about it.
+    """Return what `name` is compared with in `environment`, and what there is to say about it.
 
     Raises `Refused` where the base revision runs a version that is not here.
     """
     if selection.baseline_model is not None:
         model = workspace.project.resolve_model(selection.baseline_model)
-        return on_model(resolve_target(workspace, name, "working"), model), ()
+        return _on_model(resolve_target(workspace, name, "working"), model), ()
     if selection.baseline is not None:
         other, _, selector = selection.baseline.partition("@")
-        return resolve_target(workspace, other or name, selector or "working", before=True), ()
-    moved = moved_here(workspace, environment.name, name)
-    told = None if moved is None else _told(moved)
-    if workspace.before.pointer(environment.name, name) is not None:
-        running = _running(workspace, environment.name, name)
-        compared = f"compared with {running.name}, which ran there before"
-        return running, () if told is None else (f"{told}: {compared}",)
-    missing = told or f"{environment.name} does not run {name} yet"
-    before = resolve_target_at_base(workspace, name) if selection.environment is None else None
-    if before is None:
+        return resolve_target(workspace, other or name, selector or "working", at_base=True), ()
+    event = _last_move(workspace, environment, name)
+    move = None if event is None else _describe(event)
+    if workspace.base_registry.pointer(environment, name) is not None:
+        running = _running(workspace, environment, name)
+        note = f"{move}: compared with {running.name}, which ran there before"
+        return running, () if move is None else (note,)
+    at_base = resolve_target_at_base(workspace, name) if selection.environment is None else None
+    if at_base is None:
+        missing = move or f"{environment} does not run {name} yet"
         return None, (f"no baseline: {missing}",)
-    here = told or f"{environment.name} does not run it yet"
-    return before, (f"{here}: compared with what the base holds",)
+    reason = move or f"{environment} does not run it yet"
+    return at_base, (f"{reason}: compared with what the base holds",)
 
 
-def moved_here(workspace: Workspace, environment: str, name: str) -> Event | None:
-    """The last event by which this change moves what `environment` runs of `name`, if it does.
+def _last_move(workspace: Workspace, environment: str, name: str) -> Event | None:
+    """Return the last event by which this change moves what `environment` runs of `name`.
 
-    The evidence of the version that it moves to is taken over.
+    The evidence of the version that it moves to is reused.
     """
     last = workspace.registry.pointer(environment, name)
-    chain = workspace.before.history(environment, name)
-    if last is None or last.to_version is None or last.seq <= len(chain):
+    earlier = workspace.base_registry.history(environment, name)
+    if last is None or last.to_version is None or last.seq <= len(earlier):
         return None
     reuse_evidence(workspace, name, last.to_version.number)
     return last
@@ -86,9 +287,9 @@ def moved_here(workspace: Workspace, environment: str, name: str) -> Event | Non
 
 def _running(workspace: Workspace, environment: str, name: str) -> ResolvedTarget:
     try:
-        return resolve_target(workspace, name, environment, before=True)
+        return resolve_target(workspace, name, environment, at_base=True)
     except UnknownName as error:
-        event = workspace.before.pointer(environment, name)
+        event = workspace.base_registry.pointer(environment, name)
         assert event is not None
         assert event.to_version is not None
         raise Refused(
@@ -98,233 +299,18 @@ def _running(workspace: Workspace, environment: str, name: str) -> ResolvedTarge
         ) from error
 
 
-def _told(moved: Event) -> str:
-    assert moved.to_version is not None
-    version = f"{moved.prompt}@v{moved.to_version.number}"
-    if moved.action == "rollback":
-        return f"this change rolls {moved.environment} back to {version}"
-    by, first = " by override" if moved.action == "override" else "", ""
-    if moved.from_version is None:
-        first = ", the first that runs there"
-    return f"this change promotes {version} to {moved.environment}{by}{first}"
+def _describe(event: Event) -> str:
+    assert event.to_version is not None
+    version = f"{event.prompt}@v{event.to_version.number}"
+    if event.action == "rollback":
+        return f"this change rolls {event.environment} back to {version}"
+    by = " by override" if event.action == "override" else ""
+    first = ", the first that runs there" if event.from_version is None else ""
+    return f"this change promotes {version} to {event.environment}{by}{first}"
 
 
-def on_model(side: ResolvedTarget, model: Model) -> ResolvedTarget:
-    """The same prompt answered by another model: that is no version."""
+def _on_model(target: ResolvedTarget, model: Model) -> ResolvedTarget:
+    """Return the same prompt answered by another model: that is no version."""
     return ResolvedTarget(
-        name=f"{side.name} on {model.name}", target=replace(side.target, model=model)
+        name=f"{target.name} on {model.name}", target=replace(target.target, model=model)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalsetSelection:
-    """One evalset of a contest, with the cases that were selected."""
-
-    evalset: Evalset
-    cases: Sequence[Case]
-    policy: Policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptComparison:
-    """A candidate against its baseline."""
-
-    prompt: str
-    candidate: ResolvedTarget
-    baseline: ResolvedTarget | None
-    environment: str
-    rounds: tuple[EvalsetSelection, ...]
-    anchors: Mapping[str, ResolvedTarget] = field(default_factory=dict)
-    watch: bool = False
-    """The candidate is what runs already: its fresh draws against its own evidence."""
-    policy_changes: tuple[str, ...] = ()
-    """How this change's own policy differs from the one at the base revision, which decides."""
-    then: BaseSnapshot = field(default_factory=BaseSnapshot)
-    """What was asked of the prompt at the base revision."""
-    asked_otherwise: tuple[str, ...] = ()
-    """What this change asks otherwise, where both sides are measured by what it asks."""
-    models_otherwise: tuple[str, ...] = ()
-    """How this change prices, limits and reaches the models otherwise that answer and judge."""
-    against_environment: bool = True
-    """Whether the baseline is what `environment` runs, and not one that was named."""
-    moved: bool = False
-    """Whether the change itself moves what `environment` runs."""
-    borrowed: bool = False
-    """Whether the candidate answers with another model than its own."""
-    again: str = ""
-    """The command that measures it once more, with every case."""
-    notes: tuple[str, ...] = ()
-
-
-def contests(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
-    """Every contest that `selection` asks for, in order of the prompts' names.
-
-    Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
-    """
-    # Policy counts as it is at the base revision, and whose policy that is belongs to it.
-    which = workspace.rules if selection.environment is None else workspace.project
-    environment = environment_of(which, selection.environment)
-    for name in selection.evalsets:
-        if name not in workspace.project.evalsets:
-            raise UnknownName("evalset", name, workspace.project.evalsets)
-    addresses = addresses_of(workspace, selection)
-    left = where_it_left(workspace)
-    said = _ungated(workspace, selection, addresses, left)
-    found = [
-        contest
-        for address in addresses
-        if (contest := _contest(workspace, selection, address, environment, left)) is not None
-    ]
-    if not found:
-        raise Refused(
-            "nothing to measure: no evalset gates what was selected",
-            hint="an evalset names its prompt by its file name or by `prompt:`",
-        )
-    if not any(each.cases for contest in found for each in contest.rounds):
-        every = [
-            case for contest in found for each in contest.rounds for case in each.evalset.cases
-        ]
-        raise Refused("no case matches the filter", hint=selection.known_in(every))
-    kept = [_filtered(each) for each in found if any(one.cases for one in each.rounds)]
-    dropped = [each.prompt for each in found if not any(one.cases for one in each.rounds)]
-    if dropped:
-        said.append(f"no case of {', '.join(dropped)} matches the filter")
-    kept[0] = replace(kept[0], notes=(*kept[0].notes, *said))
-    return kept
-
-
-def _ungated(
-    workspace: Workspace, selection: Selection, addresses: Sequence[str], left: Project | None
-) -> list[str]:
-    """What is selected and not measured, because no evalset gates it.
-
-    Raises `Refused` where that was asked for by name, or is what the change itself makes so.
-    """
-    project = workspace.project
-    without = [
-        name
-        for name in dict.fromkeys(each.partition("@")[0] for each in addresses)
-        if not project.evalsets_of(name)
-    ]
-    named = [
-        name for name in without if name in {each.partition("@")[0] for each in selection.prompts}
-    ]
-    if named and len(named) < len(addresses):
-        raise Refused(
-            f"no evalset gates {', '.join(named)}: it cannot be measured",
-            hint=f"write evalsets/{named[0]}.yaml, or leave its name out",
-        )
-    said = [f"no evalset gates {name}: it is not measured" for name in without]
-    return said + no_longer_gated(workspace, selection.prompts, left)
-
-
-def _filtered(contest: PromptComparison) -> PromptComparison:
-    """Without the evalsets of which no case matches the filter, which is said."""
-    empty = [each.evalset.name for each in contest.rounds if not each.cases]
-    if not empty:
-        return contest
-    return replace(
-        contest,
-        rounds=tuple(each for each in contest.rounds if each.cases),
-        notes=(*contest.notes, f"no case of {', '.join(empty)} matches the filter"),
-    )
-
-
-def _contest(
-    workspace: Workspace,
-    selection: Selection,
-    address: str,
-    environment: Environment,
-    left: Project | None,
-) -> PromptComparison | None:
-    name, _, selector = address.partition("@")
-    candidate = resolve_target(workspace, name, selector or "working")
-    if selection.model is not None:
-        candidate = on_model(candidate, workspace.project.resolve_model(selection.model))
-    names = workspace.project.evalsets_of(name)
-    wanted = [each for each in names if not selection.evalsets or each in selection.evalsets]
-    if not wanted:
-        return None
-    rounds = tuple(
-        _round(each, selection, environment, workspace.rules)
-        for each in workspace.project.load(wanted)
-    )
-    baseline, notes = baseline_of(workspace, selection, name, environment)
-    moved = moved_here(workspace, environment.name, name)
-    left_out = ", ".join(each for each in names if each not in wanted)
-    notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    then = asked_then(workspace, name, left)
-    anchors = {
-        rule.version: resolve_target(workspace, name, rule.version, before=True)
-        for each in rounds
-        for rule in each.policy.rules
-        if isinstance(rule, Anchor)
-    }
-    return PromptComparison(
-        prompt=name,
-        candidate=candidate,
-        baseline=baseline,
-        environment=environment.name,
-        rounds=rounds,
-        anchors=anchors,
-        watch=selector in {each.name for each in workspace.project.environments}
-        and selection.baseline is None
-        and baseline is not None
-        and baseline.target.digest == candidate.target.digest,
-        policy_changes=tuple(_policy_changes(workspace, rounds, environment, then)),
-        then=then,
-        asked_otherwise=tuple(_asked_otherwise(workspace, name, rounds, then)),
-        models_otherwise=tuple(
-            models_otherwise(workspace, (each.evalset for each in rounds), candidate, baseline)
-        ),
-        against_environment=selection.baseline is None
-        and selection.baseline_model is None
-        and (baseline is None or baseline.version is not None),
-        moved=moved is not None,
-        borrowed=selection.model is not None,
-        again=selection.again(address),
-        notes=notes,
-    )
-
-
-def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
-    """The policy of `rules` for an evalset in an environment."""
-    ours = next((each for each in rules.environments if each.name == environment), None)
-    return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
-
-
-def _policy_changes(
-    workspace: Workspace,
-    rounds: Sequence[EvalsetSelection],
-    environment: Environment,
-    then: BaseSnapshot,
-) -> Iterator[str]:
-    """What the working copy would decide by, where that is not what decides."""
-    for each in rounds:
-        wanted = policy_in(workspace.project, each.evalset, environment.name)
-        changed = policy_changes(each.policy, wanted)
-        if changed:
-            yield (
-                f"this change also changes the policy of {each.evalset.name} "
-                f"({', '.join(changed)}); decided by the policy at the base revision"
-                f"{then.among_these}"
-            )
-
-
-def _asked_otherwise(
-    workspace: Workspace, name: str, rounds: Sequence[EvalsetSelection], then: BaseSnapshot
-) -> Iterator[str]:
-    tags = {
-        rule.tag
-        for each in rounds
-        for rule in each.policy.rules
-        if isinstance(rule, (NoWorse, Floor)) and rule.tag is not None
-    }
-    return asked_otherwise(workspace, name, (each.evalset for each in rounds), then, tags)
-
-
-def _round(
-    evalset: Evalset, selection: Selection, environment: Environment, rules: Project
-) -> EvalsetSelection:
-    policy = policy_in(rules, evalset, environment.name)
-    return EvalsetSelection(evalset=evalset, cases=selection.cases_of(evalset), policy=policy)

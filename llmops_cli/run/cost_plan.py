@@ -1,10 +1,11 @@
-"""A plan with its price: counts are exact, dollars are estimated from the length of requests."""
+"""A plan with its cost: counts are exact, dollars are estimated from the length of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from llmops_cli.core.case import Case
 from llmops_cli.core.plan import EvalsetPlan, JudgingPlan, Plan, PromptPlan, SidePlan
 from llmops_cli.core.prompt import Judge, Model
 from llmops_cli.engine.budget import ceiling
@@ -20,57 +21,60 @@ SAMPLED = 50
 """Requests whose length stands for all."""
 
 
-def plan_of(workspace: Workspace, pairings: Sequence[EvalsetRun]) -> Plan:
-    """What the planned `pairings` would call."""
-    contests = list({id(each.contest): each.contest for each in pairings}.values())
+def cost_plan(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Plan:
+    """Return what the planned `evalset_runs` would call."""
+    comparisons = {id(each.comparison): each.comparison for each in evalset_runs}
     return Plan(
         prompts=tuple(
             PromptPlan(
-                prompt=contest.prompt,
-                candidate=contest.candidate.name,
-                baseline=contest.baseline.name if contest.baseline else None,
+                prompt=comparison.prompt,
+                candidate=comparison.candidate.name,
+                baseline=comparison.baseline.name if comparison.baseline else None,
                 evalsets=tuple(
-                    _evalset(workspace, each) for each in pairings if each.contest is contest
+                    _evalset(workspace, evalset_run)
+                    for evalset_run in evalset_runs
+                    if evalset_run.comparison is comparison
                 ),
-                notes=contest.notes,
+                notes=comparison.notes,
             )
-            for contest in contests
+            for comparison in comparisons.values()
         )
     )
 
 
-def _evalset(workspace: Workspace, each: EvalsetRun) -> EvalsetPlan:
+def _evalset(workspace: Workspace, evalset_run: EvalsetRun) -> EvalsetPlan:
     return EvalsetPlan(
-        evalset=each.round.evalset.name,
-        cases=len(each.round.cases),
-        repeats=each.candidate.repeats,
-        sides=tuple(_side(workspace, side, each) for side in each.sides),
-        scores=sum(len(side.rescore) for side in each.sides),
-        judging=tuple(_judging(workspace, each)),
-        shows=what_it_can_show([case.group for case in each.round.cases], each.policy),
+        evalset=evalset_run.name,
+        cases=len(evalset_run.cases),
+        repeats=evalset_run.candidate.plan.repeats,
+        sides=tuple(_side(workspace, side, evalset_run) for side in evalset_run.sides),
+        scores=sum(len(side.plan.rescore) for side in evalset_run.sides),
+        judging=tuple(_judging(workspace, evalset_run)),
+        shows=what_it_can_show([case.group for case in evalset_run.cases], evalset_run.policy),
     )
 
 
-def _side(workspace: Workspace, side: Side, each: EvalsetRun) -> SidePlan:
-    model = side.target.model
-    planned, calls = side.planned, len(side.missing)
+def _side(workspace: Workspace, side: Side, evalset_run: EvalsetRun) -> SidePlan:
+    model, plan = side.spec.target.model, side.plan
+    calls, failures = len(plan.missing), len(side.state.failures)
     return SidePlan(
-        name=side.name,
-        role=side.role,
+        name=side.spec.name,
+        role=side.spec.role,
         model=f"{model.provider}/{model.model}",
-        planned=planned,
-        held=planned - calls - len(side.shared) - len(side.failures),
+        planned=plan.planned,
+        cached=plan.planned - calls - len(plan.shared) - failures,
         calls=calls,
-        cost=_cost(workspace, side, each),
-        unanswerable=len(side.failures),
+        cost=_cost(workspace, side, evalset_run),
+        unanswerable=failures,
     )
 
 
-def _judging(workspace: Workspace, each: EvalsetRun) -> Iterator[JudgingPlan]:
-    """What judges are asked for every answer to come and every answer to score again."""
-    answers = sum(len(side.missing) + len(side.rescore) for side in each.sides)
-    pairs = each.pairs + len(each.candidate.missing)
-    for bound in each.scorers.all:
+def _judging(workspace: Workspace, evalset_run: EvalsetRun) -> Iterator[JudgingPlan]:
+    """Yield what judges are asked for every answer to come and every answer to score again."""
+    plans = [side.plan for side in evalset_run.sides]
+    answers = sum(len(plan.missing) + len(plan.rescore) for plan in plans)
+    pairs = evalset_run.unscored_pairs + len(evalset_run.candidate.plan.missing)
+    for bound in evalset_run.scorers.all:
         if bound.judge is None:
             continue
         models = {"judge": bound.judge.target.model, "embedding": bound.judge.embeddings}
@@ -78,38 +82,39 @@ def _judging(workspace: Workspace, each: EvalsetRun) -> Iterator[JudgingPlan]:
             model = models[role]
             calls = times * (pairs if bound.kind.paired else answers)
             if model is not None and calls:
+                cost = _cost_of_judging(workspace, model, bound.judge, evalset_run.cases)
                 yield JudgingPlan(
                     label=bound.label,
                     role=role,
                     model=f"{model.provider}/{model.model}",
                     calls=calls,
-                    cost=_judging_cost(workspace, model, bound.judge, each, calls),
+                    cost=None if cost is None else calls * cost,
                 )
 
 
-def _judging_cost(
-    workspace: Workspace, model: Model, judge: Judge, each: EvalsetRun, calls: int
+def _cost_of_judging(
+    workspace: Workspace, model: Model, judge: Judge, cases: Sequence[Case]
 ) -> float | None:
-    """Dollars, from the judge's prompt around a case's facts and an answer of usual length."""
+    """Return dollars per call, from the judge's prompt around a case and a usual answer."""
     if workspace.provider(model).offline:
         return 0.0
     price = tariff(model)
     if price is None:
         return None
-    cases = each.round.cases[:: max(1, len(each.round.cases) // SAMPLED)]
-    facts = sum(len(str(case.inputs)) + len(str(case.contexts)) for case in cases) // len(cases)
+    sample = cases[:: max(1, len(cases) // SAMPLED)]
+    facts = sum(len(str(case.inputs)) + len(str(case.contexts)) for case in sample) // len(sample)
     usage = ceiling(judge.target.request(judge.target.prompt.messages))
-    return calls * price(replace(usage, input=usage.input + (facts + USUAL_ANSWER) // 3))
+    return price(replace(usage, input=usage.input + (facts + USUAL_ANSWER) // 3))
 
 
-def _cost(workspace: Workspace, side: Side, each: EvalsetRun) -> float | None:
-    """Dollars of the missing calls, from the ceilings of an even sample of them."""
-    if not side.missing or workspace.provider(side.target.model).offline:
+def _cost(workspace: Workspace, side: Side, evalset_run: EvalsetRun) -> float | None:
+    """Return dollars of the missing calls, from the ceilings of an even sample of them."""
+    missing, model = side.plan.missing, side.spec.target.model
+    if not missing or workspace.provider(model).offline:
         return 0.0
-    price = tariff(side.target.model)
+    price = tariff(model)
     if price is None:
         return None
-    step = max(1, len(side.missing) // SAMPLED)
-    sampled = side.missing[::step]
-    costs = [price(ceiling(side.request(each.round.cases[at.case]))) for at in sampled]
-    return sum(costs) / len(costs) * len(side.missing)
+    sample = missing[:: max(1, len(missing) // SAMPLED)]
+    costs = [price(ceiling(side.request(evalset_run.cases[at.case]))) for at in sample]
+    return sum(costs) / len(costs) * len(missing)

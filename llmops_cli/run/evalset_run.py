@@ -1,78 +1,47 @@
-"""What is left to do for one evalset.
-
-One evalset of a contest, from its plan to the columns that the gate compares.
-
-Where both sides make the same request, the baseline needs no trial: one answer serves both.
-"""
+"""One evalset of a prompt comparison, from the plan of its trials to what the gate compares."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
+from itertools import repeat
+from typing import NamedTuple
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import BASELINE, OWN_BASELINE, CaseResult, SideResult
+from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE, CaseResult, SideResult
+from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Model
-from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.core.result import Completion
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.judges import GatingJudge, shrinkage
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
-from llmops_cli.run.scorers import Scorers, unset
-from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import plan_side
+from llmops_cli.run.scorers import Scorers
+from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.trial_plan import TrialAt
+
+CONFIRMING = "confirming"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One evalset's sides, each with what is left to do for it."""
+class AnswerPair(NamedTuple):
+    """A trial of the candidate, its answer, and the baseline's answer it is compared with."""
 
-    cases: Sequence[Case]
-    scorers: Scorers
-    sides: Sequence[Side]
-    """The candidate's first."""
-    against: Side | None = None
-    """Whose answers the candidate's are set against, where a scorer does that."""
-    pairs: int = 0
-    """Pairs of answers to score, of those that are there already."""
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """Every model that may be asked, by a target or by a judge."""
-        return self._asked(self.sides)
-
-    @property
-    def due(self) -> tuple[Model, ...]:
-        """Those that will be asked for something."""
-        return self._asked([side for side in self.sides if side.missing]) if self.todo else ()
-
-    def _asked(self, sides: Sequence[Side]) -> tuple[Model, ...]:
-        judges = [bound.judge for bound in self.scorers.all if bound.judge]
-        asked = [*(side.target.model for side in sides), *(m for j in judges for m in j.models)]
-        return tuple({model.name: model for model in asked}.values())
-
-    @property
-    def todo(self) -> int:
-        """Trials to make, draws to score again, and pairs to score."""
-        return self.pairs + sum(len(side.missing) + len(side.rescore) for side in self.sides)
-
-
-OFFLINE = Failure(
-    kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is held"
-)
+    at: TrialAt
+    candidate: Completion
+    baseline: Completion
 
 
 @dataclass(kw_only=True)
 class EvalsetRun:
-    """One evalset's sides, candidate first, and what is left to do for them."""
+    """One evalset with its sides, and what is left to do for them."""
 
-    contest: PromptComparison
-    round: EvalsetSelection
+    comparison: PromptComparison
+    selection: EvalsetSelection
     scorers: Scorers
     candidate: Side
     others: dict[str, Side]
@@ -81,80 +50,115 @@ class EvalsetRun:
     """Cases of the baseline's evidence that this evalset no longer has."""
     own_baseline: Side | None = None
     """The candidate's own baseline trials, made where evidence for a version is measured: then
-    every side draws every case, so that the evidence stands on its own."""
+    every side runs every case, so that the evidence stands on its own."""
     confirming: Side | None = None
     """Further trials of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()
     """Positions of those cases."""
-    rejudged: set[str] = field(default_factory=set)
-    """Labels of the scorers whose scores were given anew in this run."""
-    pairs: int = 0
-    """Pairs of answers to score, of those that are there already."""
+    judged_again: set[str] = field(default_factory=set)
+    """Labels of the scorers whose scores were given again in this run."""
+    unscored_pairs: int = 0
+    """Pairs of stored answers that lack a paired score."""
     look: int = 1
     notes: tuple[str, ...] = ()
     gating: tuple[GatingJudge, ...] = ()
     """The judges that gate, and what is known about them."""
 
     @property
+    def name(self) -> str:
+        """Return the evalset's name."""
+        return self.selection.evalset.name
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """Return the selected cases."""
+        return self.selection.cases
+
+    @property
     def policy(self) -> Policy:
-        """What decides, with margins as they show through its judges where that is asked for."""
-        return scaled(self.round.policy, shrinkage(self.gating, self.scorers.metrics))
+        """Return what decides, its margins scaled by the judges where that is asked for."""
+        return scaled(self.selection.policy, shrinkage(self.gating, self.scorers.metrics))
+
+    @property
+    def roles(self) -> Mapping[str, Side]:
+        """Return every side by its role, the candidate first."""
+        own = {OWN_BASELINE: self.own_baseline} if self.own_baseline else {}
+        confirming = {CONFIRMING: self.confirming} if self.unconfirmed and self.confirming else {}
+        return {CANDIDATE: self.candidate, **own, **self.others, **confirming}
 
     @property
     def sides(self) -> list[Side]:
-        """All of them."""
-        own = [self.own_baseline] if self.own_baseline else []
-        confirming = [self.confirming] if self.unconfirmed and self.confirming else []
-        return [self.candidate, *own, *self.others.values(), *confirming]
+        """Return every side, the candidate first."""
+        return list(self.roles.values())
 
     @property
-    def models_called(self) -> list[Model]:
-        """The models that may be called for it: not those of sides that cannot be drawn here."""
-        gone = [side.target.model for side in self.sides if side.unavailable is not None]
-        return [model for model in self.work().models if not any(model is each for each in gone)]
+    def models(self) -> tuple[Model, ...]:
+        """Return every model that may be called, by a target or by a judge."""
+        return self._called_by(self.sides)
 
     @property
-    def against(self) -> Side | None:
-        """Whose answers the candidate's are set against; None where no scorer does that."""
-        return self.others.get("baseline") if self.scorers.paired else None
+    def models_to_vet(self) -> list[Model]:
+        """Return the models that may be called: not those of sides that cannot be called here."""
+        gone = [side.spec.target.model for side in self.sides if side.spec.unavailable is not None]
+        return [model for model in self.models if not any(model is each for each in gone)]
 
-    def plan(self, asked: set[TrialKey]) -> None:
-        """Finds what is missing beyond what is `asked` already; nothing is called."""
+    @property
+    def models_due(self) -> tuple[Model, ...]:
+        """Return the models that will be called for something."""
+        if not self.todo:
+            return ()
+        return self._called_by([side for side in self.sides if side.plan.missing])
+
+    @property
+    def todo(self) -> int:
+        """Return how many trials to call, trials to score again and pairs to score are left."""
+        plans = [side.plan for side in self.sides]
+        return self.unscored_pairs + sum(len(plan.missing) + len(plan.rescore) for plan in plans)
+
+    @property
+    def compared_with(self) -> Side | None:
+        """Return the side whose answers paired scorers compare with; None: there are none."""
+        return self.others.get(BASELINE) if self.scorers.paired else None
+
+    def plan(self, requested: set[TrialKey]) -> None:
+        """Find what is missing beyond what is `requested` already; nothing is called."""
         for side in self.sides:
-            if not side.requests:
-                side.address(self.round.cases)
+            if not side.plan.requests:
+                side.make_requests(self.cases)
         for side in self.others.values():
-            side.answered_alike = self._answered_alike(side)
+            side.plan.same_records = self._same_records(side)
         for side in self.sides:
-            plan_side(
-                side, self.round.cases, scorers=self.scorers, asked=asked, skip=self._alike(side)
+            side.plan_trials(
+                self.cases,
+                scorers=self.scorers,
+                requested=requested,
+                skip=self._same_requests(side),
             )
-            side.fail_missing_trials()
-        self.candidate.opposed = self.against is not None
-        if self.against is not None:
-            self.pairs = len(unset(self.candidate, self.against, self.round.cases, self.scorers))
+        self.candidate.state.owes_pairs = self.compared_with is not None
+        self.unscored_pairs = len(self.pairs_to_score())
 
-    def work(self) -> Work:
-        """What is left to do."""
-        return Work(
-            cases=self.round.cases,
-            scorers=self.scorers,
-            sides=self.sides,
-            against=self.against,
-            pairs=self.pairs,
-        )
-
-    def settle(self) -> None:
-        """What was to be done is done, or among the failures: nothing is made twice."""
-        self.pairs = 0
+    def finish(self) -> None:
+        """Clear what was left to do: it is done, or among the failures."""
+        self.unscored_pairs = 0
         self.scorers.outdated.clear()
         for side in self.sides:
-            side.settle()
+            side.plan.finish()
 
-    def stay_offline(self, side: Side) -> None:
-        """Gives up every missing trial of `side`: without a network they cannot be made."""
-        side.failures.update(dict.fromkeys(chain(side.missing, side.shared), OFFLINE))
-        side.missing, side.shared = (), ()
+    def pairs_to_score(self) -> list[AnswerPair]:
+        """Return the pairs of stored answers that lack a score."""
+        pairs = [] if self.compared_with is None else self._pairs(self.compared_with)
+        lacking = []
+        for pair in pairs:
+            case = self.cases[pair.at.case]
+            keys = [
+                bound.key(case, pair.candidate.digest, pair.baseline.digest)
+                for bound in self.scorers.paired
+            ]
+            stored = self.candidate.spec.results.scores(keys)
+            bound_keys = zip(self.scorers.paired, keys, strict=True)
+            if not all(self.scorers.counts(bound, stored, key) for bound, key in bound_keys):
+                lacking.append(pair)
+        return lacking
 
     def case_results(
         self,
@@ -167,34 +171,34 @@ class EvalsetRun:
 
         `roles` are the sides to read beside the candidate; default: all.
         """
-        cases = self.round.cases
+        cases = self.cases
         if positions is None:
             positions = range(len(cases) + len(self.removed))
-        there = [position for position in positions if position < len(cases)]
+        present = [position for position in positions if position < len(cases)]
 
         def results(side: Side) -> Iterator[SideResult]:
-            return side_results(side, cases, self.scorers, positions=there, texts=texts)
+            return side_results(side, cases, self.scorers, positions=present, texts=texts)
 
-        others = dict(self.others)
-        if self.own_baseline is not None:
-            others[OWN_BASELINE] = self.own_baseline
-        if roles is not None:
-            others = {role: others[role] for role in roles if role in others}
-        candidates = results(self.candidate)
+        others = {
+            role: side
+            for role, side in self.roles.items()
+            if role not in (CANDIDATE, CONFIRMING) and (roles is None or role in roles)
+        }
         confirming: Iterator[SideResult | None] = repeat(None)
-        if self.confirming is not None and self.unconfirmed:
-            confirming = results(self.confirming)
-        beside = {role: results(side) for role, side in others.items()}
-        for position, candidate, more in zip(there, candidates, confirming, strict=False):
+        if CONFIRMING in self.roles:
+            confirming = results(self.roles[CONFIRMING])
+        streams = {role: results(side) for role, side in others.items()}
+        candidates = results(self.candidate)
+        for position, candidate, more in zip(present, candidates, confirming, strict=False):
             case = cases[position]
-            sides = {role: next(stream) for role, stream in beside.items()}
+            sides = {role: next(stream) for role, stream in streams.items()}
             for role, side in others.items():
-                if side.evidence_only and not sides[role].planned:
+                if side.spec.evidence_only and not sides[role].planned:
                     del sides[role]  # the evidence that is compared with lacks the case
             yield CaseResult(
                 case=case.id,
-                prompt=self.contest.prompt,
-                evalset=self.round.evalset.name,
+                prompt=self.comparison.prompt,
+                evalset=self.name,
                 position=position,
                 candidate=replace(candidate, confirm=more.trials) if more else candidate,
                 baseline=sides.pop(BASELINE, None),
@@ -211,42 +215,105 @@ class EvalsetRun:
             )
         yield from (self._removed(position) for position in positions if position >= len(cases))
 
-    def _removed(self, position: int) -> CaseResult:
-        """The result of a case that the baseline was measured on and the evalset no longer has."""
-        return CaseResult(
-            case=self.removed[position - len(self.round.cases)],
-            prompt=self.contest.prompt,
-            evalset=self.round.evalset.name,
-            position=position,
-            candidate=None,
-            baseline=SideResult(request="", facts="", planned=0),
-        )
-
-    def comparison(self, role: str = BASELINE) -> Comparison:
+    def compare(self, role: str = BASELINE) -> Comparison:
         """Compare the candidate with the side called `role`."""
         results = (
             case.against(case.sides.get(role))
             for case in self.case_results([role])
             if case.candidate is not None or role == BASELINE
         )
-        return compare(results, self.scorers.metrics, same_target=self.contest.watch)
+        return compare(results, self.scorers.metrics, same_target=self.comparison.watch)
 
-    def _alike(self, side: Side) -> frozenset[int]:
-        if side is self.confirming:
-            return frozenset(range(len(side.requests))) - self.unconfirmed
-        if side is self.candidate or self.contest.watch or self.own_baseline:
-            return frozenset()
-        pairs = zip(side.requests, self.candidate.requests, strict=True)
-        return frozenset(at for at, (theirs, ours) in enumerate(pairs) if theirs == ours)
+    def facts(self) -> EvalsetFacts:
+        """Return what the evalset asks of the prompt, as evidence and run files name it."""
+        return evalset_facts(self.selection, self.scorers, look=self.look, gating=self.gating)
 
-    def _answered_alike(self, side: Side) -> frozenset[int]:
-        """Cases that one and the same record answers in both sides, whatever they ask."""
-        ours = self.candidate
-        if side.recorded_in is None or side.records is None or side.recorded_in != ours.recorded_in:
-            return frozenset()
-        pairs = enumerate(zip(side.places, ours.places, strict=True))
-        return frozenset(
-            at
-            for at, (their, our) in pairs
-            if their and their == our and side.requests[at] != ours.requests[at]
+    def _removed(self, position: int) -> CaseResult:
+        """Return a case that the baseline was measured on and the evalset no longer has."""
+        return CaseResult(
+            case=self.removed[position - len(self.cases)],
+            prompt=self.comparison.prompt,
+            evalset=self.name,
+            position=position,
+            candidate=None,
+            baseline=SideResult(request="", facts="", planned=0),
         )
+
+    def _pairs(self, baseline: Side) -> Iterator[AnswerPair]:
+        """Yield every trial of which both answers are stored, and note what it is compared with.
+
+        Trial n is compared with the baseline's trial n, starting over where there are fewer. Where
+        both sides make the same request, an answer is compared with itself: that is a tie.
+        """
+        candidate = self.candidate
+        for positions in chunks(range(len(self.cases))):
+            ours = candidate.completions(candidate.plan.trials(positions))
+            theirs = baseline.completions(baseline.plan.trials(positions))
+            for at, answer in ours.items():
+                if at in candidate.state.failures:
+                    continue
+                other: Completion | None = answer
+                if candidate.plan.requests[at.case] != baseline.plan.requests[at.case]:
+                    numbers = baseline.plan.wanted[at.case]
+                    match = TrialAt(at.case, numbers[at.n % len(numbers)]) if numbers else None
+                    failed = match is None or match in baseline.state.failures
+                    other = None if match is None or failed else theirs.get(match)
+                if other is not None:
+                    candidate.state.compared_with[at] = other.digest
+                    yield AnswerPair(at, answer, other)
+
+    def _called_by(self, sides: Sequence[Side]) -> tuple[Model, ...]:
+        judges = [bound.judge for bound in self.scorers.all if bound.judge]
+        models = [side.spec.target.model for side in sides]
+        models += (model for judge in judges for model in judge.models)
+        return tuple({model.name: model for model in models}.values())
+
+    def _same_requests(self, side: Side) -> frozenset[int]:
+        """Return the cases for which `side` needs no trials of its own."""
+        if side is self.confirming:
+            return frozenset(range(len(side.plan.requests))) - self.unconfirmed
+        if side is self.candidate or self.comparison.watch or self.own_baseline:
+            return frozenset()
+        requests = zip(side.plan.requests, self.candidate.plan.requests, strict=True)
+        return frozenset(
+            position for position, (theirs, ours) in enumerate(requests) if theirs == ours
+        )
+
+    def _same_records(self, side: Side) -> frozenset[int]:
+        """Return the cases that one record answers on both sides, whatever they ask."""
+        ours, theirs = self.candidate, side
+        recorded = theirs.spec.recorded_in is not None and theirs.spec.records is not None
+        if not recorded or theirs.spec.recorded_in != ours.spec.recorded_in:
+            return frozenset()
+        places = zip(theirs.plan.record_places, ours.plan.record_places, strict=True)
+        return frozenset(
+            position
+            for position, (their_place, our_place) in enumerate(places)
+            if their_place
+            and their_place == our_place
+            and theirs.plan.requests[position] != ours.plan.requests[position]
+        )
+
+
+def evalset_facts(
+    selection: EvalsetSelection,
+    scorers: Scorers,
+    *,
+    look: int = 1,
+    gating: Sequence[GatingJudge] = (),
+) -> EvalsetFacts:
+    """Return what an evalset asks of a prompt: cases, scorers, policy and its `gating` judges."""
+    due: list[Json] = [
+        [case.id, case.facts, [bound.digest for bound in scorers.due(case)]]
+        for case in selection.cases
+    ]
+    return EvalsetFacts(
+        evalset=selection.evalset.name,
+        digest=digest("llmops/evalset/v1", due),
+        cases=len(selection.cases),
+        policy=selection.policy,
+        metrics=tuple(scorers.metrics),
+        retired=selection.evalset.retired,
+        look=look,
+        shrinkage=shrinkage(gating, scorers.metrics),
+    )

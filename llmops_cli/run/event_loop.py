@@ -1,6 +1,6 @@
 """The part of a run that calls something: one event loop, one engine, stopped by Ctrl-C.
 
-Imported when there is something to call and not before: a run that reuses everything loads
+Imported where there is something to call and not before: a run that reuses everything loads
 neither asyncio nor the engine.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import anyio
 
@@ -19,93 +20,117 @@ from llmops_cli.core.ports import Progress, untold
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import first_llmops_error
 from llmops_cli.plugins import open_scorer
-from llmops_cli.run.execute import execute
+from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.execute import ScoringContext, execute
 from llmops_cli.run.judge_client import JudgeCallCache
-from llmops_cli.run.scoring_context import ScoringContext
 from llmops_cli.run.workspace import Workspace
-
-if TYPE_CHECKING:
-    from llmops_cli.run.run_loop import Options, Run
-
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
 INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 
 
-class Stoppable(Protocol):
-    """What a first Ctrl-C stops."""
+class Interruptible(Protocol):
+    """What a first Ctrl-C marks as interrupted."""
 
     interrupted: bool
 
 
-def call(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
-    """Makes every missing trial and score of `run`. Raises `LlmopsError`, never in a group."""
-    to_its_end(_execute(workspace, run, options, progress))
+@dataclass(slots=True, kw_only=True)
+class Calls:
+    """What the calls of one event loop came to."""
+
+    interrupted: bool = False
+    calls: int = 0
+    cost: float | None = 0.0
+    """US dollars; None: some of it is unpriced."""
+    spent: dict[str, Spending] = field(default_factory=dict)
+    """Of it, the calls of scorers, by role."""
+    served: dict[str, str] = field(default_factory=dict)
+    """By the name of a judge's model that was called, what answered, as it calls itself."""
+    budget: Budget | None = None
+    """What is left of it."""
 
 
-def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` in an event loop of its own. Raises `LlmopsError`, never in a group."""
+def call_missing(
+    workspace: Workspace,
+    evalset_runs: Sequence[EvalsetRun],
+    *,
+    budget: Budget | None,
+    offline: bool,
+    progress: Progress,
+) -> Calls:
+    """Make every missing trial and score. Raises `LlmopsError`, never in a group."""
+    calls = Calls(budget=budget)
+    run_coroutine(_call_missing(workspace, evalset_runs, calls, progress, offline=offline))
+    return calls
+
+
+def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` in an event loop of its own. Raises `LlmopsError`, never in a group."""
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        said = first_llmops_error(errors)
-        if said is None:
+        error = first_llmops_error(errors)
+        if error is None:
             raise
-        raise said from errors
+        raise error from errors
 
 
-async def _execute(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
-    works = [each.work() for each in run.pairings]
-    if not options.offline:
-        workspace.check_ready(model for work in works for model in work.due)
+async def _call_missing(
+    workspace: Workspace,
+    evalset_runs: Sequence[EvalsetRun],
+    calls: Calls,
+    progress: Progress,
+    *,
+    offline: bool,
+) -> None:
+    if not offline:
+        workspace.check_ready(model for each in evalset_runs for model in each.models_due)
     tell = getattr(progress, "waiting", untold)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
-        budget=run.budget,
+        budget=calls.budget,
         redact=workspace.redact,
         counters=workspace.counters,
         tell=getattr(progress, "held_up", untold),
     )
 
     def reachable(model: Model) -> bool:
-        return not options.offline or workspace.provider(model).offline
+        return not offline or workspace.provider(model).offline
 
-    calls = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
+    judges = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-        group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
-        kinds = [kind for work in works for kind in work.scorers.kinds]
-        desk = await open_desk(workspace, kinds, stack, calls)
-        await execute(works, engine, desk=desk, progress=progress)
+        group.start_soon(stop_on_signal, engine, calls, group.cancel_scope)
+        kinds = [kind for each in evalset_runs for kind in each.scorers.kinds]
+        context = await open_scoring(workspace, kinds, stack, judges)
+        await execute(evalset_runs, engine, context=context, progress=progress)
         group.cancel_scope.cancel()
-    if run.interrupted:
-        for work in works:
-            for side in work.sides:
-                side.cut_short(INTERRUPTED)
-    run.budget = engine.left
-    run.calls += engine.calls
-    spent = engine.spent
-    run.cost = None if spent.unpriced or run.cost is None else run.cost + spent.cost
-    run.answering |= calls.answering
-    for role, more in calls.spent.items():
-        run.spent[role] = run.spent.get(role, Spending()).and_more(more)
+    if calls.interrupted:
+        for side in (side for each in evalset_runs for side in each.sides):
+            side.cut_short(INTERRUPTED)
+    calls.calls, calls.budget = engine.calls, engine.left
+    calls.cost = None if engine.spent.unpriced else engine.spent.cost
+    calls.served = judges.answering
+    calls.spent.update((str(role), spending) for role, spending in judges.spent.items())
 
 
-async def open_desk(
+async def open_scoring(
     workspace: Workspace, kinds: Iterable[ScorerKind], stack: AsyncExitStack, calls: JudgeCallCache
 ) -> ScoringContext:
-    """A desk with the code of `kinds`, which `stack` closes."""
+    """Open the code of `kinds`, which `stack` closes."""
     code = {
         name: await stack.enter_async_context(open_scorer(kind, workspace.world))
-        for name, kind in {each.name: each for each in kinds}.items()
+        for name, kind in {kind.name: kind for kind in kinds}.items()
     }
     return ScoringContext(code=code, calls=calls)
 
 
-async def stop_on_signal(engine: Engine, run: Stoppable, scope: anyio.CancelScope) -> None:
+async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
     """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:

@@ -1,27 +1,24 @@
-"""Answers that are recorded in a file: where they are found, now and at the base revision.
+"""Prepares the evalsets of prompt comparisons: their sides, checked and with their trials planned.
 
-To a run, a recorded answer is the same as if it had been called when the run began.
-
-From contests to pairings that are planned: the sides of every evalset, and what they may run.
-
-The candidate's trials are `gate` draws; the baseline's, and an anchor's, are `baseline` draws made
-apart from the ones that let it pass (the winner's curse).
+The candidate's trials are `gate` trials; those of the baseline and of an anchor are `baseline`
+trials, made apart from the ones that let it pass (the winner's curse).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Latency
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion
+from llmops_cli.core.result import Completion, Purpose
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.gate.comparison import JUDGED_TRIALS
@@ -29,23 +26,200 @@ from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import Templates
-from llmops_cli.run.baseline_evidence import cases_before, news, recalled, removed, watched
+from llmops_cli.run.baseline_evidence import (
+    case_changes,
+    cases_before,
+    removed_cases,
+    use_evidence_only,
+    use_recorded_evidence,
+)
 from llmops_cli.run.checks import vet_commands, vet_job, vet_metrics, vet_models, vet_scorers
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
-from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
 from llmops_cli.run.revision import reading
-from llmops_cli.run.selection import ResolvedTarget
-from llmops_cli.run.side import Side
+from llmops_cli.run.selection import EvalOptions, ResolvedTarget
+from llmops_cli.run.side import Side, SideSpec
+from llmops_cli.run.trial_plan import TrialPlan
 from llmops_cli.run.workspace import Workspace
 
+BASELINE_REPEATS = 3
+CONFIRMATIONS = JUDGED_TRIALS - 1
+CENTURIES = 100_000
+"""Days: older than any trial, and within the calendar."""
 FILE = "file"
 """The option that names the file of recorded answers."""
 MAX_RECORDS = 2_000_000_000
 """Bytes of a file of records at another revision."""
 
 
+def prepare(
+    workspace: Workspace, comparisons: Sequence[PromptComparison], options: EvalOptions
+) -> list[EvalsetRun]:
+    """Return the evalsets of all comparisons, planned: equal requests are made once.
+
+    Raises `Refused` where code or commands may not run here.
+    """
+    evalset_runs = [
+        _evalset_run(workspace, comparison, selection, options)
+        for comparison in comparisons
+        for selection in comparison.evalsets
+    ]
+    models = [model for each in evalset_runs for model in each.models]
+    replaying = all(workspace.provider(model).offline for model in models)
+    ci = vet_job(workspace.environ, replaying=replaying)
+    trusted, environ = workspace.rules.trust, workspace.environ
+    for evalset_run in evalset_runs:
+        models = evalset_run.models_to_vet
+        code = [model for model in models if workspace.provider(model).code]
+        vet_models(code, trusted=trusted, ci=ci, environ=environ)
+        vet_commands(workspace.commands(models), trusted=trusted, ci=ci, environ=environ)
+        vet_scorers(evalset_run.scorers, trusted=trusted, ci=ci, environ=environ)
+        vet_metrics(evalset_run.scorers, evalset_run.selection.policy)
+    requested: set[TrialKey] = set()
+    for evalset_run in evalset_runs:
+        evalset_run.plan(requested)
+    return evalset_runs
+
+
+def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
+    """Return `evalset_runs`, whose judges may all gate. Raises `Refused`."""
+    for evalset_run in evalset_runs:
+        refuse_unfit_judges(evalset_run.gating, evalset_run.selection.policy)
+    return evalset_runs
+
+
+def _evalset_run(
+    workspace: Workspace,
+    comparison: PromptComparison,
+    selection: EvalsetSelection,
+    options: EvalOptions,
+) -> EvalsetRun:
+    scorers = workspace.scorers(selection.evalset)
+    rules = selection.policy.rules
+    timed = scorers.timed or any(
+        isinstance(rule, Latency) and rule.of == "first_token" for rule in rules
+    )
+    sides = _Sides(workspace, selection, options, timed=timed)
+    candidate = sides.of_candidate(comparison, CANDIDATE, "gate", selection.evalset.repeats)
+    candidate.plan.pools = candidate.plan.pools and not comparison.watch
+    measured = cases_before(workspace, comparison, selection)
+    others = dict(sides.compared(comparison))
+    if comparison.watch:
+        assert comparison.baseline is not None
+        use_evidence_only(workspace, others[BASELINE], comparison.baseline, selection, measured)
+    own = None
+    if options.own_baseline:
+        repeats = sides.baseline_repeats(comparison.candidate)
+        own = sides.of_candidate(comparison, OWN_BASELINE, "baseline", repeats)
+    confirming = None
+    if any(metric.judged and metric.counts for metric in scorers.metrics):
+        confirming = sides.of_candidate(comparison, CONFIRMING, "confirm", CONFIRMATIONS)
+        confirming.plan.pools = False
+    if any(kind.live for kind in scorers.kinds):
+        for side in (candidate, *others.values()):
+            side.plan.pools = False  # earlier trials have no latency: they would lack a score
+    if options.discards_answers:
+        for side in filter(None, (candidate, confirming, *others.values())):
+            if not side.spec.evidence_only:
+                side.spec = replace(side.spec, results=workspace.volatile)
+    facts = {case.id: case.facts for case in selection.evalset.cases} if measured else {}
+    return EvalsetRun(
+        comparison=comparison,
+        selection=selection,
+        scorers=scorers,
+        candidate=candidate,
+        others=others,
+        own_baseline=own,
+        confirming=confirming,
+        removed=tuple(removed_cases(workspace, comparison, selection, measured)),
+        notes=tuple(case_changes(measured, facts, watch=comparison.watch)),
+        gating=workspace.gating_judges(selection.evalset.name, scorers, selection.policy),
+    )
+
+
+class _Sides:
+    """Makes the sides of one evalset."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        selection: EvalsetSelection,
+        options: EvalOptions,
+        *,
+        timed: bool,
+    ) -> None:
+        self._workspace = workspace
+        self._selection = selection
+        self._options = options
+        self._timed = timed
+
+    def of_candidate(
+        self, comparison: PromptComparison, role: str, purpose: Purpose, repeats: int
+    ) -> Side:
+        """Return a side of the candidate: for the gate, its own baseline or to confirm a judge."""
+        side = self._side(comparison.candidate, role, purpose, repeats)
+        if self._options.fresh:
+            side.plan.not_before, side.plan.fresh = self._options.start, True
+        return side
+
+    def compared(self, comparison: PromptComparison) -> Iterator[tuple[str, Side]]:
+        """Yield the sides that the candidate is compared with, by role."""
+        targets = {f"anchor {name}": target for name, target in comparison.anchors.items()}
+        if comparison.baseline is not None:
+            targets = {BASELINE: comparison.baseline, **targets}
+        for role, target in targets.items():
+            side = self._side(target, role, "baseline", self.baseline_repeats(target))
+            if self._options.fresh and side.spec.unavailable is None:
+                side.plan.not_before, side.plan.fresh = self._options.start, True
+            elif not self._deterministic(target.target.model):
+                self._limit_age(side)
+            if not comparison.watch:
+                use_recorded_evidence(self._workspace, side, target, self._selection)
+            yield role, side
+
+    def baseline_repeats(self, target: ResolvedTarget) -> int:
+        """Return the baseline trials per case: 1 where the answer is always the same."""
+        usual = 1 if self._deterministic(target.target.model) else BASELINE_REPEATS
+        return self._selection.policy.baseline_repeats or usual
+
+    def _limit_age(self, side: Side) -> None:
+        days = self._selection.policy.baseline_max_age
+        oldest = self._options.now - timedelta(days=min(days, CENTURIES))
+        side.plan.not_before = oldest.isoformat()
+        if side.spec.unavailable is not None:
+            why = f"{side.spec.unavailable}, or none of the last {days} days (`baseline_max_age`)"
+            side.spec = replace(side.spec, unavailable=why)
+
+    def _side(self, target: ResolvedTarget, role: str, purpose: Purpose, repeats: int) -> Side:
+        workspace, model = self._workspace, target.target.model
+        recorded = workspace.provider(model).records is not None
+        spec = SideSpec(
+            name=target.name,
+            role=role,
+            target=target.target,
+            templates=Templates(target.target.prompt),
+            documents=workspace.documents(target.target),
+            unavailable=target.unavailable,
+            results=workspace.results_of(model),
+            records=_records(workspace, model, at_base=target.at_base) if recorded else None,
+            recorded_in=_records_name(workspace, model, target) if recorded else None,
+            purpose=purpose,
+            timed=self._timed,
+        )
+        plan = TrialPlan(
+            repeats=repeats, not_after=self._options.end, pools=not self._deterministic(model)
+        )
+        return Side(spec=spec, plan=plan)
+
+    def _deterministic(self, model: Model) -> bool:
+        return self._workspace.provider(model).deterministic
+
+
 def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completion]:
-    """Prices a recorded answer of `model`, dates it now and lets no secret in."""
+    """Return what makes a recorded answer of `model` one that was called now.
+
+    It is priced and dated, and no secret is let in.
+    """
     price = tariff(model)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -58,216 +232,42 @@ def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completi
     return enter
 
 
-def records(workspace: Workspace, model: Model, *, at_base: bool = False) -> Records | None:
-    """Where the answers of `model` are recorded; None where it is called.
+def _records(workspace: Workspace, model: Model, *, at_base: bool) -> Records:
+    """Open the recorded answers of `model`.
 
-    `at_base`: as they stood at the base revision, where they are other ones now.
+    `at_base`: as they stood at the base revision, where they have changed since.
     """
-    kind = workspace.provider(model)
-    if kind.records is None:
-        return None
-    then = _recorded_then(workspace, model) if at_base else None
-    root = workspace.root if then is None else _laid_out(workspace, str(model.options[FILE]), then)
-    enter = as_called(model, workspace.redact)
-    return workspace.stack.enter_context(open_records(kind)(model, root, enter))
+    before = _records_at_base(workspace, model) if at_base else None
+    root = workspace.root
+    if before is not None:
+        root = _in_folder(workspace, str(model.options[FILE]), before)
+    open_file = open_records(workspace.provider(model))
+    return workspace.stack.enter_context(open_file(model, root, as_called(model, workspace.redact)))
 
 
-def recorded_in(workspace: Workspace, model: Model, *, at_base: bool = False) -> str | None:
-    """What names the records that `model` is answered from; None where it is called."""
-    if workspace.provider(model).records is None:
-        return None
-    other = at_base and _recorded_then(workspace, model) is not None
+def _records_name(workspace: Workspace, model: Model, target: ResolvedTarget) -> str:
+    """Return what names the records that `model` is answered from."""
+    other = target.at_base and _records_at_base(workspace, model) is not None
     return digest("llmops/records/v1", [dict(model.options), other])
 
 
-def _recorded_then(workspace: Workspace, model: Model) -> bytes | None:
-    """The file of records of `model` at the base revision; None: it is as it was."""
+def _records_at_base(workspace: Workspace, model: Model) -> bytes | None:
+    """Return the file of records of `model` at the base revision; None: it has not changed."""
     path = model.options.get(FILE)
     if workspace.base is None or not isinstance(path, str):
         return None
     with reading(workspace.base):
-        then = workspace.rules.source.read(path, limit=MAX_RECORDS)
+        before = workspace.rules.source.read(path, limit=MAX_RECORDS)
     try:
-        return None if workspace.project.source.read(path, limit=MAX_RECORDS) == then else then
+        now = workspace.project.source.read(path, limit=MAX_RECORDS)
     except Unreadable:
-        return then
+        return before
+    return None if now == before else before
 
 
-def _laid_out(workspace: Workspace, path: str, content: bytes) -> Path:
-    """A folder, for the length of the command, in which `path` holds `content`."""
+def _in_folder(workspace: Workspace, path: str, content: bytes) -> Path:
+    """Return a folder, for the length of the command, in which `path` holds `content`."""
     folder = Path(workspace.stack.enter_context(TemporaryDirectory(prefix="llmops-")))
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_bytes(content)
     return folder
-
-
-BASELINE_REPEATS = 3
-CONFIRMATIONS = JUDGED_TRIALS - 1
-LONGEST_RUN = timedelta(days=7)
-CENTURIES = 100_000
-"""Days: older than any trial, and within the calendar."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingPlan:
-    """How much to draw: `fresh` takes nothing held, `own_baseline` is for evidence."""
-
-    now: datetime
-    fresh: bool = False
-    own_baseline: bool = False
-    for_this_run: bool = False
-    """Whether new trials are dropped afterwards: chosen cases that are rerun would have more
-    trials than the others, and re-running the failures alone hides a loss (docs/verdict.md)."""
-
-    @property
-    def start(self) -> str:
-        """What was answered earlier is not fresh."""
-        return self.now.isoformat(timespec="milliseconds")
-
-    @property
-    def end(self) -> str:
-        """What was answered later was not answered in this run."""
-        return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
-
-
-def pairings(
-    workspace: Workspace, contest: PromptComparison, depth: SamplingPlan
-) -> list[EvalsetRun]:
-    """The contest's evalsets, ready to be planned."""
-    return [_timed(_pairing(workspace, contest, each, depth)) for each in contest.rounds]
-
-
-def plan(
-    workspace: Workspace, contests: Sequence[PromptComparison], depth: SamplingPlan
-) -> list[EvalsetRun]:
-    """The evalsets of all contests, planned: a request that several make is made once."""
-    planned = [each for contest in contests for each in pairings(workspace, contest, depth)]
-    models = [model for pairing in planned for model in pairing.work().models]
-    replaying = all(workspace.provider(model).offline for model in models)
-    ci = vet_job(workspace.environ, replaying=replaying)
-    for pairing in planned:
-        trusted = workspace.rules.trust
-        code = [each for each in pairing.models_called if workspace.provider(each).code]
-        vet_models(code, trusted=trusted, ci=ci, environ=workspace.environ)
-        started = workspace.commands(pairing.models_called)
-        vet_commands(started, trusted=trusted, ci=ci, environ=workspace.environ)
-        vet_scorers(pairing.scorers, trusted=trusted, ci=ci, environ=workspace.environ)
-        vet_metrics(pairing.scorers, pairing.round.policy)
-    asked: set[TrialKey] = set()
-    for pairing in planned:
-        pairing.plan(asked)
-    return planned
-
-
-def vetted(planned: list[EvalsetRun]) -> list[EvalsetRun]:
-    """`planned`, whose judges may all gate. Raises `Refused`."""
-    for each in planned:
-        refuse_unfit_judges(each.gating, each.round.policy)
-    return planned
-
-
-def _pairing(
-    workspace: Workspace, contest: PromptComparison, this: EvalsetSelection, depth: SamplingPlan
-) -> EvalsetRun:
-    start = depth.start if depth.fresh else None
-    candidate = _side(
-        workspace, contest.candidate, "candidate", depth, repeats=this.evalset.repeats
-    )
-    candidate.not_before, candidate.fresh = start, depth.fresh
-    candidate.pools = candidate.pools and not contest.watch
-    before = cases_before(workspace, contest, this)
-    others = dict(_others(workspace, contest, this, depth))
-    if contest.watch:
-        assert contest.baseline is not None
-        watched(workspace, others["baseline"], contest.baseline, this, before)
-    own = None
-    if depth.own_baseline:
-        repeats = _repeats(workspace, contest.candidate, this)
-        own = _side(workspace, contest.candidate, "own baseline", depth, repeats=repeats)
-        own.not_before, own.fresh = start, depth.fresh
-    scorers = workspace.scorers(this.evalset)
-    confirming = None
-    if any(metric.judged and metric.counts for metric in scorers.metrics):
-        confirming = _side(workspace, contest.candidate, "confirming", depth, repeats=CONFIRMATIONS)
-        confirming.purpose, confirming.pools = "confirm", False
-        confirming.not_before, confirming.fresh = start, depth.fresh
-    if any(kind.live for kind in scorers.kinds):
-        for side in (candidate, *others.values()):
-            side.pools = False  # earlier draws have no latency: pooled, they would lack a score
-    if depth.for_this_run:
-        for side in filter(None, (candidate, confirming, *others.values())):
-            if not side.evidence_only:
-                side.results = workspace.volatile
-    here = {case.id: case.facts for case in this.evalset.cases} if before else {}
-    return EvalsetRun(
-        contest=contest,
-        round=this,
-        scorers=scorers,
-        candidate=candidate,
-        others=others,
-        own_baseline=own,
-        confirming=confirming,
-        removed=tuple(removed(workspace, contest, this, before)),
-        notes=tuple(news(before, here, watch=contest.watch)),
-        gating=workspace.gating_judges(this.evalset.name, scorers, this.policy),
-    )
-
-
-def _timed(each: EvalsetRun) -> EvalsetRun:
-    """`each`; its answers are streamed where something asks for the time to the first token."""
-    rules = each.round.policy.rules
-    asked = any(isinstance(rule, Latency) and rule.of == "first_token" for rule in rules)
-    if asked or each.scorers.timed:
-        for side in filter(None, (*each.sides, each.confirming)):
-            side.timed = True
-    return each
-
-
-def _others(
-    workspace: Workspace, contest: PromptComparison, this: EvalsetSelection, depth: SamplingPlan
-) -> Iterator[tuple[str, Side]]:
-    """What the candidate is compared with, by role."""
-    named = {f"anchor {version}": each for version, each in contest.anchors.items()}
-    if contest.baseline is not None:
-        named = {"baseline": contest.baseline, **named}
-    for role, contender in named.items():
-        repeats = _repeats(workspace, contender, this)
-        side = _side(workspace, contender, role, depth, repeats=repeats)
-        if depth.fresh and side.unavailable is None:
-            side.not_before, side.fresh = depth.start, True
-        elif not workspace.provider(contender.target.model).deterministic:
-            oldest = depth.now - timedelta(days=min(this.policy.baseline_max_age, CENTURIES))
-            side.not_before = oldest.isoformat()
-            if side.unavailable is not None:
-                days = this.policy.baseline_max_age
-                side.unavailable += f", or none of the last {days} days (`baseline_max_age`)"
-        if not contest.watch:
-            recalled(workspace, side, contender, this)
-        yield role, side
-
-
-def _repeats(workspace: Workspace, contender: ResolvedTarget, this: EvalsetSelection) -> int:
-    """Baseline draws per case: one answer stands for all where it is always the same."""
-    steady = workspace.provider(contender.target.model).deterministic
-    return this.policy.baseline_repeats or (1 if steady else BASELINE_REPEATS)
-
-
-def _side(
-    workspace: Workspace, contender: ResolvedTarget, role: str, depth: SamplingPlan, *, repeats: int
-) -> Side:
-    model = contender.target.model
-    return Side(
-        name=contender.name,
-        role=role,
-        target=contender.target,
-        templates=Templates(contender.target.prompt),
-        documents=workspace.documents(contender.target),
-        unavailable=contender.unavailable,
-        results=workspace.results_of(model),
-        records=records(workspace, model, at_base=contender.at_base),
-        recorded_in=recorded_in(workspace, model, at_base=contender.at_base),
-        purpose="gate" if role == "candidate" else "baseline",
-        repeats=repeats,
-        not_after=depth.end,
-        pools=not workspace.provider(model).deterministic,
-    )

@@ -1,4 +1,4 @@
-"""What was measured before, for this run: committed evidence, and run files that somebody names."""
+"""Reuses what was measured before: committed evidence, and run files that are named."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
 
 
-class Evidenced(NamedTuple):
-    """What a case was when it was measured."""
+class MeasuredCase(NamedTuple):
+    """Digests of a case's facts and request when it was measured."""
 
     facts: str
     request: str
 
 
-def evidenced_cases(
+def measured_cases(
     workspace: Workspace, name: str, number: int, evalset: str
-) -> Mapping[str, Evidenced]:
-    """The cases of `evalset` by id, as the newest evidence of a version measured them."""
+) -> Mapping[str, MeasuredCase]:
+    """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if workspace.registry.has_rows(evidence):
             return {
-                row.case: Evidenced(row.facts, row.candidate.request)
+                row.case: MeasuredCase(row.facts, row.candidate.request)
                 for row in workspace.registry.evidence_rows(evidence)
                 if row.evalset == evalset and row.candidate is not None
             }
     return {}
 
 
-def evidenced_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
-    """The evalsets that the newest evidence of a version was measured on."""
+def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
+    """Return the evalsets that the newest evidence of a version was measured on."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if workspace.registry.has_rows(evidence):
-            return tuple(each.evalset for each in evidence.measurement.evalsets)
+            return tuple(facts.evalset for facts in evidence.measurement.evalsets)
     return ()
 
 
-def evidence_alone(workspace: Workspace, name: str, number: int) -> ResultsStore:
-    """A store of what the evidence of a version holds, and of nothing that was drawn since."""
+def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
+    """Return a store of what the evidence of a version holds, and of nothing that came since."""
     store = workspace.stack.enter_context(open_results(None))
     for evidence in workspace.registry.evidence(name, number):
         if workspace.registry.has_rows(evidence):
@@ -50,10 +50,10 @@ def evidence_alone(workspace: Workspace, name: str, number: int) -> ResultsStore
 
 
 def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
-    """Puts into the store what run files hold, once. Raises `Refused` where one is none.
+    """Put what run files hold into the store, once. Raises `Refused` where one is none.
 
-    A partial run only fills what is missing: as further trials, its answers would weigh on the
-    cases that somebody chose to run again.
+    A partial run only fills in what is missing: as further trials, its answers would weigh on the
+    cases that were chosen to run again.
     """
     runs = [open_run(path) for path in paths]
     for run in sorted(runs, key=_is_partial):
@@ -61,13 +61,13 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
             continue
         completions, scores = run.held()
         if _is_partial(run):
-            held = workspace.results.completions(key for key, _ in completions)
-            completions = [each for each in completions if each[0] not in held]
+            stored = workspace.results.completions(key for key, _ in completions)
+            completions = [(key, answer) for key, answer in completions if key not in stored]
         workspace.results.ingest(run.digest, completions, scores)
 
 
 def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
-    """Puts into the store what the committed evidence of a version holds, once."""
+    """Put what the committed evidence of a version holds into the store, once."""
     for evidence in workspace.registry.evidence(name, number):
         if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
             evidence.digest
@@ -78,4 +78,4 @@ def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
 
 
 def _is_partial(run: RunFile) -> bool:
-    return any(each.partial is not None for each in run.manifest.evalsets)
+    return any(evalset.partial is not None for evalset in run.manifest.evalsets)

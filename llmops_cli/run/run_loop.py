@@ -1,11 +1,11 @@
-"""The gate's run: plan, execute what is missing, compare, decide.
+"""The gate's run: plan, call what is missing, compare, decide.
 
-    pairings ─► plan ──► execute ──► compare ──► decide
-                   ▲                                │
-                   └── a further look (rerun), or ◄─┘
-                       a baseline that must be drawn anew
+    evalset runs ─► plan ──► call ──► compare ──► decide
+                      ▲                              │
+                      └── a further look (rerun), ◄──┘
+                          or a baseline that must be run again
 
-Planning renders every case and asks the store; only what is missing is executed. `Run` is what
+Planning renders every case and asks the store; only what is missing is called. `Run` is what
 reports, run files and evidence are made of.
 """
 
@@ -13,52 +13,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from llmops_cli.core.ports import Progress, TrialKey
 from llmops_cli.core.report import Spending
+from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison
 from llmops_cli.gate.decide import GateInput, decide_all
 from llmops_cli.gate.power import NextLook, next_look
-from llmops_cli.plugins import load
 from llmops_cli.run.comparison import PromptComparison
-from llmops_cli.run.drift import drifted, judged_by_others
 from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.selection import EvalOptions
+from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
-LIVE = "llmops_cli.run.event_loop:call"
-"""What calls models: loaded where something is due, with asyncio and the engine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to run, as opposed to what (`contest.Selection`)."""
-
-    offline: bool = False
-    fresh: bool = False
-    budget: Budget | None = None
-    partial: str | None = None
-    now: str
-    """Start of the run, UTC, ISO 8601: a baseline drawn anew is younger than this."""
+OFFLINE = Failure(
+    kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is stored"
+)
 
 
 @dataclass(kw_only=True)
 class Run:
-    """Contests, what was measured for them, and the gate's answer."""
+    """Evalset runs, what was measured for them, and the gate's answer."""
 
-    pairings: Sequence[EvalsetRun]
+    evalset_runs: Sequence[EvalsetRun]
     comparisons: dict[int, Comparison] = field(default_factory=dict)
-    """By position of the pairing."""
+    """By position of the evalset run."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """By the name of the candidate's prompt."""
+    """By the name of the candidate."""
     calls: int = 0
     cost: float | None = 0.0
+    """US dollars; None: some of it is unpriced."""
     spent: dict[str, Spending] = field(default_factory=dict)
-    """Of it, what scorers asked, by role."""
-    answering: dict[str, str] = field(default_factory=dict)
-    """What answers today under the name of a judge's model, where it was called."""
+    """Of it, the calls of scorers, by role."""
+    served: dict[str, str] = field(default_factory=dict)
+    """By the name of a judge's model that was called, what answered, as it calls itself."""
     partial: str | None = None
     """Why only some cases were selected."""
     budget: Budget | None = None
@@ -67,209 +58,272 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def sides(self) -> Iterator[Side]:
+        """Yield the sides of every evalset."""
+        return (side for evalset_run in self.evalset_runs for side in evalset_run.sides)
+
+    @property
     def reused(self) -> int:
-        """Trials that evidence or the store answered."""
+        """Return how many trials evidence or the store answered."""
         return sum(
-            side.planned - side.called - len(side.failures)
-            for each in self.pairings
-            for side in each.sides
+            side.plan.planned - side.state.called - len(side.state.failures) for side in self.sides
         )
 
-    def of(self, contest: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
-        """The evalsets of one contest, with their columns."""
+    @property
+    def prompt_comparisons(self) -> list[PromptComparison]:
+        """Return the comparison of each prompt, in the order of the run."""
+        comparisons = (evalset_run.comparison for evalset_run in self.evalset_runs)
+        return list({id(comparison): comparison for comparison in comparisons}.values())
+
+    def evalsets_of(self, comparison: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
+        """Return the evalsets of one prompt, with what they measured."""
         return [
-            (each, self.comparisons[at])
-            for at, each in enumerate(self.pairings)
-            if each.contest is contest
+            (evalset_run, self.comparisons[at])
+            for at, evalset_run in enumerate(self.evalset_runs)
+            if evalset_run.comparison is comparison
         ]
 
 
-Call: TypeAlias = Callable[[Workspace, Run, Options, Progress], None]
-
-
-def conduct(
+def run_evalsets(
     workspace: Workspace,
-    pairings: Sequence[EvalsetRun],
-    options: Options,
+    evalset_runs: Sequence[EvalsetRun],
+    options: EvalOptions,
     *,
     progress: Progress,
 ) -> Run:
-    """Measures what is missing and decides. They are planned already.
+    """Measure what is missing and decide. The trials are planned already.
 
     Only a run that calls something starts an event loop.
     """
-    run = Run(pairings=pairings, partial=options.partial, budget=options.budget)
+    run = Run(evalset_runs=evalset_runs, partial=options.selection.partial, budget=options.budget)
     damaged = workspace.results.damaged
     _measure(workspace, run, options, progress)
     if options.fresh and not run.interrupted:
-        _pool(run)
+        _pool_with_stored(run)
         _measure(workspace, run, options, progress)
-    for each in pairings:
-        each.look = _look_taken(each)
+    for evalset_run in evalset_runs:
+        evalset_run.look = _look_taken(evalset_run)
     _decide(run)
-    for again in (_confirm, _renew_changed_models, _look_further, _confirm, _judge_anew):
-        while not run.interrupted and again(run, options):
+    for plan_more in PLAN_MORE:
+        while not run.interrupted and plan_more(run, options):
             _measure(workspace, run, options, progress)
             _decide(run)
     if workspace.results.damaged > damaged and not run.interrupted:
-        _plan_again(run)  # what turned out to be damaged on the way is missing now
+        _plan(run.evalset_runs)  # what turned out to be damaged on the way is missing now
         _measure(workspace, run, options, progress)
         _decide(run)
     return run
 
 
-def _measure(workspace: Workspace, run: Run, options: Options, progress: Progress) -> None:
+def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Progress) -> None:
     if options.offline:
-        for each in run.pairings:
-            for side in each.sides:
-                if not workspace.provider(side.target.model).offline:
-                    each.stay_offline(side)
-    works = [each.work() for each in run.pairings]
-    if any(work.todo for work in works):
-        call = cast("Call", load(LIVE))
-        call(workspace, run, options, progress)
-    for each in run.pairings:
-        each.settle()
+        for side in run.sides:
+            if not workspace.provider(side.spec.target.model).offline:
+                side.give_up(OFFLINE)
+    if any(evalset_run.todo for evalset_run in run.evalset_runs):
+        from llmops_cli.run.event_loop import call_missing  # noqa: PLC0415 - imports asyncio
+
+        done = call_missing(
+            workspace,
+            run.evalset_runs,
+            budget=run.budget,
+            offline=options.offline,
+            progress=progress,
+        )
+        run.interrupted = run.interrupted or done.interrupted
+        run.budget, run.calls = done.budget, run.calls + done.calls
+        priced = run.cost is not None and done.cost is not None
+        run.cost = (run.cost or 0.0) + (done.cost or 0.0) if priced else None
+        run.served |= done.served
+        for role, spending in done.spent.items():
+            run.spent[role] = run.spent.get(role, Spending()).and_more(spending)
+    for evalset_run in run.evalset_runs:
+        evalset_run.finish()
 
 
-def _plan_again(run: Run) -> None:
-    asked: set[TrialKey] = set()
-    for each in run.pairings:
-        each.plan(asked)
+def _plan(evalset_runs: Sequence[EvalsetRun]) -> bool:
+    """Plan the trials of `evalset_runs`; return whether there are any."""
+    requested: set[TrialKey] = set()
+    for evalset_run in evalset_runs:
+        evalset_run.plan(requested)
+    return bool(evalset_runs)
 
 
-def _pool(run: Run) -> None:
-    """What was drawn anew joins what was held: a re-run never replaces (docs/verdict.md).
+def _pool_with_stored(run: Run) -> None:
+    """Add the stored trials to those that were run again, which never replace them.
 
-    A draw that could not be made anew stays a failure: it does not fall back on what was held.
+    A trial that failed now stays a failure: it does not fall back on a stored answer.
     """
-    asked: set[TrialKey] = set()
-    for each in run.pairings:
-        for side in each.sides:
-            if side.pools:
-                side.fresh, side.not_before = False, None
-        each.plan(asked)
+    for side in run.sides:
+        if side.plan.pools:
+            side.plan.fresh, side.plan.not_before = False, None
+    _plan(run.evalset_runs)
 
 
 def _decide(run: Run) -> None:
-    """Compares and decides; a change of policy or evalsets is a finding of its own."""
-    run.comparisons = {at: each.comparison() for at, each in enumerate(run.pairings)}
-    by_prompt: dict[str, list[GateInput]] = {}
-    for at, each in enumerate(run.pairings):
-        by_prompt.setdefault(each.contest.candidate.name, []).append(_exam(each, run, at))
-    contests = {each.contest.candidate.name: each.contest for each in run.pairings}
+    """Compare and decide; a change of policy or evalsets is a finding of its own."""
+    run.comparisons = {at: each.compare() for at, each in enumerate(run.evalset_runs)}
+    inputs: dict[str, list[GateInput]] = {}
+    for at, evalset_run in enumerate(run.evalset_runs):
+        name = evalset_run.comparison.candidate.name
+        inputs.setdefault(name, []).append(_gate_input(evalset_run, run, run.comparisons[at]))
+    by_name = {each.candidate.name: each for each in run.prompt_comparisons}
     run.verdicts = {
-        name: replace(verdict, findings=(*verdict.findings, *_findings(contests[name])))
-        for name, verdict in decide_all(by_prompt).items()
+        name: replace(verdict, findings=(*verdict.findings, *_change_findings(by_name[name])))
+        for name, verdict in decide_all(inputs).items()
     }
 
 
-def _findings(contest: PromptComparison) -> Iterator[Finding]:
-    """What the change itself does to the bar that it is held to."""
-    for change in contest.policy_changes:
-        yield Finding(rule="policy", decision=Decision.PASS, why=change)
-    for change in contest.asked_otherwise:
-        yield Finding(rule="evalset", decision=Decision.PASS, why=change)
-    for change in contest.models_otherwise:
-        yield Finding(rule="models", decision=Decision.PASS, why=change)
+def _change_findings(comparison: PromptComparison) -> Iterator[Finding]:
+    """Yield a finding for each way in which the change alters what it is measured by."""
+    for rule, changes in (
+        ("policy", comparison.policy_changes),
+        ("evalset", comparison.evalset_changes),
+        ("models", comparison.model_changes),
+    ):
+        for change in changes:
+            yield Finding(rule=rule, decision=Decision.PASS, why=change)
 
 
-def _exam(each: EvalsetRun, run: Run, at: int) -> GateInput:
-    anchors = {version: each.comparison(f"anchor {version}") for version in each.contest.anchors}
+def _gate_input(evalset_run: EvalsetRun, run: Run, comparison: Comparison) -> GateInput:
+    anchors = evalset_run.comparison.anchors
     return GateInput(
-        evalset=each.round.evalset.name,
-        comparison=run.comparisons[at],
-        policy=each.policy,
-        retired=each.round.evalset.retired,
-        behind=each.contest.then.behind(each.round.evalset.name),
-        anchors=anchors,
+        evalset=evalset_run.name,
+        comparison=comparison,
+        policy=evalset_run.policy,
+        retired=evalset_run.selection.evalset.retired,
+        behind=evalset_run.comparison.base.behind(evalset_run.name),
+        anchors={version: evalset_run.compare(f"anchor {version}") for version in anchors},
         partial=run.partial,
-        look=each.look,
+        look=evalset_run.look,
     )
 
 
-def _confirm(run: Run, _options: Options) -> bool:
-    """Plans further trials of critical cases that a judge failed once: judges err, too."""
-    asked: set[TrialKey] = set()
-    further = False
-    for at, each in enumerate(run.pairings):
-        positions = run.comparisons[at].cases
-        unsure = {positions[case] for case in run.comparisons[at].unconfirmed_cases()}
-        if not unsure <= each.unconfirmed:
-            each.unconfirmed |= unsure
-            each.plan(asked)
-            further = True
-    return further
+def _confirm_critical(run: Run, _options: EvalOptions) -> bool:
+    """Plan further trials of critical cases that a judge failed once: judges err, too."""
+    again = []
+    for at, evalset_run in enumerate(run.evalset_runs):
+        comparison = run.comparisons[at]
+        unsure = {comparison.cases[case] for case in comparison.unconfirmed_cases()}
+        if not unsure <= evalset_run.unconfirmed:
+            evalset_run.unconfirmed |= unsure
+            again.append(evalset_run)
+    return _plan(again)
 
 
-def _renew_changed_models(run: Run, options: Options) -> bool:
-    """Plans a side anew where another model answered it under the same name."""
-    renewed = False
-    asked: set[TrialKey] = set()
-    for at, each in enumerate(run.pairings):
-        sides = [] if each.contest.watch else [*drifted(each, run.comparisons[at])]
-        for side, why in sides:
-            side.rerun(options.now)
-            run.notes.append(f"{each.round.evalset.name}: {why}: the {side.role} is drawn anew")
-        if sides:
-            each.plan(asked)
-            renewed = True
-    return renewed
-
-
-def _judge_anew(run: Run, _options: Options) -> bool:
-    """Plans scores anew where another model judged some of them under the same name."""
-    again = False
-    asked: set[TrialKey] = set()
-    for each in run.pairings:
-        found = [*judged_by_others(each, run.answering)]
-        run.notes += (f"{each.round.evalset.name}: {why}" for why in found)
-        if found:
-            each.plan(asked)
-            again = True
-    return again
-
-
-def _look_taken(each: EvalsetRun) -> int:
-    """The look that trials held already amount to: asking again spends no error rate twice."""
-    if each.round.policy.on_inconclusive != "rerun":
-        return each.look
-    held = max(map(len, each.candidate.wanted), default=0)
-    taken = (
-        look
-        for look, trials in TRIALS_BY_LOOK.items()
-        if each.round.evalset.repeats < trials <= held
-    )
-    return max(each.look, *taken, 1)
-
-
-def _look_further(run: Run, options: Options) -> bool:
-    """Plans more trials where the policy asks for a rerun and a further look can decide."""
-    further = False
-    asked: set[TrialKey] = set()
-    if options.offline or run.partial:  # more trials of chosen cases would tilt the evalset
-        return further
-    for at, each in enumerate(run.pairings):
-        if not _undecided(run, each) or not run.comparisons[at].has_baseline:
+def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
+    """Plan a side again where another model answered it under the same name."""
+    again = []
+    for at, evalset_run in enumerate(run.evalset_runs):
+        if evalset_run.comparison.watch:
             continue
-        answer = next_look(run.comparisons[at], each.policy, each.look)
-        note = f"{each.round.evalset.name}: {answer.why}"
+        drifted = list(_answered_by_others(evalset_run, run.comparisons[at]))
+        for side, why in drifted:
+            side.plan.run_again(options.start)
+            side.state.failures.clear()
+            run.notes.append(f"{evalset_run.name}: {why}: the {side.spec.role} is run again")
+        if drifted:
+            again.append(evalset_run)
+    return _plan(again)
+
+
+def _answered_by_others(
+    evalset_run: EvalsetRun, with_baseline: Comparison
+) -> Iterator[tuple[Side, str]]:
+    """Yield the sides to run again because different models answered under one name, and why.
+
+    The baseline first; where the candidate's reused trials are the older ones, the candidate.
+    """
+    candidate = evalset_run.candidate
+    for role, other in evalset_run.others.items():
+        side = next((side for side in (other, candidate) if not side.plan.renewed), None)
+        ours, theirs = candidate.spec.target.model, other.spec.target.model
+        if side is None or (ours.provider, ours.model) != (theirs.provider, theirs.model):
+            continue
+        compared = with_baseline if role == "baseline" else evalset_run.compare(role)
+        now, before = compared.candidate.served_models, compared.baseline.served_models
+        if now and before and set(now) != set(before):
+            who = f"{' and '.join(before)} answered the {role} and {' and '.join(now)}"
+            yield side, f"under one model name {who} the candidate"
+            if side is candidate:
+                return
+
+
+def _judge_again(run: Run, _options: EvalOptions) -> bool:
+    """Plan scores again where different models judged under one name; mark the older ones."""
+    again = []
+    for evalset_run in run.evalset_runs:
+        notes = list(_judged_by_others(evalset_run, run.served))
+        run.notes += (f"{evalset_run.name}: {note}" for note in notes)
+        if notes:
+            again.append(evalset_run)
+    return _plan(again)
+
+
+def _judged_by_others(evalset_run: EvalsetRun, served_now: Mapping[str, str]) -> Iterator[str]:
+    """Say which scores several models gave under one name; mark the older ones as outdated.
+
+    Where the judge was not called in this run, all stored scores may be outdated.
+    """
+    for bound in evalset_run.scorers.all:
+        label, judge = bound.label, bound.judge
+        states = [side.state for side in evalset_run.sides]
+        served = {model for state in states for model in state.judges.get(label, ())}
+        if judge is None or len(served) < 2 or label in evalset_run.judged_again:
+            continue
+        evalset_run.judged_again.add(label)
+        evalset_run.scorers.outdated[label] = served - {served_now.get(judge.target.model.name)}
+        who = " and ".join(sorted(served))
+        yield f"{label} was judged by {who} under one name: older scores are given again"
+
+
+def _look_taken(evalset_run: EvalsetRun) -> int:
+    """Return the look that the stored trials amount to: no look spends its error rate twice."""
+    if evalset_run.selection.policy.on_inconclusive != "rerun":
+        return evalset_run.look
+    stored = max(map(len, evalset_run.candidate.plan.wanted), default=0)
+    repeats = evalset_run.selection.evalset.repeats
+    taken = (look for look, trials in TRIALS_BY_LOOK.items() if repeats < trials <= stored)
+    return max(evalset_run.look, *taken, 1)
+
+
+def _look_further(run: Run, options: EvalOptions) -> bool:
+    """Plan more trials where the policy asks for a rerun and a further look can decide."""
+    if options.offline or run.partial:  # more trials of chosen cases would tilt the evalset
+        return False
+    again = []
+    for at, evalset_run in enumerate(run.evalset_runs):
+        comparison = run.comparisons[at]
+        if not comparison.has_baseline or not _undecided(run, evalset_run):
+            continue
+        answer = next_look(comparison, evalset_run.policy, evalset_run.look)
+        note = f"{evalset_run.name}: {answer.why}"
         run.notes += [] if note in run.notes else [note]
         if isinstance(answer, NextLook):
-            each.look = answer.look
-            for side in each.sides:
-                side.repeats = max(side.repeats, answer.trials)
-                side.failures.clear()
-            each.plan(asked)
-            further = True
-    return further
+            evalset_run.look = answer.look
+            for side in evalset_run.sides:
+                side.plan.repeats = max(side.plan.repeats, answer.trials)
+                side.state.failures.clear()
+            again.append(evalset_run)
+    return _plan(again)
 
 
-def _undecided(run: Run, each: EvalsetRun) -> bool:
+def _undecided(run: Run, evalset_run: EvalsetRun) -> bool:
     """Whether the policy asks for a further look at this evalset, and it is what is undecided."""
-    verdict = run.verdicts[each.contest.candidate.name]
+    verdict = run.verdicts[evalset_run.comparison.candidate.name]
     if verdict.decision is not Decision.INCONCLUSIVE:
         return False
-    here = (one for one in verdict.findings if one.evalset == each.round.evalset.name)
-    undecided = any(one.decision is Decision.INCONCLUSIVE for one in here)
-    return undecided and each.round.policy.on_inconclusive == "rerun"
+    findings = [finding for finding in verdict.findings if finding.evalset == evalset_run.name]
+    undecided = any(finding.decision is Decision.INCONCLUSIVE for finding in findings)
+    return undecided and evalset_run.selection.policy.on_inconclusive == "rerun"
+
+
+PlanMore: TypeAlias = Callable[[Run, EvalOptions], bool]
+"""Plans what has to be measured before the verdict is final; returns whether that is anything."""
+PLAN_MORE: tuple[PlanMore, ...] = (
+    _confirm_critical,
+    _run_again_changed_models,
+    _look_further,
+    _confirm_critical,
+    _judge_again,
+)

@@ -1,22 +1,23 @@
-"""Who can be compared: names and addresses, and the targets that they mean here today.
+"""What a person asks to have measured: names, filters, a sample, another model or baseline.
 
-A version's snapshot says what was released. Where its model is reached, with which key, limits
-and price, is today's; what answers stays what it was.
-
-What a person asks to have measured: names, filters, a sample, another model or baseline.
+An address (`name@selector`) is resolved to a target here. A version's snapshot says what was
+released; where its model is reached, with which key, limits and price, is today's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.prompt import Model, Target
+from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
 from llmops_cli.run.reuse import reuse_evidence
@@ -32,24 +33,24 @@ class ResolvedTarget:
     target: Target
     version: int | None = None
     unavailable: str | None = None
-    """Why it cannot be drawn here: the application that it was released with is another one now."""
+    """Why it cannot be called here: the application that it was released with has changed."""
     at_base: bool = False
     """Whether it is what stands at the base revision, and so are its recorded answers."""
 
 
 def resolve_target(
-    workspace: Workspace, name: str, selector: str, *, before: bool = False
+    workspace: Workspace, name: str, selector: str, *, at_base: bool = False
 ) -> ResolvedTarget:
-    """The target that `name@selector` means (docs/words.md).
+    """Return the target that `name@selector` means.
 
-    `before`: with the log as it stood at the base revision, where one was named.
+    `at_base`: by the log as it stood at the base revision, where one was named.
     """
     if selector == "working":
         if name not in workspace.project.prompts:
             raise UnknownName("prompt", name, sorted(workspace.project.prompts))
         prompt = workspace.project.prompts[name]
         return ResolvedTarget(name=f"{name}@working", target=workspace.project.target(prompt))
-    registry = workspace.before if before else workspace.registry
+    registry = workspace.base_registry if at_base else workspace.registry
     number = registry.resolve(name, selector)
     reuse_evidence(workspace, name, number)
     target = target_of(workspace.registry.version(name, number))
@@ -63,7 +64,7 @@ def resolve_target(
 
 
 def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | None:
-    """The prompt `name` as it stands at the base revision; None: no base, or not there."""
+    """Return the prompt `name` as it is at the base revision; None: no base, or not there."""
     if workspace.rules is workspace.project or name not in workspace.rules.prompts:
         return None
     target, address = workspace.rules.target(workspace.rules.prompts[name]), f"{name}@base"
@@ -76,9 +77,9 @@ def resolve_target_at_base(workspace: Workspace, name: str) -> ResolvedTarget | 
 
 
 def _connected(workspace: Workspace, target: Target) -> Target:
-    """A snapshot's target with today's way to reach its model: URL, key, limits, price."""
+    """Return a snapshot's target with today's URL, key, limits and price of its model."""
     frozen = target.model
-    same = _same(workspace, frozen)
+    same = _same_models(workspace, frozen)
     alias = workspace.project.models.get(frozen.name)
     if not same and alias is not None:  # the alias means another model now
         return replace(target, model=replace(frozen, name=f"{frozen.provider}/{frozen.model}"))
@@ -98,9 +99,10 @@ def _connected(workspace: Workspace, target: Target) -> Target:
     return replace(target, model=reached)
 
 
-def _same(workspace: Workspace, frozen: Model) -> list[Model]:
-    """The models of llmops.yaml that answer as `frozen` did; applications and local models,
-    by identity.
+def _same_models(workspace: Workspace, frozen: Model) -> list[Model]:
+    """Return the models of llmops.yaml that answer as `frozen` did.
+
+    Applications and local models are compared by identity.
     """
     return [
         model
@@ -117,12 +119,11 @@ def _has_identity(workspace: Workspace, model: Model) -> bool:
 
 
 def _unavailable(workspace: Workspace, address: str, frozen: Model) -> str | None:
-    """Why a version's application or local model cannot be asked: another one stands here.
+    """Say why a version's application or local model cannot be called: it has changed here.
 
-    Its answers are then those that were measured: never are they drawn from other code, nor
-    from other weights.
+    Its answers are then those that were measured: other code or other weights never answer for it.
     """
-    if not _has_identity(workspace, frozen) or _same(workspace, frozen):
+    if not _has_identity(workspace, frozen) or _same_models(workspace, frozen):
         return None
     kind = workspace.provider(frozen)
     if kind.weights and frozen.identity == local_identity(frozen, kind, Weights(workspace.root)):
@@ -130,9 +131,9 @@ def _unavailable(workspace: Workspace, address: str, frozen: Model) -> str | Non
     today = workspace.project.models.get(frozen.name)
     now = short(today.identity) if today and today.identity else "none"
     return (
-        f"{address} cannot be drawn: what it ran is not here (identity "
+        f"{address} cannot be called: what it ran is not here (identity "
         f"{short(frozen.identity or 'none')} ≠ {now}). Where it is, run "
-        f"`llmops measure {address}`: its evidence holds no such answer"
+        f"`llmops measure {address}`: its evidence has no such answer"
     )
 
 
@@ -158,7 +159,7 @@ class Selection:
 
     @property
     def partial(self) -> str | None:
-        """Why a run of this selection is no evidence."""
+        """Say why a run of this selection is no evidence; None: it is."""
         if self.tags:
             return f"only cases tagged {', '.join(self.tags)}"
         if self.cases:
@@ -168,13 +169,13 @@ class Selection:
         return None
 
     def cases_of(self, evalset: Evalset) -> Sequence[Case]:
-        """The cases of `evalset` that pass the filters."""
+        """Return the cases of `evalset` that pass the filters."""
         cases: Sequence[Case] = evalset.cases
         if self.cases:
             cases = [
                 case
                 for case in cases
-                if any(case.id == each or fnmatchcase(case.id, each) for each in self.cases)
+                if any(case.id == name or fnmatchcase(case.id, name) for name in self.cases)
             ]
         if self.tags:
             cases = [case for case in cases if set(case.tags) & set(self.tags)]
@@ -183,16 +184,16 @@ class Selection:
         return cases
 
     def known_in(self, cases: Sequence[Case]) -> str:
-        """What the filters could have named in `cases`, of which none passes them."""
+        """Say what the filters could have named in `cases`, of which none passes them."""
         tags = sorted({tag for case in cases for tag in case.tags})
-        for wish in self.tags:
-            if wish not in tags:
-                return suggestion(wish, tags) or "no case of these evalsets has a tag"
+        for tag in self.tags:
+            if tag not in tags:
+                return suggestion(tag, tags) or "no case of these evalsets has a tag"
         known = suggestion("".join(self.cases[:1]), [case.id for case in cases])
         return known if self.cases and known else "each filter leaves some, all of them none"
 
-    def again(self, address: str) -> str:
-        """The command that measures `address` like this once more, with every case."""
+    def rerun_command(self, address: str) -> str:
+        """Return the command that measures `address` like this again, with every case."""
         name = address.partition("@")[0]
         if self.baseline_model is not None:
             words = ["llmops compare", self.baseline_model, self.model, "--prompt", name]
@@ -201,9 +202,9 @@ class Selection:
             words = ["llmops compare", (other or name) + at + selector, address]
         else:
             words = ["llmops eval", address]
-            said = {"--model": self.model, "--baseline": self.baseline, "--env": self.environment}
-            words += [word for pair in said.items() if pair[1] is not None for word in pair]
-        words += [word for each in self.evalsets for word in ("--evalset", each)]
+            flags = {"--model": self.model, "--baseline": self.baseline, "--env": self.environment}
+            words += [word for pair in flags.items() if pair[1] is not None for word in pair]
+        words += [word for name in self.evalsets for word in ("--evalset", name)]
         return " ".join(word for word in words if word)
 
 
@@ -219,13 +220,13 @@ class Between:
     evalsets: Sequence[str] = ()
 
     def selection(self, project: Project) -> Selection:
-        """What that means in `project`. Raises `UnknownName` for what is neither."""
-        known = [each.partition("@")[0] in project.prompts for each in (self.before, self.after)]
+        """Return what that selects in `project`. Raises `UnknownName` for an unknown name."""
+        known = [name.partition("@")[0] in project.prompts for name in (self.before, self.after)]
         if all(known):
             return Selection(prompts=[self.after], evalsets=self.evalsets, baseline=self.before)
         if any(known):
-            stranger = self.after if known[0] else self.before
-            raise UnknownName("prompt", stranger, project.prompts)
+            unknown = self.after if known[0] else self.before
+            raise UnknownName("prompt", unknown, project.prompts)
         for model in (self.before, self.after):
             if model not in project.models and "/" not in model:
                 raise UnknownName("prompt or model", model, [*project.prompts, *project.models])
@@ -237,20 +238,69 @@ class Between:
         )
 
 
+LONGEST_RUN = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """Everything that a person can ask of a run."""
+
+    selection: Selection = field(default_factory=Selection)
+    between: Between | None = None
+    """Two things to compare, instead of a selection against what an environment runs."""
+    base: str | None = None
+    """Git revision at which policy and trust list are read."""
+    changed: str | None = None
+    """Only prompts that changed since the branch left this git revision."""
+    require_baseline: bool = False
+    strict: bool = False
+    """Accept no INCONCLUSIVE, whatever the policy says."""
+    offline: bool = False
+    fresh: bool = False
+    """Call every trial again, whatever is stored."""
+    own_baseline: bool = False
+    """Run baseline trials of the candidate as well: for the evidence of a version."""
+    dry_run: bool = False
+    budget: Budget | None = None
+    reuse: Sequence[Path] = ()
+    """Run files whose answers and scores are taken over first."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the run starts."""
+
+    @property
+    def start(self) -> str:
+        """Return the start in UTC, ISO 8601: what was answered earlier is not fresh."""
+        return self.now.isoformat(timespec="milliseconds")
+
+    @property
+    def end(self) -> str:
+        """Return a time that no answer of this run can have."""
+        return (self.now + LONGEST_RUN).isoformat(timespec="milliseconds")
+
+    @property
+    def discards_answers(self) -> bool:
+        """Whether new answers are dropped afterwards.
+
+        Chosen cases that are run again would have more trials than the others, and running the
+        failures alone again hides a regression (docs/verdict.md).
+        """
+        return self.fresh and self.selection.partial is not None
+
+
 def environment_of(project: Project, name: str | None) -> Environment:
-    """The environment called `name`, or the last in promotion order."""
+    """Return the environment called `name`, or the last in promotion order."""
     if name is None:
         return project.environments[-1]
     for environment in project.environments:
         if environment.name == name:
             return environment
-    raise UnknownName("environment", name, [each.name for each in project.environments])
+    raise UnknownName("environment", name, [known.name for known in project.environments])
 
 
 def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
-    """The prompts that are selected, as `name` or `name@selector`. Raises `UnknownName`."""
+    """Return the selected prompts as `name` or `name@selector`. Raises `UnknownName`."""
     project = workspace.project
-    environments = {each.name for each in project.environments}
+    environments = {environment.name for environment in project.environments}
     if not project.prompts:
         raise Refused(
             "nothing to measure: the project has no prompts",
@@ -259,16 +309,16 @@ def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
     if not selection.prompts:
         return sorted(name for name in project.prompts if project.evalsets_of(name))
     chosen: dict[str, None] = {}
-    for wish in selection.prompts:
-        name, at, selector = wish.partition("@")
-        if wish in environments:
-            running = (f"{each}@{wish}" for each in workspace.registry.running(wish))
+    for address in selection.prompts:
+        name, at, selector = address.partition("@")
+        if address in environments:
+            running = (f"{prompt}@{address}" for prompt in workspace.registry.running(address))
             chosen.update(dict.fromkeys(running))
             continue
-        matches = [each for each in sorted(project.prompts) if fnmatchcase(each, name)]
+        matches = [prompt for prompt in sorted(project.prompts) if fnmatchcase(prompt, name)]
         if not matches:
             raise UnknownName("prompt", name, [*project.prompts, *environments])
-        chosen.update(dict.fromkeys(each + at + selector for each in matches))
+        chosen.update(dict.fromkeys(prompt + at + selector for prompt in matches))
     if not chosen:
         raise Refused(
             f"nothing runs in {', '.join(selection.prompts)} yet",
@@ -278,7 +328,7 @@ def addresses_of(workspace: Workspace, selection: Selection) -> list[str]:
 
 
 def _sampled(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
-    """`size` of `cases` by the digest of their ids: a case that is added moves one at most."""
+    """Return `size` of `cases` by the digest of their ids: an added case moves one at most."""
     ranks = {case.id: digest("llmops/sample/v1", [seed, case.id]) for case in cases}
-    kept = set(sorted(ranks, key=ranks.__getitem__)[:size])
-    return [case for case in cases if case.id in kept]
+    chosen = set(sorted(ranks, key=ranks.__getitem__)[:size])
+    return [case for case in cases if case.id in chosen]

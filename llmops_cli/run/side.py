@@ -1,13 +1,12 @@
-"""One target on one evalset's cases: which trials a verdict needs of it, and what became of each.
+"""One target on the cases of one evalset: which trials it needs, and what became of each.
 
-A side is columns, not objects: the digest of every case's request, the trials that are missing,
-and what this run could not measure. Everything measured lives in the store, by key, so that a
-run killed at any moment goes on where it stopped.
+A side has three parts: its spec, which does not change during a run; the plan of its trials; and
+the state of this run. Everything that was measured is in the store, by key, so that a run that is
+killed at any moment goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -18,7 +17,8 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Records, Results, TrialKey
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
-from llmops_cli.run.columns import Digests, TrialAt, Trials
+from llmops_cli.run.scorers import Renders, Scorers, missing_scores
+from llmops_cli.run.trial_plan import TrialAt, TrialColumn, TrialPlan
 
 CHUNK = 64
 """Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
@@ -26,68 +26,44 @@ CHUNK = 64
 T = TypeVar("T")
 
 
-class Renders(Protocol):
-    """A prompt's compiled templates."""
-
-    def messages(self, case: Case) -> tuple[Message, ...]: ...
-
-
-class Hands(Protocol):
-    """What an application is handed for a case, beside whatever its messages are."""
+class Documents(Protocol):
+    """What an application is handed for a case, beside its messages."""
 
     def document(self, case: Case, messages: Sequence[Message]) -> Mapping[str, Json]: ...
 
 
-@dataclass(kw_only=True)
-class Side:
-    """A target, the trials that are wanted of it, and the state of each.
-
-    `not_before`: completions older than this UTC time (ISO 8601) do not count as held.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideSpec:
+    """A target and where its answers come from."""
 
     name: str
+    """`support@working`, `support@v3`."""
     role: str
+    """`candidate`, `baseline`, `anchor v3`, `own baseline` or `confirming`."""
     target: Target
     templates: Renders
     results: Results
     purpose: Purpose
-    repeats: int
-    documents: Hands | None = None
+    documents: Documents | None = None
     """Where the target is an application."""
     unavailable: str | None = None
-    """Why it cannot be drawn here: what it was made with is not in this checkout. What is held of
-    it counts."""
+    """Why it cannot be called here: what it was made with is not in this checkout. Stored answers
+    count."""
     records: Records | None = None
-    """Where its answers are recorded: they are held, and nothing is called."""
+    """Where its answers are recorded: then nothing is called."""
     recorded_in: str | None = None
-    """What names these records: one case has one answer in them, whichever side asks."""
-    answered_alike: frozenset[int] = frozenset()
-    """Positions of cases whose only record is the answer of the other side."""
-    not_before: str | None = None
-    not_after: str = "9999"
-    """Where age matters, what is dated later does not count either: a clock ran ahead."""
-    pools: bool = True
-    """Whether further trials of the same request count too: a re-run adds draws, it never
-    replaces them (docs/verdict.md). Not where the question is whether answers changed."""
-    fresh: bool = False
-    """Whether nothing held counts until it has been drawn anew."""
-    renewed: bool = False
-    """Whether it was drawn anew in this run, because another model had answered it."""
+    """Names these records: one case has one answer in them, whichever side asks."""
     evidence_only: bool = False
-    """Whether it is what the evidence holds and is never drawn: the question is whether answers
+    """Whether it is what the evidence says and is never called: the question is whether answers
     are still what they were."""
-    requests: Digests = field(default_factory=Digests)
-    """Request digest per case."""
-    places: array[int] = field(default_factory=lambda: array("q"))
-    """Place of each case's answer among the `records`; 0: there is none."""
-    wanted: list[tuple[int, ...]] = field(default_factory=list)
-    """Numbers of the trials of each case."""
-    missing: Sequence[TrialAt] = ()
-    """Trials to make."""
-    shared: Sequence[TrialAt] = ()
-    """Trials that an equal request, here or in another side, makes for this one too."""
-    rescore: Sequence[TrialAt] = ()
-    """Trials whose completion is held and some score is not."""
+    timed: bool = False
+    """Whether something asks for the time to the first token: then answers are streamed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SideState:
+    """What this run found out about the trials of a side."""
+
     failures: dict[TrialAt, Failure] = field(default_factory=dict)
     unscored: dict[TrialAt, dict[str, str]] = field(default_factory=dict)
     """Why, by scorer label, for trials of this run that a scorer could not score."""
@@ -95,126 +71,202 @@ class Side:
     """Seconds, for trials of this very run: what is reused has no latency."""
     first_tokens: dict[TrialAt, float] = field(default_factory=dict)
     """Seconds until the first token, for those that were streamed."""
-    timed: bool = False
-    """Whether something asks for the time to the first token: then answers are streamed."""
-    passing_scores: dict[TrialAt, dict[str, Score]] = field(default_factory=dict)
+    scores: dict[TrialAt, dict[str, Score]] = field(default_factory=dict)
     """Scores that are not stored, by scorer label: they live for this run."""
     judges: dict[str, set[str]] = field(default_factory=dict)
     """The models that judged its answers, by scorer label, as they call themselves."""
-    opposed: bool = False
+    owes_pairs: bool = False
     """Whether every trial owes a score against the baseline's answer, also where one of the two
     answers is missing: nothing unmeasured drops out of a paired metric."""
-    beside: dict[TrialAt, str] = field(default_factory=dict)
-    """The digest of the baseline's answer that a trial is set against, where a scorer does that."""
+    compared_with: dict[TrialAt, str] = field(default_factory=dict)
+    """Digest of the baseline's answer that a trial is compared with, where a scorer does that."""
     called: int = 0
+    """Trials answered by a call of this run."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """One target on the cases of one evalset."""
+
+    spec: SideSpec
+    plan: TrialPlan
+    state: SideState = field(default_factory=SideState)
 
     def request(self, case: Case) -> Request:
-        """The request that `case` makes; raises what the template raises."""
-        messages = self.templates.messages(case)
-        request = self.target.request(messages, document=self._document(case, messages))
-        return replace(request, timed=True) if self.timed else request
+        """Return the request that `case` makes. Raises what the template raises."""
+        messages = self.spec.templates.messages(case)
+        document = self._document(case, messages)
+        request = self.spec.target.request(messages, document=document)
+        return replace(request, timed=True) if self.spec.timed else request
 
-    def address(self, cases: Iterable[Case]) -> None:
-        """Fills `requests`: what cannot be rendered is known here, before any call."""
+    def make_requests(self, cases: Iterable[Case]) -> None:
+        """Fill in the request digests; what cannot be rendered is known before any call."""
         for case in cases:
-            messages = self.templates.messages(case)
-            identity = None if self.records is None else self._place(self.records, case, messages)
-            document = self._document(case, messages)
-            request = self.target.request_digest(messages, identity=identity, document=document)
-            self.requests.append(request)
+            messages = self.spec.templates.messages(case)
+            identity = None
+            if self.spec.records is not None:
+                record = self.spec.records.find(case.id, self.spec.target.request(messages))
+                self.plan.record_places.append(record.place if record else 0)
+                identity = record.identity if record else f"no record of {case.id}"
+            digest = self.spec.target.request_digest(
+                messages, identity=identity, document=self._document(case, messages)
+            )
+            self.plan.requests.append(digest)
 
     def key(self, at: TrialAt) -> TrialKey:
-        """The store's key of a trial."""
-        return TrialKey(self.requests[at.case], self.purpose, at.n)
+        """Return the store's key of a trial."""
+        return TrialKey(self.plan.requests[at.case], self.spec.purpose, at.n)
 
     def completions(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Completion]:
-        """Those of `draws` whose answers are held and count."""
-        if self.records is not None:
-            places = ((at, self.places[at.case]) for at in trials)
-            return {at: self.records.completion(place) for at, place in places if place}
-        keys = [(at, self.key(at)) for at in trials]
-        held = self.results.completions(key for _, key in keys)
-        return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
+        """Return the stored answers of `trials`, those that count."""
+        places = self.plan.record_places
+        if self.spec.records is not None:
+            recorded = ((at, places[at.case]) for at in trials)
+            return {at: self.spec.records.completion(place) for at, place in recorded if place}
+        keys = {at: self.key(at) for at in trials}
+        stored = self.spec.results.completions(keys.values())
+        return {
+            at: stored[key]
+            for at, key in keys.items()
+            if key in stored and self.plan.counts(stored[key].at)
+        }
 
     def briefs(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Brief]:
-        """`completions` without their texts."""
-        if self.records is not None:
-            wanted = [at for at in trials if self.places[at.case]]
-            found = self.records.briefs(self.places[at.case] for at in wanted)
-            return dict(zip(wanted, found, strict=True))
-        keys = [(at, self.key(at)) for at in trials]
-        held = self.results.briefs(key for _, key in keys)
-        return {at: held[key] for at, key in keys if key in held and self.counts(held[key])}
+        """Return what `completions` does, without texts."""
+        places = self.plan.record_places
+        if self.spec.records is not None:
+            recorded = [at for at in trials if places[at.case]]
+            briefs = self.spec.records.briefs(places[at.case] for at in recorded)
+            return dict(zip(recorded, briefs, strict=True))
+        keys = {at: self.key(at) for at in trials}
+        stored = self.spec.results.briefs(keys.values())
+        return {
+            at: stored[key]
+            for at, key in keys.items()
+            if key in stored and self.plan.counts(stored[key].at)
+        }
 
-    def trials(self, positions: Sequence[int]) -> list[TrialAt]:
-        """Every wanted draw of the cases at `positions`."""
-        return [TrialAt(case, n) for case in positions for n in self.wanted[case]]
+    def plan_trials(
+        self,
+        cases: Sequence[Case],
+        *,
+        scorers: Scorers,
+        requested: set[TrialKey],
+        skip: frozenset[int] = frozenset(),
+    ) -> None:
+        """Sort the wanted trials into stored, missing, shared and to be scored again.
 
-    def counts(self, completion: Completion | Brief) -> bool:
-        """Whether a stored completion is young enough to be used."""
-        return self.not_before is None or self.not_before <= (completion.at or "") <= self.not_after
+        `requested` are the trials that the run makes already: equal requests are made once. Cases
+        at the positions in `skip` want no trials: both sides make the same request. An answer that
+        is known by its digest alone and lacks a score is called again: texts and scores of one
+        case are never mixed from different answers. Trials that failed in this run are not
+        planned again.
+        """
+        plan = self.plan
+        plan.wanted = self._wanted(len(cases), skip)
+        missing, shared, rescore = TrialColumn(), TrialColumn(), TrialColumn()
+        for positions in chunks(range(len(cases))):
+            answerable = [
+                position
+                for position in positions
+                if plan.wanted[position]
+                and not self._fail_without_record(cases[position], position)
+            ]
+            wanted = [at for at in plan.trials(answerable) if at not in self.state.failures]
+            stored = self.briefs(wanted)
+            order = list(stored)
+            answers = [(cases[at.case], stored[at].digest) for at in order]
+            unscored = {order[i] for i in missing_scores(self.spec.results, answers, scorers)}
+            for at in wanted:
+                if at in stored and at not in unscored:
+                    continue
+                if at in stored and stored[at].whole:
+                    rescore.append(at)
+                    continue
+                key = self.key(at)
+                (shared if key in requested else missing).append(at)
+                requested.add(key)
+        plan.missing, plan.shared, plan.rescore = missing, shared, rescore
+        if self.spec.unavailable is not None:
+            self.give_up(
+                Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.spec.unavailable, attempts=0)
+            )
 
-    def unanswerable(self, case: Case, position: int) -> bool:
-        """Records a failure for each trial that a replayed file has no answer to."""
-        if self.records is None:
+    def give_up(self, failure: Failure) -> None:
+        """Record `failure` for each trial that is to be called: none of them can be."""
+        left = chain(self.plan.missing, self.plan.shared)
+        self.state.failures.update(dict.fromkeys(left, failure))
+        self.plan.missing, self.plan.shared = (), ()
+
+    def cut_short(self, failure: Failure) -> None:
+        """Record `failure` for each trial that was to be called in this run and was not."""
+        for part in chunks(chain(self.plan.missing, self.plan.shared)):
+            stored = self.briefs(part)
+            for at in part:
+                if at not in stored:
+                    self.state.failures.setdefault(at, failure)
+
+    def _wanted(self, cases: int, skip: frozenset[int]) -> list[tuple[int, ...]]:
+        """Return the planned trials of each case, and further ones that are stored already."""
+        plan, results, purpose = self.plan, self.spec.results, self.spec.purpose
+        planned = tuple(range(plan.repeats))
+        skip = frozenset() if self.spec.evidence_only else skip
+        wanted = [() if position in skip else planned for position in range(cases)]
+        pooling = plan.pools and not plan.fresh
+        if not (pooling or self.spec.evidence_only):
+            return wanted
+        beyond = 0 if self.spec.evidence_only else plan.repeats
+        for positions in chunks([position for position in range(cases) if position not in skip]):
+            requests = [plan.requests[position] for position in positions]
+            further = results.further(requests, purpose, beyond=beyond)
+            for position, request in zip(positions, requests, strict=True):
+                if self.spec.evidence_only:
+                    wanted[position] = further.get(request, ())
+                elif request in further:
+                    wanted[position] = planned + self._of_one_model(request, further[request])
+        return wanted
+
+    def _of_one_model(self, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of `further` that count and come from the model that answered last."""
+        numbers = (*range(self.plan.repeats), *further)
+        keys = [TrialKey(request, self.spec.purpose, n) for n in numbers]
+        briefs = self.spec.results.briefs(keys)
+        stored = {key: brief for key, brief in briefs.items() if self.plan.counts(brief.at)}
+        if not stored:
+            return ()
+        newest = max(stored.values(), key=lambda brief: brief.at or "")
+        alike = {
+            key.n for key, brief in stored.items() if brief.served_model == newest.served_model
+        }
+        return tuple(sorted(alike & set(further)))
+
+    def _fail_without_record(self, case: Case, position: int) -> bool:
+        """Record a failure for each trial that a file of recorded answers cannot answer."""
+        if self.spec.records is None:
             return False
-        file = self.target.model.options.get("file", self.target.model.name)
-        if not self.places[position]:
+        model = self.spec.target.model
+        file = model.options.get("file", model.name)
+        if not self.plan.record_places[position]:
             why = f"{file} holds no answer to case {case.id!r}: record one there"
-        elif position in self.answered_alike:
+        elif position in self.plan.same_records:
             why = (
-                f"{file} holds one answer to case {case.id!r} for both arms, which compares "
-                "nothing: record each arm in a file of its own"
+                f"{file} holds one answer to case {case.id!r} for both sides, which compares "
+                "nothing: record each side in a file of its own"
             )
         else:
             return False
         failure = Failure(kind=FailureKind.NO_RECORD, message=why)
-        for at in self.trials([position]):
-            self.failures[at] = failure
+        self.state.failures.update(dict.fromkeys(self.plan.trials([position]), failure))
         return True
 
-    def fail_missing_trials(self) -> None:
-        """Makes failures of the missing trials of a side that cannot be drawn here."""
-        if self.unavailable is not None:
-            failure = Failure(kind=FailureKind.NOT_ATTEMPTED, message=self.unavailable, attempts=0)
-            self.failures.update(dict.fromkeys(chain(self.missing, self.shared), failure))
-            self.missing, self.shared = (), ()
-
-    def cut_short(self, failure: Failure) -> None:
-        """Records `failure` for each trial that was to be made in this run and was not."""
-        for part in chunks(chain(self.missing, self.shared)):
-            held = self.briefs(part)
-            for at in part:
-                if at not in held:
-                    self.failures.setdefault(at, failure)
-
-    def settle(self) -> None:
-        """What was to be done is done, or among the failures: nothing is made twice."""
-        self.missing, self.shared, self.rescore = Trials(), Trials(), Trials()
-
-    def rerun(self, now: str) -> None:
-        """Asks for every trial again: another model answered it under the same name."""
-        self.not_before, self.renewed, self.pools = now, True, False
-        self.failures.clear()
-
-    @property
-    def planned(self) -> int:
-        """Trials in all."""
-        return sum(map(len, self.wanted))
-
     def _document(self, case: Case, messages: tuple[Message, ...]) -> Mapping[str, Json] | None:
-        """What the application is handed; None for a model."""
-        return None if self.documents is None else self.documents.document(case, messages)
-
-    def _place(self, records: Records, case: Case, messages: tuple[Message, ...]) -> str:
-        """Notes where the answer to `case` is recorded; returns what names it."""
-        found = records.find(case.id, self.target.request(messages))
-        self.places.append(0 if found is None else found.place)
-        return f"no record of {case.id}" if found is None else found.identity
+        """Return what an application is handed; None for a model."""
+        documents = self.spec.documents
+        return None if documents is None else documents.document(case, messages)
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """`items` in lists of at most `size`."""
+    """Yield `items` in lists of at most `size`."""
     stream = iter(items)
     while part := list(islice(stream, size)):
         yield part

@@ -1,85 +1,143 @@
-"""What a verdict needs of a side, minus what evidence and the store already hold."""
+"""Which trials a verdict needs of a side, which of them are missing, and which are only unscored.
+
+Plans are columns, not objects: a million cases are a million entries in each. A digest is 32 bytes
+here and 120 as text; a trial is 8 bytes here and a tuple of two numbers otherwise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, overload
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.ports import TrialKey
-from llmops_cli.run.columns import Trials
-from llmops_cli.run.scorers import Scorers, missing_scores
-from llmops_cli.run.side import Side, chunks
-
-
-def plan_side(
-    side: Side,
-    cases: Sequence[Case],
-    *,
-    scorers: Scorers,
-    asked: set[TrialKey],
-    skip: frozenset[int] = frozenset(),
-) -> None:
-    """Sorts the wanted draws of `side` into held, missing, shared and to score again.
-
-    `asked` are the trials that the run makes already: equal requests are made once. Cases at the
-    positions in `skip` want no trials: both sides make the same request. A completion known only
-    by its digest whose scores are not all held is drawn anew: texts and scores of one case are
-    never mixed from different answers. A draw among `side.failures` was tried, and is not planned.
-    """
-    _want(side, len(cases), skip)
-    missing, shared, rescore = Trials(), Trials(), Trials()
-    for positions in chunks(range(len(cases))):
-        wanted = side.trials(
-            [at for at in positions if side.wanted[at] and not side.unanswerable(cases[at], at)]
-        )
-        wanted = [at for at in wanted if at not in side.failures]
-        held = side.briefs(wanted)
-        order = list(held)
-        pairs = [(cases[at.case], held[at].digest) for at in order]
-        lacking = {order[place] for place in missing_scores(side.results, pairs, scorers)}
-        for at in wanted:
-            if at in held and at not in lacking:
-                continue
-            if at in held and held[at].whole:
-                rescore.append(at)
-                continue
-            key = side.key(at)
-            (shared if key in asked else missing).append(at)
-            asked.add(key)
-    side.missing, side.shared, side.rescore = missing, shared, rescore
+PREFIX = "sha256:"
+WIDTH = 32
+"""Bytes of a digest."""
 
 
-def _want(side: Side, cases: int, skip: frozenset[int]) -> None:
-    """The draws that are planned, and further ones of the same model that are held already."""
-    planned = tuple(range(side.repeats))
-    side.wanted = [() if at in skip else planned for at in range(cases)]
-    if side.evidence_only:
-        side.wanted = [()] * cases
-        for positions in chunks(range(cases)):
-            kept = side.results.further(
-                [side.requests[at] for at in positions], side.purpose, beyond=0
-            )
-            for at in positions:
-                side.wanted[at] = kept.get(side.requests[at], ())
-        return
-    if not side.pools or side.fresh:
-        return
-    for positions in chunks([at for at in range(cases) if at not in skip]):
-        requests = [side.requests[at] for at in positions]
-        held = side.results.further(requests, side.purpose, beyond=side.repeats)
-        for at in positions:
-            further = held.get(side.requests[at], ())
-            if further:
-                side.wanted[at] = planned + _of_one_model(side, side.requests[at], further)
+class TrialAt(NamedTuple):
+    """A trial of a side: the position of its case in the evalset, and its number."""
+
+    case: int
+    n: int
 
 
-def _of_one_model(side: Side, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of `further` that count and that the model answered which answered last."""
-    keys = [TrialKey(request, side.purpose, n) for n in (*range(side.repeats), *further)]
-    found = side.results.briefs(keys)
-    held = {key: each for key, each in found.items() if side.counts(each)}
-    if not held:
-        return ()
-    newest = max(held.values(), key=lambda each: each.at or "")
-    alike = (key.n for key, each in held.items() if each.served_model == newest.served_model)
-    return tuple(sorted(set(alike) & set(further)))
+class Digests:
+    """Digests by position. The column grows, and single ones may be replaced."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def append(self, digest: str) -> None:
+        """Add one at the end."""
+        self._bytes += bytes.fromhex(digest.removeprefix(PREFIX))
+
+    def __len__(self) -> int:
+        return len(self._bytes) // WIDTH
+
+    def __getitem__(self, position: int) -> str:
+        start = position * WIDTH
+        if not 0 <= start < len(self._bytes):
+            raise IndexError(position)
+        return PREFIX + self._bytes[start : start + WIDTH].hex()
+
+    def __setitem__(self, position: int, digest: str) -> None:
+        raw = bytes.fromhex(digest.removeprefix(PREFIX))
+        self._bytes[position * WIDTH : (position + 1) * WIDTH] = raw
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+
+class TrialColumn(Sequence[TrialAt]):
+    """Trials in the order in which they were added."""
+
+    __slots__ = ("_cases", "_numbers")
+
+    def __init__(self) -> None:
+        self._cases = array("i")
+        self._numbers = array("i")
+
+    def append(self, trial: TrialAt) -> None:
+        """Add one at the end."""
+        self._cases.append(trial.case)
+        self._numbers.append(trial.n)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, at: int) -> TrialAt: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[TrialAt]: ...
+    def __getitem__(self, at: int | slice) -> TrialAt | list[TrialAt]:
+        if isinstance(at, slice):
+            return list(map(TrialAt, self._cases[at], self._numbers[at]))
+        return TrialAt(self._cases[at], self._numbers[at])
+
+    def __iter__(self) -> Iterator[TrialAt]:
+        return map(TrialAt, self._cases, self._numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(kw_only=True)
+class TrialPlan:
+    """The trials of one side: the rules by which stored ones count, and what is left to do."""
+
+    repeats: int
+    """Trials per case that are planned."""
+    not_before: str | None = None
+    """UTC time (ISO 8601). Where age matters, stored answers that are older do not count."""
+    not_after: str = "9999"
+    """Nor do those that are dated later: a clock ran ahead."""
+    pools: bool = True
+    """Whether further trials of the same request count too: running again adds trials, it never
+    replaces them (docs/verdict.md). Not where the question is whether answers changed."""
+    fresh: bool = False
+    """Whether no stored answer counts until it has been run again."""
+    renewed: bool = False
+    """Whether it was run again in this run, because another model had answered it."""
+    requests: Digests = field(default_factory=Digests)
+    """Request digest per case."""
+    record_places: array[int] = field(default_factory=lambda: array("q"))
+    """Place of each case's answer among recorded answers; 0: there is none."""
+    same_records: frozenset[int] = frozenset()
+    """Positions of cases whose only record is the answer of the other side."""
+    wanted: list[tuple[int, ...]] = field(default_factory=list)
+    """Numbers of the trials of each case."""
+    missing: Sequence[TrialAt] = ()
+    """Trials to call."""
+    shared: Sequence[TrialAt] = ()
+    """Trials that an equal request, here or of another side, makes for this one too."""
+    rescore: Sequence[TrialAt] = ()
+    """Trials whose answer is stored and some score is not."""
+
+    @property
+    def planned(self) -> int:
+        """Return the number of trials in all."""
+        return sum(map(len, self.wanted))
+
+    def trials(self, positions: Sequence[int]) -> list[TrialAt]:
+        """Return every wanted trial of the cases at `positions`."""
+        return [TrialAt(case, n) for case in positions for n in self.wanted[case]]
+
+    def counts(self, answered_at: str | None) -> bool:
+        """Whether an answer of that time may be used."""
+        if self.not_before is None:
+            return True
+        return self.not_before <= (answered_at or "") <= self.not_after
+
+    def finish(self) -> None:
+        """Clear what was left to do: it is done, or among the failures."""
+        self.missing, self.shared, self.rescore = (), (), ()
+
+    def run_again(self, now: str) -> None:
+        """Plan every trial again: another model answered under the same name."""
+        self.not_before, self.renewed, self.pools = now, True, False

@@ -1,11 +1,7 @@
 """An opened project: its files, its registry, its store and what this installation can do.
 
-The one place where the rooms below are put together. Everything a flow touches comes from here,
-so that a flow never asks the process for anything.
-
-Who is at work, when, and in which CI run: what versions, evidence and events are signed with.
-
-What GitHub tells a job about the event that set it off.
+Everything that a run touches comes from here, so that a run never asks the process for anything.
+Also who is at work, when and in which CI run: what versions, evidence and events record.
 """
 
 from __future__ import annotations
@@ -56,7 +52,7 @@ class Workspace:
     base: str | None = None
     """The name of that revision; None: none was named."""
     registry: Registry
-    before: Registry
+    base_registry: Registry
     """The same with the log of the base revision: what environments run without this change."""
     results: ResultsStore
     volatile: ResultsStore
@@ -71,34 +67,34 @@ class Workspace:
 
     @property
     def catalog(self) -> Catalog:
-        """What this installation can do."""
+        """Return what this installation can do."""
         return self.project.catalog
 
     @property
     def world(self) -> World:
-        """What providers and scorers may see."""
+        """Return what providers and scorers may see."""
         return World(root=self.root, environ=self.environ, redact=self.redact, shelf=self.shelf)
 
     @property
     def redact(self) -> Redactor:
-        """Takes out every secret that the project or the names in the environment point to."""
+        """Return what removes the secrets that the project or the environment's names point to."""
         models = self.project.models.values()
-        named = [each.api_key_env for each in models if each.api_key_env]
+        named = [model.api_key_env for model in models if model.api_key_env]
         named += [
             value.rpartition(FROM_ENVIRONMENT)[2]
-            for each in models
-            for value in each.headers.values()
+            for model in models
+            for value in model.headers.values()
             if FROM_ENVIRONMENT in value
         ]
-        named += [name for each in models for name in _names(each.options.get("env"))]
+        named += [name for model in models for name in _names(model.options.get("env"))]
         return Redactor.of(self.environ, named)
 
     def read(self, path: str) -> bytes:
-        """A project file that a scorer names."""
+        """Return a project file that a scorer names."""
         return self.project.source.read(path, limit=MAX_FILE)
 
     def scorers(self, evalset: Evalset) -> Scorers:
-        """The scorers of an evalset, with their judges."""
+        """Return the scorers of an evalset, with their judges."""
         return Scorers(self.catalog, evalset, self.read, self.project.judges.of)
 
     def gating_judges(
@@ -112,57 +108,55 @@ class Workspace:
         return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
 
     def actor(self) -> str:
-        """Who is at work, for provenance: as git would sign, or the user's name."""
-        checkout = open_git(self.root)
-        known = checkout.actor() if checkout else None
-        return known or self.environ.get("USER") or self.environ.get("USERNAME") or "unknown"
+        """Return who is at work: as git would sign, or the user's name."""
+        return actor(self.root, self.environ)
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader of a run must know about the store."""
+        """Return what a reader of a run must know about the store."""
         return self.results.notes
 
     def provider(self, model: Model) -> ProviderKind:
-        """The catalogue's row for the provider of `model`."""
+        """Return the catalog's row for the provider of `model`."""
         return self.catalog.providers[model.provider]
 
     def open_provider(
         self, model: Model, *, tell: Callable[[str], None] = untold
     ) -> AbstractAsyncContextManager[Provider]:
-        """The provider of `model`, ready to be entered; its code is loaded here.
+        """Return the provider of `model`, ready to be entered; its code is loaded here.
 
-        `tell` hears what it waits for until it can be asked.
+        `tell` is told what it waits for until it can be called.
         """
         return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
     def check_ready(self, models: Iterable[Model]) -> None:
-        """Raises `Refused` where one of `models` cannot be asked for want of a program."""
+        """Raise `Refused` where one of `models` needs a program that is not here."""
         for model in models:
             check_ready(self.provider(model), model, self.world)
 
     def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
-        """What those of `models` start that trust is needed for."""
+        """Yield the commands that `models` start and that must be trusted."""
         for model in models:
             command = command_of(self.provider(model), model)
             if command is not None:
                 yield model, command
 
     def results_of(self, model: Model) -> ResultsStore:
-        """Where the answers of `model` are kept."""
+        """Return where the answers of `model` are stored."""
         lives_on = not self.provider(model).volatile or model.identity is not None
         return self.results if lives_on else self.volatile
 
     def documents(self, target: Target) -> Documents | None:
-        """What `target` is handed for a case, where it is an application."""
+        """Return what makes the documents of `target`, where it is an application."""
         return documents_of(target, self.catalog)
 
 
 def _names(value: Json) -> list[str]:
-    """The environment variables that an application sees."""
-    return [str(each) for each in value] if isinstance(value, list) else []
+    """Return the environment variables that an application sees."""
+    return [str(name) for name in value] if isinstance(value, list) else []
 
 
 def open_project(start: Path) -> Project:
-    """The project around `start`, for looking at it: raises `InvalidFiles` for all problems."""
+    """Return the project around `start`. Raises `InvalidFiles` for all problems at once."""
     root = find_root(start)
     return load_project(root, catalog(), check=options_check(root, os.environ))
 
@@ -171,7 +165,7 @@ def open_project(start: Path) -> Project:
 def open_workspace(
     start: Path, *, environ: Mapping[str, str] | None = None, base: str | None = None
 ) -> Iterator[Workspace]:
-    """The project around `start`, its files validated: raises `InvalidFiles` for all problems.
+    """Open the project around `start`. Raises `InvalidFiles` for all problems of its files.
 
     `base` names the git revision whose policy and trust list count.
     """
@@ -189,7 +183,7 @@ def open_workspace(
             rules=rules,
             base=base,
             registry=registry,
-            before=registry if base is None else registry_at(base, root, rules.source),
+            base_registry=registry if base is None else registry_at(base, root, rules.source),
             results=results,
             volatile=stack.enter_context(open_results(None)),
             counters=stack.enter_context(closing(FileCounters(root / STORE))),
@@ -200,27 +194,27 @@ def open_workspace(
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:
-    """Asks the scorers' own code about their options: a pattern that does not compile, say."""
+    """Return a check that asks the scorers' own code about their options."""
     world = World(root=root, environ=environ)
     return lambda kind, options: wrong_options(kind, options, world)
 
 
 def actor(root: Path, environ: Mapping[str, str]) -> str:
-    """As git would sign, or the user's name."""
+    """Return who is at work: as git would sign, or the user's name."""
     checkout = open_git(root)
     known = checkout.actor() if checkout else None
     return known or environ.get("USER") or environ.get("USERNAME") or "unknown"
 
 
 def provenance(root: Path, environ: Mapping[str, str]) -> Provenance:
-    """Who makes something now, from which commit."""
+    """Return who makes something now, from which commit."""
     checkout = open_git(root)
     commit = checkout.head() if checkout else None
     return Provenance(by=actor(root, environ), at=now(), commit=commit)
 
 
 def run_url(environ: Mapping[str, str]) -> str | None:
-    """The page of the CI run, where there is one."""
+    """Return the URL of the CI run, where there is one."""
     if environ.get("GITHUB_RUN_ID"):
         server, repository = environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY")
         return f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
@@ -228,12 +222,12 @@ def run_url(environ: Mapping[str, str]) -> str | None:
 
 
 def now() -> str:
-    """UTC, ISO 8601, to the second."""
+    """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
-    """The event's payload; None where there is none that can be read."""
+    """Return the payload of GitHub's event; None where there is none that can be read."""
     path = environ.get("GITHUB_EVENT_PATH")
     if not path:
         return None

@@ -210,7 +210,7 @@ def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project)
         result = project.eval()
         assert updated.requests == CASES * (1 + BASELINE_TRIALS)
     assert result.evalset["baseline"]["served_models"] == ["tiny-0002"]
-    assert any("drawn anew" in note for note in result.report["notes"])
+    assert any("run again" in note for note in result.report["notes"])
     assert result.decision == "PASS"
 
 

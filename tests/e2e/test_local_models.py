@@ -231,7 +231,7 @@ def test_weights_that_were_trained_again_are_called_anew_and_no_version_runs_wit
     ran = project.eval()
     assert ran.report["calls"] == 5  # all of the candidate, and of the baseline nothing
     assert (ran.code, ran.decision) == (3, "INCOMPLETE")
-    assert "support@v1 cannot be drawn" in ran.text
+    assert "support@v1 cannot be called" in ran.text
 
 
 def test_arguments_that_may_run_code_are_started_only_where_they_are_trusted(

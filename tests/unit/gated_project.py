@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from llmops_cli.cli.report_sinks import FORMS, RunSinks
-from llmops_cli.commands.evaluate import EvalOptions, Evaluated, evaluate, unseen
+from llmops_cli.commands.evaluate import Evaluated, evaluate, unseen
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.registry.measure import Measured, MeasureRequest, measure
 from llmops_cli.registry.promote import Promotion, PromotionRequest, promote
 from llmops_cli.registry.release import release as release_prompts
-from llmops_cli.run.selection import Between, Selection
+from llmops_cli.run.selection import Between, EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project
 from tests.servers.faulty import Reply, echo
@@ -71,8 +71,8 @@ def gate(
     """`llmops eval *prompts`; `select` are fields of `Selection`, `out`, `csv` … its options."""
     selection = Selection(prompts=prompts, **(select or {}))
     sinks = RunSinks(**{name: wishes.pop(name, None) for name in FORMS}).files()
-    wanted = EvalOptions(selection=selection, between=between, sinks=sinks, **wishes)
-    return Result(evaluate(project.root, wanted, environ=environ))
+    options = EvalOptions(selection=selection, between=between, **wishes)
+    return Result(evaluate(project.root, options, sinks=sinks, environ=environ))
 
 
 def release(project: Project) -> int:

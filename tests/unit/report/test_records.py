@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from llmops_cli.cli.report_sinks import RunSinks
-from llmops_cli.commands.evaluate import EvalOptions, evaluate
+from llmops_cli.commands.evaluate import evaluate
 from llmops_cli.core.report import Report, ShownCase
 from llmops_cli.report.case_stream import stream_file, stream_report
 from llmops_cli.report.sinks import FinishedRun
+from llmops_cli.run.selection import EvalOptions
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status
 from tests.unit.gated_project import CASES, wrong_on
@@ -26,7 +27,7 @@ def told(project: Project, **wishes: Any) -> tuple[Report, int, list[ShownCase]]
             heard.append((finished.report, records.total, list(records.worst_first)))
 
     files = RunSinks(out=wishes.pop("out", None)).files()
-    evaluate(project.root, EvalOptions(sinks=[*files, take], **wishes))
+    evaluate(project.root, EvalOptions(**wishes), sinks=[*files, take])
     (one,) = heard
     return one
 

@@ -142,9 +142,11 @@ def test_a_comparison_leads_back_to_itself(running: Project, server: Server) -> 
 
 def test_a_run_is_repeated_as_it_was_asked_for() -> None:
     again = {
-        Selection(baseline="@v1", sample=3).again("support"): "compare support@v1 support",
-        Selection(evalsets=("a",)).again("support@v2"): "eval support@v2 --evalset a",
-        Selection(model="big", environment="beta").again("x"): "eval x --model big --env beta",
+        Selection(baseline="@v1", sample=3).rerun_command("support"): "compare support@v1 support",
+        Selection(evalsets=("a",)).rerun_command("support@v2"): "eval support@v2 --evalset a",
+        Selection(model="big", environment="beta").rerun_command(
+            "x"
+        ): "eval x --model big --env beta",
     }
     assert {said: f"llmops {told}" for said, told in again.items()} == {s: s for s in again}
 

@@ -108,7 +108,7 @@ def test_a_baseline_whose_code_is_not_here_is_never_run_with_the_code_that_is(
     assert result.decision is Decision.INCOMPLETE
     assert project.calls == calls_before + CASES + 1, "the candidate's draws alone"
     (told,) = unmeasured(result)
-    assert "support@v1 cannot be drawn: what it ran is not here (identity " in told
+    assert "support@v1 cannot be called: what it ran is not here (identity " in told
     assert "`llmops measure support@v1`" in told
 
 

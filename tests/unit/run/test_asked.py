@@ -211,7 +211,7 @@ def test_a_price_that_a_change_takes_away_is_a_finding(running: Project) -> None
     running.model = {"price": {"input": 1, "output": 2}, "retries": 3, "timeout": 7}
     running.llmops_yaml()
     said = gate(running, base="main").finding("models").why
-    assert "reckoned and called: timeout 120.0 → 7.0, retries 0 → 3. Both" in said
+    assert "priced and called: timeout 120.0 → 7.0, retries 0 → 3. Both" in said
 
 
 def test_a_price_under_another_alias_is_a_finding_as_well(project: Project) -> None:
@@ -220,7 +220,7 @@ def test_a_price_under_another_alias_is_a_finding_as_well(project: Project) -> N
     priced(project, "free", input=0, output=0)
     project.prompt(model="free")
     said = gate(project, base="main").finding("models").why
-    assert "how free is reckoned and called: price $1 in, $2 out per million tokens → $0" in said
+    assert "how free is priced and called: price $1 in, $2 out per million tokens → $0" in said
 
 
 def test_the_price_of_a_model_that_nobody_asks_is_not_spoken_of(project: Project) -> None:

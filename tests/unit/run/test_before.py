@@ -68,7 +68,7 @@ def test_a_changed_prompt_whose_answers_were_not_recorded_anew_is_not_measured(
     project.prompt(system="Worse.")
     result = gate(project, base=base)
     assert result.decision is Decision.INCOMPLETE
-    assert "said/now.jsonl holds one answer to case 'c000' for both arms" in str(
+    assert "said/now.jsonl holds one answer to case 'c000' for both sides" in str(
         result.evalset.notes
     )
 

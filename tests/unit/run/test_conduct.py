@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ import pytest
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.verdict import Decision
 from llmops_cli.engine.budget import Budget
-from llmops_cli.run.comparison import contests
-from llmops_cli.run.prepare import SamplingPlan, plan
-from llmops_cli.run.selection import Selection
+from llmops_cli.run.comparison import compare_prompts
+from llmops_cli.run.prepare import prepare
+from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
 from llmops_cli.stores.run_file import open_run
 from tests.projects import Project, make_cases
@@ -194,10 +193,9 @@ def test_reused_and_called_trials_add_up_to_the_planned_ones(running: Project) -
 def test_a_shared_request_between_evalsets_is_planned_once(project: Project) -> None:
     project.write("evalsets/twin.yaml", project.read("evalsets/support.yaml"))
     with open_workspace(project.root) as workspace:
-        pairings = plan(
-            workspace, contests(workspace, Selection()), SamplingPlan(now=datetime.now(UTC))
-        )
-        counts = [(len(each.candidate.missing), len(each.candidate.shared)) for each in pairings]
+        comparisons = compare_prompts(workspace, Selection())
+        plans = [each.candidate.plan for each in prepare(workspace, comparisons, EvalOptions())]
+        counts = [(len(plan.missing), len(plan.shared)) for plan in plans]
     assert counts == [(CASES, 0), (0, CASES)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.verdict import Decision
-from llmops_cli.run.comparison import PromptComparison, contests
+from llmops_cli.run.comparison import PromptComparison, compare_prompts
 from llmops_cli.run.selection import Between, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
@@ -27,11 +27,11 @@ messages:
 def chosen(project: Project, *prompts: str, **wishes: object) -> list[PromptComparison]:
     selection = Selection(prompts=prompts, **wishes)  # type: ignore[arg-type]  # as a test gives
     with open_workspace(project.root) as workspace:
-        return contests(workspace, selection)
+        return compare_prompts(workspace, selection)
 
 
 def ids(contest: PromptComparison) -> list[str]:
-    return [case.id for each in contest.rounds for case in each.cases]
+    return [case.id for each in contest.evalsets for case in each.cases]
 
 
 def test_the_working_prompt_meets_what_the_last_environment_runs(running: Project) -> None:
@@ -168,7 +168,7 @@ def test_evalsets_of_which_no_case_matches_are_left_out_and_told(running: Projec
         ),
     )
     (contest,) = chosen(running, cases=["c02*"])
-    assert [each.evalset.name for each in contest.rounds] == ["support"]
+    assert [each.evalset.name for each in contest.evalsets] == ["support"]
     assert contest.notes == (
         "no case of more matches the filter",
         "no case of other matches the filter",

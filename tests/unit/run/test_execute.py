@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from llmops_cli.core.case import Evalset, ScorerSpec
+from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.plugins import catalog
-from llmops_cli.run.columns import TrialAt
-from llmops_cli.run.evalset_run import Work
-from llmops_cli.run.execute import execute
+from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
+from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.execute import ScoringContext, execute
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.scoring_context import ScoringContext
+from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import plan_side
+from llmops_cli.run.trial_plan import TrialAt
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_planning import CASES, NEW, a_side
+from tests.unit.run.test_planning import CASES, NEW, TARGET, a_side
 
 BROKEN = Failure(kind=FailureKind.SERVER, message="500")
 
@@ -61,37 +63,55 @@ def scorers() -> Scorers:
     return Scorers(catalog(), evalset, lambda _: b"")
 
 
+def an_evalset_run(scorers: Scorers, candidate: Side, *others: Side) -> EvalsetRun:
+    evalset = Evalset(name="support", prompts=("support",), cases=CASES)
+    selection = EvalsetSelection(evalset=evalset, cases=CASES, policy=Policy())
+    comparison = PromptComparison(
+        prompt="support",
+        candidate=ResolvedTarget(name="support@working", target=TARGET),
+        baseline=None,
+        environment="production",
+        evalsets=(selection,),
+    )
+    return EvalsetRun(
+        comparison=comparison,
+        selection=selection,
+        scorers=scorers,
+        candidate=candidate,
+        others={f"other {at}": side for at, side in enumerate(others)},
+    )
+
+
 def carried_out(
     scorers: Scorers, *sides: Side, reply: Callable[[str], Outcome] = right
 ) -> tuple[Answering, list[tuple[int, int, int]]]:
     asked: set[TrialKey] = set()
     for side in sides:
-        plan_side(side, CASES, scorers=scorers, asked=asked)
+        side.plan_trials(CASES, scorers=scorers, requested=asked)
     engine, told = Answering(reply), list[tuple[int, int, int]]()
 
     def progress(done: int, planned: int, failed: int) -> None:
         told.append((done, planned, failed))
 
-    work = Work(cases=CASES, scorers=scorers, sides=sides)
-    asyncio.run(
-        execute([work], engine, desk=ScoringContext(code={"exact": exact}), progress=progress)
-    )
+    context = ScoringContext(code={"exact": exact})
+    evalset_runs = [an_evalset_run(scorers, *sides)]
+    asyncio.run(execute(evalset_runs, engine, context=context, progress=progress))
     return engine, told
 
 
 def test_every_missing_trial_is_made_kept_and_scored(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store, repeats=2)
     engine, told = carried_out(scorers, side)
-    assert (len(engine.asked), side.called, told[-1]) == (6, 6, (6, 6, 0))
-    assert len(store.completions(side.key(at) for at in side.trials([0, 1, 2]))) == 6
+    assert (len(engine.asked), side.state.called, told[-1]) == (6, 6, (6, 6, 0))
+    assert len(store.completions(side.key(at) for at in side.plan.trials([0, 1, 2]))) == 6
     (key,) = scorers.keys(CASES[0], Completion(text="one").digest)
     assert store.scores([key])[key].value == 1.0
-    assert side.latencies[TrialAt(0, 1)] == 0.5
+    assert side.state.latencies[TrialAt(0, 1)] == 0.5
 
 
 def test_the_sides_are_called_in_parallel(store: ResultsStore, scorers: Scorers) -> None:
     side, other = a_side(store), a_side(store)
-    other.purpose = "baseline"
+    other.spec = replace(other.spec, purpose="baseline")
     engine, _ = carried_out(scorers, side, other)
     assert engine.asked == ["one", "one", "two", "two", "three", "three"]
 
@@ -101,8 +121,12 @@ def test_a_failed_trial_is_kept_nowhere_and_the_others_go_on(
 ) -> None:
     side = a_side(store)
     _, told = carried_out(scorers, side, reply=broken)
-    assert (side.failures, side.called, told[-1]) == ({TrialAt(1, 0): BROKEN}, 2, (3, 3, 1))
-    assert len(store.completions(side.key(at) for at in side.trials([0, 1, 2]))) == 2
+    assert (side.state.failures, side.state.called, told[-1]) == (
+        {TrialAt(1, 0): BROKEN},
+        2,
+        (3, 3, 1),
+    )
+    assert len(store.completions(side.key(at) for at in side.plan.trials([0, 1, 2]))) == 2
 
 
 def test_a_shared_trial_is_answered_or_fails_with_the_one_that_is_made(
@@ -111,7 +135,7 @@ def test_a_shared_trial_is_answered_or_fails_with_the_one_that_is_made(
     side, twin = a_side(store), a_side(store)
     engine, _ = carried_out(scorers, side, twin, reply=broken)
     assert engine.asked == ["one", "two", "three"]
-    assert (twin.failures, twin.called) == ({TrialAt(1, 0): BROKEN}, 0)
+    assert (twin.state.failures, twin.state.called) == ({TrialAt(1, 0): BROKEN}, 0)
 
 
 def test_a_held_answer_is_scored_without_a_call(store: ResultsStore, scorers: Scorers) -> None:
@@ -126,15 +150,15 @@ def test_a_held_answer_is_scored_without_a_call(store: ResultsStore, scorers: Sc
 def test_what_is_left_to_do_is_trials_and_scores(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one", at=NEW))])
-    plan_side(side, CASES, scorers=scorers, asked=set())
-    assert Work(cases=CASES, scorers=scorers, sides=[side]).todo == 3
+    side.plan_trials(CASES, scorers=scorers, requested=set())
+    assert an_evalset_run(scorers, side).todo == 3
 
 
 def test_a_kill_would_repeat_no_more_calls_than_may_be_in_flight(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store, repeats=40)
-    at_once = side.target.model.limits.max_concurrency
+    at_once = side.spec.target.model.limits.max_concurrency
     trials = [side.key(at) for at in (TrialAt(case, n) for case in range(3) for n in range(40))]
     at_risk = []
 
@@ -145,11 +169,9 @@ def test_a_kill_would_repeat_no_more_calls_than_may_be_in_flight(
             await asyncio.sleep(0.001)
             return outcome
 
-    plan_side(side, CASES, scorers=scorers, asked=set())
-    work, desk = (
-        Work(cases=CASES, scorers=scorers, sides=[side]),
-        ScoringContext(code={"exact": exact}),
-    )
-    asyncio.run(execute([work], Slow(right), desk=desk, progress=lambda *_: None))
+    side.plan_trials(CASES, scorers=scorers, requested=set())
+    context = ScoringContext(code={"exact": exact})
+    evalset_runs = [an_evalset_run(scorers, side)]
+    asyncio.run(execute(evalset_runs, Slow(right), context=context, progress=lambda *_: None))
     assert len(store.completions(trials)) == len(trials)
     assert max(at_risk) == at_once

@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.result import Completion
-from llmops_cli.run.write_batcher import WriteBatcher
+from llmops_cli.run.judge_client import WriteBatcher
 from llmops_cli.stores.results import ResultsStore
 
 ANSWERS = {
@@ -42,15 +42,15 @@ def store() -> Iterator[CountingStore]:
 
 
 def test_answers_that_come_together_are_one_transaction(store: CountingStore) -> None:
-    async def kept(keeping: WriteBatcher, key: TrialKey) -> None:
-        await keeping.keep(store, key, ANSWERS[key])
+    async def kept(batcher: WriteBatcher, key: TrialKey) -> None:
+        await batcher.put(store, key, ANSWERS[key])
         assert store.completions([key])  # it counts from here on
 
     async def all_at_once() -> None:
-        keeping = WriteBatcher()
+        batcher = WriteBatcher()
         async with anyio.create_task_group() as group:
             for key in ANSWERS:
-                group.start_soon(kept, keeping, key)
+                group.start_soon(kept, batcher, key)
 
     anyio.run(all_at_once)
     assert {key: each.text for key, each in store.completions(ANSWERS).items()} == {
@@ -61,10 +61,10 @@ def test_answers_that_come_together_are_one_transaction(store: CountingStore) ->
 
 def test_an_answer_that_has_come_is_kept_though_the_run_is_cancelled(store: CountingStore) -> None:
     async def cut_short() -> None:
-        keeping = WriteBatcher()
+        batcher = WriteBatcher()
         async with anyio.create_task_group() as group:
             for key, answer in ANSWERS.items():
-                group.start_soon(keeping.keep, store, key, answer)
+                group.start_soon(batcher.put, store, key, answer)
             await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
 
@@ -75,16 +75,16 @@ def test_an_answer_that_has_come_is_kept_though_the_run_is_cancelled(store: Coun
 def test_who_shares_a_transaction_shares_its_trouble(store: CountingStore) -> None:
     told = []
 
-    async def refused(keeping: WriteBatcher, key: TrialKey) -> None:
+    async def refused(batcher: WriteBatcher, key: TrialKey) -> None:
         with pytest.raises(Unmeasured, match="the disk is full"):
-            await keeping.keep(store, key, ANSWERS[key])
+            await batcher.put(store, key, ANSWERS[key])
         told.append(key)
 
     async def all_at_once() -> None:
-        keeping = WriteBatcher()
+        batcher = WriteBatcher()
         async with anyio.create_task_group() as group:
             for key in ANSWERS:
-                group.start_soon(refused, keeping, key)
+                group.start_soon(refused, batcher, key)
 
     store.full = True
     anyio.run(all_at_once)

@@ -11,23 +11,23 @@ import pytest
 
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.verdict import Decision
-from llmops_cli.run.comparison import contests
+from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.prepare import SamplingPlan, plan
-from llmops_cli.run.selection import Selection
+from llmops_cli.run.prepare import prepare
+from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, answer
 from tests.unit.gated_project import CASES, gate, promoted, questions, wrong_on
 
 
-def planned(project: Project, *prompts: str, **depth: bool) -> list[tuple[str, int, int]]:
+def planned(project: Project, *prompts: str, **more: bool) -> list[tuple[str, int, int]]:
     """Role, planned and missing trials of each side, forty days from now."""
     with open_workspace(project.root) as workspace:
-        found = contests(workspace, Selection(prompts=prompts))
-        later = SamplingPlan(now=datetime.now(UTC) + timedelta(days=40), **depth)
-        sides = [side for each in plan(workspace, found, later) for side in each.sides]
-        return [(side.role, side.planned, len(side.missing)) for side in sides]
+        found = compare_prompts(workspace, Selection(prompts=prompts))
+        later = EvalOptions(now=datetime.now(UTC) + timedelta(days=40), **more)  # type: ignore[arg-type]  # flags
+        sides = [side for each in prepare(workspace, found, later) for side in each.sides]
+        return [(side.spec.role, side.plan.planned, len(side.plan.missing)) for side in sides]
 
 
 # Cases ---------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_silent_update_of_the_model_reruns_the_baseline(running: Project, serv
     assert server.requests == CASES * (1 + 3)
     (note,) = result.report.notes
     assert note.startswith("support: under one model name tiny-0001 answered the baseline")
-    assert note.endswith("and tiny-0002 the candidate: the baseline is drawn anew")
+    assert note.endswith("and tiny-0002 the candidate: the baseline is run again")
     assert result.decision is Decision.PASS
     assert gate(running).report.calls == 0
 
@@ -234,8 +234,8 @@ def test_an_anchor_of_another_model_is_rerun_as_well(running: Project, server: S
     result = gate(running)
     assert server.requests - before == CASES * (1 + 3 + 3)
     assert [note.rpartition(": ")[2] for note in result.report.notes] == [
-        "the baseline is drawn anew",
-        "the anchor v1 is drawn anew",
+        "the baseline is run again",
+        "the anchor v1 is run again",
     ]
 
 
@@ -251,8 +251,8 @@ def test_measuring_on_another_model_is_no_silent_update(running: Project, server
 def test_a_row_of_a_case_that_went_has_no_candidate(running: Project) -> None:
     running.cases(make_cases(CASES)[1:])
     with open_workspace(running.root) as workspace:
-        found = contests(workspace, Selection())
-        (pairing,) = plan(workspace, found, SamplingPlan(now=datetime.now(UTC)))
+        found = compare_prompts(workspace, Selection())
+        (pairing,) = prepare(workspace, found, EvalOptions())
         rows = list(_rows(pairing))
     assert [row for row, candidate in rows if not candidate] == ["c000"]
 

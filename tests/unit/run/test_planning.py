@@ -13,10 +13,9 @@ from llmops_cli.core.prompt import Message, Model, Prompt, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall
 from llmops_cli.plugins import catalog
 from llmops_cli.project.templates import Templates
-from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import plan_side
+from llmops_cli.run.side import Side, SideSpec
+from llmops_cli.run.trial_plan import TrialAt, TrialPlan
 from llmops_cli.stores.results import ResultsStore, open_results
 
 CASES = tuple(
@@ -46,16 +45,16 @@ def scorers() -> Scorers:
 
 
 def a_side(store: ResultsStore, *, repeats: int = 1, cases: Sequence[Case] = CASES) -> Side:
-    side = Side(
+    spec = SideSpec(
         name="support@working",
         role="candidate",
         target=TARGET,
         templates=Templates(PROMPT),
         results=store,
         purpose="gate",
-        repeats=repeats,
     )
-    side.address(cases)
+    side = Side(spec=spec, plan=TrialPlan(repeats=repeats))
+    side.make_requests(cases)
     return side
 
 
@@ -65,14 +64,14 @@ def answered(text: str | None = "x", *, at: str = NEW, model: str = "tiny-1") ->
 
 
 def planned(side: Side, scorers: Scorers, *, asked: set[TrialKey] | None = None) -> Side:
-    plan_side(side, CASES, scorers=scorers, asked=set() if asked is None else asked)
+    side.plan_trials(CASES, scorers=scorers, requested=set() if asked is None else asked)
     return side
 
 
 def test_nothing_held_is_all_missing(store: ResultsStore, scorers: Scorers) -> None:
     side = planned(a_side(store, repeats=2), scorers)
-    assert side.missing == [TrialAt(case, n) for case in range(3) for n in range(2)]
-    assert side.planned == 6
+    assert side.plan.missing == [TrialAt(case, n) for case in range(3) for n in range(2)]
+    assert side.plan.planned == 6
 
 
 def test_a_held_answer_without_a_score_is_scored_and_not_called(
@@ -81,7 +80,10 @@ def test_a_held_answer_without_a_score_is_scored_and_not_called(
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered())])
     planned(side, scorers)
-    assert (side.missing, side.rescore) == ([TrialAt(1, 0), TrialAt(2, 0)], [TrialAt(0, 0)])
+    assert (side.plan.missing, side.plan.rescore) == (
+        [TrialAt(1, 0), TrialAt(2, 0)],
+        [TrialAt(0, 0)],
+    )
 
 
 def test_an_answer_with_tool_calls_is_scored_like_any_other(
@@ -90,7 +92,7 @@ def test_an_answer_with_tool_calls_is_scored_like_any_other(
     side = a_side(store)
     calls = (ToolCall(name="look", arguments={"at": ["this"]}),)
     store.put_completions([(side.key(TrialAt(0, 0)), replace(answered(), tool_calls=calls))])
-    assert planned(side, scorers).rescore == [TrialAt(0, 0)]
+    assert planned(side, scorers).plan.rescore == [TrialAt(0, 0)]
 
 
 def test_a_held_answer_with_its_score_needs_nothing(store: ResultsStore, scorers: Scorers) -> None:
@@ -99,7 +101,7 @@ def test_a_held_answer_with_its_score_needs_nothing(store: ResultsStore, scorers
     (key,) = scorers.keys(CASES[0], answered().digest)
     store.put_score(key, Score(value=1.0))
     planned(side, scorers)
-    assert (TrialAt(0, 0) in side.missing, side.rescore) == (False, [])
+    assert (TrialAt(0, 0) in side.plan.missing, side.plan.rescore) == (False, [])
 
 
 def test_an_answer_known_by_its_digest_is_rerun_where_a_score_is_missing(
@@ -107,32 +109,32 @@ def test_an_answer_known_by_its_digest_is_rerun_where_a_score_is_missing(
 ) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered(None))])
-    assert TrialAt(0, 0) in planned(side, scorers).missing
+    assert TrialAt(0, 0) in planned(side, scorers).plan.missing
     (key,) = scorers.keys(CASES[0], answered(None).digest)
     store.put_score(key, Score(value=1.0))
     planned(side, scorers)
-    assert (TrialAt(0, 0) in side.missing, side.rescore) == (False, [])
+    assert (TrialAt(0, 0) in side.plan.missing, side.plan.rescore) == (False, [])
 
 
 def test_what_is_asked_already_is_shared(store: ResultsStore, scorers: Scorers) -> None:
     asked: set[TrialKey] = set()
     planned(a_side(store), scorers, asked=asked)
     twin = planned(a_side(store), scorers, asked=asked)
-    assert (twin.missing, len(twin.shared)) == ([], 3)
+    assert (twin.plan.missing, len(twin.plan.shared)) == ([], 3)
 
 
 def test_skipped_cases_want_nothing(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
-    plan_side(side, CASES, scorers=scorers, asked=set(), skip=frozenset({1}))
-    assert [len(each) for each in side.wanted] == [1, 0, 1]
+    side.plan_trials(CASES, scorers=scorers, requested=set(), skip=frozenset({1}))
+    assert [len(each) for each in side.plan.wanted] == [1, 0, 1]
 
 
 def test_a_trial_that_failed_in_this_run_is_not_planned_again(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store)
-    side.failures[TrialAt(1, 0)] = Failure(kind=FailureKind.SERVER, message="500")
-    assert planned(side, scorers).missing == [TrialAt(0, 0), TrialAt(2, 0)]
+    side.state.failures[TrialAt(1, 0)] = Failure(kind=FailureKind.SERVER, message="500")
+    assert planned(side, scorers).plan.missing == [TrialAt(0, 0), TrialAt(2, 0)]
 
 
 # Pooling -------------------------------------------------------------------------------------
@@ -148,34 +150,34 @@ def test_further_trials_of_the_model_that_answered_last_count(
 ) -> None:
     side = a_side(store)
     held(store, side, answered("a"), answered("b"), answered("c", at=OLD, model="tiny-0"))
-    assert planned(side, scorers).wanted == [(0, 1), (0,), (0,)]
+    assert planned(side, scorers).plan.wanted == [(0, 1), (0,), (0,)]
 
 
 def test_a_side_that_does_not_pool_wants_its_repeats_only(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store)
-    side.pools = False
+    side.plan.pools = False
     held(store, side, answered("a"), answered("b"))
-    assert planned(side, scorers).wanted == [(0,), (0,), (0,)]
+    assert planned(side, scorers).plan.wanted == [(0,), (0,), (0,)]
 
 
 def test_further_trials_that_are_too_old_are_neither_counted_nor_run_again(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store)
-    side.not_before = "2026-11-01T00:00:00+00:00"
+    side.plan.not_before = "2026-11-01T00:00:00+00:00"
     held(store, side, answered("a"), answered("b", at=OLD), answered("c", at=OLD))
     planned(side, scorers)
-    assert side.wanted[0] == (0,)
-    assert side.missing == [TrialAt(1, 0), TrialAt(2, 0)]
+    assert side.plan.wanted[0] == (0,)
+    assert side.plan.missing == [TrialAt(1, 0), TrialAt(2, 0)]
 
 
 def test_what_is_wanted_of_the_evidence_alone_is_what_it_holds(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store, repeats=3)
-    side.evidence_only = True
+    side.spec = replace(side.spec, evidence_only=True)
     held(store, side, answered("a"), answered("b"))
     planned(side, scorers)
-    assert (side.wanted, side.missing) == ([(0, 1), (), ()], [])
+    assert (side.plan.wanted, side.plan.missing) == ([(0, 1), (), ()], [])

@@ -26,7 +26,7 @@ def test_counts_are_exact(running: Project) -> None:
     running.cases(make_cases(CASES + 1))
     found = plan(running)
     (evalset,) = found.prompts[0].evalsets
-    assert [(side.role, side.planned, side.held, side.calls) for side in evalset.sides] == [
+    assert [(side.role, side.planned, side.cached, side.calls) for side in evalset.sides] == [
         ("candidate", CASES + 1, 0, CASES + 1),
         ("baseline", 3 * (CASES + 1), 3 * CASES, 3),
     ]
@@ -79,7 +79,7 @@ def test_a_missing_record_is_told_before_the_run(project: Project) -> None:
     )
     (evalset,) = plan(project).prompts[0].evalsets
     side = evalset.sides[0]
-    assert (side.unanswerable, side.held, side.calls) == (2, CASES - 2, 0)
+    assert (side.unanswerable, side.cached, side.calls) == (2, CASES - 2, 0)
 
 
 def test_what_the_evalset_can_show_is_said(project: Project) -> None:

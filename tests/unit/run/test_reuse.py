@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.run.reuse import evidence_alone, evidenced_cases
+from llmops_cli.run.reuse import evidence_store, measured_cases
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project
 from tests.servers.faulty import Server
@@ -16,20 +16,20 @@ from tests.unit.gated_project import CASES, gate
 
 def test_what_the_evidence_measured_is_known_by_case(running: Project) -> None:
     with open_workspace(running.root) as workspace:
-        found = evidenced_cases(workspace, "support", 1, "support")
-        assert evidenced_cases(workspace, "support", 1, "other") == {}
+        found = measured_cases(workspace, "support", 1, "support")
+        assert measured_cases(workspace, "support", 1, "other") == {}
     assert list(found) == [f"c{at:03}" for at in range(CASES)]
     assert len({each.request for each in found.values()}) == CASES
 
 
-def test_the_evidence_alone_holds_nothing_that_was_called_since(
+def test_the_evidence_store_holds_nothing_that_was_called_since(
     running: Project, server: Server
 ) -> None:
     running.prompt(system="Next.")
     gate(running, fresh=True)
     with open_workspace(running.root) as workspace:
-        store = evidence_alone(workspace, "support", 1)
-        cases = evidenced_cases(workspace, "support", 1, "support")
+        store = evidence_store(workspace, "support", 1)
+        cases = measured_cases(workspace, "support", 1, "support")
         kept = store.further([each.request for each in cases.values()], "baseline", beyond=0)
         since = workspace.results.further(kept, "baseline", beyond=0)
     assert {len(numbers) for numbers in kept.values()} == {3}

@@ -12,10 +12,9 @@ from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.plugins import catalog
 from llmops_cli.run.case_results import side_results
-from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import plan_side
+from llmops_cli.run.trial_plan import TrialAt
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.unit.run.test_planning import CASES, NEW, OLD, a_side, answered
 
@@ -36,7 +35,7 @@ def scorers() -> Scorers:
 
 
 def wanted(side: Side, scorers: Scorers, *, skip: frozenset[int] = frozenset()) -> Side:
-    plan_side(side, CASES, scorers=scorers, asked=set(), skip=skip)
+    side.plan_trials(CASES, scorers=scorers, requested=set(), skip=skip)
     return side
 
 
@@ -52,7 +51,7 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), completion)])
     scored(store, scorers, completion, 1.0)
-    side.latencies[TrialAt(0, 0)] = 0.25
+    side.state.latencies[TrialAt(0, 0)] = 0.25
     first = next(side_results(side, CASES, scorers))
     (trial,) = first.trials
     assert (trial.scores, trial.reasons) == ({"exact": 1.0}, {"exact": ""})
@@ -64,7 +63,7 @@ def test_a_trial_that_is_not_there_is_a_failure_with_its_cause(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = wanted(a_side(store), scorers)
-    side.failures[TrialAt(1, 0)] = FAILED
+    side.state.failures[TrialAt(1, 0)] = FAILED
     found = [result.trials[0] for result in side_results(side, CASES, scorers)]
     assert [trial.failure.kind if trial.failure else None for trial in found] == [
         FailureKind.NOT_ATTEMPTED,
@@ -79,7 +78,7 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
 ) -> None:
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
-    side.failures[TrialAt(0, 0)] = FAILED
+    side.state.failures[TrialAt(0, 0)] = FAILED
     first = next(side_results(side, CASES, scorers))
     assert first.trials[0].failure == FAILED
 
@@ -87,7 +86,7 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
 def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one", at=OLD))])
-    side.not_before = NEW
+    side.plan.not_before = NEW
     first = next(side_results(wanted(side, scorers), CASES, scorers))
     assert first.trials[0].failure is not None
 
@@ -97,7 +96,7 @@ def test_an_answer_without_a_score_is_unscored_and_says_why(
 ) -> None:
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
-    side.unscored[TrialAt(0, 0)] = {"exact": "it raised"}
+    side.state.unscored[TrialAt(0, 0)] = {"exact": "it raised"}
     first = next(side_results(side, CASES, scorers))
     (trial,) = first.trials
     assert (trial.scores, trial.reasons) == ({"exact": None}, {"exact": "it raised"})
@@ -108,7 +107,7 @@ def test_scores_that_live_for_one_run_are_read_from_the_side(
 ) -> None:
     side = wanted(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
-    side.passing_scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
+    side.state.scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
     first = next(side_results(side, CASES, scorers))
     assert first.trials[0].scores == {"exact": 0.0}
 

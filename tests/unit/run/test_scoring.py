@@ -11,9 +11,10 @@ from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
 from llmops_cli.plugins import catalog
-from llmops_cli.run.columns import TrialAt
-from llmops_cli.run.scorers import Scorers, missing_scores, unscored_reason
-from llmops_cli.run.scoring_context import ScoringContext, score_trial
+from llmops_cli.run.case_results import side_results
+from llmops_cli.run.execute import ScoringContext, score_trial
+from llmops_cli.run.scorers import Scorers, missing_scores
+from llmops_cli.run.trial_plan import TrialAt
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.projects import Project, make_cases
@@ -118,9 +119,9 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
     scorers, side, at = bound([case], EXACT), a_side(store, cases=[case]), TrialAt(0, 0)
     completion = Completion(text="one")
     assert missing_scores(store, [(case, completion.digest)], scorers) == [0]
-    desk = ScoringContext(code={"exact": exact})
+    context = ScoringContext(code={"exact": exact})
     for _ in range(2):
-        asyncio.run(score_trial(side, at, case, completion, scorers=scorers, desk=desk))
+        asyncio.run(score_trial(side, at, case, completion, scorers=scorers, context=context))
     assert missing_scores(store, [(case, completion.digest)], scorers) == []
     (key,) = scorers.keys(case, completion.digest)
     assert store.scores([key])[key].value == 1.0
@@ -128,11 +129,17 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
 
 def test_an_unscored_trial_says_why(store: ResultsStore) -> None:
     case = a_case("one")
-    scorers, side, at = bound([case], EXACT), a_side(store, cases=[case]), TrialAt(0, 0)
-    (exactly,) = scorers.all
-    assert unscored_reason(side, at, exactly) == "not scored in this run"
-    side.unscored[at] = {"exact": "because"}
-    assert unscored_reason(side, at, exactly) == "because"
+    scorers, side = bound([case], EXACT), a_side(store, cases=[case])
+    side.plan.wanted = [(0,)]
+    store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one"))])
+
+    def reasons() -> dict[str, str]:
+        (result,) = side_results(side, [case], scorers)
+        return dict(result.trials[0].reasons)
+
+    assert reasons() == {"exact": "not scored in this run"}
+    side.state.unscored[TrialAt(0, 0)] = {"exact": "because"}
+    assert reasons() == {"exact": "because"}
 
 
 def test_a_changed_threshold_is_read_anew_without_a_call(project: Project, server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.run.comparison import PromptComparison, contests
+from llmops_cli.run.comparison import PromptComparison, compare_prompts
 from llmops_cli.run.selection import Selection
 from llmops_cli.run.workspace import open_workspace
 from tests.projects import Project, make_cases
@@ -15,11 +15,11 @@ from tests.unit.gated_project import CASES
 def chosen(project: Project, *prompts: str, **wishes: object) -> list[PromptComparison]:
     selection = Selection(prompts=prompts, **wishes)  # type: ignore[arg-type]  # as a test gives
     with open_workspace(project.root) as workspace:
-        return contests(workspace, selection)
+        return compare_prompts(workspace, selection)
 
 
 def ids(contest: PromptComparison) -> list[str]:
-    return [case.id for each in contest.rounds for case in each.cases]
+    return [case.id for each in contest.evalsets for case in each.cases]
 
 
 def test_a_sample_is_the_same_every_time_and_another_for_another_seed(project: Project) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from llmops_cli.core.case import Evalset
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.plugins import catalog
 from llmops_cli.providers.offline.replay import Recorded
-from llmops_cli.run.columns import TrialAt
 from llmops_cli.run.prepare import as_called
+from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, chunks
+from llmops_cli.run.trial_plan import TrialAt
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.unit.run.test_planning import CASES, NEW, OLD, TARGET, a_side, answered
 
@@ -27,9 +31,9 @@ def recorded(store: ResultsStore, tmp_path: Path) -> Iterator[Side]:
     model = Model(name="old", provider="replay", model="old", options={"file": "said.jsonl"})
     side = a_side(store, cases=())
     with Recorded(model, tmp_path, as_called(model, Redactor())) as records:
-        side.records = records
-        side.address(CASES)
-        side.wanted = [(0,), (0, 1), (0,)]
+        side.spec = replace(side.spec, records=records)
+        side.make_requests(CASES)
+        side.plan.wanted = [(0,), (0, 1), (0,)]
         yield side
 
 
@@ -42,7 +46,7 @@ def store() -> Iterator[ResultsStore]:
 @pytest.fixture
 def side(store: ResultsStore) -> Side:
     made = a_side(store)
-    made.wanted = [(0,), (0,), (0,)]
+    made.plan.wanted = [(0,), (0,), (0,)]
     return made
 
 
@@ -55,52 +59,57 @@ def test_a_trial_is_named_by_request_purpose_and_number(side: Side) -> None:
 
 
 def test_without_a_limit_every_age_counts(side: Side) -> None:
-    assert side.counts(Completion(text="x"))
-    side.not_before = NEW
-    assert [side.counts(answered(at=at)) for at in (OLD, NEW)] == [False, True]
-    assert not side.counts(Completion(text="x"))
+    assert side.plan.counts(None)
+    side.plan.not_before = NEW
+    assert [side.plan.counts(at) for at in (OLD, NEW)] == [False, True]
+    assert not side.plan.counts(None)
 
 
 def test_what_was_cut_short_fails_unless_it_was_answered(side: Side, store: ResultsStore) -> None:
-    side.missing, side.shared = [TrialAt(0, 0), TrialAt(1, 0)], [TrialAt(2, 0)]
+    side.plan.missing, side.plan.shared = [TrialAt(0, 0), TrialAt(1, 0)], [TrialAt(2, 0)]
     store.put_completions([(side.key(TrialAt(0, 0)), answered())])
     side.cut_short(CUT)
-    assert side.failures == {TrialAt(1, 0): CUT, TrialAt(2, 0): CUT}
+    assert side.state.failures == {TrialAt(1, 0): CUT, TrialAt(2, 0): CUT}
 
 
 def test_an_answer_that_is_too_old_was_cut_short(side: Side, store: ResultsStore) -> None:
-    side.missing, side.not_before = [TrialAt(0, 0)], NEW
+    side.plan.missing, side.plan.not_before = [TrialAt(0, 0)], NEW
     store.put_completions([(side.key(TrialAt(0, 0)), answered(at=OLD))])
     side.cut_short(CUT)
-    assert side.failures == {TrialAt(0, 0): CUT}
+    assert side.state.failures == {TrialAt(0, 0): CUT}
 
 
 def test_a_settled_side_has_nothing_left_to_do(side: Side) -> None:
-    side.missing, side.shared, side.rescore = [TrialAt(0, 0)], [TrialAt(1, 0)], [TrialAt(2, 0)]
-    side.settle()
-    assert (side.missing, side.shared, side.rescore) == ([], [], [])
+    side.plan.missing, side.plan.shared, side.plan.rescore = (
+        [TrialAt(0, 0)],
+        [TrialAt(1, 0)],
+        [TrialAt(2, 0)],
+    )
+    side.plan.finish()
+    assert [*side.plan.missing, *side.plan.shared, *side.plan.rescore] == []
 
 
-def test_a_rerun_forgets_failures_and_pools_no_longer(side: Side) -> None:
-    side.failures[TrialAt(0, 0)] = CUT
-    side.rerun(NEW)
-    assert (side.not_before, side.renewed, side.pools, side.failures) == (NEW, True, False, {})
+def test_what_is_run_again_counts_from_now_and_pools_no_longer(side: Side) -> None:
+    side.plan.run_again(NEW)
+    assert (side.plan.not_before, side.plan.renewed, side.plan.pools) == (NEW, True, False)
 
 
 def test_a_case_without_a_record_fails_and_is_never_called(recorded: Side) -> None:
-    unanswerable = [recorded.unanswerable(case, at) for at, case in enumerate(CASES)]
-    assert unanswerable == [False, True, True]
-    assert set(recorded.failures) == {TrialAt(1, 0), TrialAt(1, 1), TrialAt(2, 0)}
-    assert {each.kind for each in recorded.failures.values()} == {FailureKind.NO_RECORD}
+    evalset = Evalset(name="support", prompts=("support",), cases=CASES)
+    scorers = Scorers(catalog(), evalset, lambda _: b"")
+    recorded.plan_trials(CASES, scorers=scorers, requested=set())
+    assert (recorded.plan.missing, recorded.plan.shared) == ([], [])
+    assert set(recorded.state.failures) == {TrialAt(1, 0), TrialAt(2, 0)}
+    assert {each.kind for each in recorded.state.failures.values()} == {FailureKind.NO_RECORD}
 
 
 def test_a_recorded_answer_is_part_of_the_request(store: ResultsStore, recorded: Side) -> None:
-    assert a_side(store).requests[0] != recorded.requests[0]
+    assert a_side(store).plan.requests[0] != recorded.plan.requests[0]
 
 
 def test_a_recorded_answer_is_held_whatever_the_store_holds(recorded: Side) -> None:
-    recorded.not_before = OLD
-    trials = recorded.trials([0, 1, 2])
+    recorded.plan.not_before = OLD
+    trials = recorded.plan.trials([0, 1, 2])
     (whole,) = recorded.completions(trials).values()
     assert (whole.text, whole.latency) == ("1", None)
     assert recorded.briefs(trials) == {TrialAt(0, 0): whole.brief}
