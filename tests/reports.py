@@ -184,7 +184,8 @@ FLIPPED = (
            "card_arrival", "card_arrival", "card_delivery_estimate"),
     intent("b77-0087", "regressed",
            "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that "
-           "there are no fees within the first three withdrawals of a month, and this was my second.",
+           "there are no fees within the first three withdrawals of a month, and this was my "
+           "second.",
            "cash_withdrawal_charge", "cash_withdrawal_charge",
            "wrong_exchange_rate_for_cash_withdrawal"),
     intent("b77-0164", "improved", "Can I choose when my card comes?",
