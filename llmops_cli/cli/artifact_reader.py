@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from llmops_cli.core.codec import Misshapen, from_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.report import Report
 from llmops_cli.project.documents import NotPlain, load_json
@@ -38,7 +38,7 @@ def read_report(path: Path) -> Report | None:
         raise Refused(f"{path} is not a report: {where}: {error.message[:200]}")
     try:
         return from_plain(Report, document["report"], "report")
-    except Misshapen as misshapen:
+    except InvalidRecord as misshapen:
         raise Refused(f"{path} is not a report: {str(misshapen)[:200]}") from misshapen
 
 
@@ -53,7 +53,7 @@ def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
     try:
         (growth,) = document
         problems = [from_plain(RegistryProblem, each) for each in growth["problems"][:PROBLEMS]]
-    except (Misshapen, TypeError, ValueError, KeyError) as error:
+    except (InvalidRecord, TypeError, ValueError, KeyError) as error:
         raise Refused(f"{path} is not what `fsck --json` prints") from error
     return [(problem.where, problem.message) for problem in problems if not problem.warning]
 

@@ -1,9 +1,9 @@
-"""Frozen dataclasses as plain JSON and back, by their type hints: a format is not written twice.
+"""Convert frozen dataclasses to plain JSON and back by their type hints.
 
 A dataclass is an object with its fields; a tuple is a list; an enum is its value; one of several
 dataclasses is `{class_name: {…}}`, as rules are written in llmops.yaml. Fields that hold their
-default are written too: a stored policy must not change when a default does. Reading is strict:
-an unknown, missing or misshapen field is a `Misshapen` that says where.
+default are written too: a stored policy must not change when a default does. Reading is strict: an
+unknown, missing or wrongly typed field is an `InvalidRecord` that says where.
 """
 
 from __future__ import annotations
@@ -21,122 +21,107 @@ from llmops_cli.core.digest import Json
 T = TypeVar("T")
 
 
-class Misshapen(ValueError):
-    """Plain JSON that does not have the shape of its type."""
+class InvalidRecord(ValueError):
+    """Plain JSON, or a stored record, that this version does not write."""
 
 
 def to_plain(value: Any) -> Json:  # noqa: ANN401 - any value of core
-    """`value` as JSON. Fields with `compare=False` are no part of a value and are left out."""
+    """Return `value` as JSON, without fields with `compare=False`, which are no part of it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        return {name: _tagged(getattr(value, name), hints[name]) for name in hints}
+        return {name: _to_tagged(getattr(value, name), hints[name]) for name in hints}
     if isinstance(value, Enum):
         return to_plain(value.value)
     if isinstance(value, Mapping):
-        return {str(key): to_plain(each) for key, each in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_plain(each) for each in value]
+        return [to_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise Misshapen(f"a {type(value).__name__} is not plain data")
+    raise InvalidRecord(f"a {type(value).__name__} is not plain data")
 
 
 def from_plain(kind: type[T], plain: Json, where: str = "") -> T:
-    """The `kind` that `plain` holds. Raises `Misshapen`; `where` begins its message."""
-    found: T = _read(kind, plain, where)
-    return found
+    """Return the `kind` in `plain`. Raises `InvalidRecord`, whose message starts with `where`."""
+    value: T = _read(kind, plain, where)
+    return value
 
 
-def _tagged(value: Any, hint: Any) -> Json:  # noqa: ANN401
-    choices = _dataclasses_of(hint)
-    if len(choices) > 1 and dataclasses.is_dataclass(value):
+def _to_tagged(value: Any, hint: Any) -> Json:  # noqa: ANN401
+    if len(_dataclasses_of(hint)) > 1 and dataclasses.is_dataclass(value):
         return {_tag(type(value)): to_plain(value)}
     if isinstance(value, (list, tuple)) and get_args(hint):
-        return [_tagged(each, get_args(hint)[0]) for each in value]
+        return [_to_tagged(item, get_args(hint)[0]) for item in value]
     return to_plain(value)
 
 
 def _read(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
     if hint is Any:
         return plain
-    origin = get_origin(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _read_union(hint, plain, where)
     if origin is Literal:
-        if plain in get_args(hint):
+        if plain in arguments:
             return plain
-        raise Misshapen(f"{where}: {plain!r} is none of {', '.join(map(str, get_args(hint)))}")
+        raise InvalidRecord(f"{where}: {plain!r} is none of {', '.join(map(str, arguments))}")
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
         items = _expect(list, plain, where)
-        of = get_args(hint)[0]
-        return tuple(_read(of, each, f"{where}[{at}]") for at, each in enumerate(items))
+        return tuple(_read(arguments[0], item, f"{where}[{at}]") for at, item in enumerate(items))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        of = get_args(hint)[1]
         items = _expect(dict, plain, where)
-        return {key: _read(of, each, f"{where}.{key}") for key, each in items.items()}
+        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in items.items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
         try:
             return hint(plain)
         except ValueError as error:
-            raise Misshapen(f"{where}: {error}") from error
+            raise InvalidRecord(f"{where}: {error}") from error
     if dataclasses.is_dataclass(hint):
         return _read_dataclass(hint, plain, where)
-    return _read_scalar(hint, plain, where)
-
-
-def _read_scalar(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
-    if hint is float:
-        # A number that remembers its spelling is a subclass; so is bool of int.
-        if not isinstance(plain, int | float) or isinstance(plain, bool):
-            raise Misshapen(f"{where}: {plain!r} is not a number")
-        return float(plain)
     return _expect(type(None) if hint is None else hint, plain, where)
 
 
 def _read_union(hint: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
-    tagged = _dataclasses_of(hint)
-    if len(tagged) > 1 and type(plain) is dict:
-        return _read_tagged(tagged, plain, where)
-    problems = []
+    by_tag = {_tag(kind): kind for kind in _dataclasses_of(hint)}
+    if len(by_tag) > 1 and type(plain) is dict:
+        if len(plain) != 1 or not set(plain) <= set(by_tag):
+            raise InvalidRecord(f"{where}: {plain!r} is none of {', '.join(by_tag)}")
+        ((tag, content),) = plain.items()
+        return _read(by_tag[tag], content, f"{where}.{tag}")
+    errors = []
     for choice in get_args(hint):
         try:
             return _read(choice, plain, where)
-        except Misshapen as error:
-            problems.append(error)
-    raise problems[0]
-
-
-def _read_tagged(choices: Sequence[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
-    by_tag = {_tag(each): each for each in choices}
-    if len(plain) != 1 or not set(plain) <= set(by_tag):
-        raise Misshapen(f"{where}: {plain!r} is none of {', '.join(by_tag)}")
-    ((tag, content),) = plain.items()
-    return _read(by_tag[tag], content, f"{where}.{tag}")
+        except InvalidRecord as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _read_dataclass(kind: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
-    given = _expect(dict, plain, where)
-    hints = _hints(kind)
+    fields, hints = _expect(dict, plain, where), _hints(kind)
     prefix = f"{where}." if where else ""
-    unknown = sorted(set(given) - set(hints))
+    unknown = sorted(set(fields) - set(hints))
     if unknown:
-        raise Misshapen(f"{prefix}{unknown[0]}: unknown field")
-    values = {name: _read(hints[name], each, prefix + name) for name, each in given.items()}
+        raise InvalidRecord(f"{prefix}{unknown[0]}: unknown field")
+    values = {name: _read(hints[name], value, prefix + name) for name, value in fields.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
-        raise Misshapen(f"{where or kind.__name__}: {error}") from error
+        raise InvalidRecord(f"{where or kind.__name__}: {error}") from error
 
 
 def _expect(kind: type[Any], plain: Any, where: str) -> Any:  # noqa: ANN401
+    if kind is float and type(plain) is int:
+        return float(plain)
     if type(plain) is not kind:
-        raise Misshapen(f"{where or 'the value'}: {plain!r} is not a {kind.__name__}")
+        expected = "number" if kind is float else kind.__name__
+        raise InvalidRecord(f"{where or 'the value'}: {plain!r} is not a {expected}")
     return plain
 
 
 def _dataclasses_of(hint: Any) -> list[Any]:  # noqa: ANN401
     if get_origin(hint) in (Union, types.UnionType):
-        return [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
+        return [choice for choice in get_args(hint) if dataclasses.is_dataclass(choice)]
     return []
 
 
@@ -146,6 +131,6 @@ def _tag(kind: type[Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _hints(kind: type[Any]) -> Mapping[str, Any]:
-    """Type per field. `Json` is recursive, so it is read as anything."""
+    """Return the type of each field. `Json` is recursive, so it is read as anything."""
     hints = get_type_hints(kind, localns={"Json": Any})
-    return {each.name: hints[each.name] for each in dataclasses.fields(kind) if each.compare}
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.compare}

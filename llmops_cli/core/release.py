@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from llmops_cli.core.case_result import CANDIDATE, Metric
-from llmops_cli.core.codec import Misshapen, from_plain, to_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Model, Prompt
@@ -236,7 +236,7 @@ class Evidence:
 
     @classmethod
     def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """The evidence in `statement`. Raises `Misshapen`."""
+        """The evidence in `statement`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -251,19 +251,19 @@ class Evidence:
                 _for_anyone(evidence.statement()) == _for_anyone(statement)
             )
         except (KeyError, TypeError) as error:
-            raise Misshapen(f"not evidence: {error}") from error
+            raise InvalidRecord(f"not evidence: {error}") from error
         if not consistent:
-            raise Misshapen("the statement contradicts the measurement inside it")
+            raise InvalidRecord("the statement contradicts the measurement inside it")
         return evidence
 
 
 def version_from(record: Mapping[str, Any]) -> Version:
-    """The version in a record without its digest. Raises `Misshapen`."""
+    """The version in a record without its digest. Raises `InvalidRecord`."""
     return _as_recorded(from_plain(Version, record), record)
 
 
 def event_from(record: Mapping[str, Any]) -> Event:
-    """The event in a record without its digest. Raises `Misshapen`."""
+    """The event in a record without its digest. Raises `InvalidRecord`."""
     return _as_recorded(from_plain(Event, record), record)
 
 

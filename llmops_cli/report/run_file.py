@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core.codec import Misshapen, from_plain, to_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
@@ -88,7 +88,7 @@ def report_of(file: Path, plain: Json) -> Report:
         )
     try:
         return from_plain(Report, plain, "report")
-    except Misshapen as error:
+    except InvalidRecord as error:
         raise Refused(f"{file} holds no report of this llmops: {error}") from error
 
 

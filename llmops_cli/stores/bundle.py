@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.codec import Misshapen
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.release import Event, Version, event_from
-from llmops_cli.stores.codec import BadRecord, from_bytes
+from llmops_cli.stores.codec import from_bytes
 from llmops_cli.stores.versions import version_of, version_record
 
 SCHEMA = "llmops/bundle/v1"
@@ -62,7 +62,7 @@ class Bundle:
             if digest(PROMPT_SCHEMA, _without_digest(record)) != record["digest"]:
                 raise _broken(self.path, f"{name} is not what was bundled")
             return _bundled_prompt(record, self.path)
-        except (Misshapen, NotCanonical, KeyError, TypeError, AttributeError) as error:
+        except (InvalidRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
             raise _broken(self.path, f"{name}: {error}") from error
 
     def resolve(self, name: str, selector: str) -> int:
@@ -113,7 +113,7 @@ def bundle_of(content: bytes, path: Path) -> Bundle:
         environment, prompts = record["environment"], record["prompts"]
         if record["digest"] != _digest(environment, prompts):
             raise _broken(path, "its content is not what was bundled")
-    except (BadRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
+    except (InvalidRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, f"not a bundle: {error}") from error
     return Bundle(environment=environment, records=prompts, path=path)
 
@@ -136,7 +136,7 @@ def _bundled_prompt(record: Mapping[str, Any], path: Path) -> BundledPrompt:
     versions = tuple(version_of(version, path) for version in record["versions"])
     events = tuple(event_from(_without_digest(event)) for event in record["events"])
     if not versions or not events:
-        raise Misshapen("it has no version or no event")
+        raise InvalidRecord("it has no version or no event")
     quarantined = tuple(record["quarantined"])
     return BundledPrompt(versions=versions, events=events, quarantined=quarantined)
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.calibration import Calibration, Figure, Figures
-from llmops_cli.core.codec import Misshapen, from_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.release import Evidence
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
-from llmops_cli.stores.codec import BadRecord, from_bytes
+from llmops_cli.stores.codec import from_bytes
 
 FOLDER = Path(".llmops") / "calibrations"
 
@@ -40,7 +40,7 @@ class Calibrations:
         """Return the calibration in `file`. Raises `IntegrityBroken`."""
         try:
             calibration = calibration_of(from_bytes(file.read_bytes()), file)
-        except (OSError, BadRecord) as error:
+        except (OSError, InvalidRecord) as error:
             raise _broken(file, str(error)) from error
         expected = self.file_of(calibration.instrument)
         if file != expected:
@@ -76,7 +76,7 @@ def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:
     try:
         plain = {name: value for name, value in record.items() if name != "digest"}
         calibration = from_plain(Calibration, plain)
-    except Misshapen as error:
+    except InvalidRecord as error:
         raise _broken(file, str(error)) from error
     if calibration.digest != record.get("digest"):
         raise _broken(file, "its content is not what was written")

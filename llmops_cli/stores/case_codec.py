@@ -18,8 +18,9 @@ from math import isfinite
 from typing import Any
 
 from llmops_cli.core.case_result import BASELINE, CANDIDATE, CaseResult, SideResult, Trial
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.digest import Json
-from llmops_cli.stores.codec import BadRecord, failure_of, failure_record
+from llmops_cli.stores.codec import failure_of, failure_record
 
 _NUMBER = (float, int)
 _COLUMNS: Mapping[str, tuple[type, ...]] = {
@@ -74,12 +75,12 @@ def case_record(case: CaseResult, *, details: bool) -> dict[str, Json]:
 
 
 def case_of(record: dict[str, Any]) -> CaseResult:
-    """Return the case that `record` holds. Raises `BadRecord`."""
+    """Return the case that `record` holds. Raises `InvalidRecord`."""
     try:
         values = dict(record)
         for name, kind in {**_CASE_FIELDS, **_DETAIL_FIELDS}.items():
             if name in values and kind is not object and type(values[name]) is not kind:
-                raise BadRecord(f"{name} is {values[name]!r}")
+                raise InvalidRecord(f"{name} is {values[name]!r}")
         facts = values.pop("facts")
         _demand_digest(facts)
         sides = {role: _side_of(side, facts) for role, side in values.pop("sides").items()}
@@ -92,7 +93,7 @@ def case_of(record: dict[str, Any]) -> CaseResult:
             **values,
         )
     except (AttributeError, KeyError, TypeError, IndexError) as error:
-        raise BadRecord(f"not the result of a case: {error!r}") from error
+        raise InvalidRecord(f"not the result of a case: {error!r}") from error
 
 
 def _side_record(side: SideResult, *, details: bool) -> dict[str, Json]:
@@ -153,7 +154,7 @@ def _reasons(trial: Trial, *, details: bool) -> dict[str, Json]:
 def _trials_of(record: Mapping[str, Any], beside: set[str] | None = None) -> tuple[Trial, ...]:
     count = _count(record["n"])
     if unknown := set(record) - _TRIAL_FIELDS - (beside or set()):
-        raise BadRecord(f"unknown field {min(unknown)!r} in a side")
+        raise InvalidRecord(f"unknown field {min(unknown)!r} in a side")
     columns = {name: _column(record, name, count, kinds) for name, kinds in _COLUMNS.items()}
     outputs = columns["output"]
     for output in outputs:
@@ -187,21 +188,21 @@ def _column(
     """Return `name` trial by trial: values of one of `kinds` and, if numbers, finite."""
     column: Sequence[Any] = record.get(name) or [default] * count
     if not isinstance(column, list):
-        raise BadRecord(f"{name} is {column!r}")
+        raise InvalidRecord(f"{name} is {column!r}")
     if len(column) != count:
-        raise BadRecord(f"{name} holds {len(column)} values for {count} trials")
+        raise InvalidRecord(f"{name} holds {len(column)} values for {count} trials")
     for value in column:
         if value is default:
             continue
         if type(value) not in kinds or not _is_finite(value):
-            raise BadRecord(f"{name} is {value!r}")
+            raise InvalidRecord(f"{name} is {value!r}")
     return column
 
 
 def _demand_digest(text: object) -> None:
     """Digests are keys of the store; a case that only the baseline has is about nothing, ``."""
     if text != "" and not (isinstance(text, str) and _DIGEST.fullmatch(text)):
-        raise BadRecord(f"{text!r} is no digest")
+        raise InvalidRecord(f"{text!r} is no digest")
 
 
 def _is_finite(value: object) -> bool:
@@ -213,7 +214,7 @@ def _is_finite(value: object) -> bool:
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= _MOST_TRIALS:
-        raise BadRecord(f"{value!r} is no number of trials")
+        raise InvalidRecord(f"{value!r} is no number of trials")
     return value
 
 

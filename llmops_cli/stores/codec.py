@@ -2,7 +2,7 @@
 
 Only what differs from the default is written, so a record stays small and an old one stays
 readable when a field is added. Reading is strict: an unknown or misshapen field is a
-`BadRecord`, never a guess. `latency` is written as it was measured and read as None where the
+`InvalidRecord`, never a guess. `latency` is written as it was measured and read as None where the
 reader did not just make the call; that is the reader's choice, not this module's.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.digest import Json, NotCanonical
 from llmops_cli.core.result import (
     Brief,
@@ -30,23 +31,19 @@ _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fals
 _DECODE = json.JSONDecoder().decode
 
 
-class BadRecord(ValueError):
-    """A stored record that is not what this version writes."""
-
-
 def to_bytes(record: Mapping[str, Json]) -> bytes:
     """Compact ASCII JSON with sorted keys: a lone surrogate or a NUL in a text survives it."""
     return _ENCODE(record).encode()
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """The record in `content`. Raises `BadRecord` where it is no JSON object."""
+    """The record in `content`. Raises `InvalidRecord` where it is no JSON object."""
     try:
         record = _DECODE(content.decode())  # quicker than bytes, whose encoding it guesses
     except (ValueError, RecursionError) as error:
-        raise BadRecord(f"not JSON: {error}") from error
+        raise InvalidRecord(f"not JSON: {error}") from error
     if type(record) is not dict:
-        raise BadRecord(f"a {type(record).__name__} where an object belongs")
+        raise InvalidRecord(f"a {type(record).__name__} where an object belongs")
     return record
 
 
@@ -94,9 +91,9 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
             values.pop("first_token", None)
         completion = Completion(**values)
     except (TypeError, ValueError) as error:
-        raise BadRecord(f"not a completion: {error}") from error
+        raise InvalidRecord(f"not a completion: {error}") from error
     if completion.text is None and completion.known_digest is None:
-        raise BadRecord("a completion with neither text nor digest")
+        raise InvalidRecord("a completion with neither text nor digest")
     return completion
 
 
@@ -109,11 +106,11 @@ def brief_bytes(completion: Completion) -> bytes | None:
 
 
 def brief_of(content: bytes) -> Brief:
-    """The brief in `content`. Raises `BadRecord`."""
+    """The brief in `content`. Raises `InvalidRecord`."""
     try:
         return Brief(*_DECODE(content.decode()))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadRecord(f"not a completion in brief: {error}") from error
+        raise InvalidRecord(f"not a completion in brief: {error}") from error
 
 
 def failure_record(failure: Failure) -> dict[str, Json]:
@@ -127,7 +124,7 @@ def failure_of(record: Mapping[str, Any]) -> Failure:
     try:
         return Failure(**{**record, "kind": FailureKind(record["kind"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise BadRecord(f"not a failure: {error}") from error
+        raise InvalidRecord(f"not a failure: {error}") from error
 
 
 def score_record(score: Score) -> dict[str, Json]:
@@ -141,13 +138,13 @@ def score_record(score: Score) -> dict[str, Json]:
 
 
 def score_of(record: Mapping[str, Any]) -> Score:
-    """The score in `record`. A value that is no finite number is a `BadRecord`."""
+    """The score in `record`. A value that is no finite number is a `InvalidRecord`."""
     try:
         if type(record["value"]) not in (int, float):
-            raise BadRecord(f"{record['value']!r} is not a score")
+            raise InvalidRecord(f"{record['value']!r} is not a score")
         return Score(**record)
     except (KeyError, TypeError, NotAScore) as error:
-        raise BadRecord(f"not a score: {error}") from error
+        raise InvalidRecord(f"not a score: {error}") from error
 
 
 def _beside_defaults(value: Completion | Failure, defaults: Mapping[str, Any]) -> dict[str, Json]:

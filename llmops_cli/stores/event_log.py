@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from llmops_cli.core.codec import Misshapen
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import Event, event_from
 from llmops_cli.stores.atomic import AlreadyThere, create_bytes
-from llmops_cli.stores.codec import BadRecord, from_bytes
+from llmops_cli.stores.codec import from_bytes
 
 _MOVES = frozenset({"promote", "rollback", "override"})
 _PATTERN = "[0-9]" * 6 + ".json"
@@ -111,7 +111,7 @@ def _read(path: Path, read: Callable[[], bytes]) -> Event:
         record = from_bytes(read())
         digest = record.pop("digest", None)
         event = event_from(record)
-    except (OSError, BadRecord, Misshapen) as error:
+    except (OSError, InvalidRecord) as error:
         raise _broken(path, str(error)) from error
     if event.digest != digest:
         raise _broken(path, "its content is not what was written")

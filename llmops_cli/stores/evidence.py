@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmops_cli.core.case_result import CANDIDATE, CaseResult, Metric, Trial
-from llmops_cli.core.codec import Misshapen, to_plain
+from llmops_cli.core.codec import InvalidRecord, to_plain
 from llmops_cli.core.digest import Json, digest_bytes, short
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
@@ -28,13 +28,7 @@ from llmops_cli.core.release import Evidence, FileRef, Measurement
 from llmops_cli.core.result import Completion, Purpose, Score, Usage
 from llmops_cli.stores.atomic import Redact, write_bytes
 from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import (
-    BadRecord,
-    completion_of,
-    completion_record,
-    from_bytes,
-    to_bytes,
-)
+from llmops_cli.stores.codec import completion_of, completion_record, from_bytes, to_bytes
 
 _ANSWER_FIELDS = ("text", "tool_calls", "finish_reason", "contexts", "ids")
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
@@ -77,7 +71,7 @@ def read_evidence(path: Path) -> Evidence:
     """Return the evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
         evidence = Evidence.of(from_bytes(path.read_bytes()))
-    except (OSError, BadRecord, Misshapen) as error:
+    except (OSError, InvalidRecord) as error:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
     if not names <= {f"{path.stem}.cases.jsonl", f"{path.stem}.texts.jsonl.gz", None}:
@@ -97,7 +91,7 @@ def read_rows(folder: Path, evidence: Evidence) -> Iterator[CaseResult]:
         for number, line in enumerate(lines, start=1):
             try:
                 row = case_of(from_bytes(line))
-            except BadRecord as error:
+            except InvalidRecord as error:
                 raise _broken(path, f"line {number}: {error}") from error
             counts[row.evalset] += row.candidate is not None
             yield row
@@ -122,7 +116,7 @@ def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
                 completion = completion_of(record)
                 if completion.digest == name:  # a redacted text is no longer its digest's
                     texts[name] = completion
-    except (OSError, EOFError, zlib.error, KeyError, BadRecord) as error:
+    except (OSError, EOFError, zlib.error, KeyError, InvalidRecord) as error:
         raise _broken(path, str(error)) from error
     return texts
 

@@ -22,11 +22,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Brief, Completion, Purpose, Score
 from llmops_cli.stores.codec import (
-    BadRecord,
     brief_bytes,
     brief_of,
     checksum,
@@ -242,7 +242,7 @@ class ResultsStore:
             return None
         content, check = row
         if isinstance(content, bytes) and check == checksum(columns, content):
-            with suppress(BadRecord):
+            with suppress(InvalidRecord):
                 return brief_of(content)
         completion = self._completion(columns)
         return None if completion is None else completion.brief
@@ -254,7 +254,7 @@ class ResultsStore:
             return None
         value, check = row
         if isinstance(value, bytes) and check == checksum(columns, value):
-            with suppress(BadRecord):
+            with suppress(InvalidRecord):
                 return parse(value)
         # by its checksum too, so that a row that replaces it in this transaction stays
         self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None

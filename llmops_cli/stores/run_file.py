@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from llmops_cli.core.case_result import CaseResult
-from llmops_cli.core.codec import Misshapen, from_plain, to_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
@@ -34,7 +34,6 @@ from llmops_cli.core.run import FORMAT, Entry, Manifest, RunEvalset
 from llmops_cli.stores.atomic import Redact, write_stream
 from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
-    BadRecord,
     completion_of,
     completion_record,
     from_bytes,
@@ -100,7 +99,7 @@ class RunFile:
             if kind in _READ:
                 try:
                     yield _READ[kind](value)
-                except (BadRecord, Misshapen, KeyError, TypeError) as error:
+                except (InvalidRecord, KeyError, TypeError) as error:
                     raise _broken(self.path, number, str(error)) from error
 
     @contextmanager
@@ -162,7 +161,7 @@ def open_run(path: Path) -> RunFile:
         )
     try:
         return RunFile(path, from_plain(Manifest, value, "manifest"))
-    except Misshapen as error:
+    except InvalidRecord as error:
         raise _broken(path, 1, str(error)) from error
 
 
@@ -293,7 +292,7 @@ def _parsed(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
         record = from_bytes(line)
         kind, value = str(record["kind"]), record["value"]
         intact = record["check"] == _check(kind, to_bytes(value).decode())
-    except (BadRecord, KeyError, TypeError, AttributeError) as error:
+    except (InvalidRecord, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, number, f"not a line of a run file ({error})") from error
     if not intact or not isinstance(value, dict):
         raise _broken(path, number, "its content is not what was written")

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmops_cli.core.codec import Misshapen
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.digest import Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.prompt import Target
 from llmops_cli.core.release import Version, version_from
 from llmops_cli.stores.atomic import disk_error, sync_folder, write_bytes
-from llmops_cli.stores.codec import BadRecord, from_bytes
+from llmops_cli.stores.codec import from_bytes
 
 
 def target_of(version: Version) -> Target:
@@ -62,7 +62,7 @@ def read_version(folder: Path, name: str, number: int) -> Version:
     file = folder / "version.json"
     try:
         record = from_bytes(file.read_bytes())
-    except (OSError, BadRecord) as error:
+    except (OSError, InvalidRecord) as error:
         raise _broken(file, str(error)) from error
     version = version_of(record, file)
     if (version.name, version.number) != (name, number):
@@ -83,7 +83,7 @@ def version_of(record: Mapping[str, Json], file: Path) -> Version:
     """Return the version in `record`, which was read from `file`. Raises `IntegrityBroken`."""
     try:
         version = version_from({key: record[key] for key in record if key != "digest"})
-    except Misshapen as error:
+    except InvalidRecord as error:
         raise _broken(file, str(error)) from error
     if version.digest != record.get("digest") or target_of(version).digest != version.target:
         raise _broken(file, "its content is not what was released")

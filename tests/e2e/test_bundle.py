@@ -122,6 +122,8 @@ def test_a_bundle_is_proven_against_the_registry_it_came_from(
     result = llmops(copy, "verify", "production", "--bundle", str(path))
     assert result.code == 2
     assert "support is not what was bundled" in result.out
+    nowhere = str(tmp_path / "nowhere.json")
+    assert llmops(copy, "verify", "production", "--bundle", nowhere).code == 2
 
 
 def test_a_bundle_that_is_behind_says_so_and_is_not_strict(

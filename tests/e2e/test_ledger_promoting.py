@@ -206,21 +206,6 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
     repo.ok("verify")
 
 
-def test_a_bundle_is_held_against_the_registry(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
-    file = tmp_path / "production.bundle.json"
-    repo.ok("bundle", "production", "--out", str(file))
-    assert "production verified" in repo.ok("verify", "--bundle", str(file), "--strict").out
-    repo.ok("promote", repo.candidate("support"))
-    assert "it is behind" in repo.ok("verify", "--bundle", str(file)).out
-    assert repo.run("verify", "--bundle", str(file), "--strict").code == 2
-    file.write_bytes(file.read_bytes().replace(b"Answer.", b"Answer!", 1))
-    result = repo.run("verify", "--bundle", str(file))
-    assert (result.code, "BROKEN" in result.out, str(file) in result.out) == (2, True, True)
-    assert repo.run("verify", "--bundle", str(tmp_path / "nowhere.json")).code == 2
-
-
 def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     result = repo.run("verify")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.codec import Misshapen, from_plain, to_plain
+from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Location
 from llmops_cli.core.policy import Anchor, Critical, Floor, NoWorse, Policy
@@ -80,7 +80,7 @@ class Odd:
     ],
 )
 def test_what_is_misshapen_says_where(plain: Any, message: str) -> None:
-    with pytest.raises(Misshapen, match=message):
+    with pytest.raises(InvalidRecord, match=message):
         from_plain(Odd, plain, "odd")
 
 
@@ -88,10 +88,10 @@ def test_what_is_misshapen_says_where(plain: Any, message: str) -> None:
 def test_a_rule_that_is_none_is_refused(rules: Json) -> None:
     plain = to_plain(Policy())
     assert isinstance(plain, dict)
-    with pytest.raises(Misshapen):
+    with pytest.raises(InvalidRecord):
         from_plain(Policy, {**plain, "rules": rules})
 
 
 def test_an_object_is_not_plain() -> None:
-    with pytest.raises(Misshapen, match="a object is not plain data"):
+    with pytest.raises(InvalidRecord, match="a object is not plain data"):
         to_plain(object())

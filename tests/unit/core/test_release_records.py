@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.codec import Misshapen
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.digest import digest
 from llmops_cli.core.release import EVENT_SCHEMA, VERSION_SCHEMA, Event, event_from, version_from
 from tests.unit.releases import event, released
@@ -32,7 +32,7 @@ def test_a_version_without_a_later_field_keeps_its_digest(tmp_path: Path) -> Non
 
 
 def test_a_field_of_a_later_llmops_is_not_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(Misshapen, match="unknown field"):
+    with pytest.raises(InvalidRecord, match="unknown field"):
         event_from({**an_event(tmp_path).record(), "signature": "…"})
 
 

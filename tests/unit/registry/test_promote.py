@@ -357,15 +357,6 @@ def test_callers_that_would_break_are_named() -> None:
     assert breaking_changes(optional, old) == ["the input 'question' is now required"]
 
 
-def test_of_two_promoters_at_once_one_is_told(tmp_path: Path, running: Version) -> None:
-    registry = Registry(tmp_path)
-    two, three = (released(tmp_path, text) for text in (V2, V3))
-    first = registry.pointer("production", "support")
-    registry.append(event(two, after=first))
-    with pytest.raises(Refused, match="meanwhile"):
-        registry.append(event(three, after=first))
-
-
 def test_one_side_serves_both_where_the_request_is_the_same() -> None:
     candidate = side(0, V1, 1.0)
     unmeasured = replace(candidate, planned=0, trials=())

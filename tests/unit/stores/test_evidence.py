@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.case_result import CaseResult, SideResult, Trial
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import BadRecord, from_bytes, to_bytes
+from llmops_cli.stores.codec import from_bytes, to_bytes
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import open_results
 from tests.unit.releases import (
@@ -125,7 +126,7 @@ def test_a_row_says_all_that_the_gate_reads() -> None:
     ],
 )
 def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
-    with pytest.raises(BadRecord):
+    with pytest.raises(InvalidRecord):
         case_of(from_bytes(line))
 
 

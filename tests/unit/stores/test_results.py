@@ -1,4 +1,4 @@
-"""The results store keeps what was paid for, tells what it lost and never gives a wrong answer."""
+"""The results store keeps what was paid for, reports losses, and never returns a wrong answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,19 @@ from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.result import Completion, Score, ToolCall, Usage
 from llmops_cli.stores.results import FILE_NAME, open_results
 from tests.unit.stores.values import answer, named, score_key, trial_key
+
+
+def edit(folder: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
+    """Change the database in `folder` behind the store's back."""
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement, values)
+
+
+def put(folder: Path, *questions: object) -> None:
+    """Store an answer to each of `questions`."""
+    with open_results(folder) as store:
+        store.put_completions([(trial_key(question), answer()) for question in questions])
 
 
 def test_what_was_put_is_there_in_the_next_process_without_its_latency(tmp_path: Path) -> None:
@@ -148,12 +162,9 @@ def test_a_damaged_row_is_a_miss_that_is_reported_and_measured_again(tmp_path: P
         for question in range(3):
             store.put_completions([(trial_key(question), answer())])
         store.put_score(score_key("q"), Score(value=1))
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        wrong = b'{"text":"Paris"}'
-        database.execute("UPDATE completions SET value = ? WHERE rowid = 2", (wrong,))
-        database.execute("UPDATE scores SET value = replace(value, '1.0', '0.0')")
-        database.execute("UPDATE scores SET value = CAST(value AS BLOB)")
-    database.close()
+    wrong = b'{"text":"Paris"}'
+    edit(tmp_path, "UPDATE completions SET value = ? WHERE rowid = 2", values=(wrong,))
+    edit(tmp_path, "UPDATE scores SET value = CAST(replace(value, '1.0', '0.0') AS BLOB)")
     with open_results(tmp_path) as store:
         keys = [trial_key(question) for question in range(3)]
         assert list(store.completions(keys)) == [keys[0], keys[2]]
@@ -163,12 +174,8 @@ def test_a_damaged_row_is_a_miss_that_is_reported_and_measured_again(tmp_path: P
 
 
 def test_a_damaged_row_gives_its_key_to_the_next_answer(tmp_path: Path) -> None:
-    with open_results(tmp_path) as store:
-        store.put_completions([(trial_key("q"), answer())])
-        store.put_completions([(trial_key("r"), answer())])
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute("UPDATE completions SET checksum = x'00'")
-    database.close()
+    put(tmp_path, "q", "r")
+    edit(tmp_path, "UPDATE completions SET checksum = x'00'")
     with open_results(tmp_path) as store:
         store.put_completions([(trial_key("q"), answer("again"))])
         store.ingest(named("run"), [(trial_key("r"), answer("taken over"))], [])
@@ -198,9 +205,8 @@ def test_no_flipped_byte_ever_gives_a_wrong_answer(tmp_path: Path, seed: int) ->
 
 def _is_quietly_missing(path: Path) -> bool:
     """Whether the damage is in an index page, where a row cannot be found, only missed."""
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
-    database.close()
     return bool(verdict != "ok")
 
 
@@ -223,11 +229,8 @@ def test_a_file_that_is_no_store_is_moved_aside_and_reported(
 def test_a_store_that_lacks_a_table_or_a_column_is_moved_aside_and_reported(
     tmp_path: Path, harm: str
 ) -> None:
-    with open_results(tmp_path) as store:
-        store.put_completions([(trial_key("q"), answer())])
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute(harm)
-    database.close()
+    put(tmp_path, "q")
+    edit(tmp_path, harm)
     with open_results(tmp_path) as store:
         store.scores([score_key("q")])
         store.put_completions([(trial_key("q"), answer())])
@@ -254,26 +257,20 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
 
 
 def test_a_database_of_something_else_is_moved_aside_and_kept(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute("CREATE TABLE recipes (name)")
-    database.close()
+    edit(tmp_path, "CREATE TABLE recipes (name)")
     with open_results(tmp_path) as store:
         assert "damaged" in store.notes[0]
     assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()
 
 
 def test_a_store_of_a_newer_llmops_is_refused_and_left_alone(tmp_path: Path) -> None:
-    with open_results(tmp_path) as store:
-        store.put_completions([(trial_key("q"), answer())])
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute("PRAGMA user_version = 7")
-    database.close()
+    put(tmp_path, "q")
+    edit(tmp_path, "PRAGMA user_version = 7")
     with pytest.raises(Refused, match="newer llmops") as refused, open_results(tmp_path):
         pass
     assert "upgrade llmops" in str(refused.value.hint)
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         assert database.execute("SELECT count(*) FROM completions").fetchone() == (1,)
-    database.close()
 
 
 FORMAT_1 = (
@@ -302,9 +299,8 @@ def of_format_1(folder: Path) -> None:
     marked = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in digests)
     said = b'{"at":"2026-11-20T12:00:00.000+00:00","cost":0.5,"text":"old","usage":[3,2,0]}'
     given = b'{"value":1.0}'
-    with sqlite3.connect(folder / FILE_NAME) as database:
-        for statement in FORMAT_1:
-            database.execute(statement)
+    edit(folder, *FORMAT_1)
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as database:
         check = hashlib.blake2b(b"\0".join([request, b"gate", b"0", said]), digest_size=16)
         row = (request, "gate", 0, 0, 1, said, check.digest())
         database.execute("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -312,7 +308,6 @@ def of_format_1(folder: Path) -> None:
         database.execute(
             "INSERT INTO scores VALUES (?, ?, ?, ?, ?)", (*marked, given, check.digest())
         )
-    database.close()
 
 
 def test_a_store_of_an_older_llmops_is_migrated(tmp_path: Path) -> None:
@@ -349,11 +344,8 @@ def test_a_brief_is_what_a_verdict_needs_of_a_completion(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("written", [b'["sha256:00",1]', b"[1", "text, not bytes", None])
 def test_a_damaged_brief_is_read_from_the_completion(tmp_path: Path, written: object) -> None:
-    with open_results(tmp_path) as store:
-        store.put_completions([(trial_key("q"), answer())])
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute("UPDATE completions SET brief = ?", (written,))
-    database.close()
+    put(tmp_path, "q")
+    edit(tmp_path, "UPDATE completions SET brief = ?", values=(written,))
     with open_results(tmp_path) as store:
         assert store.briefs([trial_key("q")]) == {trial_key("q"): answer().brief}
 
@@ -362,12 +354,11 @@ def test_a_brief_of_another_answer_is_not_believed(tmp_path: Path) -> None:
     keys, others = [trial_key("q"), trial_key("r")], [answer(), answer("other")]
     with open_results(tmp_path) as store:
         store.put_completions(zip(keys, others, strict=True))
-    with sqlite3.connect(tmp_path / FILE_NAME) as database:
-        database.execute(
-            "UPDATE completions SET (brief, brief_checksum) = "
-            "(SELECT brief, brief_checksum FROM completions ORDER BY rowid LIMIT 1)"
-        )
-    database.close()
+    edit(
+        tmp_path,
+        "UPDATE completions SET (brief, brief_checksum) = "
+        "(SELECT brief, brief_checksum FROM completions ORDER BY rowid LIMIT 1)",
+    )
     with open_results(tmp_path) as store:
         found = store.briefs(keys)
     assert found == {key: each.brief for key, each in zip(keys, others, strict=True)}

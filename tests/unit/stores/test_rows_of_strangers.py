@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.case_result import CaseResult, SideResult, Trial
+from llmops_cli.core.codec import InvalidRecord
 from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import BadRecord, from_bytes, to_bytes
+from llmops_cli.stores.codec import from_bytes, to_bytes
 
 NAME = "sha256:" + "a" * 64
 
@@ -29,7 +30,7 @@ def a_row() -> dict[str, Any]:
 def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) -> None:
     record = a_row()
     record["sides"]["candidate"][place] = {"exact": [value]} if place == "scores" else [value]
-    with pytest.raises(BadRecord):
+    with pytest.raises(InvalidRecord):
         case_of(from_bytes(json.dumps(record).encode()))
 
 
@@ -54,7 +55,7 @@ def test_what_is_no_number_is_no_score_and_no_cost(place: str, value: object) ->
 def test_a_trial_of_another_shape_is_refused(place: str, value: object) -> None:
     record = a_row()
     record["sides"]["candidate"][place] = value
-    with pytest.raises(BadRecord):
+    with pytest.raises(InvalidRecord):
         case_of(from_bytes(json.dumps(record).encode()))
 
 
@@ -71,5 +72,5 @@ def test_a_trial_of_another_shape_is_refused(place: str, value: object) -> None:
     ],
 )
 def test_a_case_of_another_shape_is_refused(name: str, value: object) -> None:
-    with pytest.raises(BadRecord):
+    with pytest.raises(InvalidRecord):
         case_of(from_bytes(json.dumps({**a_row(), name: value}).encode()))
