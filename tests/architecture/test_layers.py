@@ -1,4 +1,4 @@
-"""The layers and habits of the house, as far as a program can see them."""
+"""The architecture's layers and conventions, checked from the source."""
 
 from __future__ import annotations
 
