@@ -48,12 +48,13 @@ HOSTILE: Mapping[str, str] = {
 
 
 def estimate(**changes: Any) -> Estimate:
-    """The figures of a change that lost 24 and gained 6 of 308 cases; −5.8 points.
+    """The figures of a change with 24 regressed and 6 improved of 308 cases; −5.8 points.
 
     The difference, the smallest margin and the adjusted p follow from the others.
     """
     figures: dict[str, Any] = {
-        "n": 308, "lost": 24, "gained": 6, "identical": 0, "cases_needed": 240, "margin": 0.05,
+        "n": 308, "regressed": 24, "improved": 6, "identical": 0, "cases_needed": 240,
+        "margin": 0.05,
         "baseline_mean": 0.8312, "candidate_mean": 0.7727, "lower": -0.089, "upper": -0.031,
         "p_regression": 0.0005,
     } | changes  # fmt: skip
@@ -66,11 +67,11 @@ def estimate(**changes: Any) -> Estimate:
 
 LOSS = estimate(difference=-0.0584)
 UNDECIDED = estimate(
-    n=40, lost=1, gained=1, cases_needed=188, p_regression=0.26,
+    n=40, regressed=1, improved=1, cases_needed=188, p_regression=0.26,
     baseline_mean=0.9, candidate_mean=0.875, lower=-0.091, upper=0.041,
 )  # fmt: skip
 FINE = estimate(
-    lost=4, gained=7, cases_needed=118, p_regression=0.82,
+    regressed=4, improved=7, cases_needed=118, p_regression=0.82,
     candidate_mean=0.8409, lower=-0.01, upper=0.03,
 )  # fmt: skip
 
@@ -80,7 +81,7 @@ def sentence(figures: Estimate, *, more: str = "") -> str:
     still = "still " if figures.smallest_margin < figures.margin else ""
     low, high = wording.interval_ends(figures.lower, figures.upper, figures.margin)
     return (
-        f"{more}{figures.gained} improved, {figures.lost} regressed of {figures.n}; "
+        f"{more}{figures.improved} improved, {figures.regressed} regressed of {figures.n}; "
         f"difference {wording.points(figures.difference)} points (90% CI {low} to {high}); "
         f"could be up to {wording.points_up(-figures.lower)} points worse "
         f"(margin {100 * figures.margin:.1f}); "
@@ -272,8 +273,8 @@ def failing() -> Report:
             SliceSummary(
                 tag="card",
                 cases=96,
-                lost=17,
-                gained=2,
+                regressed=17,
+                improved=2,
                 candidate=0.7083,
                 baseline=0.8646,
                 p_adjusted=0.003,
@@ -281,8 +282,8 @@ def failing() -> Report:
             SliceSummary(
                 tag="cash",
                 cases=41,
-                lost=2,
-                gained=1,
+                regressed=2,
+                improved=1,
                 candidate=0.7805,
                 baseline=0.8049,
                 p_adjusted=0.61,
@@ -487,8 +488,8 @@ def several() -> Report:
         quality=True,
         estimate=estimate(
             n=300,
-            lost=0,
-            gained=0,
+            regressed=0,
+            improved=0,
             identical=300,
             cases_needed=52,
             p_regression=1.0,

@@ -143,19 +143,18 @@ def measure(
     """
     from llmops_cli.project.project import find_root
     from llmops_cli.registry import deliver
-    from llmops_cli.registry.measure import MeasureRequest
     from llmops_cli.registry.measure import measure as measure_version
+    from llmops_cli.run.selection import EvalOptions, Selection
 
-    request = MeasureRequest(
-        address=version,
-        environment=to,
-        runs=reuse or (),
+    eval_options = EvalOptions(
+        selection=Selection(prompts=[version], environment=to),
+        reuse=reuse or (),
         offline=offline,
         budget=limits.budget(),
-        sinks=sinks.files(),
     )
+    files = sinks.files()
     with sinks.opened(context.obj) as opened:
-        measured = measure_version(context.obj, request, progress=opened.progress)
+        measured = measure_version(context.obj, eval_options, sinks=files, progress=opened.progress)
         evidence = measured.evidence
         if commit and evidence is not None:
             deliver.commit(find_root(context.obj), deliver.evidence_message(evidence))

@@ -127,6 +127,7 @@ def promote(
     from llmops_cli.registry.deliver import Delivery
     from llmops_cli.registry.promote import PromotionRequest
     from llmops_cli.registry.promote import promote as promote_version
+    from llmops_cli.run.selection import EvalOptions, Selection
 
     request = PromotionRequest(
         address=version,
@@ -138,19 +139,21 @@ def promote(
         override=override,
         delivery=Delivery(commit=commit, push=push),
     )
-    evidence = measuring.MeasureRequest(
-        address=version, environment=to, runs=run or (), offline=bool(run)
+    missing = EvalOptions(
+        selection=Selection(prompts=[version], environment=to),
+        reuse=run or (),
+        offline=bool(run),
     )
     output = Output(as_json=as_json)
 
     def make_evidence() -> measuring.Measured:
         with output.progress() as progress:
-            return measuring.measure(context.obj, evidence, progress=progress)
+            return measuring.measure(context.obj, missing, progress=progress)
 
     measured = make_evidence() if run else None
     promotion = promote_version(context.obj, request, environ=os.environ)
     if promotion.exit_code == ExitCode.INCOMPLETE and not run:
-        cost = _price(measuring.cost_of_measuring(context.obj, evidence))
+        cost = _price(measuring.cost_of_measuring(context.obj, missing))
         if measure or output.agreed(f"measure now? {cost}"):
             measured = make_evidence()
             promotion = promote_version(context.obj, request, environ=os.environ)

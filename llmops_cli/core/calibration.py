@@ -58,7 +58,7 @@ class Counts:
 
     @property
     def n(self) -> int:
-        """Labelled outputs with a first reading."""
+        """Return the number of labeled outputs with a first reading."""
         return self.people_pass + self.people_fail
 
     @property
@@ -148,18 +148,18 @@ class Calibration:
 
     @property
     def address(self) -> str:
-        """The scorer, as `llmops calibrate` takes it."""
+        """Return the scorer as `llmops calibrate` takes it."""
         return f"{self.evalset}:{self.label}"
 
     def is_at_least(self, wanted: str | None) -> bool:
         """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
-        best_first = [each.value.casefold() for each in CalibrationStatus]
-        found = best_first.index(self.status.value.casefold())
-        return wanted is None or found <= best_first.index(wanted)
+        best_first = [status.value.casefold() for status in CalibrationStatus]
+        rank = best_first.index(self.status.value.casefold())
+        return wanted is None or rank <= best_first.index(wanted)
 
     @property
     def instrument(self) -> str:
-        """Names what was calibrated."""
+        """Return what names the calibrated scorer."""
         return _instrument(self.scorer, self.minimum, self.maximum, negate=self.negate)
 
     @property
@@ -167,14 +167,14 @@ class Calibration:
         return digest(CALIBRATION_SCHEMA, self.plain())
 
     def plain(self) -> dict[str, Json]:
-        """Its plain form."""
+        """Return its plain form."""
         plain = to_plain(self)
         assert isinstance(plain, dict)
         return plain
 
 
 def instrument_of(metric: Metric) -> str:
-    """Names the scorer of `metric` and how its values are read."""
+    """Return the name of the scorer of `metric` and of how its values are read."""
     return _instrument(metric.scorer, metric.minimum, metric.maximum, negate=metric.negate)
 
 

@@ -14,7 +14,7 @@ from llmops_cli.core.errors import Location
 from llmops_cli.core.number import with_literals
 from llmops_cli.core.prompt import Message
 
-ASKED = ("question", "query", "input")
+QUESTION_INPUTS = ("question", "query", "input")
 """Inputs that are the question where there are several, the first of them first."""
 
 
@@ -66,23 +66,23 @@ class Case:
 
     @property
     def question(self) -> str | None:
-        """What is asked: the text under one of `ASKED`, or the only text; None: none or several."""
-        texts = {name: each for name, each in self.inputs.items() if isinstance(each, str)}
-        for name in ASKED:
+        """Return the text under one of `QUESTION_INPUTS`, or the only text; None: unclear."""
+        texts = {name: value for name, value in self.inputs.items() if isinstance(value, str)}
+        for name in QUESTION_INPUTS:
             if name in texts:
                 return texts[name]
         return next(iter(texts.values())) if len(texts) == 1 else None
 
     @property
     def facts(self) -> str:
-        """The digest of what a score may depend on: computed once."""
+        """Return the digest of what a score may depend on: computed once."""
         known = self._facts
         if known is None:
             plain: dict[str, Json] = {
                 "inputs": dict(self.inputs),
                 "expected": self.expected,
                 "contexts": list(self.contexts),
-                "messages": [each.plain() for each in self.messages],
+                "messages": [message.plain() for message in self.messages],
                 "metadata": dict(self.metadata),
             }
             known = digest("llmops/facts/v1", with_literals(plain))
@@ -91,7 +91,7 @@ class Case:
 
 
 def remembered(case: Case, facts: str) -> Case:
-    """`case`, whose facts are known to have this digest."""
+    """Return `case` with the known digest of its facts."""
     object.__setattr__(case, "_facts", facts)
     return case
 
@@ -113,5 +113,5 @@ class Evalset:
     path: str = ""
 
     def due(self, case: Case) -> tuple[ScorerSpec, ...]:
-        """Every scorer that owes `case` a score."""
+        """Return every scorer that owes `case` a score."""
         return self.scorers + case.scorers

@@ -53,7 +53,7 @@ class Metric:
         return (low and high) != self.negate
 
     def quality(self, value: float) -> float:
-        """The raw value on [0, 1], higher is better: what `no_worse` and `floor` compare."""
+        """Return the raw value on [0, 1], higher is better: what `no_worse` and `floor` compare."""
         if self.unit != "fraction":
             return 1.0 if self.passes(value) else 0.0
         return 1.0 - value if self.negate else value

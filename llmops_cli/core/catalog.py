@@ -127,7 +127,7 @@ class ScorerKind:
 
 def _has_threshold(kind: ScorerKind, spec: ScorerSpec) -> bool:
     return any(
-        each is not None for each in (spec.minimum, spec.maximum, kind.minimum, kind.maximum)
+        limit is not None for limit in (spec.minimum, spec.maximum, kind.minimum, kind.maximum)
     )
 
 

@@ -1,16 +1,14 @@
-"""Whether code that a project names may run here: a pure decision, made before any is loaded.
+"""What a CI job is about, and whether code that the project names may run in it.
 
 Config is data; python scorers and targets and commands are code. They run only where a trust list
 names them, and the caller reads that list at the base revision, so that a pull request cannot
 trust itself. In CI, where secrets and a foreign head meet, nothing of the project runs, trusted
-or not. On GitHub and GitLab a head not known to be ours is foreign; of other CI
-systems no more is known than that they are one, and there the trust list alone decides.
-
-Which pull request a job of GitHub Actions is about: a pure reading of what the runner says.
+or not. On GitHub and GitLab a head that is not known to be ours is foreign; of other CI systems
+no more is known than that they are one, and there the trust list alone decides.
 
 A job on `pull_request` knows its number. A job on `workflow_run` runs with the repository's own
-rights after one that may have run a stranger's change; it believes nothing that the other job
-wrote down about itself, and names the change by what GitHub says: whose branch, which commit.
+rights after one that may have run a foreign change; it believes nothing that the other job wrote
+about itself, and names the change by what GitHub says: whose branch, which commit.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class CiContext:
 
 
 def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> CiContext | None:
-    """What CI this is, from its variables and GitHub's parsed event payload; None: no CI.
+    """Return the CI job, from its variables and GitHub's parsed event payload; None: no CI.
 
     `event` is the content of the file at `GITHUB_EVENT_PATH`, None where it cannot be read.
     """
@@ -62,7 +60,7 @@ def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> 
 
 
 def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:
-    """Why nothing at all may run here; None: it may.
+    """Say why nothing at all may run here; None: it may.
 
     A privileged event hands the base repository's secrets to whatever it runs, so it is refused
     unless every answer is replayed, which needs no secret.
@@ -78,7 +76,7 @@ def may_run(ci: CiContext | None, *, replaying: bool) -> str | None:
 def may_run_code(
     path: str, *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
 ) -> str | None:
-    """Why the project file `path` may not run as code; None: it may.
+    """Say why the project file `path` may not run as code; None: it may.
 
     `path` is relative to the project, with forward slashes. `trusted` are the globs of
     `llmops.yaml` at the base revision: `*` stays within a folder, `**` crosses folders.
@@ -96,7 +94,7 @@ def may_run_code(
 def may_run_command(
     command: Sequence[str], *, trusted: Sequence[str], ci: CiContext | None, secrets: bool
 ) -> str | None:
-    """Why the program and arguments `command` may not run; None: they may.
+    """Say why the program and arguments `command` may not run; None: they may.
 
     A program of the project is trusted by its path, like a function's file. Any other is trusted
     as a whole line, as it stands: whoever may change its arguments may run anything.
@@ -116,7 +114,7 @@ def may_run_command(
 
 
 def _no_code(what: str, ci: CiContext | None, *, secrets: bool) -> str | None:
-    """Why no code at all may run here; None: what is trusted may."""
+    """Say why no code at all may run here; None: what is trusted may."""
     if ci is not None and ci.event in PRIVILEGED:
         return f"{what} is code, and code does not run on `{ci.event}`"
     if ci is not None and ci.foreign and secrets:
@@ -165,12 +163,6 @@ def _gitlab(environ: Mapping[str, str]) -> CiContext:
     )
 
 
-def _text(value: Json, *path: str) -> str | None:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) and value else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """A branch at a commit, in a repository of `owner`."""
@@ -198,31 +190,31 @@ class Subject:
 
 
 def subject_of(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> Subject:
-    """The subject of a job; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
+    """Return what a job is about; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
     repository = environ.get("GITHUB_REPOSITORY") or None
     known = event or {}
     if environ.get("GITHUB_EVENT_NAME") == "workflow_run":
         return Subject(
             repository=repository,
             branch=_branch(known),
-            commit=_text_pull(known, "workflow_run", "head_sha"),
-            page=_text_pull(known, "workflow_run", "html_url"),
+            commit=_text(known, "workflow_run", "head_sha"),
+            page=_text(known, "workflow_run", "html_url"),
         )
     number = _at(known, "pull_request", "number")
-    head = _text_pull(known, "pull_request", "head", "repo", "full_name")
+    head = _text(known, "pull_request", "head", "repo", "full_name")
     return Subject(
         repository=repository,
         pull=number if type(number) is int else None,
         fork=type(number) is int and head != repository,
-        commit=_text_pull(known, "pull_request", "head", "sha") or environ.get("GITHUB_SHA"),
+        commit=_text(known, "pull_request", "head", "sha") or environ.get("GITHUB_SHA"),
         page=_page(environ, repository),
     )
 
 
 def _branch(event: Mapping[str, Json]) -> Branch | None:
     run = "workflow_run"
-    owner = _text_pull(event, run, "head_repository", "owner", "login")
-    name, commit = _text_pull(event, run, "head_branch"), _text_pull(event, run, "head_sha")
+    owner = _text(event, run, "head_repository", "owner", "login")
+    name, commit = _text(event, run, "head_branch"), _text(event, run, "head_sha")
     if owner is None or name is None or commit is None:
         return None
     return Branch(owner=owner, name=name, commit=commit)
@@ -239,6 +231,6 @@ def _at(value: Json, *path: str) -> Json:
     return value
 
 
-def _text_pull(value: Json, *path: str) -> str | None:
-    found = _at(value, *path)
-    return found if isinstance(found, str) and found else None
+def _text(value: Json, *path: str) -> str | None:
+    text = _at(value, *path)
+    return text if isinstance(text, str) and text else None

@@ -33,10 +33,7 @@ class NotCanonical(ValueError):
 
 
 def canonical(value: Json) -> bytes:
-    """The RFC 8785 bytes of `value`.
-
-    Raises `NotCanonical` for what has no canonical form.
-    """
+    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` where it has none."""
     try:
         text = _ENCODE(value) if _same_in_both(value) else "".join(_written(value))
         return text.encode("utf-8")
@@ -45,32 +42,32 @@ def canonical(value: Json) -> bytes:
 
 
 def digest(schema: str, value: Json) -> str:
-    """`sha256:` + 64 hex digits over the canonical JSON of `{"schema": …, "value": …}`."""
+    """Return `sha256:` and 64 hex digits over the canonical JSON of `{"schema": …, "value": …}`."""
     return digest_canonical(schema, canonical(value))
 
 
 def digest_canonical(schema: str, value: bytes) -> str:
-    """`digest` of a value whose canonical bytes are known: canonical JSON is compositional."""
+    """Return the `digest` of a value whose canonical bytes are known: JSON composes."""
     return digest_bytes(b'{"schema":%b,"value":%b}' % (canonical(schema), value))
 
 
 def canonical_object(fields: Mapping[str, bytes]) -> bytes:
-    """The canonical bytes of an object with ASCII keys whose values are canonical already."""
+    """Return the canonical bytes of an object with ASCII keys and canonical values."""
     return b"{%b}" % b",".join(b'"%b":%b' % (key.encode(), fields[key]) for key in sorted(fields))
 
 
 def canonical_array(items: Iterable[bytes]) -> bytes:
-    """The canonical bytes of an array whose items are canonical already."""
+    """Return the canonical bytes of an array of canonical items."""
     return b"[%b]" % b",".join(items)
 
 
 def digest_bytes(content: bytes) -> str:
-    """`sha256:` + 64 hex digits over raw bytes: for files that are named by their content."""
+    """Return `sha256:` and 64 hex digits over raw bytes: the name of a file by its content."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def short(full: str) -> str:
-    """The first 12 hex digits: for people, never for comparing."""
+    """Return the first 12 hex digits: for people, never for comparing."""
     return full.removeprefix("sha256:")[:12]
 
 
@@ -127,7 +124,7 @@ def _utf16(key: object) -> bytes:
 
 
 def _ecmascript(number: float) -> str:
-    """A double as ECMAScript's Number::toString writes it (ECMA-262 §6.1.6.1.20)."""
+    """Return a double as ECMAScript's Number::toString writes it (ECMA-262 §6.1.6.1.20)."""
     if not math.isfinite(number):
         raise NotCanonical(f"{number} is not a number that JSON knows")
     if number == 0:

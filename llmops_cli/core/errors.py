@@ -118,12 +118,12 @@ class InvalidFiles(Refused):
         count = len(self.problems)
         super().__init__(
             f"{count} problem{'s' if count != 1 else ''} in the project's files\n"
-            + "\n".join(f"  {each}" for each in self.problems)
+            + "\n".join(f"  {problem}" for problem in self.problems)
         )
 
 
 def suggestion(name: str, known: Sequence[str]) -> str | None:
-    """A "did you mean …?" with the nearest known name, or the known names when none is near."""
+    """Return a "did you mean …?" with the nearest known name, or the known names."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     if near:
         return f"did you mean {near[0]!r}?"

@@ -87,13 +87,13 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """Requests in all; at most so many where judges are asked."""
-        return sum(each.calls for each in self._asked())
+        """Return the requests in all; at most so many where judges are asked."""
+        return sum(item.calls for item in self._asked())
 
     @property
     def cost(self) -> float | None:
-        """Estimated US dollars in all; None where any price is not known."""
-        costs = [each.cost for each in self._asked() if each.calls]
+        """Return the estimated US dollars in all; None where any price is not known."""
+        costs = [item.cost for item in self._asked() if item.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
     def _asked(self) -> list[SidePlan | JudgingPlan]:
@@ -138,8 +138,8 @@ class ProbedModel:
     """Its configuration can never work."""
 
     def of(self, aspect: Aspect) -> Probe:
-        """What is known about `aspect`."""
-        known = (each for each in self.probes if each.aspect == aspect)
+        """Return what is known about `aspect`."""
+        known = (probe for probe in self.probes if probe.aspect == aspect)
         return next(known, Probe(aspect=aspect, works=None))
 
 
@@ -156,8 +156,8 @@ class Probed:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Configuration before the network: it can be mended here."""
-        if any(each.refused for each in self.models):
+        """Return the exit code; configuration before the network, because it can be fixed here."""
+        if any(model.refused for model in self.models):
             return ExitCode.REFUSED
-        unreached = any(each.of("reachable").works is False for each in self.models)
+        unreached = any(model.of("reachable").works is False for model in self.models)
         return ExitCode.INCOMPLETE if unreached else ExitCode.DONE

@@ -1,11 +1,4 @@
-"""What outlives one run of an event loop within a command: kept by name, closed at the end.
-
-A command may call models several times over (a further look, a baseline drawn anew). A server
-that was started for the first time serves all of them.
-
-Who hears what takes long where nothing else is to be seen: nobody, unless a program says so.
-
-The holes in the wall: what a provider, a scorer and a store of results must be able to do.
+"""What a provider, a scorer and a store of results must be able to do.
 
 No base classes: anything that fits is one. Failures are returned, not raised; an exception that
 leaves one of these is a bug, and the engine or the scoring loop treats it as one.
@@ -31,14 +24,18 @@ T = TypeVar("T")
 
 
 class ResourceCache:
-    """Holds what is opened once for a command. Use as `with Shelf()`."""
+    """Holds what is opened once for a command, by name, and closes it at the end.
+
+    A command may call models several times (a further look, a baseline that is run again): a server
+    that was started for the first time serves all of them.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._held: dict[str, Any] = {}
 
     def take(self, name: str, opens: Callable[[], AbstractContextManager[T]]) -> T:
-        """What stands under `name`, opened at the first asking."""
+        """Return what is stored under `name`; it is opened the first time."""
         if name not in self._held:
             self._held[name] = self._stack.enter_context(opens())
         return cast("T", self._held[name])
@@ -57,7 +54,7 @@ class ResourceCache:
 
 
 Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
-"""Is told in words what is waited for; the block is the wait."""
+"""Takes what is waited for, in words; the block is the wait."""
 
 
 def _nobody(_what: str) -> AbstractContextManager[None]:
@@ -68,39 +65,39 @@ _LISTENER: ContextVar[Listener] = ContextVar("listener", default=_nobody)
 
 
 def listen(listener: Listener) -> None:
-    """Has `listener` hear of every long wait from here on."""
+    """Tell `listener` about every long wait from here on."""
     _LISTENER.set(listener)
 
 
 def long_wait(what: str) -> AbstractContextManager[None]:
-    """Tells `what` is waited for until the block ends: "reading 16 GB"."""
+    """Tell what is waited for until the block ends: "reading 16 GB"."""
     return _LISTENER.get()(what)
 
 
 def untold(_what: str) -> None:
-    """Says nothing to nobody."""
+    """Ignore what is waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What a provider may see of its surroundings: nothing else is read from the process."""
+    """What a provider or scorer may see: nothing else is read from the process."""
 
     root: Path
     """The project's folder; paths in options are relative to it and stay inside."""
     environ: Mapping[str, str]
     redact: Redactor = field(default_factory=Redactor)
-    """For what is written about the outside."""
+    """Removes secrets from what is written."""
     shelf: ResourceCache = field(default_factory=ResourceCache)
-    """What is opened once for a command."""
+    """Holds what is opened once for a command."""
     tell: Callable[[str], None] = untold
-    """Says what is waited for before any call can be made; an empty text: no more."""
+    """Takes what is waited for before any call can be made; an empty text: no more."""
 
 
 class Provider(Protocol):
-    """Makes one attempt at one call. Retries, deadlines and limits are the engine's."""
+    """Makes one attempt at one call. The engine has retries, deadlines and limits."""
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """The answer with usage, served model and finish reason, or what went wrong."""
+        """Return the answer with usage, served model and finish reason, or what went wrong."""
         ...
 
 
@@ -108,7 +105,7 @@ class OpenProvider(Protocol):
     """What a provider's registry row points at."""
 
     def __call__(self, model: Model, world: World) -> AbstractAsyncContextManager[Provider]:
-        """Clients are made on entering and closed on leaving.
+        """Open the clients on entering and close them on leaving.
 
         Raises `Refused` on entering where the model's configuration can never work: no key, an
         option that is not one, a parameter that the API refuses.
@@ -129,15 +126,15 @@ class Records(Protocol):
     """Answers that were recorded elsewhere (`replay`): they are read, and nothing is called."""
 
     def find(self, case: str, request: Request) -> Record | None:
-        """What answers `case`; None where nothing does."""
+        """Return what answers `case`; None where nothing does."""
         ...
 
     def briefs(self, places: Iterable[int]) -> list[Brief]:
-        """What a verdict needs of the answers at `places`."""
+        """Return what a verdict needs of the answers at `places`."""
         ...
 
     def completion(self, place: int) -> Completion:
-        """The whole answer. Raises `Refused` where the file has changed meanwhile."""
+        """Return the whole answer. Raises `Refused` where the file has changed meanwhile."""
         ...
 
 
@@ -147,7 +144,7 @@ class OpenRecords(Protocol):
     def __call__(
         self, model: Model, root: Path, enter: Callable[[Completion], Completion]
     ) -> AbstractContextManager[Records]:
-        """`enter` makes of a recorded answer what a call would have given."""
+        """Open them; `enter` turns a recorded answer into what a call would have returned."""
         ...
 
 
@@ -155,14 +152,14 @@ class Ready(Protocol):
     """Whether a provider could be asked here, where that takes a program of this machine."""
 
     def __call__(self, model: Model, world: World) -> str | None:
-        """What asking `model` starts, in words; None: nothing. Raises `Refused`."""
+        """Say what calling `model` starts; None: nothing. Raises `Refused`."""
 
 
 class Runs(Protocol):
     """Says what a model starts that may run anybody's code."""
 
     def __call__(self, model: Model) -> Sequence[str] | None:
-        """The command, as words; None where it needs no trust."""
+        """Return the command as words; None where it needs no trust."""
         ...
 
 
@@ -170,7 +167,7 @@ class Checks(Protocol):
     """A provider that knows before a call that a request can never be answered."""
 
     def check(self, request: Request) -> None:
-        """Raises `Refused`, with a hint, for a parameter or format that the API does not take."""
+        """Raise `Refused`, with a hint, for a parameter or format that the API does not take."""
         ...
 
 
@@ -184,19 +181,20 @@ class Ask(Protocol):
     async def judge(
         self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
     ) -> Outcome:
-        """The judge's answer to its prompt rendered with `inputs`, asked for by `json_schema`
-        where the judge's provider can be held to one.
+        """Return the judge's answer to its prompt rendered with `inputs`.
+
+        It follows `json_schema` where the judge's provider can enforce one.
         """
         ...
 
     async def generate(
         self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
     ) -> Outcome:
-        """The judge model's answer to messages that a library wrote."""
+        """Return the judge model's answer to messages that a library wrote."""
         ...
 
     async def embed(self, text: str) -> tuple[float, ...] | Failure:
-        """The embedding of `text` by the scorer's embedding model."""
+        """Return the embedding of `text` by the scorer's embedding model."""
         ...
 
 
@@ -222,7 +220,7 @@ class CheckOptions(Protocol):
     """Looks at rendered options, or at a model as it is written, before any call is made."""
 
     def __call__(self, options: Mapping[str, Any], world: World) -> str | None:
-        """What is wrong with them, in one sentence; None: nothing."""
+        """Say what is wrong with them, in one sentence; None: nothing."""
         ...
 
 
@@ -248,23 +246,23 @@ class Results(Protocol):
     """Completions and scores by key. What was put is there after a crash."""
 
     def completions(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Completion]:
-        """Those of `keys` that are held. `latency` is None on each: it was not called just now."""
+        """Return those of `keys` that are stored, without latencies: they were not called now."""
         ...
 
     def briefs(self, keys: Iterable[TrialKey]) -> Mapping[TrialKey, Brief]:
-        """Those of `keys` that are held, without their texts."""
+        """Return those of `keys` that are stored, without their texts."""
         ...
 
     def further(
         self, requests: Iterable[str], purpose: Purpose, *, beyond: int
     ) -> Mapping[str, tuple[int, ...]]:
-        """The numbers, from `beyond` on, of the trials that are held of each of `requests`."""
+        """Return, for each of `requests`, the numbers of its stored trials from `beyond` on."""
         ...
 
     def scores(self, keys: Iterable[ScoreKey]) -> Mapping[ScoreKey, Score]: ...
 
     def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
-        """All or none. A later answer takes the key; the earlier one stays as a further trial."""
+        """Store all or none; a later answer takes the key, the earlier one a further number."""
         ...
 
     def put_score(self, key: ScoreKey, score: Score) -> None: ...
@@ -274,7 +272,7 @@ class SharedCounter(Protocol):
     """One number that others may change too, and the clock it is read against."""
 
     def now(self) -> float:
-        """Seconds on a clock that never jumps and that all who share the number share."""
+        """Return seconds on a clock that never jumps and that all who share the number share."""
         ...
 
     def change(self, step: Callable[[float], float]) -> float:

@@ -40,11 +40,11 @@ class Message:
 
     @cached_property
     def canonical(self) -> bytes:
-        """Its canonical JSON: written once for turns that many requests share."""
+        """Return its canonical JSON: written once for turns that many requests share."""
         return canonical(self.plain())
 
     def plain(self) -> dict[str, Json]:
-        """`{"role": …, "content": …}`, as digests and wire formats want it."""
+        """Return `{"role": …, "content": …}`, as digests and wire formats want it."""
         content = self.content if isinstance(self.content, str) else list(self.content)
         return {"role": self.role, "content": content}
 
@@ -144,7 +144,7 @@ class Target:
 
     @cached_property
     def parameters(self) -> dict[str, Json]:
-        """The model's defaults, overridden by the prompt's own."""
+        """Return the model's defaults, overridden by the prompt's own."""
         return {**self.model.parameters, **self.prompt.parameters}
 
     @cached_property
@@ -154,7 +154,7 @@ class Target:
             "llmops/target/v1",
             {
                 **_model_key(self.model, self.parameters),
-                "messages": [each.plain() for each in prompt.messages],
+                "messages": [message.plain() for message in prompt.messages],
                 "includes": dict(prompt.includes),
                 "inputs": {name: dict(schema) for name, schema in prompt.inputs.items()},
                 **_shape_key(prompt.response_format, prompt.json_schema, prompt.tools),
@@ -163,7 +163,7 @@ class Target:
 
     @cached_property
     def _frame(self) -> Mapping[str, bytes]:
-        """What the keys of all its requests have in common, written once."""
+        """Return what the keys of all its requests have in common, written once."""
         return _canonical_frame(self.request(()))
 
     def request_digest(
@@ -173,7 +173,7 @@ class Target:
         identity: str | None = None,
         document: Mapping[str, Json] | None = None,
     ) -> str:
-        """`request(…).digest`, at a fraction of the work."""
+        """Return `request(…).digest`, at a fraction of the work."""
         frame = self._frame
         if identity is not None:
             frame = {**frame, "identity": canonical(identity)}
@@ -186,7 +186,7 @@ class Target:
         identity: str | None = None,
         document: Mapping[str, Json] | None = None,
     ) -> Request:
-        """The request for rendered `messages`; `identity` overrides the model's (replay)."""
+        """Return the request for rendered `messages`; `identity` overrides the model's (replay)."""
         return Request(
             provider=self.model.provider,
             model=self.model.model,
@@ -226,7 +226,7 @@ class Request:
 
 
 def _canonical_frame(request: Request) -> Mapping[str, bytes]:
-    """Everything in a request's key but its messages, in canonical JSON."""
+    """Return everything in a request's key but its messages, in canonical JSON."""
     key: dict[str, Json] = {
         "provider": request.provider,
         "model": request.model,
@@ -239,12 +239,12 @@ def _canonical_frame(request: Request) -> Mapping[str, bytes]:
 
 
 def _document_key(document: Mapping[str, Json] | None) -> dict[str, bytes]:
-    """Nothing where there is none, so that a model's requests are named as they always were."""
+    """Return the key of a document; nothing for a model, whose requests have none."""
     return {} if document is None else {"document": canonical(document)}
 
 
 def _request_digest(frame: Mapping[str, bytes], messages: tuple[Message, ...]) -> str:
-    written = canonical_array(each.canonical for each in messages)
+    written = canonical_array(message.canonical for message in messages)
     return digest_canonical("llmops/request/v1", canonical_object({**frame, "messages": written}))
 
 
@@ -288,7 +288,7 @@ class Judge:
 
     @cached_property
     def digest(self) -> str:
-        """Names everything in it that can change a score."""
+        """Return the name of everything in it that can change a score."""
         embedding = Target(prompt=SILENT, model=self.embeddings) if self.embeddings else None
         return digest(
             "llmops/judge/v1",
@@ -301,5 +301,5 @@ class Judge:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """Every model that it asks."""
+        """Return every model that it calls."""
         return (self.target.model, *([self.embeddings] if self.embeddings else []))

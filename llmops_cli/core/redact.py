@@ -40,13 +40,13 @@ class Redactor:
     __slots__ = ("_forms",)
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """`secrets`: the values themselves; those under `SHORTEST` characters are passed over."""
+        """Take the secrets' values; those under `SHORTEST` characters are ignored."""
         forms = {form for secret in secrets for form in _forms(secret)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     @classmethod
     def of(cls, environ: Mapping[str, str], names: Iterable[str] = ()) -> Redactor:
-        """The secrets of `environ`: every variable of `names`, and those named as secrets."""
+        """Return a redactor of the variables in `names` and of those named as secrets."""
         listed = frozenset(names)
         values = [
             value
@@ -61,14 +61,14 @@ class Redactor:
         return bool(self._forms)
 
     def __call__(self, text: str) -> str:
-        """`text` without secrets; the very same object where there are none."""
+        """Return `text` without secrets; the very same object where there are none."""
         for form in self._forms:  # longest first: a form may contain another
             if form in text:
                 text = text.replace(form, MASK)
         return text
 
     def plain(self, value: Json) -> Json:
-        """JSON with every string in it redacted, keys too."""
+        """Return JSON with every string in it redacted, keys too."""
         if not self._forms:
             return value
         if isinstance(value, str):
@@ -76,7 +76,7 @@ class Redactor:
         if isinstance(value, Mapping):
             return {self(key): self.plain(each) for key, each in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self.plain(each) for each in value]
+            return [self.plain(item) for item in value]
         return value
 
 
@@ -94,7 +94,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _base64(raw: bytes) -> Iterator[str]:
-    """The characters that stand for `raw` wherever it begins within a longer base64 text.
+    """Yield the characters that stand for `raw` wherever it begins within a longer base64 text.
 
     Three alignments; the first and last characters also carry bits of the neighbours and are
     left off.

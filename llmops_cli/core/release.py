@@ -58,7 +58,7 @@ class Version:
 
     @property
     def address(self) -> str:
-        """`support@v3`."""
+        """Return `support@v3`."""
         return f"{self.name}@v{self.number}"
 
     @cached_property
@@ -66,7 +66,7 @@ class Version:
         return digest(VERSION_SCHEMA, self.record())
 
     def record(self) -> Mapping[str, Json]:
-        """Its plain form, as it was read or as it is written."""
+        """Return its plain form, as it was read or as it is written."""
         return self.recorded or _plain(self)
 
 
@@ -119,7 +119,7 @@ class Event:
         return digest(EVENT_SCHEMA, self.record())
 
     def record(self) -> Mapping[str, Json]:
-        """Its plain form, as it was read or as it is written."""
+        """Return its plain form, as it was read or as it is written."""
         return self.recorded or _plain(self)
 
 
@@ -206,28 +206,28 @@ class Evidence:
         return digest(EVIDENCE_SCHEMA, self.recorded or self.statement())
 
     def statement(self) -> dict[str, Json]:
-        """The in-toto Statement: readable by any tool that knows test-result/v0.1."""
-        found = self.measurement
+        """Return the in-toto Statement: readable by any tool that knows test-result/v0.1."""
+        measurement = self.measurement
         results = {Decision.PASS: "PASSED", Decision.FAIL: "FAILED"}
         files = [self.cases, *([self.texts] if self.texts else [])]
         return {
             "_type": STATEMENT,
             "subject": [
                 {
-                    "name": f"{found.name}@v{found.number}",
-                    "digest": _in_toto(found.sides[CANDIDATE].target),
+                    "name": f"{measurement.name}@v{measurement.number}",
+                    "digest": _in_toto(measurement.sides[CANDIDATE].target),
                 }
             ],
             "predicateType": PREDICATE,
             "predicate": {
-                "result": results.get(found.verdict.decision, "WARNED"),
+                "result": results.get(measurement.verdict.decision, "WARNED"),
                 "configuration": [
-                    {"name": f"evalset:{each.evalset}", "digest": _in_toto(each.digest)}
-                    for each in found.evalsets
+                    {"name": f"evalset:{facts.evalset}", "digest": _in_toto(facts.digest)}
+                    for facts in measurement.evalsets
                 ]
-                + [{"name": each.name, "digest": _in_toto(each.digest)} for each in files],
+                + [{"name": file.name, "digest": _in_toto(file.digest)} for file in files],
                 "llmops": {
-                    "measurement": to_plain(found),
+                    "measurement": to_plain(measurement),
                     "cases": to_plain(self.cases),
                     "texts": to_plain(self.texts),
                 },
@@ -236,7 +236,7 @@ class Evidence:
 
     @classmethod
     def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """The evidence in `statement`. Raises `InvalidRecord`."""
+        """Return the evidence in `statement`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -258,17 +258,17 @@ class Evidence:
 
 
 def version_from(record: Mapping[str, Any]) -> Version:
-    """The version in a record without its digest. Raises `InvalidRecord`."""
+    """Return the version in a record without its digest. Raises `InvalidRecord`."""
     return _as_recorded(from_plain(Version, record), record)
 
 
 def event_from(record: Mapping[str, Any]) -> Event:
-    """The event in a record without its digest. Raises `InvalidRecord`."""
+    """Return the event in a record without its digest. Raises `InvalidRecord`."""
     return _as_recorded(from_plain(Event, record), record)
 
 
 def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
-    """`value`, named by what it was read from. A `replace` of it is another value, and forgets."""
+    """Return `value`, named by what it was read from; a `replace` of it is named anew."""
     object.__setattr__(value, "recorded", record)
     return value
 
@@ -280,7 +280,7 @@ def _plain(value: Version | Event) -> Mapping[str, Json]:
 
 
 def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a statement that tools other than llmops read."""
+    """Return the part of a statement that tools other than llmops read."""
     predicate = {name: value for name, value in statement["predicate"].items() if name != "llmops"}
     return {**statement, "predicate": predicate}
 

@@ -184,8 +184,8 @@ class SliceSummary:
 
     tag: str
     cases: int
-    lost: int
-    gained: int
+    regressed: int
+    improved: int
     candidate: float
     baseline: float
     p_adjusted: float
@@ -260,7 +260,7 @@ class Spending:
     """US dollars of the calls of this run; None where a price or a usage is not known."""
 
     def and_one(self, completion: Completion) -> Spending:
-        """This and one answer more."""
+        """Return the spending with one more answer."""
         if completion.latency is None:
             return replace(self, reused=self.reused + 1)
         usage = completion.usage or Usage(input=0, output=0)
@@ -274,7 +274,7 @@ class Spending:
         )
 
     def and_more(self, other: Spending) -> Spending:
-        """Both together."""
+        """Return both together."""
         known = self.cost is not None and other.cost is not None
         return Spending(
             calls=self.calls + other.calls,

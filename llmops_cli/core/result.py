@@ -73,25 +73,25 @@ class Completion:
 
     @cached_property
     def digest(self) -> str:
-        """Names the answer itself, not the call: equal answers share their scores."""
+        """Return the name of the answer, not of the call: equal answers share their scores."""
         if self.text is None:
             assert self.known_digest is not None
             return self.known_digest
         named: dict[str, Json] = {
             "text": self.text,
-            "tool_calls": [[each.name, each.arguments] for each in self.tool_calls],
+            "tool_calls": [[call.name, call.arguments] for call in self.tool_calls],
             "finish_reason": self.finish_reason,
             "contexts": list(self.contexts or ()),
             "ids": list(self.ids or ()),
         }
-        in_vain = [name for name in ("contexts", "ids") if getattr(self, name) == ()]
-        if in_vain:
-            named["retrieved_nothing"] = in_vain
+        empty = [name for name in ("contexts", "ids") if getattr(self, name) == ()]
+        if empty:
+            named["retrieved_nothing"] = empty
         return digest("llmops/output/v1", named)
 
     @property
     def brief(self) -> Brief:
-        """What a verdict needs of it."""
+        """Return what a verdict needs of it."""
         return Brief(
             digest=self.digest,
             whole=self.text is not None,
@@ -109,7 +109,7 @@ class Brief(NamedTuple):
 
     digest: str
     whole: bool
-    """Whether its text is held, so that it can be scored again."""
+    """Whether its text is stored, so that it can be scored again."""
     finish_reason: str
     input_tokens: int | None
     output_tokens: int | None

@@ -30,9 +30,9 @@ class Estimate:
 
     n: int
     """Cases compared."""
-    lost: int
+    regressed: int
     """Cases that passed on the baseline (mean ≥ ½) and fail now."""
-    gained: int
+    improved: int
     identical: int
     """Cases whose request is the same in both sides, compared as d = 0."""
     baseline_mean: float
@@ -90,7 +90,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `eval` exits with for this verdict alone."""
+        """Return what `eval` exits with for this verdict alone."""
         match self.decision:
             case Decision.FAIL:
                 return ExitCode.FAILED

@@ -69,13 +69,13 @@ class Account:
         self._changed = anyio.Event()
         self._closed = False
 
-    async def reserve(self, wanted: Reservation) -> str | None:
+    async def reserve(self, share: Reservation) -> str | None:
         """Take `wanted`, or return which cap forbids it. Waits while reservations may fall."""
-        while (cap := self._exceeded(wanted)) is not None:
+        while (cap := self._exceeded(share)) is not None:
             if self._pending == 0 or self._closed or cap.startswith("the time"):
                 return cap
             await self._changed.wait()
-        self._reserved += wanted
+        self._reserved += share
         self._pending += 1
         return None
 
@@ -103,8 +103,8 @@ class Account:
         self._closed = True
         self._changed.set()
 
-    def _exceeded(self, wanted: Reservation) -> str | None:
-        budget, total = self._budget, self._spent + self._reserved + wanted
+    def _exceeded(self, share: Reservation) -> str | None:
+        budget, total = self._budget, self._spent + self._reserved + share
         if budget.calls is not None and total.calls > budget.calls:
             return f"the budget is used up: --max-calls {budget.calls}"
         if budget.tokens is not None and total.tokens > budget.tokens:

@@ -54,7 +54,7 @@ class RetryState:
         self._waited += wait
         return wait
 
-    def _next(self, asked: float | None, tries: int) -> float:
+    def _next(self, server_wait: float | None, tries: int) -> float:
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(tries - 1, 16))
         jitter = self._jitter()
-        return jitter * backoff if asked is None else asked + jitter * min(1.0, backoff)
+        return jitter * backoff if server_wait is None else server_wait + jitter * min(1.0, backoff)

@@ -74,8 +74,8 @@ def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
         SliceSummary(
             tag=tag,
             cases=tagged.n,
-            lost=tagged.regressed,
-            gained=tagged.improved,
+            regressed=tagged.regressed,
+            improved=tagged.improved,
             candidate=tagged.candidate_mean,
             baseline=tagged.baseline_mean,
             p_adjusted=p,

@@ -160,8 +160,8 @@ def _estimate(compared: Pairs, rates: Policy) -> Estimate:
     groups = compared.groups
     return Estimate(
         n=compared.n,
-        lost=compared.regressed,
-        gained=compared.improved,
+        regressed=compared.regressed,
+        improved=compared.improved,
         identical=compared.identical,
         baseline_mean=compared.baseline_mean,
         candidate_mean=compared.candidate_mean,
@@ -192,7 +192,7 @@ def _sentence(measured: Measured) -> str:
     else:
         largest_loss = f"could be up to {points_up(-estimate.lower, rates.margin)} points worse"
     parts = [
-        _changes(estimate.gained, estimate.lost, estimate.n),
+        _changes(estimate.improved, estimate.regressed, estimate.n),
         f"difference {points(estimate.difference)} points ({level:g}% CI {low} to {high})",
         f"{largest_loss} (margin {100 * rates.margin:.1f})",
         _smallest_margin(estimate.smallest_margin, passed=measured.ruled_out),

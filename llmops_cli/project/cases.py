@@ -24,7 +24,7 @@ from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
 from llmops_cli.core.number import literals, restored, with_literals
 from llmops_cli.core.prompt import Message
-from llmops_cli.project.documents import control_character
+from llmops_cli.core.text import control_character
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.project.paths import Problems
 from llmops_cli.project.prompts import message_of

@@ -183,10 +183,15 @@ def _judged(label: str, llm: LlmEvaluator, columns: set[str]) -> dict[str, Any]:
     Scores are brought to 0 to 1: GitHub took any number, and passed what is above 0.
     """
     top = max(1.0, *(choice.score for choice in llm.choices))
-    choices = {choice.choice: max(0.0, choice.score / top) for choice in llm.choices}
+    choices: dict[str, float] = {}
+    for choice in llm.choices:
+        if choice.choice.casefold() not in map(str.casefold, choices):  # the first one matched
+            choices[choice.choice] = max(0.0, choice.score / top)
     passing = [score for score in choices.values() if score > 0]
     if not passing:
         raise NotRunnable(f"no choice of {label} has a score above 0")
+    if len(choices) == 1:
+        choices["none of these"] = 0.0
     texts: Sequence[str] = [text for text in (llm.system_prompt, llm.prompt) if text]
     model = llm.model_id
     return {

@@ -15,11 +15,11 @@ from typing import Any
 from llmops_cli.core.errors import suggestion
 from llmops_cli.core.number import literals
 from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.core.text import control_character
 from llmops_cli.project.documents import (
     Document,
     NotPlain,
     Place,
-    control_character,
     decode,
     load_json,
 )

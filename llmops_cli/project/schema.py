@@ -1,7 +1,7 @@
 """The shape of every file a person writes, as pydantic models; JSON Schemas come from them.
 
 Nothing is guessed: unknown keys are errors, and text is not turned into numbers. What scorers and
-providers add to the shapes comes from the catalogue (`options.py`).
+providers add to the shapes comes from the catalog.
 """
 
 from __future__ import annotations

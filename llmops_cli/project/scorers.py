@@ -21,8 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.core.errors import Location, Refused, suggestion
+from llmops_cli.core.text import control_character
 from llmops_cli.project.context import ProjectContext
-from llmops_cli.project.documents import control_character
 from llmops_cli.project.judges import Judges
 from llmops_cli.project.paths import MAX_FILE, Problems, Unreadable
 from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
@@ -104,7 +104,7 @@ class ScorerReader:
         mismatches = [
             f"'{name}' {why}"
             for name, value in rendered.items()
-            if (why := self._mismatch(kind, name, value)) is not None
+            if (why := self._mismatch(kind, name, value) or _control(value)) is not None
         ]
         yield from mismatches
         if not mismatches and self._check is not None and kind.check is not None:
@@ -117,6 +117,8 @@ class ScorerReader:
         kind = self._kinds[spec.kind]
         if kind.expects is None or kind.check is None or case.expected is None:
             return
+        if control_character(case.expected) is not None:
+            return  # a problem of the case, whoever scores it
         has_value = any(name in spec.options for name in (kind.expects, *kind.instead))
         if not has_value and not any(map(is_template, strings(dict(spec.options)))):
             yield from self.wrong_options(spec, {**spec.options, kind.expects: case.expected})
@@ -304,6 +306,11 @@ class ScorerReader:
                 self._files[path] = str(error)
         if (why := self._files[path]) is not None:
             self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
+
+
+def _control(value: Any) -> str | None:
+    control = control_character(value)
+    return None if control is None else ": ".join(control)
 
 
 def structured_fields(

@@ -28,8 +28,8 @@ from llmops_cli.plugins import catalog
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.registry.gc import needed_evidence
+from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
-from llmops_cli.registry.verify import ProblemCollector, RegistryProblem
 from llmops_cli.run.revision import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.git import open_git
@@ -58,7 +58,7 @@ class RegistryGrowth:
 
     def passes(self, *, strict: bool) -> bool:
         """Return whether there is no problem; `strict` counts warnings too."""
-        return not any(strict or not problem.warning for problem in self.problems)
+        return pass_check(self.problems, strict=strict)
 
 
 def fsck(start: Path, base: str | None) -> RegistryGrowth:

@@ -1,8 +1,8 @@
-"""Makes the evidence of a version: its gate trials and, apart from them, its baseline trials.
+"""Make the evidence of a version: its gate trials and, apart from them, its baseline trials.
 
-The draws that let a version pass are a lucky choice among draws, so they are not the ones that a
-later candidate is compared with (the winner's curse). Evidence stands on its own: every
-side holds every case, so that the verdict is computed again from it alone.
+The trials that let a version pass are a lucky selection, so later candidates are compared with
+other trials of it (the winner's curse). Evidence is complete: every side has every case, so that
+the verdict can be recomputed from it alone.
 """
 
 from __future__ import annotations
@@ -18,16 +18,10 @@ from llmops_cli.core.case_result import BASELINE
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.release import (
-    Evidence,
-    Measurement,
-    Provenance,
-    SideFacts,
-)
+from llmops_cli.core.release import Evidence, Measurement, Provenance, SideFacts
 from llmops_cli.core.report import Report
 from llmops_cli.core.result import Completion
 from llmops_cli.core.verdict import Decision
-from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report
@@ -38,26 +32,9 @@ from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
 from llmops_cli.run.prepare import prepare, refuse_unfit
 from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import Run, run_evalsets
-from llmops_cli.run.selection import EvalOptions, Selection
+from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureRequest:
-    """The version to measure, and how."""
-
-    address: str
-    """`support@v3`."""
-    environment: str | None = None
-    """The environment to compare with; None: the last."""
-    runs: Sequence[Path] = ()
-    """Run files whose answers and scores are reused first."""
-    offline: bool = False
-    """Make no call over a network."""
-    budget: Budget | None = None
-    sinks: Sequence[Sink] = ()
-    """Reports to write whatever the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +48,21 @@ class Measured:
 
 def measure(
     start: Path,
-    request: MeasureRequest,
+    options: EvalOptions,
     *,
+    sinks: Sequence[Sink] = (),
     progress: Progress,
     environ: Mapping[str, str] | None = None,
 ) -> Measured:
     """Make the calls that the evidence of a version lacks, and write the evidence.
 
-    An INCOMPLETE run writes nothing: run it again, and only what is missing is called.
+    `options` select one prompt by its address (`support@v3`); `sinks` are the reports to write
+    whatever the result. An INCOMPLETE run writes no evidence: run it again, and only what is
+    missing is called.
     """
     with open_workspace(start, environ=environ) as workspace:
-        reuse_runs(workspace, request.runs)
-        options = _options(workspace, request)
-        evalset_runs = _prepared(workspace, options)
+        reuse_runs(workspace, options.reuse)
+        evalset_runs = _prepare(workspace, options)
         run = run_evalsets(workspace, evalset_runs, options, progress=progress)
         report = build_report(run)
         (verdict,) = run.verdicts.values()
@@ -92,32 +71,25 @@ def measure(
         if not complete:
             code = report.exit_code if run.interrupted else ExitCode.INCOMPLETE
             report = replace(report, exit_code=code, notes=(*report.notes, *lacking))
-        write_reports(request.sinks, run, report, workspace.redact)
+        write_reports(sinks, run, report, workspace.redact)
         evidence = _write(workspace, run, options.now) if complete else None
     return Measured(report=report, run=run, evidence=evidence)
 
 
 def cost_of_measuring(
-    start: Path, request: MeasureRequest, *, environ: Mapping[str, str] | None = None
+    start: Path, options: EvalOptions, *, environ: Mapping[str, str] | None = None
 ) -> Plan:
     """Return what `measure` would call, and what that would cost. Nothing is called."""
     with open_workspace(start, environ=environ) as workspace:
-        return cost_plan(workspace, _prepared(workspace, _options(workspace, request)))
+        return cost_plan(workspace, _prepare(workspace, options))
 
 
-def _options(workspace: Workspace, request: MeasureRequest) -> EvalOptions:
-    number = released_number(workspace.registry, request.address)
-    address = f"{request.address.partition('@')[0]}@v{number}"
-    return EvalOptions(
-        selection=Selection(prompts=[address], environment=request.environment),
-        offline=request.offline,
-        budget=request.budget,
-        own_baseline=True,
-    )
-
-
-def _prepared(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
-    comparisons = compare_prompts(workspace, options.selection)
+def _prepare(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
+    (address,) = options.selection.prompts
+    number = released_number(workspace.registry, address)
+    selection = replace(options.selection, prompts=[f"{address.partition('@')[0]}@v{number}"])
+    comparisons = compare_prompts(workspace, selection)
+    options = replace(options, selection=selection, own_baseline=True)
     return refuse_unfit(prepare(workspace, comparisons, options))
 
 
@@ -234,27 +206,24 @@ def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -
 
 
 def summary(measurement: Measurement) -> str:
-    """About ten lines for whoever reviews the pull request that brings this evidence."""
-    found = measurement
-    against = found.sides.get(BASELINE)
+    """Return about ten lines for whoever reviews the pull request that adds this evidence."""
+    verdict, made = measurement.verdict, measurement.made
+    baseline = measurement.sides.get(BASELINE)
+    against = f"nothing: {measurement.environment} runs no version of it yet"
+    if baseline is not None:
+        against = f"v{baseline.version} ({measurement.environment}), {baseline.model}"
     lines = [
-        f"# {found.name}@v{found.number}: {found.verdict.decision.value}",
+        f"# {measurement.name}@v{measurement.number}: {verdict.decision.value}",
         "",
-        found.verdict.why,
+        verdict.why,
         "",
-        f"- compared with: {_against(found, against)}",
+        f"- compared with: {against}",
         *(
-            f"- {each.evalset}: {each.cases} cases, "
-            f"scorers {', '.join(metric.label for metric in each.metrics)}"
-            for each in found.evalsets
+            f"- {facts.evalset}: {facts.cases} cases, "
+            f"scorers {', '.join(metric.label for metric in facts.metrics)}"
+            for facts in measurement.evalsets
         ),
-        *(f"- {each.decision.value} {each.rule}: {each.why}" for each in found.verdict.findings),
-        f"- measured by {found.made.by} at {found.made.at} with llmops {found.llmops}",
+        *(f"- {each.decision.value} {each.rule}: {each.why}" for each in verdict.findings),
+        f"- measured by {made.by} at {made.at} with llmops {measurement.llmops}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _against(found: Measurement, baseline: SideFacts | None) -> str:
-    if baseline is None:
-        return f"nothing: {found.environment} runs no version of it yet"
-    return f"v{baseline.version} ({found.environment}), {baseline.model}"

@@ -17,74 +17,21 @@ from typing import TypeVar
 from llmops_cli.core.calibration import Calibration, instrument_of
 from llmops_cli.core.case_result import BASELINE, OWN_BASELINE
 from llmops_cli.core.digest import short
-from llmops_cli.core.errors import IntegrityBroken, LlmopsError, Refused
+from llmops_cli.core.errors import Refused
 from llmops_cli.core.release import Event, Evidence, Version, VersionRef
 from llmops_cli.core.verdict import Decision
 from llmops_cli.gate.judges import unfit_labels
 from llmops_cli.project.project import find_root
-from llmops_cli.registry.bundle import bundled_prompt
+from llmops_cli.registry.bundle import bundle_problems
+from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
 from llmops_cli.stores import event_log
-from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of
 from llmops_cli.stores.calibrations import evidence_calibrations
 from llmops_cli.stores.registry import Registry
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryProblem:
-    """One thing in the registry, or in a bundle of it, that is not as it must be."""
-
-    where: str
-    """The file at fault, by its path in the project."""
-    message: str
-    warning: bool = False
-    """Recorded and allowed, but no proof: an override, a quarantined version. Fails `--strict`."""
-
-
-class ProblemCollector:
-    """Reads files of a project and collects what is wrong with them."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._problems: dict[RegistryProblem, None] = {}
-
-    @property
-    def problems(self) -> tuple[RegistryProblem, ...]:
-        """Every problem so far, each once."""
-        return tuple(self._problems)
-
-    def add(self, where: Path | str, message: str, *, warning: bool = False) -> None:
-        """Add a problem of the file `where`."""
-        problem = RegistryProblem(where=self._name(where), message=message, warning=warning)
-        self._problems[problem] = None
-
-    def _name(self, where: Path | str) -> str:
-        path = Path(where)
-        inside = path.is_relative_to(self._root)
-        return path.relative_to(self._root).as_posix() if inside else str(where)
-
-    def read(self, read: Callable[[], T], where: Path | str) -> T | None:
-        """Return what `read` gives; None where something is broken or missing, which is a problem.
-
-        `where` is the file to name where the error names none.
-        """
-        try:
-            return read()
-        except IntegrityBroken as error:
-            self.add_error(error)
-        except Refused as error:
-            self.add(where, error.message)
-        return None
-
-    def add_error(self, error: IntegrityBroken) -> None:
-        """Add `error`, unless a problem of its file is known already."""
-        where = self._name(error.where or "")
-        if not any(problem.where == where for problem in self._problems):
-            self.add(where, error.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +63,7 @@ class Verification:
     def passes(self, *, strict: bool) -> bool:
         """Return whether there is no problem; `strict` counts warnings too."""
         problems = [problem for prompt in self.prompts for problem in prompt.problems]
-        return not any(strict or not problem.warning for problem in (*problems, *self.bundle))
+        return pass_check([*problems, *self.bundle], strict=strict)
 
 
 def verify(start: Path, environment: str | None, bundle: Path | None) -> Verification:
@@ -141,7 +88,7 @@ def verify(start: Path, environment: str | None, bundle: Path | None) -> Verific
     verification = verify_environment(registry, name)
     if bundle is None:
         return verification
-    return replace(verification, bundle=_bundle_problems(registry, name, bundle))
+    return replace(verification, bundle=bundle_problems(registry, name, bundle))
 
 
 def verify_environment(registry: Registry, environment: str) -> Verification:
@@ -149,62 +96,6 @@ def verify_environment(registry: Registry, environment: str) -> Verification:
     names = registry.prompts_in(environment)
     prompts = tuple(_PromptVerifier(registry, environment, name).verify() for name in names)
     return Verification(environment=environment, prompts=prompts)
-
-
-def _bundle_problems(
-    registry: Registry, environment: str, file: Path
-) -> tuple[RegistryProblem, ...]:
-    try:
-        bundle = bundle_of(file.read_bytes(), file)
-        if bundle.environment == environment:
-            return compare_bundle(registry, bundle, str(file))
-        message = f"it is a bundle of {bundle.environment}, not of {environment}"
-    except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}") from error
-    except LlmopsError as error:
-        message = error.message
-    return (RegistryProblem(where=str(file), message=message),)
-
-
-def compare_bundle(registry: Registry, bundle: Bundle, where: str) -> tuple[RegistryProblem, ...]:
-    """Return how the bundle in the file `where` differs from its environment in `registry`.
-
-    A bundle that is only behind is a warning: all that it holds once ran there. One that holds
-    what never ran there is a problem. Raises `IntegrityBroken` where either was tampered with.
-    """
-    environment = bundle.environment
-    missing = sorted(set(registry.running(environment)) - set(bundle.records))
-    problems = [
-        RegistryProblem(
-            where=where, message=f"{name} runs in {environment} and is not in it", warning=True
-        )
-        for name in missing
-    ]
-    for name in sorted(bundle.records):
-        bundled = bundle.prompt(name)
-        chain = registry.history(environment, name)
-        chain_then = chain[: bundled.events[-1].seq]
-        if event_log.pointer(chain_then) is None or not _same_moves(
-            bundled_prompt(registry, chain_then), bundled
-        ):
-            message = f"{_describe(bundled)} is not what the log of {environment} says"
-            problems.append(RegistryProblem(where=where, message=message))
-        elif (today := bundled_prompt(registry, chain)) != bundled:
-            message = (
-                f"it is behind: {_describe(bundled)}, and {environment} has {_describe(today)}"
-            )
-            problems.append(RegistryProblem(where=where, message=message, warning=True))
-    return tuple(problems)
-
-
-def _same_moves(bundled: BundledPrompt, other: BundledPrompt) -> bool:
-    """Return whether both are equal but for quarantines, which may come later."""
-    return (bundled.versions, bundled.events) == (other.versions, other.events)
-
-
-def _describe(bundled: BundledPrompt) -> str:
-    quarantined = "".join(f", v{number} quarantined" for number in bundled.quarantined)
-    return f"{bundled.versions[0].address} (event {bundled.events[-1].seq}{quarantined})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

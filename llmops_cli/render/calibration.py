@@ -18,7 +18,7 @@ from llmops_cli.gate.calibration import (
     shown_as,
 )
 from llmops_cli.render.formatting import money, percent, plural
-from llmops_cli.render.renderable import Pen, Sheet, grid
+from llmops_cli.render.renderable import LineWriter, Renderable, grid
 
 _COLORS = {
     CalibrationStatus.GATE: "bold green",
@@ -35,26 +35,26 @@ def console_calibration(
 ) -> RenderableType:
     """Return the whole calibration; `causes` says why answers were not judged."""
 
-    def draw(pen: Pen) -> Iterator[RenderableType]:
+    def draw(writer: LineWriter) -> Iterator[RenderableType]:
         judge = f"judged by {calibration.judge}" if calibration.judge else "no model is called"
         name = f"{calibration.label} of {calibration.evalset}"
-        yield pen.joined((name, "bold"), (f"  {judge}", "dim"))
-        yield pen.line(_labeled(calibration), "dim")
+        yield writer.joined((name, "bold"), (f"  {judge}", "dim"))
+        yield writer.line(_labeled(calibration), "dim")
         yield Text()
-        yield _figures(pen, calibration)
+        yield _figures(writer, calibration)
         if calibration.classes is not None:
             yield Text()
-            yield _classes(pen, calibration)
+            yield _classes(writer, calibration)
         if len(calibration.sides) > 1:
             yield Text()
-            yield _sides(pen, calibration.sides)
+            yield _sides(writer, calibration.sides)
         yield Text()
         status = calibration.status
-        yield pen.joined((status.value, _COLORS[status]), f"  {sentence(calibration)}")
+        yield writer.joined((status.value, _COLORS[status]), f"  {sentence(calibration)}")
         yield Text()
-        yield from _footer(pen, calibration, causes, spent, replaced)
+        yield from _footer(writer, calibration, causes, spent, replaced)
 
-    return Sheet(draw)
+    return Renderable(draw)
 
 
 def calls_and_cost(calls: int, reused: int, cost: float | None) -> str:
@@ -100,8 +100,8 @@ def _labeled(calibration: Calibration) -> str:
     return text
 
 
-def _figures(pen: Pen, calibration: Calibration) -> RenderableType:
-    rows = grid(pen, "  figure", "value", "interval", "to gate", right=NUMBERS)
+def _figures(writer: LineWriter, calibration: Calibration) -> RenderableType:
+    rows = grid(writer, "  figure", "value", "interval", "to gate", right=NUMBERS)
     figures, counts = calibration.figures, calibration.counts
     measured: list[tuple[str, Figure | None, bool, str]] = [
         ("passes what humans pass (TPR)", figures.tpr, True, ""),
@@ -113,56 +113,60 @@ def _figures(pen: Pen, calibration: Calibration) -> RenderableType:
     ]
     for name, figure, share, limit in measured:
         rows.add_row(
-            pen.line(f"  {name}"),
-            pen.line(_value(None if figure is None else figure.value, share=share)),
-            pen.line(_interval(figure, share=share)),
-            pen.line(limit, "dim"),
+            writer.line(f"  {name}"),
+            writer.line(_value(None if figure is None else figure.value, share=share)),
+            writer.line(_interval(figure, share=share)),
+            writer.line(limit, "dim"),
         )
     rate = counts.judge_passes / counts.n if counts.n else None
-    rows.add_row(pen.line("  pass rate by the judge"), pen.line(_value(rate, share=True)), "", "")
+    rows.add_row(
+        writer.line("  pass rate by the judge"), writer.line(_value(rate, share=True)), "", ""
+    )
     fewest = f"≥ {FEWEST}, {FEWEST_OF_EACH} of each"
-    rows.add_row(pen.line("  labels"), pen.line(f"{counts.n:,}"), "", pen.line(fewest, "dim"))
+    rows.add_row(
+        writer.line("  labels"), writer.line(f"{counts.n:,}"), "", writer.line(fewest, "dim")
+    )
     return rows
 
 
-def _classes(pen: Pen, calibration: Calibration) -> RenderableType:
+def _classes(writer: LineWriter, calibration: Calibration) -> RenderableType:
     """Labels down, readings across."""
     classes = calibration.classes
     assert classes is not None
-    rows = grid(pen, "  humans ↓ judge →", *classes.names, right=NUMBERS)
+    rows = grid(writer, "  humans ↓ judge →", *classes.names, right=NUMBERS)
     for name, row in zip(classes.names, classes.table, strict=True):
-        rows.add_row(pen.line(f"  {name}"), *(pen.line(f"{count:,}") for count in row))
+        rows.add_row(writer.line(f"  {name}"), *(writer.line(f"{count:,}") for count in row))
     value = _value(None if classes.kappa is None else classes.kappa.value, share=False)
-    rows.add_row(pen.line(f"  kappa {value}, {_interval(classes.kappa, share=False)}", "dim"))
+    rows.add_row(writer.line(f"  kappa {value}, {_interval(classes.kappa, share=False)}", "dim"))
     return rows
 
 
-def _sides(pen: Pen, sides: Mapping[str, Counts]) -> RenderableType:
-    rows = grid(pen, "  by side", "labels", "TPR", "TNR", right=NUMBERS)
+def _sides(writer: LineWriter, sides: Mapping[str, Counts]) -> RenderableType:
+    rows = grid(writer, "  by side", "labels", "TPR", "TNR", right=NUMBERS)
     for side, counts in sides.items():
         right = counts.both_pass / counts.people_pass if counts.people_pass else None
         wrong = counts.both_fail / counts.people_fail if counts.people_fail else None
         rows.add_row(
-            pen.line(f"  {side}"),
-            pen.line(f"{counts.n:,}"),
-            pen.line(_value(right, share=True)),
-            pen.line(_value(wrong, share=True)),
+            writer.line(f"  {side}"),
+            writer.line(f"{counts.n:,}"),
+            writer.line(_value(right, share=True)),
+            writer.line(_value(wrong, share=True)),
         )
     return rows
 
 
 def _footer(
-    pen: Pen,
+    writer: LineWriter,
     calibration: Calibration,
     causes: Mapping[str, int],
     spent: str,
     replaced: Calibration | None,
 ) -> Iterator[RenderableType]:
-    yield pen.line(spent, "dim")
+    yield writer.line(spent, "dim")
     for note in _notes(calibration, causes, replaced):
-        yield pen.joined(("note: ", "yellow"), note)
+        yield writer.joined(("note: ", "yellow"), note)
     for step in _next(calibration):
-        yield pen.joined(("next: ", "bold cyan"), (step, "bold"))
+        yield writer.joined(("next: ", "bold cyan"), (step, "bold"))
 
 
 def _notes(

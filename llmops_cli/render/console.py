@@ -27,8 +27,8 @@ from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.render import formatting
 from llmops_cli.render.console_cases import case_block
 from llmops_cli.render.headline import Headline, headlines, reasons
-from llmops_cli.render.interval import NARROWEST, Strokes, interval
-from llmops_cli.render.renderable import COLORS, Pen, Sheet, grid
+from llmops_cli.render.interval import NARROWEST, interval
+from llmops_cli.render.renderable import COLORS, LineWriter, Renderable, grid
 from llmops_cli.render.safe_text import clip
 
 _PICTURE = 60
@@ -48,18 +48,19 @@ _ALARMING = 0.05
 class Picture:
     """The interval of an estimate, as wide as there is room."""
 
-    def __init__(self, estimate: Estimate, *, style: str, strokes: Strokes) -> None:
+    def __init__(self, estimate: Estimate, *, style: str, writer: LineWriter) -> None:
         self._estimate = estimate
         self._style = style
-        self._strokes = strokes
+        self._pen = writer
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Two lines that never wrap; none where there is no room for them."""
         if options.max_width < NARROWEST:
             return
-        width = min(options.max_width, _PICTURE)
-        for line in interval(self._estimate, width=width, strokes=self._strokes):
-            yield Text(line, style=self._style, no_wrap=True)
+        for line in interval(self._estimate, width=min(options.max_width, _PICTURE)):
+            text = self._pen.line(line, self._style)
+            text.no_wrap = True
+            yield text
 
 
 def console_report(
@@ -79,8 +80,8 @@ def console_report(
         report.prompts, key=lambda prompt: formatting.SEVERITY[prompt.verdict.decision]
     )
 
-    def trial(pen: Pen) -> Iterator[RenderableType]:
-        yield from _verdicts(pen, report, prompts, quiet=quiet)
+    def trial(writer: LineWriter) -> Iterator[RenderableType]:
+        yield from _verdicts(writer, report, prompts, quiet=quiet)
         if quiet:
             return
         detailed = [
@@ -89,42 +90,42 @@ def console_report(
             if verbose or len(prompts) == 1 or prompt.verdict.decision is not Decision.PASS
         ]
         for prompt in detailed:
-            yield from _prompt(pen, prompt, verbose=verbose, titled=len(prompts) > 1)
+            yield from _prompt(writer, prompt, verbose=verbose, titled=len(prompts) > 1)
         yield Text()
         if detailed:
-            yield from _last_verdicts(pen, detailed)
+            yield from _last_verdicts(writer, detailed)
             yield Text()
-        yield from _closing(pen, report, prompts, seconds=seconds)
+        yield from _closing(writer, report, prompts, seconds=seconds)
 
-    return Sheet(trial, width=width)
+    return Renderable(trial, width=width)
 
 
 def _verdicts(
-    pen: Pen, report: Report, prompts: Sequence[PromptReport], *, quiet: bool
+    writer: LineWriter, report: Report, prompts: Sequence[PromptReport], *, quiet: bool
 ) -> Iterator[RenderableType]:
     """The verdict of every prompt and, unless `quiet`, why it does not pass."""
     for warning in formatting.warnings(report):
-        yield pen.line(warning, "bold yellow")
+        yield writer.line(warning, "bold yellow")
     if not prompts:
-        yield pen.line(formatting.nothing(report)[2:], "bold")
-    columns = _columns([line for prompt in prompts for line in headlines(prompt)], pen.width)
+        yield writer.line(formatting.nothing(report)[2:], "bold")
+    columns = _columns([line for prompt in prompts for line in headlines(prompt)], writer.width)
     undecided = [each.verdict for each in prompts if each.verdict.decision is Decision.INCONCLUSIVE]
     alike = len(undecided) > 1 and all(map(formatting.leniency, undecided))
     for prompt in prompts:
         lines = headlines(prompt)
         for line in lines:
-            yield _headline(pen, line, columns)
+            yield _headline(writer, line, columns)
         if quiet:
             continue
         indent = (0, 0, 0, columns[0] + 2)
         for _, reason in reasons(prompt):
             if reason not in {line.remark for line in lines}:
-                yield Padding(pen.line(_sentence(reason)), indent)
+                yield Padding(writer.line(_sentence(reason)), indent)
         if formatting.leniency(prompt.verdict) and prompt.baseline is not None and not alike:
-            yield Padding(pen.line(formatting.leniency(prompt.verdict), "yellow"), indent)
+            yield Padding(writer.line(formatting.leniency(prompt.verdict), "yellow"), indent)
     if alike and not quiet:
         told = formatting.leniency(undecided[0]).replace("Not blocked", "None of these is blocked")
-        yield pen.line(told, "yellow")
+        yield writer.line(told, "yellow")
 
 
 def _columns(lines: Sequence[Headline], width: int) -> list[int]:
@@ -139,23 +140,23 @@ def _columns(lines: Sequence[Headline], width: int) -> list[int]:
 
 
 def _headline(
-    pen: Pen, line: Headline, columns: Sequence[int], *, last: str = ""
+    writer: LineWriter, line: Headline, columns: Sequence[int], *, last: str = ""
 ) -> RenderableType:
     """One verdict line; where it is too long it goes on below the name, and breaks no figure."""
-    label = pen.line(line.label.ljust(columns[0]), COLORS[line.decision])
-    name = pen.line(clip(line.name, characters=_SENTENCE).text, "bold")
+    label = writer.line(line.label.ljust(columns[0]), COLORS[line.decision])
+    name = writer.line(clip(line.name, characters=_SENTENCE).text, "bold")
     pieces = [*line.pieces, last] if last else line.pieces
     indent = columns[0] + 2
-    sentence = pen.line(_sentence("   ".join(pieces)))
-    fits = indent + columns[1] + _GAP + sentence.cell_len <= pen.width
-    if indent + name.cell_len > pen.width or (line.remark and not fits):
+    sentence = writer.line(_sentence("   ".join(pieces)))
+    fits = indent + columns[1] + _GAP + sentence.cell_len <= writer.width
+    if indent + name.cell_len > writer.width or (line.remark and not fits):
         return Group(Text.assemble(label, "  ", name), Padding(sentence, (0, 0, 0, indent)))
     rows, left = [Text.assemble(label, "  ", name)], indent + name.cell_len
     room = indent + columns[1]
     for place, piece in enumerate(pieces):
-        part = pen.line(piece, "dim" if piece == last else "")
+        part = writer.line(piece, "dim" if piece == last else "")
         gap = max(room - left, 0) + _GAP
-        if left + gap + part.cell_len > pen.width:
+        if left + gap + part.cell_len > writer.width:
             rows.append(Text(" " * indent))
             gap, left = 0, indent
         rows[-1].append(" " * gap).append_text(part)
@@ -165,30 +166,30 @@ def _headline(
     return Group(*rows)
 
 
-def _last_verdicts(pen: Pen, prompts: Sequence[PromptReport]) -> Iterator[RenderableType]:
+def _last_verdicts(writer: LineWriter, prompts: Sequence[PromptReport]) -> Iterator[RenderableType]:
     """The verdicts once more below their details, where a reader of a log ends."""
     lines = [(prompt, line.short()) for prompt in prompts for line in headlines(prompt)]
-    columns = _columns([line for _, line in lines], pen.width)
+    columns = _columns([line for _, line in lines], writer.width)
     for prompt, line in lines:
         code = int(prompt.verdict.exit_code)
-        yield _headline(pen, line, columns, last=f"exit code {code}" if code else "")
+        yield _headline(writer, line, columns, last=f"exit code {code}" if code else "")
 
 
 def _prompt(
-    pen: Pen, prompt: PromptReport, *, verbose: bool, titled: bool
+    writer: LineWriter, prompt: PromptReport, *, verbose: bool, titled: bool
 ) -> Iterator[RenderableType]:
     yield Text()
     if titled:
-        yield _rule(pen, prompt.prompt, prompt.verdict.decision)
+        yield _rule(writer, prompt.prompt, prompt.verdict.decision)
     baseline = prompt.baseline or "nothing: there is no baseline"
-    yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (baseline, "bold"))
+    yield writer.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (baseline, "bold"))
     for evalset in prompt.evalsets:
-        yield from _measured(pen, evalset, prompt.verdict, verbose=verbose)
+        yield from _measured(writer, evalset, prompt.verdict, verbose=verbose)
     yield Text()
-    yield _findings(pen, prompt, verbose=verbose)
+    yield _findings(writer, prompt, verbose=verbose)
     for evalset in prompt.evalsets:
-        yield from _figures(pen, evalset, verbose=verbose)
-        yield from _cases(pen, evalset, verbose=verbose)
+        yield from _figures(writer, evalset, verbose=verbose)
+        yield from _cases(writer, evalset, verbose=verbose)
 
 
 def _sentence(text: str) -> str:
@@ -196,51 +197,51 @@ def _sentence(text: str) -> str:
     return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
 
 
-def _rule(pen: Pen, name: str, decision: Decision) -> Text:
+def _rule(writer: LineWriter, name: str, decision: Decision) -> Text:
     """A prompt's name and verdict in a line across the page."""
-    dash = "─" if pen.unicode else "-"
-    title = pen.joined(
+    dash = "─" if writer.unicode else "-"
+    title = writer.joined(
         (dash * 2, "dim"), " ", (name, "bold"), "  ", (decision.value, COLORS[decision]), " "
     )
-    return title.append(dash * max(pen.width - title.cell_len, 2), style="dim")
+    return title.append(dash * max(writer.width - title.cell_len, 2), style="dim")
 
 
 def _measured(
-    pen: Pen, evalset: EvalsetReport, verdict: Verdict, *, verbose: bool
+    writer: LineWriter, evalset: EvalsetReport, verdict: Verdict, *, verbose: bool
 ) -> Iterator[RenderableType]:
     told = any(each.decision is Decision.INCOMPLETE for each in verdict.findings)
     models = evalset.candidate.model
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
-    yield pen.line(f"{evalset.evalset}: {formatting.size(evalset)} · {models}", "dim")
+    yield writer.line(f"{evalset.evalset}: {formatting.size(evalset)} · {models}", "dim")
     for side in (evalset.candidate, evalset.baseline):
         if side is None:
             continue
         trouble = formatting.measured(side)
         if trouble and (verbose or not told):
-            yield pen.line(f"{side.name}: {trouble}", "magenta")
+            yield writer.line(f"{side.name}: {trouble}", "magenta")
         if verbose:
-            yield pen.line(f"{side.name}: {formatting.effort(side)}", "dim")
+            yield writer.line(f"{side.name}: {formatting.effort(side)}", "dim")
 
 
-def _findings(pen: Pen, prompt: PromptReport, *, verbose: bool) -> RenderableType:
+def _findings(writer: LineWriter, prompt: PromptReport, *, verbose: bool) -> RenderableType:
     verdict, several = prompt.verdict, len(prompt.evalsets) > 1
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
-    if pen.width >= _STACKED:
+    if writer.width >= _STACKED:
         grid.add_column(max_width=28, overflow="fold")
     grid.add_column(overflow="fold")
     for finding in formatting.worst_findings_first(verdict):
-        decision = pen.line(f"  {finding.decision.value}", COLORS[finding.decision])
-        rule = pen.line(formatting.rule(finding, several=several))
-        details = Group(*_finding(pen, verdict, finding, verbose=verbose))
-        cells = (rule, details) if pen.width >= _STACKED else (Group(rule, details),)
+        decision = writer.line(f"  {finding.decision.value}", COLORS[finding.decision])
+        rule = writer.line(formatting.rule(finding, several=several))
+        details = Group(*_finding(writer, verdict, finding, verbose=verbose))
+        cells = (rule, details) if writer.width >= _STACKED else (Group(rule, details),)
         grid.add_row(decision, *cells)
     return grid
 
 
 def _finding(
-    pen: Pen, verdict: Verdict, finding: Finding, *, verbose: bool
+    writer: LineWriter, verdict: Verdict, finding: Finding, *, verbose: bool
 ) -> Iterator[RenderableType]:
     """The sentence, unless it is a reason above already, and the interval that it rests on."""
     estimate = finding.estimate
@@ -249,70 +250,76 @@ def _finding(
     )
     deciding = finding.decision is verdict.decision
     above = deciding and verdict.decision is Decision.FAIL and estimate is None
-    yield pen.line("see above", "dim") if above else pen.line(_sentence(finding.why))
+    yield writer.line("see above", "dim") if above else writer.line(_sentence(finding.why))
     if estimate is not None and pictured:
         color = COLORS[finding.decision].removeprefix("bold ")
-        yield Picture(estimate, style=color, strokes=pen.strokes)
+        yield Picture(estimate, style=color, writer=writer)
         words = formatting.reading(finding, estimate)
         if words:
-            yield pen.line(words, "dim")
+            yield writer.line(words, "dim")
 
 
-def _figures(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+def _figures(
+    writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
+) -> Iterator[RenderableType]:
     telling = [each for each in evalset.metrics if verbose or len(evalset.metrics) > 1]
     if telling:
         yield Text()
-        yield _metrics(pen, evalset.evalset, telling)
+        yield _metrics(writer, evalset.evalset, telling)
     losing = [each for each in evalset.slices if verbose or each.p_adjusted <= _ALARMING]
     if losing:
         yield Text()
-        yield _slices(pen, losing if verbose else losing[:_SLICES])
+        yield _slices(writer, losing if verbose else losing[:_SLICES])
 
 
-def _metrics(pen: Pen, title: str, metrics: list[MetricSummary]) -> RenderableType:
-    rows = grid(pen, f"  {title}", "before", "after", "", right={1, 2})
+def _metrics(writer: LineWriter, title: str, metrics: list[MetricSummary]) -> RenderableType:
+    rows = grid(writer, f"  {title}", "before", "after", "", right={1, 2})
     for part, figures in formatting.halves(metrics):
         if part:
-            rows.add_row(pen.line(f"  {part}", "dim"))
+            rows.add_row(writer.line(f"  {part}", "dim"))
         for each in figures:
             rows.add_row(
-                pen.line(f"  {'  ' * bool(part)}{each.label}"),
-                pen.line(formatting.percent(each.baseline)),
-                pen.line(formatting.percent(each.candidate)),
-                pen.line(formatting.status(each), "dim"),
+                writer.line(f"  {'  ' * bool(part)}{each.label}"),
+                writer.line(formatting.percent(each.baseline)),
+                writer.line(formatting.percent(each.candidate)),
+                writer.line(formatting.status(each), "dim"),
             )
     return rows
 
 
-def _slices(pen: Pen, slices: list[SliceSummary]) -> RenderableType:
-    rows = grid(pen, "  by tag", "before", "after", "", right={1, 2})
+def _slices(writer: LineWriter, slices: list[SliceSummary]) -> RenderableType:
+    rows = grid(writer, "  by tag", "before", "after", "", right={1, 2})
     for each in slices:
         alarming = "red" if each.p_adjusted <= _ALARMING else "dim"
         rows.add_row(
-            pen.line(f"  #{each.tag}"),
-            pen.line(formatting.percent(each.baseline)),
-            pen.line(formatting.percent(each.candidate)),
-            pen.line(f"{each.lost} regressed, {each.gained} improved of {each.cases}", alarming),
+            writer.line(f"  #{each.tag}"),
+            writer.line(formatting.percent(each.baseline)),
+            writer.line(formatting.percent(each.candidate)),
+            writer.line(
+                f"{each.regressed} regressed, {each.improved} improved of {each.cases}", alarming
+            ),
         )
     return rows
 
 
-def _cases(pen: Pen, evalset: EvalsetReport, *, verbose: bool) -> Iterator[RenderableType]:
+def _cases(
+    writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
+) -> Iterator[RenderableType]:
     shown = evalset.shown[:_CASES_VERBOSE] if verbose else _telling(evalset.shown)
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
     title = f"{evalset.evalset}: {formatting.counted(evalset)}"
     yield Text()
-    yield pen.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
+    yield writer.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
     for each in shown:
         yield Text()
-        yield from case_block(pen, each, verbose=verbose)
+        yield from case_block(writer, each, verbose=verbose)
     if len(shown) < every:
         room = len(evalset.shown) > len(shown) and not verbose
         more = f" (--verbose: up to {_CASES_VERBOSE}; --html FILE: all)" if room else ""
         yield Text()
-        yield pen.line(f"  and {every - len(shown):,} more{more}", "dim")
+        yield writer.line(f"  and {every - len(shown):,} more{more}", "dim")
 
 
 def _telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
@@ -323,11 +330,11 @@ def _telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
 
 
 def _closing(
-    pen: Pen, report: Report, prompts: list[PromptReport], *, seconds: float | None
+    writer: LineWriter, report: Report, prompts: list[PromptReport], *, seconds: float | None
 ) -> Iterator[RenderableType]:
     """What it came to and what it took, what to know, what to do next."""
     for note in formatting.notes(report):
-        yield pen.joined(("note: ", "yellow"), note)
-    yield pen.line(" · ".join(formatting.closing(report, prompts, seconds=seconds)), "bold")
+        yield writer.joined(("note: ", "yellow"), note)
+    yield writer.line(" · ".join(formatting.closing(report, prompts, seconds=seconds)), "bold")
     for step in formatting.next_steps(prompts):
-        yield pen.joined(("next: ", "bold cyan"), (step, "bold"))
+        yield writer.joined(("next: ", "bold cyan"), (step, "bold"))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from llmops_cli.core.report import Change, ShownCase, ShownTrial
 from llmops_cli.render.formatting import answer, change_label, change_meaning, percent, plain, score
-from llmops_cli.render.renderable import Pen
+from llmops_cli.render.renderable import LineWriter
 from llmops_cli.render.safe_text import clip
 
 SIDE_BY_SIDE = 100
@@ -32,30 +32,30 @@ _COLORS: Mapping[Change | None, str] = {
 _INDENT = 6
 
 
-def case_block(pen: Pen, shown: ShownCase, *, verbose: bool) -> Iterator[RenderableType]:
+def case_block(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Iterator[RenderableType]:
     """The case's heading and, indented below it, what happened to it."""
-    yield _heading(pen, shown)
+    yield _heading(writer, shown)
     facts = _grid()
     for name, value in shown.inputs.items():
-        facts.add_row(pen.line(name, "dim"), _value(pen, plain(value), verbose=verbose))
+        facts.add_row(writer.line(name, "dim"), _value(writer, plain(value), verbose=verbose))
     if shown.expected is not None:
         facts.add_row(
-            pen.line("expected", "dim"), _value(pen, plain(shown.expected), verbose=verbose)
+            writer.line("expected", "dim"), _value(writer, plain(shown.expected), verbose=verbose)
         )
     if shown.known_failing is not None:
-        facts.add_row(pen.line("known failing", "dim"), pen.line(shown.known_failing))
-    if pen.width >= SIDE_BY_SIDE and shown.baseline is not None and shown.candidate is not None:
+        facts.add_row(writer.line("known failing", "dim"), writer.line(shown.known_failing))
+    if writer.width >= SIDE_BY_SIDE and shown.baseline is not None and shown.candidate is not None:
         yield Padding(facts, (0, 0, 0, _INDENT))
-        yield Padding(_beside(pen, shown, verbose=verbose), (0, 0, 0, _INDENT))
+        yield Padding(_beside(writer, shown, verbose=verbose), (0, 0, 0, _INDENT))
         return
     for name, trial, passed in _sides(shown):
-        said = _value(pen, answer(trial), verbose=verbose)
-        scores = _scores(pen, trial, passed, verbose=verbose)
-        facts.add_row(_side(pen, name, passed), Group(said, *scores))
+        said = _value(writer, answer(trial), verbose=verbose)
+        scores = _scores(writer, trial, passed, verbose=verbose)
+        facts.add_row(_side(writer, name, passed), Group(said, *scores))
     yield Padding(facts, (0, 0, 0, _INDENT))
 
 
-def _heading(pen: Pen, shown: ShownCase) -> Text:
+def _heading(writer: LineWriter, shown: ShownCase) -> Text:
     parts: list[str | tuple[str, str]] = [
         "  ",
         (change_label(shown), _COLORS[shown.change]),
@@ -66,7 +66,7 @@ def _heading(pen: Pen, shown: ShownCase) -> Text:
         parts.append(("  critical", "bold red"))
     parts += [(f"  #{clip(tag, characters=60).text}", "dim") for tag in shown.tags]
     parts.append((f"  {change_meaning(shown)}", "dim"))
-    return pen.joined(*parts)
+    return writer.joined(*parts)
 
 
 def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | None]]:
@@ -78,30 +78,30 @@ def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | N
         yield name, shown.candidate.first, shown.candidate.passed
 
 
-def _side(pen: Pen, name: str, passed: float | None) -> Text:
+def _side(writer: LineWriter, name: str, passed: float | None) -> Text:
     """`before ✓`, `after ✗ 33.3%`."""
     if passed is None:
-        return pen.joined((name, "dim"), (" ?", "magenta"))
+        return writer.joined((name, "dim"), (" ?", "magenta"))
     mark = (" ✓", "green") if passed >= 0.5 else (" ✗", "red")
     share = "" if passed in {0, 1} else f" {percent(passed)}"
-    return pen.joined((name, "dim"), mark, (share, "dim"))
+    return writer.joined((name, "dim"), mark, (share, "dim"))
 
 
-def _beside(pen: Pen, shown: ShownCase, *, verbose: bool) -> Table:
+def _beside(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Table:
     grid = Table.grid(padding=(0, 3, 0, 0), expand=True)
     sides = list(_sides(shown))
     for _ in sides:
         grid.add_column(ratio=1, overflow="fold")
-    grid.add_row(*(_side(pen, name, passed) for name, _, passed in sides))
-    grid.add_row(*(_quoted(pen, answer(trial), verbose=verbose) for _, trial, _ in sides))
+    grid.add_row(*(_side(writer, name, passed) for name, _, passed in sides))
+    grid.add_row(*(_quoted(writer, answer(trial), verbose=verbose) for _, trial, _ in sides))
     grid.add_row(
-        *(Group(*_scores(pen, trial, passed, verbose=verbose)) for _, trial, passed in sides)
+        *(Group(*_scores(writer, trial, passed, verbose=verbose)) for _, trial, passed in sides)
     )
     return grid
 
 
 def _scores(
-    pen: Pen, trial: ShownTrial | None, passed: float | None, *, verbose: bool
+    writer: LineWriter, trial: ShownTrial | None, passed: float | None, *, verbose: bool
 ) -> list[RenderableType]:
     """The scores that explain the outcome: of a passing answer none, unless all are asked for."""
     telling = [
@@ -112,28 +112,28 @@ def _scores(
     lines = []
     for each in telling:
         style = "magenta" if each.passed is None else "green" if each.passed else "red"
-        lines.append(pen.line(clip(score(each), characters=400 if verbose else 200).text, style))
+        lines.append(writer.line(clip(score(each), characters=400 if verbose else 200).text, style))
     return list(lines)
 
 
-def _value(pen: Pen, text: str, *, verbose: bool) -> RenderableType:
+def _value(writer: LineWriter, text: str, *, verbose: bool) -> RenderableType:
     """A short text as it is; one of several lines with a gutter."""
     return (
-        _quoted(pen, text, verbose=verbose)
+        _quoted(writer, text, verbose=verbose)
         if "\n" in text.strip("\n")
-        else _clipped(pen, text.strip("\n"), verbose=verbose)
+        else _clipped(writer, text.strip("\n"), verbose=verbose)
     )
 
 
-def _quoted(pen: Pen, text: str, *, verbose: bool) -> RenderableType:
-    return Quote(_clipped(pen, text, verbose=verbose), gutter="│ " if pen.unicode else "| ")
+def _quoted(writer: LineWriter, text: str, *, verbose: bool) -> RenderableType:
+    return Quote(_clipped(writer, text, verbose=verbose), gutter="│ " if writer.unicode else "| ")
 
 
-def _clipped(pen: Pen, text: str, *, verbose: bool) -> Text:
+def _clipped(writer: LineWriter, text: str, *, verbose: bool) -> Text:
     cut = clip(text, characters=4_000 if verbose else 600, lines=60 if verbose else 8)
-    block = pen.block(cut.text)
+    block = writer.block(cut.text)
     if cut.remark:
-        block.append_text(pen.line(f" … {cut.remark}", "dim italic"))
+        block.append_text(writer.line(f" … {cut.remark}", "dim italic"))
     return block
 
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from llmops_cli.core.report import Changed, Difference
-from llmops_cli.render.renderable import Pen, Sheet
+from llmops_cli.render.renderable import LineWriter, Renderable
 
 STYLES = {"=": "dim", "-": "red strike", "+": "green"}
 MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
@@ -19,7 +19,7 @@ MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
 
 def console_difference(found: Difference) -> RenderableType:
     """Every change, then what breaks callers, then what was measured of each."""
-    return Sheet(partial(_difference, found))
+    return Renderable(partial(_difference, found))
 
 
 def words(before: str, after: str) -> Iterator[tuple[str, str]]:
@@ -44,24 +44,24 @@ def _split(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def _difference(found: Difference, pen: Pen) -> Iterator[RenderableType]:
-    yield pen.joined((found.before, "bold"), ("  to  ", "dim"), (found.after, "bold"))
+def _difference(found: Difference, writer: LineWriter) -> Iterator[RenderableType]:
+    yield writer.joined((found.before, "bold"), ("  to  ", "dim"), (found.after, "bold"))
     if not found.changes:
-        yield pen.line("nothing that reaches the model differs")
+        yield writer.line("nothing that reaches the model differs")
     for change in found.changes:
         yield Text()
-        yield pen.line(change.what, "bold")
-        yield _change(pen, change)
+        yield writer.line(change.what, "bold")
+        yield _change(writer, change)
     for sentence in found.breaking:
-        yield pen.joined(("note  ", "yellow"), f"callers break: {sentence}")
+        yield writer.joined(("note  ", "yellow"), f"callers break: {sentence}")
     for name, verdict in found.scores.items():
         yield Text()
-        yield pen.joined((f"{name}  ", "bold"), verdict)
+        yield writer.joined((f"{name}  ", "bold"), verdict)
 
 
-def _change(pen: Pen, change: Changed) -> Text:
+def _change(writer: LineWriter, change: Changed) -> Text:
     line = Text("  ")
     for mark, piece in words(change.before or "", change.after or ""):
         opening, closing = MARKS[mark]
-        line.append_text(pen.block(f"{opening}{piece}{closing}", STYLES[mark]))
+        line.append_text(writer.block(f"{opening}{piece}{closing}", STYLES[mark]))
     return line

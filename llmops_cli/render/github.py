@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from llmops_cli.core.errors import Location, Problem
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, SourceLocations
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import formatting as phrases
+from llmops_cli.render import formatting
 from llmops_cli.render.safe_text import clip, terminal_line
 
 Level: TypeAlias = Literal["error", "warning", "notice"]
@@ -45,7 +45,7 @@ class Annotation:
 
 def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
     """What is to be said at files about a run, worst first: verdicts, then single cases."""
-    prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
+    prompts = sorted(report.prompts, key=lambda each: formatting.SEVERITY[each.verdict.decision])
     return [
         *(_verdict(each, places) for each in prompts if _worth_saying(each)),
         *(remark for each in prompts for remark in _policy(each, places)),
@@ -80,7 +80,7 @@ def workflow_commands(given: Sequence[Annotation]) -> str:
         shown = alike if len(alike) <= PER_LEVEL else alike[: PER_LEVEL - 1]
         lines += [_command(each) for each in shown]
         if len(shown) < len(alike):
-            count = phrases.plural(len(alike) - len(shown), f"more {level}")
+            count = formatting.plural(len(alike) - len(shown), f"more {level}")
             message = f"{count}: the job summary has what there was no room for here"
             lines.append(_command(Annotation(level=level, title="llmops", message=message)))
     return "".join(f"{line}\n" for line in lines)
@@ -106,7 +106,7 @@ def _level(prompt: PromptReport) -> Level:
     verdict = prompt.verdict
     if verdict.decision is Decision.PASS:
         return "notice"
-    return "warning" if phrases.leniency(verdict) else "error"
+    return "warning" if formatting.leniency(verdict) else "error"
 
 
 def _worth_saying(prompt: PromptReport) -> bool:
@@ -126,8 +126,8 @@ def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
             hidden = each.changes.get("regressed", 0) + each.changes.get("critical", 0) - _NAMED
             more = f" and {hidden:,} more" if hidden > 0 else ""
             lines.append(f"lost on {each.evalset}: {', '.join(lost[:_NAMED])}{more}")
-    if phrases.leniency(verdict):
-        lines.append(phrases.leniency(verdict))
+    if formatting.leniency(verdict):
+        lines.append(formatting.leniency(verdict))
     return Annotation(
         level=_level(prompt),
         title=f"{verdict.decision.value} {prompt.prompt}",
@@ -170,7 +170,7 @@ def _cases(
                 yield Annotation(
                     level=level,
                     title=f"{prompt.prompt}: {shown.case}",
-                    message=phrases.MEANINGS[shown.change],
+                    message=formatting.MEANINGS[shown.change],
                     where=_place(places, evalset, shown.case),
                 )
 

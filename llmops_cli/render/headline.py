@@ -96,7 +96,7 @@ def _compared(estimate: Estimate) -> tuple[str, str, str]:
         return percent(estimate.candidate_mean), "", same
     rates = f"{percent(estimate.baseline_mean)} → {percent(estimate.candidate_mean)}"
     ends = " to ".join(interval_ends(estimate))
-    counts = f"{estimate.gained:,} improved, {estimate.lost:,} regressed of {estimate.n:,}"
+    counts = f"{estimate.improved:,} improved, {estimate.regressed:,} regressed of {estimate.n:,}"
     return rates, f"{points(estimate.difference)} (90% CI {ends})", counts
 
 

@@ -10,51 +10,10 @@ that decide: right of the margin is a pass, left of 0 is a loss.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from llmops_cli.core.verdict import Estimate
 from llmops_cli.gate.wording import points
 from llmops_cli.render.formatting import interval_ends
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strokes:
-    """The characters that lines are drawn with."""
-
-    left: str
-    right: str
-    line: str
-    mark: str
-    post: str
-    point: str
-    to_left: str
-    to_right: str
-    minus: str
-
-
-UNICODE = Strokes(
-    left="├",
-    right="┤",
-    line="─",
-    mark="┼",
-    post="│",
-    point="●",
-    to_left="─┘",
-    to_right="└─",
-    minus="−",
-)
-ASCII = Strokes(
-    left="[",
-    right="]",
-    line="=",
-    mark="|",
-    post="|",
-    point="*",
-    to_left="-'",
-    to_right="'-",
-    minus="-",
-)
-
 
 NARROWEST = 40
 """Columns that an interval takes at least."""
@@ -62,8 +21,8 @@ _ZERO = " 0 (no change)"
 _NARROWEST = 8
 
 
-def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> tuple[str, str]:
-    """The interval and its captions, each at most `width` columns wide (40 at least)."""
+def interval(estimate: Estimate, *, width: int) -> tuple[str, str]:
+    """Return the interval and its captions, each at most `width` columns wide (40 at least)."""
     margin_label = f"margin {points(-estimate.margin)} "
     lower, upper = interval_ends(estimate)
     left = min(estimate.lower, -estimate.margin, 0.0)
@@ -83,21 +42,21 @@ def interval(estimate: Estimate, *, width: int, strokes: Strokes = UNICODE) -> t
     margin, zero = column(-estimate.margin), column(0.0)
     zero += zero == margin
     bar = [" "] * (max(end, zero) + 1)
-    bar[start : end + 1] = strokes.line * (end - start + 1)
-    bar[start], bar[end] = strokes.left, strokes.right
+    bar[start : end + 1] = "─" * (end - start + 1)
+    bar[start], bar[end] = "├", "┤"
     for place in (margin, zero):
-        bar[place] = strokes.mark if start <= place <= end else strokes.post
-    bar[column(estimate.difference)] = strokes.point
+        bar[place] = "┼" if start <= place <= end else "│"
+    bar[column(estimate.difference)] = "●"
     above = _labelled("".join(bar), start, lower, end, upper)
-    below = " " * (margin - len(margin_label) - 1) + margin_label + strokes.to_left
-    below += " " * (zero - len(below)) + strokes.to_right + _ZERO
-    return above.replace("−", strokes.minus), below.replace("−", strokes.minus)
+    below = " " * (margin - len(margin_label) - 1) + margin_label + "─┘"
+    below += " " * (zero - len(below)) + "└─" + _ZERO
+    return above, below
 
 
 def _fit(
     width: int, *, ends: tuple[int, int], margin: tuple[float, int], zero: tuple[float, int]
 ) -> tuple[int, int]:
-    """The widest drawing that leaves room for its labels, and the columns before it.
+    """Return the widest drawing that leaves room for its labels, and the columns before it.
 
     `ends` are the widths of the figures beside it; `margin` and `zero` the places of the two
     marks on [0, 1], with the width of the label to the left of the one and right of the other.
@@ -111,7 +70,7 @@ def _fit(
 
 
 def _labelled(bar: str, start: int, lower: str, end: int, upper: str) -> str:
-    """`bar` with the figures beside its ends; one that has no room there is left out."""
+    """Return `bar` with the figures beside its ends; one that has no room is left out."""
     at = start - len(lower) - 1
     if not bar[max(at - 1, 0) : start].strip():
         bar = f"{bar[:at]}{lower} {bar[start:]}"

@@ -22,7 +22,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision, Verdict
-from llmops_cli.render import formatting as phrases
+from llmops_cli.render import formatting
 from llmops_cli.render.safe_text import clip, terminal_line, xml
 
 _MESSAGE = 1_000
@@ -57,7 +57,9 @@ def _gate(prompt: PromptReport) -> TestSuite:
     several = len(prompt.evalsets) > 1
     tests += [
         _test(
-            where, phrases.rule(each, several=several), _decided(verdict, each.decision, each.why)
+            where,
+            formatting.rule(each, several=several),
+            _decided(verdict, each.decision, each.why),
         )
         for each in verdict.findings
     ]
@@ -107,7 +109,7 @@ def _judge(judge: JudgeSummary) -> str:
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
     """What one case shows in the CI server; None is green."""
     change = shown.change
-    meaning = f"{change}: {phrases.change_meaning(shown)}"
+    meaning = f"{change}: {formatting.change_meaning(shown)}"
     if guilty:
         return Failure(_attribute(meaning), change)
     passed = None if shown.candidate is None else shown.candidate.passed
@@ -120,12 +122,12 @@ def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
 
 def _account(shown: ShownCase) -> str:
     """What was asked, expected and answered, for whoever opens the case."""
-    parts = [(name, phrases.plain(value)) for name, value in shown.inputs.items()]
-    parts += [("expected", phrases.plain(shown.expected))] if shown.expected is not None else []
+    parts = [(name, formatting.plain(value)) for name, value in shown.inputs.items()]
+    parts += [("expected", formatting.plain(shown.expected))] if shown.expected is not None else []
     for when, side in (("before", shown.baseline), ("after", shown.candidate)):
         for trial in side.trials if side else ():
-            scores = [phrases.score(each) for each in trial.scores]
-            parts.append((when, "\n".join([phrases.answer(trial), *scores])))
+            scores = [formatting.score(each) for each in trial.scores]
+            parts.append((when, "\n".join([formatting.answer(trial), *scores])))
     return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
 
 

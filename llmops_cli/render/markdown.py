@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import formatting as phrases
+from llmops_cli.render import formatting
+from llmops_cli.render.headline import headlines, reasons
 from llmops_cli.render.interval import interval
 from llmops_cli.render.safe_text import (
     clip,
@@ -34,35 +35,38 @@ _PICTURE = 60
 _HEADS = 5
 """Verdicts with a heading of their own; more are a table."""
 _LINE = 160
-_COLUMNS = "| | prompt | | why |\n|---|---|---|---|"
+_TAGS = 20
+_COLUMNS = "| | prompt | passing | cases | why |\n|---|---|---|---|---|"
 _RESERVE = 400
 """Bytes kept for the closing sentence that counts what had no room."""
 
 
 def markdown_report(report: Report, *, limit_bytes: int = 60_000) -> str:
-    """The report in at most `limit_bytes` bytes of UTF-8 (1,000 at least), worst first.
+    """Return the report in at most `limit_bytes` bytes of UTF-8 (1,000 at least), worst first.
 
     GitHub refuses a comment over 65,536 characters and drops a summary over 1 MiB.
     """
-    prompts = sorted(report.prompts, key=lambda each: phrases.SEVERITY[each.verdict.decision])
+    prompts = formatting.worst_first(report.prompts)
     page = _Page(limit_bytes - _RESERVE)
     many = len(prompts) > _HEADS
-    heads = [_head(each) for each in prompts] or [f"### {phrases.nothing(report)}"]
-    warnings = [f"> **{markdown_inline(each)}**" for each in phrases.warnings(report)]
-    detailed = [each for each in prompts if not many or each.verdict.decision is not Decision.PASS]
-    sections = [*_closing(report, prompts), *(s for each in detailed for s in _evidence(each))]
+    heads = [_head(prompt) for prompt in prompts] or [f"### {formatting.nothing(report)}"]
+    warnings = [f"> **{markdown_inline(warning)}**" for warning in formatting.warnings(report)]
+    detailed = [
+        prompt for prompt in prompts if not many or prompt.verdict.decision is not Decision.PASS
+    ]
+    sections = [*_closing(report, prompts), *(s for prompt in detailed for s in _evidence(prompt))]
     unnamed = len(heads) - (_overview(page, prompts) if many else page.fill(heads))
-    untold = len(warnings) - page.fill(warnings) + len(sections) - page.fill(sections)
-    hidden = _cases(prompts) - page.fill(case for each in prompts for case in _blocks(each))
-    missing = {"verdict": unnamed, "section": untold, "changed case": hidden}
+    unsaid = len(warnings) - page.fill(warnings) + len(sections) - page.fill(sections)
+    hidden = _count_cases(prompts) - page.fill(_cases(prompts))
+    missing = {"verdict": unnamed, "section": unsaid, "changed case": hidden}
     if any(missing.values()):
-        rest = ", ".join(phrases.plural(count, noun) for noun, count in missing.items() if count)
-        page.close(f"*Not shown here: {rest}.*")
+        counts = [formatting.plural(count, noun) for noun, count in missing.items() if count]
+        page.close(f"*Not shown here: {', '.join(counts)}.*")
     return page.text
 
 
 class _Page:
-    """Blocks one under the other, as long as they fit."""
+    """Blocks one below the other, as long as they fit."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -73,7 +77,7 @@ class _Page:
         return "\n\n".join(self._blocks) + "\n"
 
     def fill(self, blocks: Iterable[str]) -> int:
-        """Adds blocks until one does not fit; the number of those added."""
+        """Add blocks until one does not fit; return how many were added."""
         added = 0
         for block in blocks:
             size = len(block.encode()) + 2
@@ -85,7 +89,7 @@ class _Page:
         return added
 
     def fill_rows(self, head: str, rows: Iterable[str], foot: str = "") -> int:
-        """Adds one block of rows, at most half of what is left; the number of those added."""
+        """Add one block of rows, at most half of what is left; return how many were added."""
         lines: list[str] = []
         room = self._left // 2 - len((head + foot).encode())
         for row in rows:
@@ -98,7 +102,7 @@ class _Page:
         return len(lines)
 
     def close(self, block: str) -> None:
-        """Adds the last words, for which room was kept."""
+        """Add the closing sentence, for which room was kept."""
         self._blocks.append(block)
 
 
@@ -112,80 +116,105 @@ def _name(text: str) -> str:
 
 
 def _head(prompt: PromptReport) -> str:
+    """The verdict with the pass rates, and why it is no pass."""
     verdict = prompt.verdict
     title = f"### {_SIGNS[verdict.decision]} {verdict.decision.value} · {_name(prompt.prompt)}"
-    lines = [title, "", _sentence(verdict.why)]
-    if phrases.leniency(verdict):
-        lines += ["", f"*{markdown_inline(phrases.leniency(verdict))}*"]
+    lines = [title]
+    for line in headlines(prompt):
+        others = filter(None, (line.difference, line.counts, line.remark))
+        pieces = [f"**{line.rates}**"] if line.rates else []
+        pieces += map(_sentence, others)
+        if pieces:
+            lines += ["", " · ".join(pieces)]
+    lines += [part for _, why in reasons(prompt) for part in ("", _sentence(why))]
+    if formatting.leniency(verdict):
+        lines += ["", f"*{markdown_inline(formatting.leniency(verdict))}*"]
     return "\n".join(lines)
 
 
 def _overview(page: _Page, prompts: Sequence[PromptReport]) -> int:
-    """A line for each of many prompts, those that pass folded away; how many found room."""
-    passing = [each for each in prompts if each.verdict.decision is Decision.PASS]
+    """Add a row for each of many prompts, those that pass folded away; return how many."""
+    passing = [prompt for prompt in prompts if prompt.verdict.decision is Decision.PASS]
     others = prompts[: len(prompts) - len(passing)]
-    told = page.fill_rows(_COLUMNS, map(_row, others))
-    if passing and told == len(others):
-        summary = f"✅ {phrases.plural(len(passing), 'prompt')} passed"
+    added = page.fill_rows(_COLUMNS, map(_row, others))
+    if passing and added == len(others):
+        summary = f"✅ {formatting.plural(len(passing), 'prompt')} passed"
         before, after = f"<details><summary>{summary}</summary>\n\n", "\n\n</details>"
-        told += page.fill_rows(before + _COLUMNS, map(_row, passing), after)
-    return told
+        added += page.fill_rows(before + _COLUMNS, map(_row, passing), after)
+    return added
 
 
 def _row(prompt: PromptReport) -> str:
     decision = prompt.verdict.decision
-    counts = "; ".join(filter(None, map(phrases.counted, prompt.evalsets)))
+    passing = "; ".join(filter(None, (line.rates for line in headlines(prompt))))
+    counts = "; ".join(filter(None, map(formatting.counted, prompt.evalsets)))
     why = markdown_inline(clip(prompt.verdict.why, characters=_LINE).text)
-    return f"| {_SIGNS[decision]} {decision.value} | {_name(prompt.prompt)} | {counts} | {why} |"
+    name = _name(prompt.prompt)
+    return f"| {_SIGNS[decision]} {decision.value} | {name} | {passing} | {counts} | {why} |"
 
 
 def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
     """What to do next, what to know, what it cost."""
-    blocks = [f"**Next:** {_name(each)}" for each in phrases.next_steps(prompts)]
-    blocks += [f"**Note:** {_sentence(each)}" for each in phrases.notes(report)]
-    return [*blocks, markdown_inline(" · ".join(phrases.closing(report, report.prompts)))]
+    blocks = [f"**Next:** {_name(step)}" for step in formatting.next_steps(prompts)]
+    blocks += [f"**Note:** {_sentence(note)}" for note in formatting.notes(report)]
+    closing = [*formatting.closing(report, prompts), formatting.tokens(report)]
+    return [*blocks, markdown_inline(" · ".join(filter(None, closing)))]
 
 
 def _evidence(prompt: PromptReport) -> Iterator[str]:
     baseline = _name(prompt.baseline) if prompt.baseline else "nothing: there is no baseline"
-    sizes = "; ".join(f"{_name(each.evalset)} {phrases.size(each)}" for each in prompt.evalsets)
+    evalsets = prompt.evalsets
+    sizes = "; ".join(f"{_name(each.evalset)} {formatting.size(each)}" for each in evalsets)
     yield f"#### {_name(prompt.candidate)} against {baseline}\n\n{sizes}"
     yield _findings(prompt)
-    for each in prompt.evalsets:
-        if each.metrics:
-            yield _metrics(each)
+    for evalset in prompt.evalsets:
+        if evalset.metrics:
+            yield _metrics(evalset)
+        if evalset.slices:
+            yield _tags(evalset)
 
 
 def _findings(prompt: PromptReport) -> str:
     verdict, several = prompt.verdict, len(prompt.evalsets) > 1
     rows = ["| | rule | figures |", "|---|---|---|"]
     pictures = []
-    for each in sorted(verdict.findings, key=lambda one: phrases.SEVERITY[one.decision]):
-        name = phrases.rule(each, several=several)
-        rows.append(
-            f"| {_SIGNS[each.decision]} {each.decision.value} | {_name(name)} "
-            f"| {_sentence(each.why)} |"
-        )
-        estimate = each.estimate
-        if estimate is not None and each.quality and estimate.identical < estimate.n:
-            drawn = "\n".join(interval(estimate, width=_PICTURE))
-            words = phrases.reading(each, estimate)
+    for finding in formatting.worst_findings_first(verdict):
+        name, decision = formatting.rule(finding, several=several), finding.decision
+        why = _sentence(finding.why)
+        rows.append(f"| {_SIGNS[decision]} {decision.value} | {_name(name)} | {why} |")
+        estimate = finding.estimate
+        if estimate is not None and finding.quality and estimate.identical < estimate.n:
+            picture = "\n".join(interval(estimate, width=_PICTURE))
+            reading = formatting.reading(finding, estimate)
             title = clip(name, characters=_NAME).text
-            pictures.append(markdown_code(f"{title}\n{drawn}\n{words}".rstrip()))
+            pictures.append(markdown_code(f"{title}\n{picture}\n{reading}".rstrip()))
     return "\n\n".join(["\n".join(rows), *pictures])
 
 
 def _metrics(evalset: EvalsetReport) -> str:
     rows = [f"| {_name(evalset.evalset)} | before | after | |", "|---|--:|--:|---|"]
-    for part, figures in phrases.halves(evalset.metrics):
+    for part, figures in formatting.halves(evalset.metrics):
         if part:
             rows.append(f"| **{part}** | | | |")
         rows += [
-            f"| {_name(each.label)} | {phrases.percent(each.baseline)} "
-            f"| {phrases.percent(each.candidate)} | {phrases.status(each)} |"
+            f"| {_name(each.label)} | {formatting.percent(each.baseline)} "
+            f"| {formatting.percent(each.candidate)} | {formatting.status(each)} |"
             for each in figures
         ]
     return "\n".join([*rows, *_first_tokens(evalset)])
+
+
+def _tags(evalset: EvalsetReport) -> str:
+    """The pass rate by tag, those that regressed most first."""
+    rows = ["| by tag | before | after | |", "|---|--:|--:|---|"]
+    tags = sorted(evalset.slices, key=lambda tag: (tag.p_adjusted, -tag.regressed))
+    for tag in tags[:_TAGS]:
+        counts = f"{tag.regressed:,} regressed, {tag.improved:,} improved of {tag.cases:,}"
+        before, after = formatting.percent(tag.baseline), formatting.percent(tag.candidate)
+        rows.append(f"| {_name(f'#{tag.tag}')} | {before} | {after} | {counts} |")
+    if len(tags) > _TAGS:
+        rows.append(f"| {len(tags) - _TAGS:,} more | | | |")
+    return "\n".join(rows)
 
 
 def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
@@ -194,28 +223,32 @@ def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
     for when, name in (("median", "first_token_p50"), ("95th", "first_token_p95")):
         both = [None if side is None else getattr(side, name) for side in (before, after)]
         if any(seconds is not None for seconds in both):
-            told = ("–" if seconds is None else f"{seconds:.2f} s" for seconds in both)
-            yield f"| first token, {when} | {' | '.join(told)} | |"
+            cells = ("–" if seconds is None else f"{seconds:.2f} s" for seconds in both)
+            yield f"| first token, {when} | {' | '.join(cells)} | |"
 
 
-def _cases(prompts: Sequence[PromptReport]) -> int:
-    """Every case worth showing, those that the report itself leaves out included."""
-    return sum(len(each.shown) + each.hidden for prompt in prompts for each in prompt.evalsets)
+def _count_cases(prompts: Sequence[PromptReport]) -> int:
+    """Count every case worth showing, those that the report itself leaves out included."""
+    evalsets = [evalset for prompt in prompts for evalset in prompt.evalsets]
+    return sum(len(evalset.shown) + evalset.hidden for evalset in evalsets)
 
 
-def _blocks(prompt: PromptReport) -> Iterator[str]:
-    for evalset in prompt.evalsets:
-        for shown in evalset.shown:
-            yield _case(shown)
+def _cases(prompts: Sequence[PromptReport]) -> Iterator[str]:
+    """The cases of every prompt, below its name where there are several."""
+    for prompt in prompts:
+        shown = [case for evalset in prompt.evalsets for case in evalset.shown]
+        for place, case in enumerate(shown):
+            title = f"**Cases of** {_name(prompt.prompt)}\n\n"
+            yield (title if place == 0 and len(prompts) > 1 else "") + _case(case)
 
 
 def _case(shown: ShownCase) -> str:
     """A case folded away: its name and change to be read, its texts on demand."""
     name = html_inline(clip(shown.case, characters=_NAME).text)
     critical = " · critical" if shown.critical and shown.change != "critical" else ""
-    summary = f"<b>{phrases.change_label(shown)}</b> <code>{name}</code>{critical}"
+    summary = f"<b>{formatting.change_label(shown)}</b> <code>{name}</code>{critical}"
     lines = [
-        f"<details><summary>{summary} · {phrases.change_meaning(shown)}</summary>",
+        f"<details><summary>{summary} · {formatting.change_meaning(shown)}</summary>",
         "",
     ]
     for label, text in _texts(shown):
@@ -227,12 +260,15 @@ def _case(shown: ShownCase) -> str:
 
 def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
     for name, value in shown.inputs.items():
-        yield clip(name, characters=_NAME).text, phrases.plain(value)
+        yield clip(name, characters=_NAME).text, formatting.plain(value)
     if shown.expected is not None:
-        yield "expected", phrases.plain(shown.expected)
+        yield "expected", formatting.plain(shown.expected)
     for when, side in (("before", shown.baseline), ("after", shown.candidate)):
         trial = side.first if side else None
         if trial is None:
             continue
-        scores = [clip(phrases.score(each), characters=500).text for each in trial.scores]
-        yield when, "\n".join([clip(phrases.answer(trial), characters=_ANSWER).text, "", *scores])
+        scores = [clip(formatting.score(each), characters=500).text for each in trial.scores]
+        yield (
+            when,
+            "\n".join([clip(formatting.answer(trial), characters=_ANSWER).text, "", *scores]),
+        )

@@ -10,22 +10,22 @@ from rich.text import Text
 
 from llmops_cli.core.plan import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
 from llmops_cli.render.formatting import money, plural
-from llmops_cli.render.renderable import Pen, Sheet, grid
+from llmops_cli.render.renderable import LineWriter, Renderable, grid
 from llmops_cli.render.tables import table
 
 
 def console_plan(plan: Plan) -> RenderableType:
     """Return the plan of a dry run: both sides of every evalset, then the sum."""
 
-    def draw(pen: Pen) -> Iterator[RenderableType]:
+    def draw(writer: LineWriter) -> Iterator[RenderableType]:
         for prompt in plan.prompts:
-            yield from _prompt(pen, prompt)
+            yield from _prompt(writer, prompt)
             yield Text()
-        yield pen.joined(("would call: ", "dim"), (cost_sentence(plan), "bold"))
+        yield writer.joined(("would call: ", "dim"), (cost_sentence(plan), "bold"))
         for note in plan.notes:
-            yield pen.joined(("note: ", "yellow"), note)
+            yield writer.joined(("note: ", "yellow"), note)
 
-    return Sheet(draw)
+    return Renderable(draw)
 
 
 def cost_sentence(plan: Plan) -> str:
@@ -36,39 +36,39 @@ def cost_sentence(plan: Plan) -> str:
     return f"{plural(plan.calls, 'call')}, {price}"
 
 
-def _prompt(pen: Pen, prompt: PromptPlan) -> Iterator[RenderableType]:
+def _prompt(writer: LineWriter, prompt: PromptPlan) -> Iterator[RenderableType]:
     against = prompt.baseline or "nothing: there is no baseline"
-    yield pen.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (against, "bold"))
+    yield writer.joined((prompt.candidate, "bold"), ("  against  ", "dim"), (against, "bold"))
     for evalset in prompt.evalsets:
         trials = f" × {evalset.repeats} trials" if evalset.repeats != 1 else ""
-        yield pen.line(f"{evalset.evalset}: {plural(evalset.cases, 'case')}{trials}")
-        yield _sides(pen, evalset.sides)
+        yield writer.line(f"{evalset.evalset}: {plural(evalset.cases, 'case')}{trials}")
+        yield _sides(writer, evalset.sides)
         if evalset.scores:
             scores = plural(evalset.scores, "cached answer")
-            yield pen.line(f"  {scores} to score again", "dim")
+            yield writer.line(f"  {scores} to score again", "dim")
         for judging in evalset.judging:
             calls = f"at most {plural(judging.calls, 'call')} of {judging.model}"
             cost = money(judging.cost)
-            yield pen.line(f"  {judging.label}: {calls} as {judging.role}, {cost}", "dim")
-        yield Padding(pen.line(evalset.shows, "dim"), (0, 0, 0, 2))
+            yield writer.line(f"  {judging.label}: {calls} as {judging.role}, {cost}", "dim")
+        yield Padding(writer.line(evalset.shows, "dim"), (0, 0, 0, 2))
     for note in prompt.notes:
-        yield pen.joined(("note: ", "yellow"), note)
+        yield writer.joined(("note: ", "yellow"), note)
 
 
-def _sides(pen: Pen, sides: Sequence[SidePlan]) -> RenderableType:
-    rows = grid(pen, "  side", "model", "trials", "cached", "calls", "cost", right={2, 3, 4, 5})
+def _sides(writer: LineWriter, sides: Sequence[SidePlan]) -> RenderableType:
+    rows = grid(writer, "  side", "model", "trials", "cached", "calls", "cost", right={2, 3, 4, 5})
     for side in sides:
         rows.add_row(
-            pen.line(f"  {side.role}"),
-            pen.line(side.model),
+            writer.line(f"  {side.role}"),
+            writer.line(side.model),
             f"{side.planned:,}",
             f"{side.cached:,}",
             f"{side.calls:,}",
-            pen.line(money(side.cost) if side.calls else ""),
+            writer.line(money(side.cost) if side.calls else ""),
         )
         if side.unanswerable:
             lacking = plural(side.unanswerable, "trial")
-            rows.add_row(pen.line(f"  {lacking} that nothing can answer", "magenta"))
+            rows.add_row(writer.line(f"  {lacking} that nothing can answer", "magenta"))
     return rows
 
 

@@ -1,8 +1,8 @@
-"""Writes safe text for one console: every renderable of llmops passes through here.
+"""Writes safe text for one console: everything that llmops prints with rich passes through here.
 
 Data becomes `rich.text.Text`, never markup, with controls made visible. Where the console cannot
-write UTF-8, lines are drawn in ASCII and letters it does not know are written as escapes. A last
-look at the finished lines breaks a workflow command that wrapping moved to the start of one.
+write UTF-8, lines are drawn in ASCII and other letters are written as escapes. At the end, a
+workflow command that wrapping moved to the start of a line is broken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render import interval
 from llmops_cli.render.safe_text import terminal, terminal_line
 
 COLORS = {
@@ -32,7 +31,7 @@ _GLUE = "\ue0a0"
 """Stands for a blank at which rich must not break a line; rich breaks at U+00A0 too."""
 _FIGURE = re.compile(
     r"(?<=[=<>≤≥~±×]) (?=[\d−])|(?<=\d) (?=(?:s|min|of|points?|cases?|calls?)\b)"
-    r"|(?<=of) (?=\d)|(?<=CI) (?=[\[+−\d])"
+    r"|(?<=of) (?=\d)|(?<=\(p) (?=[=<])|(?<=CI) (?=[\[+−\d])"
 )
 
 _ASCII_WORDS = str.maketrans(
@@ -46,6 +45,13 @@ _ASCII_WORDS = str.maketrans(
         "≥": ">=",
         "≤": "<=",
         "│": "|",
+        "├": "[",
+        "┤": "]",
+        "─": "-",
+        "┼": "|",
+        "●": "*",
+        "┘": "'",
+        "└": "'",
         "✓": "pass",
         "✗": "fail",
         "\u00a0": " ",
@@ -54,8 +60,8 @@ _ASCII_WORDS = str.maketrans(
 
 
 @dataclass(frozen=True)
-class Pen:
-    """What can be written on one console, `width` columns wide."""
+class LineWriter:
+    """Makes texts that one console can show, `width` columns wide."""
 
     encoding: str
     width: int
@@ -64,21 +70,17 @@ class Pen:
     def unicode(self) -> bool:
         return self.encoding.lower().replace("-", "").startswith("utf")
 
-    @property
-    def strokes(self) -> interval.Strokes:
-        return interval.UNICODE if self.unicode else interval.ASCII
-
     def line(self, text: str, style: str = "") -> Text:
-        """One line of data or prose; it wraps where it must, but not between figure and unit."""
+        """Return one line of data or prose; it wraps, but not between a figure and its unit."""
         glued = _FIGURE.sub(_GLUE, self._known(terminal_line(text)))
         return Text(glued, style=style, overflow="fold")
 
     def block(self, text: str, style: str = "") -> Text:
-        """Several lines of data."""
+        """Return several lines of data."""
         return Text(self._known(terminal(text)), style=style, overflow="fold", tab_size=4)
 
     def joined(self, *parts: str | tuple[str, str]) -> Text:
-        """One line from pieces, each a text or (text, style)."""
+        """Return one line from pieces, each a text or (text, style)."""
         line = Text(overflow="fold")
         for part in parts:
             text, style = part if isinstance(part, tuple) else (part, "")
@@ -92,23 +94,23 @@ class Pen:
         return plain.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
-class Sheet:
-    """A renderable drawn with a `Pen` that fits the console it is printed on."""
+class Renderable:
+    """What rich prints, made with a `LineWriter` that fits the console."""
 
     def __init__(
-        self, draw: Callable[[Pen], Iterable[RenderableType]], *, width: int | None = None
+        self, make: Callable[[LineWriter], Iterable[RenderableType]], *, width: int | None = None
     ) -> None:
-        self._draw = draw
+        self._make = make
         self._width = width
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Finished lines: no blanks at their ends, no workflow command at their start."""
+        """Yield the lines: no blanks at their ends, no workflow command at their start."""
         width = min(self._width or options.max_width, options.max_width)
-        pen = Pen(encoding=options.encoding, width=width)
-        drawn = console.render_lines(
-            Group(*self._draw(pen)), options.update(width=width), pad=False
+        writer = LineWriter(encoding=options.encoding, width=width)
+        lines = console.render_lines(
+            Group(*self._make(writer)), options.update(width=width), pad=False
         )
-        for line in drawn:
+        for line in lines:
             if "".join(each.text for each in line).lstrip().startswith("::"):
                 yield Segment("\\")
             for segment in _trimmed(line):
@@ -125,11 +127,11 @@ def _trimmed(line: list[Segment]) -> list[Segment]:
     return line
 
 
-def grid(pen: Pen, *headers: str, right: Container[int] = ()) -> Table:
+def grid(writer: LineWriter, *headers: str, right: Container[int] = ()) -> Table:
     """Return a table without boxes under dim headers; the columns in `right` hold numbers."""
     rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for place, header in enumerate(headers):
         rows.add_column(
-            pen.line(header), justify="right" if place in right else "left", overflow="fold"
+            writer.line(header), justify="right" if place in right else "left", overflow="fold"
         )
     return rows

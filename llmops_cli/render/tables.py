@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from llmops_cli.render.renderable import Pen, Sheet
+from llmops_cli.render.renderable import LineWriter, Renderable
 
 Cell = str | int | float | None
 
@@ -25,10 +25,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
     """
     cells = [tuple(row) for row in rows]
 
-    def draw(pen: Pen) -> Iterable[RenderableType]:
-        heads = [pen.line(header) for header in headers]
-        lines = [[pen.line(_written(each)) for each in row] for row in cells]
-        widths = _widths([heads, *lines], pen.width - GAP * (len(heads) - 1))
+    def draw(writer: LineWriter) -> Iterable[RenderableType]:
+        heads = [writer.line(header) for header in headers]
+        lines = [[writer.line(_written(each)) for each in row] for row in cells]
+        widths = _widths([heads, *lines], writer.width - GAP * (len(heads) - 1))
         if widths is None:
             yield _records(heads, lines)
             return
@@ -42,7 +42,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
             grid.add_row(*line)
         yield grid
 
-    return Sheet(draw)
+    return Renderable(draw)
 
 
 def _widths(lines: Sequence[Sequence[Text]], room: int) -> list[int] | None:

@@ -67,7 +67,7 @@ def build_report(run: Run, *, shown: int = SHOWN) -> Report:
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
-    """The worst of several verdicts' exit codes: FAIL before what could not be told."""
+    """Return the worst exit code of several verdicts: FAIL before INCOMPLETE."""
     codes = {verdict.exit_code for verdict in verdicts}
     return next((code for code in WORST_FIRST if code in codes), ExitCode.DONE)
 
@@ -221,7 +221,7 @@ def _lasting(comparison: PromptComparison, run: Run) -> bool:
 def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Iterator[str]:
     name = comparison.prompt
     if run.interrupted:
-        yield "run the same command again: everything that was answered is kept"
+        yield "run the same command again: every answer is stored"
         return
     match verdict.decision:
         case Decision.PASS:
@@ -231,8 +231,8 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
             first = f"stay with {stay.name}" if stay else f"fix {name}"
             yield f"{first}, or look closer: {comparison.rerun_command} --verbose"
         case Decision.INCOMPLETE:
-            mend = "mend what the notes say, then " if _lasting(comparison, run) else ""
-            yield f"{mend}run the same command again: only what is missing is called"
+            fix = "fix what the notes say, then " if _lasting(comparison, run) else ""
+            yield f"{fix}run the same command again: only what is missing is called"
         case Decision.INCONCLUSIVE if comparison.baseline is None:
             version = comparison.candidate.version
             if version is None:

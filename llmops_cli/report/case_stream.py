@@ -26,7 +26,6 @@ from llmops_cli.core.report import (
     ShownSide,
     ShownTrial,
 )
-from llmops_cli.core.run import RunEvalset
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
 from llmops_cli.report.run_file import report_of
@@ -34,7 +33,7 @@ from llmops_cli.run.case_results import with_text
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import chunks
-from llmops_cli.stores.run_file import RunIndex, open_run
+from llmops_cli.stores.run_file import RunEvalset, RunIndex, open_run
 
 FEW = 16
 """Cases whose answers are read together."""
@@ -92,7 +91,10 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
     return _stream(
-        [cases_of(each, run.comparisons[at]) for at, each in enumerate(run.evalset_runs)]
+        [
+            cases_of(evalset_run, run.comparisons[at])
+            for at, evalset_run in enumerate(run.evalset_runs)
+        ]
     )
 
 
@@ -101,7 +103,7 @@ def stream_report(report: Report) -> CaseStream:
     evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
     shown = [case for evalset in evalsets for case in evalset.shown]
     shown.sort(key=lambda case: RANK[case.change])
-    return CaseStream(max(sum(each.cases for each in evalsets), len(shown)), iter(shown))
+    return CaseStream(max(sum(evalset.cases for evalset in evalsets), len(shown)), iter(shown))
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def stream_file(file: Path) -> Iterator[tuple[Report, CaseStream]]:
     run = open_run(file)
     report = report_of(file, run.manifest.report)
     with run.indexed() as index:
-        yield report, _stream([_cases_in(index, each) for each in run.manifest.evalsets])
+        yield report, _stream([_cases_in(index, evalset) for evalset in run.manifest.evalsets])
 
 
 @contextmanager
@@ -169,7 +171,7 @@ class _Place(NamedTuple):
 
 
 def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
-    changes = [changes_of(each.comparison, each.retired) for each in evalsets]
+    changes = [changes_of(cases.comparison, cases.retired) for cases in evalsets]
     places = [
         _Place(RANK[changes[at].get(case)], at, position)
         for at, each in enumerate(evalsets)

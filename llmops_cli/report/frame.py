@@ -2,7 +2,7 @@
 
 Columns and their types are the same for every table of a run, so that they can be written one
 after the other; a table holds as many rows as fit into a few megabytes. What is a list or an
-object is JSON text. A case that nobody drew (it was removed) is one row without a side.
+object is JSON text. A case without trials (it was removed) is one row without a side.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def frame(file: Path | str) -> pd.DataFrame:
-    """Every draw of the run file of `eval --out`, worst cases first.
+    """Return every trial of the run file of `eval --out`, worst cases first.
 
     Raises `Refused` where it is no run file or was merged from several, `IntegrityBroken` where
     it is damaged.
@@ -74,7 +74,7 @@ def frame(file: Path | str) -> pd.DataFrame:
 
 
 def frames(report: Report, cases: CaseStream) -> Iterator[pd.DataFrame]:
-    """The draws of `cases`, a table at a time; at least one, which may be empty."""
+    """Yield the trials of `cases`, a table at a time; at least one, which may be empty."""
     types = columns(report)
     rows: list[Row] = []
     held = made = 0
@@ -89,10 +89,10 @@ def frames(report: Report, cases: CaseStream) -> Iterator[pd.DataFrame]:
 
 
 def columns(report: Report) -> Mapping[str, str]:
-    """The type of every column, in order: two for each scorer's label in `report`."""
+    """Return the type of every column, in order: two for each scorer's label in `report`."""
     evalsets = (evalset for prompt in report.prompts for evalset in prompt.evalsets)
-    every = dict.fromkeys(metric.label for each in evalsets for metric in each.metrics)
-    labels = [label for label in every if label != PASS_METRIC]
+    known = dict.fromkeys(metric.label for evalset in evalsets for metric in evalset.metrics)
+    labels = [label for label in known if label != PASS_METRIC]
     scores = {f"score.{label}": "float64" for label in labels}
     reasons = {f"reason.{label}": "str" for label in labels}
     return {**_OF_THE_CASE, **_OF_THE_TRIAL, **scores, **reasons, **_OF_THE_CALL}
@@ -111,7 +111,7 @@ def _rows(record: ShownCase) -> Iterator[Row]:
     of_case = {
         "prompt": record.prompt,
         "evalset": record.evalset,
-        "case": _whole(record.case),
+        "case": _storable(record.case),
         "change": record.change,
         "critical": record.critical,
         "tags": _listed(record.tags),
@@ -133,10 +133,10 @@ def _rows(record: ShownCase) -> Iterator[Row]:
 
 
 def _trials(name: str, side: ShownSide | None) -> Iterator[Row]:
-    """Numbered from 1 in each side; draws that confirm a judge are a side of their own."""
+    """Yield trials, numbered from 1; those that confirm a judge are a side of their own."""
     trials = () if side is None else side.trials
     for confirming in (False, True):
-        alike: Iterable[ShownTrial] = (each for each in trials if each.confirming == confirming)
+        alike: Iterable[ShownTrial] = (trial for trial in trials if trial.confirming == confirming)
         for number, trial in enumerate(alike, start=1):
             yield {"side": "confirming" if confirming else name, "trial": number, **_trial(trial)}
 
@@ -150,7 +150,7 @@ def _trial(trial: ShownTrial) -> Row:
         "failure": _text(trial.failure),
         "passed": _passed(trial),
         **{f"score.{score.label}": score.value for score in trial.scores},
-        **{f"reason.{score.label}": _whole(score.reason) or None for score in trial.scores},
+        **{f"reason.{score.label}": _storable(score.reason) or None for score in trial.scores},
         "input_tokens": trial.input_tokens,
         "output_tokens": trial.output_tokens,
         "cost": trial.cost,
@@ -170,7 +170,7 @@ def _passed(trial: ShownTrial) -> bool | None:
 
 
 def _expected(value: Json) -> str | None:
-    """A text as it is, so that it can be compared with answers; anything else as JSON."""
+    """Return a text as it is, so that it can be compared with answers; anything else as JSON."""
     if value is None or isinstance(value, str):
         return _text(value)
     return _json(value)
@@ -181,15 +181,15 @@ def _listed(values: tuple[str, ...]) -> str | None:
 
 
 def _json(value: object) -> str:
-    return _whole(json.dumps(value, ensure_ascii=False, sort_keys=True))
+    return _storable(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def _text(text: str | None) -> str | None:
-    return None if text is None else _whole(text)
+    return None if text is None else _storable(text)
 
 
-def _whole(text: str) -> str:
-    r"""`text` with every half of a surrogate pair, which no table can hold, as `\ud83d`."""
+def _storable(text: str) -> str:
+    r"""Return `text` with every half of a surrogate pair, which no table can hold, as `\ud83d`."""
     return (
         text if text.isascii() else _HALF_A_PAIR.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     )

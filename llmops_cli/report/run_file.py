@@ -15,12 +15,11 @@ from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
-from llmops_cli.core.run import Entry, Manifest, RunEvalset, RunSide
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.stores.atomic import Redact, write_text
-from llmops_cli.stores.run_file import open_run
+from llmops_cli.stores.run_file import Entry, Manifest, RunEvalset, RunSide, open_run
 
 REPORTS = Path(".llmops") / "store" / "reports"
 KEPT = 30

@@ -180,7 +180,7 @@ def _scorer_changes(old: Sequence[Metric], new: Sequence[Metric]) -> Iterator[st
 def _case_changes(
     old: Evalset, new: Evalset, tags: Collection[str], added_since: Collection[str]
 ) -> Iterator[str]:
-    before, after = ({case.id: case for case in each.cases} for each in (old, new))
+    before, after = ({case.id: case for case in evalset.cases} for evalset in (old, new))
     lacking = [id_ for id_ in before if id_ not in after]
     gone = [id_ for id_ in lacking if id_ not in added_since]
     behind = [id_ for id_ in lacking if id_ in added_since]

@@ -112,7 +112,11 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
             "nothing to measure: no evalset gates what was selected",
             hint="an evalset names its prompt by its file name or by `prompt:`",
         )
-    empty = [each.prompt for each in comparisons if not any(e.cases for e in each.evalsets)]
+    empty = [
+        comparison.prompt
+        for comparison in comparisons
+        if not any(selected.cases for selected in comparison.evalsets)
+    ]
     if len(empty) == len(comparisons):
         every = [
             case
@@ -123,7 +127,9 @@ def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptCo
         raise Refused("no case matches the filter", hint=selection.known_in(every))
     if empty:
         notes.append(f"no case of {', '.join(empty)} matches the filter")
-    first, *others = [_filtered(each) for each in comparisons if each.prompt not in empty]
+    first, *others = [
+        _filtered(comparison) for comparison in comparisons if comparison.prompt not in empty
+    ]
     return [replace(first, notes=(*first.notes, *notes)), *others]
 
 
@@ -152,12 +158,12 @@ def _ungated(
 
 def _filtered(comparison: PromptComparison) -> PromptComparison:
     """Drop the evalsets of which no case matches the filter, and say so."""
-    empty = [each.evalset.name for each in comparison.evalsets if not each.cases]
+    empty = [selected.evalset.name for selected in comparison.evalsets if not selected.cases]
     if not empty:
         return comparison
     return replace(
         comparison,
-        evalsets=tuple(each for each in comparison.evalsets if each.cases),
+        evalsets=tuple(selected for selected in comparison.evalsets if selected.cases),
         notes=(*comparison.notes, f"no case of {', '.join(empty)} matches the filter"),
     )
 
@@ -174,7 +180,9 @@ def _compare(
     if selection.model is not None:
         candidate = _on_model(candidate, workspace.project.resolve_model(selection.model))
     names = workspace.project.evalsets_of(name)
-    selected = [each for each in names if not selection.evalsets or each in selection.evalsets]
+    selected = [
+        evalset for evalset in names if not selection.evalsets or evalset in selection.evalsets
+    ]
     if not selected:
         return None
     evalsets = tuple(
@@ -186,12 +194,12 @@ def _compare(
         for evalset in workspace.project.load(selected)
     )
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
-    left_out = ", ".join(each for each in names if each not in selected)
+    left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
     base = base_snapshot(workspace, name, branched_from)
-    rules = [rule for each in evalsets for rule in each.policy.rules]
+    rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
     tags = {rule.tag for rule in rules if isinstance(rule, (NoWorse, Floor)) and rule.tag}
-    headers = [each.evalset for each in evalsets]
+    headers = [evalset.evalset for evalset in evalsets]
     return PromptComparison(
         prompt=name,
         candidate=candidate,
@@ -203,7 +211,7 @@ def _compare(
             for rule in rules
             if isinstance(rule, Anchor)
         },
-        watch=selector in {each.name for each in workspace.project.environments}
+        watch=selector in {known.name for known in workspace.project.environments}
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
@@ -223,7 +231,7 @@ def _compare(
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
     """Return the policy of `rules` for an evalset in an environment."""
-    ours = next((each for each in rules.environments if each.name == environment), None)
+    ours = next((known for known in rules.environments if known.name == environment), None)
     return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
 
 

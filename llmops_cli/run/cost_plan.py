@@ -23,7 +23,7 @@ SAMPLED = 50
 
 def cost_plan(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Plan:
     """Return what the planned `evalset_runs` would call."""
-    comparisons = {id(each.comparison): each.comparison for each in evalset_runs}
+    comparisons = {id(run.comparison): run.comparison for run in evalset_runs}
     return Plan(
         prompts=tuple(
             PromptPlan(

@@ -100,7 +100,7 @@ class EvalsetRun:
     def models_to_vet(self) -> list[Model]:
         """Return the models that may be called: not those of sides that cannot be called here."""
         gone = [side.spec.target.model for side in self.sides if side.spec.unavailable is not None]
-        return [model for model in self.models if not any(model is each for each in gone)]
+        return [model for model in self.models if not any(model is other for other in gone)]
 
     @property
     def models_due(self) -> tuple[Model, ...]:

@@ -90,7 +90,7 @@ async def _call_missing(
     offline: bool,
 ) -> None:
     if not offline:
-        workspace.check_ready(model for each in evalset_runs for model in each.models_due)
+        workspace.check_ready(model for run in evalset_runs for model in run.models_due)
     tell = getattr(progress, "waiting", untold)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
@@ -106,12 +106,12 @@ async def _call_missing(
     judges = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
         group.start_soon(stop_on_signal, engine, calls, group.cancel_scope)
-        kinds = [kind for each in evalset_runs for kind in each.scorers.kinds]
+        kinds = [kind for run in evalset_runs for kind in run.scorers.kinds]
         context = await open_scoring(workspace, kinds, stack, judges)
         await execute(evalset_runs, engine, context=context, progress=progress)
         group.cancel_scope.cancel()
     if calls.interrupted:
-        for side in (side for each in evalset_runs for side in each.sides):
+        for side in (side for run in evalset_runs for side in run.sides):
             side.cut_short(INTERRUPTED)
     calls.calls, calls.budget = engine.calls, engine.left
     calls.cost = None if engine.spent.unpriced else engine.spent.cost
@@ -131,7 +131,7 @@ async def open_scoring(
 
 
 async def stop_on_signal(engine: Engine, run: Interruptible, scope: anyio.CancelScope) -> None:
-    """The first Ctrl-C or SIGTERM stops new calls and lets running ones end; a second cuts."""
+    """Stop new calls at the first Ctrl-C or SIGTERM, and running ones at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if run.interrupted:

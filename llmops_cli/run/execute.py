@@ -71,9 +71,9 @@ async def execute(
     progress: Progress,
 ) -> None:
     """Call and score what is missing in `evalset_runs`."""
-    planned = sum(each.todo for each in evalset_runs)
+    planned = sum(item.todo for item in evalset_runs)
     failed: dict[TrialKey, Failure] = {}
-    models = {model.name: model for each in evalset_runs for model in each.models}
+    models = {model.name: model for item in evalset_runs for model in item.models}
     in_flight = sum(model.limits.max_concurrency for model in models.values())
     caller = Caller(engine, in_flight)
     done = 0
@@ -90,11 +90,11 @@ async def execute(
     workers = WORKERS_PER_CALL * in_flight
     jobs = chain(_missing(evalset_runs), _stored(evalset_runs, lambda side: side.plan.rescore))
     await run(jobs, carry_out, workers=workers)
-    sides = [side for each in evalset_runs for side in each.sides]
+    sides = [side for item in evalset_runs for side in item.sides]
     planned += sum(len(side.plan.shared) for side in sides)
     shared = _stored(evalset_runs, lambda side: side.plan.shared)
     await run(shared, carry_out, workers=workers)
-    pairs = ((each, pair) for each in evalset_runs for pair in each.pairs_to_score())
+    pairs = ((item, pair) for item in evalset_runs for pair in item.pairs_to_score())
     await run(pairs, partial(_score_pair, context=context), workers=workers)
     for side in sides:
         side.state.failures.update(

@@ -64,7 +64,7 @@ def prepare(
         for comparison in comparisons
         for selection in comparison.evalsets
     ]
-    models = [model for each in evalset_runs for model in each.models]
+    models = [model for run in evalset_runs for model in run.models]
     replaying = all(workspace.provider(model).offline for model in models)
     ci = vet_job(workspace.environ, replaying=replaying)
     trusted, environ = workspace.rules.trust, workspace.environ

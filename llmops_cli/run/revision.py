@@ -37,7 +37,7 @@ class AtRevision:
 
 
 def at_revision(root: Path, name: str) -> Source:
-    """The project's files at the git revision `name`. Raises `Refused` where it is not here."""
+    """Return the project's files at a git revision. Raises `Refused` where it is not here."""
     checkout = open_git(root)
     if checkout is None:
         raise Refused(
@@ -49,30 +49,32 @@ def at_revision(root: Path, name: str) -> Source:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Raises `Refused`, with the files at fault, where what is at the revision cannot be read."""
+    """Raise `Refused`, naming the files, where what is at the revision cannot be read."""
     try:
         yield
     except InvalidFiles as error:
         where = error.problems[0].where.path
-        raise _unusable(name, "\n".join(f"  {each}" for each in error.problems), where) from error
+        raise _unusable(
+            name, "\n".join(f"  {problem}" for problem in error.problems), where
+        ) from error
     except Unreadable as error:
         raise _unusable(name, f"  {error}", ".") from error
 
 
 def registry_at(base: str, root: Path, source: Source) -> Registry:
-    """The registry as its log stands in `source`, which is the revision `base`.
+    """Return the registry with its log as it is in `source`, the revision `base`.
 
-    The log only grows: what a change adds to it counts for nobody but itself. Versions and
-    evidence are those that are here. It raises `IntegrityBroken` where that log is broken.
+    The log only grows: what a change adds to it does not count for its own baseline. Versions and
+    evidence are those that are here. Reading raises `IntegrityBroken` where that log is broken.
     """
 
     def chains(folder: Path) -> tuple[Event, ...]:
         files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
-        here = [each for each in files if root / each.parent == folder and is_event(each)]
+        here = [path for path in files if root / path.parent == folder and is_event(path)]
         with reading(base):
-            contents = {each: source.read(each.as_posix(), limit=MAX_FILE) for each in here}
+            contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
         try:
-            return chain_of((each, partial(contents.__getitem__, each)) for each in here)
+            return chain_of((path, partial(contents.__getitem__, path)) for path in here)
         except IntegrityBroken as broken:
             where = f"{broken.where} at {base}"
             raise IntegrityBroken(broken.why, where=where, hint=broken.hint) from broken
@@ -83,18 +85,21 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
 def _unusable(name: str, problems: str, path: str) -> Refused:
     return Refused(
         f"what decides is read at {name}, and there it is not valid:\n{problems}",
-        hint=f"mend it there first, in a change of its own; or --base the last commit at which it "
+        hint=f"fix it there first, in a change of its own; or --base the last commit at which it "
         f"was valid: git log {name} -- {path}",
     )
 
 
 def rules_at(base: str, project: Project) -> Project:
-    """The project at a git revision; before it began, its policy is the default and trusts none."""
+    """Return the project at a git revision.
+
+    Before the project began, its policy is the default and nothing is trusted.
+    """
     source = at_revision(project.root, base)
     if has_project_file(project.root, source):
         with reading(base):
             return load_project(project.root, project.catalog, source=source)
-    environments = tuple(replace(each, gate={}) for each in project.environments)
+    environments = tuple(replace(environment, gate={}) for environment in project.environments)
     bare = replace(
         project,
         context=replace(project.context, source=source),
@@ -106,6 +111,6 @@ def rules_at(base: str, project: Project) -> Project:
     )
     try:
         before = load_project(project.root, project.catalog, source=source)
-    except InvalidFiles:  # prompts of another kind, which nobody had called a project yet
+    except InvalidFiles:  # prompts of another kind: it was no project yet
         return bare
     return replace(before, environments=environments, gate={}, trust=())

@@ -162,12 +162,12 @@ def _pool_with_stored(run: Run) -> None:
 
 def _decide(run: Run) -> None:
     """Compare and decide; a change of policy or evalsets is a finding of its own."""
-    run.comparisons = {at: each.compare() for at, each in enumerate(run.evalset_runs)}
+    run.comparisons = {at: evalset_run.compare() for at, evalset_run in enumerate(run.evalset_runs)}
     inputs: dict[str, list[GateInput]] = {}
     for at, evalset_run in enumerate(run.evalset_runs):
         name = evalset_run.comparison.candidate.name
         inputs.setdefault(name, []).append(_gate_input(evalset_run, run, run.comparisons[at]))
-    by_name = {each.candidate.name: each for each in run.prompt_comparisons}
+    by_name = {comparison.candidate.name: comparison for comparison in run.prompt_comparisons}
     run.verdicts = {
         name: replace(verdict, findings=(*verdict.findings, *_change_findings(by_name[name])))
         for name, verdict in decide_all(inputs).items()

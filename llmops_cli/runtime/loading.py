@@ -62,8 +62,8 @@ def load_prompt(
     nearest `.llmops/`. Raises `IntegrityBroken` where it is not what was released, `UnknownName`
     and `Refused`. A version under quarantine is loaded, with a `QuarantinedVersion` warning.
     """
-    name, _, asked = address.partition("@")
-    selector = _pins(os.environ).get(name, asked)
+    name, _, selector = address.partition("@")
+    selector = _pins(os.environ).get(name, selector)
     if selector in UNRELEASED:
         raise Refused(
             f"{address}: an application runs what was promoted",

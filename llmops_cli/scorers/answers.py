@@ -93,30 +93,32 @@ def _kept(mark: regex.Match[str]) -> str:
     return "" if mark.lastgroup in (None, "thousands") else mark[0].translate(_MINUSES)
 
 
-def same_json(one: Json, other: Json) -> bool:
+def same_json(actual: Json, expected: Json) -> bool:
     """Return whether two JSON values are equal: 1 is 1.0, true is not 1, text is composed."""
     try:
-        return _same(one, other)
+        return _same(actual, expected)
     except RecursionError:
         return False
 
 
-def _same(one: Json, other: Json) -> bool:
-    match one, other:
+def _same(actual: Json, expected: Json) -> bool:
+    match actual, expected:
         case (bool() | None, _) | (_, bool() | None):
-            return one is other
+            return actual is expected
         case str(), str():
-            return composed(one) == composed(other)
+            return composed(actual) == composed(expected)
         case ((int() | float()), (int() | float())):
-            return one == other
+            return actual == expected
         case Mapping(), Mapping():
-            left = {composed(key): value for key, value in one.items()}
-            right = {composed(key): value for key, value in other.items()}
-            return left.keys() == right.keys() and all(
-                _same(value, right[key]) for key, value in left.items()
+            actual = {composed(key): value for key, value in actual.items()}
+            expected = {composed(key): value for key, value in expected.items()}
+            return actual.keys() == expected.keys() and all(
+                _same(value, expected[key]) for key, value in actual.items()
             )
         case ((list() | tuple()), (list() | tuple())):
-            return len(one) == len(other) and all(starmap(_same, zip(one, other, strict=True)))
+            return len(actual) == len(expected) and all(
+                starmap(_same, zip(actual, expected, strict=True))
+            )
     return False
 
 
@@ -131,7 +133,7 @@ def expected_texts(value: Json, case: Case) -> Sequence[str] | Unscored:
     if expected is None:
         return Unscored(why=f"nothing to compare with: case {case.id!r} has no `expected`")
     options = expected if isinstance(expected, (list, tuple)) else [expected]
-    texts = [composed(as_text(each)) for each in options if isinstance(each, (str, int, float))]
+    texts = [composed(as_text(text)) for text in options if isinstance(text, (str, int, float))]
     if not texts or len(texts) < len(options):
         return Unscored(why="what is expected is neither a text nor a list of texts")
     return texts

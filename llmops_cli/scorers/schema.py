@@ -25,6 +25,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.core.text import control_character
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
 from llmops_cli.scorers.formats import format_checker, unknown_formats
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
@@ -74,6 +75,9 @@ def check(options: Mapping[str, Any], world: World) -> str | None:
         return error.message
     if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
         return "the schema asks for nothing: the scorer `json` says whether the answer is JSON"
+    for pattern in _patterns(schema):
+        if (control := control_character(pattern)) is not None:
+            return f"the pattern {quoted(pattern)} {control[0]}: {control[1]}"
     for name in unknown_formats(schema):
         return f"the format {quoted(name)} is not checked: write a `pattern`, or leave it out"
     return None
@@ -96,6 +100,18 @@ def validator(schema: Schema, world: World) -> Validator:
     bounded = extend(draft, SEARCHING)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     made = bounded(_composed(document), registry=Registry(), format_checker=_formats())
     return cast("Validator", made)
+
+
+def _patterns(schema: object) -> Iterator[str]:
+    """Yield the regular expressions in `schema`."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        if isinstance(schema.get("patternProperties"), Mapping):
+            yield from schema["patternProperties"]
+        schema = list(schema.values())
+    for item in schema if isinstance(schema, list) else ():
+        yield from _patterns(item)
 
 
 _formats = cache(format_checker)

@@ -208,11 +208,11 @@ def _fits(made: ToolCall, expected: ToolCall, match: Match) -> bool:
     if match == "exact":
         return same_json(made.arguments, expected.arguments)
     assert isinstance(expected.arguments, Mapping)
-    given = made.arguments
+    actual = made.arguments
     return not expected.arguments or (
-        isinstance(given, Mapping)
+        isinstance(actual, Mapping)
         and all(
-            name in given and same_json(given[name], value)
+            name in actual and same_json(actual[name], value)
             for name, value in expected.arguments.items()
         )
     )

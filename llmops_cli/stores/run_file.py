@@ -22,15 +22,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
+from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Completion, Score
-from llmops_cli.core.run import FORMAT, Entry, Manifest, RunEvalset
 from llmops_cli.stores.atomic import Redact, write_stream
 from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
@@ -41,6 +41,49 @@ from llmops_cli.stores.codec import (
     score_record,
     to_bytes,
 )
+
+FORMAT = "llmops/run/v2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSide:
+    """One target of a run on one evalset."""
+
+    name: str
+    """`support@working`, `support@v3`."""
+    target: str
+    """Digest."""
+    model: str
+    """`provider/model`."""
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvalset:
+    """One prompt on one evalset: who met whom, judged how."""
+
+    prompt: str
+    environment: str
+    facts: EvalsetFacts
+    sides: Mapping[str, RunSide]
+    """By role: `candidate`, `baseline`, `anchor v1`."""
+    partial: str | None = None
+    """Why only some cases were selected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a run was: two runs merge only where this is equal for each evalset they share."""
+
+    llmops: str
+    evalsets: tuple[RunEvalset, ...]
+    report: Json = None
+    """The run's `core.report.Report` as plain data; None where runs were merged."""
+    format: str = FORMAT
+
+
+Entry: TypeAlias = CaseResult | tuple[TrialKey, Completion] | tuple[ScoreKey, Score]
+"""A case with its trials, without their texts; an answer; or a score."""
 
 LONGEST = 128 << 20
 """Bytes of a line: an answer of 16 MB, each of whose characters is escaped, has room in it."""

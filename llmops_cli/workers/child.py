@@ -29,14 +29,14 @@ GRACE = 2.0
 """Seconds that a function gets to return when llmops is gone."""
 
 
-def main(file: str, name: str, *given: str) -> None:
+def main(file: str, name: str, *parameters: str) -> None:
     """Answer until standard input ends."""
     own_id = os.getpid()
     requests, answers = _private_channel()
     threading.Thread(target=_end_with_llmops, args=[requests.fileno()], daemon=True).start()
     try:
         function = load(Path(file), name)
-        count = positional(function, given)
+        count = positional(function, parameters)
     except Exception as error:  # noqa: BLE001 - the project's code may raise anything on import
         _write(answers, {"broken": described(error)})
         return
@@ -67,7 +67,7 @@ def call(
 ) -> dict[str, Any]:
     """Return `{"id", "value"}` with what the function returned, or `{"id", "raised"}`."""
     try:
-        value = function(*request["given"][:count], **request["arguments"])
+        value = function(*request["positional"][:count], **request["arguments"])
         if inspect.isawaitable(value):
             value = runner.run(_awaited(value))
         json.dumps(value, default=_number)
@@ -76,14 +76,14 @@ def call(
     return {"id": request["id"], "value": value}
 
 
-def positional(function: Callable[..., Any], given: Sequence[str]) -> int:
+def positional(function: Callable[..., Any], names: Sequence[str]) -> int:
     """Count the positional arguments: the first, and those that the function names alike."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return len(given)
+        return len(names)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(names[1:], given[1:], strict=False))
+    own = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(own[1:], names[1:], strict=False))
     return 1 + len(list(alike))
 
 

@@ -36,7 +36,7 @@ LAST_ERRORS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class CodeFailure:
     """Why code gave no answer, and what became of it."""
 
     cause: Literal["ended", "slow", "large", "astray", "unloaded"]
@@ -97,9 +97,9 @@ class Finished:
 
 
 async def run(
-    command: Sequence[str], given: bytes, world: World, environ: Mapping[str, str], *, largest: int
-) -> Finished | Trouble:
-    """Run `command` with `given` on its standard input, until it ends or is cancelled.
+    command: Sequence[str], stdin: bytes, world: World, environ: Mapping[str, str], *, largest: int
+) -> Finished | CodeFailure:
+    """Run `command` with `stdin` on its standard input, until it ends or is cancelled.
 
     When it has ended, all that it started is ended. More than `largest` bytes end it at once.
     """
@@ -107,35 +107,35 @@ async def run(
         process = await start(command, world, environ, stderr=subprocess.PIPE)
     except OSError as error:
         why = f"{command[0]} cannot be started: {error.strerror or error}"
-        return Trouble(cause="unloaded", why=why)
+        return CodeFailure(cause="unloaded", why=why)
     try:
-        return await _finish(process, given, largest)
+        return await _finish(process, stdin, largest)
     finally:
         await end(process)
 
 
-async def _finish(process: Process, given: bytes, largest: int) -> Finished | Trouble:
+async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | CodeFailure:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     answer, errors = bytearray(), bytearray()
     async with anyio.create_task_group() as group:
-        group.start_soon(_send, process.stdin, given)
+        group.start_soon(_send, process.stdin, stdin)
         group.start_soon(_read_last, process.stderr, errors)
         group.start_soon(_kill_what_is_left, process)
         async for part in process.stdout:
             answer += part
             if len(answer) > largest:
                 group.cancel_scope.cancel()
-                return Trouble(cause="large", why=f"it wrote more than {largest:,} bytes")
+                return CodeFailure(cause="large", why=f"it wrote more than {largest:,} bytes")
     return Finished(code=await process.wait(), answer=bytes(answer), errors=bytes(errors))
 
 
-async def _send(stdin: ByteSendStream, given: bytes) -> None:
+async def _send(pipe: ByteSendStream, stdin: bytes) -> None:
     # Not every program reads what it is given.
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-        await stdin.send(given)
-        await stdin.aclose()
+        await pipe.send(stdin)
+        await pipe.aclose()
 
 
 async def _read_last(stderr: ByteReceiveStream, errors: bytearray) -> None:

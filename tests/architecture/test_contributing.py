@@ -103,6 +103,13 @@ def test_a_worked_change_touches_two_source_files_at_most(section: str) -> None:
     assert 1 <= len({path for path in files if path.startswith("llmops_cli/")}) <= 2
 
 
+def test_the_map_of_run_names_its_modules() -> None:
+    table = read("CONTRIBUTING.md").partition("The modules of `run/`")[2].partition("[Concepts]")[0]
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
+    modules = {path.stem for path in (ROOT / "llmops_cli" / "run").glob("*.py")}
+    assert sorted(named) == sorted(modules - {"__init__"})
+
+
 @pytest.mark.slow
 def test_the_changed_files_pass_the_linter(changed: Path) -> None:
     sources = sorted({change.path for change in CHANGES})

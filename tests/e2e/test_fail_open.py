@@ -264,7 +264,7 @@ def test_repeats_of_two_regressed_cases_are_two_regressed_cases_of_twenty(tmp_pa
         thrice = project.eval()
     estimates = [result.finding("no_worse")["estimate"] for result in (once, thrice)]
     assert thrice.evalset["candidate"]["planned"] == 60
-    assert [(estimate["n"], estimate["lost"]) for estimate in estimates] == [(20, 2), (20, 2)]
+    assert [(estimate["n"], estimate["regressed"]) for estimate in estimates] == [(20, 2), (20, 2)]
     assert estimates[0]["lower"] == estimates[1]["lower"]
     assert once.decision == thrice.decision
 
@@ -436,7 +436,7 @@ def test_no_evidence_is_written_where_the_versions_own_baseline_trials_failed(
         assert project.run("release", "support").code == 0
         measured = project.run("measure", "support@v1")
         assert measured.code == 3
-        assert "baseline draws" in measured.text
+        assert "baseline trials" in measured.text
         assert "no evidence recorded" in measured.text
         assert project.run("promote", "support@v1", "--initial", "-m", "first").code == 3
 

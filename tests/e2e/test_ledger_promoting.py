@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import llmops_cli.registry.measure as measuring
+import llmops_cli.run.selection as selecting
 import llmops_cli.run.workspace as signing
 from tests.git_project import GitProject, make_git_project
 from tests.servers.faulty import FaultServer
@@ -191,7 +191,7 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
             return cls(2001, 2, 3, 4, 5, 6, tzinfo=tz)
 
     repo.ok("promote", "support@v2", "--measure")
-    for module in (measuring, signing):
+    for module in (selecting, signing):
         monkeypatch.setattr(module, "datetime", Yesteryear)
     address = repo.candidate("support", "Answer briefly.")
     repo.ok("promote", address, "-m", "in the past")

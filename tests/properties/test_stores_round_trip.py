@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
-from llmops_cli.core.run import Entry
 from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
     completion_of,
@@ -25,7 +24,7 @@ from llmops_cli.stores.codec import (
     to_bytes,
 )
 from llmops_cli.stores.results import open_results
-from llmops_cli.stores.run_file import merge, open_run, write_run
+from llmops_cli.stores.run_file import Entry, merge, open_run, write_run
 from tests.unit.stores.test_runfile import manifest
 from tests.unit.stores.values import named, plain, trial_key
 

@@ -10,7 +10,7 @@ from llmops_cli.cli.report_sinks import FORMS, RunSinks
 from llmops_cli.commands.evaluate import Evaluated, evaluate, unseen
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
 from llmops_cli.core.verdict import Decision, Finding, Verdict
-from llmops_cli.registry.measure import Measured, MeasureRequest, measure
+from llmops_cli.registry.measure import Measured, measure
 from llmops_cli.registry.promote import Promotion, PromotionRequest, promote
 from llmops_cli.registry.release import release as release_prompts
 from llmops_cli.run.selection import Between, EvalOptions, Selection
@@ -84,8 +84,8 @@ def release(project: Project) -> int:
 
 def measured(project: Project, number: int) -> Measured:
     """Run `llmops measure`."""
-    request = MeasureRequest(address=f"{project.name}@v{number}")
-    return measure(project.root, request, progress=unseen)
+    selection = Selection(prompts=[f"{project.name}@v{number}"])
+    return measure(project.root, EvalOptions(selection=selection), progress=unseen)
 
 
 def promotion(project: Project, number: int, **request: Any) -> Promotion:

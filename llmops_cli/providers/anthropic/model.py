@@ -70,13 +70,13 @@ class Anthropic:
         """Make one attempt at one call."""
         if request.timed:
             return await self._streamed(request)
-        answer = await self._client.post(body(request))
+        answer = await self._client.send(body(request))
         return answer if isinstance(answer, Failure) else completion(answer)
 
     async def _streamed(self, request: Request) -> Completion | Failure:
         """Make one attempt that times the first token."""
         started, events = anyio.current_time(), MessageAccumulator()
-        answer = await self._client.stream({**body(request), "stream": True}, events)
+        answer = await self._client.send({**body(request), "stream": True}, accumulator=events)
         outcome = answer if isinstance(answer, Failure) else completion(answer)
         if isinstance(outcome, Failure) or events.first_token is None:
             return outcome

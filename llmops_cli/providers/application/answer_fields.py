@@ -26,7 +26,7 @@ from llmops_cli.providers.http.responses import (
     token_count,
     tool_arguments,
 )
-from llmops_cli.workers.process import Trouble
+from llmops_cli.workers.process import CodeFailure
 
 BESIDE = ("finish_reason", "tool_calls", "contexts", "ids", "usage", "cost", "served_model")
 FIELDS = ("text", *BESIDE)
@@ -138,10 +138,10 @@ def malformed(why: Malformed) -> Failure:
     return Failure(kind=FailureKind.BAD_ANSWER, message=f"the answer is not a whole one: {why}")
 
 
-def failed(trouble: Trouble) -> Failure:
+def failed(failure: CodeFailure) -> Failure:
     """Return the failure of code that gave no answer. It is not retried: code does as it does."""
-    kind = _KINDS.get(trouble.cause, FailureKind.SERVER)
-    return Failure(kind=kind, message=trouble.why)
+    kind = _KINDS.get(failure.cause, FailureKind.SERVER)
+    return Failure(kind=kind, message=failure.why)
 
 
 def _word(fields: Mapping[str, Json], name: str) -> str | None:
@@ -176,9 +176,9 @@ def _usage(reported: Json) -> Usage | None:
         return None
     if isinstance(reported, Mapping):
         for names, read in _COUNTS:
-            given, made = (token_count(reported.get(name)) for name in names)
-            if given is not None and made is not None:
-                return read(reported) or Usage(input=given, output=made)
+            input_tokens, output_tokens = (token_count(reported.get(name)) for name in names)
+            if input_tokens is not None and output_tokens is not None:
+                return read(reported) or Usage(input=input_tokens, output=output_tokens)
     raise Malformed("usage has no counts of input and output tokens")
 
 

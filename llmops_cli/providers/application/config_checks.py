@@ -92,5 +92,5 @@ def _wrong_paths(options: Mapping[str, Any]) -> str | None:
 
 
 def _meaningless(options: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    given = next((key for key in keys if options.get(key)), None)
-    return None if given is None else f"'{given}' means nothing to {options['provider']}"
+    key = next((key for key in keys if options.get(key)), None)
+    return None if key is None else f"'{key}' means nothing to {options['provider']}"

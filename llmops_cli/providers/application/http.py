@@ -57,7 +57,7 @@ class HttpApplication:
 
     async def complete(self, request: Request) -> Completion | Failure:
         """Return what the application answers, or why there is no answer."""
-        answer = await self._client.send(self._method, document_of(request))
+        answer = await self._client.send(document_of(request), method=self._method)
         return answer if isinstance(answer, Failure) else self._reader.outcome(answer)
 
 

@@ -78,7 +78,7 @@ class Connections(aiohttp.TCPConnector):
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=_tls(url), resolver=resolver)
         self._used: WeakSet[Any] = WeakSet()  # the protocols of connections that were used before
         self._reuses = True
-        self._asked: dict[str, int] = {}
+        self._requests: dict[str, int] = {}
         self._doubted: str | None = None
         self._ids_differ = True
 
@@ -100,10 +100,10 @@ class Connections(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
-    def answers_another(self, headers: Mapping[str, str], asked: int) -> bool:
-        """Return whether an answer with `headers` came before, to another question than `asked`.
+    def answers_another(self, headers: Mapping[str, str], sent: int) -> bool:
+        """Return whether an answer with `headers` came before, to another question than `sent`.
 
-        `asked` is a hash of what was sent. Where no header names the request, or always by the
+        `sent` is a hash of the request. Where no header names the request, or always by the
         same name, it cannot be known.
         """
         named = next(filter(None, map(headers.get, REQUEST_IDS)), None)
@@ -112,11 +112,11 @@ class Connections(aiohttp.TCPConnector):
         if named == self._doubted:  # a third time, and over a connection of its own
             self._ids_differ = False
             return False
-        if self._asked.setdefault(named, asked) != asked:
+        if self._requests.setdefault(named, sent) != sent:
             self._doubted, self._reuses = named, False
             return True
-        if len(self._asked) > REMEMBERED:
-            del self._asked[next(iter(self._asked))]
+        if len(self._requests) > REMEMBERED:
+            del self._requests[next(iter(self._requests))]
         return False
 
 
@@ -142,27 +142,19 @@ class JsonClient:
         url = self._endpoint.url.removesuffix(ending) + other
         return JsonClient(self._session, self._connections, replace(self._endpoint, url=url))
 
-    async def post(self, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """Return the answer as a JSON object, or what went wrong."""
-        return await self.send("POST", body)
-
-    async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """As `post`; what is sent by GET is in the URL's query."""
-        return await self._exchange(method, body, None)
-
-    async def stream(
-        self, body: Mapping[str, Any], accumulator: StreamAccumulator
+    async def send(
+        self,
+        body: Mapping[str, Any],
+        *,
+        method: Method = "POST",
+        accumulator: StreamAccumulator | None = None,
     ) -> dict[str, Any] | Failure:
-        """Return the answer that arrives as events and is put together by `accumulator`.
+        """Return the answer as a JSON object, or what went wrong.
 
-        A server that does not stream answers at once; a stream that ends before it says that it
-        is finished is no answer.
+        What is sent by GET is in the URL's query. An answer that arrives as events is put together
+        by `accumulator`: a stream that ends before it says that it is finished is no answer. A
+        server that does not stream answers at once.
         """
-        return await self._exchange("POST", body, accumulator)
-
-    async def _exchange(
-        self, method: Method, body: Mapping[str, Any], accumulator: StreamAccumulator | None
-    ) -> dict[str, Any] | Failure:
         query = _query(body) if method == "GET" else None
         text = json.dumps(body, separators=(",", ":")).encode("ascii")
         data = None if query is not None else text if len(text) <= LARGE else BytesIO(text)

@@ -62,8 +62,8 @@ def openai_usage(reported: object) -> Usage | None:
     if not isinstance(reported, Mapping):
         return None
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    given, made, total = (token_count(reported.get(name)) for name in names)
-    if not given or (made is None and total is None):
+    input_tokens, output_tokens, total = (token_count(reported.get(name)) for name in names)
+    if not input_tokens or (output_tokens is None and total is None):
         return None
     details = reported.get("prompt_tokens_details")
     parts = details if isinstance(details, Mapping) else {}
@@ -76,7 +76,7 @@ def openai_usage(reported: object) -> Usage | None:
     write = _first_count(
         parts.get("cache_write_tokens"), reported.get("cache_creation_input_tokens")
     )
-    return _usage(given, max(made or 0, (total or 0) - given), read, write)
+    return _usage(input_tokens, max(output_tokens or 0, (total or 0) - input_tokens), read, write)
 
 
 def anthropic_usage(reported: object) -> Usage | None:
@@ -87,27 +87,31 @@ def anthropic_usage(reported: object) -> Usage | None:
     if not isinstance(reported, Mapping):
         return None
     uncached = token_count(reported.get("input_tokens"))
-    made = token_count(reported.get("output_tokens"))
-    if uncached is None or made is None:
+    output_tokens = token_count(reported.get("output_tokens"))
+    if uncached is None or output_tokens is None:
         return None
     read = _first_count(reported.get("cache_read_input_tokens"))
     write = _first_count(reported.get("cache_creation_input_tokens"))
     by_time = reported.get("cache_creation")
     hour = by_time.get("ephemeral_1h_input_tokens") if isinstance(by_time, Mapping) else None
-    return _usage(uncached + read + write, made, read, write, _first_count(hour))
+    return _usage(uncached + read + write, output_tokens, read, write, _first_count(hour))
 
 
 def _first_count(*values: object) -> int:
     return next((count for value in values if (count := token_count(value))), 0)
 
 
-def _usage(given: int, made: int, read: int, write: int, hour: int = 0) -> Usage:
+def _usage(input_tokens: int, output_tokens: int, read: int, write: int, hour: int = 0) -> Usage:
     """Return a usage whose parts are not more than the whole, whatever was reported."""
-    read = min(read, given)
-    write = min(write, given - read)
+    read = min(read, input_tokens)
+    write = min(write, input_tokens - read)
     hour = min(hour, write)
     return Usage(
-        input=given, output=made, cached_input=read, cache_write=write, cache_write_1h=hour
+        input=input_tokens,
+        output=output_tokens,
+        cached_input=read,
+        cache_write=write,
+        cache_write_1h=hour,
     )
 
 

@@ -104,14 +104,14 @@ class Memory:
 
     def __init__(self, context: tuple[Turn, ...]) -> None:
         shots = [
-            (asked, answered)
-            for (asker, asked), (answerer, answered) in pairwise(context)
-            if (asker, answerer) == ("user", "assistant")
+            (user_text, reply)
+            for (first_role, user_text), (second_role, reply) in pairwise(context)
+            if (first_role, second_role) == ("user", "assistant")
         ]
         sentences = [sentence for _, text in context for sentence in _sentences(text)]
         self.length = sum(len(text.split()) for _, text in context)
-        self._answers = [answered for _, answered in shots] or sentences
-        self._index = Bm25([asked for asked, _ in shots] or sentences)
+        self._answers = [reply for _, reply in shots] or sentences
+        self._index = Bm25([user_text for user_text, _ in shots] or sentences)
 
     def answer(self, question: str) -> str:
         """Return the answer to the text most similar to `question`; "" where there is none."""
@@ -168,8 +168,8 @@ def _context_and_question(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], st
     context, (role, question) = turns[:last], turns[last]
     if context:
         return context, question
-    *material, asked = _sentences(question) or [question]
-    return tuple((role, sentence) for sentence in material), asked
+    *material, user_text = _sentences(question) or [question]
+    return tuple((role, sentence) for sentence in material), user_text
 
 
 def _text(message: Message) -> str:

@@ -74,11 +74,11 @@ class OpenAI:
     async def complete(self, request: Request) -> Completion | Failure:
         """Make one attempt at one call."""
         if request.response_format == "embedding":
-            vector = await self._embeddings.post(embedding_body(request))
+            vector = await self._embeddings.send(embedding_body(request))
             return vector if isinstance(vector, Failure) else embedding(vector)
         if request.timed and self._streams:
             return await self._streamed(request)
-        answer = await self._client.post(body(request))
+        answer = await self._client.send(body(request))
         if isinstance(answer, Filtered):
             return Completion(text="", finish_reason="content_filter")
         return answer if isinstance(answer, Failure) else completion(answer)
@@ -90,7 +90,8 @@ class OpenAI:
         """
         started, chunks = anyio.current_time(), ChatAccumulator()
         counted = {"stream_options": {"include_usage": True}} if self._counts else {}
-        answer = await self._client.stream({**body(request), "stream": True, **counted}, chunks)
+        streamed = {**body(request), "stream": True, **counted}
+        answer = await self._client.send(streamed, accumulator=chunks)
         if isinstance(answer, Filtered):
             return Completion(text="", finish_reason="content_filter")
         if not isinstance(answer, Failure):

@@ -72,22 +72,22 @@ def program(model: Model, world: World) -> list[str]:
     named = model.options.get("command")
     if named is None:
         beside = str(Path(sys.executable).parent)
-        found = shutil.which("vllm", path=path) or shutil.which("vllm", path=beside)
-        if found is None:
+        file = shutil.which("vllm", path=path) or shutil.which("vllm", path=beside)
+        if file is None:
             raise Refused(
                 f"{model.name}: there is no `vllm` on the PATH to serve {model.model} with",
                 hint="pip install 'llmops-cli[vllm]', name one by `command` in llmops.yaml, "
                 "or a server that runs by `base_url`",
             )
-        return [found]
+        return [file]
     command = str(world.root / str(named)) if "/" in str(named) else str(named)
-    found = shutil.which(command, path=path)
-    if found is None:
+    file = shutil.which(command, path=path)
+    if file is None:
         raise Refused(
             f"{model.name}: `command` is {str(named)!r}, and there is no such program",
             hint="the path of a `vllm`, or of a Python that has it",
         )
-    return [found, "-m", MODULE] if Path(found).name.startswith("python") else [found]
+    return [file, "-m", MODULE] if Path(file).name.startswith("python") else [file]
 
 
 def ready(model: Model, world: World) -> str | None:
@@ -138,8 +138,8 @@ def served_name(model: Model) -> str:
 
 def startup_seconds(options: Mapping[str, Json]) -> float:
     """Return how long an engine may take to start."""
-    given = options.get("startup_timeout")
-    return float(given) if isinstance(given, (int, float)) else STARTUP
+    seconds = options.get("startup_timeout")
+    return float(seconds) if isinstance(seconds, (int, float)) else STARTUP
 
 
 def _wrong_name(model: str, written: Mapping[str, Any]) -> str | None:

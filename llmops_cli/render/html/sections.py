@@ -277,7 +277,7 @@ def _tags(evalset: EvalsetReport) -> Table:
                 f"#{tag.tag}",
                 formatting.percent(tag.baseline),
                 formatting.percent(tag.candidate),
-                *(f"{count:,}" for count in (tag.lost, tag.gained, tag.cases)),
+                *(f"{count:,}" for count in (tag.regressed, tag.improved, tag.cases)),
             ]
             for tag in evalset.slices
         ],

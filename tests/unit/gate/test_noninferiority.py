@@ -75,7 +75,7 @@ def test_a_clear_improvement_is_no_regression_at_any_margin() -> None:
 
 def test_the_estimate_holds_the_figures_of_the_sentence() -> None:
     measured = estimate(rows(lost=3, gained=1, n=100, failing=10))
-    assert (measured.n, measured.lost, measured.gained) == (100, 3, 1)
+    assert (measured.n, measured.regressed, measured.improved) == (100, 3, 1)
     assert measured.baseline_mean == pytest.approx(0.89)
     assert measured.candidate_mean == pytest.approx(0.87)
     assert measured.difference == pytest.approx(-0.02)
@@ -110,7 +110,7 @@ def test_where_nothing_passes_in_either_side_nothing_is_told() -> None:
 def test_trials_are_averaged_before_cases_are_counted() -> None:
     given = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
     measured = estimate(given)
-    assert (measured.lost, measured.n) == (0, 100)
+    assert (measured.regressed, measured.n) == (0, 100)
     assert measured.difference == pytest.approx(-1 / 3)
 
 
@@ -140,7 +140,7 @@ def test_identical_requests_pass_by_identity_however_few() -> None:
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
     same = CaseResult(case="same", candidate=side(0), baseline=side(1))
     measured = estimate([*rows(lost=0, gained=0, n=59), same])
-    assert (measured.identical, measured.lost, measured.difference) == (1, 0, 0.0)
+    assert (measured.identical, measured.regressed, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
 
 
@@ -152,7 +152,7 @@ def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regre
     as_held = estimate(whole)
     assert measured.lower == as_lost.lower
     assert (measured.upper, measured.p_regression) == (as_held.upper, as_held.p_regression)
-    assert (measured.unmeasured, measured.lost, measured.n) == (4, 0, 100)
+    assert (measured.unmeasured, measured.regressed, measured.n) == (4, 0, 100)
     assert measured.difference == 0.0
 
 

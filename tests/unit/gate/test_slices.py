@@ -23,8 +23,8 @@ def test_each_tag_has_its_own_figures_and_a_p_adjusted_over_the_tags() -> None:
         SliceSummary(
             tag="billing",
             cases=20,
-            lost=1,
-            gained=1,
+            regressed=1,
+            improved=1,
             candidate=0.75,
             baseline=0.75,
             p_adjusted=pytest.approx(0.5),  # type: ignore[arg-type]  # compares as a float
@@ -32,8 +32,8 @@ def test_each_tag_has_its_own_figures_and_a_p_adjusted_over_the_tags() -> None:
         SliceSummary(
             tag="refund",
             cases=30,
-            lost=5,
-            gained=0,
+            regressed=5,
+            improved=0,
             candidate=pytest.approx(25 / 30),  # type: ignore[arg-type]  # compares as a float
             baseline=1.0,
             p_adjusted=pytest.approx(2 * 0.012674, abs=1e-6),  # type: ignore[arg-type]  # compares as a float
@@ -43,7 +43,7 @@ def test_each_tag_has_its_own_figures_and_a_p_adjusted_over_the_tags() -> None:
 
 def test_a_case_with_two_tags_is_in_both() -> None:
     found = slices(compared(tagged(rows(lost=1, gained=0, n=4), "a", "b")))
-    assert [(each.tag, each.lost) for each in found] == [("a", 1), ("b", 1)]
+    assert [(each.tag, each.regressed) for each in found] == [("a", 1), ("b", 1)]
 
 
 def test_a_tag_without_compared_or_measured_cases_is_left_out() -> None:

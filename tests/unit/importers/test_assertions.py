@@ -115,7 +115,7 @@ def test_what_can_decide_differently_says_so(
         {},
     ],
 )
-def test_what_has_no_counterpart_is_told_with_a_way_out(
+def test_what_has_no_counterpart_is_reported_with_a_way_out(
     reader: AssertionReader, written: dict[str, Any]
 ) -> None:
     with pytest.raises(NotCarried) as told:
@@ -158,6 +158,6 @@ def test_a_rubric_is_judged_by_the_nearest_grader(
     assert done.entry == {"rubric": {"criteria": "is polite", "model": model}}
 
 
-def test_a_rubric_without_a_grader_is_told(reader: AssertionReader) -> None:
+def test_a_rubric_without_a_grader_is_reported(reader: AssertionReader) -> None:
     with pytest.raises(NotCarried, match="a judge is never implied"):
         reader.read({"type": "llm-rubric", "value": "is polite"}, {})

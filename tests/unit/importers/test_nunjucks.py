@@ -36,7 +36,7 @@ def test_the_environment_is_not_read() -> None:
         converted("{{ env.SECRET }}")
 
 
-def test_an_unknown_filter_is_told() -> None:
+def test_an_unknown_filter_is_reported() -> None:
     with pytest.raises(NotCarried, match="nl2br"):
         names_in(converted("{{ x | nl2br }}"))
 

@@ -56,7 +56,7 @@ def test_samples_alone_do_not_say_how_they_are_graded(tmp_path: Path) -> None:
     assert made.evalsets[0].scorers == [{"starts_with": {"strip": False}}]
 
 
-def test_samples_that_cannot_be_read_are_told_with_their_line(tmp_path: Path) -> None:
+def test_samples_that_cannot_be_read_are_reported_with_their_line(tmp_path: Path) -> None:
     write(tmp_path / "s.jsonl", sample("France", "Paris"), {"question": "?"})
     with (tmp_path / "s.jsonl").open("a", encoding="utf-8") as file:
         file.write("{not json\n")
@@ -124,7 +124,7 @@ def test_few_shot_turns_stand_before_the_last_turn(tmp_path: Path) -> None:
     assert messages == [SYSTEM, *shot, {"role": "user", "content": "{{ input }}"}]
 
 
-def test_a_class_that_a_model_grades_is_told(tmp_path: Path) -> None:
+def test_a_class_that_a_model_grades_is_reported(tmp_path: Path) -> None:
     entry = {"c.v0": {"class": "evals.elsuite.modelgraded.classify:ModelBasedClassify"}}
     (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
     made = imported(tmp_path, "c.yaml")
@@ -132,7 +132,7 @@ def test_a_class_that_a_model_grades_is_told(tmp_path: Path) -> None:
     assert made.notes[0].why == "there is no scorer for the class 'ModelBasedClassify'"
 
 
-def test_a_turn_that_cannot_be_written_as_text_is_told(tmp_path: Path) -> None:
+def test_a_turn_that_cannot_be_written_as_text_is_reported(tmp_path: Path) -> None:
     turn = {"role": "system", "content": "{{ x }} {% endraw %}"}
     write(tmp_path / "s.jsonl", {"input": [turn, turn], "ideal": "Paris"})
     made = imported(tmp_path, "s.jsonl")
@@ -152,7 +152,7 @@ def test_samples_may_be_larger_than_other_files(tmp_path: Path) -> None:
     assert len(imported(tmp_path, "s.jsonl").evalsets[0].cases) == 3
 
 
-def test_samples_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_samples_that_are_not_there_are_reported(tmp_path: Path) -> None:
     arguments = {"samples_jsonl": "none.jsonl"}
     entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
     (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")

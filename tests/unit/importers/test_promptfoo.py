@@ -103,7 +103,7 @@ def test_a_test_that_asserts_nothing_checks_that_there_is_an_answer(tmp_path: Pa
     assert [each.lost for each in made.notes] == [False]
 
 
-def test_what_is_lost_is_told_with_file_and_line(tmp_path: Path) -> None:
+def test_what_is_lost_is_reported_with_file_and_line(tmp_path: Path) -> None:
     config = (
         ONE + "tests:\n  - vars: {x: a}\n    assert:\n      - type: is-json\n      - type: pi\n"
     )
@@ -233,12 +233,12 @@ def test_a_table_says_what_it_means_in_columns_of_its_own(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("tests", ["[7]", "[{vars: [1]}]", "file://t.jsonl", "s3://bucket/t.csv"])
-def test_what_is_no_test_is_told(tmp_path: Path, tests: str) -> None:
+def test_what_is_no_test_is_reported(tmp_path: Path, tests: str) -> None:
     made = imported(tmp_path, ONE + f"tests: {tests}\n", t__jsonl="7\n[\n")
     assert any(each.lost for each in made.notes)
 
 
-def test_what_belongs_to_the_runner_is_told_one_by_one(tmp_path: Path) -> None:
+def test_what_belongs_to_the_runner_is_reported_one_by_one(tmp_path: Path) -> None:
     config = ONE + (
         "evaluateOptions: {repeat: 3, maxConcurrency: 2}\nscenarios: []\n"
         "tests: [{vars: {x: a}, threshold: 0.5, provider: openai:o3, assert: [{type: is-json}]}]\n"
@@ -327,7 +327,7 @@ def test_a_set_without_weight_decides_nothing(
     assert options.get("advisory", False) is advisory
 
 
-def test_a_model_that_the_environment_names_is_told(tmp_path: Path) -> None:
+def test_a_model_that_the_environment_names_is_reported(tmp_path: Path) -> None:
     made = imported(tmp_path, "prompts: [a]\nproviders: ['openai:chat:{{env.MODEL}}']\n")
     assert [model.fields for model in made.models] == [{"provider": "embedded"}]
     assert any("its id is a template" in each for each in told(made))
@@ -341,7 +341,7 @@ def test_a_model_that_the_environment_names_is_told(tmp_path: Path) -> None:
         ("response_format: {type: '{{kind}}'}", "'response_format'"),
     ],
 )
-def test_a_template_in_a_setting_is_told(tmp_path: Path, setting: str, name: str) -> None:
+def test_a_template_in_a_setting_is_reported(tmp_path: Path, setting: str, name: str) -> None:
     config = f"prompts: [a]\nproviders: [{{id: openai:x, config: {{{setting}}}}}]\n"
     made = imported(tmp_path, config)
     assert [each.what for each in made.notes if each.lost] == [name]
@@ -391,21 +391,21 @@ def test_formats_of_a_schema_are_checked_as_they_were(tmp_path: Path) -> None:
     assert anyio.run(scored, '{"to": "nobody"}') == 0
 
 
-def test_where_results_went_is_told(tmp_path: Path) -> None:
+def test_where_results_went_is_reported(tmp_path: Path) -> None:
     made = imported(tmp_path, ONE + "outputPath: out.html\ntests: [{assert: [{type: is-json}]}]\n")
     assert "promptfooconfig.yaml:3: 'outputPath': results are written where the command says" in (
         told(made)
     )
 
 
-def test_that_any_json_passes_for_an_object_is_told(tmp_path: Path) -> None:
+def test_that_any_json_passes_for_an_object_is_reported(tmp_path: Path) -> None:
     config = ONE + "tests: [{vars: {x: a}, assert: [{type: contains-json}]}]\n"
     (note,) = imported(tmp_path, config).notes
     assert "a list or a single value passes" in note.why
 
 
 @pytest.mark.parametrize("prompts", ["", "[]", "{}"])
-def test_no_prompts_are_told(tmp_path: Path, prompts: str) -> None:
+def test_no_prompts_are_reported(tmp_path: Path, prompts: str) -> None:
     made = imported(tmp_path, f"prompts: {prompts}\nproviders: [openai:gpt-4.1]\n")
     assert "promptfooconfig.yaml:1: 'prompts': there are none" in told(made)
 

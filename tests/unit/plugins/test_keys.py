@@ -48,7 +48,7 @@ def test_the_files_of_an_identity_count_and_so_does_a_revision() -> None:
     )
 
 
-def test_project_code_without_identity_is_scored_anew_in_every_run() -> None:
+def test_project_code_without_identity_is_scored_again_in_every_run() -> None:
     def lives_for_one_run(**options: Json) -> bool:
         spec = ScorerSpec(kind="python", label="x", options={"call": "own.py:f", **options})
         return volatile(SCORERS["python"], spec)
@@ -67,7 +67,7 @@ def test_an_option_that_is_a_template_counts_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(("extra", "raised"), [("text", MissingExtra), (None, Refused)])
-def test_a_library_that_is_not_installed_is_said_before_any_call(
+def test_a_library_that_is_not_installed_is_reported_before_any_call(
     extra: str | None, raised: type[Refused]
 ) -> None:
     kind = replace(SCORERS["rouge"], library="surely-not-installed", extra=extra)

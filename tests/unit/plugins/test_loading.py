@@ -41,7 +41,7 @@ def test_a_target_that_is_not_there_is_refused_and_no_matter_of_extras(target: s
     assert not isinstance(refused.value, MissingExtra)
 
 
-def test_a_missing_extra_is_said_on_opening(tmp_path: Path) -> None:
+def test_a_missing_extra_is_reported_on_opening(tmp_path: Path) -> None:
     kind = replace(SCORERS["json_schema"], target="surely_not.there:x")
     with pytest.raises(Refused):
         open_scorer(kind, World(root=tmp_path, environ={}))

@@ -1,4 +1,4 @@
-"""A project on disk that a test writes file by file, loaded with the real catalogue."""
+"""A project on disk that a test writes file by file, loaded with the real catalog."""
 
 from __future__ import annotations
 

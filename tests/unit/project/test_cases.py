@@ -70,7 +70,7 @@ def test_a_case_with_every_field(rich: Written) -> None:
     assert str(case.where) == "evalsets/c.yaml:1"
 
 
-def test_a_case_without_an_id_is_named_by_what_is_asked(rich: Written) -> None:
+def test_a_case_without_an_id_is_named_by_its_question(rich: Written) -> None:
     first, second = cases(
         rich,
         "c.jsonl",
@@ -244,6 +244,14 @@ def test_relevant_ids_in_a_cell_are_a_list(rich: Written, cell: str, relevant: A
     assert rich.problems() == []
     (case,) = rich.evalset().cases
     assert case.metadata == {"relevant": relevant}
+
+
+def test_a_control_character_in_what_a_template_makes_is_refused(rich: Written) -> None:
+    row = '{"inputs": {"question": "x"}, "expected": "x", "metadata": {"p": "\\bword\\b"}}'
+    (problem,) = wrong(rich, "c.jsonl", row, 'regex: "{{ metadata.p }}"')
+    assert problem.startswith(
+        "1: 'regex' of this case: 'pattern' holds the control character U+0008"
+    )
 
 
 def test_a_control_character_in_what_is_expected_is_refused(rich: Written) -> None:

@@ -147,6 +147,15 @@ def test_an_escape_that_yaml_reads_as_a_control_character_is_refused(
     assert f'which is what "{escape}" means in double quotes (use single quotes' in problem
 
 
+@pytest.mark.parametrize(
+    "schema", [r'{pattern: "\bx\b"}', r'{properties: {a: {patternProperties: {"^\bx": {}}}}}']
+)
+def test_an_escape_in_a_pattern_of_a_schema_is_refused(project: Written, schema: str) -> None:
+    write(project, "exact", f"json_schema: {{schema: {schema}}}")
+    (problem,) = project.problems()
+    assert "holds the control character U+0008" in problem
+
+
 def test_single_quotes_and_line_breaks_are_fine_in_patterns_and_texts(project: Written) -> None:
     write(project, "exact", r"regex: '\bhere\b'", r'not: {contains: "a\tb\nc"}')
     assert project.problems() == []
@@ -161,7 +170,7 @@ def test_a_function_may_be_identified_by_a_revision_or_by_files(
     assert project.problems() == []
 
 
-def test_relevant_ids_are_those_of_the_cases_metadata_unless_said(project: Written) -> None:
+def test_relevant_ids_are_those_of_the_cases_metadata_by_default(project: Written) -> None:
     asked = '"inputs": {"question": "?"}, "expected": "x"'
     good = f'{{"id": "a", {asked}, "metadata": {{"relevant": ["p1", 2]}}}}\n'
     project.write("evalsets/support.jsonl", good)

@@ -208,7 +208,7 @@ def test_a_string_evaluator_decides_as_on_github(
     assert value(scorer(evalset.cases[0], said(answer), **spec.options)) == passes
 
 
-def test_json_may_be_asked_for(project: Written) -> None:
+def test_json_may_be_required(project: Written) -> None:
     (spec,) = own(project, "[{string: {isJSON: true}}]").scorers
     assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
 
@@ -228,6 +228,24 @@ def test_scores_of_any_size_are_brought_to_0_to_1(project: Written) -> None:
     ).scorers
     assert spec.options["choices"] == {"0": 0.0, "1": 0.4, "2": 1.0}
     assert spec.minimum == 0.4
+
+
+@pytest.mark.parametrize(
+    ("written", "choices"),
+    [
+        ("[{choice: good, score: 1}]", {"good": 1.0, "none of these": 0.0}),
+        (
+            "[{choice: Good, score: 1}, {choice: good, score: 0}, {choice: bad, score: 0}]",
+            {"Good": 1.0, "bad": 0.0},
+        ),
+    ],
+)
+def test_choices_that_no_judge_could_tell_apart_are_what_github_made_of_them(
+    project: Written, written: str, choices: dict[str, float]
+) -> None:
+    llm = f"{{modelId: openai/x, prompt: 'Good?', choices: {written}}}"
+    (spec,) = own(project, f"[{{name: n, llm: {llm}}}]").scorers
+    assert spec.options["choices"] == choices
 
 
 def test_an_evaluator_finds_the_columns_that_no_message_uses(project: Written) -> None:

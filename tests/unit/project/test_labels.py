@@ -74,7 +74,7 @@ def own(**more: Any) -> dict[str, Any]:
     return {"inputs": {"question": "why?"}, "expected": "so", "output": "so", "label": 1, **more}
 
 
-def test_a_row_names_a_case_or_brings_what_was_asked(root: Path) -> None:
+def test_a_row_names_a_case_or_brings_its_own_question(root: Path) -> None:
     found = read(root, [{"case": "c001", "output": "x", "label": "fail", "side": "old"}, own(id=7)])
 
     first, second = found.rows
@@ -129,7 +129,7 @@ def test_rows_without_a_label_are_counted_and_not_used(root: Path) -> None:
         ([own(metadata={"a": "b"})], "a label has no metadata"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_label_is_said_with_its_line(
+def test_what_is_wrong_with_a_label_is_reported_with_its_line(
     root: Path, rows: list[dict[str, Any]], said: str
 ) -> None:
     assert said in problem(root, *rows)

@@ -51,7 +51,7 @@ def test_a_model_of_llmops_yaml_says_its_maximum(tmp_path: Path, written: str, s
     assert body(request(loaded))["max_tokens"] == sent
 
 
-def test_no_other_provider_is_asked_otherwise_than_before() -> None:
+def test_no_other_provider_is_called_differently_than_before() -> None:
     known = catalog()
     assert {name for name, kind in known.providers.items() if kind.max_tokens} == {"anthropic"}
     assert resolve("openai/gpt", {}, known).parameters == {}

@@ -318,7 +318,7 @@ def test_what_people_try_first_is_answered_with_what_to_write(project: Written) 
     assert any("YAML indents by spaces, never by tabs" in each for each in project.problems())
 
 
-def test_a_table_with_semicolons_is_told_so(project: Written) -> None:
+def test_a_table_with_semicolons_gets_a_hint(project: Written) -> None:
     project.write("evalsets/support.yaml", "cases: support.csv\nscorers: [refusal]\n")
     project.write("evalsets/support.csv", "question;expected\nwhy?;because\n")
     assert any("columns are separated by commas" in each for each in project.problems())

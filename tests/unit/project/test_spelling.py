@@ -91,7 +91,7 @@ def test_an_input_is_printed_into_the_prompt_as_it_is_written(project: Written) 
     assert message.content == "3.10 [3.10] 0.10"
 
 
-def test_a_default_that_is_spelled_anew_makes_another_target(project: Written) -> None:
+def test_a_default_that_is_spelled_differently_makes_another_target(project: Written) -> None:
     def digest(default: str) -> str:
         project.write(
             "prompts/support.prompt.yml",
@@ -106,7 +106,7 @@ def test_a_default_that_is_spelled_anew_makes_another_target(project: Written) -
     assert digest("1.0") != digest("1")
 
 
-def test_an_expected_number_that_is_spelled_anew_is_scored_anew(project: Written) -> None:
+def test_an_expected_number_that_is_spelled_differently_is_scored_again(project: Written) -> None:
     facts = set()
     for literal in ("1", "1.0", "1.00"):
         project.write("evalsets/support.yaml", inline(literal))
@@ -114,7 +114,7 @@ def test_an_expected_number_that_is_spelled_anew_is_scored_anew(project: Written
     assert len(facts) == 3
 
 
-def test_an_option_that_is_spelled_anew_is_scored_anew(project: Written) -> None:
+def test_an_option_that_is_spelled_differently_is_scored_again(project: Written) -> None:
     project.write("evalsets/support.jsonl", CASE)
     keys = set()
     for literal in ("1", "1.0"):

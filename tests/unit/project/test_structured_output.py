@@ -38,7 +38,7 @@ scorers:
         (", structured_output: none", "none"),
     ],
 )
-def test_a_judge_is_held_to_what_its_model_says(
+def test_a_judge_uses_the_structured_output_of_its_model(
     project: Written, said: str, held: StructuredOutput
 ) -> None:
     project.write("llmops.yaml", MODELS.format(said=said))

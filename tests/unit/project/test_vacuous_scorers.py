@@ -85,7 +85,7 @@ def test_what_an_answer_can_fail_is_not_refused(tmp_path: Path, scorer: dict[str
         ({"label": {"labels": ["a", "b"]}}, "c", "'c' is not among the labels"),
     ],
 )
-def test_what_a_case_expects_is_held_against_the_scorer_that_takes_it(
+def test_what_a_case_expects_is_checked_by_the_scorer_that_takes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: Any, expected: Any, said: str
 ) -> None:
     project = make_project(tmp_path / "project", "http://127.0.0.1:9", cases=1)

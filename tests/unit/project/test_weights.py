@@ -59,7 +59,7 @@ def test_bytes_are_read_once_and_again_when_they_may_have_changed(
     assert Weights(root).digest("models/tiny") != named
 
 
-def test_weights_that_take_long_to_read_are_told_once_and_on_standard_error(
+def test_weights_that_take_long_to_read_are_announced_once_and_on_standard_error(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in (("SETTLED", -1.0), ("LARGE", 5)):

@@ -13,7 +13,8 @@ import pytest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.release import Event
 from llmops_cli.core.verdict import Decision
-from llmops_cli.registry.verify import RegistryProblem, Verification, verify_environment
+from llmops_cli.registry.problems import RegistryProblem
+from llmops_cli.registry.verify import Verification, verify_environment
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, facts, measured, promoted, released, rows
 

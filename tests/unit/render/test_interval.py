@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.render.interval import ASCII, interval
+from llmops_cli.render.interval import interval
 from tests.reports import FINE, LOSS, UNDECIDED, estimate
 
 
@@ -38,10 +38,6 @@ def test_the_picture_shows_the_interval_against_margin_and_zero(
     figures: object, drawn: tuple[str, str]
 ) -> None:
     assert interval(figures, width=46) == drawn  # type: ignore[arg-type]  # parametrised
-
-
-def test_the_picture_can_be_drawn_in_ascii() -> None:
-    assert all(line.isascii() for line in interval(UNDECIDED, width=60, strokes=ASCII))
 
 
 SHARE = st.floats(-1, 1)

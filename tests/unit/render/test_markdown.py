@@ -88,6 +88,23 @@ def test_a_report_without_prompts_says_that_nothing_was_measured() -> None:
     assert markdown_report(reports.report()).startswith("### ⛔ Nothing was measured.")
 
 
+def test_the_pass_rate_stands_below_the_verdict_and_the_tags_that_regressed_come_first() -> None:
+    page = markdown_report(reports.failing())
+    first = page.split("\n\n")[1]
+    assert first == (
+        "**83.1% → 77.3%** · −5.8 (90% CI −8.9 to −3.1) · 6 improved, 24 regressed of 308"
+    )
+    tags = re.findall(r"^\| `#(\w+)` \| .* \| (\d+) regressed", page, flags=re.MULTILINE)
+    assert tags == [("card", "17"), ("cash", "2")]
+
+
+def test_the_cases_of_several_prompts_stand_below_their_names() -> None:
+    page = markdown_report(reports.several())
+    titles = re.findall(r"^\*\*Cases of\*\* `(.*)`$", page, flags=re.MULTILINE)
+    assert titles == ["intent", "support"]
+    assert "Cases of" not in markdown_report(reports.failing())
+
+
 def test_a_partial_run_says_so() -> None:
     assert "> **Partial run (--tag card): shown, never evidence.**" in markdown_report(
         reports.interrupted()
@@ -99,7 +116,10 @@ def test_of_sixty_prompts_those_that_do_not_pass_come_first_and_the_rest_is_fold
     sixty = [replace(good, prompt=f"p{at:02}") for at in range(58)]
     both = [replace(bad, prompt=f"q{at}") for at in range(2)]
     page = markdown_report(reports.report(*sixty, *both))
-    assert page.startswith("| | prompt | | why |\n|---|---|---|---|\n| ❌ FAIL | `q0` |")
+    assert page.startswith(
+        "| | prompt | passing | cases | why |\n|---|---|---|---|---|\n"
+        "| ❌ FAIL | `q0` | 83.1% → 77.3% |"
+    )
     shown, _, folded = page.partition("<details><summary>✅ 58 prompts passed</summary>")
     assert shown.count("| ✅ PASS |") == 0
     assert folded.count("| ✅ PASS | `p") == 58

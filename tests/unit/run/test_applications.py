@@ -241,7 +241,7 @@ def test_a_prompt_of_an_application_may_have_messages_and_parameters(
         ({"cal": "app/main.py:f"}, "unknown key 'cal' (did you mean 'call'?)"),
         ({"headers": {"a": "b"}}, "'app': 'headers' means nothing to python"),
         ({"identity": {"files": ["app/*.txt"]}}, "'identity': no file matches 'app/*.txt'"),
-        ({"identity": {}}, "'identity' says nothing (name the application's `files`"),
+        ({"identity": {}}, "'identity' names nothing (name the application's `files`"),
         ({"provider": "http", "call": None}, "unknown key 'call'"),
     ],
 )

@@ -52,7 +52,7 @@ def test_answers_that_a_change_records_anew_are_compared_with_those_before(
     recorded(project, wrong=10)
     result = gate(project, base=base)
     assert (result.decision, result.passing.baseline) == (Decision.FAIL, 1.0)
-    assert result.verdict.findings[1].estimate.lost == 10  # type: ignore[union-attr]
+    assert result.verdict.findings[1].estimate.regressed == 10  # type: ignore[union-attr]
 
 
 def test_worse_answers_of_an_unchanged_prompt_are_no_identity(

@@ -79,7 +79,7 @@ def test_a_named_baseline_takes_the_place_of_the_environments(
     running.prompt(system="Better.")
     result = gate(running, select={"baseline": "support@v2"})
     assert (result.prompt.baseline, result.decision) == ("support@v2", Decision.PASS)
-    assert result.finding("no_worse").estimate.gained == 15  # type: ignore[union-attr]
+    assert result.finding("no_worse").estimate.improved == 15  # type: ignore[union-attr]
 
 
 def test_another_model_answers_the_candidate_alone_and_is_no_version(

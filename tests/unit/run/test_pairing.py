@@ -134,7 +134,7 @@ def test_the_watch_sees_answers_that_drifted_under_one_model_name(
     server.reply = wrong_on(questions(15))
     result = gate(running, "production", fresh=True)
     assert (result.decision, server.requests) == (Decision.FAIL, CASES)
-    assert result.finding("no_worse").estimate.lost == 15  # type: ignore[union-attr]
+    assert result.finding("no_worse").estimate.regressed == 15  # type: ignore[union-attr]
 
 
 def test_drifted_baseline_trials_of_another_run_do_not_dilute_the_watch(

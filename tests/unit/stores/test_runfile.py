@@ -14,10 +14,17 @@ from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.result import Failure, FailureKind, Score
-from llmops_cli.core.run import Entry, Manifest, RunEvalset, RunSide
 from llmops_cli.stores import run_file as runfile
 from llmops_cli.stores.results import open_results
-from llmops_cli.stores.run_file import merge, open_run, write_run
+from llmops_cli.stores.run_file import (
+    Entry,
+    Manifest,
+    RunEvalset,
+    RunSide,
+    merge,
+    open_run,
+    write_run,
+)
 from tests.unit.releases import facts
 from tests.unit.stores.values import answer, named, plain, score_key, trial_key
 

@@ -180,7 +180,7 @@ def test_calls_go_through_the_proxy_and_around_it_where_it_is_not_meant() -> Non
             ]:
                 environ = {"HTTP_PROXY": server.root, "NO_PROXY": exempt}
                 async with open_client(url, {}, environ) as client:
-                    answer = await client.post({"messages": []})
+                    answer = await client.send({"messages": []})
                 assert isinstance(answer, dict)
                 assert server.last is not None
                 paths.append(server.last.path)

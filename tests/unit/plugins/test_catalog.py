@@ -101,7 +101,7 @@ def test_looking_for_plug_ins_is_little_work() -> None:
     assert calls_made_by(catalog) < 100 * packages
 
 
-def test_the_catalogue_imports_no_vendor_and_no_scorer() -> None:
+def test_the_catalog_imports_no_vendor_and_no_scorer() -> None:
     code = (
         "import sys; from llmops_cli.plugins import catalog; catalog();print(*sorted(sys.modules))"
     )
