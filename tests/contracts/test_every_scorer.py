@@ -21,6 +21,7 @@ from llmops_cli.core.prompt import Message
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
 from llmops_cli.engine.sanitize import without_surrogates
 from llmops_cli.plugins import (
+from llmops_cli.plugins.loading import load
     SCORERS,
     catalog,
     load,
