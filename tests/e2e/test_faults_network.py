@@ -192,7 +192,7 @@ def nobody(project: Project) -> str:
         reserved.bind(("127.0.0.1", 0))
         project.url = f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
     project.llmops_yaml()
-    return f"no server answers at {project.url}/chat/completions (Connection refused): start the"
+    return f"no server answers at {project.url}/chat/completions (Connection refused): start it"
 
 
 def no_record(project: Project) -> str:
