@@ -1,14 +1,12 @@
-"""How well a judge's readings agree with people's labels: shares, kappa and Youden's J.
-
-Closed forms, each with its source; statsmodels is the oracle in the tests. A share of nothing has
-no value: what cannot be said is None, never 0.
-
-May a judge gate? What its counts against people's labels say, and what they allow.
+"""May a judge gate? How well it agrees with people's labels, and what that allows.
 
 A judge that errs at random shrinks every difference by J = TPR + TNR − 1: a true loss of 5 points
 shows as 5·J. J below ½ hides most of a loss, and a judge whose two readings differ moves the
-gate by itself. The rule is GATE where there are enough labels and all of it is proven, ADVISORY
-where J is proven to be something at all, else UNUSABLE (docs/judges.md, record 0011).
+gate by itself. The rule is GATE where there are enough labels and all of it is significant,
+ADVISORY where J is significantly above 0.3, else UNUSABLE (docs/judges.md, record 0011).
+
+The figures are closed forms, each with its source; statsmodels is the oracle in the tests. A share
+of nothing has no value: what cannot be said is None, never 0.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule
 
 
 def two_sided(level: float) -> float:
-    """The normal quantile of a two-sided interval at `level`, 0 < level < 1."""
+    """Return the normal quantile of a two-sided interval at `level`, 0 < level < 1."""
     return NormalDist().inv_cdf((1.0 + level) / 2.0)
 
 
 def wilson(k: int, n: int, level: float) -> Figure | None:
-    """The share k of n with Wilson's score interval (1927); None where n is 0."""
+    """Return the share k of n with Wilson's score interval (1927); None where n is 0."""
     if n == 0:
         return None
     z = two_sided(level)
@@ -43,8 +41,9 @@ def wilson(k: int, n: int, level: float) -> Figure | None:
 
 
 def youden(tpr: Figure | None, tnr: Figure | None) -> Figure | None:
-    """J = TPR + TNR − 1 by Newcombe's hybrid of two score intervals (1998, Stat Med 17:873, method
-    10), at the level of both; None where either is unknown.
+    """Return J = TPR + TNR − 1 with its interval, at the level of both; None if either is None.
+
+    Newcombe's hybrid of two score intervals (1998, Stat Med 17:873, method 10).
     """
     if tpr is None or tnr is None:
         return None
@@ -55,9 +54,10 @@ def youden(tpr: Figure | None, tnr: Figure | None) -> Figure | None:
 
 
 def kappa(table: Sequence[Sequence[int]], level: float) -> Figure | None:
-    """Cohen's kappa of a square table of counts, with the interval by the large-sample variance of
-    Fleiss, Cohen & Everitt (1969, Psych Bull 72:323); None where there is nothing to agree by
-    chance about: no count, or one class alone in both margins.
+    """Return Cohen's kappa of a square table of counts, with its interval.
+
+    By the large-sample variance of Fleiss, Cohen & Everitt (1969, Psych Bull 72:323). None where
+    there is nothing to agree by chance about: no count, or one class alone in both margins.
     """
     counts = np.asarray(table, dtype=np.float64)
     n = float(counts.sum())
@@ -83,7 +83,7 @@ LEVEL = 0.95
 """Of every interval but that of J."""
 LEVEL_OF_J = 0.90
 FEWEST = 100
-"""Labelled outputs, for GATE."""
+"""Labeled outputs, for GATE."""
 FEWEST_OF_EACH = 30
 """Of each label, for GATE."""
 J_FOR_GATE = 0.5
@@ -104,7 +104,7 @@ class Ruling:
 
 
 def figures(counts: Counts) -> Figures:
-    """Everything that `counts` say, with intervals."""
+    """Return all figures of these counts, with intervals."""
     table = [
         [counts.both_pass, counts.only_people_pass],
         [counts.only_judge_passes, counts.both_fail],
@@ -122,46 +122,46 @@ def figures(counts: Counts) -> Figures:
 
 
 def ruling(counts: Counts) -> Ruling:
-    """What the judge with these counts may be used for.
+    """Return what the judge with these counts may be used for.
 
     It never falls when counts improve: a judge that lacks labels but whose J is proven above ½
     is ADVISORY, as one whose J is proven above 0.3 (record 0011).
     """
-    found = figures(counts)
-    why = tuple(_short_of_gate(counts, found))
+    measured = figures(counts)
+    why = tuple(_short_of_gate(counts, measured))
     if not why:
         return Ruling(status=CalibrationStatus.GATE, why=())
-    proven = found.j is not None and found.j.lower >= J_FOR_ADVISORY
+    proven = measured.j is not None and measured.j.lower >= J_FOR_ADVISORY
     return Ruling(
         status=CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why=why
     )
 
 
-def _short_of_gate(counts: Counts, found: Figures) -> Iterator[str]:
+def _short_of_gate(counts: Counts, measured: Figures) -> Iterator[str]:
     if counts.n < FEWEST:
-        yield f"{counts.n} labeled outputs are fewer than {FEWEST}"
+        yield f"{counts.n} labeled outputs (minimum {FEWEST})"
     for word, count in (("pass", counts.people_pass), ("fail", counts.people_fail)):
         if count < FEWEST_OF_EACH:
-            yield f"{count} labels are {word}, and {FEWEST_OF_EACH} are needed"
-    if found.j is None:
-        yield "J is not known: one of the two labels is missing"
-    elif found.j.lower < J_FOR_GATE:
-        yield f"J may be as low as {found.j.lower:.2f}, and {J_FOR_GATE:g} must be proven"
-    if found.kappa is None:
-        yield "kappa is not known: judge and people give one label alone"
-    elif found.kappa.lower < KAPPA_FOR_GATE:
-        low = f"{found.kappa.lower:.2f}"
-        yield f"kappa may be as low as {low}, and {KAPPA_FOR_GATE:g} must be proven"
-    if found.disagreement is None:
+            yield f"{count} {word} labels (minimum {FEWEST_OF_EACH})"
+    if measured.j is None:
+        yield "J is unknown: one of the two labels is missing"
+    elif measured.j.lower < J_FOR_GATE:
+        yield f"J could be as low as {measured.j.lower:.2f} (minimum {J_FOR_GATE:g})"
+    if measured.kappa is None:
+        yield "kappa is unknown: judge and people give one label only"
+    elif measured.kappa.lower < KAPPA_FOR_GATE:
+        yield f"kappa could be as low as {measured.kappa.lower:.2f} (minimum {KAPPA_FOR_GATE:g})"
+    if measured.disagreement is None:
         yield "no output was read twice"
-    elif found.disagreement.value > DISAGREEMENT + EQUAL:
-        share = f"{100 * found.disagreement.value:.1f}%"
+    elif measured.disagreement.value > DISAGREEMENT + EQUAL:
+        share = f"{100 * measured.disagreement.value:.1f}%"
         yield f"its two readings differ on {share} of the outputs (limit 10%)"
 
 
 def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:
-    """The true pass rate behind a judge's `rate` (Rogan & Gladen 1978, Am J Epidemiol 107:71),
-    on [0, 1]; None for a judge that is no better than chance.
+    """Return the true pass rate behind a judge's `rate`; None for one no better than chance.
+
+    Rogan & Gladen (1978, Am J Epidemiol 107:71), cut to [0, 1].
     """
     j = tpr + tnr - 1.0
     if j <= EQUAL:
@@ -170,7 +170,7 @@ def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:
 
 
 def corrected(passed: int, n: int, judge: Counts, level: float = LEVEL) -> Figure | None:
-    """The true pass rate where a judge with the counts `judge` passed `passed` of `n` outputs.
+    """Return the true pass rate where a judge with these counts passed `passed` of `n` outputs.
 
     Rogan–Gladen's point with the interval of Lang & Reiczigel (2014, Prev Vet Med 113:13), which
     takes in that the judge's own rates are estimates. None where the judge's rates are unknown
@@ -196,7 +196,7 @@ def lang_reiczigel(
     *,
     level: float,
 ) -> tuple[float, float] | None:
-    """The ends of the interval for a true rate: `tpr` and `tnr` with the sample size of each.
+    """Return the ends of the interval for a true rate; `tpr` and `tnr` with their sample sizes.
 
     The observed rate is shifted as by Agresti & Coull, the judge's rates by one success and one
     failure each. None where these give no better than chance.
@@ -219,12 +219,12 @@ def lang_reiczigel(
 
 
 def shown_as(loss: float, j: float) -> float:
-    """What a true loss of pass rate shows as through a judge with this J, never less than 0."""
+    """Return what a true loss shows as through a judge with this J, never less than 0."""
     return max(0.0, loss * j)
 
 
 def scaled(policy: Policy, shrinkage: Mapping[str, float]) -> Policy:
-    """The policy with margins as they show: times J, for metrics that rest on one judge alone.
+    """Return the policy with margins times J, for metrics that rest on one judge alone.
 
     `shrinkage` is J by metric. As it is unless the policy says `scale_margin`.
     """

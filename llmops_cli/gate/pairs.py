@@ -6,7 +6,7 @@ where REGRESSION is (`optimistic`). Where both sides sent the very same request 
 and their trials are trials of one thing.
 
 Cases of one group are not independent. For PASS the groups are the sample (`score_test`,
-decision record 0022). For REGRESSION the statistic of the cases is compared with Student's t with
+decision record 0021). For REGRESSION the statistic of the cases is compared with Student's t with
 G − 1 degrees of freedom, stretched by √deff: the CR1 cluster variance of the mean over its
 variance for independent cases (both ddof 0; Miller 2024, app. A, with the factor G/(G − 1)).
 

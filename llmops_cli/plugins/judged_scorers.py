@@ -11,13 +11,13 @@ from llmops_cli.plugins.options import fixed, option
 JUDGE: Mapping[str, Option] = {
     "model": fixed(
         str,
-        "who judges: a name from llmops.yaml or provider/model; default: the judge prompt's "
-        "own, which is `judge` in those that come with llmops",
+        "the judge: a name from llmops.yaml or provider/model; default: the model of the judge "
+        "prompt, which is `judge` in the default prompts",
     ),
-    "prompt": fixed(str, "a prompt of the project to judge with; default: ours"),
-    "expected": fixed(bool, "show the judge the case's expected (default false)"),
-    "contexts": fixed(bool, "show the judge the passages that were answered from (default false)"),
-    "reason": fixed(bool, "ask for the reason too (default true); without, it costs less"),
+    "prompt": fixed(str, "a prompt of the project to judge with; default: the bundled one"),
+    "expected": fixed(bool, "show the judge the expected answer (default false)"),
+    "contexts": fixed(bool, "show the judge the passages (default false)"),
+    "reason": fixed(bool, "request a reason (default true); without, it costs less"),
 }
 
 JUDGED = (
@@ -25,13 +25,13 @@ JUDGED = (
         name="rubric",
         target="llmops_cli.scorers.judged:rubric",
         check="llmops_cli.scorers.judged:check_rubric",
-        summary="A model judges the answer by criteria in words: pass or fail, or a grade.",
+        summary="A model judges the answer by written criteria: pass or fail, or a grade.",
         revision=2,
         options={
-            "criteria": option(str, "what a good answer is", required=True),
+            "criteria": option(str, "what makes a good answer", required=True),
             "scale": fixed(
                 list[int],
-                "lowest and highest grade, as [1, 5]: the score is the grade's place between them",
+                "lowest and highest grade, as [1, 5]; the score is the position between them",
             ),
             **JUDGE,
         },
@@ -46,12 +46,12 @@ JUDGED = (
         name="choice",
         target="llmops_cli.scorers.judged:choice",
         check="llmops_cli.scorers.judged:check_choice",
-        summary="A model sorts the answer into one of named classes, each worth a score.",
+        summary="A model sorts the answer into a class; each class has a score.",
         revision=2,
         options={
             "criteria": option(str, "what the classes are about", required=True),
             "choices": fixed(
-                dict[str, float], "the classes, each with its score from 0 to 1", required=True
+                dict[str, float], "the classes, each with a score from 0 to 1", required=True
             ),
             **JUDGE,
         },
@@ -64,7 +64,7 @@ JUDGED = (
     ScorerKind(
         name="pairwise",
         target="llmops_cli.scorers.judged:pairwise",
-        summary="A model says whether the answer is better than the baseline's, in both orders.",
+        summary="A model compares the answer with the baseline's, in both orders.",
         revision=2,
         options={
             "criteria": option(str, "what makes an answer better (default: it helps more)"),
@@ -86,8 +86,8 @@ _RELEVANT = option(
     "the relevant ids, or the grade of each as {id: grade}; default: metadata.relevant",
     default="{{ metadata.relevant }}",
 )
-_FIRST = fixed(int, "how many of the retrieved count", required=True)
-_FIRST_OR_ALL = fixed(int, "how many of the retrieved count (default all)")
+_FIRST = fixed(int, "how many results count", required=True)
+_FIRST_OR_ALL = fixed(int, "how many results count (default all)")
 
 
 def _ranked(name: str, summary: str, k: Option, minimum: float | None) -> ScorerKind:
@@ -108,20 +108,23 @@ def _ranked(name: str, summary: str, k: Option, minimum: float | None) -> Scorer
 
 
 RETRIEVAL = (
-    _ranked("hit_at_k", "A relevant document is among the first k retrieved.", _FIRST, None),
+    _ranked("hit_at_k", "A relevant document is among the first k results.", _FIRST, None),
     _ranked(
         "precision_at_k",
-        "The share of the first k retrieved that is relevant; fewer than k count as k.",
+        "The share of the first k results that is relevant; fewer than k count as k.",
         _FIRST,
         0.5,
     ),
     _ranked(
-        "recall_at_k", "The share of the relevant that is among the first k retrieved.", _FIRST, 0.8
+        "recall_at_k",
+        "The share of relevant documents that is among the first k results.",
+        _FIRST,
+        0.8,
     ),
-    _ranked("mrr", "1 / the place of the first relevant document retrieved.", _FIRST_OR_ALL, 0.5),
+    _ranked("mrr", "1 / the rank of the first relevant document.", _FIRST_OR_ALL, 0.5),
     _ranked(
         "ndcg",
-        "How near the order of the retrieved is to the best one, by the grades of the relevant.",
+        "How close the ranking is to the best one, by grade.",
         _FIRST_OR_ALL,
         0.7,
     ),
@@ -135,7 +138,9 @@ _IDS = option(
 _TEXTS = option(
     list[str], "the relevant passages; default: the case's contexts", default="{{ contexts }}"
 )
-_THRESHOLD = fixed(float, "how alike two passages are that are the same, from 0 to 1 (default 0.5)")
+_THRESHOLD = fixed(
+    float, "similarity from which two passages count as equal, from 0 to 1 (default 0.5)"
+)
 
 
 def _overlap(name: str, summary: str, relevant: Option) -> ScorerKind:
@@ -158,28 +163,29 @@ def _overlap(name: str, summary: str, relevant: Option) -> ScorerKind:
 
 
 OVERLAP = (
-    _overlap("precision_by_id", "The share of the retrieved ids that is relevant.", _IDS),
-    _overlap("recall_by_id", "The share of the relevant ids that was retrieved.", _IDS),
+    _overlap("precision_by_id", "The share of retrieved ids that is relevant.", _IDS),
+    _overlap("recall_by_id", "The share of relevant ids that was retrieved.", _IDS),
     _overlap(
         "precision_by_text",
-        "Whether the retrieved passages that are like a relevant one stand first.",
+        "Whether passages similar to a relevant one are ranked first.",
         _TEXTS,
     ),
-    _overlap("recall_by_text", "The share of the relevant passages that was retrieved.", _TEXTS),
+    _overlap("recall_by_text", "The share of relevant passages that was retrieved.", _TEXTS),
 )
 
-_MODEL = fixed(str, "who judges: a name from llmops.yaml or provider/model; default: `judge`")
-_EMBEDDINGS = fixed(str, "what embeds: a name from llmops.yaml or provider/model", required=True)
+_MODEL = fixed(str, "the judge: a name from llmops.yaml or provider/model; default: `judge`")
+_EMBEDDINGS = fixed(
+    str, "the embedding model: a name from llmops.yaml or provider/model", required=True
+)
 _QUESTION = {
     "question": option(
-        str, "what was asked; default: the input `question`, `query` or `input`, or the only text"
+        str, "the question; default: the input `question`, `query` or `input`, or the only text"
     )
 }
-_REFERENCE = {"reference": option(str, "the right answer; default: the case's expected")}
+_REFERENCE = {"reference": option(str, "the expected answer; default: the case's expected")}
 _MODE = fixed(
     Literal["f1", "precision", "recall"],
-    "claims of the answer that are expected (precision), the reverse (recall), or both "
-    "(default f1)",
+    "precision: the answer's claims that are expected; recall: the reverse; f1: both (default)",
 )
 
 
@@ -216,7 +222,7 @@ def _judged(  # noqa: PLR0913 - what differs between the rows
 JUDGED_RAG = (
     _judged(
         "faithfulness",
-        "The share of the answer's statements that follow from what was retrieved.",
+        "The share of the answer's statements that follow from the passages.",
         _QUESTION,
         part="generation",
         minimum=0.8,
@@ -225,7 +231,7 @@ JUDGED_RAG = (
     ),
     _judged(
         "answer_relevancy",
-        "How like the question are the questions that the answer would answer.",
+        "Whether the answer addresses the question, by questions generated from it.",
         {**_QUESTION, "embeddings": _EMBEDDINGS},
         part="generation",
         minimum=0.7,
@@ -233,7 +239,7 @@ JUDGED_RAG = (
     ),
     _judged(
         "context_precision",
-        "Whether the retrieved passages that help to the expected answer stand first.",
+        "Whether the passages that support the expected answer are ranked first.",
         {**_QUESTION, **_REFERENCE},
         part="retrieval",
         minimum=0.5,
@@ -242,7 +248,7 @@ JUDGED_RAG = (
     ),
     _judged(
         "context_recall",
-        "The share of the expected answer's statements that what was retrieved holds.",
+        "The share of the expected answer's statements found in the passages.",
         {**_QUESTION, **_REFERENCE},
         part="retrieval",
         minimum=0.8,
@@ -251,7 +257,7 @@ JUDGED_RAG = (
     ),
     _judged(
         "factual_correctness",
-        "Claims that the answer and the expected answer share, as precision, recall or F1.",
+        "Claims shared with the expected answer, as precision, recall or F1.",
         {**_REFERENCE, "mode": _MODE},
         part="generation",
         minimum=0.7,

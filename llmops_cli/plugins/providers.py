@@ -15,8 +15,8 @@ from llmops_cli.providers.offline.embedded import REVISION
 VLLM = ProviderKind(
     name="vllm",
     target="llmops_cli.providers.vllm.model:open_vllm",
-    summary="A local model: `vllm serve`, started for the command and ended with it, or a "
-    "server that runs (`base_url`).",
+    summary="A local model: `vllm serve`, started for the command and stopped with it, or a "
+    "running server (`base_url`).",
     structured=True,
     embeds=True,
     check="llmops_cli.providers.vllm.options:check",
@@ -25,25 +25,25 @@ VLLM = ProviderKind(
     weights=True,
     options={
         "args": fixed(
-            list[str | int | float], "further arguments of `vllm serve`: `[--max-model-len, 8192]`"
+            list[str | int | float], "arguments for `vllm serve`: `[--max-model-len, 8192]`"
         ),
         "lora": fixed(
             dict[str, str],
-            "LoRA adapters to load, name to folder; the only one answers, of several the one "
-            "that `served_name` names",
+            "LoRA adapters to load: names to folders; a single one answers by default, of "
+            "several the one named by `served_name`",
         ),
         "served_name": fixed(
             str,
-            "the name to ask for: an adapter's, the model's own beside adapters, or what a "
-            "server that runs calls it; default: `model`",
+            "name of the adapter or model to call, or a running server's name for it; default: "
+            "`model`",
         ),
         "command": fixed(
             str,
-            "the `vllm` to start, or a Python that has it; default: the one on the PATH",
+            "path of `vllm`, or of a Python that has it; default: `vllm` on the PATH",
             keyed=False,
         ),
         "startup_timeout": fixed(
-            float, "seconds until it must be ready; default: 600", keyed=False
+            float, "seconds until the engine must be ready; default: 600", keyed=False
         ),
     },
 )
@@ -52,7 +52,7 @@ VLLM = ProviderKind(
 _EMBEDDED = ProviderKind(
     name="embedded",
     target="llmops_cli.providers.offline.embedded:open_embedded",
-    summary="A small deterministic retrieval model over the prompt itself: no key, no network.",
+    summary="A small deterministic retrieval model over the prompt. No key, no network.",
     deterministic=True,
     offline=True,
     identity=REVISION,
@@ -64,7 +64,7 @@ _REPLAY = ProviderKind(
     target="llmops_cli.providers.offline.replay:open_replay",
     records="llmops_cli.providers.offline.replay:Recorded",
     volatile=True,
-    summary="Recorded answers from a JSONL file: a missing record is never a live call.",
+    summary="Recorded answers from a JSONL file. A missing record is never called.",
     deterministic=True,
     offline=True,
     options={
@@ -72,16 +72,18 @@ _REPLAY = ProviderKind(
         "field": fixed(str, "dotted path to the answer's text in a record; default: text"),
         "by": fixed(
             Literal["case", "request"],
-            "what finds a record: the case's id (default) or the rendered messages",
+            "find a record by the case's id (default) or by the rendered messages",
         ),
-        "id": fixed(str, "dotted path to what finds a record; default: id, or messages by request"),
+        "id": fixed(
+            str, "dotted path to that id or those messages in a record; default: id or messages"
+        ),
     },
 )
 
 _OPENAI = ProviderKind(
     name="openai",
     target="llmops_cli.providers.openai.model:open_openai",
-    summary="OpenAI, and with base_url every server and gateway that speaks its API.",
+    summary="OpenAI, or any server or gateway with its API (`base_url`).",
     structured=True,
     api_key_env="OPENAI_API_KEY",
     embeds=True,
@@ -90,7 +92,7 @@ _OPENAI = ProviderKind(
 _ANTHROPIC = ProviderKind(
     name="anthropic",
     target="llmops_cli.providers.anthropic.model:open_anthropic",
-    summary="Claude, by Anthropic's API.",
+    summary="Claude, through Anthropic's API.",
     structured=True,
     max_tokens=4096,  # the API demands one
     api_key_env="ANTHROPIC_API_KEY",
@@ -101,12 +103,12 @@ _PARTS = Literal[
 ]
 _RESPONSE = fixed(
     dict[_PARTS, str],
-    "where the parts of an answer stand, as JMESPath; default: under these very names",
+    "JMESPath of each part of the answer; default: its name",
 )
 _ENV = fixed(
     list[str],
-    "environment variables that it sees beside PATH, HOME and the like; their values are "
-    "taken for secrets",
+    "environment variables to pass, besides PATH, HOME and the like; their values are "
+    "treated as secrets",
     keyed=False,
 )
 
@@ -114,22 +116,22 @@ _HTTP = ProviderKind(
     name="http",
     target="llmops_cli.providers.application.http:open_http",
     check="llmops_cli.providers.application.config_checks:check_http",
-    summary="An application behind a URL (`base_url`), which takes and answers JSON.",
+    summary="An application behind a URL (`base_url`), with JSON requests and responses.",
     application=True,
     volatile=True,
     options={
         "method": fixed(
-            Literal["GET", "POST", "PUT"], "default POST; what GET sends stands in the query"
+            Literal["GET", "POST", "PUT"], "default POST; GET sends the document in the query"
         ),
         "request": option(
             dict[str, Any],
-            "the JSON to send, its texts templates over the inputs, `inputs`, `messages` and "
+            "the JSON to send; its texts are templates over the inputs, `inputs`, `messages` and "
             "`parameters`; default: these three",
         ),
         "response": _RESPONSE,
         "allow_hosts": fixed(
             list[str],
-            "hosts of private networks that may be called; loopback may where the URL says so",
+            "private hosts that may be called; loopback needs no entry if the URL names it",
             keyed=False,
         ),
     },
@@ -139,7 +141,7 @@ _PYTHON = ProviderKind(
     name="python",
     target="llmops_cli.providers.application.python:open_python",
     check="llmops_cli.providers.application.config_checks:check_python",
-    summary="An application as a function of the project, run in processes of its own.",
+    summary="An application that is a function of the project, run in separate processes.",
     application=True,
     volatile=True,
     code=True,
@@ -155,18 +157,16 @@ _COMMAND = ProviderKind(
     name="command",
     target="llmops_cli.providers.application.command:open_command",
     check="llmops_cli.providers.application.config_checks:check_command",
-    summary="An application as a program, run once for every answer.",
+    summary="An application that is a program, run once per answer.",
     application=True,
     volatile=True,
     code=True,
     files=("run",),
     max_concurrency=4,
     options={
-        "run": fixed(
-            list[str], "the program and its arguments; no shell reads them", required=True
-        ),
+        "run": fixed(list[str], "the program and its arguments, without a shell", required=True),
         "output": fixed(
-            Literal["json", "text"], "what it writes: JSON (default), or the text itself"
+            Literal["json", "text"], "what the program writes: JSON (default) or the answer's text"
         ),
         "response": _RESPONSE,
         "env": _ENV,

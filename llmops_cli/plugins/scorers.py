@@ -18,16 +18,16 @@ Texts = Scalar | list[Scalar]
 Number = int | float | str
 
 VALUE = option(Texts, "the text, or a list: any of them; default: the case's expected")
-STRIP = fixed(bool, "drop white space at both ends of the answer (default true)")
+STRIP = fixed(bool, "ignore leading and trailing white space (default true)")
 IGNORING: Mapping[str, Option] = {
-    "ignore_case": fixed(bool, "upper and lower case are alike"),
-    "ignore_space": fixed(bool, "runs of white space are one blank"),
+    "ignore_case": fixed(bool, "ignore case"),
+    "ignore_space": fixed(bool, "treat runs of white space as one space"),
     "ignore_punctuation": fixed(
-        bool, "leave out punctuation and symbols that are not part of a number or a sign"
+        bool, "ignore punctuation and symbols that are not part of a number or a sign"
     ),
 }
 SIMILAR: Mapping[str, Option] = {
-    "value": option(Texts, "the reference, or a list: the nearest of them counts"),
+    "value": option(Texts, "the reference, or a list: the closest one counts"),
     "ignore_case": IGNORING["ignore_case"],
 }
 
@@ -36,7 +36,7 @@ _TEXT = (
         name="exact",
         target="llmops_cli.scorers.text:exact",
         check="llmops_cli.scorers.option_checks:check_expected",
-        summary="The answer is the expected text.",
+        summary="The answer equals the expected text.",
         revision=2,
         options={"value": VALUE, "strip": STRIP, **IGNORING},
         shorthand="value",
@@ -46,7 +46,7 @@ _TEXT = (
         name="contains",
         target="llmops_cli.scorers.text:contains",
         check="llmops_cli.scorers.option_checks:check_part",
-        summary="The answer has the expected text in it: any of a list, or all of one.",
+        summary="The answer contains the expected text: any or all of a list.",
         revision=2,
         options={
             "value": VALUE,
@@ -81,14 +81,14 @@ _TEXT = (
         name="regex",
         target="llmops_cli.scorers.pattern:regex_scorer",
         check="llmops_cli.scorers.pattern:check",
-        summary="A regular expression is found in the answer.",
+        summary="The answer matches a regular expression.",
         revision=2,
         options={
-            "pattern": option(str, "Python's syntax; found anywhere unless `whole`", required=True),
+            "pattern": option(str, "Python syntax; matches anywhere unless `whole`", required=True),
             "whole": fixed(bool, "the whole answer must match"),
             "ignore_case": IGNORING["ignore_case"],
-            "multiline": fixed(bool, "^ and $ match at every line"),
-            "dotall": fixed(bool, ". matches a line break too"),
+            "multiline": fixed(bool, "^ and $ match at line breaks"),
+            "dotall": fixed(bool, ". also matches line breaks"),
         },
         shorthand="pattern",
         library="regex",
@@ -96,7 +96,7 @@ _TEXT = (
     ScorerKind(
         name="length",
         target="llmops_cli.scorers.text:length",
-        summary="Characters of the answer, between `min` and `max`.",
+        summary="Number of characters of the answer.",
         revision=2,
         shorthand="max",
         unit="characters",
@@ -105,26 +105,26 @@ _TEXT = (
         name="refusal",
         target="llmops_cli.scorers.refusal:refusal",
         check="llmops_cli.scorers.option_checks:check_phrases",
-        summary="The answer refuses: filtered, empty, or opening with words of refusal (English).",
+        summary="The answer is a refusal: filtered, empty, or starting like one (in English).",
         revision=2,
         options={
-            "phrases": option(list[str], "further words of refusal"),
+            "phrases": option(list[str], "further refusal phrases"),
         },
     ),
     ScorerKind(
         name="label",
         target="llmops_cli.scorers.label:label",
         check="llmops_cli.scorers.label:check",
-        summary="The answer names the expected class; case and punctuation do not count, signs do.",
+        summary="The answer names the expected class. Ignores case and punctuation, not signs.",
         revision=2,
         options={
-            "value": option(Texts, "the right label, or a list; default: expected"),
+            "value": option(Texts, "the expected label, or a list; default: the case's expected"),
             "labels": option(
-                list[Scalar], "all classes: the first of them that the answer names is its label"
+                list[Scalar], "all classes; the first one that the answer names is its label"
             ),
             "take": fixed(
                 Literal["first", "last", "only"],
-                "which named label counts (default first); only: two labels are wrong",
+                "which label counts (default first); only: naming two labels is wrong",
             ),
         },
         shorthand="value",
@@ -136,25 +136,24 @@ _NUMBER = ScorerKind(
     name="number",
     target="llmops_cli.scorers.number:number",
     check="llmops_cli.scorers.number:check",
-    summary="A number in the answer is the expected one: separators, fractions, powers, currency "
-    "and LaTeX are read.",
+    summary="The answer contains the expected number. Reads separators, fractions, powers, "
+    "currency and LaTeX.",
     revision=2,
     options={
         "value": option(Number, "the number; default: the case's expected"),
         "tolerance": option(float, "largest absolute difference (default 0)"),
         "relative": option(float, "largest difference as a share of the expected"),
-        "take": fixed(Literal["first", "last"], "which number of the text counts (default last)"),
+        "take": fixed(Literal["first", "last"], "which number in the text counts (default last)"),
         "after": option(str, "read only what follows this text"),
         "occurrence": fixed(
             Literal["first", "last"], "which occurrence of `after` counts (default last)"
         ),
         "pattern": option(
             str,
-            "read only what this regular expression (or its first "
-            "group) matches, at its last match",
+            "read only the last match of this regular expression, or of its first group",
         ),
         "decimal": fixed(Literal[".", ","], "the decimal mark (default .)"),
-        "percent": fixed(bool, "50% is 0.5, in the answer and in what is expected"),
+        "percent": fixed(bool, "read 50% as 0.5, in the answer and in the expected value"),
     },
     shorthand="value",
     expects="value",
@@ -165,12 +164,12 @@ _STRUCTURED = (
     ScorerKind(
         name="json",
         target="llmops_cli.scorers.structured:json_scorer",
-        summary="The answer is JSON, alone or in one code fence.",
+        summary="The answer is JSON, optionally in a code fence.",
         revision=2,
         options={
             "fence": fixed(bool, "accept JSON in a code fence (default true)"),
-            "equals": option(Any, "the JSON value that it must equal"),
-            "expected": fixed(bool, "it must equal the case's expected"),
+            "equals": option(Any, "JSON value that the answer must equal"),
+            "expected": fixed(bool, "the answer must equal the case's expected"),
         },
         shorthand="equals",
         structured=("equals", "expected"),
@@ -179,7 +178,7 @@ _STRUCTURED = (
         name="json_schema",
         target="llmops_cli.scorers.schema:open_json_schema",
         check="llmops_cli.scorers.schema:check",
-        summary="The answer is JSON that satisfies a JSON Schema, formats included.",
+        summary="The answer is JSON that matches a JSON Schema, including formats.",
         revision=2,
         options={
             "schema": fixed(
@@ -201,16 +200,13 @@ _STRUCTURED = (
         options={
             "tool": option(
                 str | dict[str, Any] | list[str | dict[str, Any]],
-                "its name, {name, arguments}, or a list of these, where [] is no tool at all; "
-                "default: expected",
+                "a name, {name, arguments}, or a list of these ([]: no call); default: the case's "
+                "expected",
             ),
-            "arguments": option(
-                dict[str, Any], "arguments that the call of the named tool must have"
-            ),
+            "arguments": option(dict[str, Any], "arguments that the call must have"),
             "match": fixed(
                 Literal["subset", "exact"],
-                "whether further arguments and further calls are allowed (subset, the "
-                "default) or not (exact)",
+                "subset allows further arguments and calls (default), exact does not",
             ),
         },
         shorthand="tool",
@@ -314,14 +310,14 @@ _OWN = ScorerKind(
     name="python",
     target="llmops_cli.scorers.python:open_python",
     check="llmops_cli.scorers.python:check",
-    summary="A function of the project, run in a process of its own.",
+    summary="A function of the project, run in a separate process.",
     options={
         "call": fixed(str, "path/to/file.py:function", required=True),
         "arguments": option(dict[str, Any], "further keyword arguments of the function"),
         "timeout": fixed(float, "seconds for one call (default 30)"),
         "identity": fixed(
             int | list[str],
-            "what else it depends on: project files, or a revision raised by hand; without "
+            "what else its scores depend on: project files, or a revision number; without "
             "it scores live for one run",
         ),
     },

@@ -138,7 +138,7 @@ def test_the_verdicts_are_the_reference_s_but_for_the_case_that_passes_too_often
     ]
     said = [words.get(each, each.value) for each in decided]
     expected = list(vector["expected"]["verdict"])
-    # 52 cases without a loss come out of a true loss of the margin in 6.9% of runs (record 0022).
+    # 52 cases without a loss come out of a true loss of the margin in 6.9% of runs (record 0021).
     expected[vector["input"]["cases"].index([0, 0, 52])] = "INCONCLUSIVE"
     assert said == expected
 

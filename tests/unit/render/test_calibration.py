@@ -35,7 +35,7 @@ def test_a_fit_judge_is_told_what_a_loss_shows_as() -> None:
 
 def test_what_keeps_a_judge_from_the_gate_is_named_with_the_next_step() -> None:
     text = shown(a_calibration())
-    assert "ADVISORY it may be shown but not gate: J may be as low as 0.3" in text
+    assert "ADVISORY it may be shown but not gate: J could be as low as 0.3" in text
     assert "fix its criteria or choose another model" in text
     few = shown(a_calibration(Counts(both_pass=50, both_fail=20, read_twice=70)))
     assert "more labels: llmops calibrate support:tone --draft more.jsonl" in few
@@ -44,7 +44,7 @@ def test_what_keeps_a_judge_from_the_gate_is_named_with_the_next_step() -> None:
 def test_nothing_is_shown_for_what_is_not_known() -> None:
     text = shown(a_calibration(Counts(both_pass=8, only_people_pass=2, read_twice=10)))
     assert "fails what humans fail (TNR) –" in text
-    assert "J is not known: one of the two labels is missing" in text
+    assert "J is unknown: one of the two labels is missing" in text
 
 
 def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
@@ -81,5 +81,5 @@ def test_a_calibration_in_a_line() -> None:
 def test_of_a_scorer_that_asks_no_model_nothing_is_said_to_be_refused() -> None:
     text = shown(replace(a_calibration(), judge=None))
     assert "no model is called" in text
-    assert "no judge model, so nothing is refused: J may be as low as" in text
+    assert "no judge model, so nothing is refused: J could be as low as" in text
     assert "advisory: true" not in text
