@@ -1,1 +1,1 @@
-"""Looking at a project, and writing its files."""
+"""One function per command that evaluates or looks at a project."""

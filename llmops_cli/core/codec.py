@@ -111,8 +111,9 @@ def _read_dataclass(kind: Any, plain: Any, where: str) -> Any:  # noqa: ANN401
 
 
 def _expect(kind: type[Any], plain: Any, where: str) -> Any:  # noqa: ANN401
-    if kind is float and type(plain) is int:
-        return float(plain)
+    # A number that remembers its spelling is a subclass of its kind; so is bool of int.
+    if kind in (int, float) and isinstance(plain, kind | int) and not isinstance(plain, bool):
+        return kind(plain)
     if type(plain) is not kind:
         expected = "number" if kind is float else kind.__name__
         raise InvalidRecord(f"{where or 'the value'}: {plain!r} is not a {expected}")

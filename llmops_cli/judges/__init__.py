@@ -1,1 +1,1 @@
-"""Judges held against people's labels, and what the gate makes of each."""
+"""Judges: their calibration against human labels, and what is known about each."""

@@ -1,1 +1,1 @@
-"""Versions, evidence and environments: what is released, measured, promoted and proved."""
+"""Versions in git: release, measure, promote, roll back, verify, and what runs where."""

@@ -75,7 +75,7 @@ def comment_body(content: CommentContent) -> str:
 
 
 def _headline(content: CommentContent, word: str) -> str:
-    """`FAIL · 2 of 60 prompts blocked · llmops`."""
+    """Return `FAIL · 2 of 60 prompts blocked · llmops`."""
     report = content.report
     if report is None:
         title = "no verdict"

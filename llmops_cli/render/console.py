@@ -1,4 +1,4 @@
-"""Shows a report on a terminal or in a CI log: the verdict and why, the evidence, what to do next.
+"""Shows a report on a terminal or in a CI log: pass rates and verdicts, why, the cases, what next.
 
 Every line answers the reader's next question: may it go out, compared with what, how sure is
 that, which cases changed and how, what did it cost, what now. It reads without color.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +23,7 @@ from llmops_cli.core.report import (
     ShownCase,
     SliceSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
+from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.render import formatting
 from llmops_cli.render.console_cases import case_block
 from llmops_cli.render.headline import Headline, headlines, reasons
@@ -39,28 +39,8 @@ _SLICES = 5
 _NAME = 32
 """Columns of a prompt's name that others are aligned with."""
 _GAP = 3
-_STACKED = 60
-"""Below this many columns, what a finding says stands under its rule."""
 _SENTENCE = 2_000
 _ALARMING = 0.05
-
-
-class Picture:
-    """The interval of an estimate, as wide as there is room."""
-
-    def __init__(self, estimate: Estimate, *, style: str, writer: LineWriter) -> None:
-        self._estimate = estimate
-        self._style = style
-        self._pen = writer
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Two lines that never wrap; none where there is no room for them."""
-        if options.max_width < NARROWEST:
-            return
-        for line in interval(self._estimate, width=min(options.max_width, _PICTURE)):
-            text = self._pen.line(line, self._style)
-            text.no_wrap = True
-            yield text
 
 
 def console_report(
@@ -76,11 +56,9 @@ def console_report(
     `verbose` shows more cases, longer answers, every score, and passing prompts in full; `quiet`
     the verdict lines only. `seconds` is how long the command took.
     """
-    prompts = sorted(
-        report.prompts, key=lambda prompt: formatting.SEVERITY[prompt.verdict.decision]
-    )
+    prompts = formatting.worst_first(report.prompts)
 
-    def trial(writer: LineWriter) -> Iterator[RenderableType]:
+    def lines(writer: LineWriter) -> Iterator[RenderableType]:
         yield from _verdicts(writer, report, prompts, quiet=quiet)
         if quiet:
             return
@@ -95,21 +73,30 @@ def console_report(
         if detailed:
             yield from _last_verdicts(writer, detailed)
             yield Text()
-        yield from _closing(writer, report, prompts, seconds=seconds)
+        for note in formatting.notes(report):
+            yield writer.joined(("note: ", "yellow"), note)
+        closing = formatting.closing(report, prompts, seconds=seconds)
+        yield writer.line(" · ".join(closing), "bold")
+        for step in formatting.next_steps(prompts):
+            yield writer.joined(("next: ", "bold cyan"), (step, "bold"))
 
-    return Renderable(trial, width=width)
+    return Renderable(lines, width=width)
+
+
+# Verdict lines.
 
 
 def _verdicts(
     writer: LineWriter, report: Report, prompts: Sequence[PromptReport], *, quiet: bool
 ) -> Iterator[RenderableType]:
-    """The verdict of every prompt and, unless `quiet`, why it does not pass."""
+    """Yield the verdict of every prompt and, unless `quiet`, why it does not pass."""
     for warning in formatting.warnings(report):
         yield writer.line(warning, "bold yellow")
     if not prompts:
         yield writer.line(formatting.nothing(report)[2:], "bold")
     columns = _columns([line for prompt in prompts for line in headlines(prompt)], writer.width)
-    undecided = [each.verdict for each in prompts if each.verdict.decision is Decision.INCONCLUSIVE]
+    indent = (0, 0, 0, columns[0] + 2)
+    undecided = [p.verdict for p in prompts if p.verdict.decision is Decision.INCONCLUSIVE]
     alike = len(undecided) > 1 and all(map(formatting.leniency, undecided))
     for prompt in prompts:
         lines = headlines(prompt)
@@ -117,15 +104,16 @@ def _verdicts(
             yield _headline(writer, line, columns)
         if quiet:
             continue
-        indent = (0, 0, 0, columns[0] + 2)
         for _, reason in reasons(prompt):
             if reason not in {line.remark for line in lines}:
                 yield Padding(writer.line(_sentence(reason)), indent)
-        if formatting.leniency(prompt.verdict) and prompt.baseline is not None and not alike:
-            yield Padding(writer.line(formatting.leniency(prompt.verdict), "yellow"), indent)
+        leniency = formatting.leniency(prompt.verdict)
+        if leniency and prompt.baseline is not None and not alike:
+            yield Padding(writer.line(leniency, "yellow"), indent)
     if alike and not quiet:
-        told = formatting.leniency(undecided[0]).replace("Not blocked", "None of these is blocked")
-        yield writer.line(told, "yellow")
+        leniency = formatting.leniency(undecided[0])
+        none = leniency.replace("Not blocked", "None of these is blocked")
+        yield writer.line(none, "yellow")
 
 
 def _columns(lines: Sequence[Headline], width: int) -> list[int]:
@@ -142,7 +130,7 @@ def _columns(lines: Sequence[Headline], width: int) -> list[int]:
 def _headline(
     writer: LineWriter, line: Headline, columns: Sequence[int], *, last: str = ""
 ) -> RenderableType:
-    """One verdict line; where it is too long it goes on below the name, and breaks no figure."""
+    """Return one verdict line; where it is too long it goes on below, and breaks no figure."""
     label = writer.line(line.label.ljust(columns[0]), COLORS[line.decision])
     name = writer.line(clip(line.name, characters=_SENTENCE).text, "bold")
     pieces = [*line.pieces, last] if last else line.pieces
@@ -167,12 +155,20 @@ def _headline(
 
 
 def _last_verdicts(writer: LineWriter, prompts: Sequence[PromptReport]) -> Iterator[RenderableType]:
-    """The verdicts once more below their details, where a reader of a log ends."""
+    """Yield the verdicts once more below their details, where a reader of a log ends."""
     lines = [(prompt, line.short()) for prompt in prompts for line in headlines(prompt)]
     columns = _columns([line for _, line in lines], writer.width)
     for prompt, line in lines:
         code = int(prompt.verdict.exit_code)
         yield _headline(writer, line, columns, last=f"exit code {code}" if code else "")
+
+
+def _sentence(text: str) -> str:
+    cut = clip(text, characters=_SENTENCE)
+    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
+
+
+# One prompt.
 
 
 def _prompt(
@@ -192,13 +188,8 @@ def _prompt(
         yield from _cases(writer, evalset, verbose=verbose)
 
 
-def _sentence(text: str) -> str:
-    cut = clip(text, characters=_SENTENCE)
-    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
-
-
 def _rule(writer: LineWriter, name: str, decision: Decision) -> Text:
-    """A prompt's name and verdict in a line across the page."""
+    """Return a prompt's name and verdict in a line across the page."""
     dash = "─" if writer.unicode else "-"
     title = writer.joined(
         (dash * 2, "dim"), " ", (name, "bold"), "  ", (decision.value, COLORS[decision]), " "
@@ -209,95 +200,97 @@ def _rule(writer: LineWriter, name: str, decision: Decision) -> Text:
 def _measured(
     writer: LineWriter, evalset: EvalsetReport, verdict: Verdict, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    told = any(each.decision is Decision.INCOMPLETE for each in verdict.findings)
+    known = any(finding.decision is Decision.INCOMPLETE for finding in verdict.findings)
     models = evalset.candidate.model
     if evalset.baseline is not None and evalset.baseline.model != models:
         models = f"{evalset.baseline.model} → {models}"
     yield writer.line(f"{evalset.evalset}: {formatting.size(evalset)} · {models}", "dim")
-    for side in (evalset.candidate, evalset.baseline):
-        if side is None:
-            continue
-        trouble = formatting.measured(side)
-        if trouble and (verbose or not told):
-            yield writer.line(f"{side.name}: {trouble}", "magenta")
+    for side in filter(None, (evalset.candidate, evalset.baseline)):
+        missing = formatting.measured(side)
+        if missing and (verbose or not known):
+            yield writer.line(f"{side.name}: {missing}", "magenta")
         if verbose:
             yield writer.line(f"{side.name}: {formatting.effort(side)}", "dim")
 
 
 def _findings(writer: LineWriter, prompt: PromptReport, *, verbose: bool) -> RenderableType:
     verdict, several = prompt.verdict, len(prompt.evalsets) > 1
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    if writer.width >= _STACKED:
-        grid.add_column(max_width=28, overflow="fold")
-    grid.add_column(overflow="fold")
-    for finding in formatting.worst_findings_first(verdict):
-        decision = writer.line(f"  {finding.decision.value}", COLORS[finding.decision])
-        rule = writer.line(formatting.rule(finding, several=several))
-        details = Group(*_finding(writer, verdict, finding, verbose=verbose))
-        cells = (rule, details) if writer.width >= _STACKED else (Group(rule, details),)
-        grid.add_row(decision, *cells)
-    return grid
+    findings = formatting.worst_findings_first(verdict)
+    label = max((len(finding.decision.value) for finding in findings), default=0) + 2
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    for finding in findings:
+        # A reason above is this sentence already, unless it has an interval.
+        deciding = finding.decision is verdict.decision is Decision.FAIL
+        why = "see above" if deciding and finding.estimate is None else _sentence(finding.why)
+        rule = formatting.rule(finding, several=several)
+        rows.add_row(
+            writer.line(f"  {finding.decision.value}", COLORS[finding.decision]),
+            Group(
+                writer.joined((f"{rule}: ", "bold"), why),
+                *_picture(writer, finding, writer.width - label - 2, verbose=verbose),
+            ),
+        )
+    return rows
 
 
-def _finding(
-    writer: LineWriter, verdict: Verdict, finding: Finding, *, verbose: bool
+def _picture(
+    writer: LineWriter, finding: Finding, room: int, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    """The sentence, unless it is a reason above already, and the interval that it rests on."""
+    """Yield the interval that a finding rests on in two lines, and how to read it."""
     estimate = finding.estimate
-    pictured = (
-        estimate is not None and estimate.identical < estimate.n and (verbose or finding.quality)
-    )
-    deciding = finding.decision is verdict.decision
-    above = deciding and verdict.decision is Decision.FAIL and estimate is None
-    yield writer.line("see above", "dim") if above else writer.line(_sentence(finding.why))
-    if estimate is not None and pictured:
-        color = COLORS[finding.decision].removeprefix("bold ")
-        yield Picture(estimate, style=color, writer=writer)
-        words = formatting.reading(finding, estimate)
-        if words:
-            yield writer.line(words, "dim")
+    if estimate is None or estimate.identical == estimate.n:
+        return
+    if not (verbose or finding.quality):
+        return
+    if room >= NARROWEST:
+        for line in interval(estimate, width=min(room, _PICTURE)):
+            yield writer.line(line, COLORS[finding.decision].removeprefix("bold "))
+    reading = formatting.reading(finding, estimate)
+    if reading:
+        yield writer.line(reading, "dim")
+
+
+# Figures and cases of one evalset.
 
 
 def _figures(
     writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    telling = [each for each in evalset.metrics if verbose or len(evalset.metrics) > 1]
-    if telling:
+    if evalset.metrics and (verbose or len(evalset.metrics) > 1):
         yield Text()
-        yield _metrics(writer, evalset.evalset, telling)
-    losing = [each for each in evalset.slices if verbose or each.p_adjusted <= _ALARMING]
-    if losing:
+        yield _metrics(writer, evalset.evalset, evalset.metrics)
+    tags = [tag for tag in evalset.slices if verbose or tag.p_adjusted <= _ALARMING]
+    if tags:
         yield Text()
-        yield _slices(writer, losing if verbose else losing[:_SLICES])
+        yield _tags(writer, tags if verbose else tags[:_SLICES])
 
 
-def _metrics(writer: LineWriter, title: str, metrics: list[MetricSummary]) -> RenderableType:
+def _metrics(writer: LineWriter, title: str, metrics: Sequence[MetricSummary]) -> RenderableType:
     rows = grid(writer, f"  {title}", "before", "after", "", right={1, 2})
-    for part, figures in formatting.halves(metrics):
+    for part, half in formatting.halves(metrics):
         if part:
             rows.add_row(writer.line(f"  {part}", "dim"))
-        for each in figures:
+        for metric in half:
             rows.add_row(
-                writer.line(f"  {'  ' * bool(part)}{each.label}"),
-                writer.line(formatting.percent(each.baseline)),
-                writer.line(formatting.percent(each.candidate)),
-                writer.line(formatting.status(each), "dim"),
+                writer.line(f"  {'  ' * bool(part)}{metric.label}"),
+                writer.line(formatting.percent(metric.baseline)),
+                writer.line(formatting.percent(metric.candidate)),
+                writer.line(formatting.status(metric), "dim"),
             )
     return rows
 
 
-def _slices(writer: LineWriter, slices: list[SliceSummary]) -> RenderableType:
+def _tags(writer: LineWriter, tags: Sequence[SliceSummary]) -> RenderableType:
     rows = grid(writer, "  by tag", "before", "after", "", right={1, 2})
-    for each in slices:
-        alarming = "red" if each.p_adjusted <= _ALARMING else "dim"
+    for tag in tags:
+        changes = f"{tag.regressed} regressed, {tag.improved} improved of {tag.cases}"
         rows.add_row(
-            writer.line(f"  #{each.tag}"),
-            writer.line(formatting.percent(each.baseline)),
-            writer.line(formatting.percent(each.candidate)),
-            writer.line(
-                f"{each.regressed} regressed, {each.improved} improved of {each.cases}", alarming
-            ),
+            writer.line(f"  #{tag.tag}"),
+            writer.line(formatting.percent(tag.baseline)),
+            writer.line(formatting.percent(tag.candidate)),
+            writer.line(changes, "red" if tag.p_adjusted <= _ALARMING else "dim"),
         )
     return rows
 
@@ -305,16 +298,16 @@ def _slices(writer: LineWriter, slices: list[SliceSummary]) -> RenderableType:
 def _cases(
     writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _telling(evalset.shown)
+    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _most_telling(evalset.shown)
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
     title = f"{evalset.evalset}: {formatting.counted(evalset)}"
     yield Text()
     yield writer.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
-    for each in shown:
+    for case in shown:
         yield Text()
-        yield from case_block(writer, each, verbose=verbose)
+        yield from case_block(writer, case, verbose=verbose)
     if len(shown) < every:
         room = len(evalset.shown) > len(shown) and not verbose
         more = f" (--verbose: up to {_CASES_VERBOSE}; --html FILE: all)" if room else ""
@@ -322,19 +315,8 @@ def _cases(
         yield writer.line(f"  and {every - len(shown):,} more{more}", "dim")
 
 
-def _telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
-    """What changed comes first; a few that fail as they did before only say what failing means."""
-    news = [each for each in shown if each.change != "failing"][:_CASES]
-    failing = [each for each in shown if each.change == "failing"]
+def _most_telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
+    """Return what changed first; a few that still fail only show what failing means."""
+    news = [case for case in shown if case.change != "failing"][:_CASES]
+    failing = [case for case in shown if case.change == "failing"]
     return news + failing[: max(0, _FAILING - len(news))]
-
-
-def _closing(
-    writer: LineWriter, report: Report, prompts: list[PromptReport], *, seconds: float | None
-) -> Iterator[RenderableType]:
-    """What it came to and what it took, what to know, what to do next."""
-    for note in formatting.notes(report):
-        yield writer.joined(("note: ", "yellow"), note)
-    yield writer.line(" · ".join(formatting.closing(report, prompts, seconds=seconds)), "bold")
-    for step in formatting.next_steps(prompts):
-        yield writer.joined(("next: ", "bold cyan"), (step, "bold"))

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.report import Change, ShownCase, ShownTrial
-from llmops_cli.render.formatting import answer, change_label, change_meaning, percent, plain, score
+from llmops_cli.render import formatting
+from llmops_cli.render.formatting import answer, change_label, change_meaning, percent, plain
 from llmops_cli.render.renderable import LineWriter
 from llmops_cli.render.safe_text import clip
 
@@ -49,9 +50,9 @@ def case_block(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Iterat
         yield Padding(_beside(writer, shown, verbose=verbose), (0, 0, 0, _INDENT))
         return
     for name, trial, passed in _sides(shown):
-        said = _value(writer, answer(trial), verbose=verbose)
+        text = _value(writer, answer(trial), verbose=verbose)
         scores = _scores(writer, trial, passed, verbose=verbose)
-        facts.add_row(_side(writer, name, passed), Group(said, *scores))
+        facts.add_row(_side(writer, name, passed), Group(text, *scores))
     yield Padding(facts, (0, 0, 0, _INDENT))
 
 
@@ -70,7 +71,7 @@ def _heading(writer: LineWriter, shown: ShownCase) -> Text:
 
 
 def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | None]]:
-    """(name, draw, share that passed) of each side that has something to tell."""
+    """Yield (name, trial, share that passed) of each side of a case."""
     if shown.baseline is not None:
         yield "before", shown.baseline.first, shown.baseline.passed
     if shown.candidate is not None:
@@ -79,7 +80,7 @@ def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | N
 
 
 def _side(writer: LineWriter, name: str, passed: float | None) -> Text:
-    """`before ✓`, `after ✗ 33.3%`."""
+    """Return `before ✓`, `after ✗ 33.3%`."""
     if passed is None:
         return writer.joined((name, "dim"), (" ?", "magenta"))
     mark = (" ✓", "green") if passed >= 0.5 else (" ✗", "red")
@@ -105,14 +106,15 @@ def _scores(
 ) -> list[RenderableType]:
     """The scores that explain the outcome: of a passing answer none, unless all are asked for."""
     telling = [
-        each
-        for each in (trial.scores if trial else ())
-        if verbose or (passed != 1 and each.passed is not True and not each.advisory)
+        score
+        for score in (trial.scores if trial else ())
+        if verbose or (passed != 1 and score.passed is not True and not score.advisory)
     ]
     lines = []
-    for each in telling:
-        style = "magenta" if each.passed is None else "green" if each.passed else "red"
-        lines.append(writer.line(clip(score(each), characters=400 if verbose else 200).text, style))
+    for score in telling:
+        style = "magenta" if score.passed is None else "green" if score.passed else "red"
+        text = clip(formatting.score(score), characters=400 if verbose else 200).text
+        lines.append(writer.line(text, style))
     return list(lines)
 
 

@@ -40,7 +40,7 @@ def write_csv(
 
 
 def csv_cell(text: str) -> str:
-    """`text` so that a spreadsheet shows it and runs nothing."""
+    """Return `text` so that a spreadsheet shows it and runs nothing."""
     text = text.replace("\x00", "\\x00")
     if _NUMBER.fullmatch(text) or not _LIKE_A_FORMULA.match(text):
         return text
@@ -48,7 +48,7 @@ def csv_cell(text: str) -> str:
 
 
 def of_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """`frame` with `change` made to every text in it; what is missing stays missing."""
+    """Return `frame` with `change` made to every text in it; what is missing stays missing."""
     changed = {
         str(name): frame[name].map(change, na_action="ignore").astype("str")
         for name, kind in frame.dtypes.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from functools import partial
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -14,16 +13,32 @@ from llmops_cli.render.renderable import LineWriter, Renderable
 
 STYLES = {"=": "dim", "-": "red strike", "+": "green"}
 MARKS = {"=": ("", ""), "-": ("[-", "-]"), "+": ("{+", "+}")}
-"""As `git diff --word-diff` writes them, so that it reads without colour."""
+"""As `git diff --word-diff` writes them, so that it reads without color."""
 
 
-def console_difference(found: Difference) -> RenderableType:
-    """Every change, then what breaks callers, then what was measured of each."""
-    return Renderable(partial(_difference, found))
+def console_difference(difference: Difference) -> RenderableType:
+    """Return every change, then what breaks callers, then the scores of each version."""
+
+    def lines(writer: LineWriter) -> Iterator[RenderableType]:
+        before, after = difference.before, difference.after
+        yield writer.joined((before, "bold"), ("  to  ", "dim"), (after, "bold"))
+        if not difference.changes:
+            yield writer.line("nothing that reaches the model differs")
+        for change in difference.changes:
+            yield Text()
+            yield writer.line(change.what, "bold")
+            yield _change(writer, change)
+        for sentence in difference.breaking:
+            yield writer.joined(("note: ", "yellow"), f"callers break: {sentence}")
+        for name, verdict in difference.scores.items():
+            yield Text()
+            yield writer.joined((f"{name}  ", "bold"), verdict)
+
+    return Renderable(lines)
 
 
 def words(before: str, after: str) -> Iterator[tuple[str, str]]:
-    """The pieces of two texts, word by word, each with `=`, `-` or `+`."""
+    """Yield the pieces of two texts, word by word, each with `=`, `-` or `+`."""
     old, new = _split(before), _split(after)
     for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
@@ -36,27 +51,12 @@ def words(before: str, after: str) -> Iterator[tuple[str, str]]:
 
 
 def _split(text: str) -> list[str]:
-    """Words with the white space behind them, so that joining gives the text again."""
+    """Return words with the white space behind them, so that joining gives the text again."""
     pieces: list[str] = []
     for line in text.splitlines(keepends=True):
         bare = line.split(" ")
         pieces += [f"{word} " for word in bare[:-1]] + [bare[-1]]
     return [piece for piece in pieces if piece]
-
-
-def _difference(found: Difference, writer: LineWriter) -> Iterator[RenderableType]:
-    yield writer.joined((found.before, "bold"), ("  to  ", "dim"), (found.after, "bold"))
-    if not found.changes:
-        yield writer.line("nothing that reaches the model differs")
-    for change in found.changes:
-        yield Text()
-        yield writer.line(change.what, "bold")
-        yield _change(writer, change)
-    for sentence in found.breaking:
-        yield writer.joined(("note  ", "yellow"), f"callers break: {sentence}")
-    for name, verdict in found.scores.items():
-        yield Text()
-        yield writer.joined((f"{name}  ", "bold"), verdict)
 
 
 def _change(writer: LineWriter, change: Changed) -> Text:

@@ -67,7 +67,7 @@ NAMED = 3
 """Evalsets that share a note, by their names."""
 STEPS = 12
 
-SEVERITY: Mapping[Decision, int] = {each: place for place, each in enumerate(Decision)}
+SEVERITY: Mapping[Decision, int] = {decision: place for place, decision in enumerate(Decision)}
 """Sorts the worst decision first."""
 
 
@@ -92,7 +92,7 @@ def worst_findings_first(verdict: Verdict) -> list[Finding]:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 case`, `1,204 cases`."""
+    """Return `1 case`, `1,204 cases`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -101,9 +101,9 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
     broke: the whole first, then retrieval, then generation. One nameless group where nothing is
     retrieved.
     """
-    if all(each.part != "retrieval" for each in metrics):
+    if all(metric.part != "retrieval" for metric in metrics):
         return [("", list(metrics))]
-    groups = {part: [each for each in metrics if each.part == part] for part in HALVES}
+    groups = {part: [metric for metric in metrics if metric.part == part] for part in HALVES}
     return [(part or "", group) for part, group in groups.items() if group]
 
 
@@ -126,7 +126,7 @@ def status(metric: MetricSummary) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """`$0.0123`, `$12.30`; `unpriced` where a price or a usage is not known."""
+    """Return `$0.0123`, `$12.30`; `unpriced` where a price or a usage is not known."""
     if dollars is None:
         return "unpriced"
     return f"${dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
@@ -155,20 +155,20 @@ def answer(trial: ShownTrial | None) -> str:
     return "\n".join(parts)
 
 
-def score(given: ShownScore) -> str:
-    """`exact 0: expected card_arrival`, `tone unscored: the judge's answer is no JSON`."""
-    value = "unscored" if given.value is None else f"{given.value:.4g}"
-    advisory = " (advisory)" if given.advisory else ""
-    reason = f": {given.reason}" if given.reason else ""
-    return f"{given.label} {value}{advisory}{reason}"
+def score(shown: ShownScore) -> str:
+    """Return `exact 0: expected card_arrival`, `tone unscored: the judge's answer is no JSON`."""
+    value = "unscored" if shown.value is None else f"{shown.value:.4g}"
+    advisory = " (advisory)" if shown.advisory else ""
+    reason = f": {shown.reason}" if shown.reason else ""
+    return f"{shown.label} {value}{advisory}{reason}"
 
 
 def rule(finding: Finding, *, several: bool = False) -> str:
-    """`no_worse pass`, `floor pass #billing`: which measurement; of which of several evalsets."""
+    """Return `no_worse pass`, `floor pass #billing`; with its evalset where there are several."""
     parts = [finding.rule, finding.metric, f"#{finding.slice}" if finding.slice else None]
     if several and finding.evalset:
         parts.append(f"on {finding.evalset}")
-    return " ".join(each for each in parts if each)
+    return " ".join(filter(None, parts))
 
 
 def reading(finding: Finding, estimate: Estimate) -> str:
@@ -204,8 +204,9 @@ def measured(side: SideSummary) -> str:
 
 def sides(report: Report) -> list[SideSummary]:
     """Both sides of every evalset."""
-    every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
-    return [side for each in every for side in (each.candidate, each.baseline) if side is not None]
+    evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
+    both = [side for evalset in evalsets for side in (evalset.candidate, evalset.baseline)]
+    return [side for side in both if side is not None]
 
 
 def closing(
@@ -277,13 +278,13 @@ def leniency(verdict: Verdict) -> str:
 
 
 def size(evalset: EvalsetReport) -> str:
-    """`308 cases`, `40 cases × 3 trials`."""
+    """Return `308 cases`, `40 cases × 3 trials`."""
     trials = f" × {evalset.repeats} trials" if evalset.repeats != 1 else ""
     return plural(evalset.cases, "case") + trials
 
 
 def counted(evalset: EvalsetReport) -> str:
-    """`2 regressed, 1 improved` over all cases of note, in the order of `CHANGES`."""
+    """Return `2 regressed, 1 improved` over all cases of note, in the order of `CHANGES`."""
     totals = evalset.changes
     labels = dict(CHANGES)
     if evalset.baseline is None:
@@ -313,17 +314,17 @@ def effort(side: SideSummary) -> str:
 
 def notes(report: Report) -> list[str]:
     """Every note once: those of the run, then those of its evalsets, with the evalsets' names."""
-    said: dict[str, list[str]] = {}
+    evalsets: dict[str, list[str]] = {}
     for prompt in report.prompts:
         for evalset in prompt.evalsets:
             for note in evalset.notes:
-                said.setdefault(note, []).append(evalset.evalset)
-    named = (f"{_several(dict.fromkeys(names))}: {note}" for note, names in said.items())
+                evalsets.setdefault(note, []).append(evalset.evalset)
+    named = (f"{_several(dict.fromkeys(names))}: {note}" for note, names in evalsets.items())
     return list(dict.fromkeys([*report.notes, *named]))
 
 
 def _several(names: Iterable[str]) -> str:
-    """`a, b`; `a, b, c and 57 more`."""
+    """Return `a, b`; `a, b, c and 57 more`."""
     every = list(names)
     rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
     return ", ".join(every[:NAMED]) + rest

@@ -1,4 +1,4 @@
-"""What GitHub shows beside a changed file: a verdict at its prompt, a failing case at its line.
+"""Makes annotations, which GitHub shows beside a changed file: a verdict, a failing case.
 
 An annotation is a workflow command, one line that the runner reads from the log:
 `::error file=prompts/support.prompt.yml,line=1,title=…::…`. GitHub shows ten errors, ten warnings
@@ -17,6 +17,7 @@ from llmops_cli.core.errors import Location, Problem
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, SourceLocations
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
+from llmops_cli.render.headline import headlines
 from llmops_cli.render.safe_text import clip, terminal_line
 
 Level: TypeAlias = Literal["error", "warning", "notice"]
@@ -44,41 +45,43 @@ class Annotation:
 
 
 def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
-    """What is to be said at files about a run, worst first: verdicts, then single cases."""
-    prompts = sorted(report.prompts, key=lambda each: formatting.SEVERITY[each.verdict.decision])
+    """Return what to say at files about a run, worst first: verdicts, then single cases."""
+    prompts = formatting.worst_first(report.prompts)
+    changes = (("critical",), ("regressed", "unmeasured"), ("known_passing",))
     return [
-        *(_verdict(each, places) for each in prompts if _worth_saying(each)),
-        *(remark for each in prompts for remark in _policy(each, places)),
-        *(remark for each in prompts for remark in _cases(each, places, ("critical",))),
+        *(_verdict(prompt, places) for prompt in prompts if _worth_saying(prompt)),
+        *(remark for prompt in prompts for remark in _policy(prompt, places)),
         *(
             remark
-            for each in prompts
-            for remark in _cases(each, places, ("regressed", "unmeasured"))
+            for kinds in changes
+            for prompt in prompts
+            for remark in _cases(prompt, places, kinds)
         ),
-        *(remark for each in prompts for remark in _cases(each, places, ("known_passing",))),
     ]
 
 
-def problems(found: Iterable[Problem], places: Mapping[str, Location]) -> list[Annotation]:
-    """Mistakes in a project's files, each at its line; `places`: paths in the repository."""
+def problems(listed: Iterable[Problem], places: Mapping[str, Location]) -> list[Annotation]:
+    """Return mistakes in a project's files, each at its line; `places`: paths in the repository."""
     return [
         Annotation(
             level="error",
             title="llmops check",
-            message=f"{each.message} ({each.hint})" if each.hint else each.message,
-            where=Location(path=places.get(each.where.path, each.where).path, line=each.where.line),
+            message=f"{problem.message} ({problem.hint})" if problem.hint else problem.message,
+            where=Location(
+                path=places.get(problem.where.path, problem.where).path, line=problem.where.line
+            ),
         )
-        for each in found
+        for problem in listed
     ]
 
 
-def workflow_commands(given: Sequence[Annotation]) -> str:
-    """The lines that make GitHub show `given`: at most ten of a level, the first ones."""
-    lines = []
+def workflow_commands(annotations: Sequence[Annotation]) -> str:
+    """Return the lines that make GitHub show annotations: the first ten of each level."""
+    lines: list[str] = []
     for level in LEVELS:
-        alike = [each for each in given if each.level == level]
+        alike = [annotation for annotation in annotations if annotation.level == level]
         shown = alike if len(alike) <= PER_LEVEL else alike[: PER_LEVEL - 1]
-        lines += [_command(each) for each in shown]
+        lines += map(_command, shown)
         if len(shown) < len(alike):
             count = formatting.plural(len(alike) - len(shown), f"more {level}")
             message = f"{count}: the job summary has what there was no room for here"
@@ -86,16 +89,16 @@ def workflow_commands(given: Sequence[Annotation]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _command(each: Annotation) -> str:
+def _command(annotation: Annotation) -> str:
     properties = []
-    if each.where is not None:
-        properties.append(f"file={_property(each.where.path)}")
-        properties.append(f"line={each.where.line or 1}")
-    properties.append(f"title={_property(clip(each.title, characters=_TITLE).text)}")
-    message = "\n".join(terminal_line(line) for line in each.message.split("\n"))
+    if annotation.where is not None:
+        properties.append(f"file={_property(annotation.where.path)}")
+        properties.append(f"line={annotation.where.line or 1}")
+    properties.append(f"title={_property(clip(annotation.title, characters=_TITLE).text)}")
+    message = "\n".join(terminal_line(line) for line in annotation.message.split("\n"))
     cut = clip(message, characters=LONGEST - 60)
     text = f"{cut.text} … {cut.remark}" if cut.remark else cut.text
-    return f"::{each.level} {','.join(properties)}::{text.translate(_DATA)}"
+    return f"::{annotation.level} {','.join(properties)}::{text.translate(_DATA)}"
 
 
 def _property(text: str) -> str:
@@ -110,22 +113,23 @@ def _level(prompt: PromptReport) -> Level:
 
 
 def _worth_saying(prompt: PromptReport) -> bool:
-    """Not of a prompt that passes as it stands: sixty of those would hide the others."""
-    moved = any(
-        each.changes.get("regressed") or each.changes.get("improved") for each in prompt.evalsets
-    )
+    """Return whether a prompt fails or changed: sixty that pass unchanged would hide the others."""
+    counts = [evalset.changes for evalset in prompt.evalsets]
+    moved = any(each.get("regressed") or each.get("improved") for each in counts)
     return prompt.verdict.decision is not Decision.PASS or moved
 
 
 def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
     verdict = prompt.verdict
-    lines = [verdict.why]
-    for each in prompt.evalsets:
-        lost = [one.case for one in each.shown if one.change in {"critical", "regressed"}]
-        if lost and verdict.decision is not Decision.PASS:
-            hidden = each.changes.get("regressed", 0) + each.changes.get("critical", 0) - _NAMED
+    rates = [" ".join(line.pieces) for line in headlines(prompt) if line.rates]
+    lines = [*rates, verdict.why]
+    for evalset in prompt.evalsets:
+        worse = [case.case for case in evalset.shown if case.change in {"critical", "regressed"}]
+        if worse and verdict.decision is not Decision.PASS:
+            counts = evalset.changes
+            hidden = counts.get("regressed", 0) + counts.get("critical", 0) - _NAMED
             more = f" and {hidden:,} more" if hidden > 0 else ""
-            lines.append(f"lost on {each.evalset}: {', '.join(lost[:_NAMED])}{more}")
+            lines.append(f"regressed on {evalset.evalset}: {', '.join(worse[:_NAMED])}{more}")
     if formatting.leniency(verdict):
         lines.append(formatting.leniency(verdict))
     return Annotation(
@@ -136,28 +140,23 @@ def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
     )
 
 
+TITLES: Mapping[str, str] = {
+    "policy": "the policy of {} changes",
+    "evalset": "what {} is evaluated on changes",
+    "models": "what {} costs is computed differently",
+}
+"""Of annotations at what a change makes of the gate itself, by the rule that found it."""
+
+
 def _policy(prompt: PromptReport, places: SourceLocations) -> Iterator[Annotation]:
     for finding in prompt.verdict.findings:
-        if finding.rule == "policy":
+        if finding.rule in TITLES:
+            own = finding.rule == "evalset"
             yield Annotation(
                 level="warning",
-                title=f"the policy of {prompt.prompt} changes",
+                title=TITLES[finding.rule].format(prompt.prompt),
                 message=finding.why,
-                where=places.project,
-            )
-        if finding.rule == "evalset":
-            yield Annotation(
-                level="warning",
-                title=f"what {prompt.prompt} is measured by changes",
-                message=finding.why,
-                where=places.prompts.get(prompt.prompt),
-            )
-        if finding.rule == "models":
-            yield Annotation(
-                level="warning",
-                title=f"what {prompt.prompt} costs is reckoned otherwise",
-                message=finding.why,
-                where=places.project,
+                where=places.prompts.get(prompt.prompt) if own else places.project,
             )
 
 
@@ -170,13 +169,13 @@ def _cases(
                 yield Annotation(
                     level=level,
                     title=f"{prompt.prompt}: {shown.case}",
-                    message=formatting.MEANINGS[shown.change],
+                    message=formatting.change_meaning(shown),
                     where=_place(places, evalset, shown.case),
                 )
 
 
 def _case_level(prompt: PromptReport, change: str) -> Level | None:
-    """A case that was lost within a PASS decides nothing, and is in the report."""
+    """Return None for a regression within a PASS: it decides nothing, and is in the report."""
     if change == "known_passing":
         return "notice"
     return None if prompt.verdict.decision is Decision.PASS else _level(prompt)

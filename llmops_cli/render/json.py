@@ -5,11 +5,9 @@ The document is `{"schema": "llmops/report/v2", "report": {…}}`. Its fields ar
 the JSON Schema. Keys are sorted, so that equal reports give equal bytes. The text is plain ASCII
 and harmless in a terminal or a CI log; texts in it come back exactly as they were.
 
-A run in a dozen words and numbers, for the steps of a pipeline that come after it.
-
-`verdict` is FAIL, INCOMPLETE, INCONCLUSIVE or PASS, the worst of all prompts'; UNCHANGED where
-there was nothing to measure; ERROR where llmops stopped before there was a verdict. Values are
-numbers, words of ours and digests: no text of a model is among them.
+`outputs` has a run in a dozen words and numbers, for later steps of a pipeline. `verdict` is FAIL,
+INCOMPLETE, INCONCLUSIVE or PASS, the worst of all prompts'; UNCHANGED where there was nothing to
+evaluate; ERROR where llmops stopped before there was a verdict. No text of a model is among them.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ SCHEMA = "llmops/report/v2"
 
 
 def json_report(report: Report) -> str:
-    """The whole report as one JSON document, ending in a newline.
+    """Return the whole report as one JSON document, ending in a newline.
 
     Raises `ValueError` where a figure is NaN or infinite: that is a bug, and no JSON.
     """
@@ -39,22 +37,22 @@ def json_report(report: Report) -> str:
 
 
 def table_json(rows: Iterable[Mapping[str, Json]]) -> str:
-    """A table as a JSON list of objects, ending in a newline."""
+    """Return a table as a JSON list of objects, ending in a newline."""
     return _document([dict(row) for row in rows])
 
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any core value in, plain JSON data out
-    """A core value as plain data: a dataclass as an object, an enum as its value."""
+    """Return a core value as plain data: a dataclass as an object, an enum as its value."""
     if is_dataclass(value):
-        return {each.name: as_json(getattr(value, each.name)) for each in fields(value)}
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, IntEnum):
         return int(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {key: as_json(each) for key, each in value.items()}
+        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(each) for each in value]
+        return [as_json(item) for item in value]
     return value
 
 
@@ -68,9 +66,9 @@ COUNTED: tuple[Change, ...] = ("critical", "regressed", "improved", "failing", "
 
 
 def overall(report: Report) -> str:
-    """One word for the whole run."""
+    """Return one word for the whole run."""
     if report.prompts:
-        decisions = [each.verdict.decision for each in report.prompts]
+        decisions = [prompt.verdict.decision for prompt in report.prompts]
         return min(decisions, key=SEVERITY.__getitem__).value
     done = report.exit_code is ExitCode.DONE
     return "UNCHANGED" if done else Decision.INCOMPLETE.value
@@ -78,16 +76,19 @@ def overall(report: Report) -> str:
 
 def outputs(report: Report) -> dict[str, str]:
     """Return every output of the action by its name."""
-    every = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
-    blocked = [one for one in report.prompts if one.verdict.exit_code is not ExitCode.DONE]
-    counts = {each: sum(one.changes.get(each, 0) for one in every) for each in COUNTED}
+    prompts = report.prompts
+    evalsets = [evalset for prompt in prompts for evalset in prompt.evalsets]
+    blocked = [each for each in prompts if each.verdict.exit_code is not ExitCode.DONE]
+    counts = {
+        change: sum(evalset.changes.get(change, 0) for evalset in evalsets) for change in COUNTED
+    }
     return {
         "verdict": overall(report),
         "exit-code": str(int(report.exit_code)),
         "run-id": digest(SCHEMA, as_json(report)),
         "prompts": str(len(report.prompts)),
         "blocked": str(len(blocked)),
-        "cases": str(sum(each.cases for each in every)),
+        "cases": str(sum(evalset.cases for evalset in evalsets)),
         **{name: str(count) for name, count in counts.items()},
         "calls": str(report.calls),
         "reused": str(report.reused),
@@ -96,9 +97,9 @@ def outputs(report: Report) -> dict[str, str]:
 
 
 def output_lines(values: Mapping[str, str]) -> str:
-    """`values` as GitHub's `GITHUB_OUTPUT` takes them; a value may have several lines.
+    """Return `values` as GitHub's `GITHUB_OUTPUT` takes them; a value may have several lines.
 
-    The word that ends a value is drawn at random, so that no value can end itself.
+    The word that ends a value is random, so that no value can end itself.
     """
     end = f"end-{secrets.token_hex(16)}"
     return "".join(f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())

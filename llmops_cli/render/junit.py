@@ -1,11 +1,11 @@
 """Writes a report as JUnit XML, the form that every CI server reads.
 
 A suite per prompt holds its verdict and findings; a suite per prompt and evalset holds the shown
-cases. What is green, yellow and red says what the gate said:
+cases. What is green, yellow and red follows the gate:
 
 - a finding or verdict that is FAIL is a `failure`; INCOMPLETE is an `error`; INCONCLUSIVE is
   `skipped` where the policy only warns, and an `error` where it does not accept it;
-- a case is a `failure` where a failing finding names it, or where it was lost and the verdict is
+- a case is a `failure` where a failing finding names it, or where it regressed and the verdict is
   FAIL; one that was not measured is an `error`; one that fails without deciding anything is
   `skipped`, with the reason. Only what was measured and passes is green.
 
@@ -32,7 +32,7 @@ Result = Failure | Error | Skipped
 
 
 def junit_report(report: Report) -> str:
-    """The report as an XML document in UTF-8, the same for equal reports."""
+    """Return the report as an XML document in UTF-8, the same for equal reports."""
     document = JUnitXml("llmops")
     for prompt in report.prompts:
         document.add_testsuite(_gate(prompt))
@@ -40,7 +40,7 @@ def junit_report(report: Report) -> str:
             document.add_testsuite(_evalset(prompt, evalset))
     if not report.prompts:
         done = report.exit_code is ExitCode.DONE
-        run = _test("llmops", "run", None if done else _error("nothing was measured"))
+        run = _test("llmops", "run", None if done else _error("nothing was evaluated"))
         document.add_testsuite(_suite("llmops", [run], {}))
     for suite in document:  # totals on the root too would break Jenkins' schema
         suite.update_statistics()  # type: ignore[no-untyped-call]  # half typed library
@@ -58,10 +58,10 @@ def _gate(prompt: PromptReport) -> TestSuite:
     tests += [
         _test(
             where,
-            formatting.rule(each, several=several),
-            _decided(verdict, each.decision, each.why),
+            formatting.rule(finding, several=several),
+            _decided(verdict, finding.decision, finding.why),
         )
-        for each in verdict.findings
+        for finding in verdict.findings
     ]
     sides = {"candidate": prompt.candidate, "baseline": prompt.baseline or "none"}
     return _suite(prompt.prompt, tests, sides)
@@ -95,7 +95,7 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
         test.system_out = xml(_account(shown))
         tests.append(test)
     hidden = len(evalset.shown) + evalset.hidden - len(tests)
-    judges = {f"judge {each.label}": _judge(each) for each in evalset.judges}
+    judges = {f"judge {judge.label}": _judge(judge) for judge in evalset.judges}
     counts = {"cases": evalset.cases, "shown": len(tests), "hidden": hidden, **judges}
     return _suite(f"{prompt.prompt} on {evalset.evalset}", tests, counts)
 
@@ -107,7 +107,7 @@ def _judge(judge: JudgeSummary) -> str:
 
 
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
-    """What one case shows in the CI server; None is green."""
+    """Return what one case shows in the CI server; None is green."""
     change = shown.change
     meaning = f"{change}: {formatting.change_meaning(shown)}"
     if guilty:
@@ -121,12 +121,12 @@ def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
 
 
 def _account(shown: ShownCase) -> str:
-    """What was asked, expected and answered, for whoever opens the case."""
+    """Return what was asked, expected and answered, for whoever opens the case."""
     parts = [(name, formatting.plain(value)) for name, value in shown.inputs.items()]
     parts += [("expected", formatting.plain(shown.expected))] if shown.expected is not None else []
     for when, side in (("before", shown.baseline), ("after", shown.candidate)):
         for trial in side.trials if side else ():
-            scores = [formatting.score(each) for each in trial.scores]
+            scores = [*map(formatting.score, trial.scores)]
             parts.append((when, "\n".join([formatting.answer(trial), *scores])))
     return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
 

@@ -65,7 +65,7 @@ class State:
 
     @property
     def sentence(self) -> str:
-        """`3 failed · 41.2/s · 6 s left · $0.0123`: all but the count."""
+        """Return `3 failed · 41.2/s · 6 s left · $0.0123`: all but the count."""
         parts = [f"{self.failed:,} failed"] if self.failed else []
         if self.rate:
             parts.append(f"{self.rate:.1f}/s")
@@ -119,13 +119,13 @@ class RunProgress:
             self._live.stop()
 
     def __call__(self, done: int, planned: int, failed: int) -> None:
-        """`core.ports.Progress`."""
+        """Return `core.ports.Progress`."""
         self.update(done, planned, failed=failed)
 
     def update(
         self, done: int, planned: int, *, failed: int = 0, spent: float | None = None
     ) -> None:
-        """`done` of `planned` calls have ended, `failed` of them badly; `spent` in US dollars."""
+        """Take in that `done` of `planned` calls ended, `failed` of them badly; `spent` dollars."""
         with self._lock:
             now = self._clock()
             if self._began is None:

@@ -45,7 +45,7 @@ class Clipped:
 
     @property
     def remark(self) -> str:
-        """`3 lines more`, or nothing where nothing was cut."""
+        """Return `3 lines more`; nothing where nothing was cut."""
         if self.lines:
             return f"{self.lines:,} line{'s' if self.lines != 1 else ''} more"
         if self.characters:
@@ -54,7 +54,7 @@ class Clipped:
 
 
 def clip(text: str, *, characters: int, lines: int | None = None) -> Clipped:
-    """`text` cut to at most so many characters and lines, with the count of what was cut."""
+    """Cut `text` to at most so many characters and lines, and count what was cut."""
     kept = text[:characters]
     if lines is not None:
         kept = "\n".join(kept.split("\n", lines)[:lines])
@@ -63,22 +63,22 @@ def clip(text: str, *, characters: int, lines: int | None = None) -> Clipped:
 
 
 def visible(text: str) -> str:
-    """`text` with every invisible or obeyed character but tab and newline written as an escape."""
+    """Return `text` with every invisible or obeyed character but tab and newline as an escape."""
     return _INVISIBLE.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def terminal(text: str) -> str:
-    """Several lines for a terminal or a CI log."""
+    """Return several lines for a terminal or a CI log."""
     return _WORKFLOW_LINE.sub(r"\1\::", visible(text)).replace("##[", "##\\[")
 
 
 def terminal_line(text: str) -> str:
-    """One line for a terminal or a CI log: newlines and tabs are written as escapes too."""
+    """Return one line for a terminal or a CI log: newlines and tabs are escapes too."""
     return terminal(_ANY_BREAK.sub(_escape, text.replace("\r\n", "\n")))
 
 
 def markdown_code(text: str, *, language: str = "") -> str:
-    """A fenced block whose fence is longer than any run of backticks within."""
+    """Return a fenced block whose fence is longer than any run of backticks within."""
     longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{visible(text)}\n{fence}"
@@ -91,7 +91,7 @@ def fenced(text: str, characters: int) -> str:
 
 
 def markdown_span(text: str) -> str:
-    """An inline code span, good in table cells too: nothing in it is markup, mention or link."""
+    """Return a code span, good in table cells too: nothing in it is markup, mention or link."""
     line = terminal_line(text)
     longest = max((len(run) for run in _BACKTICKS.findall(line)), default=0)
     fence = "`" * (longest + 1)
@@ -100,44 +100,43 @@ def markdown_span(text: str) -> str:
 
 
 def markdown_inline(text: str) -> str:
-    """Prose in one line, good in table cells and HTML: no markup, mention, reference or link."""
+    """Return prose in one line, good in tables and HTML: no markup, mention, reference or link."""
     line = terminal_line(text)
-    line = _MARKDOWN.sub(lambda found: "\\" + found[0], line)
+    line = _MARKDOWN.sub(lambda match: "\\" + match[0], line)
     line = _MARKDOWN_START.sub(_unlisted, line)
-    line = _LINKED.sub(lambda found: found[0] + _ZERO_WIDTH_SPACE, line)
-    return _HTML_CHARACTER.sub(lambda found: _HTML[found[0]], line)
+    line = _LINKED.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, line)
+    return _HTML_CHARACTER.sub(lambda match: _HTML[match[0]], line)
 
 
 def html_inline(text: str) -> str:
-    """Prose inside an HTML tag of a Markdown page, such as `<summary>`."""
-    line = _LINKED.sub(lambda found: found[0] + _ZERO_WIDTH_SPACE, terminal_line(text))
+    """Return prose for inside an HTML tag of a Markdown page, such as `<summary>`."""
+    line = _LINKED.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, terminal_line(text))
     return line.translate(_HTML_ENTITIES)
 
 
-_HTML_ENTITIES = {ord(each): f"&#{ord(each)};" for each in "&<>\"'`*_[]|~$\\"}
+_HTML_ENTITIES = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'`*_[]|~$\\"}
 
 
 def xml(text: str) -> str:
-    """Text for an XML 1.0 document: characters that it forbids, and invisible ones, as escapes."""
+    """Return text for XML 1.0: characters that it forbids, and invisible ones, as escapes."""
     return visible(text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    match found[0]:
-        case "\n":
-            return r"\n"
-        case "\t":
-            return r"\t"
-        case "\r":
-            return r"\r"
+_SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def _unlisted(found: re.Match[str]) -> str:
-    """A list, heading or quote mark at the start of a line, made text."""
-    if found[2] == ">":
-        return found[0]  # becomes an entity
-    return f"{found[1]}\\{found[2]}" if not found[2].isdigit() else f"{found[1]}{found[2]}\u200b"
+def _unlisted(match: re.Match[str]) -> str:
+    """Make text of a list, heading or quote mark at the start of a line."""
+    if match[2] == ">":
+        return match[0]  # becomes an entity
+    return f"{match[1]}\\{match[2]}" if not match[2].isdigit() else f"{match[1]}{match[2]}\u200b"

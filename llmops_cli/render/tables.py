@@ -18,7 +18,7 @@ GAP = 2
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
-    """Rows under dim headers; a column that holds numbers alone stands to the right.
+    """Return rows under dim headers; a column of numbers alone stands to the right.
 
     None is an empty cell. Every row has as many cells as there are headers. On a console too narrow
     for the words of a row, each row becomes lines of its own, one for each cell.
@@ -27,7 +27,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
 
     def draw(writer: LineWriter) -> Iterable[RenderableType]:
         heads = [writer.line(header) for header in headers]
-        lines = [[writer.line(_written(each)) for each in row] for row in cells]
+        lines = [[writer.line(_written(cell)) for cell in row] for row in cells]
         widths = _widths([heads, *lines], writer.width - GAP * (len(heads) - 1))
         if widths is None:
             yield _records(heads, lines)
@@ -35,7 +35,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
         grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
         for place, (head, width) in enumerate(zip(heads, widths, strict=True)):
             column = [row[place] for row in cells if row[place] is not None]
-            numbers = bool(column) and all(_is_number(each) for each in column)
+            numbers = bool(column) and all(map(_is_number, column))
             justify = "right" if numbers else "left"
             grid.add_column(head, justify=justify, overflow="fold", width=width)  # type: ignore[arg-type]  # a Literal that mypy widens
         for line in lines:
@@ -47,13 +47,14 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
 
 def _widths(lines: Sequence[Sequence[Text]], room: int) -> list[int] | None:
     """How wide each column is, the widest cut first; None where a word would have to be broken."""
-    columns = [[each.plain for each in column] for column in zip(*lines, strict=True)]
+    columns = [[cell.plain for cell in column] for column in zip(*lines, strict=True)]
     least = [
-        max(cell_len(word) for text in each for word in text.split() or [""]) for each in columns
+        max(cell_len(word) for text in column for word in text.split() or [""])
+        for column in columns
     ]
     if sum(least) > room:
         return None
-    widths = [min(max(map(cell_len, each)), room) for each in columns]
+    widths = [min(max(map(cell_len, column)), room) for column in columns]
     while sum(widths) > room:
         spare = [width if width > word else 0 for width, word in zip(widths, least, strict=True)]
         widths[spare.index(max(spare))] -= 1

@@ -26,7 +26,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import quoted
-from llmops_cli.workers.process import Trouble
+from llmops_cli.workers.process import CodeFailure
 from llmops_cli.workers.project_code import Function, located, what_is_wrong
 from llmops_cli.workers.worker import Message, Worker
 
@@ -87,7 +87,7 @@ class FunctionScorer:
             if self._given_up is not None:
                 return Unscored(why=self._given_up)
             message = await self._worker.call(arguments, arguments=named, seconds=seconds)
-            if not isinstance(message, Trouble):
+            if not isinstance(message, CodeFailure):
                 self._failures = 0
                 return _read(message)
             return Unscored(why=self._failed(message))
@@ -96,14 +96,14 @@ class FunctionScorer:
         """End the process and all that it started."""
         await self._worker.stop()
 
-    def _failed(self, trouble: Trouble) -> str:
+    def _failed(self, failure: CodeFailure) -> str:
         self._failures += 1
-        if trouble.cause == "unloaded":
-            self._given_up = f"the function cannot be loaded: {quoted(trouble.why, 300)}"
+        if failure.cause == "unloaded":
+            self._given_up = f"the function cannot be loaded: {quoted(failure.why, 300)}"
             return self._given_up
         if self._failures == MAX_FAILURES:
-            self._given_up = f"given up after {MAX_FAILURES} failures in a row: {trouble.why}"
-        return trouble.why
+            self._given_up = f"given up after {MAX_FAILURES} failures in a row: {failure.why}"
+        return failure.why
 
 
 def _arguments(case: Case, completion: Completion) -> list[Json]:

@@ -3,7 +3,7 @@
 By id, neither order nor repeats count. By text, a retrieved passage is a relevant one where they
 are alike by edit distance. Retrieving nothing scores 0; not reporting it is `Unscored`.
 
-ragas' public way to a score writes an id of the user under HOME, whatever its telemetry is told;
+ragas' public way to a score writes an id of the user under HOME, whatever its telemetry setting is;
 the method behind it does not, and the version is pinned.
 """
 

@@ -1,9 +1,9 @@
-"""Completions, failures and scores as plain JSON and back, for every file and table of results.
+"""Convert completions, failures and scores to plain JSON and back, for files and tables of results.
 
 Only what differs from the default is written, so a record stays small and an old one stays
-readable when a field is added. Reading is strict: an unknown or misshapen field is a
-`InvalidRecord`, never a guess. `latency` is written as it was measured and read as None where the
-reader did not just make the call; that is the reader's choice, not this module's.
+readable when a field is added. Reading is strict: an unknown or wrongly typed field is an
+`InvalidRecord`, never a guess. `latency` is written as it was measured, and read as None unless the
+reader made the call itself.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _DECODE = json.JSONDecoder().decode
 
 
 def to_bytes(record: Mapping[str, Json]) -> bytes:
-    """Compact ASCII JSON with sorted keys: a lone surrogate or a NUL in a text survives it."""
+    """Return compact ASCII JSON with sorted keys, which lone surrogates and NULs survive."""
     return _ENCODE(record).encode()
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """The record in `content`. Raises `InvalidRecord` where it is no JSON object."""
+    """Return the record in `content`. Raises `InvalidRecord` where it is not a JSON object."""
     try:
-        record = _DECODE(content.decode())  # quicker than bytes, whose encoding it guesses
+        record = _DECODE(content.decode())  # faster than bytes, whose encoding json guesses
     except (ValueError, RecursionError) as error:
         raise InvalidRecord(f"not JSON: {error}") from error
     if type(record) is not dict:
@@ -48,17 +48,17 @@ def from_bytes(content: bytes) -> dict[str, Any]:
 
 
 def checksum(key: Iterable[bytes | str | int], value: bytes) -> bytes:
-    """16 bytes over a row's key and value: a flipped bit in either does not match."""
-    parts = [each if type(each) is bytes else str(each).encode() for each in key]
+    """Return 16 bytes over a row's key and value: a flipped bit in either does not match."""
+    parts = [part if type(part) is bytes else str(part).encode() for part in key]
     return hashlib.blake2b(b"\0".join([*parts, value]), digest_size=16).digest()
 
 
 def completion_record(completion: Completion) -> dict[str, Json]:
-    """`completion` as plain JSON, defaults left out."""
-    record = _beside_defaults(completion, _COMPLETION_DEFAULTS)
+    """Return `completion` as plain JSON, without defaults."""
+    record = _changed_fields(completion, _COMPLETION_DEFAULTS)
     record["text"] = completion.text
     if completion.tool_calls:
-        record["tool_calls"] = [[each.name, each.arguments] for each in completion.tool_calls]
+        record["tool_calls"] = [[call.name, call.arguments] for call in completion.tool_calls]
     if completion.usage is not None:
         counts = [getattr(completion.usage, name) for name in _COUNTS]
         while len(counts) > OLDEST_COUNTS and not counts[-1]:
@@ -74,7 +74,7 @@ def _usage(counts: list[int]) -> Usage:
 
 
 def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completion:
-    """The completion in `record`; its times are kept only if `live`."""
+    """Return the completion in `record`, with its times only if `live`. Raises `InvalidRecord`."""
     try:
         values = dict(record)
         if "tool_calls" in values:
@@ -98,7 +98,7 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
 
 
 def brief_bytes(completion: Completion) -> bytes | None:
-    """What a verdict needs of `completion`, as a JSON list; None where nothing can name it."""
+    """Return the brief of `completion` as a JSON list; None where its text has no digest."""
     try:
         return _ENCODE(completion.brief).encode()
     except NotCanonical:
@@ -106,7 +106,7 @@ def brief_bytes(completion: Completion) -> bytes | None:
 
 
 def brief_of(content: bytes) -> Brief:
-    """The brief in `content`. Raises `InvalidRecord`."""
+    """Return the brief in `content`. Raises `InvalidRecord`."""
     try:
         return Brief(*_DECODE(content.decode()))
     except (TypeError, ValueError, RecursionError) as error:
@@ -114,13 +114,13 @@ def brief_of(content: bytes) -> Brief:
 
 
 def failure_record(failure: Failure) -> dict[str, Json]:
-    """`failure` as plain JSON, defaults left out."""
-    record = _beside_defaults(failure, _FAILURE_DEFAULTS)
+    """Return `failure` as plain JSON, without defaults."""
+    record = _changed_fields(failure, _FAILURE_DEFAULTS)
     return {**record, "kind": failure.kind.value, "message": failure.message}
 
 
 def failure_of(record: Mapping[str, Any]) -> Failure:
-    """The failure in `record`."""
+    """Return the failure in `record`. Raises `InvalidRecord`."""
     try:
         return Failure(**{**record, "kind": FailureKind(record["kind"])})
     except (KeyError, TypeError, ValueError) as error:
@@ -128,7 +128,7 @@ def failure_of(record: Mapping[str, Any]) -> Failure:
 
 
 def score_record(score: Score) -> dict[str, Json]:
-    """`score` as plain JSON, defaults left out."""
+    """Return `score` as plain JSON, without defaults."""
     record: dict[str, Json] = {"value": score.value}
     if score.reason:
         record["reason"] = score.reason
@@ -138,7 +138,7 @@ def score_record(score: Score) -> dict[str, Json]:
 
 
 def score_of(record: Mapping[str, Any]) -> Score:
-    """The score in `record`. A value that is no finite number is a `InvalidRecord`."""
+    """Return the score in `record`. Raises `InvalidRecord`, also for a value that is not finite."""
     try:
         if type(record["value"]) not in (int, float):
             raise InvalidRecord(f"{record['value']!r} is not a score")
@@ -147,21 +147,21 @@ def score_of(record: Mapping[str, Any]) -> Score:
         raise InvalidRecord(f"not a score: {error}") from error
 
 
-def _beside_defaults(value: Completion | Failure, defaults: Mapping[str, Any]) -> dict[str, Json]:
+def _changed_fields(value: Completion | Failure, defaults: Mapping[str, Any]) -> dict[str, Json]:
     record: dict[str, Json] = {}
     for name, default in defaults.items():
-        given = getattr(value, name)
-        if given != default:
-            record[name] = list(given) if isinstance(given, tuple) else given
+        content = getattr(value, name)
+        if content != default:
+            record[name] = list(content) if isinstance(content, tuple) else content
     return record
 
 
-def _defaults(kind: type[Any], beside: frozenset[str]) -> Mapping[str, Any]:
-    return {each.name: each.default for each in fields(kind) if each.name not in beside}
+def _defaults(kind: type[Any], *without: str) -> Mapping[str, Any]:
+    return {field.name: field.default for field in fields(kind) if field.name not in without}
 
 
 _COUNTS = tuple(field.name for field in fields(Usage))
 OLDEST_COUNTS = 3
 """Counts of a usage that every record has; the later ones may be left out."""
-_COMPLETION_DEFAULTS = _defaults(Completion, frozenset({"text", "tool_calls", "usage"}))
-_FAILURE_DEFAULTS = _defaults(Failure, frozenset({"kind", "message"}))
+_COMPLETION_DEFAULTS = _defaults(Completion, "text", "tool_calls", "usage")
+_FAILURE_DEFAULTS = _defaults(Failure, "kind", "message")

@@ -6,6 +6,6 @@
     process       starts and ends processes; one program run once, or a server that stays
     guard         a script between llmops and a server, which ends it when llmops is gone
 
-Whatever such code does, raise, hang, exit, fork, print, flood, comes back as a value (`Trouble`).
-Whether it may run at all was decided before.
+Whatever such code does, raise, hang, exit, fork, print, flood, is returned as a
+`CodeFailure`. Whether it may run at all was decided before.
 """

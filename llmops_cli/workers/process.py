@@ -36,7 +36,7 @@ LAST_ERRORS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class CodeFailure:
     """Why code gave no answer, and what became of it."""
 
     cause: Literal["ended", "slow", "large", "astray", "unloaded"]
@@ -98,7 +98,7 @@ class Finished:
 
 async def run(
     command: Sequence[str], stdin: bytes, world: World, environ: Mapping[str, str], *, largest: int
-) -> Finished | Trouble:
+) -> Finished | CodeFailure:
     """Run `command` with `stdin` on its standard input, until it ends or is cancelled.
 
     When it has ended, all that it started is ended. More than `largest` bytes end it at once.
@@ -107,14 +107,14 @@ async def run(
         process = await start(command, world, environ, stderr=subprocess.PIPE)
     except OSError as error:
         why = f"{command[0]} cannot be started: {error.strerror or error}"
-        return Trouble(cause="unloaded", why=why)
+        return CodeFailure(cause="unloaded", why=why)
     try:
         return await _finish(process, stdin, largest)
     finally:
         await end(process)
 
 
-async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | Trouble:
+async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | CodeFailure:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -127,7 +127,7 @@ async def _finish(process: Process, stdin: bytes, largest: int) -> Finished | Tr
             answer += part
             if len(answer) > largest:
                 group.cancel_scope.cancel()
-                return Trouble(cause="large", why=f"it wrote more than {largest:,} bytes")
+                return CodeFailure(cause="large", why=f"it wrote more than {largest:,} bytes")
     return Finished(code=await process.wait(), answer=bytes(answer), errors=bytes(errors))
 
 

@@ -20,7 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
-from llmops_cli.workers.process import Trouble, end, environment, start
+from llmops_cli.workers.process import CodeFailure, end, environment, start
 from llmops_cli.workers.project_code import Function
 
 SCRIPT = Path(__file__).with_name("child.py")
@@ -60,19 +60,19 @@ class Worker:
         *,
         arguments: Mapping[str, Json] | None = None,
         seconds: float = math.inf,
-    ) -> Message | Trouble:
+    ) -> Message | CodeFailure:
         """Call the function with `positional` and `arguments` by name.
 
-        After a `Trouble` the process is gone, as it is when the call is cancelled.
+        After a `CodeFailure` the process is gone, as it is when the call is cancelled.
         """
         return await self._answer_to(
             {"positional": positional, "arguments": arguments or {}}, seconds
         )
 
-    async def load(self, *, seconds: float = math.inf) -> Trouble | None:
+    async def load(self, *, seconds: float = math.inf) -> CodeFailure | None:
         """Load the function, if that is not done; return why it cannot be loaded."""
         answer = await self._answer_to(None, seconds)
-        return answer if isinstance(answer, Trouble) else None
+        return answer if isinstance(answer, CodeFailure) else None
 
     async def stop(self) -> None:
         """End the process and all that it started."""
@@ -82,30 +82,30 @@ class Worker:
 
     async def _answer_to(
         self, request: Mapping[str, Json] | None, seconds: float
-    ) -> Message | Trouble:
+    ) -> Message | CodeFailure:
         """Return the process's answer to `request`, or to being started where that is None."""
         alive = False
         try:
             with anyio.fail_after(None if math.isinf(seconds) else seconds):
-                if self._process is None and (trouble := await self._start()) is not None:
-                    return trouble
+                if self._process is None and (failure := await self._start()) is not None:
+                    return failure
                 answer = {} if request is None else await self._exchange(request)
-                alive = not isinstance(answer, Trouble)
+                alive = not isinstance(answer, CodeFailure)
                 return answer
         except TimeoutError:
             why = f"the function took more than {seconds:g} s and was stopped"
-            return Trouble(cause="slow", why=why)
+            return CodeFailure(cause="slow", why=why)
         except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
             why = f"the function ended its process{await self._exit_code()}"
-            return Trouble(cause="ended", why=why)
+            return CodeFailure(cause="ended", why=why)
         except anyio.DelimiterNotFound:
             why = f"the function returned more than {self._largest:,} bytes"
-            return Trouble(cause="large", why=why)
+            return CodeFailure(cause="large", why=why)
         finally:
             if not alive:
                 await self.stop()
 
-    async def _start(self) -> Trouble | None:
+    async def _start(self) -> CodeFailure | None:
         self._process = await start(
             self._command, self._world, self._environ, stderr=subprocess.DEVNULL
         )
@@ -114,9 +114,9 @@ class Worker:
         first = await self._line()
         if first.get("ready") is True:
             return None
-        return Trouble(cause="unloaded", why=str(first.get("broken")))
+        return CodeFailure(cause="unloaded", why=str(first.get("broken")))
 
-    async def _exchange(self, request: Mapping[str, Json]) -> Message | Trouble:
+    async def _exchange(self, request: Mapping[str, Json]) -> Message | CodeFailure:
         assert self._process is not None
         assert self._process.stdin is not None
         self._calls += 1
@@ -125,7 +125,7 @@ class Worker:
         answer = await self._line()
         if answer.get("id") != self._calls:
             why = "the function wrote to the channel that answers go by"
-            return Trouble(cause="astray", why=why)
+            return CodeFailure(cause="astray", why=why)
         return answer
 
     async def _line(self) -> Message:
@@ -152,7 +152,7 @@ class Pool:
         self._idle = list(reversed(workers))
         self._turn = anyio.Semaphore(len(workers))
 
-    async def call(self, positional: Sequence[Json]) -> Message | Trouble:
+    async def call(self, positional: Sequence[Json]) -> Message | CodeFailure:
         """As `Worker.call`, by a worker that is free, the last used one first."""
         async with self._turn:
             worker = self._idle.pop()
@@ -161,7 +161,7 @@ class Pool:
             finally:
                 self._idle.append(worker)
 
-    async def load(self, *, seconds: float) -> Trouble | None:
+    async def load(self, *, seconds: float) -> CodeFailure | None:
         """Load the function in one worker, to see that it can be; return why it cannot."""
         return await self._idle[-1].load(seconds=seconds)
 

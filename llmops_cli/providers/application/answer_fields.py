@@ -26,7 +26,7 @@ from llmops_cli.providers.http.responses import (
     token_count,
     tool_arguments,
 )
-from llmops_cli.workers.process import Trouble
+from llmops_cli.workers.process import CodeFailure
 
 BESIDE = ("finish_reason", "tool_calls", "contexts", "ids", "usage", "cost", "served_model")
 FIELDS = ("text", *BESIDE)
@@ -138,10 +138,10 @@ def malformed(why: Malformed) -> Failure:
     return Failure(kind=FailureKind.BAD_ANSWER, message=f"the answer is not a whole one: {why}")
 
 
-def failed(trouble: Trouble) -> Failure:
+def failed(failure: CodeFailure) -> Failure:
     """Return the failure of code that gave no answer. It is not retried: code does as it does."""
-    kind = _KINDS.get(trouble.cause, FailureKind.SERVER)
-    return Failure(kind=kind, message=trouble.why)
+    kind = _KINDS.get(failure.cause, FailureKind.SERVER)
+    return Failure(kind=kind, message=failure.why)
 
 
 def _word(fields: Mapping[str, Json], name: str) -> str | None:

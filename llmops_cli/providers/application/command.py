@@ -25,7 +25,7 @@ from llmops_cli.providers.application.answer_fields import (
     malformed,
 )
 from llmops_cli.providers.application.config_checks import program
-from llmops_cli.workers.process import LARGEST_ANSWER, Finished, Trouble, environment, run
+from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, Finished, environment, run
 
 SHOWN = 300
 """Characters of the end of standard error in a message."""
@@ -53,7 +53,7 @@ class CommandApplication:
         result = await run(
             self._command, document, self._world, self._environ, largest=LARGEST_ANSWER
         )
-        if isinstance(result, Trouble):
+        if isinstance(result, CodeFailure):
             return failed(result)
         if result.code != 0:
             return Failure(kind=FailureKind.SERVER, message=self._ended(result))

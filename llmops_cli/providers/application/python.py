@@ -23,7 +23,7 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import AnswerReader, document_of, failed
-from llmops_cli.workers.process import LARGEST_ANSWER, Trouble, environment
+from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, environment
 from llmops_cli.workers.project_code import located
 from llmops_cli.workers.worker import Pool, Worker
 
@@ -44,9 +44,9 @@ async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
         for _ in range(model.limits.max_concurrency)
     ]
     async with Pool(workers) as pool:
-        trouble = await pool.load(seconds=model.limits.timeout)
-        if trouble is not None:
-            why = world.redact(trouble.why)[:SHOWN]
+        failure = await pool.load(seconds=model.limits.timeout)
+        if failure is not None:
+            why = world.redact(failure.why)[:SHOWN]
             raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
         yield PythonApplication(pool, AnswerReader(model, strict=True), world.redact)
 
@@ -63,7 +63,7 @@ class PythonApplication:
         """Return what the function answers, or why there is no answer."""
         document = document_of(request)
         message = await self._pool.call([document[name] for name in PARAMETERS])
-        if isinstance(message, Trouble):
+        if isinstance(message, CodeFailure):
             return failed(message)
         if "raised" in message:
             error = self._redact(str(message["raised"]))[:SHOWN]  # whole: half a key is a leak

@@ -1,1 +1,1 @@
-"""The wire to any server: what is sent, what comes back, and what can go wrong between."""
+"""JSON over HTTP to any server: what is sent, what comes back, and what can go wrong."""

@@ -51,7 +51,7 @@ _SENTENCES: Mapping[type[Exception], str] = {
     aiohttp.ClientSSLError: _TLS,
     aiohttp.ClientConnectorDNSError: "{host} is no known host ({cause}): check `base_url` "
     "in llmops.yaml and the network",
-    aiohttp.ClientConnectorError: "nobody answers at {url} ({cause}): start the server, or check "
+    aiohttp.ClientConnectorError: "no server answers at {url} ({cause}): start it, or check "
     "`base_url` in llmops.yaml",
     aiohttp.ConnectionTimeoutError: f"{{host}} was not reached within {CONNECTING:g} s: check "
     "`base_url` in llmops.yaml, the network and the proxy",

@@ -200,7 +200,7 @@ def last_words(lines: Iterable[str]) -> list[str]:
 
 
 def _environment(world: World, key: str, *, offline: bool) -> Mapping[str, str]:
-    """Return what the engine sees: all but secrets. It calls nobody and imports nothing of here."""
+    """Return what the engine sees: all but secrets. It makes no calls of its own."""
     kept = {
         name: value
         for name, value in world.environ.items()

@@ -88,7 +88,7 @@ class CaseBlocks:
             "tags": list(self._tags.numbers),
             "scorers": list(self._scorers.numbers),
             "words": {str(name): word for name, word in formatting.CHANGES.items()},
-            "meanings": {str(name): each for name, each in formatting.MEANINGS.items()},
+            "meanings": {str(name): text for name, text in formatting.MEANINGS.items()},
             "cases": self._index,
         }
 
@@ -113,7 +113,7 @@ class CaseBlocks:
         whole: dict[str, Json] = {
             "inputs": inputs,
             "expected": None if record.expected is None else self._value(record.expected),
-            "contexts": [self._text(each) for each in record.contexts],
+            "contexts": [self._text(text) for text in record.contexts],
             "messages": self._value(record.messages) if record.messages else None,
             "group": self._name(record.group) if record.group else None,
             "known": self._text(record.known_failing) if record.known_failing else None,
@@ -127,17 +127,15 @@ class CaseBlocks:
     def _side(self, side: ShownSide | None) -> dict[str, Json] | None:
         if side is None:
             return None
-        return {"passed": side.passed, "trials": [self._trial(each) for each in side.trials]}
+        return {"passed": side.passed, "trials": [*map(self._trial, side.trials)]}
 
     def _trial(self, trial: ShownTrial) -> Json:
         whole: dict[str, Json] = {
             "text": None if trial.text is None else self._text(trial.text),
             "failure": self._text(trial.failure) if trial.failure is not None else None,
             "tools": self._value(trial.tool_calls) if trial.tool_calls else None,
-            "contexts": None
-            if trial.contexts is None
-            else [self._text(each) for each in trial.contexts],
-            "scores": [self._score(each) for each in trial.scores],
+            "contexts": None if trial.contexts is None else [*map(self._text, trial.contexts)],
+            "scores": [*map(self._score, trial.scores)],
             "facts": self._name(_facts(trial)),
             "confirming": trial.confirming or None,
         }
@@ -168,7 +166,7 @@ class CaseBlocks:
 def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
     """Inputs as texts: a question before the passages that it is about, however they came."""
     texts = [(name, formatting.plain(value)) for name, value in inputs.items()]
-    return sorted(texts, key=lambda each: (len(each[1]), each[0]))
+    return sorted(texts, key=lambda named: (len(named[1]), named[0]))
 
 
 def _marked(
@@ -182,21 +180,21 @@ def _marked(
         return None
     worse = record.change != "improved"
     pair = [record.baseline.telling(passing=worse), record.candidate.telling(passing=not worse)]
-    trials = [
-        each[at]
+    telling = [
+        trials[at]
         for side, at in zip((theirs, ours), pair, strict=True)
-        if isinstance(each := side["trials"], list) and at < len(each)
+        if isinstance(trials := side["trials"], list) and at < len(trials)
     ]
-    texts = [each["text"] for each in trials if isinstance(each, dict) and "text" in each]
+    texts = [trial["text"] for trial in telling if isinstance(trial, dict) and "text" in trial]
     if len(texts) < 2:
         return [*pair, None]
-    before, after = (each[0] if isinstance(each, list) else each for each in texts)
+    before, after = (text[0] if isinstance(text, list) else text for text in texts)
     pieces = word_diff(str(before), str(after))
     if pieces is not None:
-        for each in trials:
-            assert isinstance(each, dict)
-            given = each.pop("text")
-            each["cut"] = given[1] if isinstance(given, list) else 0
+        for trial in telling:
+            assert isinstance(trial, dict)
+            text = trial.pop("text")
+            trial["cut"] = text[1] if isinstance(text, list) else 0
     return [*pair, pieces]
 
 

@@ -163,7 +163,7 @@ def test_a_closed_port_ends_the_run_within_seconds() -> None:
         FailureKind.CONNECTION,
         FailureKind.NOT_ATTEMPTED,
     }
-    assert f"nobody answers at http://127.0.0.1:{port}/v1" in found[-1].message
+    assert f"no server answers at http://127.0.0.1:{port}/v1" in found[-1].message
 
 
 def test_a_host_that_nothing_resolves_is_a_failure_of_the_connection() -> None:

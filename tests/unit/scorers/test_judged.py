@@ -1,0 +1,98 @@
+"""Judges are never asked without the reference that they are to compare with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from llmops_cli.core.case import Case
+from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Message
+from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
+from llmops_cli.scorers.judged import NOTHING_RETRIEVED, choice, pairwise, rubric
+from tests.unit.scorers.answers import said, value, why
+
+Judged = Callable[..., Awaitable[Score | Unscored]]
+JUDGES: list[tuple[Judged, dict[str, Any]]] = [
+    (rubric, {"criteria": "It is right."}),
+    (rubric, {"criteria": "It is right.", "scale": [1, 5]}),
+    (choice, {"criteria": "What it is.", "choices": {"right": 1.0, "wrong": 0.0}}),
+    (pairwise, {"against": said("Rome")}),
+]
+every_judge = pytest.mark.parametrize(("judge", "options"), JUDGES)
+
+
+class Approving:
+    """A judge that answers with the last value of every form, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[Mapping[str, Json]] = []
+
+    async def judge(
+        self, inputs: Mapping[str, Json], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        self.shown.append(inputs)
+        properties: Any = json_schema["properties"]
+        answer = {name: kind.get("enum", ["as read"])[-1] for name, kind in properties.items()}
+        return Completion(text=json.dumps(answer), latency=0.1, served_model="approving")
+
+    async def generate(
+        self, messages: Sequence[Message], *, json_schema: Mapping[str, Json]
+    ) -> Outcome:
+        raise AssertionError("these judges have a prompt of ours")
+
+    async def embed(self, text: str) -> tuple[float, ...] | Failure:
+        raise AssertionError("nothing is embedded")
+
+
+def judged(
+    judge: Judged, options: Mapping[str, Any], case: Case, answer: Completion
+) -> tuple[Score | Unscored, Approving]:
+    ask = Approving()
+
+    async def run() -> Score | Unscored:
+        return await judge(case, answer, ask=ask, **options)
+
+    return asyncio.run(run()), ask
+
+
+@every_judge
+@pytest.mark.parametrize("expected", [None, "", [], {}])
+def test_without_an_expected_to_show_no_judge_is_asked(
+    judge: Judged, options: dict[str, Any], expected: Json
+) -> None:
+    case = Case(id="one", inputs={"q": "?"}, expected=expected)
+    result, ask = judged(judge, {**options, "expected": True}, case, said("Paris"))
+    assert why(result) == "case 'one' has no `expected` to show the judge"
+    assert ask.shown == []
+
+
+@every_judge
+def test_without_passages_to_show_no_judge_is_asked(judge: Judged, options: dict[str, Any]) -> None:
+    case = Case(id="one", inputs={"q": "?"})
+    result, ask = judged(judge, {**options, "contexts": True}, case, said("Paris"))
+    assert why(result).startswith("case 'one' has no `contexts` to show the judge")
+    assert ask.shown == []
+
+
+@every_judge
+def test_a_judge_is_shown_what_was_retrieved_and_that_nothing_was(
+    judge: Judged, options: dict[str, Any]
+) -> None:
+    case = Case(id="one", inputs={"q": "?"}, expected=0, contexts=("the case's own",))
+    shown = {**options, "contexts": True, "expected": True}
+    for retrieved, passages in (
+        (None, ["the case's own"]),
+        (("Paris is a capital.",), ["Paris is a capital."]),
+        ((), [NOTHING_RETRIEVED]),
+    ):
+        result, ask = judged(judge, shown, case, said("Paris", contexts=retrieved))
+        assert 0 <= value(result) <= 1
+        assert {(*inputs["contexts"],) for inputs in ask.shown} == {(*passages,)}  # type: ignore[misc]  # lists
+        assert {inputs["expected"] for inputs in ask.shown} == {0}
+    result, ask = judged(judge, options, case, said("Paris"))
+    assert [inputs["contexts"] for inputs in ask.shown] == [[]] * len(ask.shown)
