@@ -1,4 +1,4 @@
-"""What a command writes never lands on the project, and what it reads is a file with an end."""
+"""Commands never write over the project's files, and read only regular files."""
 
 from __future__ import annotations
 
