@@ -23,12 +23,12 @@ from llmops_cli.engine.sanitize import without_surrogates
 from llmops_cli.plugins import (
     SCORERS,
     catalog,
-    load,
     open_scorer,
     scorer_digest,
     volatile,
     wrong_options,
 )
+from llmops_cli.plugins.loading import load
 from llmops_cli.scorers.scoring import score
 from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE
