@@ -100,7 +100,7 @@ def test_a_promotion_by_hand_that_cites_an_event_of_nowhere_is_found(repo: GitPr
 def test_an_event_that_moves_to_nothing_is_broken(repo: GitProject) -> None:
     written_by_hand(repo, to_version=None)
     for command in (["verify"], ["fsck"], ["promote", "support@v4", "--initial", "-m", "x"]):
-        assert "says promote, and not to which version" in refused(repo, *command)
+        assert "it is a promote to no version" in refused(repo, *command)
 
 
 def test_events_of_another_prompt_move_nothing(repo: GitProject) -> None:
@@ -153,7 +153,7 @@ def test_evidence_without_some_cases_is_broken_even_if_its_digests_fit(repo: Git
 
 def test_a_statement_that_names_files_elsewhere_clears_nothing_away(repo: GitProject) -> None:
     forged(repo, 1, lambda rows: rows, name="../../../llmops.yaml")
-    assert "do not stand beside it" in refused(repo, "gc")
+    assert "are not beside it" in refused(repo, "gc")
     assert (repo.root / "llmops.yaml").exists()
 
 
