@@ -48,55 +48,32 @@ HOSTILE: Mapping[str, str] = {
 
 
 def estimate(**changes: Any) -> Estimate:
-    """The figures of a change that lost 24 and gained 6 of 308 cases; −5.8 points."""
+    """The figures of a change with 24 regressed and 6 improved of 308 cases; −5.8 points.
+
+    The difference, the smallest margin and the adjusted p follow from the others.
+    """
     figures: dict[str, Any] = {
-        "n": 308,
-        "regressed": 24,
-        "improved": 6,
-        "identical": 0,
-        "baseline_mean": 0.8312,
-        "candidate_mean": 0.7727,
-        "difference": -0.0584,
-        "lower": -0.089,
-        "upper": -0.031,
+        "n": 308, "regressed": 24, "improved": 6, "identical": 0, "cases_needed": 240,
         "margin": 0.05,
-        "smallest_margin": 0.089,
-        "cases_needed": 240,
+        "baseline_mean": 0.8312, "candidate_mean": 0.7727, "lower": -0.089, "upper": -0.031,
         "p_regression": 0.0005,
-        "p_adjusted": 0.0005,
-    }
-    return Estimate(**(figures | changes))
+    } | changes  # fmt: skip
+    before, after = figures["baseline_mean"], figures["candidate_mean"]
+    figures.setdefault("difference", round(after - before, 4))
+    figures.setdefault("smallest_margin", max(0.0, -figures["lower"]))
+    figures.setdefault("p_adjusted", figures["p_regression"])
+    return Estimate(**figures)
 
 
-LOSS = estimate()
+LOSS = estimate(difference=-0.0584)
 UNDECIDED = estimate(
-    n=40,
-    regressed=1,
-    improved=1,
-    baseline_mean=0.9,
-    candidate_mean=0.875,
-    difference=-0.025,
-    lower=-0.091,
-    upper=0.041,
-    smallest_margin=0.091,
-    cases_needed=188,
-    p_regression=0.26,
-    p_adjusted=0.26,
-)
+    n=40, regressed=1, improved=1, cases_needed=188, p_regression=0.26,
+    baseline_mean=0.9, candidate_mean=0.875, lower=-0.091, upper=0.041,
+)  # fmt: skip
 FINE = estimate(
-    n=308,
-    regressed=4,
-    improved=7,
-    baseline_mean=0.8312,
-    candidate_mean=0.8409,
-    difference=0.0097,
-    lower=-0.01,
-    upper=0.03,
-    smallest_margin=0.01,
-    cases_needed=118,
-    p_regression=0.82,
-    p_adjusted=0.82,
-)
+    regressed=4, improved=7, cases_needed=118, p_regression=0.82,
+    candidate_mean=0.8409, lower=-0.01, upper=0.03,
+)  # fmt: skip
 
 
 def sentence(figures: Estimate, *, more: str = "") -> str:
@@ -199,43 +176,22 @@ def intent(case: str, change: Change, message: str, expected: str, *answers: str
 
 FLIPPED = (
     replace(
-        intent(
-            "b77-0211",
-            "critical",
-            "Someone has my card details and is spending my money!",
-            "compromised_card",
-            "compromised_card",
-            "card_payment_not_recognised",
-        ),
-        critical=True,
-        tags=("card", "fraud"),
+        intent("b77-0211", "critical", "Someone has my card details and is spending my money!",
+               "compromised_card", "compromised_card", "card_payment_not_recognised"),
+        critical=True, tags=("card", "fraud"),
     ),
-    intent(
-        "b77-0001",
-        "regressed",
-        "I still have not received my new card, I ordered over a week ago.",
-        "card_arrival",
-        "card_arrival",
-        "card_delivery_estimate",
-    ),
-    intent(
-        "b77-0087",
-        "regressed",
-        "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that there "
-        "are no fees within the first three withdrawals of a month, and this was my second.",
-        "cash_withdrawal_charge",
-        "cash_withdrawal_charge",
-        "wrong_exchange_rate_for_cash_withdrawal",
-    ),
-    intent(
-        "b77-0164",
-        "improved",
-        "Can I choose when my card comes?",
-        "card_delivery_estimate",
-        "card_arrival",
-        "card_delivery_estimate",
-    ),
-)
+    intent("b77-0001", "regressed",
+           "I still have not received my new card, I ordered over a week ago.",
+           "card_arrival", "card_arrival", "card_delivery_estimate"),
+    intent("b77-0087", "regressed",
+           "Why was I charged a fee when I withdrew cash abroad last weekend? I was told that "
+           "there are no fees within the first three withdrawals of a month, and this was my "
+           "second.",
+           "cash_withdrawal_charge", "cash_withdrawal_charge",
+           "wrong_exchange_rate_for_cash_withdrawal"),
+    intent("b77-0164", "improved", "Can I choose when my card comes?",
+           "card_delivery_estimate", "card_arrival", "card_delivery_estimate"),
+)  # fmt: skip
 
 
 def banking(name: str = "banking77", **changes: Any) -> EvalsetReport:
@@ -535,15 +491,12 @@ def several() -> Report:
             regressed=0,
             improved=0,
             identical=300,
-            baseline_mean=0.62,
-            candidate_mean=0.62,
-            difference=0.0,
-            lower=0.0,
-            upper=0.0,
-            smallest_margin=0.0,
             cases_needed=52,
             p_regression=1.0,
-            p_adjusted=1.0,
+            baseline_mean=0.62,
+            candidate_mean=0.62,
+            lower=0.0,
+            upper=0.0,
         ),
     )
     unchanged = intent_report(

@@ -24,7 +24,7 @@ from llmops_cli.engine.pool import run
 from llmops_cli.engine.prices import tariff
 from llmops_cli.plugins import check_ready
 from llmops_cli.project.project import Project
-from llmops_cli.run.checks import vet_commands, vet_job
+from llmops_cli.run.checks import TrustCheck
 from llmops_cli.run.event_loop import run_coroutine
 from llmops_cli.run.workspace import Workspace
 
@@ -67,9 +67,7 @@ def probe_models(
     models = list(select_models(workspace.project, names))
     kinds = {model.name: workspace.provider(model) for model in models}
     called = [model for model in models if _is_called(kinds[model.name], start=start)]
-    ci = vet_job(workspace.environ, replaying=all(kind.offline for kind in kinds.values()))
-    commands = workspace.commands(called)
-    vet_commands(commands, trusted=workspace.rules.trust, ci=ci, environ=workspace.environ)
+    TrustCheck(workspace, models).commands(called)
     embedders = _embedding_models(workspace.project)
     probed: dict[str, ProbedModel] = {}
     engine = Engine(

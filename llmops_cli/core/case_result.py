@@ -151,5 +151,7 @@ class CaseResult:
         Where both make the same request and the baseline has no trials of its own, the
         candidate's trials stand for both.
         """
-        paired = replace(self, baseline=baseline, others={})
+        paired = self
+        if baseline is not self.baseline or self.others:
+            paired = replace(self, baseline=baseline, others={})
         return replace(paired, baseline=self.candidate) if paired.same_request else paired

@@ -17,7 +17,7 @@ from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.project.labels import UnlabeledAnswer, draft
-from llmops_cli.run.checks import vet_commands, vet_job, vet_scorers
+from llmops_cli.run.checks import TrustCheck
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import prepare
@@ -66,11 +66,9 @@ def find_scorer(workspace: Workspace, address: str) -> LabeledScorer:
     if bound.kind.live:
         raise Refused(f"{label} measures the time of a call, and a labeled answer has none")
     models = bound.judge.models if bound.judge else ()
-    offline = all(workspace.provider(model).offline for model in models)
-    trusted, environ = workspace.rules.trust, workspace.environ
-    ci = vet_job(environ, replaying=offline)
-    vet_commands(workspace.commands(models), trusted=trusted, ci=ci, environ=environ)
-    vet_scorers(scorers, trusted=trusted, ci=ci, environ=environ)
+    trust = TrustCheck(workspace, models)
+    trust.commands(models)
+    trust.scorers(scorers)
     return LabeledScorer(evalset=evalset, bound=bound)
 
 

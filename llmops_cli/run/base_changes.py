@@ -14,7 +14,7 @@ named for what it is, and the fix is to update the branch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
@@ -31,6 +31,17 @@ from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
 """The parts of a metric that say what passes; which scorer gives its values is the other part."""
+CASE_CHANGES: Sequence[tuple[str, Callable[[Case, Case], bool]]] = (
+    ("edited", lambda old, new: old.facts != new.facts),
+    ("critical no longer", lambda old, new: old.critical and not new.critical),
+    (
+        "known to fail",
+        lambda old, new: old.known_failing is None and new.known_failing is not None,
+    ),
+    ("with other scorers of their own", lambda old, new: old.scorers != new.scorers),
+    ("grouped otherwise", lambda old, new: old.group != new.group),
+)
+"""What a change can do to a case that stays, and how it is told."""
 GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
 """Where the files stand of which a branch can be behind its base."""
 
@@ -191,13 +202,7 @@ def _case_changes(
     if added:
         yield f"{cases(added)} added"
     kept = [(before[id_], after[id_]) for id_ in after if id_ in before]
-    for what, changed in (
-        ("edited", _is_edited),
-        ("critical no longer", _is_no_longer_critical),
-        ("known to fail", _is_newly_failing),
-        ("with other scorers of their own", _has_other_scorers),
-        ("grouped otherwise", _is_regrouped),
-    ):
+    for what, changed in CASE_CHANGES:
         yield from _named_cases(what, [case.id for earlier, case in kept if changed(earlier, case)])
     retagged = [
         case.id for earlier, case in kept if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
@@ -208,26 +213,6 @@ def _case_changes(
 def _named_cases(what: str, ids: Sequence[str]) -> Iterator[str]:
     if ids:
         yield f"{cases(len(ids))} {what} ({listed(tuple(ids), at_most=3)})"
-
-
-def _is_edited(old: Case, new: Case) -> bool:
-    return old.facts != new.facts
-
-
-def _is_no_longer_critical(old: Case, new: Case) -> bool:
-    return old.critical and not new.critical
-
-
-def _is_newly_failing(old: Case, new: Case) -> bool:
-    return old.known_failing is None and new.known_failing is not None
-
-
-def _has_other_scorers(old: Case, new: Case) -> bool:
-    return old.scorers != new.scorers
-
-
-def _is_regrouped(old: Case, new: Case) -> bool:
-    return old.group != new.group
 
 
 def removed_with_evalset(

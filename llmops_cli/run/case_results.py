@@ -36,19 +36,20 @@ def side_results(
         answers: Mapping[TrialAt, Completion | Brief] = (
             side.completions(trials) if texts else side.briefs(trials)
         )
+        read = {position: cases[position] for position in part}  # once: it may be unpacked
         keys = (
             key
             for at, answer in answers.items()
-            for key in scorers.keys(cases[at.case], answer.digest, side.state.compared_with.get(at))
+            for key in scorers.keys(read[at.case], answer.digest, side.state.compared_with.get(at))
         )
         reader = _Reader(side, scorers, side.spec.results.scores(keys))
-        for position in part:
+        for position, case in read.items():
             wanted = side.plan.trials([position])
             yield SideResult(
                 request=side.plan.requests[position],
-                facts=cases[position].facts,
+                facts=case.facts,
                 planned=len(wanted),
-                trials=tuple(reader.trial(at, cases[position], answers.get(at)) for at in wanted),
+                trials=tuple(reader.trial(at, case, answers.get(at)) for at in wanted),
             )
 
 

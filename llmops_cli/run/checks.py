@@ -6,10 +6,10 @@ Code of a pull request must not run because the pull request says so. The decisi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from shutil import which
 
-from llmops_cli.core.ci import CiContext, ci_context, may_run, may_run_code, may_run_command
+from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
@@ -17,75 +17,67 @@ from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.workspace import github_event
+from llmops_cli.run.workspace import Workspace, github_event
 
 
-def vet_job(environ: Mapping[str, str], *, replaying: bool) -> CiContext | None:
-    """Return the CI job this is, if any. Raises `Refused` where nothing may run in it."""
-    ci = ci_context(environ, github_event(environ))
-    why = may_run(ci, replaying=replaying)
-    if why is not None:
-        raise Refused(why)
-    return ci
+class TrustCheck:
+    """Refuses code and commands that may not run in this job."""
 
+    def __init__(self, workspace: Workspace, models: Iterable[Model]) -> None:
+        """Read what CI job this is. Raises `Refused` where nothing may run in it.
 
-def vet_scorers(
-    scorers: Scorers, *, trusted: Sequence[str], ci: CiContext | None, environ: Mapping[str, str]
-) -> None:
-    """Raise `Refused` where one of `scorers` is code that may not run."""
-    secrets = bool(Redactor.of(environ))
-    for kind, path in scorers.code():
-        why = may_run_code(path, trusted=trusted, ci=ci, secrets=secrets)
+        `models` are all that may be called: answers that are replayed need no secret.
+        """
+        environ = workspace.environ
+        self._workspace = workspace
+        self._trusted = workspace.rules.trust
+        self._ci = ci_context(environ, github_event(environ))
+        self._secrets = bool(Redactor.of(environ))
+        replaying = all(workspace.provider(model).offline for model in models)
+        why = may_run(self._ci, replaying=replaying)
         if why is not None:
-            raise Refused(
-                f"the scorer {kind!r} may not run: {why}",
-                hint=f"a maintainer lists it in llmops.yaml: `trust: [{path}]`",
-            )
+            raise Refused(why)
 
+    def scorers(self, scorers: Scorers) -> None:
+        """Raise `Refused` where one of `scorers` is code that may not run."""
+        for kind, path in scorers.code():
+            self._refuse(self._code(path), f"the scorer {kind!r} may not run", path)
 
-def vet_models(
-    models: Sequence[Model],
-    *,
-    trusted: Sequence[str],
-    ci: CiContext | None,
-    environ: Mapping[str, str],
-) -> None:
-    """Raise `Refused` where one of `models`, each an application of code, may not or cannot run.
+    def applications(self, models: Iterable[Model]) -> None:
+        """Raise `Refused` where one of `models` is an application that may not or cannot run.
 
-    `call` names a function by its file, `run` a program with its arguments.
-    """
-    secrets = bool(Redactor.of(environ))
-    for model in models:
-        named = _named(model)
-        command = [str(word) for word in _words(model.options.get("run"))]
-        code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
-        if command:
-            why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
-        else:
-            why = may_run_code(code, trusted=trusted, ci=ci, secrets=secrets)
+        `call` names a function by its file, `run` a program with its arguments.
+        """
+        for model in models:
+            if not self._workspace.provider(model).code:
+                continue
+            command = [str(word) for word in _words(model.options.get("run"))]
+            code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
+            why = self._command(command) if command else self._code(code)
+            self._refuse(why, f"{_named(model)} may not run", code)
+            path = self._workspace.environ.get("PATH")
+            if command and "/" not in command[0] and not which(command[0], path=path):
+                raise Refused(
+                    f"{_named(model)}: there is no program {command[0]!r} on the PATH",
+                    hint="install it, or write the path of a program of the project",
+                )
+
+    def commands(self, models: Iterable[Model]) -> None:
+        """Raise `Refused` where one of `models` starts a command that may not run."""
+        for model, command in self._workspace.commands(models):
+            why = self._command(command)
+            self._refuse(why, f"{_named(model)} may not be started", " ".join(command))
+
+    def _code(self, path: str) -> str | None:
+        return may_run_code(path, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
+
+    def _command(self, command: Sequence[str]) -> str | None:
+        return may_run_command(command, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
+
+    def _refuse(self, why: str | None, message: str, entry: str) -> None:
         if why is not None:
-            hint = f"a maintainer lists it in llmops.yaml: `trust: [{code}]`"
-            raise Refused(f"{named} may not run: {why}", hint=hint)
-        if command and "/" not in command[0] and not which(command[0], path=environ.get("PATH")):
-            hint = "install it, or write the path of a program of the project"
-            raise Refused(f"{named}: there is no program {command[0]!r} on the PATH", hint=hint)
-
-
-def vet_commands(
-    commands: Iterable[tuple[Model, Sequence[str]]],
-    *,
-    trusted: Sequence[str],
-    ci: CiContext | None,
-    environ: Mapping[str, str],
-) -> None:
-    """Raise `Refused` where a model would start one of `commands`, and it may not run."""
-    secrets = bool(Redactor.of(environ))
-    for model, command in commands:
-        why = may_run_command(command, trusted=trusted, ci=ci, secrets=secrets)
-        if why is not None:
-            line = " ".join(command)
-            hint = f"a maintainer lists it in llmops.yaml: `trust: [{line}]`"
-            raise Refused(f"{_named(model)} may not be started: {why}", hint=hint)
+            hint = f"a maintainer lists it in llmops.yaml: `trust: [{entry}]`"
+            raise Refused(f"{message}: {why}", hint=hint)
 
 
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:

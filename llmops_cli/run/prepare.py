@@ -33,7 +33,7 @@ from llmops_cli.run.baseline_evidence import (
     use_evidence_only,
     use_recorded_evidence,
 )
-from llmops_cli.run.checks import vet_commands, vet_job, vet_metrics, vet_models, vet_scorers
+from llmops_cli.run.checks import TrustCheck, vet_metrics
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
 from llmops_cli.run.revision import reading
@@ -64,16 +64,11 @@ def prepare(
         for comparison in comparisons
         for selection in comparison.evalsets
     ]
-    models = [model for run in evalset_runs for model in run.models]
-    replaying = all(workspace.provider(model).offline for model in models)
-    ci = vet_job(workspace.environ, replaying=replaying)
-    trusted, environ = workspace.rules.trust, workspace.environ
+    trust = TrustCheck(workspace, (model for run in evalset_runs for model in run.models))
     for evalset_run in evalset_runs:
-        models = evalset_run.models_to_vet
-        code = [model for model in models if workspace.provider(model).code]
-        vet_models(code, trusted=trusted, ci=ci, environ=environ)
-        vet_commands(workspace.commands(models), trusted=trusted, ci=ci, environ=environ)
-        vet_scorers(evalset_run.scorers, trusted=trusted, ci=ci, environ=environ)
+        trust.applications(evalset_run.models_to_vet)
+        trust.commands(evalset_run.models_to_vet)
+        trust.scorers(evalset_run.scorers)
         vet_metrics(evalset_run.scorers, evalset_run.selection.policy)
     requested: set[TrialKey] = set()
     for evalset_run in evalset_runs:

@@ -166,13 +166,10 @@ class Side:
         plan.wanted = self._wanted(len(cases), skip)
         missing, shared, rescore = TrialColumn(), TrialColumn(), TrialColumn()
         for positions in chunks(range(len(cases))):
-            answerable = [
-                position
-                for position in positions
-                if plan.wanted[position]
-                and not self._fail_without_record(cases[position], position)
-            ]
-            wanted = [at for at in plan.trials(answerable) if at not in self.state.failures]
+            if self.spec.records is not None:
+                for position in positions:
+                    self._fail_without_record(cases[position], position)
+            wanted = [at for at in plan.trials(positions) if at not in self.state.failures]
             stored = self.briefs(wanted)
             order = list(stored)
             answers = [(cases[at.case], stored[at].digest) for at in order]
@@ -240,10 +237,8 @@ class Side:
         }
         return tuple(sorted(alike & set(further)))
 
-    def _fail_without_record(self, case: Case, position: int) -> bool:
+    def _fail_without_record(self, case: Case, position: int) -> None:
         """Record a failure for each trial that a file of recorded answers cannot answer."""
-        if self.spec.records is None:
-            return False
         model = self.spec.target.model
         file = model.options.get("file", model.name)
         if not self.plan.record_places[position]:
@@ -254,10 +249,9 @@ class Side:
                 "nothing: record each side in a file of its own"
             )
         else:
-            return False
+            return
         failure = Failure(kind=FailureKind.NO_RECORD, message=why)
         self.state.failures.update(dict.fromkeys(self.plan.trials([position]), failure))
-        return True
 
     def _document(self, case: Case, messages: tuple[Message, ...]) -> Mapping[str, Json] | None:
         """Return what an application is handed; None for a model."""

@@ -1,4 +1,4 @@
-"""The composite action, its steps run as a runner would: what people see, and what it costs."""
+"""The composite action, with its steps run as a runner runs them."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
     assert ran.summary.startswith("### ✅ Nothing to evaluate.")
 
 
-def test_a_fork_is_measured_from_what_is_held_and_its_job_may_not_write(
+def test_a_fork_is_measured_from_the_cache_and_its_job_may_not_write(
     hub: Hub, comments: CommentServer
 ) -> None:
     ran = hub.pull(unmeasurable, head="mallory/prompts").action(GATE)

@@ -1,4 +1,4 @@
-"""Every file that tells a CI system what to do: valid, safe, and run as it stands."""
+"""Every CI file is valid and safe, and is run as it stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the project may not stand on: packages that were taken over, formats that run code."""
+"""Packages and formats that the project must not depend on."""
 
 from __future__ import annotations
 

@@ -1,21 +1,24 @@
-"""The layers and habits of the house, as far as a program can see them."""
+"""The architecture's layers and conventions, checked from the source."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "llmops_cli"
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Every module of the package, by its path in it."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    """Return every module of the package with its path in it."""
+    return [
+        (str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
 def test_every_import_contract_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""What a command imports: nobody waits for a library that the command does not need."""
+"""What a command imports: no library that the command does not need."""
 
 from __future__ import annotations
 

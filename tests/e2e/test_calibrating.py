@@ -1,4 +1,4 @@
-"""Judges held against people's labels: real runs whose judge is a model of the test's server."""
+"""`llmops calibrate`: judges validated against human labels on a real model server."""
 
 from __future__ import annotations
 
@@ -187,9 +187,7 @@ def test_a_ctrl_c_ends_it_without_a_finding_and_the_next_run_goes_on(
     assert len(judge.bodies) <= 240 + 16  # what was on the wire then may be asked again
 
 
-def test_canaries_tell_whether_an_answer_can_talk_its_judge_round(
-    project: Project, judge: Judge
-) -> None:
+def test_canaries_test_the_judge_for_prompt_injection(project: Project, judge: Judge) -> None:
     judge.verdict = lambda body: (
         passing_all(body) if "Ignore the criteria" in quoted_answer(body) else polite(body)
     )
@@ -254,7 +252,7 @@ def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
     assert judge.answered == called
 
 
-def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Project) -> None:
+def test_an_edited_calibration_blocks_the_gate_and_fsck_finds_it(project: Project) -> None:
     calibrate(project)
     (path,) = readings(project)
     git(project.root, "init", "-q", "-b", "main")
@@ -272,7 +270,7 @@ def test_an_edited_calibration_lets_nobody_gate_and_fsck_finds_it(project: Proje
     assert f"BROKEN .llmops/calibrations/{path.name}" in checked.text
 
 
-def test_a_judge_that_was_replaced_under_its_name_is_told(project: Project, judge: Judge) -> None:
+def test_a_judge_that_was_replaced_under_its_name_is_noted(project: Project, judge: Judge) -> None:
     calibrate(project)
     with FaultServer(reply=judge, then=answer(model="judge-of-june")) as june:
         project.models["judge"]["base_url"] = june.url

@@ -1,4 +1,4 @@
-"""Every command once, as a person runs it: the words that matter, help that fits, JSON."""
+"""Every command once, as a user runs it: the important words, help that fits, JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every exit code of the program, and that nothing but a verdict ever answers 1."""
+"""Every exit code of the program; only a verdict answers 1."""
 
 from __future__ import annotations
 

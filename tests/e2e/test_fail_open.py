@@ -254,7 +254,7 @@ def fails_two(body: Mapping[str, Any]) -> str:
     return "something else" if worse and text in {"say 1", "say 2"} else text
 
 
-def test_repeats_of_two_lost_cases_are_two_lost_cases_of_twenty(tmp_path: Path) -> None:
+def test_repeats_of_two_regressed_cases_are_two_regressed_cases_of_twenty(tmp_path: Path) -> None:
     with FaultServer(reply=fails_two) as server:
         project = make_project(tmp_path, server.url)
         project.promote_v1()

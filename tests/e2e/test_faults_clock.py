@@ -1,4 +1,4 @@
-"""The wall clock of the machine jumps while a run is at work: nothing but its timestamps notice."""
+"""The wall clock jumps during a run: nothing but its timestamps changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_age_that_no_calendar_reaches_back_to_is_no_bug(tmp_path: Path) -> No
     assert (result.code, result.decision, result.report["calls"]) == (0, "PASS", 0), result.text
 
 
-def test_answers_that_a_fast_clock_dated_are_not_fresh_for_ever(tmp_path: Path) -> None:
+def test_answers_dated_by_a_fast_clock_expire(tmp_path: Path) -> None:
     ahead_of_time = clock(tmp_path, [10 * 365 * 86400])
     with FaultServer(then=answer(), reply=lambda _: "wrong") as server:
         project = make_project(tmp_path / "project", server.url, cases=5)

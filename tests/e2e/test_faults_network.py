@@ -1,4 +1,4 @@
-"""Proxies, certificates and few open files: what stands between the program and a model server."""
+"""Proxies, certificates and few open files between llmops and a model server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_hosts_of_no_proxy_are_called_around_the_proxy(tmp_path: Path) -> None:
     assert proxy.requested == []
 
 
-def test_the_password_of_a_proxy_is_sent_and_never_told(tmp_path: Path) -> None:
+def test_the_password_of_a_proxy_is_sent_and_never_printed(tmp_path: Path) -> None:
     with FaultServer() as server, Proxy(answers_with=407) as proxy:
         project = make_project(tmp_path, "https://127.0.0.1:9/v1", cases=2, retries=0)
         result = project.run(
@@ -92,7 +92,7 @@ def test_the_embedded_model_and_replayed_answers_know_no_proxy(tmp_path: Path) -
 # Certificates --------------------------------------------------------------------------------
 
 
-def test_a_certificate_that_nobody_trusts_is_refused_at_once_and_says_what_to_set(
+def test_an_untrusted_certificate_is_refused_at_once_with_the_setting_to_change(
     tmp_path: Path,
 ) -> None:
     with FaultServer(tls=True) as server:
@@ -192,7 +192,7 @@ def nobody(project: Project) -> str:
         reserved.bind(("127.0.0.1", 0))
         project.url = f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
     project.llmops_yaml()
-    return f"no server answers at {project.url}/chat/completions (Connection refused): start the"
+    return f"no server answers at {project.url}/chat/completions (Connection refused): start it"
 
 
 def no_record(project: Project) -> str:
@@ -216,7 +216,7 @@ def test_a_budget_names_the_option_that_set_it(tmp_path: Path) -> None:
     assert "the budget is used up: --max-calls 1" in result.text
 
 
-def test_a_model_without_a_price_is_said_to_be_unpriced(tmp_path: Path) -> None:
+def test_a_model_without_a_price_is_reported_as_unpriced(tmp_path: Path) -> None:
     with FaultServer() as server:
         project = make_project(tmp_path, server.url, cases=2)
         result = project.run("eval")

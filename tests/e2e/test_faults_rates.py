@@ -1,4 +1,4 @@
-"""Several processes on one machine keep one rate per minute of a model together."""
+"""Several processes on one machine share one rate per minute of a model."""
 
 from __future__ import annotations
 

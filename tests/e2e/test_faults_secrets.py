@@ -214,7 +214,7 @@ def test_a_token_that_is_no_utf8_changes_no_exit_code(tmp_path: Path) -> None:
     ],
     ids=["401", "400", "429", "500", "redirect", "html", "no choices", "200 with an error"],
 )
-def test_no_key_is_in_what_is_said_of_a_failure(tmp_path: Path, then: Behaviour) -> None:
+def test_no_key_is_in_a_failure_message(tmp_path: Path, then: Behaviour) -> None:
     results: dict[str, Result] = {}
     with FaultServer(then=then) as server:
         project = project_with_keys(tmp_path / "project", server.url)

@@ -1,4 +1,4 @@
-"""The time to the first token in real runs: streamed where asked for, and never from a store."""
+"""The time to the first token in real runs: streamed where needed, and never from the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RULE = {"latency": {"of": "first_token", "p95": 5}}
 SCORER = {"latency": {"of": "first_token", "max": 5}}
 
 
-def test_a_rule_about_the_first_token_streams_the_calls_and_is_told_the_seconds(
+def test_a_rule_about_the_first_token_streams_the_calls_and_gets_the_seconds(
     tmp_path: Path,
 ) -> None:
     with FaultServer(then=stream(*text("Question ", "0"), pause=0.02)) as server:

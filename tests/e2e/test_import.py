@@ -1,4 +1,4 @@
-"""`llmops import`: real files in, a project that `llmops check` accepts and `eval` can run out."""
+"""`llmops import`: real files become a project that `check` accepts and `eval` runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_promptfoo_configuration_becomes_a_project_that_check_accepts(foreign:
     assert "2 prompts, 5 cases: no problem found" in checked.out
 
 
-def test_every_loss_is_reported_with_its_line(foreign: Path) -> None:
+def test_everything_left_out_is_reported_with_its_line(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--json")
     (report,) = done.document
     lost = [
@@ -64,7 +64,7 @@ def test_what_a_named_model_graded_is_judged_by_that_model(foreign: Path) -> Non
     assert "claude-haiku-4-5: {provider: anthropic" in (foreign / "new/llmops.yaml").read_text()
 
 
-def test_strict_writes_nothing_where_something_would_be_lost(foreign: Path) -> None:
+def test_strict_writes_nothing_where_something_would_be_left_out(foreign: Path) -> None:
     done = llmops(foreign, "import", "foreign/promptfooconfig.yaml", "--into", "new", "--strict")
     assert done.code == 2
     assert not (foreign / "new").exists()
@@ -80,7 +80,7 @@ def test_nothing_that_is_there_is_overwritten(foreign: Path) -> None:
     assert prompt.read_text(encoding="utf-8") == "mine"
 
 
-def test_a_project_that_lacks_the_models_gets_the_lines_to_add(foreign: Path) -> None:
+def test_missing_models_are_reported_with_the_lines_to_add(foreign: Path) -> None:
     new = foreign / "new"
     new.mkdir()
     project = new / "llmops.yaml"
@@ -151,7 +151,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_the_model_under_test_is_no_judge_that_nobody_named(tmp_path: Path) -> None:
+def test_the_model_under_test_does_not_judge_unless_named(tmp_path: Path) -> None:
     rubric = {"vars": {"x": "a"}, "assert": [{"type": "llm-rubric", "value": "is polite"}]}
     config = {"prompts": ["Say {{x}}"], "providers": ["openai:gpt-4.1-mini"], "tests": [rubric]}
     (tmp_path / "promptfooconfig.yaml").write_text(json.dumps(config), encoding="utf-8")

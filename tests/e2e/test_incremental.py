@@ -245,7 +245,7 @@ def test_a_dry_run_calls_nothing_and_counts_the_calls(project: Project, server: 
     assert str(CASES) in result.out
 
 
-def test_fresh_reruns_both_sides(project: Project, server: Server) -> None:
+def test_no_cache_reruns_both_sides(project: Project, server: Server) -> None:
     project.prompt(system="Answer well.")
     project.eval()
     before = server.requests
@@ -255,7 +255,7 @@ def test_fresh_reruns_both_sides(project: Project, server: Server) -> None:
     assert result.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
 
 
-def test_fresh_adds_trials_and_never_replaces_them(project: Project) -> None:
+def test_no_cache_adds_trials_and_never_replaces_them(project: Project) -> None:
     """Retry until green: a failing answer stays in the pool (docs/verdict.md)."""
 
     def wrong(body: Mapping[str, Any]) -> str:
@@ -298,7 +298,7 @@ def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> N
 # Watching production -------------------------------------------------------------------------
 
 
-def test_watching_production_fresh_calls_the_candidate_alone(
+def test_watching_production_without_the_cache_calls_the_candidate_alone(
     project: Project, server: Server
 ) -> None:
     result = project.eval("production", "--no-cache")
@@ -307,7 +307,7 @@ def test_watching_production_fresh_calls_the_candidate_alone(
     assert (result.code, result.decision) == (0, "PASS")
 
 
-def test_watching_production_fresh_finds_a_model_that_drifted(project: Project) -> None:
+def test_watching_production_without_the_cache_finds_a_model_that_drifted(project: Project) -> None:
     def drifted(body: Mapping[str, Any]) -> str:
         text = echo(body)
         return text if text.endswith("1") else "Sorry, I cannot help with that."

@@ -1,4 +1,4 @@
-"""Judges on the wire: real runs whose judge is a model of the test's server."""
+"""Judges in real runs: the judge is a model of the test's server."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_judge_is_asked_by_schema_and_sees_the_answer_as_data(
     assert "Please say" not in body["messages"][0]["content"]
 
 
-def test_a_judge_that_talks_is_asked_again_and_then_measures_nothing(
+def test_a_judge_that_answers_in_prose_is_retried_and_then_measures_nothing(
     project: Project, judge: Judge
 ) -> None:
     judge.verdict = lambda _: "I think it is fine. PASS!"
@@ -207,7 +207,7 @@ def test_pairwise_asks_in_both_orders_and_never_decides_by_itself(
     assert (worse.code, worse.decision) == (1, "FAIL"), worse.text
 
 
-def test_a_page_tells_what_judges_said_and_a_run_file_makes_the_same_page(
+def test_the_page_shows_the_judges_reasons_and_a_run_file_makes_the_same_page(
     project: Project, judge: Judge
 ) -> None:
     judged = [{"rubric": {"name": "tone", "criteria": "Is it polite?"}}]
@@ -275,9 +275,7 @@ def test_a_critical_case_that_a_judge_fails_once_is_run_again(
         assert project.eval().report["calls"] == 0
 
 
-def test_a_judge_that_was_silently_updated_judges_both_sides_anew(
-    tmp_path: Path, judge: Judge
-) -> None:
+def test_a_silently_updated_judge_judges_both_sides_again(tmp_path: Path, judge: Judge) -> None:
     with (
         FaultServer(reply=judge) as application,
         FaultServer(reply=judge, then=answer(model="judge-of-may")) as may,
@@ -313,7 +311,7 @@ def test_a_dry_run_tells_what_judges_would_be_asked(project: Project, server: Se
     assert server.requests == 0
 
 
-def test_a_model_that_judges_its_own_answers_is_told(project: Project) -> None:
+def test_a_model_that_judges_its_own_answers_is_noted(project: Project) -> None:
     project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Polite?", "model": "tiny"}}])
     result = project.eval()
     assert "tone is judged by the model under test, openai/tiny" in result.evalset["notes"]

@@ -1,4 +1,4 @@
-"""A branch behind its base is told to be updated, and no older branch escapes a newer case."""
+"""A branch behind its base must be updated before it can skip newer cases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def behind(repo: GitProject, meanwhile: Callable[[GitProject], object]) -> None:
     repo.commit("kind")
 
 
-def test_cases_that_the_base_gained_ask_for_an_update_and_block(repo: GitProject) -> None:
+def test_cases_added_on_the_base_ask_for_an_update_and_block(repo: GitProject) -> None:
     behind(repo, lambda item: item.cases("support"))
     result = repo.run("eval", "--base", "main")
     assert result.code == 1
@@ -41,7 +41,7 @@ def test_cases_that_the_base_gained_ask_for_an_update_and_block(repo: GitProject
     assert "update your branch" not in repo.ok("eval", "--base", "main").text
 
 
-def test_what_a_branch_takes_away_itself_is_told_apart(repo: GitProject) -> None:
+def test_what_a_branch_removes_itself_is_distinguished(repo: GitProject) -> None:
     behind(repo, lambda item: item.cases("support"))
     lines = (repo.root / "evalsets/support.jsonl").read_text().splitlines(keepends=True)
     repo.write("evalsets/support.jsonl", "".join(lines[1:]))
@@ -49,7 +49,7 @@ def test_what_a_branch_takes_away_itself_is_told_apart(repo: GitProject) -> None
     assert "1 case of the baseline removed without being retired: c00; update your branch" in output
 
 
-def test_an_evalset_that_the_base_gained_blocks_as_well(repo: GitProject) -> None:
+def test_an_evalset_added_on_the_base_blocks_too(repo: GitProject) -> None:
     def gains(repo: GitProject) -> None:
         repo.write("evalsets/more.jsonl", (repo.root / "evalsets/support.jsonl").read_text())
         repo.evalset("support", cases="more.jsonl")
@@ -82,7 +82,7 @@ def test_work_at_the_base_that_decides_nothing_is_not_spoken_of(repo: GitProject
     assert "behind" not in output
 
 
-def test_a_prompt_whose_evalset_the_base_gained_is_refused_with_what_mends_it(
+def test_a_prompt_whose_evalset_was_added_on_the_base_is_refused_with_the_fix(
     repo: GitProject,
 ) -> None:
     repo.git("switch", "-q", "change")

@@ -1,4 +1,4 @@
-"""Measuring on the way to a promotion: asked for, from a run file, or named with its price."""
+"""Measuring as a part of promoting: on request, from a run file, or priced first."""
 
 from __future__ import annotations
 

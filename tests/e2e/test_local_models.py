@@ -218,7 +218,7 @@ def test_several_commands_at_once_have_engines_of_their_own(
     assert len(ports) == 2
 
 
-def test_weights_that_were_trained_again_are_called_anew_and_no_version_runs_with_them(
+def test_retrained_weights_are_called_again_and_no_version_runs_with_them(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", env["PATH"])

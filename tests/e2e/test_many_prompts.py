@@ -1,4 +1,4 @@
-"""Sixty prompts in one repository: one run, one readable report, one honest exit code."""
+"""Sixty prompts in one repository: one run, one readable report, one exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`llmops models --check`: what works with each model, asked of a real server by the program."""
+"""`llmops models --check` against a real server: what works with each model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def whys(result: Result) -> str:
     )
 
 
-def test_a_server_that_can_do_everything_is_told_so_in_three_short_calls(tmp_path: Path) -> None:
+def test_a_server_that_can_do_everything_is_checked_in_three_short_calls(tmp_path: Path) -> None:
     price = {"input": 1, "output": 2}
     result, requests = checked(tmp_path, able(), price=price)
     assert result.code == 0, result.text
@@ -85,7 +85,7 @@ LACKS = {
 }
 
 
-def test_what_a_server_cannot_do_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_what_a_server_cannot_do_is_reported_with_the_reason(tmp_path: Path) -> None:
     project = make_project(tmp_path / "shop", cases=1)
     with ExitStack() as stack:
         for lacks in LACKS:

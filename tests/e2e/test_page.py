@@ -1,4 +1,4 @@
-"""The report as a page, in a real Chromium: what a reader sees, presses, asks for and is spared."""
+"""The HTML report in a real Chromium: what readers see, press and request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change that itself promotes is compared with what ran before it. Real git, a real registry."""
+"""A change that promotes a version is compared with the version that ran before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fsck` without a base: the registry held against itself, as a hook before a commit does it."""
+"""`fsck` without a base: the registry checked against itself, as a pre-commit hook does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def repo(tmp_path: Path) -> GitProject:
     return repo
 
 
-def test_a_registry_that_holds_is_said_to_with_and_without_git(repo: GitProject) -> None:
+def test_an_intact_registry_is_reported_with_and_without_git(repo: GitProject) -> None:
     summary = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
     assert repo.ok("fsck").text == summary
     shutil.rmtree(repo.root / ".git")
     assert repo.ok("fsck").text == summary
 
 
-def test_a_project_without_a_registry_has_one_that_holds(tmp_path: Path) -> None:
+def test_a_project_without_a_registry_has_an_intact_one(tmp_path: Path) -> None:
     assert "the registry is intact" in make_git_project(tmp_path / "shop", "support").ok("fsck").out
 
 

@@ -1,4 +1,4 @@
-"""What somebody writes into the registry by hand, with every digest right, and what comes of it."""
+"""Registry files written by hand, with every digest right, and how they are caught."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_promotion_by_hand_that_cites_an_event_of_nowhere_is_found(repo: GitPr
 def test_an_event_that_moves_to_nothing_is_broken(repo: GitProject) -> None:
     written_by_hand(repo, to_version=None)
     for command in (["verify"], ["fsck"], ["promote", "support@v4", "--initial", "-m", "x"]):
-        assert "says promote, and not to which version" in refused(repo, *command)
+        assert "it is a promote to no version" in refused(repo, *command)
 
 
 def test_events_of_another_prompt_move_nothing(repo: GitProject) -> None:
@@ -146,14 +146,14 @@ def test_another_version_under_the_number_that_runs_is_neither_served_nor_compar
     repo.ok("rollback", "support@production", "-m", "back to what is known")
 
 
-def test_evidence_that_lost_cases_is_broken_however_its_digests_fit(repo: GitProject) -> None:
+def test_evidence_without_some_cases_is_broken_even_if_its_digests_fit(repo: GitProject) -> None:
     forged(repo, 3, lambda rows: rows[30:])
     assert "it holds 30 of the 60 cases of support" in refused(repo, "promote", "support@v3")
 
 
 def test_a_statement_that_names_files_elsewhere_clears_nothing_away(repo: GitProject) -> None:
     forged(repo, 1, lambda rows: rows, name="../../../llmops.yaml")
-    assert "do not stand beside it" in refused(repo, "gc")
+    assert "are not beside it" in refused(repo, "gc")
     assert (repo.root / "llmops.yaml").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_huge_version_number_is_a_flaw_and_no_hang(repo: GitProject) -> None:
     assert "support has a v99999999999 and no v5" in refused(repo, "fsck")
 
 
-def test_what_a_desktop_leaves_in_the_log_is_passed_over(repo: GitProject) -> None:
+def test_files_that_a_desktop_leaves_in_the_log_are_ignored(repo: GitProject) -> None:
     repo.write(".llmops/log/.DS_Store", "what a Finder has seen")
     repo.ok("verify")
     repo.ok("promote", "support@v4")
@@ -195,7 +195,7 @@ def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
-def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
+def test_a_policy_that_git_assumes_unchanged_is_not_committed_and_reported(
     repo: GitProject, mark: str
 ) -> None:
     repo.write("schemas/reply.json", "{}")
@@ -211,7 +211,7 @@ def test_a_policy_that_git_was_told_to_overlook_is_not_committed_and_said_so(
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
-def test_an_evalset_that_git_was_told_to_overlook_is_missed_where_it_was_taken_away(
+def test_an_evalset_that_git_assumes_unchanged_is_missed_where_it_was_removed(
     repo: GitProject, mark: str
 ) -> None:
     repo.cases("hard")
@@ -225,7 +225,7 @@ def test_an_evalset_that_git_was_told_to_overlook_is_missed_where_it_was_taken_a
     assert "not committed: evalsets/hard.jsonl, evalsets/hard.yaml" in message
 
 
-def test_an_evalset_that_git_ignores_is_not_committed_and_said_so(repo: GitProject) -> None:
+def test_an_evalset_that_git_ignores_is_not_committed_and_reported(repo: GitProject) -> None:
     (repo.root / ".git/info/exclude").write_text("*.local.jsonl\n.DS_Store\n")
     repo.write("evalsets/.DS_Store", "what a Finder has seen")
     repo.ok("promote", "support@v4", "--commit")

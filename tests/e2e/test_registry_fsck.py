@@ -1,4 +1,4 @@
-"""`fsck --base` against every way in which a registry stops to only grow, in clones of depth 1."""
+"""`fsck --base` finds every change that does not only add to the registry."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def edit(repo: GitProject, path: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-def test_a_registry_that_grew_holds(repo: GitProject) -> None:
+def test_a_registry_that_grew_is_intact(repo: GitProject) -> None:
     said = repo.ok("fsck", "--base", "base").out
     assert "since base: 1 version, 1 evidence file, 1 event" in said
     assert "promote support@v3 in production" in " ".join(said.split())
@@ -71,9 +71,7 @@ def test_a_partial_clone_without_the_rows_of_history_can_tell(
     light.ok("verify")
 
 
-def test_a_detached_head_and_an_autocrlf_checkout_are_no_trouble(
-    repo: GitProject, tmp_path: Path
-) -> None:
+def test_a_detached_head_and_an_autocrlf_checkout_work(repo: GitProject, tmp_path: Path) -> None:
     clone = repo.clone(tmp_path / "crlf", "--config", "core.autocrlf=true", "-c", "core.eol=crlf")
     assert b"\r\n" in (clone.root / "evalsets" / "support.yaml").read_bytes()
     clone.git("checkout", "-q", "--detach")
@@ -130,7 +128,7 @@ def test_the_last_event_reverted_by_git(repo: GitProject) -> None:
     assert ".llmops/versions/support@v3/version.json: it was there at base and is removed" in output
 
 
-def test_every_problem_is_told_at_once_each_with_its_file(repo: GitProject) -> None:
+def test_every_problem_is_reported_at_once_with_its_file(repo: GitProject) -> None:
     (repo.root / EVENTS / "000001.json").unlink()
     edit(repo, ".llmops/versions/support@v1/version.json", "Answer.", "Answer!")
     edit(repo, ".llmops/versions/support@v1/files/support.prompt.yml", "Answer.", "Answer!")
@@ -197,7 +195,7 @@ def test_two_branches_that_moved_the_same_prompt(repo: GitProject) -> None:
     assert "two branches moved support in production" in output
 
 
-def test_a_branch_that_only_lags_behind_is_told_how_to_catch_up(repo: GitProject) -> None:
+def test_a_branch_that_lags_behind_gets_the_command_to_catch_up(repo: GitProject) -> None:
     repo.git("checkout", "-q", "-b", "old", "base")
     assert "git merge main" in broken(repo, "main")
     repo.git("merge", "-q", "main")
@@ -259,7 +257,7 @@ def weaken(repo: GitProject, gate: str) -> None:
     repo.git("commit", "-qam", "another policy")
 
 
-def test_a_policy_changed_in_the_same_change_is_told_where_it_makes_no_difference(
+def test_a_policy_changed_in_the_same_change_is_a_warning_where_it_makes_no_difference(
     repo: GitProject,
 ) -> None:
     repo.git("branch", "-f", "base")
@@ -272,14 +270,14 @@ def test_a_policy_changed_in_the_same_change_is_told_where_it_makes_no_differenc
     assert "margin 0.05 → 0.2" in broken(repo, "base", "--strict")
 
 
-def test_a_policy_changed_before_is_nobodys_doubt(repo: GitProject) -> None:
+def test_a_policy_changed_before_is_no_warning(repo: GitProject) -> None:
     weaken(repo, "gate: {margin: 0.2}")
     repo.git("branch", "-f", "base")
     repo.ok("promote", repo.candidate("support", "Be warm."), "--commit")
     assert "warning" not in repo.ok("fsck", "--base", "base", "--strict").out
 
 
-def test_an_order_of_environments_dropped_in_the_same_change_is_told(tmp_path: Path) -> None:
+def test_an_order_of_environments_dropped_in_the_same_change_is_reported(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     both = "models:\n  tiny: {provider: embedded}\nenvironments: [staging, production]\n"
     repo.write("llmops.yaml", both)

@@ -1,4 +1,4 @@
-"""What `gc` clears away, and what still holds afterwards."""
+"""What `gc` deletes, and what still verifies afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry under real git and real processes: clones, merges, promoters at once, kill -9."""
+"""The registry under real git and real processes: clones, merges, races, kill -9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotions brought into git: committed, pushed, raced for; never forced, never half there."""
+"""Promotions committed and pushed: never forced, never half done."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def test_other_prompts_may_have_moved_meanwhile(bare: Path) -> None:
     assert late.ok("verify").code == 0
 
 
-def test_a_loser_of_the_race_is_told_who_won_and_keeps_what_was_paid_for(bare: Path) -> None:
+def test_the_promoter_that_loses_a_race_reports_the_winner_and_keeps_its_answers(
+    bare: Path,
+) -> None:
     ada, bob = checkout(bare, "ada"), checkout(bare, "bob")
     for repo in (ada, bob):
         repo.say("support", "Answer kindly.")
@@ -161,7 +163,7 @@ def test_commits_of_the_registry_alone_go_on_top_of_what_was_fetched(bare: Path)
     assert checkout(bare, "late").ok("verify").code == 0
 
 
-def test_a_protected_branch_is_said_as_such_and_nothing_moves(bare: Path) -> None:
+def test_a_protected_branch_is_reported_and_nothing_moves(bare: Path) -> None:
     hook = bare / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho 'main is protected' >&2\nexit 1\n")
     hook.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Many promoters at once, kill -9 and a full disk: wholly there or not at all, in every clone."""
+"""Promoters at once, kill -9 and a full disk: an event is whole or absent, in every clone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def checkouts_of(bare: Path, name: str) -> list[GitProject]:
     return [GitProject(bare.parent / name)]
 
 
-def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_are_told(
+def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_report_it(
     tmp_path: Path,
 ) -> None:
     seed = make_git_project(tmp_path / "seed", "support")

@@ -1,4 +1,4 @@
-"""The sample prompts and recorded answers that the README shows: accuracy moves with the prompt."""
+"""The sample prompts and recorded answers of the README: accuracy follows the prompt."""
 
 from __future__ import annotations
 

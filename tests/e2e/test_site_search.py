@@ -1,4 +1,4 @@
-"""The site in a browser: its search works on pages opened from a disk, without a network."""
+"""The search of the documentation site works from a disk, without a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.browser import browser, opened
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 
 
-def test_the_search_finds_a_word_from_a_disk_and_asks_nobody(tmp_path: Path) -> None:
+def test_the_search_finds_a_word_from_a_disk_without_a_request(tmp_path: Path) -> None:
     assert built(CONFIG, tmp_path) == (0, "")
     with browser() as running, opened(running, tmp_path / "words.html") as (page, seen):
         page.locator("input[name=query]").click()

@@ -1,4 +1,4 @@
-"""What a reader gets, whole: every renderer on every kind of report."""
+"""Whole outputs: every renderer on every kind of report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the inputs: text arrives unchanged, and no path leaves the project."""
+"""Template inputs arrive unchanged, and no path leaves the project."""
 
 from __future__ import annotations
 

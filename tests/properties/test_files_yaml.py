@@ -1,4 +1,4 @@
-"""Plain data written as YAML is read back as it was; anything else is refused, never a crash."""
+"""YAML round trips plain data and refuses everything else without a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every judge: bounds, symmetry, and that better counts never rule worse."""
+"""Properties of calibration: bounds, symmetry, and monotonic ratings."""
 
 from __future__ import annotations
 

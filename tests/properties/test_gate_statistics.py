@@ -1,4 +1,4 @@
-"""What holds of the score test for every sample."""
+"""Properties of the score test."""
 
 from __future__ import annotations
 

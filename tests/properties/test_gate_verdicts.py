@@ -1,4 +1,4 @@
-"""What holds of verdicts for every evalset."""
+"""Properties of verdicts."""
 
 from __future__ import annotations
 

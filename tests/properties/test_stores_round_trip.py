@@ -1,4 +1,4 @@
-"""Whatever is written to a store, a row or a run file is what is read back."""
+"""Stores, rows and run files return what was written to them."""
 
 from __future__ import annotations
 

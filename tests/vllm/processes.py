@@ -1,4 +1,4 @@
-"""Who runs below a process, and whom they talk to: read from /proc."""
+"""The processes below a process and their connections, read from /proc."""
 
 from __future__ import annotations
 

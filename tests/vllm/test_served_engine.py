@@ -88,7 +88,7 @@ def test_an_adapter_of_a_server_that_runs_is_compared_with_its_model(project: Pr
     assert tuned.prompt["candidate"] != result.prompt["candidate"]
 
 
-def test_a_real_judge_held_to_a_schema_gives_a_verdict_on_every_answer(project: Project) -> None:
+def test_a_real_judge_with_a_schema_gives_a_verdict_on_every_answer(project: Project) -> None:
     project.evalset(scorers=[{"rubric": {"name": "tone", "criteria": "Is the answer polite?"}}])
     result = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")
     assert result.report["spent"]["judge"]["calls"] == 4
