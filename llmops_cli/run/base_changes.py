@@ -165,7 +165,7 @@ def evalset_changes(
             own = ", nor does the policy that it had of its own" if earlier.gate else ""
             size = cases(len(earlier.cases))
             if len(base.added_since.get(name, ())) == len(earlier.cases):
-                yield f"the base added {name} ({size}) since this branch left: update your branch"
+                yield f"the base gained {name} ({size}) since this branch left: update your branch"
                 continue
             yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
 
