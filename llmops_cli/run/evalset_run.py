@@ -50,7 +50,7 @@ class EvalsetRun:
     """Cases of the baseline's evidence that this evalset no longer has."""
     own_baseline: Side | None = None
     """The candidate's own baseline trials, made where evidence for a version is measured: then
-    every side runs every case, so that the evidence stands on its own."""
+    every side runs every case, so that the evidence is complete."""
     confirming: Side | None = None
     """Further trials of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()
