@@ -22,8 +22,7 @@ from llmops_cli.gate.judges import GatingJudge, shrinkage
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt, chunks
 
 CONFIRMING = "confirming"
 
