@@ -36,7 +36,7 @@ def failed(kind: FailureKind = FailureKind.TIMEOUT) -> Trial:
 def side(
     *outcomes: Outcome, request: str = "r", facts: str = "f", planned: int | None = None
 ) -> SideResult:
-    trials = tuple(each if isinstance(each, Trial) else trial(each) for each in outcomes)
+    trials = tuple(case if isinstance(case, Trial) else trial(case) for case in outcomes)
     wanted = len(trials) if planned is None else planned
     return SideResult(request=request, facts=facts, planned=wanted, trials=trials)
 
@@ -50,31 +50,31 @@ def row(case: str, candidate: Sequence[Outcome], baseline: Sequence[Outcome] | N
     )
 
 
-def rows(lost: int, gained: int, n: int, *, failing: int = 0) -> list[CaseResult]:
-    """n cases with one trial per side: lost, gained, failing in both sides, the others passing."""
-    outcomes = [(0, 1)] * lost + [(1, 0)] * gained + [(0, 0)] * failing
+def rows(regressed: int, improved: int, n: int, *, failing: int = 0) -> list[CaseResult]:
+    """Return n cases: regressed, improved, failing on both sides, the others passing."""
+    outcomes = [(0, 1)] * regressed + [(1, 0)] * improved + [(0, 0)] * failing
     outcomes += [(1, 1)] * (n - len(outcomes))
     return [row(f"c{at}", [now], [before]) for at, (now, before) in enumerate(outcomes)]
 
 
-def grouped(given: Iterable[CaseResult], size: int) -> list[CaseResult]:
-    return [replace(each, group=f"g{at // size}") for at, each in enumerate(given)]
+def grouped(cases: Iterable[CaseResult], size: int) -> list[CaseResult]:
+    return [replace(case, group=f"g{at // size}") for at, case in enumerate(cases)]
 
 
-def compared(given: Iterable[CaseResult]) -> Comparison:
-    return compare(given, METRICS)
+def compared(cases: Iterable[CaseResult]) -> Comparison:
+    return compare(cases, METRICS)
 
 
-def exam(
-    given: Iterable[CaseResult], policy: Policy | None = None, *, evalset: str = "support"
+def gate_input(
+    cases: Iterable[CaseResult], policy: Policy | None = None, *, evalset: str = "support"
 ) -> GateInput:
-    return GateInput(evalset=evalset, comparison=compared(given), policy=policy or Policy())
+    return GateInput(evalset=evalset, comparison=compared(cases), policy=policy or Policy())
 
 
-def verdict(given: Iterable[CaseResult], policy: Policy | None = None) -> Verdict:
-    return decide([exam(given, policy)])
+def verdict(cases: Iterable[CaseResult], policy: Policy | None = None) -> Verdict:
+    return decide([gate_input(cases, policy)])
 
 
 def finding(decided: Verdict, rule: str) -> Finding:
-    (found,) = (each for each in decided.findings if each.rule == rule)
+    (found,) = (case for case in decided.findings if case.rule == rule)
     return found

@@ -107,7 +107,7 @@ def test_what_falls_short_of_the_rule_is_named(
 ) -> None:
     found = ruling(counts)
     assert found.status is status
-    assert any(why in each for each in found.why)
+    assert any(why in case for case in found.why)
 
 
 def test_just_enough_is_enough() -> None:

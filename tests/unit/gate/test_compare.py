@@ -62,7 +62,7 @@ def test_a_case_that_only_advisory_scorers_look_at_owes_pass_nothing() -> None:
 
 def test_a_case_of_which_nothing_was_scored_owes_every_metric() -> None:
     columns = one(Trial(failure=failed().failure))
-    assert {label: each.due.tolist() for label, each in columns.scores.items()} == {
+    assert {label: case.due.tolist() for label, case in columns.scores.items()} == {
         label: [True] for label in ("pass", "exact", "similarity", "tone", "style")
     }
 
@@ -80,7 +80,7 @@ def test_a_fraction_outside_its_bounds_is_no_measurement() -> None:
 
 def test_a_fraction_keeps_its_value_and_a_pass_scorer_its_decision() -> None:
     columns = one(scored(exact=1.0, similarity=0.7), scored(exact=0.0, similarity=0.4))
-    totals = {label: float(each.candidate.total[0]) for label, each in columns.scores.items()}
+    totals = {label: float(case.candidate.total[0]) for label, case in columns.scores.items()}
     assert totals == {
         "pass": 1.0,
         "exact": 1.0,
@@ -122,13 +122,13 @@ def test_pooled_trials_beyond_the_plan_all_count() -> None:
 
 
 def test_cost_tokens_and_latency_are_known_only_where_each_trial_tells_them() -> None:
-    told = replace(
+    reported = replace(
         scored(exact=1.0), cost=0.5, input_tokens=10, output_tokens=2, latency=0.3, served_model="m"
     )
-    totals = one(told, told).candidate
+    totals = one(reported, reported).candidate
     assert (totals.total_cost, totals.input_tokens, totals.output_tokens) == (1.0, 20, 4)
     assert (totals.latencies.tolist(), totals.served_models) == ([0.3, 0.3], ("m",))
-    partly = one(told, scored(exact=1.0)).candidate
+    partly = one(reported, scored(exact=1.0)).candidate
     assert (partly.total_cost, partly.input_tokens, partly.unpriced) == (None, None, 1)
 
 
@@ -152,7 +152,7 @@ def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watche
 
 def test_cases_are_told_apart_in_evalset_order() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    given = [
+    cases = [
         row("lost", [0], [1]),
         row("gained", [1], [0]),
         row("failing", [0], [0]),
@@ -164,7 +164,7 @@ def test_cases_are_told_apart_in_evalset_order() -> None:
         replace(row("hopeless", [0], [0]), known_failing="ticket 7"),
         replace(row("healed", [1], [0]), known_failing="ticket 8"),
     ]
-    columns = compared(given)
+    columns = compared(cases)
     assert columns.regressed_cases() == ("lost",)
     assert columns.improved_cases() == ("gained", "healed")
     assert columns.failing_cases() == ("failing", "added")

@@ -72,10 +72,10 @@ def test_a_case_that_no_gating_scorer_looks_at_is_unmeasured() -> None:
 
 def test_known_failing_and_removed_cases_are_outside() -> None:
     row = CaseResult(case="a", candidate=side(0), baseline=side(1), critical=True)
-    given = [
+    cases = [
         row,
         replace(row, case="b", known_failing="ticket 7"),
         replace(row, case="c", candidate=None),
         replace(row, case="d", critical=False),
     ]
-    assert compared(given).critical.tolist() == [CriticalState.FAILED, 0, 0, 0]
+    assert compared(cases).critical.tolist() == [CriticalState.FAILED, 0, 0, 0]

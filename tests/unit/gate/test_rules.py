@@ -11,33 +11,33 @@ from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
 from llmops_cli.core.result import FailureKind
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import rules
-from tests.unit.gate.build import exam, failed, grouped, row, rows, side, trial
+from tests.unit.gate.build import failed, gate_input, grouped, row, rows, side, trial
 
 
-def critical(*given: CaseResult) -> Finding:
-    return rules.critical(Critical(), exam([replace(each, critical=True) for each in given]))
+def critical(*cases: CaseResult) -> Finding:
+    return rules.critical(Critical(), gate_input([replace(case, critical=True) for case in cases]))
 
 
-def floor(given: list[CaseResult], rule: Floor) -> Finding:
-    return rules.floor(rule, exam(given))
+def floor(cases: list[CaseResult], rule: Floor) -> Finding:
+    return rules.floor(rule, gate_input(cases))
 
 
 def test_critical_names_the_cases_that_failed() -> None:
-    said = critical(row("a", [1], None), row("b", [0], None), row("c", [0], None))
-    assert (said.decision, said.cases) == (Decision.FAIL, ("b", "c"))
-    assert said.why == "2 of 3 critical cases failed: b, c"
+    result = critical(row("a", [1], None), row("b", [0], None), row("c", [0], None))
+    assert (result.decision, result.cases) == (Decision.FAIL, ("b", "c"))
+    assert result.why == "2 of 3 critical cases failed: b, c"
 
 
 def test_a_critical_case_that_is_not_known_is_incomplete_never_held() -> None:
     judged = trial(False, label="tone")
-    said = critical(row("a", [1], None), row("b", [failed()], None), row("c", [judged], None))
-    assert (said.decision, said.cases) == (Decision.INCOMPLETE, ("b", "c"))
-    assert said.why == "2 of 3 critical cases not measured or not confirmed: b, c"
+    result = critical(row("a", [1], None), row("b", [failed()], None), row("c", [judged], None))
+    assert (result.decision, result.cases) == (Decision.INCOMPLETE, ("b", "c"))
+    assert result.why == "2 of 3 critical cases not measured or not confirmed: b, c"
 
 
 def test_critical_cases_that_hold_speak_about_quality_and_none_does_not() -> None:
     held = critical(row("a", [1], None))
-    none = rules.critical(Critical(), exam([row("a", [1], None)]))
+    none = rules.critical(Critical(), gate_input([row("a", [1], None)]))
     assert (held.decision, held.why, held.quality) == (
         Decision.PASS,
         "0 of 1 critical case failed",
@@ -47,98 +47,102 @@ def test_critical_cases_that_hold_speak_about_quality_and_none_does_not() -> Non
 
 
 def test_a_floor_is_a_contract_on_the_mean_of_this_evalset() -> None:
-    given = rows(lost=10, gained=0, n=100)
-    said = floor(given, Floor(minimum=0.9))
-    assert (said.decision, said.quality) == (Decision.PASS, True)
-    assert said.why == "mean pass 90.0% of 100 cases, floor 90.0%"
-    assert floor(given, Floor(minimum=0.91)).decision is Decision.FAIL
+    cases = rows(regressed=10, improved=0, n=100)
+    result = floor(cases, Floor(minimum=0.9))
+    assert (result.decision, result.quality) == (Decision.PASS, True)
+    assert result.why == "mean pass 90.0% of 100 cases, floor 90.0%"
+    assert floor(cases, Floor(minimum=0.91)).decision is Decision.FAIL
 
 
 def test_a_floor_needs_no_baseline_and_skips_known_failing_cases() -> None:
-    given = [row("a", [1], None), replace(row("b", [0], None), known_failing="ticket 7")]
-    assert floor(given, Floor(minimum=1.0)).decision is Decision.PASS
+    cases = [row("a", [1], None), replace(row("b", [0], None), known_failing="ticket 7")]
+    assert floor(cases, Floor(minimum=1.0)).decision is Decision.PASS
 
 
 def test_a_floor_by_bound_fails_only_where_the_shortfall_is_proven() -> None:
-    slightly, clearly = rows(lost=12, gained=0, n=100), rows(lost=30, gained=0, n=100)
+    slightly, clearly = rows(regressed=12, improved=0, n=100), rows(regressed=30, improved=0, n=100)
     rule = Floor(minimum=0.9, by="bound")
     assert floor(slightly, rule).decision is Decision.INCONCLUSIVE
     assert "upper bound 92.9%: it could still be above" in floor(slightly, rule).why
     assert floor(clearly, rule).decision is Decision.FAIL
-    assert floor(rows(lost=10, gained=0, n=100), rule).decision is Decision.PASS
+    assert floor(rows(regressed=10, improved=0, n=100), rule).decision is Decision.PASS
 
 
 def test_a_floor_by_bound_counts_groups_and_not_cases() -> None:
-    given = rows(lost=20, gained=0, n=100)
+    cases = rows(regressed=20, improved=0, n=100)
     rule = Floor(minimum=0.9, by="bound")
-    assert floor(given, rule).decision is Decision.FAIL
-    assert floor(grouped(given, 10), rule).decision is Decision.INCONCLUSIVE
-    assert floor(grouped(given, 20), rule).why.endswith("5 groups decide nothing")
+    assert floor(cases, rule).decision is Decision.FAIL
+    assert floor(grouped(cases, 10), rule).decision is Decision.INCONCLUSIVE
+    assert floor(grouped(cases, 20), rule).why.endswith("5 groups decide nothing")
 
 
 def test_a_floor_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
-    given = [*rows(lost=9, gained=0, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
-    said = floor(given, Floor(minimum=0.9))
-    assert said.decision is Decision.INCOMPLETE
-    assert said.why == ("mean pass 89.0% to 91.0% of 100 cases, floor 90.0% (2 unmeasured trials)")
-    assert floor(given, Floor(minimum=0.89)).decision is Decision.PASS
-    assert floor(given, Floor(minimum=0.92)).decision is Decision.FAIL
+    cases = [*rows(regressed=9, improved=0, n=98), row("x", [failed()], [1]), row("y", [None], [1])]
+    result = floor(cases, Floor(minimum=0.9))
+    assert result.decision is Decision.INCOMPLETE
+    assert result.why == (
+        "mean pass 89.0% to 91.0% of 100 cases, floor 90.0% (2 unmeasured trials)"
+    )
+    assert floor(cases, Floor(minimum=0.89)).decision is Decision.PASS
+    assert floor(cases, Floor(minimum=0.92)).decision is Decision.FAIL
 
 
 def test_a_floor_may_hold_for_one_tag_and_one_metric() -> None:
     close = replace(row("a", [trial(0.7, label="similarity")], None), tags=("refund",))
-    given = [close, row("b", [trial(0.1, label="similarity")], None)]
-    said = floor(given, Floor(minimum=0.7, metric="similarity", tag="refund"))
-    assert (said.decision, said.metric, said.slice) == (Decision.PASS, "similarity", "refund")
+    cases = [close, row("b", [trial(0.1, label="similarity")], None)]
+    result = floor(cases, Floor(minimum=0.7, metric="similarity", tag="refund"))
+    assert (result.decision, result.metric, result.slice) == (Decision.PASS, "similarity", "refund")
 
 
 def test_a_floor_that_no_case_stands_on_is_inconclusive() -> None:
-    said = floor([row("a", [1], None)], Floor(minimum=0.7, tag="refund"))
-    assert (said.decision, said.quality) == (Decision.INCONCLUSIVE, False)
-    assert said.why == "no case with the tag refund has pass"
+    result = floor([row("a", [1], None)], Floor(minimum=0.7, tag="refund"))
+    assert (result.decision, result.quality) == (Decision.INCONCLUSIVE, False)
+    assert result.why == "no case with the tag refund has pass"
 
 
 def test_regressed_counts_cases_that_passed_and_now_fail() -> None:
-    given = rows(lost=5, gained=50, n=150, failing=45)
-    said = rules.regressed(Regressed(maximum=0.05), exam(given))
-    assert said.decision is Decision.FAIL
-    assert said.why == ("9.1% of the 55 cases that passed on the baseline fail now (limit 5.0%)")
-    assert said.cases == ("c0", "c1", "c2", "c3", "c4")
-    assert rules.regressed(Regressed(maximum=0.1), exam(given)).decision is Decision.PASS
+    cases = rows(regressed=5, improved=50, n=150, failing=45)
+    result = rules.regressed(Regressed(maximum=0.05), gate_input(cases))
+    assert result.decision is Decision.FAIL
+    assert result.why == ("9.1% of the 55 cases that passed on the baseline fail now (limit 5.0%)")
+    assert result.cases == ("c0", "c1", "c2", "c3", "c4")
+    assert rules.regressed(Regressed(maximum=0.1), gate_input(cases)).decision is Decision.PASS
 
 
 def test_regressed_that_hangs_on_unmeasured_trials_is_incomplete() -> None:
-    given = [*rows(lost=0, gained=0, n=9), row("x", [failed()], [1])]
-    said = rules.regressed(Regressed(maximum=0.05), exam(given))
-    assert (said.decision, said.cases) == (Decision.INCOMPLETE, ())
-    assert said.why.startswith("0.0% to 10.0% of the 10 cases")
+    cases = [*rows(regressed=0, improved=0, n=9), row("x", [failed()], [1])]
+    result = rules.regressed(Regressed(maximum=0.05), gate_input(cases))
+    assert (result.decision, result.cases) == (Decision.INCOMPLETE, ())
+    assert result.why.startswith("0.0% to 10.0% of the 10 cases")
 
 
 def test_regressed_without_a_baseline_is_inconclusive() -> None:
-    said = rules.regressed(Regressed(maximum=0.05), exam([row("a", [1], None)]))
-    assert said.decision is Decision.INCONCLUSIVE
+    result = rules.regressed(Regressed(maximum=0.05), gate_input([row("a", [1], None)]))
+    assert result.decision is Decision.INCONCLUSIVE
 
 
 def test_more_than_two_percent_of_a_side_without_a_result_is_incomplete() -> None:
     broken = [row(f"x{at}", [failed()], [1]) for at in range(2)]
     unscored = [row("y", [None], [1])]
-    said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=97), *broken, *unscored]))
-    assert said.decision is Decision.INCOMPLETE
-    assert said.why == ("3 of 100 candidate calls failed, 3.0%: 2 timeout, 1 unscored (limit 2%)")
+    result = rules.errors(
+        Errors(), gate_input([*rows(regressed=0, improved=0, n=97), *broken, *unscored])
+    )
+    assert result.decision is Decision.INCOMPLETE
+    assert result.why == ("3 of 100 candidate calls failed, 3.0%: 2 timeout, 1 unscored (limit 2%)")
 
 
 def test_up_to_two_percent_is_tolerated_and_shown() -> None:
     broken = [row(f"x{at}", [1], [failed()]) for at in range(2)]
-    said = rules.errors(Errors(), exam([*rows(lost=0, gained=0, n=98), *broken]))
-    assert said.decision is Decision.PASS
-    assert "2 of 100 baseline calls failed, 2.0%: 2 timeout" in said.why
+    result = rules.errors(Errors(), gate_input([*rows(regressed=0, improved=0, n=98), *broken]))
+    assert result.decision is Decision.PASS
+    assert "2 of 100 baseline calls failed, 2.0%: 2 timeout" in result.why
 
 
 def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() -> None:
-    given = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(lost=0, gained=0, n=9)]
-    assert rules.errors(Errors(), exam(given)).decision is Decision.PASS
-    said = rules.coverage(Coverage(), exam(given))
-    assert (said.decision, said.why) == (
+    cases = [row("a", [failed(FailureKind.BUDGET)], [1]), *rows(regressed=0, improved=0, n=9)]
+    assert rules.errors(Errors(), gate_input(cases)).decision is Decision.PASS
+    result = rules.coverage(Coverage(), gate_input(cases))
+    assert (result.decision, result.why) == (
         Decision.INCOMPLETE,
         "1 planned candidate trial missing",
     )
@@ -146,23 +150,23 @@ def test_trials_that_were_never_made_are_a_matter_of_coverage_not_of_errors() ->
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_ATTEMPTED, FailureKind.NO_RECORD])
 def test_a_trial_that_was_given_up_is_missing(kind: FailureKind) -> None:
-    given = [row("a", [1], [failed(kind)]), *rows(lost=0, gained=0, n=9)]
-    assert rules.coverage(Coverage(), exam(given)).why == "1 planned baseline trial missing"
+    cases = [row("a", [1], [failed(kind)]), *rows(regressed=0, improved=0, n=9)]
+    assert rules.coverage(Coverage(), gate_input(cases)).why == "1 planned baseline trial missing"
 
 
 def test_a_removed_case_is_reported_as_lost_coverage() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    given = exam([*rows(lost=0, gained=0, n=9), gone])
-    said = rules.coverage(Coverage(), given)
-    assert (said.decision, said.cases) == (Decision.FAIL, ("gone",))
-    assert said.why == "1 case of the baseline removed without being retired: gone"
+    cases = gate_input([*rows(regressed=0, improved=0, n=9), gone])
+    result = rules.coverage(Coverage(), cases)
+    assert (result.decision, result.cases) == (Decision.FAIL, ("gone",))
+    assert result.why == "1 case of the baseline removed without being retired: gone"
 
 
 def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
-    given = exam([*rows(lost=0, gained=0, n=9), gone])
-    retired = rules.coverage(Coverage(), replace(given, retired={"gone": "wrong answer"}))
-    partial = rules.coverage(Coverage(), replace(given, partial="--tag refund"))
+    cases = gate_input([*rows(regressed=0, improved=0, n=9), gone])
+    retired = rules.coverage(Coverage(), replace(cases, retired={"gone": "wrong answer"}))
+    partial = rules.coverage(Coverage(), replace(cases, partial="--tag refund"))
     assert retired.decision is partial.decision is Decision.PASS
     assert retired.why == "all calls of 9 cases were made; not compared: 1 retired"
     assert partial.why == "all calls of 9 cases were made"
@@ -170,19 +174,19 @@ def test_a_retired_case_is_not_lost_and_a_partial_run_loses_none() -> None:
 
 def test_added_and_edited_cases_are_counted_apart() -> None:
     edited = CaseResult(case="e", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
-    said = rules.coverage(Coverage(), exam([*rows(0, 0, 8), edited, row("new", [1], None)]))
-    assert said.decision is Decision.PASS
-    assert said.why == (
+    result = rules.coverage(Coverage(), gate_input([*rows(0, 0, 8), edited, row("new", [1], None)]))
+    assert result.decision is Decision.PASS
+    assert result.why == (
         "all calls of 10 cases were made; not compared: 1 added, 1 edited since the baseline"
     )
 
 
 def test_an_evalset_without_cases_is_incomplete() -> None:
-    assert rules.coverage(Coverage(), exam([])).why == "no case was planned"
-    assert rules.errors(Errors(), exam([])).decision is Decision.INCOMPLETE
+    assert rules.coverage(Coverage(), gate_input([])).why == "no case was planned"
+    assert rules.errors(Errors(), gate_input([])).decision is Decision.INCOMPLETE
 
 
 def test_output_of_the_model_is_never_part_of_a_sentence() -> None:
     hostile = Trial(output="o", scores={"exact": None}, reasons={"exact": "::error::gotcha"})
-    said = rules.errors(Errors(), exam([row("a", [hostile], [1])]))
-    assert "gotcha" not in said.why
+    result = rules.errors(Errors(), gate_input([row("a", [hostile], [1])]))
+    assert "gotcha" not in result.why

@@ -69,7 +69,7 @@ NOT_COVERED = {
 
 @cache
 def vectors() -> dict[str, Any]:
-    return {each["name"]: each for each in json.loads(VECTORS.read_text(encoding="utf-8"))}
+    return {case["name"]: case for case in json.loads(VECTORS.read_text(encoding="utf-8"))}
 
 
 def paired(wins: int, losses: int, n: int) -> Sample:
@@ -87,9 +87,9 @@ def test_every_vector_is_either_reproduced_or_named_with_the_reason_why_not() ->
 
 @pytest.mark.parametrize("name", TANGO)
 def test_on_paired_binary_outcomes_the_interval_is_tango_s(name: str) -> None:
-    given, expected = vectors()[name]["input"], vectors()[name]["expected"]
-    seen = paired(given["wins"], given["losses"], given["n"])
-    critical = two_sided(given["conf"])
+    cases, expected = vectors()[name]["input"], vectors()[name]["expected"]
+    seen = paired(cases["wins"], cases["losses"], cases["n"])
+    critical = two_sided(cases["conf"])
     ends = [lower_end(seen, critical, z), upper_end(seen, critical, z)]
     assert ends == pytest.approx(expected["full_precision"], abs=1e-6)
     if "published" in expected:
@@ -133,14 +133,14 @@ def test_the_verdicts_are_the_reference_s_but_for_the_case_that_passes_too_often
     words = {Decision.FAIL: "REGRESSION"}
     policy = Policy(rules=[NoWorse()])
     decided = [
-        verdict(rows(lost=losses, gained=wins, n=n), policy).decision
+        verdict(rows(regressed=losses, improved=wins, n=n), policy).decision
         for losses, wins, n in vector["input"]["cases"]
     ]
-    said = [words.get(each, each.value) for each in decided]
+    result = [words.get(case, case.value) for case in decided]
     expected = list(vector["expected"]["verdict"])
     # 52 cases without a loss come out of a true loss of the margin in 6.9% of runs (record 0021).
     expected[vector["input"]["cases"].index([0, 0, 52])] = "INCONCLUSIVE"
-    assert said == expected
+    assert result == expected
 
 
 def test_the_cluster_standard_error_and_the_design_effect_are_the_reference_s() -> None:
@@ -167,8 +167,8 @@ def test_a_95th_percentile_has_an_upper_bound_from_59_calls() -> None:
 
 
 def test_the_cases_needed_for_80_percent_power_are_the_closed_form_s() -> None:
-    given = vectors()["power_n"]["input"]
-    needed = cases_needed(given["psi"], given["margin"], given["beta"])
+    cases = vectors()["power_n"]["input"]
+    needed = cases_needed(cases["psi"], cases["margin"], cases["beta"])
     assert needed == vectors()["power_n"]["expected"]["n"]
 
 
@@ -197,9 +197,9 @@ def test_cohen_s_kappa_and_its_interval_are_the_reference_s(name: str) -> None:
 
 
 def test_youden_s_j_has_newcombe_s_interval() -> None:
-    given, expected = vectors()["youden_J"]["input"], vectors()["youden_J"]["expected"]
-    passes = wilson(given["tp"], given["pos"], given["conf"])
-    fails = wilson(given["neg"] - given["fp"], given["neg"], given["conf"])
+    cases, expected = vectors()["youden_J"]["input"], vectors()["youden_J"]["expected"]
+    passes = wilson(cases["tp"], cases["pos"], cases["conf"])
+    fails = wilson(cases["neg"] - cases["fp"], cases["neg"], cases["conf"])
     found = youden(passes, fails)
     assert found is not None
     assert found.value == pytest.approx(expected["J"])
@@ -209,11 +209,11 @@ def test_youden_s_j_has_newcombe_s_interval() -> None:
 
 def test_the_corrected_pass_rate_is_rogan_and_gladen_s_with_lang_and_reiczigel_s_interval() -> None:
     vector = vectors()["rogan_gladen_readme"]
-    given, tol = vector["input"], vector["tol"]
-    theta = rogan_gladen(given["p"], given["tpr"], given["tnr"])
+    cases, tol = vector["input"], vector["tol"]
+    theta = rogan_gladen(cases["p"], cases["tpr"], cases["tnr"])
     assert theta == pytest.approx(vector["expected"]["theta"], abs=tol)
-    passes, fails = (given["tpr"], given["m1"]), (given["tnr"], given["m0"])
-    ends = lang_reiczigel(given["p"], given["n"], passes, fails, level=given["conf"])
+    passes, fails = (cases["tpr"], cases["m1"]), (cases["tnr"], cases["m0"])
+    ends = lang_reiczigel(cases["p"], cases["n"], passes, fails, level=cases["conf"])
     assert ends == pytest.approx(vector["expected"]["ci"], abs=tol)
 
 

@@ -1,9 +1,12 @@
+"""Groups of cases and Student's t."""
+
 from __future__ import annotations
 
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from llmops_cli.gate.pairs import (
     NORMAL,
@@ -12,6 +15,8 @@ from llmops_cli.gate.pairs import (
     design_effect,
     group_variance,
     reference,
+    t_cdf,
+    t_quantile,
 )
 
 
@@ -62,3 +67,24 @@ def test_with_groups_the_reference_is_a_stretched_t() -> None:
     assert judged_by == Reference(degrees=9, scale=math.sqrt(design_effect(d, together)))
     assert judged_by.critical(0.05) == pytest.approx(1.8331129 * math.sqrt(40 / 9), rel=1e-6)
     assert judged_by.below(-judged_by.critical(0.05)) == pytest.approx(0.05)
+
+
+DEGREES = (1, 2, 3, 4, 5, 9, 10, 57, 100, 4_999, 50_000)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_distribution_is_scipy_s(degrees: int) -> None:
+    points = (-40.0, -2.3, -0.1, 0.0, 0.7, 1.9, 6.0)
+    found = [t_cdf(t, degrees) for t in points]
+    assert found == pytest.approx([stats.t.cdf(t, degrees) for t in points], abs=1e-12)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_quantiles_are_scipy_s(degrees: int) -> None:
+    levels = (0.0125, 0.05, 0.4, 0.6, 0.95, 0.9875, 0.9999)
+    found = [t_quantile(p, degrees) for p in levels]
+    assert found == pytest.approx([stats.t.ppf(p, degrees) for p in levels], rel=1e-8)
+
+
+def test_infinite_statistics_are_certain() -> None:
+    assert (t_cdf(math.inf, 9), t_cdf(-math.inf, 9)) == (1.0, 0.0)

@@ -15,7 +15,7 @@ from llmops_cli.core.policy import Cost, Latency, Tokens
 from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate import cost_rules as spending
 from llmops_cli.gate.cost_rules import quantile_lower_bound, quantile_upper_bound
-from tests.unit.gate.build import exam, grouped, row, side
+from tests.unit.gate.build import gate_input, grouped, row, side
 
 
 def paid(dollars: float | None, tokens: int | None = 10) -> Trial:
@@ -29,14 +29,14 @@ def bills(now: Sequence[float], before: Sequence[float]) -> list[CaseResult]:
     return [row(f"c{at}", [paid(new)], [paid(old)]) for at, (new, old) in enumerate(pairs)]
 
 
-def cost(given: list[CaseResult], margin: float = 0.1) -> Finding:
-    return spending.cost(Cost(margin=margin), exam(given))
+def cost(cases: list[CaseResult], margin: float = 0.1) -> Finding:
+    return spending.cost(Cost(margin=margin), gate_input(cases))
 
 
 def waited(seconds: Sequence[float], limit: float) -> Finding:
-    trials = [replace(paid(0.1), latency=each) for each in seconds]
-    given = [row(f"c{at}", [each], None) for at, each in enumerate(trials)]
-    return spending.latency(Latency(p95=limit), exam(given))
+    trials = [replace(paid(0.1), latency=case) for case in seconds]
+    cases = [row(f"c{at}", [case], None) for at, case in enumerate(trials)]
+    return spending.latency(Latency(p95=limit), gate_input(cases))
 
 
 def test_growth_is_decided_as_a_one_sided_t_test_would() -> None:
@@ -56,9 +56,9 @@ def test_growth_is_decided_as_a_one_sided_t_test_would() -> None:
 
 
 def test_growth_is_told_in_dollars_and_percent() -> None:
-    said = cost(bills([0.002] * 5, [0.001] * 5))
-    assert (said.decision, said.quality) == (Decision.FAIL, False)
-    assert said.why == (
+    result = cost(bills([0.002] * 5, [0.001] * 5))
+    assert (result.decision, result.quality) == (Decision.FAIL, False)
+    assert result.why == (
         "$0.001000 → $0.002000 per trial over 5 cases (+100.0%), "
         "significantly above the limit of 10.0%"
     )
@@ -79,17 +79,17 @@ def test_one_request_costs_the_same_in_both_sides() -> None:
 
 
 def test_a_trial_without_a_price_is_said_not_guessed() -> None:
-    said = cost([*bills([0.5] * 5, [0.5] * 5), row("x", [paid(None)], [paid(0.1)])])
-    assert (said.decision, said.why) == (Decision.INCOMPLETE, "1 trial of unknown cost")
+    result = cost([*bills([0.5] * 5, [0.5] * 5), row("x", [paid(None)], [paid(0.1)])])
+    assert (result.decision, result.why) == (Decision.INCOMPLETE, "1 trial of unknown cost")
 
 
 def test_tokens_are_input_and_output_together() -> None:
-    def told(output: int) -> Trial:
+    def reported(output: int) -> Trial:
         return replace(paid(0.1), output_tokens=output)
 
-    given = [row(f"c{at}", [told(20)], [told(5)]) for at in range(3)]
-    said = spending.tokens(Tokens(margin=0.5), exam(given))
-    assert said.why == (
+    cases = [row(f"c{at}", [reported(20)], [reported(5)]) for at in range(3)]
+    result = spending.tokens(Tokens(margin=0.5), gate_input(cases))
+    assert result.why == (
         "15.0 tokens → 30.0 tokens per trial over 3 cases (+100.0%), "
         "significantly above the limit of 50.0%"
     )
@@ -97,9 +97,9 @@ def test_tokens_are_input_and_output_together() -> None:
 
 def test_grown_groups_prove_less_than_grown_cases() -> None:
     now = [2.0] * 6 + [1.0] * 54
-    given = bills(now, [1.0] * 60)
-    assert cost(given, margin=0.0).decision is Decision.FAIL
-    assert cost(grouped(given, 6), margin=0.0).decision is Decision.INCONCLUSIVE
+    cases = bills(now, [1.0] * 60)
+    assert cost(cases, margin=0.0).decision is Decision.FAIL
+    assert cost(grouped(cases, 6), margin=0.0).decision is Decision.INCONCLUSIVE
 
 
 def test_too_little_to_compare_is_inconclusive() -> None:
@@ -119,14 +119,14 @@ def test_a_latency_under_the_limit_is_provable_from_59_calls() -> None:
 
 
 def test_a_latency_above_the_limit_fails_as_soon_as_it_is_proven() -> None:
-    said = waited([1.0] * 15 + [5.0] * 5, limit=2.0)
-    assert said.decision is Decision.FAIL
-    assert said.why == "p95 5.00 s of 20 calls, limit 2 s: significantly above (at least 5.00 s)"
+    result = waited([1.0] * 15 + [5.0] * 5, limit=2.0)
+    assert result.decision is Decision.FAIL
+    assert result.why == "p95 5.00 s of 20 calls, limit 2 s: significantly above (at least 5.00 s)"
 
 
 def test_reused_answers_have_no_latency() -> None:
-    said = spending.latency(Latency(p95=2.0), exam([row("a", [paid(0.1)], None)]))
-    assert (said.decision, said.why) == (
+    result = spending.latency(Latency(p95=2.0), gate_input([row("a", [paid(0.1)], None)]))
+    assert (result.decision, result.why) == (
         Decision.INCONCLUSIVE,
         "no call was made in this run: cached answers have no latency",
     )
@@ -134,16 +134,16 @@ def test_reused_answers_have_no_latency() -> None:
 
 def test_the_time_to_the_first_token_is_judged_apart_from_the_whole() -> None:
     rule = Latency(p95=0.5, of="first_token")
-    slow = [replace(paid(0.1), latency=9.0, first_token=each) for each in [0.2] * 58 + [0.4]]
-    given = [row(f"c{at}", [each], None) for at, each in enumerate(slow)]
-    said = spending.latency(rule, exam(given))
-    assert said.decision is Decision.PASS
-    assert said.why.startswith(
+    slow = [replace(paid(0.1), latency=9.0, first_token=case) for case in [0.2] * 58 + [0.4]]
+    cases = [row(f"c{at}", [case], None) for at, case in enumerate(slow)]
+    result = spending.latency(rule, gate_input(cases))
+    assert result.decision is Decision.PASS
+    assert result.why.startswith(
         "first token p95 0.20 s of 59 calls, limit 0.5 s: significantly below"
     )
-    assert spending.latency(Latency(p95=0.5), exam(given)).decision is Decision.FAIL
+    assert spending.latency(Latency(p95=0.5), gate_input(cases)).decision is Decision.FAIL
     at_once = [row("a", [replace(paid(0.1), latency=0.1)], None)]
-    silent = spending.latency(rule, exam(at_once))
+    silent = spending.latency(rule, gate_input(at_once))
     assert silent.decision is Decision.INCONCLUSIVE
     assert silent.why.startswith("no answer was streamed in this run")
 
@@ -153,6 +153,6 @@ def test_the_bounds_of_a_quantile_are_those_of_scipy_s_exact_test(n: int) -> Non
     ordered = np.sort(np.random.default_rng(n).exponential(1, n))
     above = stats.quantile_test(ordered, p=0.95, alternative="less").confidence_interval(0.95)
     below = stats.quantile_test(ordered, p=0.95, alternative="greater").confidence_interval(0.95)
-    expected = [None if math.isnan(each) else each for each in (above.high, below.low)]
+    expected = [None if math.isnan(case) else case for case in (above.high, below.low)]
     found = [quantile_upper_bound(ordered, 0.95, 0.05), quantile_lower_bound(ordered, 0.95, 0.05)]
     assert found == expected

@@ -14,9 +14,9 @@ from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.decide import decide
 from tests.unit.gate.build import (
     compared,
-    exam,
     failed,
     finding,
+    gate_input,
     grouped,
     row,
     rows,
@@ -28,20 +28,20 @@ from tests.unit.gate.build import (
 ONLY = Policy(rules=[NoWorse()])
 
 
-def found(given: list[CaseResult], policy: Policy = ONLY) -> Finding:
-    return finding(verdict(given, policy), "no_worse")
+def found(cases: list[CaseResult], policy: Policy = ONLY) -> Finding:
+    return finding(verdict(cases, policy), "no_worse")
 
 
-def estimate(given: list[CaseResult], policy: Policy = ONLY) -> Estimate:
-    measured = found(given, policy).estimate
+def estimate(cases: list[CaseResult], policy: Policy = ONLY) -> Estimate:
+    measured = found(cases, policy).estimate
     assert measured is not None
     return measured
 
 
 def test_what_cannot_be_told_is_said_with_all_figures_in_order() -> None:
-    said = found(rows(lost=1, gained=1, n=40))
-    assert said.decision is Decision.INCONCLUSIVE
-    assert said.why == (
+    result = found(rows(regressed=1, improved=1, n=40))
+    assert result.decision is Decision.INCONCLUSIVE
+    assert result.why == (
         "1 improved, 1 regressed of 40; difference 0.0 points (90% CI −8.8 to +8.8); "
         "could be up to 8.8 points worse (margin 5.0); a margin of 8.8% would pass; "
         "~124 cases needed for 80% power"
@@ -49,10 +49,10 @@ def test_what_cannot_be_told_is_said_with_all_figures_in_order() -> None:
 
 
 def test_a_pass_says_how_much_room_it_had() -> None:
-    said = found(rows(lost=1, gained=1, n=300))
-    assert said.decision is Decision.PASS
-    assert said.quality
-    assert said.why == (
+    result = found(rows(regressed=1, improved=1, n=300))
+    assert result.decision is Decision.PASS
+    assert result.quality
+    assert result.why == (
         "1 improved, 1 regressed of 300; difference 0.0 points (90% CI −1.3 to +1.3); "
         "could be up to 1.3 points worse (margin 5.0); a margin of 1.3% would still pass; "
         "~59 cases needed for 80% power"
@@ -60,21 +60,21 @@ def test_a_pass_says_how_much_room_it_had() -> None:
 
 
 def test_a_regression_names_its_p_and_the_lost_cases() -> None:
-    said = found(rows(lost=5, gained=0, n=30))
-    assert said.decision is Decision.FAIL
-    assert said.cases == ("c0", "c1", "c2", "c3", "c4")
-    assert said.why.startswith(
+    result = found(rows(regressed=5, improved=0, n=30))
+    assert result.decision is Decision.FAIL
+    assert result.cases == ("c0", "c1", "c2", "c3", "c4")
+    assert result.why.startswith(
         "statistically significant regression against the baseline (p = 0.013): "
     )
 
 
 def test_a_clear_improvement_is_no_regression_at_any_margin() -> None:
-    said = found(rows(lost=0, gained=30, n=100))
-    assert "no regression (margin 5.0); any margin would pass" in said.why
+    result = found(rows(regressed=0, improved=30, n=100))
+    assert "no regression (margin 5.0); any margin would pass" in result.why
 
 
 def test_the_estimate_holds_the_figures_of_the_sentence() -> None:
-    measured = estimate(rows(lost=3, gained=1, n=100, failing=10))
+    measured = estimate(rows(regressed=3, improved=1, n=100, failing=10))
     assert (measured.n, measured.regressed, measured.improved) == (100, 3, 1)
     assert measured.baseline_mean == pytest.approx(0.89)
     assert measured.candidate_mean == pytest.approx(0.87)
@@ -84,39 +84,39 @@ def test_the_estimate_holds_the_figures_of_the_sentence() -> None:
 
 
 def test_the_margin_that_would_pass_does_pass() -> None:
-    given = rows(lost=4, gained=1, n=60)
-    smallest = estimate(given).smallest_margin
-    assert found(given, replace(ONLY, margin=smallest + 1e-6)).decision is Decision.PASS
-    assert found(given, replace(ONLY, margin=smallest - 1e-6)).decision is not Decision.PASS
+    cases = rows(regressed=4, improved=1, n=60)
+    smallest = estimate(cases).smallest_margin
+    assert found(cases, replace(ONLY, margin=smallest + 1e-6)).decision is Decision.PASS
+    assert found(cases, replace(ONLY, margin=smallest - 1e-6)).decision is not Decision.PASS
 
 
 def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
-    given = rows(lost=12, gained=0, n=100)
-    assert found(given).decision is Decision.FAIL
+    cases = rows(regressed=12, improved=0, n=100)
+    assert found(cases).decision is Decision.FAIL
     tolerant = Policy(rules=[NoWorse(tolerance=0.1)])
-    assert found(given, tolerant).decision is Decision.INCONCLUSIVE
+    assert found(cases, tolerant).decision is Decision.INCONCLUSIVE
 
 
 def test_where_nothing_passes_in_either_side_nothing_is_told() -> None:
-    said = found(rows(lost=0, gained=0, n=300, failing=300))
-    assert said.decision is Decision.INCONCLUSIVE
-    assert "pass is 0 on both sides in all 300 cases: nothing" in said.why
+    result = found(rows(regressed=0, improved=0, n=300, failing=300))
+    assert result.decision is Decision.INCONCLUSIVE
+    assert "pass is 0 on both sides in all 300 cases: nothing" in result.why
     unmeasured = row("x", [failed(FailureKind.SERVER)], [0])
-    partly = found([unmeasured, *rows(lost=0, gained=0, n=300, failing=300)])
+    partly = found([unmeasured, *rows(regressed=0, improved=0, n=300, failing=300)])
     assert "pass is 0 on both sides in all 300 cases measured: nothing" in partly.why
-    assert found(rows(lost=0, gained=1, n=300, failing=299)).decision is Decision.PASS
+    assert found(rows(regressed=0, improved=1, n=300, failing=299)).decision is Decision.PASS
 
 
 def test_trials_are_averaged_before_cases_are_counted() -> None:
-    given = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
-    measured = estimate(given)
+    cases = [row(f"c{at}", [1, 1, 0], [1]) for at in range(100)]
+    measured = estimate(cases)
     assert (measured.regressed, measured.n) == (0, 100)
     assert measured.difference == pytest.approx(-1 / 3)
 
 
 def test_no_baseline_is_no_verdict() -> None:
-    said = found([row("a", [1], None)])
-    assert (said.decision, said.why, said.quality) == (
+    result = found([row("a", [1], None)])
+    assert (result.decision, result.why, result.quality) == (
         Decision.INCONCLUSIVE,
         "no baseline: nothing to compare with",
         False,
@@ -125,30 +125,30 @@ def test_no_baseline_is_no_verdict() -> None:
 
 def test_without_a_case_in_both_sides_nothing_is_compared() -> None:
     edited = CaseResult(case="a", candidate=side(1, facts="new"), baseline=side(1, facts="old"))
-    said = found([edited])
-    assert said.decision is Decision.INCONCLUSIVE
-    assert said.why == "no case has pass on both sides for the same inputs"
+    result = found([edited])
+    assert result.decision is Decision.INCONCLUSIVE
+    assert result.why == "no case has pass on both sides for the same inputs"
 
 
 def test_identical_requests_pass_by_identity_however_few() -> None:
     same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
-    said = found(same)
-    assert (said.decision, said.quality) == (Decision.PASS, True)
-    assert said.why == "unchanged: the request matches the baseline"
+    result = found(same)
+    assert (result.decision, result.quality) == (Decision.PASS, True)
+    assert result.why == "unchanged: the request matches the baseline"
 
 
 def test_an_identical_case_among_others_counts_as_no_difference() -> None:
     same = CaseResult(case="same", candidate=side(0), baseline=side(1))
-    measured = estimate([*rows(lost=0, gained=0, n=59), same])
+    measured = estimate([*rows(regressed=0, improved=0, n=59), same])
     assert (measured.identical, measured.regressed, measured.difference) == (1, 0, 0.0)
     assert measured.baseline_mean == measured.candidate_mean == pytest.approx(59.5 / 60)
 
 
 def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regression() -> None:
-    whole = rows(lost=0, gained=0, n=100)
+    whole = rows(regressed=0, improved=0, n=100)
     broken = [row(f"b{at}", [failed()], [1]) for at in range(4)]
     measured = estimate([*whole[4:], *broken])
-    as_lost = estimate(rows(lost=4, gained=0, n=100))
+    as_lost = estimate(rows(regressed=4, improved=0, n=100))
     as_held = estimate(whole)
     assert measured.lower == as_lost.lower
     assert (measured.upper, measured.p_regression) == (as_held.upper, as_held.p_regression)
@@ -157,62 +157,65 @@ def test_unmeasured_trials_are_taken_at_worst_for_a_pass_and_at_best_for_a_regre
 
 
 def test_unmeasured_trials_alone_never_turn_a_pass_into_a_regression() -> None:
-    given = rows(lost=30, gained=0, n=1000)
-    assert found(given).decision is Decision.PASS
-    broken = [*given[:980], *(row(f"b{at}", [failed()], [1]) for at in range(20))]
-    said = found(broken)
-    assert said.estimate is not None
-    assert said.estimate.p_regression < 0.05
-    assert said.decision is Decision.INCONCLUSIVE
+    cases = rows(regressed=30, improved=0, n=1000)
+    assert found(cases).decision is Decision.PASS
+    broken = [*cases[:980], *(row(f"b{at}", [failed()], [1]) for at in range(20))]
+    result = found(broken)
+    assert result.estimate is not None
+    assert result.estimate.p_regression < 0.05
+    assert result.decision is Decision.INCONCLUSIVE
 
 
 def test_unmeasured_baseline_trials_are_filled_too() -> None:
     missing = [row(f"b{at}", [0], [failed()]) for at in range(4)]
-    measured = estimate([*rows(lost=0, gained=0, n=96), *missing])
-    assert measured.lower == estimate(rows(lost=4, gained=0, n=100)).lower
+    measured = estimate([*rows(regressed=0, improved=0, n=96), *missing])
+    assert measured.lower == estimate(rows(regressed=4, improved=0, n=100)).lower
     assert measured.unmeasured == 4
 
 
 def test_a_comparison_in_which_nothing_was_measured_is_incomplete() -> None:
-    said = found([row("a", [failed()], [1]), row("b", [failed()], [1])])
-    assert (said.decision, said.why) == (
+    result = found([row("a", [failed()], [1]), row("b", [failed()], [1])])
+    assert (result.decision, result.why) == (
         Decision.INCOMPLETE,
         "0 of 2 cases measured on both sides",
     )
 
 
 def test_groups_widen_the_interval() -> None:
-    given = rows(lost=6, gained=0, n=200)
-    alone, together = estimate(given), estimate(grouped(given, 6))
+    cases = rows(regressed=6, improved=0, n=200)
+    alone, together = estimate(cases), estimate(grouped(cases, 6))
     assert (alone.groups, alone.design_effect) == (None, None)
     assert together.groups == 34
     assert together.design_effect == pytest.approx(6.0 * 34 / 33, rel=0.01)
     assert together.lower < alone.lower
-    assert found(given).decision is Decision.FAIL
-    assert found(grouped(given, 6)).decision is Decision.INCONCLUSIVE
+    assert found(cases).decision is Decision.FAIL
+    assert found(grouped(cases, 6)).decision is Decision.INCONCLUSIVE
 
 
 def test_fewer_than_ten_groups_decide_nothing() -> None:
-    said = found(grouped(rows(lost=0, gained=0, n=900), 100))
-    assert said.decision is Decision.INCONCLUSIVE
-    assert said.why == (
+    result = found(grouped(rows(regressed=0, improved=0, n=900), 100))
+    assert result.decision is Decision.INCONCLUSIVE
+    assert result.why == (
         "0 improved, 0 regressed of 900, in only 9 groups: fewer than 10 groups decide nothing"
     )
 
 
 def test_a_declared_slice_is_decided_on_its_own_cases() -> None:
-    other = [replace(each, case=f"x{each.case}") for each in rows(lost=0, gained=0, n=100)]
-    given = [*other, *(replace(each, tags=("refund",)) for each in rows(lost=5, gained=0, n=30))]
+    other = [replace(case, case=f"x{case.case}") for case in rows(regressed=0, improved=0, n=100)]
+    cases = [
+        *other,
+        *(replace(case, tags=("refund",)) for case in rows(regressed=5, improved=0, n=30)),
+    ]
     policy = Policy(rules=[NoWorse(tag="refund")])
-    said = found(given, policy)
-    assert (said.slice, said.decision) == ("refund", Decision.FAIL)
-    assert said.estimate is not None
-    assert said.estimate.n == 30
+    result = found(cases, policy)
+    assert (result.slice, result.decision) == ("refund", Decision.FAIL)
+    assert result.estimate is not None
+    assert result.estimate.n == 30
 
 
 def test_a_tag_that_no_compared_case_has_is_said() -> None:
-    said = found(rows(lost=0, gained=0, n=60), Policy(rules=[NoWorse(tag="none")]))
-    assert said.why == "no case with the tag none has pass on both sides for the same inputs"
+    result = found(rows(regressed=0, improved=0, n=60), Policy(rules=[NoWorse(tag="none")]))
+    assert result.why == "no case with the tag none has pass on both sides for the same inputs"
 
 
 def test_another_metric_is_compared_by_its_own_values() -> None:
@@ -220,22 +223,22 @@ def test_another_metric_is_compared_by_its_own_values() -> None:
         now = [trial(0.6, label="similarity")]
         return row(f"c{at}", now, [trial(0.9, label="similarity")])
 
-    said = found([case(at) for at in range(80)], Policy(rules=[NoWorse(metric="similarity")]))
-    assert (said.metric, said.decision) == ("similarity", Decision.FAIL)
-    assert said.estimate is not None
-    assert said.estimate.difference == pytest.approx(-0.3)
+    result = found([case(at) for at in range(80)], Policy(rules=[NoWorse(metric="similarity")]))
+    assert (result.metric, result.decision) == ("similarity", Decision.FAIL)
+    assert result.estimate is not None
+    assert result.estimate.difference == pytest.approx(-0.3)
 
 
 def test_a_metric_that_no_scorer_gives_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match="unknown metric 'similarty'") as caught:
-        verdict(rows(lost=0, gained=0, n=2), Policy(rules=[NoWorse(metric="similarty")]))
+        verdict(rows(regressed=0, improved=0, n=2), Policy(rules=[NoWorse(metric="similarty")]))
     assert caught.value.hint == "did you mean 'similarity'?"
 
 
 def test_an_anchor_is_compared_with_its_own_version() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
-    steady = exam(rows(lost=0, gained=0, n=100), policy)
-    anchored = replace(steady, anchors={"v1": compared(rows(lost=20, gained=0, n=100))})
+    steady = gate_input(rows(regressed=0, improved=0, n=100), policy)
+    anchored = replace(steady, anchors={"v1": compared(rows(regressed=20, improved=0, n=100))})
     decided = decide([anchored])
     assert decided.decision is Decision.FAIL
     assert finding(decided, "no_worse").decision is Decision.PASS
@@ -243,7 +246,7 @@ def test_an_anchor_is_compared_with_its_own_version() -> None:
 
 
 def test_an_anchor_that_was_not_measured_is_incomplete() -> None:
-    decided = verdict(rows(lost=0, gained=0, n=100), Policy(rules=[Anchor(version="v1")]))
+    decided = verdict(rows(regressed=0, improved=0, n=100), Policy(rules=[Anchor(version="v1")]))
     assert (decided.decision, finding(decided, "anchor").why) == (
         Decision.INCOMPLETE,
         "not measured against the anchor v1",
@@ -254,8 +257,8 @@ def test_what_is_missing_on_an_anchor_s_side_is_missing() -> None:
     policy = Policy(rules=[NoWorse(), Anchor(version="v1")])
     gone = row("c0", [1], [failed(FailureKind.NO_RECORD)])
     anchored = replace(
-        exam(rows(lost=0, gained=0, n=100), policy),
-        anchors={"v1": compared([gone, *rows(lost=0, gained=0, n=100)[1:]])},
+        gate_input(rows(regressed=0, improved=0, n=100), policy),
+        anchors={"v1": compared([gone, *rows(regressed=0, improved=0, n=100)[1:]])},
     )
     decided = decide([anchored])
     assert (decided.decision, decided.why) == (
@@ -271,6 +274,6 @@ def test_a_case_that_owes_the_metric_nothing_is_not_compared() -> None:
         candidate=side(trial(True, label="style"), request="new"),
         baseline=side(trial(True, label="style"), request="old"),
     )
-    measured = estimate([*rows(lost=0, gained=0, n=60), only_style])
+    measured = estimate([*rows(regressed=0, improved=0, n=60), only_style])
     assert measured.n == 60
-    assert estimate([*rows(lost=0, gained=0, n=60), advisory]).unmeasured == 1
+    assert estimate([*rows(regressed=0, improved=0, n=60), advisory]).unmeasured == 1
