@@ -31,7 +31,7 @@ from llmops_cli.importers.promptfoo_providers import Graders, Provider, Provider
 from llmops_cli.importers.promptfoo_tests import FoundTest, SuiteReader
 from llmops_cli.importers.source import Nearby, mapping
 from llmops_cli.importers.writing import hoisted
-from llmops_cli.project.documents import Document
+from llmops_cli.project.documents import Document, Place
 
 READ = frozenset(
     {"prompts", "providers", "targets", "tests", "defaultTest", "description", "assertionTemplates"}
@@ -117,32 +117,22 @@ class PromptfooImporter:
                 self._notes.changed(where, f"'{name}'", why, "the report options of `llmops eval`")
             elif name in ("evaluateOptions", "commandLineOptions"):
                 for option in sorted(set(mapping(self._data[name])) - RUNNER_OPTIONS):
-                    what, out = (
-                        f"the option '{option}'",
-                        "an option of `llmops eval`, or of a model",
-                    )
                     where = self._document.where(name, option)
-                    self._notes.lost(where, what, "it is set elsewhere here", out)
+                    why, out = "it is set elsewhere", "an option of `llmops eval` or of a model"
+                    self._notes.lost(where, f"the option '{option}'", why, out)
             else:
                 unknown = ("it has no counterpart here", "see docs/importing.md")
                 self._notes.lost(where, f"'{name}'", *LEFT_OUT.get(name, unknown))
 
     def _providers(self, reader: ProviderReader) -> list[Provider]:
         key = "providers" if "providers" in self._data else "targets"
-        written = self._data.get(key)
-        entries = (
-            [((key, at), item) for at, item in enumerate(written)]
-            if isinstance(written, list)
-            else []
-            if written is None
-            else [((key,), written)]
-        )
-        providers: list[Provider] = []
-        for place, entry in entries:
-            provider = reader.read(entry, _below(self._document, place))
-            if provider is not None:
-                providers.append(provider)
-        return providers
+        written = self._data.get(key) or []
+        places: list[Place] = [(key,)]
+        if isinstance(written, list):
+            places = [(key, position) for position in range(len(written))]
+        entries = zip(written if isinstance(written, list) else [written], places, strict=True)
+        providers = [reader.read(entry, _below(self._document, place)) for entry, place in entries]
+        return [provider for provider in providers if provider is not None]
 
     def _prompts(
         self,
@@ -289,5 +279,5 @@ def _printing(turn: Mapping[str, Any], structured: frozenset[str]) -> dict[str, 
     return {"role": turn["role"], "content": content}
 
 
-def _below(document: Document, place: tuple[str | int, ...]) -> Any:
+def _below(document: Document, place: Place) -> Any:
     return lambda *more: document.where(*place, *more)

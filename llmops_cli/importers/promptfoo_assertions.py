@@ -34,23 +34,24 @@ NO_COUNTERPART: Mapping[str, str] = {
     "similar": "it compares embeddings; `similarity` measures edit distance, `rouge` shared words",
     "classifier": "ask a model of your own from a `python` scorer",
     "moderation": "ask the moderation service from a `python` scorer",
-    "perplexity": "no log probabilities are stored; use another measure",
-    "perplexity-score": "no log probabilities are stored; use another measure",
+    **dict.fromkeys(
+        ("perplexity", "perplexity-score"), "no log probabilities are stored; use another measure"
+    ),
     "is-valid-openai-tools-call": "`tool_call` with the name and arguments of the expected tool",
-    "is-valid-openai-function-call": "`tool_call` with the name of the expected tool",
-    "is-valid-function-call": "`tool_call` with the name of the expected tool",
-    "is-sql": "a `python` scorer with an SQL parser",
-    "contains-sql": "a `python` scorer with an SQL parser",
-    "is-xml": "a `python` scorer with an XML parser",
-    "contains-xml": "a `python` scorer with an XML parser",
-    "is-html": "a `python` scorer with an HTML parser",
-    "contains-html": "a `python` scorer with an HTML parser",
+    **dict.fromkeys(
+        ("is-valid-openai-function-call", "is-valid-function-call", "tool-call-f1"),
+        "`tool_call` with the name of the expected tool",
+    ),
+    **{
+        f"{verb}-{language}": f"a `python` scorer with a parser of {language.upper()}"
+        for verb in ("is", "contains")
+        for language in ("sql", "xml", "html")
+    },
     "gleu": "`bleu`, with a threshold of your own",
     "meteor": "`rouge` or `bleu`, with a threshold of your own",
     "rouge-s": "`rouge` with kind rougeL",
     "finish-reason": "`length` or `tokens`, with a threshold",
     "guardrails": "a `python` scorer over the answer",
-    "tool-call-f1": "`tool_call` with the name of the expected tool",
 }
 
 

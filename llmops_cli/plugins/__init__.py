@@ -9,7 +9,6 @@ from llmops_cli.plugins.keys import scorer_digest, volatile
 from llmops_cli.plugins.loading import (
     check_ready,
     command_of,
-    load,
     load_scorer,
     open_provider,
     open_records,
@@ -20,6 +19,6 @@ from llmops_cli.plugins.providers import PROVIDERS
 from llmops_cli.plugins.scorers import SCORERS
 
 __all__ = [
-    "PROVIDERS", "SCORERS", "catalog", "check_ready", "command_of", "load", "load_scorer",
+    "PROVIDERS", "SCORERS", "catalog", "check_ready", "command_of", "load_scorer",
     "open_provider", "open_records", "open_scorer", "scorer_digest", "volatile", "wrong_options",
 ]  # fmt: skip

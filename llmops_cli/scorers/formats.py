@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
@@ -106,8 +106,9 @@ TEXTS: Mapping[str, Callable[[str], object]] = {
 
 NUMBERS: Mapping[str, Callable[[object], bool]] = {"int32": _integer(32), "int64": _integer(64)}
 
-ANY_VALUE = frozenset({"float", "double", "decimal", "password", "binary"})
+STORAGE = frozenset({"float", "double", "decimal", "password", "binary"})
 """OpenAPI's hints about storage and display: no value fails them."""
+KNOWN = TEXTS.keys() | NUMBERS.keys() | STORAGE
 
 
 def format_checker() -> FormatChecker:
@@ -126,18 +127,3 @@ def format_checker() -> FormatChecker:
     for name, of_number in NUMBERS.items():
         register(name, of_number, int, float)
     return checker
-
-
-def unknown_formats(schema: object) -> Iterator[str]:
-    """Yield the formats in `schema` that are not checked."""
-    known = TEXTS.keys() | NUMBERS.keys() | ANY_VALUE
-    if isinstance(schema, Mapping):
-        name = schema.get("format")
-        if isinstance(name, str) and name not in known:
-            yield name
-        for keyword, inner in schema.items():
-            if keyword not in ("const", "enum", "default", "examples", "example"):
-                yield from unknown_formats(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from unknown_formats(inner)

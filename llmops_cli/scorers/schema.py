@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Protocol, TypeAlias, cast
 
 import regex
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema import Draft4Validator, Draft202012Validator, SchemaError, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend, validator_for
 from referencing import Registry
@@ -27,7 +28,8 @@ from llmops_cli.core.ports import Scorer, World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.core.text import control_character
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
-from llmops_cli.scorers.formats import format_checker, unknown_formats
+from llmops_cli.scorers.formats import KNOWN as KNOWN_FORMATS
+from llmops_cli.scorers.formats import format_checker
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW
 from llmops_cli.scorers.structured import NotJson, parsed
 from llmops_cli.workers.project_code import project_file
@@ -41,6 +43,27 @@ ANNOTATIONS = frozenset({
     "examples", "deprecated", "readOnly", "writeOnly",
 })  # fmt: skip
 """Keywords that no JSON fails."""
+BY_NAME = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+)
+"""Keywords whose value has a schema under each name."""
+NESTED = frozenset({
+    "items", "prefixItems", "additionalItems", "contains", "additionalProperties", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "not", "if", "then", "else", "allOf", "anyOf",
+    "oneOf",
+})  # fmt: skip
+"""Keywords whose value is a schema, or a list of them."""
+OF_OPENAPI = frozenset({"example", "nullable", "discriminator", "externalDocs", "xml"})
+KEYWORDS = (
+    ANNOTATIONS
+    | BY_NAME
+    | NESTED
+    | OF_OPENAPI
+    | Draft202012Validator.VALIDATORS.keys()
+    | Draft4Validator.VALIDATORS.keys()
+    | {"minContains", "maxContains"}
+)
+KEYWORDS_BY_CASE = {keyword.lower(): keyword for keyword in sorted(KEYWORDS)}
 
 
 class Descends(Protocol):
@@ -78,9 +101,33 @@ def check(options: Mapping[str, Any], world: World) -> str | None:
     for pattern in _patterns(schema):
         if (control := control_character(pattern)) is not None:
             return f"the pattern {quoted(pattern)} {control[0]}: {control[1]}"
-    for name in unknown_formats(schema):
+    return next(filter(None, map(_not_asserted, _subschemas(schema))), None)
+
+
+def _not_asserted(schema: Mapping[str, Any]) -> str | None:
+    """Return what in `schema` looks as if it asserted something and would not."""
+    name = schema.get("format")
+    if isinstance(name, str) and name not in KNOWN_FORMATS:
         return f"the format {quoted(name)} is not checked: write a `pattern`, or leave it out"
+    for keyword in schema.keys() - KEYWORDS:
+        near = get_close_matches(keyword.lower(), KEYWORDS_BY_CASE, n=1, cutoff=0.8)
+        if near:
+            meant = KEYWORDS_BY_CASE[near[0]]
+            return f"{quoted(keyword)} is no keyword and asserts nothing: did you mean {meant!r}?"
     return None
+
+
+def _subschemas(schema: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _subschemas(inner)
+    elif isinstance(schema, Mapping):
+        yield schema
+        for keyword, value in schema.items():
+            if keyword in BY_NAME and isinstance(value, Mapping):
+                yield from _subschemas(list(value.values()))
+            elif keyword in NESTED:
+                yield from _subschemas(value)
 
 
 def validator(schema: Schema, world: World) -> Validator:

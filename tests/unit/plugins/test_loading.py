@@ -10,12 +10,12 @@ from llmops_cli.core.ports import World
 from llmops_cli.plugins import (
     PROVIDERS,
     SCORERS,
-    load,
     load_scorer,
     open_provider,
     open_scorer,
     wrong_options,
 )
+from llmops_cli.plugins.loading import load
 
 
 def test_a_target_names_a_module_and_an_attribute() -> None:

@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from llmops_cli.core.report import Spending
 from tests.projects import Project
 from tests.servers.faulty import Server
 from tests.unit.gated_project import Result, gate
 from tests.unit.scorers.test_rag import ANSWER, CASE, PASSAGES, sensible
+
+pytestmark = pytest.mark.needs("ragas")
 
 SCORERS: list[Any] = [
     {"hit_at_k": 1},

@@ -126,6 +126,23 @@ def test_a_format_that_is_not_checked_is_refused(tmp_path: Path) -> None:
     assert check({"schema": double}, World(root=tmp_path, environ={})) is None
 
 
+@pytest.mark.parametrize(
+    ("keyword", "meant"),
+    [("requird", "required"), ("minlength", "minLength"), ("Properties", "properties")],
+)
+def test_a_misspelled_keyword_asserts_nothing_and_is_refused(
+    keyword: str, meant: str, tmp_path: Path
+) -> None:
+    world = World(root=tmp_path, environ={})
+    inner = {"type": "object", keyword: 1}
+    for schema in (inner, {"properties": {"a": {"items": inner}}}, {"anyOf": [inner]}):
+        assert check({"schema": schema}, world) == (
+            f"'{keyword}' is no keyword and asserts nothing: did you mean '{meant}'?"
+        )
+    named = {"properties": {keyword: {"type": "string"}}, "x-note": 1, "nullable": True}
+    assert check({"schema": named}, world) is None
+
+
 def test_composed_and_decomposed_letters_satisfy_the_same_schema(tmp_path: Path) -> None:
     for schema in ({"const": "cafe\u0301"}, {"enum": ["caf\u00e9"]}, {"pattern": "^caf\u00e9$"}):
         assert value(judged(tmp_path, '"cafe\u0301"', schema)) == 1

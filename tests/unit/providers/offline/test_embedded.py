@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.prompt import Message, Request, Role
 from llmops_cli.core.result import Completion
+from llmops_cli.plugins import PROVIDERS
 from llmops_cli.providers.offline.embedded import DIMENSIONS, REVISION, Bm25, Embedded
 
 SHOTS: tuple[tuple[Role, str], ...] = (
@@ -120,7 +121,7 @@ def test_any_change_of_the_algorithm_must_change_its_revision() -> None:
     """Change REVISION together with this: stored answers of the old algorithm lose their keys."""
     scores = Bm25(["my card was stolen", "change my pin", "", "my my my card"]).scores("my card")
     assert [round(each, 6) for each in scores] == [0.34862, 0.137063, 0.0, 0.443697]
-    assert REVISION == "embedded-bm25-1"
+    assert REVISION == "embedded-bm25-1" == PROVIDERS["embedded"].identity
 
 
 words = st.lists(st.sampled_from(["card", "lost", "stolen", "my", "the", "fee"]), min_size=1)
