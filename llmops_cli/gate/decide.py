@@ -131,10 +131,8 @@ def _findings(gate_input: GateInput) -> list[Finding | Measured]:
         None if Errors in listed else rules.errors(Errors(), gate_input),
         None if Coverage in listed else rules.everything_made(gate_input),
     )
-    for finding in unlisted:
-        if finding is not None and finding.decision is Decision.INCOMPLETE:
-            findings.append(finding)
-    return findings
+    added = (finding for finding in unlisted if finding is not None)
+    return findings + [finding for finding in added if finding.decision is Decision.INCOMPLETE]
 
 
 def _verdict(findings: tuple[Finding, ...], gate_inputs: Sequence[GateInput]) -> Verdict:
