@@ -112,12 +112,13 @@ class ScorerKind:
             return None
         if self.question and self.question not in spec.options and case.question is None:
             return f"{self.name} has no `{self.question}`, and case {case.id!r} does not show which"
-        if spec.options.get("expected") is True and not case.has_reference:
+        # An empty list is a JSON value that can be expected, and no reference for a judge.
+        there = case.has_reference if self.judged else case.expected is not None
+        if spec.options.get("expected") is True and not there:
             return f"{self.name} compares with `expected`, and case {case.id!r} has none"
         needs_passages = self.passages or spec.options.get("contexts") is True
         if needs_passages and not case.contexts and not retrieves:
             return f"{self.name} compares with `contexts`, and case {case.id!r} has none"
-        there = case.has_reference if self.judged else case.expected is not None
         if self.expects is None or there:
             return None
         if not any(name in spec.options for name in (self.expects, *self.instead)):
