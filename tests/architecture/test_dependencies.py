@@ -50,9 +50,18 @@ def test_no_declared_dependency_is_one_that_was_refused() -> None:
 
 
 REQUIRED = {
-    "typer", "rich", "pyyaml", "jinja2", "openai", "anthropic", "vllm", "ragas", "pandas", "gitpython",
+    "typer",
+    "rich",
+    "pyyaml",
+    "jinja2",
+    "openai",
+    "anthropic",
+    "vllm",
+    "ragas",
+    "pandas",
+    "gitpython",
     "pytest",
-}  # fmt: skip
+}
 """The packages that the project is built with, by its owners' decision."""
 
 
