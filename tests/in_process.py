@@ -7,6 +7,7 @@ handlers and the context variables are what they were, and no thread is left.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import io
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
@@ -32,7 +33,11 @@ def possible(env: Mapping[str, str]) -> bool:
     """Whether a command with `env` added can run here: the interpreter's variables are read once.
 
     Only the main thread may: working directory, environment and signal handlers are the process's.
+    And none may where an event loop runs already, as the browser's does.
     """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        return False
     read_at_start = ("PYTHON", "LD_", "OPENBLAS", "OMP_", "TZ")
     return threading.current_thread() is threading.main_thread() and not any(
         name.startswith(read_at_start) for name in env

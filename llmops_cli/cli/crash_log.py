@@ -22,13 +22,13 @@ PROJECT_FILE = "llmops.yaml"
 
 
 def redactor(arguments: Sequence[str]) -> Redactor:
-    """What takes the secrets out of the last words of `llmops *arguments`."""
+    """Return what takes the secrets out of the last words of `llmops *arguments`."""
     mentioned = {word for text in _project_files(arguments) for word in re.findall(r"\w+", text)}
     return Redactor.of(os.environ, mentioned)
 
 
 def write_bug_log(trace: str, arguments: list[str]) -> Path | None:
-    """Writes the trace beside the versions it happened on; None where no folder can be written."""
+    """Write the trace and the versions it happened on; None where no folder can be written."""
     redact = redactor(arguments)
     text = "\n".join(
         (
@@ -48,7 +48,7 @@ def write_bug_log(trace: str, arguments: list[str]) -> Path | None:
 
 
 def _project_files(arguments: Iterable[str]) -> Iterator[str]:
-    """The text of every project file around this folder and those that `arguments` name."""
+    """Yield the text of every project file around this folder and those in `arguments`."""
     named = {Path(), *(Path(each.rpartition("=")[2]) for each in arguments)}
     with suppress(OSError, ValueError):  # a crash must not crash once more
         for start in named:

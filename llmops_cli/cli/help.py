@@ -120,7 +120,7 @@ class _Style:
             yield ""
 
     def panel(self, title: str, rows: Iterable[Row], *, left: int) -> Iterator[str]:
-        """A box with a title; each name with its help beside it."""
+        """Yield a box with a title; each name with its help beside it."""
         top_left, top_right, low_left, low_right, line, side = self._box
         head = f"{top_left}{line} {title} "
         yield self._dim(head + line * (self._width - len(head) - 1) + top_right)

@@ -206,7 +206,7 @@ def _system_error(error: OSError) -> int:
 
 @contextmanager
 def _waiting(what: str) -> Iterator[None]:
-    """Shows on standard error what is waited for."""
+    """Show on standard error what is waited for."""
     from llmops_cli.cli.output import Output
 
     with Output().progress() as progress:
@@ -225,7 +225,7 @@ def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
 
 
 def _bug(error: BaseException) -> int:
-    """Writes what an issue needs into a log, and says where it is."""
+    """Write what an issue needs into a log, and say where it is."""
     from llmops_cli.cli.crash_log import redactor, write_bug_log
 
     path = write_bug_log("".join(traceback.format_exception(error)), sys.argv)

@@ -125,10 +125,29 @@ def _html(path: Path) -> Sink:
 
     def fill(finished: FinishedRun, file: BinaryIO) -> None:
         with finished.cases() as cases:
-            for piece in html_report(finished.report, cases, redact=finished.redact):
+            about = [] if finished.run is None else _about()
+            page = html_report(finished.report, cases, redact=finished.redact, about=about)
+            for piece in page:
                 file.write(piece.encode())
 
     return _to(path, fill)
+
+
+def _about() -> list[str]:
+    """Return how and when this command runs; the commit where CI names it."""
+    import os
+    import platform
+    import shlex
+    import sys
+    from datetime import UTC, datetime
+
+    commit = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA", "")
+    return [
+        shlex.join(["llmops", *sys.argv[1:]]),
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        *([f"commit {commit[:12]}"] if commit else []),
+        f"Python {platform.python_version()}",
+    ]
 
 
 def _markdown(path: Path) -> Sink:

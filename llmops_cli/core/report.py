@@ -1,18 +1,9 @@
-"""What a finished run tells: the value that every renderer turns into text.
+"""What people read of a finished run: the value that every renderer turns into text.
 
-Pure data, in the order in which people need it: the verdict and why, what flipped, the figures,
-what it cost, what to do next. Texts in it are model output, hostile until a renderer has made
-them safe for its own sink.
-
-Every case of a run with its answers, for a reader who wants to see all: values, worst first.
-
-A report shows the cases worth a reader's time; these are all of them, one after the other, so that
-whoever shows them never holds more than one. Texts in them are model output, hostile until a
-renderer has made them safe for its own sink.
-
-What changed between two versions of a prompt, as a value.
-
-Where what a run measured stands in files, for those who show a finding beside its line.
+Pure data, in the order in which people need it: the verdict and why, what changed, the figures,
+what it cost, what to do next. A report holds the cases worth a reader's time; `CaseStream` yields
+all of them one after the other, so that no reader holds more than one. Texts are model output,
+hostile until a renderer has made them safe for its own form.
 """
 
 from __future__ import annotations
@@ -250,7 +241,7 @@ class PromptReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What the calls of one role came to: those made in this run, and those that were held."""
+    """What the calls of one role came to: those made in this run, and those that were cached."""
 
     calls: int = 0
     reused: int = 0

@@ -82,7 +82,7 @@ def sentence(calibration: Calibration) -> str:
 
 
 def calibration_line(calibration: Calibration) -> str:
-    """A calibration in a line: `GATE, J 0.81 (0.68 to 0.88) on 120 labels of 2026-11-21`."""
+    """Return a calibration in a line: `GATE, J 0.81 (0.68 to 0.88) on 120 labels of 2026-11-21`."""
     j = calibration.figures.j
     text = "J unknown" if j is None else f"J {j.value:.2f} ({j.lower:.2f} to {j.upper:.2f})"
     labels = plural(calibration.counts.n, "label")
@@ -130,7 +130,7 @@ def _figures(writer: LineWriter, calibration: Calibration) -> RenderableType:
 
 
 def _classes(writer: LineWriter, calibration: Calibration) -> RenderableType:
-    """Labels down, readings across."""
+    """Return labels down, readings across."""
     classes = calibration.classes
     assert classes is not None
     rows = grid(writer, "  humans ↓ judge →", *classes.names, right=NUMBERS)

@@ -34,7 +34,7 @@ _INDENT = 6
 
 
 def case_block(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Iterator[RenderableType]:
-    """The case's heading and, indented below it, what happened to it."""
+    """Yield the case's heading and, indented below it, what happened to it."""
     yield _heading(writer, shown)
     facts = _grid()
     for name, value in shown.inputs.items():
@@ -104,7 +104,7 @@ def _beside(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Table:
 def _scores(
     writer: LineWriter, trial: ShownTrial | None, passed: float | None, *, verbose: bool
 ) -> list[RenderableType]:
-    """The scores that explain the outcome: of a passing answer none, unless all are asked for."""
+    """Return the scores that explain the outcome: of a passing answer none, unless `verbose`."""
     telling = [
         score
         for score in (trial.scores if trial else ())
@@ -119,7 +119,7 @@ def _scores(
 
 
 def _value(writer: LineWriter, text: str, *, verbose: bool) -> RenderableType:
-    """A short text as it is; one of several lines with a gutter."""
+    """Return a short text as it is; one of several lines with a gutter."""
     return (
         _quoted(writer, text, verbose=verbose)
         if "\n" in text.strip("\n")
@@ -154,7 +154,7 @@ class Quote:
         self._gutter = gutter
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The wrapped lines, each behind the gutter."""
+        """Yield the wrapped lines, each behind the gutter."""
         inner = options.update(width=max(options.max_width - len(self._gutter), 1))
         for line in console.render_lines(self._text, inner, pad=False):
             yield Segment(self._gutter, Style(dim=True))

@@ -97,9 +97,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSummary]]]:
-    """The metrics by the half of the application that they are about, so that a reader sees which
-    broke: the whole first, then retrieval, then generation. One nameless group where nothing is
-    retrieved.
+    """Group metrics by the half of the application that they are about: which one broke?
+
+    The whole first, then retrieval, then generation. One nameless group where nothing is retrieved.
     """
     if all(metric.part != "retrieval" for metric in metrics):
         return [("", list(metrics))]
@@ -108,7 +108,7 @@ def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSumma
 
 
 def percent(share: float | None) -> str:
-    """A share as `83.1%`; a dash where nothing was measured."""
+    """Return a share as `83.1%`; a dash where nothing was measured."""
     return "–" if share is None else wording.percent(share)
 
 
@@ -119,7 +119,7 @@ def interval_ends(estimate: Estimate) -> tuple[str, str]:
 
 
 def status(metric: MetricSummary) -> str:
-    """What a metric is to the gate, where it is not part of `pass`."""
+    """Say what a metric is to the gate, where it is not part of `pass`."""
     if metric.gated:
         return ""
     return "side by side" if metric.paired else "advisory"
@@ -133,12 +133,12 @@ def money(dollars: float | None) -> str:
 
 
 def plain(value: Json) -> str:
-    """A value as people read it: a text as it is, anything else as JSON."""
+    """Return a value as people read it: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def answer(trial: ShownTrial | None) -> str:
-    """What one side answered, whatever it was; never empty."""
+    """Return what one side answered, whatever it was; never empty."""
     if trial is None:
         return "(no answer)"
     if trial.failure is not None:
@@ -172,7 +172,7 @@ def rule(finding: Finding, *, several: bool = False) -> str:
 
 
 def reading(finding: Finding, estimate: Estimate) -> str:
-    """What the picture of an interval shows, in words."""
+    """Say in words what the picture of an interval shows."""
     margin = points(-estimate.margin)
     match finding.decision:
         case Decision.PASS if estimate.lower > -estimate.margin:
@@ -190,7 +190,7 @@ def reading(finding: Finding, estimate: Estimate) -> str:
 
 
 def measured(side: SideSummary) -> str:
-    """What a side failed to measure; empty where all is there."""
+    """Say what a side failed to measure; empty where all is there."""
     parts = []
     if side.measured < side.planned:
         parts.append(f"{side.planned - side.measured:,} of {plural(side.planned, 'trial')} missing")
@@ -203,7 +203,7 @@ def measured(side: SideSummary) -> str:
 
 
 def sides(report: Report) -> list[SideSummary]:
-    """Both sides of every evalset."""
+    """Return both sides of every evalset."""
     evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
     both = [side for evalset in evalsets for side in (evalset.candidate, evalset.baseline)]
     return [side for side in both if side is not None]
@@ -254,14 +254,14 @@ def tokens(report: Report) -> str:
 
 
 def nothing(report: Report) -> str:
-    """What a report without any prompt says: that nothing had to be measured, or that it failed."""
+    """Say of a report without prompts that nothing had to be evaluated, or that it failed."""
     if report.exit_code is ExitCode.DONE:
-        return "✅ Nothing to measure."
-    return "⛔ Nothing was measured."
+        return "✅ Nothing to evaluate."
+    return "⛔ Nothing was evaluated."
 
 
 def warnings(report: Report) -> list[str]:
-    """What a reader must know before believing anything below."""
+    """Return what a reader must know before believing anything below."""
     lines = []
     if report.interrupted:
         lines.append("Interrupted: this is what was measured until then.")
@@ -271,7 +271,7 @@ def warnings(report: Report) -> list[str]:
 
 
 def leniency(verdict: Verdict) -> str:
-    """Why an undecided gate lets the pipeline go on; empty where it does not."""
+    """Say why an inconclusive verdict blocks nothing; empty where it does."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
         return "Not blocked (policy: warn on inconclusive)."
     return ""
@@ -297,7 +297,7 @@ def counted(evalset: EvalsetReport) -> str:
 
 
 def effort(side: SideSummary) -> str:
-    """What measuring one side took, for those who ask: draws, tokens, money, seconds."""
+    """Return what one side took: trials, tokens, money, seconds."""
     parts = [f"{side.measured:,} of {plural(side.planned, 'trial')} measured, {side.called:,} now"]
     if side.input_tokens is not None and side.output_tokens is not None:
         parts.append(f"{side.input_tokens:,} tokens in, {side.output_tokens:,} out")
@@ -313,7 +313,7 @@ def effort(side: SideSummary) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """Every note once: those of the run, then those of its evalsets, with the evalsets' names."""
+    """Return every note once: those of the run, then those of its evalsets with their names."""
     evalsets: dict[str, list[str]] = {}
     for prompt in report.prompts:
         for evalset in prompt.evalsets:
@@ -331,7 +331,7 @@ def _several(names: Iterable[str]) -> str:
 
 
 def next_steps(prompts: Sequence[PromptReport]) -> list[str]:
-    """Every next step once, in the order of the prompts; of very many, the first."""
+    """Return every next step once, in the order of the prompts; of very many, the first."""
     every = list(dict.fromkeys(step for prompt in prompts for step in prompt.next_steps))
     rest = [f"# and {len(every) - STEPS} more like these"] if len(every) > STEPS else []
     return [*every[:STEPS], *rest]

@@ -36,7 +36,7 @@ class Headline:
 
     @property
     def pieces(self) -> tuple[str, ...]:
-        """What follows the name."""
+        """Return what follows the name."""
         return tuple(filter(None, (self.rates, self.difference, self.counts, self.remark)))
 
     def short(self) -> Headline:

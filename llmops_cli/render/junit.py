@@ -50,7 +50,7 @@ def junit_report(report: Report) -> str:
 
 
 def _gate(prompt: PromptReport) -> TestSuite:
-    """The verdict of a prompt and each finding."""
+    """Return the verdict of a prompt and each finding."""
     verdict = prompt.verdict
     where = f"llmops.{prompt.prompt}"
     tests = [_test(where, "verdict", _decided(verdict, verdict.decision, verdict.why))]
@@ -157,5 +157,5 @@ def _suite(name: str, tests: list[TestCase], about: Mapping[str, object]) -> Tes
 
 
 def _attribute(text: str) -> str:
-    """One line, at most `_MESSAGE` characters: XML turns a newline in an attribute to a blank."""
+    """Return one line of `_MESSAGE` characters: XML makes a newline in an attribute a blank."""
     return xml(terminal_line(clip(text, characters=_MESSAGE).text))

@@ -116,7 +116,7 @@ def _name(text: str) -> str:
 
 
 def _head(prompt: PromptReport) -> str:
-    """The verdict with the pass rates, and why it is no pass."""
+    """Return the verdict with the pass rates, and why it is not PASS."""
     verdict = prompt.verdict
     title = f"### {_SIGNS[verdict.decision]} {verdict.decision.value} · {_name(prompt.prompt)}"
     lines = [title]
@@ -154,7 +154,7 @@ def _row(prompt: PromptReport) -> str:
 
 
 def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
-    """What to do next, what to know, what it cost."""
+    """Return what to do next, what to know, what it cost."""
     blocks = [f"**Next:** {_name(step)}" for step in formatting.next_steps(prompts)]
     blocks += [f"**Note:** {_sentence(note)}" for note in formatting.notes(report)]
     closing = [*formatting.closing(report, prompts), formatting.tokens(report)]
@@ -205,7 +205,7 @@ def _metrics(evalset: EvalsetReport) -> str:
 
 
 def _tags(evalset: EvalsetReport) -> str:
-    """The pass rate by tag, those that regressed most first."""
+    """Return the pass rate by tag, those that regressed most first."""
     rows = ["| by tag | before | after | |", "|---|--:|--:|---|"]
     tags = sorted(evalset.slices, key=lambda tag: (tag.p_adjusted, -tag.regressed))
     for tag in tags[:_TAGS]:
@@ -218,7 +218,7 @@ def _tags(evalset: EvalsetReport) -> str:
 
 
 def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
-    """The seconds until the first token, where answers were streamed to measure them."""
+    """Yield the seconds until the first token, where answers were streamed."""
     before, after = evalset.baseline, evalset.candidate
     for when, name in (("median", "first_token_p50"), ("95th", "first_token_p95")):
         both = [None if side is None else getattr(side, name) for side in (before, after)]
@@ -234,7 +234,7 @@ def _count_cases(prompts: Sequence[PromptReport]) -> int:
 
 
 def _cases(prompts: Sequence[PromptReport]) -> Iterator[str]:
-    """The cases of every prompt, below its name where there are several."""
+    """Yield the cases of every prompt, below its name where there are several."""
     for prompt in prompts:
         shown = [case for evalset in prompt.evalsets for case in evalset.shown]
         for place, case in enumerate(shown):
@@ -243,7 +243,7 @@ def _cases(prompts: Sequence[PromptReport]) -> Iterator[str]:
 
 
 def _case(shown: ShownCase) -> str:
-    """A case folded away: its name and change to be read, its texts on demand."""
+    """Return a folded case: its name and change to be read, its texts on demand."""
     name = html_inline(clip(shown.case, characters=_NAME).text)
     critical = " · critical" if shown.critical and shown.change != "critical" else ""
     summary = f"<b>{formatting.change_label(shown)}</b> <code>{name}</code>{critical}"

@@ -30,6 +30,6 @@ def write_parquet(
 
 
 def _schema(frame: pd.DataFrame) -> Schema:
-    """The types of `frame`'s columns, also of those in which its rows have nothing."""
+    """Return the types of a frame's columns, also of those that are empty."""
     full = {name: pd.Series([_ANY[str(kind)]], dtype=kind) for name, kind in frame.dtypes.items()}
     return Schema.from_pandas(pd.DataFrame(full), preserve_index=False)

@@ -1,8 +1,8 @@
-"""Shows how far a long run is: a live bar on a terminal, sparse plain lines in a CI log.
+"""Shows the progress of a long run: a live bar on a terminal, sparse plain lines in a CI log.
 
-Nothing is shown for a run that needs no call or ends within a second. Lines in a log come every
-tenth of the way and whenever half a minute has passed without one, so that a slow provider is
-not mistaken for a hang. A heartbeat thread keeps both alive while no call returns.
+Nothing is shown for a run that needs no call or ends within a second. A log gets a line every tenth
+of the way and after half a minute without one, so that a slow provider is not mistaken for a hang.
+A heartbeat thread keeps both alive while no call returns.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -55,12 +53,12 @@ class State:
 
     @property
     def rate(self) -> float:
-        """Calls per second."""
+        """Return calls per second."""
         return self.done / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def remaining(self) -> float | None:
-        """Seconds; None while there is nothing to tell it from."""
+        """Return the seconds left; None while nothing is known."""
         return (self.planned - self.done) / self.rate if self.rate > 0 else None
 
     @property
@@ -97,11 +95,11 @@ class RunProgress:
         self._over = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._began: float | None = None
-        self._told_at = 0.0
-        self._told_done = 0
+        self._shown_at = 0.0
+        self._shown_done = 0
         self._state = State()
         self._waiting: tuple[str, float] | None = None
-        self._live: _Live | None = None
+        self._live: Progress | None = None
 
     def __enter__(self) -> Self:
         self._heart.start()
@@ -119,7 +117,7 @@ class RunProgress:
             self._live.stop()
 
     def __call__(self, done: int, planned: int, failed: int) -> None:
-        """Return `core.ports.Progress`."""
+        """Take progress as `core.ports.Progress` does."""
         self.update(done, planned, failed=failed)
 
     def update(
@@ -131,7 +129,7 @@ class RunProgress:
             if self._began is None:
                 self._began = now
                 if self._waiting is None:
-                    self._told_at = now
+                    self._shown_at = now
             self._state = State(
                 done=done,
                 planned=planned,
@@ -143,12 +141,12 @@ class RunProgress:
             self._show(now)
 
     def held_up(self, what: str) -> None:
-        """Calls go on slowly or not at all, and `what` is why; empty: they go on."""
+        """Show why calls go on slowly or not at all; empty: they go on."""
         with self._lock:
             self._state = replace(self._state, held_up=terminal_line(what))
 
     def waiting(self, what: str) -> None:
-        """Until further notice no call is made, for `what` must be ready first; empty: it is."""
+        """Show what must be ready before any call is made; empty: it is."""
         with self._lock:
             now = self._clock()
             self._waiting = (terminal_line(what), now) if what else None
@@ -156,7 +154,7 @@ class RunProgress:
                 self._live.stop()
                 self._live = None
             if what and not self._console.is_terminal:
-                self._told_at = now
+                self._shown_at = now
                 self._console.print(Text(terminal_line(what)), soft_wrap=True)
 
     def _beat(self) -> None:
@@ -165,7 +163,7 @@ class RunProgress:
                 self._show(self._clock())
 
     def _show(self, now: float) -> None:
-        """Shows what is due; the lock is held."""
+        """Show what is due. The caller has the lock."""
         if self._waiting is not None:
             self._wait(*self._waiting, now)
             return
@@ -177,66 +175,53 @@ class RunProgress:
             self._line(now)
             return
         if self._live is None and self._state.done < self._state.planned:
-            self._live = _Live(self._console, self._label, started=now - self._began)
+            self._live = _bar(self._console, self._label, started=now - self._began)
         if self._live is not None:
-            self._live.show(self._state)
+            state, task = self._state, self._live.task_ids[0]
+            self._live.update(
+                task, completed=state.done, total=state.planned, sentence=state.sentence
+            )
 
     def _wait(self, what: str, since: float, now: float) -> None:
         if self._console.is_terminal:
             if self._live is None and now - since >= self._pace.quiet:
-                self._live = _Live(self._console, what, started=now - since)
-        elif now - self._told_at >= self._pace.line:
-            self._told_at = now
+                self._live = _bar(self._console, what, started=now - since)
+        elif now - self._shown_at >= self._pace.line:
+            self._shown_at = now
             line = f"{what}: {_duration(now - since)} so far"
             self._console.print(Text(line), soft_wrap=True)
 
     def _line(self, now: float) -> None:
         state = self._state
-        step = state.done - self._told_done >= self._pace.step * state.planned
-        ended = state.done == state.planned and self._told_done < state.planned
-        late = now - self._told_at >= self._pace.line and state.done < state.planned
+        step = state.done - self._shown_done >= self._pace.step * state.planned
+        ended = state.done == state.planned and self._shown_done < state.planned
+        late = now - self._shown_at >= self._pace.line and state.done < state.planned
         if not (step or ended or late):
             return
-        self._told_at, self._told_done = now, state.done
+        self._shown_at, self._shown_done = now, state.done
         share = 100 * state.done // state.planned
         tail = f" · {state.sentence}" if state.sentence else ""
         line = f"{self._label} {state.done:,} of {state.planned:,} ({share}%){tail}"
         self._console.print(Text(line), soft_wrap=True)
 
 
-class _Live:
-    """The bar on a terminal; it goes when the run is over."""
-
-    def __init__(self, console: Console, label: str, *, started: float) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            _Sentence(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._progress.add_task(label, total=None, sentence="")
-        self._progress.tasks[0].start_time = self._progress.get_time() - started
-        self._progress.start()
-
-    def show(self, state: State) -> None:
-        self._progress.update(
-            self._task, completed=state.done, total=state.planned, sentence=state.sentence
-        )
-
-    def stop(self) -> None:
-        self._progress.stop()
-
-
-class _Sentence(ProgressColumn):
-    """What `State.sentence` says, as text and never as markup."""
-
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields["sentence"]), style="dim")
+def _bar(console: Console, label: str, *, started: float) -> Progress:
+    """Return the bar of a terminal, which began `started` seconds ago and goes when it stops."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[sentence]}", style="dim", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    bar.add_task(label, total=None, sentence="")
+    bar.tasks[0].start_time = bar.get_time() - started
+    bar.start()
+    return bar
 
 
 def _duration(seconds: float) -> str:

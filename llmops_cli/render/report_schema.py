@@ -21,7 +21,7 @@ _PLAIN: Mapping[object, str] = {
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of what `machine.json_report` writes."""
+    """Return the JSON Schema (draft 2020-12) of what `json_report` writes."""
     definitions: dict[str, Any] = {}
     report = _schema(Report, definitions)
     return {

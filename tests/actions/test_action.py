@@ -171,7 +171,7 @@ def test_only_what_changed_is_measured_where_that_is_asked(hub: Hub) -> None:
     runner = hub.pull(lambda repo: repo.write("README.md", "words"))
     ran = runner.action({**GATE, "changed": "true"})
     assert summary_of(ran) == (True, "UNCHANGED", "0")
-    assert ran.summary.startswith("### ✅ Nothing to measure.")
+    assert ran.summary.startswith("### ✅ Nothing to evaluate.")
 
 
 def test_a_fork_is_measured_from_the_cache_and_its_job_may_not_write(

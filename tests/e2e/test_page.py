@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -367,6 +368,17 @@ def test_eval_writes_a_page_with_every_case_and_a_run_file_gives_the_same(
         assert seen.logged == []
 
 
+def test_a_page_says_how_and_when_its_run_was_made_and_one_of_an_earlier_run_does_not(
+    running: Browser, project: Project
+) -> None:
+    assert project.run("report", "--html", "earlier.html").code == 1
+    with opened(running, project.root / "page.html") as (at, _):
+        (about,) = texts(at, "#about-run .about")
+        assert re.match(r"llmops .*--html page.html.* · 20\d\d-\d\d-\d\d \d\d:\d\d UTC", about)
+    with opened(running, project.root / "earlier.html") as (at, _):
+        assert at.locator("#about-run .about").count() == 0
+
+
 def test_the_last_run_is_shown_in_the_browser_that_there_is(project: Project) -> None:
     told_to = project.root / "opened.txt"
     program = project.write("browse", f'#!/bin/sh\nprintf %s "$1" > {told_to}\n')
@@ -376,4 +388,4 @@ def test_the_last_run_is_shown_in_the_browser_that_there_is(project: Project) ->
     assert result.code == 1
     assert told_to.read_text() == page_file.as_uri()
     on_ci = project.run("report", "--open", env={"BROWSER": str(program), "CI": "true"})
-    assert f"page {page_file}" in on_ci.text
+    assert f"page: {page_file}" in on_ci.text

@@ -150,7 +150,7 @@ class CaseBlocks:
         return self._page.line(text, NAME)
 
     def _often(self, name: str) -> str:
-        """A name that many cases share."""
+        """Return a name that many cases share."""
         known = self._known.get(name)
         return self._known.setdefault(name, self._name(name)) if known is None else known
 
@@ -158,13 +158,13 @@ class CaseBlocks:
         return self._text(formatting.plain(value))
 
     def _text(self, text: str) -> Json:
-        """The text; with the number of characters that were cut where some were."""
+        """Return the text; with the number of characters that were cut, if any."""
         cut = self._page.clipped(text, TEXT)
         return [cut.text, cut.characters] if cut.characters else cut.text
 
 
 def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
-    """Inputs as texts: a question before the passages that it is about, however they came."""
+    """Return inputs as texts, short ones first: a question before its passages."""
     texts = [(name, formatting.plain(value)) for name, value in inputs.items()]
     return sorted(texts, key=lambda named: (len(named[1]), named[0]))
 

@@ -32,9 +32,17 @@ FEW = 5
 
 
 def html_report(
-    report: Report, cases: CaseStream, *, redact: Redactor, room: Room | None = None
+    report: Report,
+    cases: CaseStream,
+    *,
+    redact: Redactor,
+    room: Room | None = None,
+    about: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yield the page in pieces, the cases among them as they are taken from `cases`."""
+    """Yield the page in pieces, the cases among them as they are taken from `cases`.
+
+    `about` says when and how the run was made: command, date, commit, versions.
+    """
     text = PageText(redact)
     style, script = _asset("page.css"), _asset("page.js")
     prompts = sections.worst_first(report)
@@ -52,6 +60,7 @@ def html_report(
         worst_cases=sections.worst_cases(report),
         closing=" · ".join([*formatting.closing(report, prompts), formatting.tokens(report)]),
         scorer_calls=sections.scorer_calls(report),
+        about=about,
         run=_run(report),
         blocks=CaseBlocks(text, room).written(cases),
         policy=_policy(style, script),

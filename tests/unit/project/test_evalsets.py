@@ -388,7 +388,8 @@ def test_a_case_without_the_reference_that_a_scorer_compares_with_is_refused(
 ) -> None:
     project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
     write(project, "refusal", scorer)
-    for missing in ("", ', "expected": ""', ', "contexts": []'):
+    empty = () if scorer.startswith("json") else (', "expected": ""', ', "expected": []')
+    for missing in ("", ', "contexts": []', *empty):
         project.write("evalsets/support.jsonl", f'{{"id": "x", "inputs": {{"a": "1"}}{missing}}}\n')
         (problem,) = project.problems()
         assert problem.startswith("evalsets/support.jsonl:1: ")
@@ -410,3 +411,27 @@ def test_an_application_may_report_the_passages_that_a_case_does_not_have(projec
 
 
 PROMPT = "model: {model}\ninputs: {{a: {{}}}}\nmessages: [{{role: user, content: '{{{{ a }}}}'}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "expected", "problem"),
+    [
+        ("json: {expected: true}", "[]", None),
+        ("tool_call", "[]", None),
+        ("tool_call", '{"name": "pay", "arguments": "{}"}', None),
+        ("tool_call", '{"name": "pay", "args": {}}', "the expected call of 'pay' has 'args'"),
+        ("tool_call", '{"name": "pay", "arguments": "a=1"}', "the arguments of 'pay' are not JSON"),
+        ("label: {labels: [yes, no]}", '"perhaps"', "'perhaps' is not among the labels"),
+        ("number", '"1.000,50"', "'1.000,50' is not a number"),
+    ],
+)
+def test_what_a_case_expects_is_checked_by_its_scorer(
+    project: Written, scorer: str, expected: str, problem: str | None
+) -> None:
+    project.write("prompts/support.prompt.yml", PROMPT.format(model="embedded"))
+    write(project, scorer)
+    case = f'{{"id": "x", "inputs": {{"a": "1"}}, "expected": {expected}}}\n'
+    project.write("evalsets/support.jsonl", case)
+    problems = project.problems()
+    assert len(problems) == (problem is not None)
+    assert problem is None or problem in problems[0]

@@ -153,7 +153,7 @@ def test_an_interrupted_run_says_so_first() -> None:
 
 
 def test_a_report_without_prompts_says_that_nothing_was_measured() -> None:
-    assert printed(console_report(reports.report())).startswith("Nothing was measured.")
+    assert printed(console_report(reports.report())).startswith("Nothing was evaluated.")
 
 
 def test_colour_is_used_where_the_terminal_has_it_and_never_needed() -> None:

@@ -85,7 +85,7 @@ def test_every_fold_that_is_opened_is_closed() -> None:
 
 
 def test_a_report_without_prompts_says_that_nothing_was_measured() -> None:
-    assert markdown_report(reports.report()).startswith("### ⛔ Nothing was measured.")
+    assert markdown_report(reports.report()).startswith("### ⛔ Nothing was evaluated.")
 
 
 def test_the_pass_rate_stands_below_the_verdict_and_the_tags_that_regressed_come_first() -> None:

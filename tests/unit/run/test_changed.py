@@ -40,7 +40,7 @@ def refused(result: Result) -> str:
 def test_nothing_changed_is_nothing_to_measure_and_passes(repo: GitProject) -> None:
     junit = repo.root / "junit.xml"
     result = repo.ok("eval", "--changed", "main", "--junit", str(junit))
-    assert "Nothing to measure." in result.out
+    assert "Nothing to evaluate." in result.out
     assert "no prompt changed since" in result.out
     assert "<error" not in junit.read_text()
 
