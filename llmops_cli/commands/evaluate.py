@@ -17,7 +17,6 @@ from llmops_cli.report.build import build_report
 from llmops_cli.report.run_file import keep_report
 from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
-from llmops_cli.run.changed_prompts import changed_prompts
 from llmops_cli.run.comparison import PromptComparison, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.prepare import prepare, refuse_unfit
@@ -69,6 +68,8 @@ def _evaluate(
     comparisons = compare_prompts(workspace, options.selection)
     notes: list[str] = []
     if options.changed is not None:
+        from llmops_cli.run.changed_prompts import changed_prompts  # noqa: PLC0415 - rarely used
+
         comparisons, note = changed_prompts(workspace, comparisons, options.changed)
         known = {text for comparison in comparisons for text in comparison.notes}
         prompts = options.selection.prompts

@@ -52,7 +52,7 @@ class Case:
     tags: tuple[str, ...] = ()
     critical: bool = False
     group: str | None = None
-    """Cases of one group stand or fall together and count as one cluster."""
+    """Cases of one group are decided together and count as one cluster."""
     known_failing: str | None = None
     """Why it fails today: shown, outside floors and criticals."""
     metadata: Mapping[str, Json] = field(default_factory=dict)

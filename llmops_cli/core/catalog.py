@@ -155,7 +155,7 @@ class ProviderKind:
     """`module:attribute` of a `core.ports.OpenRecords`, where answers are named one by one."""
     application: bool = False
     """It is an application and no model: it is handed a document made of the case's inputs, its
-    prompt needs no messages, and what it is is said by an identity."""
+    prompt needs no messages, and an identity names what it is."""
     files: tuple[str, ...] = ()
     """Options that may name project files, whose bytes are part of an application's identity."""
     question: str | None = None
@@ -167,14 +167,14 @@ class ProviderKind:
     runs: str | None = None
     """`module:attribute` of a `core.ports.Runs`: its models may start a program."""
     weights: bool = False
-    """Its models may stand on this machine: the files and folders that a model's name and its
+    """Its models may be on this machine: the files and folders that a model's name and its
     keyed options name are part of its identity, as the options are."""
     max_concurrency: int = Limits().max_concurrency
     """Calls at once, unless the model says otherwise."""
     identity: str | None = None
     """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
     max_tokens: int | None = None
-    """The most tokens of an answer, where nobody says how many: a parameter of its models like any
+    """The most tokens of an answer where none are given: a parameter of its models like any
     other, so that it is sent and is part of what names a request. None: its API has its own."""
     code: bool = False
     """It runs project code and needs trust."""

@@ -2,7 +2,7 @@
 
 Canonical JSON is RFC 8785 (JCS): sorted keys, no white space, numbers as ECMAScript writes them.
 Integers beyond 2**53, which RFC 8785 leaves to text, are written with all their digits: ids of 64
-bits stand in tool calls and answers, and no two of them may share a key.
+bits occur in tool calls and answers, and no two of them may share a key.
 Two programs that hold the same value name it alike, on every platform. The encoder is the
 standard library's, in C, wherever it writes the very same bytes; the few values that it writes
 differently take a slow road. The `rfc8785` package is the oracle in the tests (record 0002).

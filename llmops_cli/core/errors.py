@@ -9,7 +9,7 @@
     └── Unmeasured           3   the world got in the way: provider, git, disk, budget
 
 Exit code 1 belongs to the verdict FAIL alone; no exception carries it. What goes wrong in one
-call is not an exception but a value (`core.result.Failure`): a bad draw is data, not a crash.
+call is not an exception but a value (`core.result.Failure`): a failed trial is data, not a crash.
 """
 
 from __future__ import annotations

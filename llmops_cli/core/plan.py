@@ -1,9 +1,7 @@
-"""What a run would need, what is there already and what would be called: told before it is paid.
+"""What a run would call and cost, and what a configured model was found to be able to do.
 
-The counts of a plan are exact; its price is an estimate from the length of the requests and the
-output the prompt allows, and says so.
-
-What a configured model turned out to be able to do, when it was asked the least that tells.
+The counts of a plan are exact; its cost is an estimate from the length of the requests and the
+output that the prompt allows.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from llmops_cli.core.errors import ExitCode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidePlan:
-    """The draws of one target on one evalset."""
+    """The trials of one target on one evalset."""
 
     name: str
     """`support@working`, `support@v3`."""

@@ -57,11 +57,11 @@ Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """Takes what is waited for, in words; the block is the wait."""
 
 
-def _nobody(_what: str) -> AbstractContextManager[None]:
+def _no_listener(_what: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-_LISTENER: ContextVar[Listener] = ContextVar("listener", default=_nobody)
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=_no_listener)
 
 
 def listen(listener: Listener) -> None:
@@ -74,7 +74,7 @@ def long_wait(what: str) -> AbstractContextManager[None]:
     return _LISTENER.get()(what)
 
 
-def untold(_what: str) -> None:
+def ignore_wait(_what: str) -> None:
     """Ignore what is waited for."""
 
 
@@ -89,7 +89,7 @@ class World:
     """Removes secrets from what is written."""
     shelf: ResourceCache = field(default_factory=ResourceCache)
     """Holds what is opened once for a command."""
-    tell: Callable[[str], None] = untold
+    tell: Callable[[str], None] = ignore_wait
     """Takes what is waited for before any call can be made; an empty text: no more."""
 
 

@@ -3,8 +3,6 @@
 A `Prompt` and a resolved `Model` make a `Target`; a target and a case make a `Request`. Each is
 named by a digest of what can change an answer and of nothing else: not the alias of
 the model, its URL, its keys or its limits, and not the prompt's name, description or comments.
-
-Who answers a judged scorer: a prompt bound to a model, and a model for embeddings.
 """
 
 from __future__ import annotations
@@ -69,7 +67,7 @@ class Prompt:
     includes: Mapping[str, str] = field(default_factory=dict)
     """Text of each included file, by its path under `prompts/`."""
     path: str = ""
-    """Where it stands in the project: for messages to people, never part of a key."""
+    """Its path in the project: for messages to people, never part of a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +269,7 @@ def _shape_key(
 
 
 _KEYED: Mapping[StructuredOutput, Json] = {"json_schema": True, "none": False}
-"""How these two stand in a digest, as ever."""
+"""How these two are written in a digest."""
 
 SILENT = Prompt(name="", model="judge", messages=())
 """The prompt of a judge that a library writes the messages for."""
@@ -284,7 +282,7 @@ class Judge:
     target: Target
     embeddings: Model | None = None
     structured: StructuredOutput = "json_schema"
-    """What an answer of its model can be held to."""
+    """What its model's server can enforce."""
 
     @cached_property
     def digest(self) -> str:

@@ -95,7 +95,7 @@ class Event:
     evidence: tuple[str, ...] = ()
     """Digests."""
     baseline_evidence: tuple[str, ...] = ()
-    """Digests of the evidence whose baseline trials decided, where `evidence` held none."""
+    """Digests of the evidence whose baseline trials decided, where `evidence` has none."""
     came_from: str | None = None
     """Digest of the event in the environment that had to run it before (`after:`)."""
     decision: Decision | None = None
@@ -134,7 +134,7 @@ class SideFacts:
     """`provider/model`."""
     served_models: tuple[str, ...] = ()
     oldest: str | None = None
-    """UTC time of the oldest draw; None: unknown."""
+    """UTC time of the oldest trial; None: unknown."""
     newest: str | None = None
     deterministic: bool = False
     """Its provider gives the same request the same answer, so its trials never age."""

@@ -21,7 +21,7 @@ from anyio.abc import TaskStatus
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenSharedCounter, Provider, untold
+from llmops_cli.core.ports import OpenSharedCounter, Provider, ignore_wait
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
@@ -63,7 +63,7 @@ class Engine:
         redact: Redactor | None = None,
         counters: OpenSharedCounter = LocalCounter,
         jitter: Callable[[], float] = random.random,
-        tell: Callable[[str], None] = untold,
+        tell: Callable[[str], None] = ignore_wait,
     ) -> None:
         """`counters`: where rates per minute are counted, by default in this process only.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenSharedCounter, Provider, untold
+from llmops_cli.core.ports import OpenSharedCounter, Provider, ignore_wait
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import Account, Reservation, ceiling
@@ -110,7 +110,7 @@ class RunContext:
     """Called once for every request that is sent."""
     counters: OpenSharedCounter
     """Where the rates per minute are counted."""
-    tell: Callable[[str], None] = untold
+    tell: Callable[[str], None] = ignore_wait
     """Called with what holds calls up, and with the empty text when they go on."""
 
 

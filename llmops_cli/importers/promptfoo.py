@@ -118,11 +118,8 @@ class PromptfooImporter:
             elif name in ("evaluateOptions", "commandLineOptions"):
                 for option in sorted(set(mapping(self._data[name])) - RUNNER_OPTIONS):
                     where = self._document.where(name, option)
-                    reason = (
-                        "it is set elsewhere here",
-                        "an option of `llmops eval` or of a model",
-                    )
-                    self._notes.lost(where, f"the option '{option}'", *reason)
+                    why, out = "it is set elsewhere", "an option of `llmops eval` or of a model"
+                    self._notes.lost(where, f"the option '{option}'", why, out)
             else:
                 unknown = ("it has no counterpart here", "see docs/importing.md")
                 self._notes.lost(where, f"'{name}'", *LEFT_OUT.get(name, unknown))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import anyio
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.ports import Progress, untold
+from llmops_cli.core.ports import Progress, ignore_wait
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
@@ -75,7 +75,7 @@ def read_answers(
 ) -> Readings:
     """Return a score, or why there is none, for each of `answers`. Raises `LlmopsError`."""
     readings = Readings(scores=[INTERRUPTED for _ in answers], budget=budget)
-    wait_notices = getattr(progress, "waiting", untold)
+    wait_notices = getattr(progress, "waiting", ignore_wait)
     done = unscored = 0
 
     def reachable(model: Model) -> bool:

@@ -244,7 +244,7 @@ def _next_steps(comparison: PromptComparison, verdict: Verdict, run: Run) -> Ite
 
 
 def source_locations(run: Run) -> SourceLocations:
-    """Return where the prompts, evalsets and cases of `run` stand in the project's files."""
+    """Return where the prompts, evalsets and cases of `run` are in the project's files."""
     evalsets = [evalset_run.selection.evalset for evalset_run in run.evalset_runs]
     prompts = {
         comparison.prompt: comparison.candidate.target.prompt.path

@@ -77,13 +77,13 @@ def frames(report: Report, cases: CaseStream) -> Iterator[pd.DataFrame]:
     """Yield the trials of `cases`, a table at a time; at least one, which may be empty."""
     types = columns(report)
     rows: list[Row] = []
-    held = made = 0
+    size = made = 0
     for row in chain.from_iterable(map(_rows, cases.worst_first)):
         rows.append(row)
-        held += sum(len(value) for value in row.values() if isinstance(value, str))
-        if len(rows) == ROWS or held > CHARACTERS:
+        size += sum(len(value) for value in row.values() if isinstance(value, str))
+        if len(rows) == ROWS or size > CHARACTERS:
             yield _table(rows, types)
-            rows, held, made = [], 0, made + 1
+            rows, size, made = [], 0, made + 1
     if rows or not made:
         yield _table(rows, types)
 

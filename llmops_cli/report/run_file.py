@@ -56,12 +56,12 @@ def entries_of(run: Run) -> Iterator[Entry]:
 def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
     """Store `report` for `llmops report` and remove the oldest; a full disk is no error."""
     folder = root / REPORTS
-    kept = _stored_reports(folder)
-    number = int(kept[-1].stem) + 1 if kept else 1
+    stored = _stored_reports(folder)
+    number = int(stored[-1].stem) + 1 if stored else 1
     content = json.dumps(to_plain(report), sort_keys=True, ensure_ascii=True)
     try:
         write_text(folder / f"{number:06}.json", content, redact=redact)
-        for path in kept[: -KEPT + 1]:
+        for path in stored[: -KEPT + 1]:
             path.unlink(missing_ok=True)
     except (OSError, Unmeasured):
         return
@@ -70,10 +70,10 @@ def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
 def read_report(root: Path, file: Path | None) -> Report:
     """Return the report of a run file, a stored report or, without a file, the last run."""
     if file is None:
-        kept = _stored_reports(root / REPORTS)
-        if not kept:
+        stored = _stored_reports(root / REPORTS)
+        if not stored:
             raise Refused("there is no report yet", hint="llmops eval makes one")
-        file = kept[-1]
+        file = stored[-1]
     plain = _of_document(file) if file.suffix == ".json" else _of_whole_run(file)
     return report_of(file, plain)
 

@@ -41,9 +41,9 @@ CASE_CHANGES: Sequence[tuple[str, Callable[[Case, Case], bool]]] = (
     ("with other scorers of their own", lambda old, new: old.scorers != new.scorers),
     ("grouped otherwise", lambda old, new: old.group != new.group),
 )
-"""What a change can do to a case that stays, and how it is told."""
+"""What can change in a case that stays, and what it is called."""
 GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
-"""Where the files stand of which a branch can be behind its base."""
+"""The files of which a branch can be behind its base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ def evalset_changes(
             own = ", nor does the policy that it had of its own" if earlier.gate else ""
             size = cases(len(earlier.cases))
             if len(base.added_since.get(name, ())) == len(earlier.cases):
-                yield f"the base added {name} ({size}) since this branch left: update your branch"
+                yield f"the base gained {name} ({size}) since this branch left: update your branch"
                 continue
             yield f"with this change {name} ({size}) gates {prompt} no longer{own}"
 
@@ -201,11 +201,13 @@ def _case_changes(
     added = sum(id_ not in before for id_ in after)
     if added:
         yield f"{cases(added)} added"
-    kept = [(before[id_], after[id_]) for id_ in after if id_ in before]
+    common = [(before[id_], after[id_]) for id_ in after if id_ in before]
     for what, changed in CASE_CHANGES:
-        yield from _named_cases(what, [case.id for earlier, case in kept if changed(earlier, case)])
+        yield from _named_cases(
+            what, [case.id for earlier, case in common if changed(earlier, case)]
+        )
     retagged = [
-        case.id for earlier, case in kept if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
+        case.id for earlier, case in common if {*earlier.tags} & {*tags} != {*case.tags} & {*tags}
     ]
     yield from _named_cases("with other tags that a rule names", retagged)
 

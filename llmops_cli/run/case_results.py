@@ -14,8 +14,7 @@ from llmops_cli.core.case_result import SideResult, Trial
 from llmops_cli.core.ports import ScoreKey
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
 from llmops_cli.run.scorers import BoundScorer, Scorers, judge_of
-from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt, chunks
 
 NOT_CALLED = Failure(
     kind=FailureKind.NOT_ATTEMPTED, message="this trial was planned and not called"

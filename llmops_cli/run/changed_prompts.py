@@ -87,7 +87,7 @@ class _Change:
 
 
 def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
-    """Return everything by which an evalset decides, as far as it stands in files."""
+    """Return everything by which an evalset decides, as far as files say it."""
     policy = policy_in(workspace.project, evalset, environment)
     selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
     organization = [

@@ -22,8 +22,7 @@ from llmops_cli.gate.judges import GatingJudge, shrinkage
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt, chunks
 
 CONFIRMING = "confirming"
 
@@ -50,7 +49,7 @@ class EvalsetRun:
     """Cases of the baseline's evidence that this evalset no longer has."""
     own_baseline: Side | None = None
     """The candidate's own baseline trials, made where evidence for a version is measured: then
-    every side runs every case, so that the evidence stands on its own."""
+    every side runs every case, so that the evidence is complete."""
     confirming: Side | None = None
     """Further trials of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import anyio
 
 from llmops_cli.core.catalog import ScorerKind
-from llmops_cli.core.ports import Progress, untold
+from llmops_cli.core.ports import Progress, ignore_wait
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
@@ -91,13 +91,13 @@ async def _call_missing(
 ) -> None:
     if not offline:
         workspace.check_ready(model for run in evalset_runs for model in run.models_due)
-    tell = getattr(progress, "waiting", untold)
+    tell = getattr(progress, "waiting", ignore_wait)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
         budget=calls.budget,
         redact=workspace.redact,
         counters=workspace.counters,
-        tell=getattr(progress, "held_up", untold),
+        tell=getattr(progress, "held_up", ignore_wait),
     )
 
     def reachable(model: Model) -> bool:

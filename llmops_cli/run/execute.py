@@ -23,8 +23,7 @@ from llmops_cli.engine.pool import run
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
 from llmops_cli.run.judge_client import CallsModels, JudgeCallCache, JudgeClient, WriteBatcher
 from llmops_cli.run.scorers import BoundScorer, Scorers
-from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.scorers.scoring import score
 
 WORKERS_PER_CALL = 2

@@ -59,7 +59,7 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
     for run in sorted(runs, key=_is_partial):
         if workspace.results.has_ingested(run.digest):
             continue
-        completions, scores = run.held()
+        completions, scores = run.results()
         if _is_partial(run):
             stored = workspace.results.completions(key for key, _ in completions)
             completions = [(key, answer) for key, answer in completions if key not in stored]

@@ -35,7 +35,7 @@ class ResolvedTarget:
     unavailable: str | None = None
     """Why it cannot be called here: the application that it was released with has changed."""
     at_base: bool = False
-    """Whether it is what stands at the base revision, and so are its recorded answers."""
+    """Whether it is the prompt at the base revision, with its recorded answers there."""
 
 
 def resolve_target(

@@ -2,15 +2,17 @@
 
 A side has three parts: its spec, which does not change during a run; the plan of its trials; and
 the state of this run. Everything that was measured is in the store, by key, so that a run that is
-killed at any moment goes on where it stopped.
+killed at any moment goes on where it stopped. Plans are columns, not objects: a digest is 32 bytes
+there and 120 as text, a trial is 8 bytes there and a tuple of two numbers otherwise.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, overload
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
@@ -18,12 +20,141 @@ from llmops_cli.core.ports import Records, Results, TrialKey
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
 from llmops_cli.run.scorers import Renders, Scorers, missing_scores
-from llmops_cli.run.trial_plan import TrialAt, TrialColumn, TrialPlan
 
 CHUNK = 64
 """Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
+PREFIX = "sha256:"
+WIDTH = 32
+"""Bytes of a digest."""
 
 T = TypeVar("T")
+
+
+class TrialAt(NamedTuple):
+    """A trial of a side: the position of its case in the evalset, and its number."""
+
+    case: int
+    n: int
+
+
+class Digests:
+    """Digests by position. The column grows, and single ones may be replaced."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def append(self, digest: str) -> None:
+        """Add one at the end."""
+        self._bytes += bytes.fromhex(digest.removeprefix(PREFIX))
+
+    def __len__(self) -> int:
+        return len(self._bytes) // WIDTH
+
+    def __getitem__(self, position: int) -> str:
+        start = position * WIDTH
+        if not 0 <= start < len(self._bytes):
+            raise IndexError(position)
+        return PREFIX + self._bytes[start : start + WIDTH].hex()
+
+    def __setitem__(self, position: int, digest: str) -> None:
+        raw = bytes.fromhex(digest.removeprefix(PREFIX))
+        self._bytes[position * WIDTH : (position + 1) * WIDTH] = raw
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+
+class TrialColumn(Sequence[TrialAt]):
+    """Trials in the order in which they were added."""
+
+    __slots__ = ("_cases", "_numbers")
+
+    def __init__(self) -> None:
+        self._cases = array("i")
+        self._numbers = array("i")
+
+    def append(self, trial: TrialAt) -> None:
+        """Add one at the end."""
+        self._cases.append(trial.case)
+        self._numbers.append(trial.n)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, at: int) -> TrialAt: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[TrialAt]: ...
+    def __getitem__(self, at: int | slice) -> TrialAt | list[TrialAt]:
+        if isinstance(at, slice):
+            return list(map(TrialAt, self._cases[at], self._numbers[at]))
+        return TrialAt(self._cases[at], self._numbers[at])
+
+    def __iter__(self) -> Iterator[TrialAt]:
+        return map(TrialAt, self._cases, self._numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(kw_only=True)
+class TrialPlan:
+    """The trials of one side: the rules by which stored ones count, and what is left to do."""
+
+    repeats: int
+    """Trials per case that are planned."""
+    not_before: str | None = None
+    """UTC time (ISO 8601). Where age matters, stored answers that are older do not count."""
+    not_after: str = "9999"
+    """Nor do those that are dated later: a clock ran ahead."""
+    pools: bool = True
+    """Whether further trials of the same request count too: running again adds trials, it never
+    replaces them (docs/verdict.md). Not where the question is whether answers changed."""
+    fresh: bool = False
+    """Whether no stored answer counts until it has been run again."""
+    renewed: bool = False
+    """Whether it was run again in this run, because another model had answered it."""
+    requests: Digests = field(default_factory=Digests)
+    """Request digest per case."""
+    record_places: array[int] = field(default_factory=lambda: array("q"))
+    """Place of each case's answer among recorded answers; 0: there is none."""
+    same_records: frozenset[int] = frozenset()
+    """Positions of cases whose only record is the answer of the other side."""
+    wanted: list[tuple[int, ...]] = field(default_factory=list)
+    """Numbers of the trials of each case."""
+    missing: Sequence[TrialAt] = ()
+    """Trials to call."""
+    shared: Sequence[TrialAt] = ()
+    """Trials that an equal request, here or of another side, makes for this one too."""
+    rescore: Sequence[TrialAt] = ()
+    """Trials whose answer is stored and some score is not."""
+
+    @property
+    def planned(self) -> int:
+        """Return the number of trials in all."""
+        return sum(map(len, self.wanted))
+
+    def trials(self, positions: Sequence[int]) -> list[TrialAt]:
+        """Return every wanted trial of the cases at `positions`."""
+        return [TrialAt(case, n) for case in positions for n in self.wanted[case]]
+
+    def counts(self, answered_at: str | None) -> bool:
+        """Whether an answer of that time may be used."""
+        if self.not_before is None:
+            return True
+        return self.not_before <= (answered_at or "") <= self.not_after
+
+    def finish(self) -> None:
+        """Clear what was left to do: it is done, or among the failures."""
+        self.missing, self.shared, self.rescore = (), (), ()
+
+    def run_again(self, now: str) -> None:
+        """Plan every trial again: another model answered under the same name."""
+        self.not_before, self.renewed, self.pools = now, True, False
 
 
 class Documents(Protocol):
@@ -119,32 +250,29 @@ class Side:
 
     def completions(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Completion]:
         """Return the stored answers of `trials`, those that count."""
-        places = self.plan.record_places
         if self.spec.records is not None:
-            recorded = ((at, places[at.case]) for at in trials)
-            return {at: self.spec.records.completion(place) for at, place in recorded if place}
+            places = self._recorded(trials)
+            return {at: self.spec.records.completion(place) for at, place in places.items()}
         keys = {at: self.key(at) for at in trials}
         stored = self.spec.results.completions(keys.values())
-        return {
-            at: stored[key]
-            for at, key in keys.items()
-            if key in stored and self.plan.counts(stored[key].at)
-        }
+        return {at: stored[key] for at, key in keys.items() if self._counts(stored.get(key))}
 
     def briefs(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Brief]:
         """Return what `completions` does, without texts."""
-        places = self.plan.record_places
         if self.spec.records is not None:
-            recorded = [at for at in trials if places[at.case]]
-            briefs = self.spec.records.briefs(places[at.case] for at in recorded)
-            return dict(zip(recorded, briefs, strict=True))
+            places = self._recorded(trials)
+            return dict(zip(places, self.spec.records.briefs(places.values()), strict=True))
         keys = {at: self.key(at) for at in trials}
         stored = self.spec.results.briefs(keys.values())
-        return {
-            at: stored[key]
-            for at, key in keys.items()
-            if key in stored and self.plan.counts(stored[key].at)
-        }
+        return {at: stored[key] for at, key in keys.items() if self._counts(stored.get(key))}
+
+    def _recorded(self, trials: Iterable[TrialAt]) -> dict[TrialAt, int]:
+        """Return the places of recorded answers, of those trials that have one."""
+        places = ((at, self.plan.record_places[at.case]) for at in trials)
+        return {at: place for at, place in places if place}
+
+    def _counts(self, answer: Completion | Brief | None) -> bool:
+        return answer is not None and self.plan.counts(answer.at)
 
     def plan_trials(
         self,

@@ -18,7 +18,7 @@ from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalog import Catalog, ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.ports import Provider, ResourceCache, World, untold
+from llmops_cli.core.ports import Provider, ResourceCache, World, ignore_wait
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import Provenance
@@ -58,7 +58,7 @@ class Workspace:
     volatile: ResultsStore
     """Answers that live for one run: replayed ones, and code without an identity."""
     counters: FileCounters
-    """Where the rates per minute of models are kept, with the other processes here."""
+    """Counts the rates per minute of models, shared with the other processes here."""
     environ: Mapping[str, str]
     stack: ExitStack
     """Closes what the command opened."""
@@ -120,7 +120,7 @@ class Workspace:
         return self.catalog.providers[model.provider]
 
     def open_provider(
-        self, model: Model, *, tell: Callable[[str], None] = untold
+        self, model: Model, *, tell: Callable[[str], None] = ignore_wait
     ) -> AbstractAsyncContextManager[Provider]:
         """Return the provider of `model`, ready to be entered; its code is loaded here.
 

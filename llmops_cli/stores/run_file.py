@@ -1,4 +1,4 @@
-"""A run in one file: what was planned, answered, scored and failed, for CI caches, shards, reports.
+"""Reads and writes a run as one file: cases, answers and scores, for CI caches, shards, reports.
 
 JSON lines, gzipped where the name ends in `.gz`. The first line is the manifest, the last counts
 the others; between them cases with their trials, completions and scores, each line with a
@@ -119,14 +119,14 @@ def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redac
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A run file that was opened: its manifest, and its entries as often as they are asked for."""
+    """A run file: its manifest, and its entries as often as they are read."""
 
     path: Path
     manifest: Manifest
 
     @property
     def digest(self) -> str:
-        """Of the file's content, packed or not: names the source for a results store."""
+        """Return the digest of the content, packed or not: it names the source in a store."""
         state = hashlib.sha256()
         with _opened(self.path) as file:
             while piece := file.read(1 << 20):
@@ -134,7 +134,7 @@ class RunFile:
         return f"sha256:{state.hexdigest()}"
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry, in the file's order.
+        """Yield every entry, in the file's order.
 
         Raises `IntegrityBroken` at the first line that is not what was written.
         """
@@ -147,14 +147,14 @@ class RunFile:
 
     @contextmanager
     def indexed(self) -> Iterator[RunIndex]:
-        """Its entries by key, on the temporary disk. Raises as `entries` does."""
+        """Index its entries on the temporary disk. Raises as `entries` does."""
         with closing(_sorted(self.entries())) as database:
             yield RunIndex(database)
 
-    def held(
+    def results(
         self,
     ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-        """Its completions and scores: `store.ingest(run.digest, *run.held())`."""
+        """Return its completions and scores: `store.ingest(run.digest, *run.results())`."""
         completions: list[tuple[TrialKey, Completion]] = []
         scores: list[tuple[ScoreKey, Score]] = []
         for entry in self.entries():
@@ -193,7 +193,7 @@ class RunIndex:
 
 
 def open_run(path: Path) -> RunFile:
-    """The run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
+    """Open the run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
     kind, value = next(_lines(path))
     if kind != "manifest":
         raise _broken(path, 1, "it does not begin with a manifest")
@@ -209,7 +209,7 @@ def open_run(path: Path) -> RunFile:
 
 
 def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
-    """Several runs as one, for `write_run`: shards, or the same job run again.
+    """Merge several runs into one, for `write_run`: shards, or the same job run again.
 
     Raises `Refused` where they are not parts of one thing.
     """
@@ -233,7 +233,7 @@ def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
 
 
 def _in_order(manifest: Manifest) -> Manifest:
-    """`manifest` with its evalsets by prompt and name."""
+    """Return `manifest` with its evalsets ordered by prompt and name."""
     ordered = sorted(manifest.evalsets, key=lambda each: (each.prompt, each.facts.evalset))
     return replace(manifest, evalsets=tuple(ordered))
 
@@ -253,7 +253,7 @@ _KEEP_BETTER = """
 
 
 def _sorted(entries: Iterable[Entry]) -> sqlite3.Connection:
-    """The entries on the temporary disk, each once; a trial that was answered did not fail."""
+    """Sort the entries on the temporary disk, each once."""
     database = sqlite3.connect("", isolation_level=None)
     database.executescript(_TABLE)
     database.executemany(_KEEP_BETTER, map(_columns, entries))
@@ -262,7 +262,7 @@ def _sorted(entries: Iterable[Entry]) -> sqlite3.Connection:
 
 
 def _columns(entry: Entry) -> tuple[str, str, str | None, int, bytes]:
-    """Kind, sort key, output digest of an answer, failed trials of a case, and the line's value."""
+    """Return kind, key, output of an answer, failed trials of a case, and the line's value."""
     if isinstance(entry, CaseResult):
         key = f"{entry.prompt}\n{entry.evalset}\n{entry.position:012}\n{entry.case}"
         trials = chain.from_iterable(side.trials for side in entry.sides.values())
@@ -309,7 +309,7 @@ def _line(kind: str, value: Mapping[str, Json], redact: Redact) -> bytes:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Kind and value of each line. Raises `Refused` or `IntegrityBroken`."""
+    """Yield kind and value of each line. Raises `Refused` or `IntegrityBroken`."""
     count, ended = 0, False
     try:
         with _opened(path) as file:
@@ -343,7 +343,7 @@ def _parsed(path: Path, number: int, line: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file, unpacked. Raises `Refused` for a pipe or a device: it is read more than once."""
+    """Open the file, unpacked. Raises `Refused` for a pipe or a device, which end once read."""
     if path.exists() and not path.is_file():
         raise Refused(
             f"{path} is no run file: it is no file at all", hint="`eval --out run.jsonl` writes one"

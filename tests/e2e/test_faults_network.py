@@ -178,7 +178,7 @@ def test_each_fault_is_one_sentence_that_says_where_to_look(
     expected = sentence.format(url=server.url, root=server.root)
     (note,) = [line for line in result.out.split("\nnote ") if "not measured: " in line]
     assert expected in " ".join(note.split())
-    assert ("mend what the notes say, then run" in result.text) is lasting
+    assert ("fix what the notes say, then run" in result.text) is lasting
 
 
 def test_where_no_key_is_set_that_is_what_a_401_says(tmp_path: Path) -> None:

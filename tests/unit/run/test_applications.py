@@ -19,7 +19,7 @@ from tests.git_project import git
 from tests.projects import Project, make_cases
 from tests.servers.faulty import FaultServer
 from tests.unit.gated_project import CASES, MARGIN, Result, gate, measured, promoted, release
-from tests.unit.run.test_vetting import github
+from tests.unit.run.test_checks import github
 
 APPLICATION = """\
 from pathlib import Path

@@ -19,11 +19,10 @@ from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.execute import ScoringContext, execute
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import ResolvedTarget
-from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_planning import CASES, NEW, TARGET, a_side
+from tests.unit.run.test_trial_plans import CASES, NEW, TARGET, a_side
 
 BROKEN = Failure(kind=FailureKind.SERVER, message="500")
 

@@ -14,13 +14,13 @@ from llmops_cli.plugins import catalog
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.execute import ScoringContext, score_trial
 from llmops_cli.run.scorers import Scorers, missing_scores
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import TrialAt
 from llmops_cli.scorers.text import exact
 from llmops_cli.stores.results import ResultsStore, open_results
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate
-from tests.unit.run.test_planning import a_side
+from tests.unit.run.test_trial_plans import a_side
 
 EXACT = ScorerSpec(kind="exact", label="exact", minimum=1.0)
 

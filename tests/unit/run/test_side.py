@@ -16,10 +16,9 @@ from llmops_cli.plugins import catalog
 from llmops_cli.providers.offline.replay import Recorded
 from llmops_cli.run.prepare import as_called
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, chunks
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_planning import CASES, NEW, OLD, TARGET, a_side, answered
+from tests.unit.run.test_trial_plans import CASES, NEW, OLD, TARGET, a_side, answered
 
 CUT = Failure(kind=FailureKind.NOT_ATTEMPTED, message="interrupted")
 

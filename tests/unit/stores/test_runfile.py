@@ -91,7 +91,7 @@ def test_what_only_the_run_knows_of_a_trial_comes_back_with_its_case(tmp_path: P
         stored = index.answer(answer("hostile \0\x1b[31m \u2028").digest)
     assert stored is not None
     assert stored.latency is None  # it is nobody else's clock
-    assert dict(open_run(path).held()[0])[trial_key(0)].latency is None
+    assert dict(open_run(path).results()[0])[trial_key(0)].latency is None
 
 
 def test_a_line_of_a_kind_that_comes_later_is_counted_and_passed_over(
@@ -144,7 +144,7 @@ def test_merging_is_free_of_order_and_may_be_done_twice(tmp_path: Path) -> None:
     assert len(wholes) == 1
     with open_results(None) as store:
         run = open_run(tmp_path / "all.jsonl")
-        store.ingest(run.digest, *run.held())
+        store.ingest(run.digest, *run.results())
         texts = [
             each.text for each in store.completions([trial_key(0, n) for n in range(5)]).values()
         ]
@@ -172,7 +172,7 @@ def test_a_secret_never_reaches_the_file_and_its_answer_is_known_by_digest(tmp_p
         path, manifest(), [(trial_key(0), said)], redact=lambda text: text.replace("s3cret", "***")
     )
     assert b"s3cret" not in path.read_bytes()
-    ((key, found),) = open_run(path).held()[0]
+    ((key, found),) = open_run(path).results()[0]
     assert (key, found.text, found.digest) == (trial_key(0), None, said.digest)
 
 

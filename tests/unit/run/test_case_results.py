@@ -13,10 +13,9 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usag
 from llmops_cli.plugins import catalog
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side
-from llmops_cli.run.trial_plan import TrialAt
+from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_planning import CASES, NEW, OLD, a_side, answered
+from tests.unit.run.test_trial_plans import CASES, NEW, OLD, a_side, answered
 
 FAILED = Failure(kind=FailureKind.SERVER, message="500")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llmops_cli.core.digest import digest
-from llmops_cli.run.trial_plan import Digests, TrialAt, TrialColumn
+from llmops_cli.run.side import Digests, TrialAt, TrialColumn
 
 
 def test_digests_come_back_as_they_went_in() -> None:

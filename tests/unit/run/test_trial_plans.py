@@ -14,8 +14,7 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Tool
 from llmops_cli.plugins import catalog
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, SideSpec
-from llmops_cli.run.trial_plan import TrialAt, TrialPlan
+from llmops_cli.run.side import Side, SideSpec, TrialAt, TrialPlan
 from llmops_cli.stores.results import ResultsStore, open_results
 
 CASES = tuple(
