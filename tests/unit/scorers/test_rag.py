@@ -456,7 +456,7 @@ def refuse(*_):
     raise SystemExit("a socket was opened")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 
-from tests.unit.scorers.test_rag import JUDGED, OVERLAP, OVERLAPS, ANSWER, Scripted, scored, sensible
+from tests.unit.scorers.test_rag import ANSWER, JUDGED, OVERLAP, Scripted, scored, sensible
 assert "ragas" not in sys.modules
 for name in JUDGED:
     scored(name, Scripted(sensible))
