@@ -53,14 +53,14 @@ def release(
     from llmops_cli.registry.deliver import commit as git_commit
     from llmops_cli.registry.deliver import release_message
     from llmops_cli.registry.release import release as release_prompts
-    from llmops_cli.registry.status import changed_prompts
+    from llmops_cli.registry.status import prompts_to_release
     from llmops_cli.run.workspace import open_workspace
 
     if changed and prompts:
         raise Refused("--changed selects the prompts itself", hint="leave out one of the two")
     output = Output(as_json=as_json)
     with open_workspace(context.obj) as workspace:
-        names = changed_prompts(workspace, to) if changed else prompts
+        names = prompts_to_release(workspace, to) if changed else prompts
         releases = [] if changed and not names else release_prompts(workspace, names or ())
         new = [release.version for release in releases if release.new]
         if commit and new:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.policy import Anchor, Floor, NoWorse
+from llmops_cli.core.policy import gated_metrics
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.power import what_it_can_show
 from llmops_cli.plugins import catalog
@@ -114,10 +114,9 @@ def _unknown_metrics(
     """Yield rules of the project or an environment for a metric that the evalset lacks."""
     known = {PASS_METRIC, *(spec.label for spec in specs)}
     named = {
-        rule.metric
+        metric
         for environment in project.environments
-        for rule in policy_of(project.gate, evalset.gate, environment.gate).rules
-        if isinstance(rule, (NoWorse, Anchor, Floor))
+        for metric in gated_metrics(policy_of(project.gate, evalset.gate, environment.gate))
     }
     for metric in sorted(name for name in named if name.partition(" (")[0] not in known):
         yield Problem(

@@ -186,7 +186,7 @@ class Policy:
     on_inconclusive: OnInconclusive = "warn"
     rules: Sequence[Rule] = field(default=DEFAULT_RULES)
     baseline_repeats: int | None = None
-    """Baseline draws per case; None: 3, or 1 where the provider is deterministic."""
+    """Baseline trials per case; None: 3, or 1 where the provider is deterministic."""
     baseline_max_age: int = 30
     """Days after which the baseline is run again."""
     judges: Literal["any", "calibrated"] = "any"
@@ -194,16 +194,17 @@ class Policy:
 
 
 def gated_metrics(policy: Policy) -> set[str]:
-    """Return the metrics that some rule of the policy decides on."""
-    return {rule.metric for rule in policy.rules if isinstance(rule, (NoWorse, Anchor, Floor))}
+    """Return the metrics that some rule of the policy names."""
+    metrics = (getattr(rule, "metric", None) for rule in policy.rules)
+    return {metric for metric in metrics if metric is not None}
 
 
 def policy_changes(then: Policy, now: Policy) -> list[str]:
-    """What differs between two policies: `margin 0.05 → 0.2`, `rules`."""
+    """Return what differs between two policies: `margin 0.05 → 0.2`, `rules`."""
     changed = [
-        f"{one.name} {getattr(then, one.name)} → {getattr(now, one.name)}"
-        for one in fields(Policy)
-        if one.name != "rules" and getattr(then, one.name) != getattr(now, one.name)
+        f"{key} {getattr(then, key)} → {getattr(now, key)}"
+        for key in (declared.name for declared in fields(Policy))
+        if key != "rules" and getattr(then, key) != getattr(now, key)
     ]
     return changed + ([] if tuple(then.rules) == tuple(now.rules) else ["rules"])
 

@@ -9,7 +9,7 @@ hostile until a renderer has made them safe for its own form.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from llmops_cli.core.catalog import Part
@@ -250,22 +250,15 @@ class Spending:
     cost: float | None = 0.0
     """US dollars of the calls of this run; None where a price or a usage is not known."""
 
-    def and_one(self, completion: Completion) -> Spending:
-        """Return the spending with one more answer."""
-        if completion.latency is None:
-            return replace(self, reused=self.reused + 1)
-        usage = completion.usage or Usage(input=0, output=0)
-        known = self.cost is not None and completion.cost is not None
-        return replace(
-            self,
-            calls=self.calls + 1,
-            input_tokens=self.input_tokens + usage.input,
-            output_tokens=self.output_tokens + usage.output,
-            cost=(self.cost or 0.0) + (completion.cost or 0.0) if known else None,
-        )
+    @classmethod
+    def of(cls, answer: Completion) -> Spending:
+        """Return what one answer took; a cached one took nothing."""
+        if answer.latency is None:
+            return cls(reused=1)
+        usage = answer.usage or Usage(input=0, output=0)
+        return cls(calls=1, input_tokens=usage.input, output_tokens=usage.output, cost=answer.cost)
 
-    def and_more(self, other: Spending) -> Spending:
-        """Return both together."""
+    def __add__(self, other: Spending) -> Spending:
         known = self.cost is not None and other.cost is not None
         return Spending(
             calls=self.calls + other.calls,

@@ -68,7 +68,7 @@ def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
     (`no_worse: {tag: …}`). Marks are adjusted over the tags (Benjamini–Hochberg).
     """
     compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
-    shown = {tag: found for tag, found in compared.items() if found and len(found.observed)}
+    shown = {tag: tagged for tag, tagged in compared.items() if tagged and len(tagged.observed)}
     adjusted = benjamini_hochberg([_p_of_loss(tagged) for tagged in shown.values()])
     return tuple(
         SliceSummary(
@@ -131,8 +131,8 @@ def _findings(gate_input: GateInput) -> list[Finding | Measured]:
         None if Errors in listed else rules.errors(Errors(), gate_input),
         None if Coverage in listed else rules.everything_made(gate_input),
     )
-    incomplete = (found for found in unlisted if found and found.decision is Decision.INCOMPLETE)
-    return [*findings, *incomplete]
+    added = (finding for finding in unlisted if finding is not None)
+    return findings + [finding for finding in added if finding.decision is Decision.INCOMPLETE]
 
 
 def _verdict(findings: tuple[Finding, ...], gate_inputs: Sequence[GateInput]) -> Verdict:

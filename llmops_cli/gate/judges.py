@@ -13,7 +13,7 @@ from llmops_cli.core.calibration import Calibration, CalibrationStatus, instrume
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
+from llmops_cli.core.policy import Policy, gated_metrics
 from llmops_cli.core.release import EvalsetFacts
 from llmops_cli.core.report import JudgeSummary
 from llmops_cli.gate.comparison import PASS_METRIC
@@ -66,7 +66,7 @@ def gating_judges(
 
     `judged` are its judged metrics; `calibration` finds the calibration of an instrument.
     """
-    by_instrument = {instrument_of(each): each for each in judged if gates(each, policy)}
+    by_instrument = {instrument_of(metric): metric for metric in judged if gates(metric, policy)}
     return tuple(
         GatingJudge(evalset=evalset, metric=metric, calibration=calibration(instrument))
         for instrument, metric in by_instrument.items()
@@ -75,8 +75,7 @@ def gating_judges(
 
 def gates(metric: Metric, policy: Policy) -> bool:
     """Return whether a decision depends on `metric`: through `pass`, or a rule that names it."""
-    rules = (rule for rule in policy.rules if isinstance(rule, (NoWorse, Anchor, Floor)))
-    return metric.counts or metric.label in {rule.metric for rule in rules}
+    return metric.counts or metric.label in gated_metrics(policy)
 
 
 def refuse_unfit_judges(judges: Sequence[GatingJudge], policy: Policy) -> None:

@@ -7,6 +7,7 @@ thousands with a comma. Nothing here makes a text safe; that is each sink's own 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from llmops_cli.core.catalog import Part
@@ -77,6 +78,8 @@ OUTCOMES: Mapping[Decision, tuple[str, str]] = {
     Decision.INCONCLUSIVE: ("prompt inconclusive", "prompts inconclusive"),
     Decision.PASS: ("prompt passes", "prompts pass"),
 }
+
+WITHOUT_BASELINE = ("prompt without a baseline", "prompts without a baseline")
 
 HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
 
@@ -220,12 +223,13 @@ def closing(
 
 def outcome(prompts: Sequence[PromptReport]) -> str:
     """Count the verdicts: `1 prompt fails, 3 prompts pass`."""
-    parts = []
-    for decision, (singular, many) in OUTCOMES.items():
-        count = sum(prompt.verdict.decision is decision for prompt in prompts)
-        if count:
-            parts.append(f"{count:,} {singular if count == 1 else many}")
-    return ", ".join(parts)
+    counts: Counter[tuple[str, str]] = Counter()
+    for prompt in worst_first(prompts):
+        decision = prompt.verdict.decision
+        alone = decision is Decision.INCONCLUSIVE and prompt.baseline is None
+        counts[WITHOUT_BASELINE if alone else OUTCOMES[decision]] += 1
+    words = ((count, one if count == 1 else many) for (one, many), count in counts.items())
+    return ", ".join(f"{count:,} {text}" for count, text in words)
 
 
 def calls(report: Report) -> str:

@@ -70,6 +70,15 @@ def _headline(prompt: PromptReport, evalset: EvalsetReport) -> Headline:
             difference=difference,
             counts=counts,
         )
+    unchanged = unchanged_sentence(prompt, evalset)
+    if unchanged:
+        return Headline(
+            label=decision.value,
+            decision=decision,
+            name=name,
+            rates=pass_rates(evalset).rpartition("→ ")[2],
+            counts=unchanged,
+        )
     uncompared = prompt.baseline is None and decision is Decision.INCONCLUSIVE
     return Headline(
         label="NO BASELINE" if uncompared else decision.value,
@@ -83,17 +92,24 @@ def _headline(prompt: PromptReport, evalset: EvalsetReport) -> Headline:
 
 def comparison_of(prompt: PromptReport, evalset: EvalsetReport) -> Estimate | None:
     """Return the estimate of the pass rate over all cases of `evalset`, if a rule compares it."""
+    estimates = (finding.estimate for finding in _of_pass_rate(prompt, evalset))
+    return next(filter(None, estimates), None)
+
+
+def unchanged_sentence(prompt: PromptReport, evalset: EvalsetReport) -> str:
+    """Return `unchanged: all 60 requests match the baseline`; empty where a request differs."""
+    whys = (finding.why for finding in _of_pass_rate(prompt, evalset))
+    return next((why for why in whys if why.startswith("unchanged")), "")
+
+
+def _of_pass_rate(prompt: PromptReport, evalset: EvalsetReport) -> Iterator[Finding]:
     for finding in prompt.verdict.findings:
         here = finding.evalset in (None, evalset.evalset)
-        if here and finding.metric == PASS and not finding.slice and finding.estimate:
-            return finding.estimate
-    return None
+        if here and finding.metric == PASS and not finding.slice:
+            yield finding
 
 
 def _compared(estimate: Estimate) -> tuple[str, str, str]:
-    if estimate.identical == estimate.n:
-        same = f"unchanged: all {plural(estimate.n, 'request')} match the baseline"
-        return percent(estimate.candidate_mean), "", same
     rates = f"{percent(estimate.baseline_mean)} → {percent(estimate.candidate_mean)}"
     ends = " to ".join(interval_ends(estimate))
     counts = f"{estimate.improved:,} improved, {estimate.regressed:,} regressed of {estimate.n:,}"

@@ -12,7 +12,7 @@ from shutil import which
 from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Floor, NoWorse, Policy
+from llmops_cli.core.policy import Policy, gated_metrics
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.comparison import PASS_METRIC
@@ -83,9 +83,9 @@ class TrustCheck:
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:
     """Raise `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
     known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
-    for rule in policy.rules:
-        if isinstance(rule, (NoWorse, Anchor, Floor)) and rule.metric not in known:
-            raise UnknownName("metric", rule.metric, known)
+    for metric in sorted(gated_metrics(policy)):
+        if metric not in known:
+            raise UnknownName("metric", metric, known)
 
 
 def _named(model: Model) -> str:

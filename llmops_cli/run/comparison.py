@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.policy import Anchor, Environment, Floor, NoWorse, Policy, policy_changes
+from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.release import Event
 from llmops_cli.project.policy import policy_of
@@ -198,7 +198,7 @@ def _compare(
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
     base = base_snapshot(workspace, name, branched_from)
     rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
-    tags = {rule.tag for rule in rules if isinstance(rule, (NoWorse, Floor)) and rule.tag}
+    tags = {tag for tag in (getattr(rule, "tag", None) for rule in rules) if tag}
     headers = [evalset.evalset for evalset in evalsets]
     return PromptComparison(
         prompt=name,

@@ -49,6 +49,26 @@ def test_no_declared_dependency_is_one_that_was_refused() -> None:
     assert names & REFUSED == set()
 
 
+REQUIRED = {
+    "typer",
+    "rich",
+    "pyyaml",
+    "jinja2",
+    "openai",
+    "anthropic",
+    "vllm",
+    "ragas",
+    "pandas",
+    "gitpython",
+    "pytest",
+}
+"""The packages that the project is built with, by its owners' decision."""
+
+
+def test_every_package_that_the_project_is_built_with_is_declared() -> None:
+    assert REQUIRED - declared() == set()
+
+
 def test_nothing_that_is_read_can_run_code() -> None:
     libraries = {name: imported(tree) & (RUNS_WHAT_IT_READS | REFUSED) for name, tree in modules()}
     assert len(libraries) > 150

@@ -29,7 +29,7 @@ def repo(tmp_path: Path) -> GitProject:
     return repo
 
 
-def test_what_is_missing_is_3_and_named_with_its_price(repo: GitProject) -> None:
+def test_missing_evidence_is_3_and_named_with_its_cost(repo: GitProject) -> None:
     result = repo.run("promote", "support@v2")
     assert result.code == 3
     assert "support@v2 has no evidence" in result.out
@@ -51,7 +51,7 @@ def test_measure_finds_nothing_to_do_where_the_evidence_is_there(repo: GitProjec
     assert len(repo.registry.evidence("support", 2)) == 1
 
 
-def test_measure_does_not_soften_a_verdict(repo: GitProject) -> None:
+def test_measuring_again_does_not_change_a_verdict(repo: GitProject) -> None:
     repo.say("support", "Answer kindly.", broken=30)
     repo.ok("release", "support")
     result = repo.run("promote", "support@v3", "--measure")
@@ -200,7 +200,7 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
     repo.ok("verify")
 
 
-def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
+def test_there_is_nothing_to_verify_in_an_empty_environment(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     result = repo.run("verify")
     assert (result.code, "there is nothing to verify" in result.err) == (2, True)
