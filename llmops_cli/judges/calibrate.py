@@ -43,7 +43,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationResult:
-    """The calibration that was written, and what it took."""
+    """The calibration that was written, with the calls and their cost."""
 
     calibration: Calibration | None
     """None: it was interrupted, and nothing was written."""

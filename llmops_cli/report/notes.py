@@ -1,4 +1,4 @@
-"""Writes the notes of an evalset's report: what was not measured, how sound its judges are."""
+"""Write the notes of an evalset's report: what was not measured, how accurate its judges are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmops_cli.run.side import Side
 
 
 def evalset_notes(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[str]:
-    """Yield everything that a reader must know about one evalset."""
+    """Yield the caveats of one evalset."""
     for side in evalset_run.sides:
         yield from _causes(side)
     yield from evalset_run.comparison.notes

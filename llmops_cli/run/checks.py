@@ -1,7 +1,7 @@
 """Refuses code that may not run here and policies that ask for unknown metrics, before any call.
 
-Code of a pull request must not run because the pull request says so. The decision is made by
-`core.ci`; this module brings it what the job and the project say.
+A pull request must not be able to allow its own code. `core.ci` decides; this module collects the
+facts from the job and the project.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 The candidate's trials are `gate` trials; those of the baseline and of an anchor are `baseline`
 trials, made apart from the ones that let it pass (the winner's curse).
 
-Answers that were recorded in a file answer whichever side asks today. So a version whose file has
-changed since is compared by its evidence, and where one record would answer both sides, the
-baseline has no answer: a candidate is never compared with its own.
+A file of recorded answers is used for both sides. So if the file changed since a version was
+measured, the version's evidence is used instead; and if one record would answer both sides, the
+baseline has no answer: a candidate is never compared with itself.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def prepare(
 
 
 def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
-    """Return `evalset_runs`, whose judges may all gate. Raises `Refused`."""
+    """Return `evalset_runs` with the calibrations of their judges. Raises `Refused` if one may not
+    gate.
+    """
     for evalset_run in evalset_runs:
         refuse_unfit_judges(evalset_run.gating, evalset_run.selection.policy)
     return evalset_runs
@@ -131,7 +133,7 @@ def _evalset_run(
 
 
 class _Sides:
-    """Makes the sides of one evalset."""
+    """Creates the sides of one evalset."""
 
     def __init__(
         self,
@@ -215,7 +217,7 @@ def _use_evidence_only(
     selection: EvalsetSelection,
     measured: Mapping[str, MeasuredCase],
 ) -> None:
-    """Make `side` what the evidence holds, however old, under the requests it measured."""
+    """Fill `side` from the evidence, whatever its age, with the requests that it measured."""
     assert running.version is not None
     if not side.plan.requests:
         side.make_requests(selection.cases)
@@ -259,7 +261,7 @@ def _use_recorded_evidence(
 def _cases_before(
     workspace: Workspace, comparison: PromptComparison, selection: EvalsetSelection
 ) -> Mapping[str, MeasuredCase]:
-    """Return what the baseline's evidence was measured on, by case id."""
+    """Return the cases of the baseline's evidence, by id."""
     baseline = comparison.baseline
     if baseline is None or baseline.version is None:
         return {}
