@@ -139,7 +139,7 @@ class JudgeCallCache:
             call.done.set()
 
     def _count(self, role: Role, completion: Completion) -> None:
-        self.spent[role] = self.spent.get(role, Spending()).and_one(completion)
+        self.spent[role] = self.spent.get(role, Spending()) + Spending.of(completion)
 
 
 class JudgeClient:

@@ -136,7 +136,7 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
         run.cost = (run.cost or 0.0) + (done.cost or 0.0) if priced else None
         run.served |= done.served
         for role, spending in done.spent.items():
-            run.spent[role] = run.spent.get(role, Spending()).and_more(spending)
+            run.spent[role] = run.spent.get(role, Spending()) + spending
     for evalset_run in run.evalset_runs:
         evalset_run.finish()
 
