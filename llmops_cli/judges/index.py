@@ -34,7 +34,7 @@ class JudgeStatus:
     """Its address, as `llmops calibrate` takes it."""
     status: Status
     why: str
-    """In words; empty where it may gate."""
+    """In words; empty if it may gate."""
     advisory: bool = False
     """No decision depends on it."""
     unfit: bool = False

@@ -111,7 +111,7 @@ def stream_file(file: Path) -> Iterator[tuple[Report, CaseStream]]:
     """Open a run file and yield its report and its cases.
 
     The cases are compared again, which takes neither the project nor the store. Raises `Refused`
-    where it is no run file or was merged from several, `IntegrityBroken` where it is damaged.
+    if it is no run file or was merged from several, `IntegrityBroken` where it is damaged.
     """
     run = open_run(file)
     report = report_of(file, run.manifest.report)

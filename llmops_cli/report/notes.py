@@ -77,7 +77,7 @@ def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
         if calibration is not None and (j := calibration.figures.j) is not None:
             yield (
                 f"the judge {judge.metric.label} is calibrated on {calibration.counts.n:,} labels: "
-                f"J {j.value:.2f} (90 % interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
+                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
                 f"5 points shows as {5 * max(0.0, j.value):.1f}"
             )
 
@@ -111,7 +111,7 @@ def _corrected(judge: GatingJudge, comparison: Comparison) -> Iterator[str]:
         yield (
             f"{judge.metric.label} passes {percent(passed / len(means))} of the candidate's cases; "
             f"corrected for its errors that is {percent(rate.value)} "
-            f"(95 % interval {percent(rate.lower)} to {percent(rate.upper)})"
+            f"(95% interval {percent(rate.lower)} to {percent(rate.upper)})"
         )
 
 

@@ -71,9 +71,9 @@ class BaseSnapshot:
 
 
 def merge_base(workspace: Workspace) -> Project | None:
-    """Return the project where this branch left the base revision.
+    """Return the project at the branch point of this branch and the base revision.
 
-    None: the branch has all that the base has, or it is not known where it left.
+    None: the branch isn't behind its base, or the branch point is unknown.
     """
     source = workspace.rules.source
     if workspace.base is None or not isinstance(source, AtRevision):
@@ -97,10 +97,10 @@ def _gating_files(revision: Revision) -> Mapping[str, str]:
 
 
 def base_snapshot(workspace: Workspace, prompt: str, left: Project | None) -> BaseSnapshot:
-    """Return what gated `prompt` at the base revision: nothing where none was named.
+    """Return the evalsets that gated `prompt` at the base revision; none without a base.
 
-    `left` is the project where the branch left it, if the branch is behind. Raises `Refused` where
-    the files at the base cannot be read.
+    `left` is the project at the branch point, if the branch is behind. Raises `Refused` if the
+    files at the base cannot be read.
     """
     if workspace.base is None:
         return BaseSnapshot()

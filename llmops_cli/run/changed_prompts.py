@@ -26,7 +26,7 @@ def changed_prompts(
 ) -> tuple[list[PromptComparison], str]:
     """Return those of `comparisons` that changed since the branch left `revision`, and a note.
 
-    All of them where the files there cannot be read. Raises `Refused` where git does not know how
+    All of them where the files there cannot be read. Raises `Refused` if git does not know how
     the work here and `revision` are related.
     """
     if any(comparison.candidate.version is not None for comparison in comparisons):

@@ -93,7 +93,7 @@ class PromptComparison:
 def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
     """Return the comparison of each prompt that `selection` selects, in order of their names.
 
-    Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
+    Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
@@ -141,9 +141,9 @@ def _ungated(
     addresses: Sequence[str],
     branched_from: Project | None,
 ) -> list[str]:
-    """Say what is selected and not measured, because no evalset gates it.
+    """Say which selected prompts aren't measured because no evalset gates them.
 
-    Raises `Refused` where that was asked for by name, or is what the change itself makes so.
+    Raises `Refused` if one was selected by name, or if the change itself removes its evalsets.
     """
     names = dict.fromkeys(address.partition("@")[0] for address in addresses)
     ungated = [name for name in names if not workspace.project.evalsets_of(name)]
@@ -260,7 +260,7 @@ def _baseline_of(
 ) -> tuple[ResolvedTarget | None, tuple[str, ...]]:
     """Return the baseline of `name` in `environment`, and a note about it.
 
-    Raises `Refused` where the base revision runs a version that is not here.
+    Raises `Refused` if the base revision runs a version that is not here.
     """
     if selection.baseline_model is not None:
         model = workspace.project.resolve_model(selection.baseline_model)

@@ -46,14 +46,14 @@ class ScoringContext:
 
     code: Mapping[str, Scorer]
     calls: JudgeCallCache | None = None
-    """How judges are called; None where no scorer calls one."""
+    """How judges are called; None if no scorer calls one."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
     ) -> Ask | None:
-        """Return one score's way to its judge; None for a scorer that has none.
+        """Return the judge client of one score; None for a scorer without a judge.
 
-        `outdated`: judges whose stored answers do not count any more.
+        `outdated`: judges whose stored answers are no longer valid.
         """
         if bound.judge is None:
             return None

@@ -55,7 +55,7 @@ def prepare(
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons, planned: equal requests are made once.
 
-    Raises `Refused` where code or commands may not run here.
+    Raises `Refused` if code or commands may not run here.
     """
     evalset_runs = [
         _evalset_run(workspace, comparison, selection, options)
@@ -238,10 +238,10 @@ def _use_evidence_only(
 def _use_recorded_evidence(
     workspace: Workspace, side: Side, target: ResolvedTarget, selection: EvalsetSelection
 ) -> None:
-    """Make `side` what the evidence of a version holds, where its recorded answers changed since.
+    """Fill `side` from a version's evidence if its recorded answers changed since.
 
-    Only where the evidence holds every case. Elsewhere the file answers, except where it answers
-    the candidate as well (`EvalsetRun.plan`).
+    Only if the evidence has every case. Otherwise the file is used, unless it answers the candidate
+    as well (`EvalsetRun.plan`).
     """
     if side.spec.records is None or target.version is None:
         return
@@ -275,7 +275,7 @@ def _removed_cases(
     selection: EvalsetSelection,
     measured: Mapping[str, MeasuredCase],
 ) -> Iterator[str]:
-    """Yield the cases that the baseline was measured on, or had at the base, and that are gone.
+    """Yield the removed cases: those in the baseline's evidence or at the base that are gone.
 
     Those of removed evalsets are reported with the first evalset of the comparison.
     """
@@ -322,9 +322,9 @@ def _case_changes(
 
 
 def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completion]:
-    """Return what makes a recorded answer of `model` one that was called now.
+    """Return the function that turns a recorded answer of `model` into a completion.
 
-    It is priced and dated, and no secret is let in.
+    The completion has a price and a time, and no secrets.
     """
     price = tariff(model)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")

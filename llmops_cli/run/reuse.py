@@ -50,10 +50,10 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
 
 
 def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
-    """Put what run files hold into the store, once. Raises `Refused` where one is none.
+    """Import the results of run files into the store, once. Raises `Refused` for other files.
 
-    A partial run only fills in what is missing: as further trials, its answers would weigh on the
-    cases that were chosen to run again.
+    A partial run only fills gaps: as additional trials, its answers would bias the cases that were
+    selected for it.
     """
     runs = [open_run(path) for path in paths]
     for run in sorted(runs, key=_is_partial):

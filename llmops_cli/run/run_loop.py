@@ -175,7 +175,7 @@ def _decide(run: Run) -> None:
 
 
 def _change_findings(comparison: PromptComparison) -> Iterator[Finding]:
-    """Yield a finding for each change to the policy, evalsets or prices that it is measured with."""
+    """Yield a finding for each change to the policy, evalsets or prices it is measured with."""
     for rule, changes in (
         ("policy", comparison.policy_changes),
         ("evalset", comparison.evalset_changes),

@@ -129,7 +129,7 @@ class Workspace:
         return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
     def check_ready(self, models: Iterable[Model]) -> None:
-        """Raise `Refused` where one of `models` needs a program that is not here."""
+        """Raise `Refused` if one of `models` needs a program that is not here."""
         for model in models:
             check_ready(self.provider(model), model, self.world)
 
@@ -227,7 +227,7 @@ def now() -> str:
 
 
 def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
-    """Return the payload of GitHub's event; None where there is none that can be read."""
+    """Return the payload of GitHub's event; None if there is none that can be read."""
     path = environ.get("GITHUB_EVENT_PATH")
     if not path:
         return None

@@ -1,7 +1,7 @@
 """Reads answers and expectations as text, compares them, and quotes them in reasons.
 
 Text that looks equal is equal: both sides are put into Unicode's composed form (NFC). Model output
-is hostile, so a reason shows it short and escaped.
+is untrusted, so reasons show it shortened and escaped.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LONGEST_COMPARED = 20_000
 """Characters compared by distances that take time in the product of both lengths."""
 
 Scalar: TypeAlias = str | int | float | bool
-"""What YAML people write where a text is meant: `exact: 42`, `exact: true`."""
+"""YAML scalars accepted as text: `exact: 42`, `exact: true`."""
 
 # No script stacks so many marks on one letter (UAX 15, stream-safe text), and composing them takes
 # quadratic time: such text stays as it is.
 _TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 
 MINUS = "−‐‑–﹣－-"
-"""What people and models write for a minus: hyphens, U+2212 and the en dash."""
+"""Characters used as a minus sign: hyphens, U+2212 and the en dash."""
 
 _MATH = rf"<>=!≠≤≥~≈±+{MINUS}"
 SIGN_BEFORE = (
@@ -89,7 +89,7 @@ def folded(
 
 
 def _kept(mark: regex.Match[str]) -> str:
-    """Return what stays of a punctuation mark: the signs of numbers, in one spelling."""
+    """Return the replacement of a punctuation mark: normalized signs of numbers, else nothing."""
     return "" if mark.lastgroup in (None, "thousands") else mark[0].translate(_MINUSES)
 
 
