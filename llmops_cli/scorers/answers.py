@@ -34,7 +34,10 @@ MINUS = "−‐‑–﹣－-"
 """What people and models write for a minus: hyphens, U+2212 and the en dash."""
 
 _LETTERS = r"\p{L}\p{M}\p{N}"
-_COMPARISON = rf"(?<![{_LETTERS}<!\"'/])<=?|(?<![{_LETTERS}<=!\"'/-])>=?|(?<![{_LETTERS}~])(?:!=|[≠≤≥≈]|~(?!~))"
+_COMPARISON = (
+    rf"(?<![{_LETTERS}<!\"'/])<=?|(?<![{_LETTERS}<=!\"'/-])>=?"
+    rf"|(?<![{_LETTERS}~])(?:!=|[≠≤≥≈]|~(?!~))"
+)
 SIGN_BEFORE = (
     rf"(?:(?:{_COMPARISON})[±+{MINUS}]?|(?<![{_LETTERS}+{MINUS}])[±+{MINUS}]++)(?=\p{{Sc}}?[.,]?\d)"
     rf"|(?<![{_LETTERS}])\.(?=\d)"
