@@ -1,11 +1,11 @@
-"""What is known about a judge: how its readings compare with the labels that people gave.
+"""The calibration of a judge: how its scores compare with the labels that people gave.
 
-A calibration belongs to an *instrument*: a scorer's digest, which holds the judge's, and the
-threshold that turns its values into pass and fail. Another judge, another prompt or another
-threshold is another instrument, and is not calibrated by this one.
+A calibration belongs to an *instrument*: a scorer's digest, which includes the judge's, and the
+threshold that turns its values into pass and fail. Another judge, prompt or threshold is another
+instrument, and needs a calibration of its own.
 
-The counts are what was measured; every figure follows from them (`gate.calibration`), and is
-written beside them for people.
+The counts are what was measured. Every figure follows from them (`gate.calibration`), and is
+written beside them for readers.
 """
 
 from __future__ import annotations
@@ -41,24 +41,22 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The judge's first reading of each labelled output beside its label, and its two readings
-    beside each other.
-    """
+    """How first scores agree with the labels, and how the two scores of an output agree."""
 
     both_pass: int = 0
     only_people_pass: int = 0
     only_judge_passes: int = 0
     both_fail: int = 0
     read_twice: int = 0
-    """Outputs with two readings."""
+    """Outputs with two scores."""
     differing: int = 0
-    """Those of which one reading passes and the other fails."""
+    """Those of which one score passes and the other fails."""
     unscored: int = 0
-    """Readings, of two per output, that the judge did not give."""
+    """Scores, of two per output, that the judge did not give."""
 
     @property
     def n(self) -> int:
-        """Return the number of labeled outputs with a first reading."""
+        """Return the number of labeled outputs with a first score."""
         return self.people_pass + self.people_fail
 
     @property
@@ -76,20 +74,20 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the counts say. None: they cannot say it, because a label or a reading is missing."""
+    """What the counts say. None: they cannot say it, because a label or a score is missing."""
 
     kappa: Figure | None
-    """Cohen's kappa of judge and people, 95 %."""
+    """Cohen's kappa of judge and people, 95%."""
     tpr: Figure | None
-    """Share of what people pass that the judge passes, 95 %."""
+    """Share of what people pass that the judge passes, 95%."""
     tnr: Figure | None
-    """Share of what people fail that the judge fails, 95 %."""
+    """Share of what people fail that the judge fails, 95%."""
     j: Figure | None
-    """Youden's J = TPR + TNR − 1, 90 %."""
+    """Youden's J = TPR + TNR − 1, 90%."""
     disagreement: Figure | None
-    """Share of outputs of which the two readings differ, 95 %."""
+    """Share of outputs whose two scores differ, 95%."""
     corrected: Figure | None
-    """The judge's pass rate over the labelled outputs, corrected for its mistakes, 95 %."""
+    """The judge's pass rate over the labeled outputs, corrected for its mistakes, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +96,14 @@ class Classes:
 
     names: tuple[str, ...]
     table: tuple[tuple[int, ...], ...]
-    """Rows: the label; columns: the judge's first reading; in the order of `names`."""
+    """Rows: the label; columns: the judge's first score; in the order of `names`."""
     kappa: Figure | None
-    """Cohen's kappa over all classes, unweighted, 95 %."""
+    """Cohen's kappa over all classes, unweighted, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canaries:
-    """Answers that people and judge failed, with an order to the judge put after them."""
+    """Answers that people and judge failed, with an instruction to the judge appended."""
 
     tried: int
     obeyed: int
@@ -120,17 +118,17 @@ class Calibration:
     evalset: str
     label: str
     scorer: str
-    """Digest of the scorer, which holds the judge's."""
+    """Digest of the scorer, which includes the judge's."""
     minimum: float | None
     maximum: float | None
     negate: bool
     judge: str | None
-    """`provider/model` of who judged; None: the scorer asks no model."""
+    """`provider/model` of the judge; None: the scorer calls no model."""
     served: tuple[str, ...] = ()
     """What the provider says answered under that name."""
     labels: FileRef
     """The file of labels: its name and the digest of its bytes."""
-    unlabelled: int = 0
+    unlabeled: int = 0
     """Its rows without a label, which were left out."""
     graded: bool = False
     """Whether the scorer gave other values than 0 and 1."""
@@ -151,11 +149,11 @@ class Calibration:
         """Return the scorer as `llmops calibrate` takes it."""
         return f"{self.evalset}:{self.label}"
 
-    def is_at_least(self, wanted: str | None) -> bool:
-        """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
+    def is_at_least(self, required: str | None) -> bool:
+        """Return whether its status is `required` (`gate`, `advisory`; None: any) or better."""
         best_first = [status.value.casefold() for status in CalibrationStatus]
         rank = best_first.index(self.status.value.casefold())
-        return wanted is None or rank <= best_first.index(wanted)
+        return required is None or rank <= best_first.index(required)
 
     @property
     def instrument(self) -> str:

@@ -190,8 +190,8 @@ class JudgeSummary:
     label: str
     status: str
     """`GATE`, or `uncalibrated`: another one does not gate."""
-    labelled: int = 0
-    """Labelled answers that it was calibrated on."""
+    labeled: int = 0
+    """Labeled answers that it was calibrated on."""
     j: float | None = None
     """TPR + TNR − 1; a true difference of pass rates shows as J times as much."""
     j_lower: float | None = None
