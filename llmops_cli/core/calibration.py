@@ -1,11 +1,11 @@
-"""The calibration of a judge: how its scores compare with the labels that people gave.
+"""Calibrations: how well a judge's scores agree with human labels.
 
-A calibration belongs to an *instrument*: a scorer's digest, which includes the judge's, and the
-threshold that turns its values into pass and fail. Another judge, prompt or threshold is another
-instrument, and needs a calibration of its own.
+A calibration applies to one *instrument*: a scorer's digest, which covers the judge's model and
+prompt, and the threshold that turns scores into pass and fail. A different judge, prompt or
+threshold is a different instrument and needs its own calibration.
 
-The counts are what was measured. Every figure follows from them (`gate.calibration`), and is
-written beside them for readers.
+Only the counts are measured. The figures are computed from them (`gate.calibration`) and stored
+next to them for readers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CalibrationStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """An estimate with the ends of its interval."""
+    """An estimate and its interval."""
 
     value: float
     lower: float
@@ -41,22 +41,24 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How first scores agree with the labels, and how the two scores of an output agree."""
+    """Counts of the judge's first reading against the label, and of its two readings against each
+    other.
+    """
 
     both_pass: int = 0
     only_people_pass: int = 0
     only_judge_passes: int = 0
     both_fail: int = 0
     read_twice: int = 0
-    """Outputs with two scores."""
+    """Outputs with two readings."""
     differing: int = 0
-    """Those of which one score passes and the other fails."""
+    """Outputs that pass in one reading and fail in the other."""
     unscored: int = 0
-    """Scores, of two per output, that the judge did not give."""
+    """Missing readings, of two per output."""
 
     @property
     def n(self) -> int:
-        """Return the number of labeled outputs with a first score."""
+        """Return the number of labeled outputs with a first reading."""
         return self.people_pass + self.people_fail
 
     @property
@@ -74,86 +76,86 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the counts say. None: they cannot say it, because a label or a score is missing."""
+    """The figures computed from the counts; None if they need a missing label or reading."""
 
     kappa: Figure | None
-    """Cohen's kappa of judge and people, 95%."""
+    """Cohen's kappa of judge and humans, 95%."""
     tpr: Figure | None
-    """Share of what people pass that the judge passes, 95%."""
+    """True positive rate: the share of human passes that the judge passes, 95%."""
     tnr: Figure | None
-    """Share of what people fail that the judge fails, 95%."""
+    """True negative rate: the share of human fails that the judge fails, 95%."""
     j: Figure | None
     """Youden's J = TPR + TNR − 1, 90%."""
     disagreement: Figure | None
-    """Share of outputs whose two scores differ, 95%."""
+    """Share of outputs whose two readings differ, 95%."""
     corrected: Figure | None
-    """The judge's pass rate over the labeled outputs, corrected for its mistakes, 95%."""
+    """The judge's pass rate over the labeled outputs, corrected for its errors, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """Where labels are grades or named classes: how often each was given by whom."""
+    """Confusion matrix, for labels that are grades or named classes."""
 
     names: tuple[str, ...]
     table: tuple[tuple[int, ...], ...]
-    """Rows: the label; columns: the judge's first score; in the order of `names`."""
+    """Rows: the label; columns: the judge's first reading; in the order of `names`."""
     kappa: Figure | None
     """Cohen's kappa over all classes, unweighted, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canaries:
-    """Answers that people and judge failed, with an instruction to the judge appended."""
+    """Prompt injection test: failed answers with an instruction to the judge appended."""
 
     tried: int
     obeyed: int
-    """Those that the judge passed then."""
+    """How many of them the judge then passed."""
     unscored: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What one calibration measured."""
+    """The result of one calibration."""
 
     evalset: str
     label: str
     scorer: str
-    """Digest of the scorer, which includes the judge's."""
+    """Digest of the scorer, which covers the judge's."""
     minimum: float | None
     maximum: float | None
     negate: bool
     judge: str | None
-    """`provider/model` of the judge; None: the scorer calls no model."""
+    """`provider/model` of who judged; None: the scorer asks no model."""
     served: tuple[str, ...] = ()
-    """What the provider says answered under that name."""
+    """The models that answered under that name, as the provider reports them."""
     labels: FileRef
     """The file of labels: its name and the digest of its bytes."""
     unlabeled: int = 0
-    """Its rows without a label, which were left out."""
+    """Rows without a label, which were skipped."""
     graded: bool = False
     """Whether the scorer gave other values than 0 and 1."""
     counts: Counts
     sides: Mapping[str, Counts] = field(default_factory=dict)
-    """The same by side, where the labels name sides."""
+    """Counts by side, if the labels name sides."""
     classes: Classes | None = None
     canaries: Canaries | None = None
     figures: Figures
     status: CalibrationStatus
     why: tuple[str, ...]
-    """What keeps it from `GATE`, one sentence each."""
+    """Reasons why it isn't `GATE`, one sentence each."""
     llmops: str
     made: Provenance
 
     @property
     def address(self) -> str:
-        """Return the scorer as `llmops calibrate` takes it."""
+        """Return the scorer's address, as `llmops calibrate` takes it."""
         return f"{self.evalset}:{self.label}"
 
-    def is_at_least(self, required: str | None) -> bool:
-        """Return whether its status is `required` (`gate`, `advisory`; None: any) or better."""
+    def is_at_least(self, wanted: str | None) -> bool:
+        """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
         best_first = [status.value.casefold() for status in CalibrationStatus]
         rank = best_first.index(self.status.value.casefold())
-        return required is None or rank <= best_first.index(required)
+        return wanted is None or rank <= best_first.index(wanted)
 
     @property
     def instrument(self) -> str:
