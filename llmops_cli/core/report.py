@@ -190,7 +190,7 @@ class JudgeSummary:
     label: str
     status: str
     """`GATE`, or `uncalibrated`: another one does not gate."""
-    labelled: int = 0
+    labeled: int = 0
     """The number of labeled answers that it was calibrated on."""
     j: float | None = None
     """TPR + TNR − 1; a true difference of pass rates shows as J times as much."""

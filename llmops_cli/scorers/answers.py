@@ -33,12 +33,18 @@ _TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 MINUS = "−‐‑–﹣－-"
 """Characters used as a minus sign: hyphens, U+2212 and the en dash."""
 
-_MATH = rf"<>=!≠≤≥~≈±+{MINUS}"
-SIGN_BEFORE = (
-    rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_MATH}])(?:[{_MATH}]{{1,2}}(?=\p{{Sc}}?[.,]?\d)|\.(?=\d))"
+_LETTERS = r"\p{L}\p{M}\p{N}"
+_COMPARISON = (
+    rf"(?<![{_LETTERS}<!\"'/])<=?|(?<![{_LETTERS}<=!\"'/-])>=?"
+    rf"|(?<![{_LETTERS}~])(?:!=|[≠≤≥≈]|~(?!~))"
 )
-"""A sign or a decimal point directly before a number: `-5`, `<18`, `.5`; not the dash in `16-3`."""
-SIGN_AFTER = r"(?<=[\p{L}\p{N}])[+#]+(?![\p{L}\p{N}+#])|(?<=\p{L})[-−](?=[\s.,;:!?)\"'*_`]|$)"
+SIGN_BEFORE = (
+    rf"(?:(?:{_COMPARISON})[±+{MINUS}]?|(?<![{_LETTERS}+{MINUS}])[±+{MINUS}]++)(?=\p{{Sc}}?[.,]?\d)"
+    rf"|(?<![{_LETTERS}])\.(?=\d)"
+)
+"""A sign or a decimal point directly before a number: `-5`, `<18`, `.5`. Not the dash in `16-3`,
+nor the end of a tag (`<answer>18`) or of an arrow (`->18`)."""
+SIGN_AFTER = r"(?<=[\p{L}\p{N}])[+#]+(?![\p{L}\p{N}+#])|(?<=\p{L})[-−](?=[\s.,;:!?)\"'*_`<]|$)"
 """A sign directly after a word or a number: `A+`, `A-`, `C++`, `C#`, `18+`."""
 
 # Of punctuation, what is part of a number stays: dropping it would make 3.14 and 314 one text. A
