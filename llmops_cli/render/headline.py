@@ -118,7 +118,7 @@ def _compared(estimate: Estimate) -> tuple[str, str, str]:
 
 def pass_rates(evalset: EvalsetReport) -> str:
     """Return `62.0% → 68.0%`, or `13.0% (7 of 54)` where there is no baseline."""
-    metric = next((each for each in evalset.metrics if each.label == PASS), None)
+    metric = next((metric for metric in evalset.metrics if metric.label == PASS), None)
     if metric is None:
         return ""
     if metric.baseline is not None:
@@ -184,7 +184,7 @@ def reasons(prompt: PromptReport) -> list[tuple[Finding, str]]:
         return []
     if decision is Decision.INCONCLUSIVE and prompt.baseline is None:
         return []
-    deciding = [each for each in prompt.verdict.findings if each.decision is decision]
+    deciding = [finding for finding in prompt.verdict.findings if finding.decision is decision]
     return [(finding, _reason(prompt, finding)) for finding in deciding]
 
 
