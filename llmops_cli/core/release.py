@@ -268,7 +268,7 @@ def event_from(record: Mapping[str, Any]) -> Event:
 
 
 def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
-    """Return `value`, named by what it was read from; a `replace` of it is named anew."""
+    """Return `value`, named by what it was read from; a `replace` of it gets a new name."""
     object.__setattr__(value, "recorded", record)
     return value
 

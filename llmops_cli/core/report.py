@@ -308,7 +308,7 @@ WORST_FIRST: tuple[Change | None, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CaseStream:
-    """The cases of a run, made as they are taken: whoever takes fewer knows how many are left."""
+    """The cases of a run, read as they are taken, and how many there are."""
 
     total: int
     worst_first: Iterator[ShownCase]
