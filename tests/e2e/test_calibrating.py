@@ -138,7 +138,7 @@ def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
     assert calibration["status"] == "GATE"  # 10 % may differ
 
 
-def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_incomplete(
+def test_missing_scores_are_counted_and_more_than_two_percent_are_incomplete(
     project: Project, judge: Judge
 ) -> None:
     def silent(*ends: str) -> Reply:
@@ -233,7 +233,7 @@ def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
     assert repo.run("eval").code == 2
 
 
-def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
+def test_evidence_from_before_a_calibration_is_not_enough_where_one_is_required(
     project: Project, judge: Judge
 ) -> None:
     repo = GitProject(project.root)
@@ -305,7 +305,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     assert run(project, "verify").code == 0
 
 
-def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Project) -> None:
+def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Project) -> None:
     project.promote_v1()
     project.prompt(system="Now")
     run(project, "eval")
@@ -334,7 +334,7 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
     assert measured(result)["status"] == "ADVISORY"  # 39 labels are too few
 
 
-def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
+def test_pairwise_and_latency_scorers_cannot_be_labeled(
     project: Project,
 ) -> None:
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])
