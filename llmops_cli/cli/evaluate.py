@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -247,3 +248,11 @@ def _opened(page: Path) -> bool:
         return webbrowser.open(page.resolve().as_uri())
     except (webbrowser.Error, OSError):
         return False
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "eval": evaluate,
+    "compare": compare,
+    "measure": measure,
+    "report": report,
+}

@@ -32,12 +32,12 @@ class SidePlan:
     cost: float | None
     """Estimated US dollars of those calls; None where the price is not known."""
     unanswerable: int = 0
-    """Trials that nothing can answer: no record in a replayed file."""
+    """Trials without an answer in a file of recorded answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingPlan:
-    """What one scorer may ask of one model."""
+    """The calls of one scorer to one model."""
 
     label: str
     role: str
@@ -78,14 +78,14 @@ class PromptPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything an `eval` or `measure` would do."""
+    """What an `eval` or `measure` would call."""
 
     prompts: tuple[PromptPlan, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def calls(self) -> int:
-        """Return the requests in all; at most so many where judges are asked."""
+        """Return the number of requests; an upper bound if judges are called."""
         return sum(item.calls for item in self._asked())
 
     @property
@@ -114,9 +114,9 @@ class Probe:
 
     aspect: Aspect
     works: bool | None
-    """None: it does not apply, or could not be asked."""
+    """None: it doesn't apply, or wasn't tested."""
     why: str = ""
-    """What was seen, or why it was not asked, in one sentence."""
+    """The result, or why it wasn't tested, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class ProbedModel:
     latency: float | None = None
     """Seconds until the end of that short answer."""
     refused: bool = False
-    """Its configuration can never work."""
+    """Whether its configuration can never work."""
 
     def of(self, aspect: Aspect) -> Probe:
         """Return what is known about `aspect`."""
@@ -143,7 +143,7 @@ class ProbedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """All models that were asked, and what asking them took."""
+    """All models that were probed, with the number and cost of the calls."""
 
     models: Sequence[ProbedModel]
     calls: int = 0

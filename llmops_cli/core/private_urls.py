@@ -1,4 +1,4 @@
-"""Whose machine a URL names: one's own asks for no key, and no price list knows it."""
+"""Detect URLs of local and private servers, which need no API key and have no list price."""
 
 from __future__ import annotations
 

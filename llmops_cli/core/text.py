@@ -1,4 +1,4 @@
-"""Finds control characters that stand in a file by accident, as an escape in double quotes."""
+"""Find control characters that an escape in double quotes put into a file by accident."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def compare(
     """
     table = {metric.label: (at, metric) for at, metric in enumerate(metrics, start=1)}
     if PASS_METRIC in table:
-        raise Refused(f"a scorer may not be labelled {PASS_METRIC!r}: that is the verdict of all")
+        raise Refused(f"a scorer may not be labeled {PASS_METRIC!r}: that is the verdict of all")
     columns = _Columns(
         metrics={metric.label: metric for metric in metrics},
         same_target=same_target,

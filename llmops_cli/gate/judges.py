@@ -49,7 +49,7 @@ class GatingJudge:
         return JudgeSummary(
             label=self.metric.label,
             status=calibration.status.value,
-            labelled=calibration.counts.n,
+            labeled=calibration.counts.n,
             j=None if j is None else j.value,
             j_lower=None if j is None else j.lower,
             j_upper=None if j is None else j.upper,

@@ -237,7 +237,7 @@ def _calibration(
         judge=None if model is None else f"{model.provider}/{model.model}",
         served=tuple(sorted({name for score in scores if (name := judge_of(score)) is not None})),
         labels=labels.file,
-        unlabelled=labels.unlabeled,
+        unlabeled=labels.unlabeled,
         graded=not {score.value for score in scores} <= {0.0, 1.0},
         counts=counts,
         sides={side: counts_of(readings, metric) for side, readings in sides.items()},
