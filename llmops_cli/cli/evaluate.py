@@ -168,7 +168,7 @@ def measure(
 
 
 def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
-    """Run an evaluation and take its report everywhere."""
+    """Run an evaluation and write its reports."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
     files = sinks.files()
@@ -237,7 +237,7 @@ def report(
 
 
 def _opened(page: Path) -> bool:
-    """Open a browser on a page; False where there is none, or nobody to look at it."""
+    """Open a page in a browser; False if there is no browser or no terminal."""
     import webbrowser
 
     environ = os.environ

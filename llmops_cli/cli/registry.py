@@ -1,4 +1,4 @@
-"""The commands that move environments, and those that show where everything stands.
+"""The commands that change environments, and those that show their status.
 
 `release`, `promote`, `rollback`; `status` and `history`; `bundle` for applications.
 """

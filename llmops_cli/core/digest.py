@@ -33,7 +33,7 @@ class NotCanonical(ValueError):
 
 
 def canonical(value: Json) -> bytes:
-    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` where it has none."""
+    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` if it has none."""
     try:
         text = _ENCODE(value) if _same_in_both(value) else "".join(_written(value))
         return text.encode("utf-8")
