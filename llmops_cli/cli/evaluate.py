@@ -168,7 +168,7 @@ def measure(
 
 
 def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
-    """Run an evaluation and take its report everywhere."""
+    """Run an evaluation and write its reports."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
     files = sinks.files()
@@ -225,8 +225,8 @@ def report(
     if (sinks.csv or sinks.parquet) and not whole:
         evalsets = [evalset for prompt in earlier.prompts for evalset in prompt.evalsets]
         shown, cases = (
-            sum(len(each.shown) for each in evalsets),
-            sum(each.cases for each in evalsets),
+            sum(len(evalset.shown) for evalset in evalsets),
+            sum(evalset.cases for evalset in evalsets),
         )
         if shown < cases:
             output.say(
@@ -237,7 +237,7 @@ def report(
 
 
 def _opened(page: Path) -> bool:
-    """Open a browser on a page; False where there is none, or nobody to look at it."""
+    """Open a page in a browser; False if there is no browser or no terminal."""
     import webbrowser
 
     environ = os.environ

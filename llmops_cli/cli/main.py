@@ -88,7 +88,7 @@ def _function(name: str) -> Callable[..., object]:
 
 
 def _nothing() -> None:
-    """Stand for a command that is not run."""
+    """A placeholder for a command that isn't run."""
 
 
 def _version(requested: bool) -> None:
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run `llmops *arguments`, print everything it says, and return its exit code."""
+    """Run `llmops *arguments`, print its output, and return its exit code."""
     try:
         code = _run(arguments)
     except BrokenPipeError:

@@ -130,7 +130,7 @@ class Calibration:
     """The models that answered under that name, as the provider reports them."""
     labels: FileRef
     """The file of labels: its name and the digest of its bytes."""
-    unlabelled: int = 0
+    unlabeled: int = 0
     """Rows without a label, which were skipped."""
     graded: bool = False
     """Whether the scorer gave other values than 0 and 1."""

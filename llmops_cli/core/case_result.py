@@ -66,14 +66,14 @@ class Trial:
     """One trial of one case: the answer, its scores and its cost, or why there is none."""
 
     output: str | None = None
-    """Output digest; None where the trial failed."""
+    """Output digest; None if the trial failed."""
     failure: Failure | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Raw value by label for every due scorer; None: unscored."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """By label, the scorer's explanation, or why there is no score."""
     text: str | None = None
-    """The answer. None where the trial failed, or where texts were not read."""
+    """The answer. None if the trial failed, or where texts were not read."""
     tool_calls: Json = None
     contexts: tuple[str, ...] | None = None
     """Passages that an application retrieved for this answer; None: it does not report them."""

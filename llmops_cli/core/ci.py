@@ -48,7 +48,7 @@ class CiContext:
 def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> CiContext | None:
     """Return the CI job, from its variables and GitHub's parsed event payload; None: no CI.
 
-    `event` is the content of the file at `GITHUB_EVENT_PATH`, None where it cannot be read.
+    `event` is the content of the file at `GITHUB_EVENT_PATH`, None if it cannot be read.
     """
     if environ.get("GITHUB_ACTIONS") == "true":
         return _github(environ, event or {})
@@ -182,7 +182,7 @@ class Subject:
     branch: Branch | None = None
     """Where the number is not known: the branch whose pull request it is."""
     fork: bool = False
-    """The job runs a stranger's change, with a token that may only read."""
+    """The job runs a change from a fork, with a token that may only read."""
     commit: str | None = None
     """What was measured."""
     page: str | None = None

@@ -33,7 +33,7 @@ class NotCanonical(ValueError):
 
 
 def canonical(value: Json) -> bytes:
-    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` where it has none."""
+    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` if it has none."""
     try:
         text = _ENCODE(value) if _same_in_both(value) else "".join(_written(value))
         return text.encode("utf-8")
@@ -78,8 +78,8 @@ def _same_in_both(value: Json) -> bool:
         return True
     if kind is dict:
         assert isinstance(value, dict)
-        for key, each in value.items():
-            if type(key) is not str or not key.isascii() or not _same_in_both(each):
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or not _same_in_both(item):
                 return False
         return True
     if kind is list or kind is tuple:
@@ -109,9 +109,9 @@ def _written(value: Json) -> Iterator[str]:
         yield "}"
     elif isinstance(value, (list, tuple)):
         yield "["
-        for position, each in enumerate(value):
+        for position, item in enumerate(value):
             yield "," if position else ""
-            yield from _written(each)
+            yield from _written(item)
         yield "]"
     else:
         raise NotCanonical(f"a {type(value).__name__} has no canonical form")

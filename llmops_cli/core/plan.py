@@ -30,7 +30,7 @@ class SidePlan:
     calls: int
     """Requests to make: equal missing ones are made once."""
     cost: float | None
-    """Estimated US dollars of those calls; None where the price is not known."""
+    """Estimated US dollars of those calls; None if the price is not known."""
     unanswerable: int = 0
     """Trials without an answer in a file of recorded answers."""
 
@@ -47,7 +47,7 @@ class JudgingPlan:
     calls: int
     """At most: equal answers are judged once, and some scores may be stored."""
     cost: float | None
-    """Estimated US dollars of those calls; None where the price is not known."""
+    """Estimated US dollars of those calls; None if the price is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +90,16 @@ class Plan:
 
     @property
     def cost(self) -> float | None:
-        """Return the estimated US dollars in all; None where any price is not known."""
+        """Return the estimated US dollars in all; None if any price is not known."""
         costs = [item.cost for item in self._asked() if item.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
     def _asked(self) -> list[SidePlan | JudgingPlan]:
         evalsets = [evalset for prompt in self.prompts for evalset in prompt.evalsets]
-        asked: list[SidePlan | JudgingPlan] = []
+        plans: list[SidePlan | JudgingPlan] = []
         for evalset in evalsets:
-            asked += [*evalset.sides, *evalset.judging]
-        return asked
+            plans += [*evalset.sides, *evalset.judging]
+        return plans
 
 
 Aspect: TypeAlias = Literal[
@@ -150,7 +150,7 @@ class Probed:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
-    """US dollars; None where some of it is unpriced."""
+    """US dollars; None if some of it is unpriced."""
 
     @property
     def exit_code(self) -> ExitCode:

@@ -126,7 +126,7 @@ class Records(Protocol):
     """Answers that were recorded elsewhere (`replay`): they are read, and nothing is called."""
 
     def find(self, case: str, request: Request) -> Record | None:
-        """Return what answers `case`; None where nothing does."""
+        """Return what answers `case`; None if nothing does."""
         ...
 
     def briefs(self, places: Iterable[int]) -> list[Brief]:
@@ -134,7 +134,7 @@ class Records(Protocol):
         ...
 
     def completion(self, place: int) -> Completion:
-        """Return the whole answer. Raises `Refused` where the file has changed meanwhile."""
+        """Return the whole answer. Raises `Refused` if the file has changed meanwhile."""
         ...
 
 
@@ -159,7 +159,7 @@ class Runs(Protocol):
     """Returns the command that a model starts, which may run untrusted code."""
 
     def __call__(self, model: Model) -> Sequence[str] | None:
-        """Return the command as words; None where it needs no trust."""
+        """Return the command as words; None if it needs no trust."""
         ...
 
 

@@ -16,7 +16,7 @@ def own_machine(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host that `url` names; "" where it is no URL."""
+    """Return the host that `url` names; "" if it is no URL."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -142,7 +142,7 @@ class SideSummary:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
-    """US dollars over all its trials; None where a price or a usage is not known."""
+    """US dollars over all its trials; None if a price or a usage is not known."""
     latency_p50: float | None = None
     """Seconds, over this run's own calls."""
     latency_p95: float | None = None
@@ -190,7 +190,7 @@ class JudgeSummary:
     label: str
     status: str
     """`GATE`, or `uncalibrated`: another one does not gate."""
-    labelled: int = 0
+    labeled: int = 0
     """The number of labeled answers that it was calibrated on."""
     j: float | None = None
     """TPR + TNR − 1; a true difference of pass rates shows as J times as much."""
@@ -248,7 +248,7 @@ class Spending:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
-    """US dollars of the calls of this run; None where a price or a usage is not known."""
+    """US dollars of the calls of this run; None if a price or a usage is not known."""
 
     @classmethod
     def of(cls, answer: Completion) -> Spending:

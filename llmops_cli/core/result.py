@@ -59,7 +59,7 @@ class Completion:
     """Ids of what it retrieved, best first; empty and None as with `contexts`."""
     usage: Usage | None = None
     cost: float | None = None
-    """US dollars; None where the price or the usage is not known."""
+    """US dollars; None if the price or the usage is not known."""
     latency: float | None = None
     """Seconds of the successful attempt. None on anything that was not called just now."""
     first_token: float | None = None
