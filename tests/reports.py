@@ -483,21 +483,9 @@ def several() -> Report:
     same = Finding(
         rule="no_worse",
         decision=Decision.PASS,
-        why="the same requests as halueval@v1: nothing changed",
+        why="unchanged: all 300 requests match the baseline",
         metric="pass",
         quality=True,
-        estimate=estimate(
-            n=300,
-            regressed=0,
-            improved=0,
-            identical=300,
-            cases_needed=52,
-            p_regression=1.0,
-            baseline_mean=0.62,
-            candidate_mean=0.62,
-            lower=0.0,
-            upper=0.0,
-        ),
     )
     unchanged = intent_report(
         verdict(Decision.PASS, same.why, same, CRITICAL_FINE),

@@ -25,7 +25,7 @@ PROBLEMS = 1_000
 
 
 def read_report(path: Path) -> Report | None:
-    """Return the report that `report --json` printed into `path`; None where there is none.
+    """Return the report that `report --json` printed into `path`; None if there is none.
 
     Raises `Refused` for a file that is anything else.
     """
@@ -52,14 +52,14 @@ def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
         return []
     try:
         (growth,) = document
-        problems = [from_plain(RegistryProblem, each) for each in growth["problems"][:PROBLEMS]]
+        problems = [from_plain(RegistryProblem, item) for item in growth["problems"][:PROBLEMS]]
     except (InvalidRecord, TypeError, ValueError, KeyError) as error:
         raise Refused(f"{path} is not what `fsck --json` prints") from error
     return [(problem.where, problem.message) for problem in problems if not problem.warning]
 
 
 def _document(path: Path) -> Any:  # noqa: ANN401 - the file boundary
-    """Return the JSON in a file; None where there is no file, or an empty one."""
+    """Return the JSON in a file; None if there is no file, or an empty one."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

@@ -1,4 +1,4 @@
-"""What a command tells GitHub Actions: a job summary, annotations and outputs (`--github`).
+"""Write the job summary, annotations and outputs of GitHub Actions (`--github`).
 
 Annotations are workflow commands on standard error, so that standard output stays the answer;
 the runner reads both. Summary and outputs go where `GITHUB_STEP_SUMMARY` and `GITHUB_OUTPUT`
@@ -51,7 +51,7 @@ class Actions:
 
     def registry_problems(self, growth: RegistryGrowth, *, strict: bool) -> None:
         """Show what is broken in a registry, each at its file."""
-        broken = [each for each in growth.problems if strict or not each.warning]
+        broken = [problem for problem in growth.problems if strict or not problem.warning]
         if not broken:
             return
         self._annotate(
@@ -71,13 +71,15 @@ class Actions:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Show why llmops stops before there is a verdict, and let it stop."""
+        """Report why llmops stops before there is a verdict, and re-raise."""
         try:
             yield
         except LlmopsError as error:
             message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
-                places = {each.where.path: self._place(each.where) for each in error.problems}
+                places = {
+                    problem.where.path: self._place(problem.where) for problem in error.problems
+                }
                 self._annotate(problems(error.problems, places))
             else:
                 self._annotate([Annotation(level="error", title="llmops", message=message)])

@@ -7,7 +7,7 @@ editors.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +65,10 @@ def check(
     checked = check_all(context.obj)
     output = Output(as_json=as_json)
     headers = ["prompt", "evalset", "cases", "what it can show"]
-    rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in checked.evalsets]
+    rows = [
+        (evalset.prompt, evalset.evalset, evalset.cases, evalset.shows)
+        for evalset in checked.evalsets
+    ]
     notes = {"judges": [evalset.judges for evalset in checked.evalsets]}
     output.rows(headers, rows, beside=notes, empty="nothing to gate: no evalset names a prompt")
     for name in checked.ungated:
@@ -239,7 +242,7 @@ def schema(
         return
     schemas = {**all_schemas(), "report": report_schema()}
     if name is None:
-        output.write("".join(f"{each}\n" for each in schemas))
+        output.write("".join(f"{schema}\n" for schema in schemas))
     elif name in schemas:
         output.write(json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n")
     else:
@@ -322,3 +325,14 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
         yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
     else:
         yield f"next: {llmops} check"
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "init": init,
+    "check": check,
+    "import": import_files,
+    "render": render,
+    "models": models,
+    "diff": diff,
+    "schema": schema,
+}

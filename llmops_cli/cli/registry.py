@@ -1,4 +1,4 @@
-"""The commands that move environments, and those that show where everything stands.
+"""The commands that change environments, and those that show their status.
 
 `release`, `promote`, `rollback`; `status` and `history`; `bundle` for applications.
 """
@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.formatting import date_and_time, person
 from llmops_cli.cli.options import file_option, option
 
 if TYPE_CHECKING:
@@ -53,14 +52,14 @@ def release(
     from llmops_cli.registry.deliver import commit as git_commit
     from llmops_cli.registry.deliver import release_message
     from llmops_cli.registry.release import release as release_prompts
-    from llmops_cli.registry.status import changed_prompts
+    from llmops_cli.registry.status import prompts_to_release
     from llmops_cli.run.workspace import open_workspace
 
     if changed and prompts:
         raise Refused("--changed selects the prompts itself", hint="leave out one of the two")
     output = Output(as_json=as_json)
     with open_workspace(context.obj) as workspace:
-        names = changed_prompts(workspace, to) if changed else prompts
+        names = prompts_to_release(workspace, to) if changed else prompts
         releases = [] if changed and not names else release_prompts(workspace, names or ())
         new = [release.version for release in releases if release.new]
         if commit and new:
@@ -226,6 +225,16 @@ def _rollback(rollback: Rollback) -> Iterator[str]:
         yield f"next: the working copy still is {left.address}: revert or fix {left.name}"
 
 
+def date_and_time(at: str | None) -> str | None:
+    """Return a UTC time as tables show it: `2026-11-20 22:54Z`."""
+    return None if at is None else at[:16].replace("T", " ") + "Z"
+
+
+def person(identity: str | None) -> str | None:
+    """Return `Ada Lovelace` of `Ada Lovelace <ada@example.org>`."""
+    return None if identity is None else identity.partition(" <")[0]
+
+
 def status(context: typer.Context, as_json: options.AsJson = False) -> None:
     """Show what every environment runs, since when and by whom, and what is not released.
 
@@ -259,7 +268,9 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
         for environment in prompt.environments
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
-    statuses = [(prompt.prompt, each) for prompt in prompts for each in prompt.environments]
+    statuses = [
+        (prompt.prompt, environment) for prompt in prompts for environment in prompt.environments
+    ]
     output = Output(as_json=as_json)
     judges = {"judges": [environment.judges for _, environment in statuses]}
     output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)
@@ -346,3 +357,13 @@ def bundle(
         output.say(f"{name}  {versions}")
     output.say(f"wrote {path}")
     output.say(f"next: LLMOPS_BUNDLE={path}")
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "release": release,
+    "promote": promote,
+    "rollback": rollback,
+    "status": status,
+    "history": history,
+    "bundle": bundle,
+}

@@ -1,4 +1,4 @@
-"""Takes secrets out of everything that enters and everything that leaves.
+"""Remove secrets from everything that is read, stored or printed.
 
 A secret is the value of an environment variable that is named as one, or that a model or header
 of the project refers to, and the password in any URL of the environment (a proxy's). It is looked
@@ -74,7 +74,7 @@ class Redactor:
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
-            return {self(key): self.plain(each) for key, each in value.items()}
+            return {self(key): self.plain(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.plain(item) for item in value]
         return value

@@ -40,7 +40,7 @@ class EvalsetHeader(Evalset):
     """Whether all its scorers could be read."""
     gate_at: Location
     table: str | None = None
-    """The file of cases, from the project's root; None where the cases stand in `rows`."""
+    """The file of cases, from the project's root; None if the cases stand in `rows`."""
     rows: Sequence[Any] = ()
     where: Where
     """The line of an inline case, and of what is in it."""
@@ -106,7 +106,7 @@ class EvalsetReader:
     def own_header(
         self, prompt: Prompt, written: WrittenPrompt, document: Document
     ) -> EvalsetHeader | None:
-        """Return the evalset that a GitHub prompt file carries; None where it carries none."""
+        """Return the evalset that a GitHub prompt file carries; None if it carries none."""
         if not github.is_own_evalset(written):
             return None
         where = document.where
@@ -150,7 +150,7 @@ class EvalsetReader:
             if not cases:
                 self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
             self._check_rules(header, cases)
-        values = {each.name: getattr(header, each.name) for each in fields(Evalset)}
+        values = {item.name: getattr(header, item.name) for item in fields(Evalset)}
         return Evalset(**{**values, "cases": cases})
 
     def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:

@@ -96,7 +96,7 @@ def registry_status(
     return tuple(status_of(name) for name in sorted({*registry.names(), *working}))
 
 
-def changed_prompts(workspace: Workspace, environment: str | None) -> list[str]:
+def prompts_to_release(workspace: Workspace, environment: str | None) -> list[str]:
     """Return the prompts whose working copy differs from what `environment` (None: the last) runs.
 
     Prompts whose working copy is a quarantined version are left out: it cannot be promoted.

@@ -7,6 +7,7 @@ thousands with a comma. Nothing here makes a text safe; that is each sink's own 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from llmops_cli.core.catalog import Part
@@ -77,6 +78,8 @@ OUTCOMES: Mapping[Decision, tuple[str, str]] = {
     Decision.INCONCLUSIVE: ("prompt inconclusive", "prompts inconclusive"),
     Decision.PASS: ("prompt passes", "prompts pass"),
 }
+
+WITHOUT_BASELINE = ("prompt without a baseline", "prompts without a baseline")
 
 HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
 
@@ -190,7 +193,7 @@ def reading(finding: Finding, estimate: Estimate) -> str:
 
 
 def measured(side: SideSummary) -> str:
-    """Say what a side failed to measure; empty where all is there."""
+    """Say what a side failed to measure; empty if all is there."""
     parts = []
     if side.measured < side.planned:
         parts.append(f"{side.planned - side.measured:,} of {plural(side.planned, 'trial')} missing")
@@ -220,12 +223,16 @@ def closing(
 
 def outcome(prompts: Sequence[PromptReport]) -> str:
     """Count the verdicts: `1 prompt fails, 3 prompts pass`."""
-    parts = []
-    for decision, (singular, many) in OUTCOMES.items():
-        count = sum(prompt.verdict.decision is decision for prompt in prompts)
-        if count:
-            parts.append(f"{count:,} {singular if count == 1 else many}")
-    return ", ".join(parts)
+    counts: Counter[tuple[str, str]] = Counter()
+    for prompt in worst_first(prompts):
+        decision = prompt.verdict.decision
+        alone = decision is Decision.INCONCLUSIVE and prompt.baseline is None
+        counts[WITHOUT_BASELINE if alone else OUTCOMES[decision]] += 1
+    words = (
+        (count, singular if count == 1 else plural_form)
+        for (singular, plural_form), count in counts.items()
+    )
+    return ", ".join(f"{count:,} {text}" for count, text in words)
 
 
 def calls(report: Report) -> str:
@@ -243,7 +250,7 @@ def duration(seconds: float) -> str:
 
 
 def tokens(report: Report) -> str:
-    """Return `824,208 tokens in, 2,408 out` over all answers; empty where they are not known."""
+    """Return `824,208 tokens in, 2,408 out` over all answers; empty if they are not known."""
     counted = [
         (side.input_tokens, side.output_tokens)
         for side in sides(report)
@@ -271,7 +278,7 @@ def warnings(report: Report) -> list[str]:
 
 
 def leniency(verdict: Verdict) -> str:
-    """Say why an inconclusive verdict blocks nothing; empty where it does."""
+    """Say why an inconclusive verdict blocks nothing; empty if it does."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
         return "Not blocked (policy: warn on inconclusive)."
     return ""

@@ -18,7 +18,7 @@ PASS = "pass"  # noqa: S105 - a metric, not a password
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """One prompt on one evalset, in the pieces of a line; empty where there is nothing to say."""
+    """One prompt on one evalset, in the pieces of a line; empty if there is nothing to say."""
 
     label: str
     """The decision, or `NO BASELINE`."""
@@ -70,6 +70,15 @@ def _headline(prompt: PromptReport, evalset: EvalsetReport) -> Headline:
             difference=difference,
             counts=counts,
         )
+    unchanged = unchanged_sentence(prompt, evalset)
+    if unchanged:
+        return Headline(
+            label=decision.value,
+            decision=decision,
+            name=name,
+            rates=pass_rates(evalset).rpartition("→ ")[2],
+            counts=unchanged,
+        )
     uncompared = prompt.baseline is None and decision is Decision.INCONCLUSIVE
     return Headline(
         label="NO BASELINE" if uncompared else decision.value,
@@ -83,17 +92,24 @@ def _headline(prompt: PromptReport, evalset: EvalsetReport) -> Headline:
 
 def comparison_of(prompt: PromptReport, evalset: EvalsetReport) -> Estimate | None:
     """Return the estimate of the pass rate over all cases of `evalset`, if a rule compares it."""
+    estimates = (finding.estimate for finding in _of_pass_rate(prompt, evalset))
+    return next(filter(None, estimates), None)
+
+
+def unchanged_sentence(prompt: PromptReport, evalset: EvalsetReport) -> str:
+    """Return `unchanged: all 60 requests match the baseline`; empty if a request differs."""
+    whys = (finding.why for finding in _of_pass_rate(prompt, evalset))
+    return next((why for why in whys if why.startswith("unchanged")), "")
+
+
+def _of_pass_rate(prompt: PromptReport, evalset: EvalsetReport) -> Iterator[Finding]:
     for finding in prompt.verdict.findings:
         here = finding.evalset in (None, evalset.evalset)
-        if here and finding.metric == PASS and not finding.slice and finding.estimate:
-            return finding.estimate
-    return None
+        if here and finding.metric == PASS and not finding.slice:
+            yield finding
 
 
 def _compared(estimate: Estimate) -> tuple[str, str, str]:
-    if estimate.identical == estimate.n:
-        same = f"unchanged: all {plural(estimate.n, 'request')} match the baseline"
-        return percent(estimate.candidate_mean), "", same
     rates = f"{percent(estimate.baseline_mean)} → {percent(estimate.candidate_mean)}"
     ends = " to ".join(interval_ends(estimate))
     counts = f"{estimate.improved:,} improved, {estimate.regressed:,} regressed of {estimate.n:,}"
@@ -102,7 +118,7 @@ def _compared(estimate: Estimate) -> tuple[str, str, str]:
 
 def pass_rates(evalset: EvalsetReport) -> str:
     """Return `62.0% → 68.0%`, or `13.0% (7 of 54)` where there is no baseline."""
-    metric = next((each for each in evalset.metrics if each.label == PASS), None)
+    metric = next((metric for metric in evalset.metrics if metric.label == PASS), None)
     if metric is None:
         return ""
     if metric.baseline is not None:
@@ -122,7 +138,7 @@ def _rate(metric: MetricSummary, evalset: EvalsetReport) -> str:
 
 
 def change_counts(evalset: EvalsetReport) -> str:
-    """Return `49 improved, 25 regressed of 400`; empty where nothing changed."""
+    """Return `49 improved, 25 regressed of 400`; empty if nothing changed."""
     improved = evalset.changes.get("improved", 0)
     regressed = evalset.changes.get("regressed", 0) + evalset.changes.get("critical", 0)
     if not improved and not regressed:
@@ -137,7 +153,7 @@ def _no_baseline(prompt: PromptReport) -> str:
 
 
 def incomplete_cause(prompt: PromptReport, evalset: EvalsetReport) -> str:
-    """Say what went wrong and how much of the run it cost; empty where the findings tell it best.
+    """Say what went wrong and how much of the run it cost; empty if the findings tell it best.
 
     `the API key was rejected (401) by api.example.com: 12 calls made, 468 not attempted`.
     """
@@ -168,7 +184,7 @@ def reasons(prompt: PromptReport) -> list[tuple[Finding, str]]:
         return []
     if decision is Decision.INCONCLUSIVE and prompt.baseline is None:
         return []
-    deciding = [each for each in prompt.verdict.findings if each.decision is decision]
+    deciding = [finding for finding in prompt.verdict.findings if finding.decision is decision]
     return [(finding, _reason(prompt, finding)) for finding in deciding]
 
 

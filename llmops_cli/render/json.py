@@ -31,7 +31,7 @@ SCHEMA = "llmops/report/v2"
 def json_report(report: Report) -> str:
     """Return the whole report as one JSON document, ending in a newline.
 
-    Raises `ValueError` where a figure is NaN or infinite: that is a bug, and no JSON.
+    Raises `ValueError` if a figure is NaN or infinite: that is a bug, and no JSON.
     """
     return _document({"schema": SCHEMA, "report": as_json(report)})
 
@@ -78,7 +78,7 @@ def outputs(report: Report) -> dict[str, str]:
     """Return every output of the action by its name."""
     prompts = report.prompts
     evalsets = [evalset for prompt in prompts for evalset in prompt.evalsets]
-    blocked = [each for each in prompts if each.verdict.exit_code is not ExitCode.DONE]
+    blocked = [prompt for prompt in prompts if prompt.verdict.exit_code is not ExitCode.DONE]
     counts = {
         change: sum(evalset.changes.get(change, 0) for evalset in evalsets) for change in COUNTED
     }

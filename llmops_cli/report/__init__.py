@@ -1,1 +1,1 @@
-"""What a run tells: its report, its cases one by one, its file."""
+"""What a run is made into: its report, the stream of its cases, and its run file."""

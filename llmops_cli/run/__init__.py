@@ -1,1 +1,1 @@
-"""A run: who meets whom, what is missing, calling it, and the verdict."""
+"""An evaluation: what to compare, the trials and scores that are missing, and the verdict."""

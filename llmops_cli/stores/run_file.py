@@ -78,7 +78,7 @@ class Manifest:
     llmops: str
     evalsets: tuple[RunEvalset, ...]
     report: Json = None
-    """The run's `core.report.Report` as plain data; None where runs were merged."""
+    """The run's `core.report.Report` as plain data; None if runs were merged."""
     format: str = FORMAT
 
 
@@ -92,7 +92,7 @@ LONGEST = 128 << 20
 def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redact: Redact) -> None:
     """Write a run, in any order of `entries`, wholly or not at all; needs little memory.
 
-    Raises `Unmeasured` where the disk refuses.
+    Raises `Unmeasured` if the disk refuses.
     """
 
     def fill(file: BinaryIO) -> None:
@@ -193,7 +193,7 @@ class RunIndex:
 
 
 def open_run(path: Path) -> RunFile:
-    """Open the run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
+    """Open the run file at `path`. Raises `Refused` if it is none, or of a newer llmops."""
     kind, value = next(_lines(path))
     if kind != "manifest":
         raise _broken(path, 1, "it does not begin with a manifest")
@@ -211,30 +211,30 @@ def open_run(path: Path) -> RunFile:
 def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
     """Merge several runs into one, for `write_run`: shards, or the same job run again.
 
-    Raises `Refused` where they are not parts of one thing.
+    Raises `Refused` if they are not parts of one thing.
     """
-    found: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
+    evalsets_by_key: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
     for run in runs:
-        for each in run.manifest.evalsets:
-            key = (each.prompt, each.facts.evalset)
-            first, path = found.setdefault(key, (each, run.path))
-            if replace(first, partial=None) != replace(each, partial=None):
+        for evalset in run.manifest.evalsets:
+            key = (evalset.prompt, evalset.facts.evalset)
+            first, path = evalsets_by_key.setdefault(key, (evalset, run.path))
+            if replace(first, partial=None) != replace(evalset, partial=None):
                 raise Refused(
-                    f"{path} and {run.path} are not parts of one run: they measured {each.prompt} "
-                    f"on {each.facts.evalset} in different ways",
+                    f"{path} and {run.path} are not parts of one run: they measured "
+                    f"{evalset.prompt} on {evalset.facts.evalset} in different ways",
                     hint="merge runs of the same prompts, evalsets and policy",
                 )
-            if each.partial is None:
-                found[key] = (each, path)
+            if evalset.partial is None:
+                evalsets_by_key[key] = (evalset, path)
     versions = sorted({run.manifest.llmops for run in runs})
-    evalsets = tuple(each for each, _ in found.values())
+    evalsets = tuple(evalset for evalset, _ in evalsets_by_key.values())
     manifest = Manifest(llmops=", ".join(versions), evalsets=evalsets)
     return manifest, (entry for run in runs for entry in run.entries())
 
 
 def _in_order(manifest: Manifest) -> Manifest:
     """Return `manifest` with its evalsets ordered by prompt and name."""
-    ordered = sorted(manifest.evalsets, key=lambda each: (each.prompt, each.facts.evalset))
+    ordered = sorted(manifest.evalsets, key=lambda evalset: (evalset.prompt, evalset.facts.evalset))
     return replace(manifest, evalsets=tuple(ordered))
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,13 @@ def run(root: Path, *arguments: str, folder: str = ".", code: int = 0) -> str:
 def test_a_worked_change_touches_two_source_files_at_most(section: str) -> None:
     files = {change.path for change in CHANGES if change.section == section}
     assert 1 <= len({path for path in files if path.startswith("llmops_cli/")}) <= 2
+
+
+def test_the_map_of_the_packages_is_the_import_contract() -> None:
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    section = read("CONTRIBUTING.md").partition("## Where things are\n\n```\n")[2]
+    lines = section.partition("```")[0].splitlines()
+    assert ["__main__", *(line[:48].strip() for line in lines)] == contracts[0]["layers"]
 
 
 def test_the_map_of_run_names_its_modules() -> None:

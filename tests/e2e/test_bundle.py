@@ -94,7 +94,7 @@ def test_a_broken_working_copy_is_no_reason_not_to_bundle(repository: Path, tmp_
     assert llmops(copy, "bundle", "production", "--out", "-").code == 0
 
 
-def test_a_registry_that_was_touched_is_not_bundled(repository: Path, tmp_path: Path) -> None:
+def test_a_registry_that_was_tampered_with_is_not_bundled(repository: Path, tmp_path: Path) -> None:
     copy = without_git(repository, tmp_path / "copy")
     path = copy / ".llmops/versions/support@v1/version.json"
     path.write_bytes(path.read_bytes().replace(b"Answer.", b"Answer!"))
@@ -111,9 +111,7 @@ def test_an_unknown_environment_is_named_with_the_nearest(repository: Path) -> N
     assert "did you mean 'production'?" in result.err
 
 
-def test_a_bundle_is_proven_against_the_registry_it_came_from(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_bundle_is_verified_against_its_registry(repository: Path, tmp_path: Path) -> None:
     copy = clone(repository, tmp_path / "shallow", "--depth=1")
     path = tmp_path / "production.json"
     llmops(copy, "bundle", "production", "--out", str(path))

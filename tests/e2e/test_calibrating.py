@@ -46,7 +46,7 @@ def project(tmp_path: Path, server: Server) -> Project:
 
 
 def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
-    """As many polite answers that pass as rude ones that fail; `wrong` of each labelled wrongly."""
+    """As many polite answers that pass as rude ones that fail; `wrong` of each labeled wrongly."""
     rows = [
         {
             "id": f"{word}-{at}",
@@ -138,7 +138,7 @@ def test_an_unsteady_judge_may_not_gate(project: Project, judge: Judge) -> None:
     assert calibration["status"] == "GATE"  # 10 % may differ
 
 
-def test_readings_that_are_missing_are_counted_and_more_than_two_percent_are_incomplete(
+def test_missing_scores_are_counted_and_more_than_two_percent_are_incomplete(
     project: Project, judge: Judge
 ) -> None:
     def silent(*ends: str) -> Reply:
@@ -233,7 +233,7 @@ def test_where_judges_must_be_calibrated_nothing_is_called_or_promoted_without(
     assert repo.run("eval").code == 2
 
 
-def test_evidence_from_before_a_calibration_does_not_do_where_it_is_demanded(
+def test_evidence_from_before_a_calibration_is_not_enough_where_one_is_required(
     project: Project, judge: Judge
 ) -> None:
     repo = GitProject(project.root)
@@ -305,7 +305,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     assert run(project, "verify").code == 0
 
 
-def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Project) -> None:
+def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Project) -> None:
     project.promote_v1()
     project.prompt(system="Now")
     run(project, "eval")
@@ -330,11 +330,11 @@ def test_answers_of_both_sides_are_drafted_labelled_and_calibrated(project: Proj
         writer.writerows(rows)
     result = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
     assert (measured(result)["counts"]["both_pass"] + measured(result)["counts"]["both_fail"]) == 39
-    assert measured(result)["unlabelled"] == 1
+    assert measured(result)["unlabeled"] == 1
     assert measured(result)["status"] == "ADVISORY"  # 39 labels are too few
 
 
-def test_two_answers_set_against_each_other_and_clocks_cannot_be_labelled(
+def test_pairwise_and_latency_scorers_cannot_be_labeled(
     project: Project,
 ) -> None:
     project.evalset(scorers=["pairwise", {"latency": 2}, RUBRIC])

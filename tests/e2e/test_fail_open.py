@@ -60,6 +60,21 @@ def test_refused_from_call_15_of_20_on_is_incomplete_and_counts_all_20(tmp_path:
     assert sum(candidate["failures"].values()) == 6
 
 
+def test_the_headline_says_why_a_run_is_incomplete_and_what_was_not_attempted(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(*[answer()] * 14, then=status(401)) as server:
+        shown = make_project(tmp_path, server.url, max_concurrency=1).run("eval", "--quiet")
+        host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert (
+        shown.out.split()
+        == (
+            f"INCOMPLETE support the API key was rejected (401) by {host}: "
+            "17 calls made, 3 not attempted"
+        ).split()
+    )
+
+
 def test_refused_on_call_15_alone_is_incomplete_and_the_other_19_are_measured(
     tmp_path: Path,
 ) -> None:

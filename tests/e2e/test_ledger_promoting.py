@@ -29,7 +29,7 @@ def repo(tmp_path: Path) -> GitProject:
     return repo
 
 
-def test_what_is_missing_is_3_and_named_with_its_price(repo: GitProject) -> None:
+def test_missing_evidence_is_3_and_named_with_its_cost(repo: GitProject) -> None:
     result = repo.run("promote", "support@v2")
     assert result.code == 3
     assert "support@v2 has no evidence" in result.out
@@ -51,7 +51,7 @@ def test_measure_finds_nothing_to_do_where_the_evidence_is_there(repo: GitProjec
     assert len(repo.registry.evidence("support", 2)) == 1
 
 
-def test_measure_does_not_soften_a_verdict(repo: GitProject) -> None:
+def test_measuring_again_does_not_change_a_verdict(repo: GitProject) -> None:
     repo.say("support", "Answer kindly.", broken=30)
     repo.ok("release", "support")
     result = repo.run("promote", "support@v3", "--measure")
@@ -127,43 +127,37 @@ def over_a_network(repo: GitProject, url: str) -> None:
     repo.evalset("support", scorers=[{"contains": "question"}])
 
 
-def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path: Path) -> None:
-    """One job has the key and no right to push; the other may push and has no key."""
-    repo = make_git_project(tmp_path / "shop", "support")
-    with FaultServer() as server:
+def measured_elsewhere(tmp_path: Path, *command: str) -> GitProject:
+    """A clone without a key or results, beside `run.jsonl.gz`, which `command` wrote."""
+    repo = make_git_project(tmp_path / "project", "support")
+    with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
         over_a_network(repo, server.url)
-        os.environ["NO_KEY"] = "a key for the test server"
+        patch.setenv("NO_KEY", "a key for the test server")
         repo.commit("a real model")
         repo.first()
         repo.say("support", "Answer kindly.")
         repo.commit("kinder")
         repo.ok("release", "support", "--commit")
-        other = repo.clone(tmp_path / "other")
-        repo.ok("measure", "support@v2", "--out", str(tmp_path / "run.jsonl.gz"))
-        calls = server.requests
-    del os.environ["NO_KEY"]
-    assert calls > 0
-    result = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
+        clone = repo.clone(tmp_path / "clone")
+        before = server.requests
+        repo.run(*command, "--out", str(tmp_path / "run.jsonl.gz"))
+        assert server.requests > before
+    return clone
+
+
+def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path: Path) -> None:
+    """One job has the key and no right to push; the other may push and has no key."""
+    clone = measured_elsewhere(tmp_path, "measure", "support@v2")
+    result = clone.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
     assert result.code == 0, result.text
-    assert other.runs("support") == 2
-    other.ok("verify")
+    assert clone.runs("support") == 2
+    clone.ok("verify")
 
 
 def test_a_run_file_of_eval_lacks_the_baseline_trials_and_says_so(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    with FaultServer() as server:
-        over_a_network(repo, server.url)
-        os.environ["NO_KEY"] = "a key for the test server"
-        repo.commit("a real model")
-        repo.first()
-        repo.say("support", "Answer kindly.")
-        repo.commit("kinder")
-        repo.ok("release", "support", "--commit")
-        other = repo.clone(tmp_path / "other")
-        repo.run("eval", "support@v2", "--out", str(tmp_path / "run.jsonl"))
-    del os.environ["NO_KEY"]
-    result = other.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl"))
-    assert (result.code, other.runs("support")) == (3, 1)
+    clone = measured_elsewhere(tmp_path, "eval", "support@v2")
+    result = clone.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
+    assert (result.code, clone.runs("support")) == (3, 1)
     assert "no evidence recorded" in result.out
 
 
@@ -206,7 +200,7 @@ def test_the_order_of_events_and_evidence_is_not_the_clocks(
     repo.ok("verify")
 
 
-def test_an_empty_environment_proves_nothing(tmp_path: Path) -> None:
+def test_there_is_nothing_to_verify_in_an_empty_environment(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     result = repo.run("verify")
     assert (result.code, "there is nothing to verify" in result.err) == (2, True)

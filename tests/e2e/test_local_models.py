@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.projects import Project, make_cases
+from tests.projects import Project, make_cases, wait_until
 from tests.servers.engine import alive, all_gone, calls_of, engines, make_vllm
 from tests.servers.faulty import FaultServer
 
@@ -40,14 +38,6 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose PATH has a vllm."""
     program = make_vllm(tmp_path_factory.mktemp("bin"))
     return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-
-
-def until(holds: Callable[[], object], within: float = 30.0) -> None:
-    """Waits until something holds."""
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end, "never came to hold"
-        time.sleep(0.02)
 
 
 def the_log(project: Project) -> str:
@@ -141,7 +131,7 @@ def test_an_engine_killed_amid_a_run_is_incomplete_and_the_next_run_asks_only_th
 ) -> None:
     project = a_local_project(tmp_path, cases=30, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": "slow"})
-    until(lambda: len(calls_of(tmp_path)) > 5)
+    wait_until(lambda: len(calls_of(tmp_path)) > 5)
     os.kill(engines(tmp_path)[0]["pid"], signal.SIGKILL)
     ran = running.wait()
     assert ran.code == 3
@@ -163,7 +153,7 @@ def test_no_process_is_left_when_llmops_is_killed(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
+    wait_until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     assert len(list(alive(tmp_path))) == 3
     running.send(signal.SIGKILL)
     running.wait()
@@ -179,7 +169,7 @@ def test_an_interrupted_run_leaves_no_engine(
 ) -> None:
     project = a_local_project(tmp_path, cases=200, max_concurrency=2)
     running = project.start("eval", env={**env, "STAND_IN": words})
-    until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
+    wait_until(lambda: engines(tmp_path) if words == "never" else calls_of(tmp_path))
     running.send(which)
     ran = running.wait()
     assert ran.code == 130

@@ -103,7 +103,7 @@ def test_an_event_that_moves_to_nothing_is_broken(repo: GitProject) -> None:
         assert "it is a promote to no version" in refused(repo, *command)
 
 
-def test_events_of_another_prompt_move_nothing(repo: GitProject) -> None:
+def test_events_of_another_prompt_are_broken(repo: GitProject) -> None:
     chain = repo.registry.chain_folder("production", "support")
     shutil.copytree(chain, chain.with_name("other"))
     assert "it belongs to support in production" in refused(repo, "verify")
@@ -151,13 +151,13 @@ def test_evidence_without_some_cases_is_broken_even_if_its_digests_fit(repo: Git
     assert "it holds 30 of the 60 cases of support" in refused(repo, "promote", "support@v3")
 
 
-def test_a_statement_that_names_files_elsewhere_clears_nothing_away(repo: GitProject) -> None:
+def test_a_statement_that_names_files_elsewhere_deletes_nothing(repo: GitProject) -> None:
     forged(repo, 1, lambda rows: rows, name="../../../llmops.yaml")
     assert "are not beside it" in refused(repo, "gc")
     assert (repo.root / "llmops.yaml").exists()
 
 
-def test_a_huge_version_number_is_a_flaw_and_no_hang(repo: GitProject) -> None:
+def test_a_huge_version_number_is_a_problem_and_no_hang(repo: GitProject) -> None:
     repo.write(".llmops/versions/support@v99999999999/version.json", "{}")
     assert "support has a v99999999999 and no v5" in refused(repo, "fsck")
 
@@ -168,14 +168,14 @@ def test_files_that_a_desktop_leaves_in_the_log_are_ignored(repo: GitProject) ->
     repo.ok("promote", "support@v4")
 
 
-def test_a_commit_that_git_puts_in_the_place_of_the_base_is_not_asked(repo: GitProject) -> None:
+def test_a_commit_that_git_replaced_is_not_used_as_the_base(repo: GitProject) -> None:
     (repo.registry.event_file(repo.registry.history("production", "support")[0])).write_text("{}")
     repo.commit("another beginning")
     repo.git("replace", "base", "HEAD")
     assert "it is not the event of base: it was edited" in refused(repo, "fsck", "--base", "base")
 
 
-def test_an_evalset_taken_away_in_the_same_change_lets_nothing_in(tmp_path: Path) -> None:
+def test_an_evalset_removed_in_the_same_change_allows_nothing(tmp_path: Path) -> None:
     repo = make_git_project(tmp_path / "shop", "support")
     repo.cases("hard")
     repo.evalset("hard", prompt="support")

@@ -79,7 +79,7 @@ def test_a_detached_head_and_an_autocrlf_checkout_work(repo: GitProject, tmp_pat
     clone.ok("verify")
 
 
-def test_outside_git_it_says_what_does_without(repo: GitProject, tmp_path: Path) -> None:
+def test_outside_git_it_names_what_works_without(repo: GitProject, tmp_path: Path) -> None:
     copy = GitProject(tmp_path / "copy")
     subprocess.run(["cp", "-r", str(repo.root), str(copy.root)], check=True)
     subprocess.run(["rm", "-rf", str(copy.root / ".git")], check=True)
@@ -233,14 +233,14 @@ def test_a_promotion_from_a_fork_is_checked_like_any(repo: GitProject, tmp_path:
     assert "promote  support@v4 in production" in output
 
 
-def test_a_promotion_without_its_rows_proves_nothing(repo: GitProject) -> None:
+def test_a_promotion_without_its_rows_is_a_problem(repo: GitProject) -> None:
     (rows,) = (repo.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
     rows.unlink()
     output = broken(repo)
     assert "event 3 in production is based on it, and its rows are not here" in output
 
 
-def test_a_policy_weakened_in_the_same_change_does_not_let_a_version_in(repo: GitProject) -> None:
+def test_a_policy_weakened_in_the_same_change_allows_nothing(repo: GitProject) -> None:
     repo.git("branch", "-f", "base")
     address = repo.candidate("support", "Be careless.", broken=20)
     assert repo.run("promote", address).code == 1

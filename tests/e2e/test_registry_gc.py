@@ -41,7 +41,7 @@ def test_only_what_runs_and_what_ran_before_it_keep_their_rows(repo: GitProject)
     }
 
 
-def test_everything_holds_afterwards(repo: GitProject) -> None:
+def test_everything_passes_after_gc(repo: GitProject) -> None:
     repo.ok("gc", "--commit")
     assert "BROKEN" not in repo.ok("verify", "--strict").out
     repo.ok("fsck", "--base", "HEAD^")
@@ -51,7 +51,7 @@ def test_everything_holds_afterwards(repo: GitProject) -> None:
     repo.ok("verify")
 
 
-def test_a_dry_run_clears_nothing(repo: GitProject) -> None:
+def test_a_dry_run_deletes_nothing(repo: GitProject) -> None:
     result = repo.ok("gc", "--dry-run", "--json")
     assert len(result.document) == 4
     assert all(item["bytes"] > 0 for item in result.document)
@@ -71,14 +71,14 @@ def test_an_anchor_keeps_its_rows(repo: GitProject) -> None:
     assert with_rows(repo) == [1, 3, 4]
 
 
-def test_what_was_rolled_back_to_keeps_what_once_let_it_in(repo: GitProject) -> None:
+def test_a_version_rolled_back_to_keeps_the_rows_of_its_promotion(repo: GitProject) -> None:
     repo.ok("rollback", "support@production", "--to", "v2", "-m", "warm is not enough")
     repo.ok("gc")
     assert with_rows(repo) == [2, 3, 4]  # 4 ran before; 3 waits: it is newer than what runs
     assert "recomputed" in repo.ok("verify").out
 
 
-def test_a_broken_registry_is_not_cleared(repo: GitProject) -> None:
+def test_nothing_is_deleted_from_a_broken_registry(repo: GitProject) -> None:
     (repo.root / ".llmops/log/production/support/000002.json").unlink()
     result = repo.run("gc")
     assert (result.code, with_rows(repo)) == (2, [1, 2, 3, 4])

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 
 def test_the_search_finds_a_word_from_a_disk_without_a_request(tmp_path: Path) -> None:
     assert built(CONFIG, tmp_path) == (0, "")
-    with browser() as running, opened(running, tmp_path / "words.html") as (page, seen):
+    with browser() as running, opened(running, tmp_path / "concepts.html") as (page, seen):
         page.locator("input[name=query]").click()
         page.keyboard.type("quarantine")
         page.locator(".md-search-result__item").first.wait_for(timeout=20_000)

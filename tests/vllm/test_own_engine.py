@@ -10,15 +10,13 @@ import json
 import os
 import signal
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import pytest
 
-from tests.projects import Process, Project, Result
+from tests.projects import Process, Project, Result, wait_until
 from tests.vllm.conftest import ARGUMENTS, STARTING, Local
 from tests.vllm.processes import all_gone, below, peers
 
@@ -161,13 +159,6 @@ def stored(project: Project) -> int:
 
 def _engine_of(project: Project, running: Process, *, more_than: int) -> dict[int, str]:
     """The processes of the engine, once so many answers are held."""
-    _until(lambda: stored(project) > more_than or not running.running)
+    wait_until(lambda: stored(project) > more_than or not running.running, within=STARTING)
     assert running.running, running.wait().text
     return below(running.pid)
-
-
-def _until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + STARTING
-    while not holds():
-        assert time.monotonic() < end, "never came to hold"
-        time.sleep(0.02)

@@ -64,8 +64,8 @@ def ask_many(
 
 def kinds(outcomes: Sequence[Outcome]) -> dict[str, int]:
     counted: dict[str, int] = {}
-    for each in outcomes:
-        name = each.kind.value if isinstance(each, Failure) else "completion"
+    for outcome in outcomes:
+        name = outcome.kind.value if isinstance(outcome, Failure) else "completion"
         counted[name] = counted.get(name, 0) + 1
     return counted
 
@@ -128,7 +128,7 @@ def test_a_quota_that_will_not_clear_stops_the_run_at_once_and_says_why() -> Non
     outcomes, seconds = ask_many(provider, 1000)
     assert seconds < 1
     assert kinds(outcomes)["not_attempted"] > 900
-    assert {failed(each).kind for each in outcomes} == {
+    assert {failed(outcome).kind for outcome in outcomes} == {
         FailureKind.RATE_LIMITED,
         FailureKind.NOT_ATTEMPTED,
     }
@@ -136,16 +136,18 @@ def test_a_quota_that_will_not_clear_stops_the_run_at_once_and_says_why() -> Non
 
 
 def test_a_model_that_pushes_back_is_told_once_and_when_it_answers_again() -> None:
-    told: list[str] = []
+    notices: list[str] = []
     provider = Scripted([busy(), busy(), GOOD, GOOD])
 
     async def main() -> None:
-        async with Engine(providers=provider.opener(), jitter=lambda: 0.5, tell=told.append) as it:
+        async with Engine(
+            providers=provider.opener(), jitter=lambda: 0.5, tell=notices.append
+        ) as it:
             await it.ask(model(), request())
             await it.ask(model(), request())
 
     in_virtual_time(main)
-    assert told == ["m says: too many requests; waiting", ""]
+    assert notices == ["m says: too many requests; waiting", ""]
 
 
 def test_an_endless_429_without_a_hint_ends_after_the_patience_of_a_call() -> None:
@@ -214,7 +216,7 @@ def test_a_model_that_refuses_everyone_is_asked_a_few_times_only(
     assert seconds == 0
     assert len(provider.sent) <= 20
     assert kinds(outcomes)["not_attempted"] == 1000 - len(provider.sent)
-    assert {failed(each).message for each in outcomes} == {
+    assert {failed(outcome).message for outcome in outcomes} == {
         "wrong key",
         "m: 3 calls in a row were refused: wrong key",
     }
@@ -303,7 +305,7 @@ def test_a_budget_of_dollars_is_never_overshot_with_fifty_in_flight(cache_write:
         of=model(price=price, max_concurrency=50),
         budget=Budget(cost=1000.0),
     )
-    spent = sum(each.cost or 0.0 for each in outcomes if isinstance(each, Completion))
+    spent = sum(outcome.cost or 0.0 for outcome in outcomes if isinstance(outcome, Completion))
     assert spent <= 1000.0
     assert spent >= 980.0
 

@@ -100,7 +100,7 @@ def test_writing_to_a_cache_costs_more_than_plain_input() -> None:
         model("vllm", "Qwen/Qwen3-8B"),
         model("http", "app"),
     ],
-    ids=lambda each: f"{each.provider}-{each.base_url}",
+    ids=lambda model: f"{model.provider}-{model.base_url}",
 )
 def test_a_price_that_nobody_knows_is_none(unknown: Model) -> None:
     assert tariff(unknown) is None

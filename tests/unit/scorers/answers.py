@@ -17,17 +17,17 @@ def said(text: str, **more: Any) -> Completion:
     return Completion(text=text, **more)
 
 
-def value(given: object) -> float:
+def value(result: object) -> float:
     """The value of a score; anything else fails the test and shows itself."""
-    assert isinstance(given, Score), given
-    return given.value
+    assert isinstance(result, Score), result
+    return result.value
 
 
-def reason(given: object) -> str:
-    assert isinstance(given, Score), given
-    return given.reason
+def reason(result: object) -> str:
+    assert isinstance(result, Score), result
+    return result.reason
 
 
-def why(given: object) -> str:
-    assert isinstance(given, Unscored), given
-    return given.why
+def why(result: object) -> str:
+    assert isinstance(result, Unscored), result
+    return result.why

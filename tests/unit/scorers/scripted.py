@@ -48,7 +48,7 @@ class Scripted:
 
 def letters(text: str) -> tuple[float, ...]:
     """An embedding that tells texts apart and is the same everywhere."""
-    return tuple(float(text.lower().count(each)) for each in "abcdefghijklmnopqrstuvwxyz")
+    return tuple(float(text.lower().count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz")
 
 
 def asked(prompt: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ INTENTS = ["card_arrival", "card_arrival_late", "refund"]
 
 
 @pytest.mark.parametrize(
-    "given", ["card_arrival", "Card arrival.", "**card-arrival**", "card  arrival"]
+    "answered", ["card_arrival", "Card arrival.", "**card-arrival**", "card  arrival"]
 )
-def test_a_label_is_compared_by_its_words(given: str) -> None:
-    assert value(label(expecting("card_arrival"), said(given))) == 1
+def test_a_label_is_compared_by_its_words(answered: str) -> None:
+    assert value(label(expecting("card_arrival"), said(answered))) == 1
 
 
 def test_without_labels_the_whole_answer_is_the_label() -> None:
@@ -25,16 +25,16 @@ def test_without_labels_the_whole_answer_is_the_label() -> None:
 
 
 def test_with_labels_the_first_named_one_counts() -> None:
-    given = said("Intent: refund, not card_arrival")
-    assert value(label(expecting("refund"), given, labels=INTENTS)) == 1
-    assert value(label(expecting("card_arrival"), given, labels=INTENTS)) == 0
-    assert value(label(expecting("card_arrival"), given, labels=INTENTS, take="last")) == 1
+    answered = said("Intent: refund, not card_arrival")
+    assert value(label(expecting("refund"), answered, labels=INTENTS)) == 1
+    assert value(label(expecting("card_arrival"), answered, labels=INTENTS)) == 0
+    assert value(label(expecting("card_arrival"), answered, labels=INTENTS, take="last")) == 1
 
 
 def test_of_two_labels_that_overlap_the_longer_one_is_meant() -> None:
-    given = said("The intent is card_arrival_late")
-    assert value(label(expecting("card_arrival"), given, labels=INTENTS)) == 0
-    assert value(label(expecting("card_arrival_late"), given, labels=INTENTS)) == 1
+    answered = said("The intent is card_arrival_late")
+    assert value(label(expecting("card_arrival"), answered, labels=INTENTS)) == 0
+    assert value(label(expecting("card_arrival_late"), answered, labels=INTENTS)) == 1
 
 
 def test_a_label_inside_another_word_is_not_named() -> None:
@@ -42,16 +42,16 @@ def test_a_label_inside_another_word_is_not_named() -> None:
 
 
 def test_two_labels_are_wrong_where_only_one_may_be_named() -> None:
-    given = said("refund or card_arrival")
-    assert reason(label(expecting("refund"), given, labels=INTENTS, take="only")) == (
+    answered = said("refund or card_arrival")
+    assert reason(label(expecting("refund"), answered, labels=INTENTS, take="only")) == (
         "expected 'refund'; 'refund or card_arrival' names several"
     )
 
 
 def test_the_label_found_is_told_for_confusion_tables() -> None:
-    given = label(expecting("refund"), said("Card arrival"), labels=INTENTS)
-    assert isinstance(given, Score)
-    assert dict(given.detail) == {"label": "card_arrival"}
+    answered = label(expecting("refund"), said("Card arrival"), labels=INTENTS)
+    assert isinstance(answered, Score)
+    assert dict(answered.detail) == {"label": "card_arrival"}
 
 
 def test_an_expected_label_that_is_not_among_the_labels_is_unscored() -> None:
@@ -87,12 +87,14 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-@pytest.mark.parametrize("form", ["{}", "**{}**", "The label is {}."])
+@pytest.mark.parametrize(
+    "form", ["{}", "**{}**", "The label is {}.", "<label>{}</label>", "label: {}"]
+)
 def test_signs_and_symbols_tell_labels_apart(one: str, other: str, form: str) -> None:
     labels = [one, other]
     for expected, answered in ((one, one), (one, other), (other, one), (other, other)):
-        given = label(expecting(expected), said(form.format(answered)), labels=labels)
-        assert value(given) == (expected == answered), (expected, answered)
+        result = label(expecting(expected), said(form.format(answered)), labels=labels)
+        assert value(result) == (expected == answered), (expected, answered)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
@@ -105,6 +107,17 @@ def test_without_labels_signs_count_and_the_symbols_that_are_expected(one: str, 
 def test_a_label_with_another_sign_is_not_named(answered: str) -> None:
     assert value(label(expecting("1"), said(answered), labels=["1", "3"])) == 0
     assert value(label(expecting("C"), said(answered), labels=["C", "Java"])) == 0
+
+
+@pytest.mark.parametrize("answered", ["label=-1", "<b>-1</b>", "x: −1", '"-1"', "(-1)"])
+def test_a_sign_is_read_whatever_stands_before_it(answered: str) -> None:
+    assert value(label(expecting("-1"), said(answered), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 0
+
+
+@pytest.mark.parametrize("answered", ["<b>1</b>", "-> 1", "=>1", "~~1~~", "> 1", "label=1"])
+def test_tags_arrows_and_quotes_are_no_signs(answered: str) -> None:
+    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 1
 
 
 def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:

@@ -240,5 +240,5 @@ def test_a_reason_shows_both_numbers() -> None:
 def test_wrong_options_are_seen_before_any_call(
     options: dict[str, Json], wrong: str | None, tmp_path: Path
 ) -> None:
-    found = check(options, World(root=tmp_path, environ={}))
-    assert found == wrong if wrong is None else wrong in str(found)
+    problem = check(options, World(root=tmp_path, environ={}))
+    assert problem == wrong if wrong is None else wrong in str(problem)

@@ -33,8 +33,8 @@ def test_a_reason_shows_what_matched() -> None:
 
 
 def test_a_pattern_that_backtracks_without_end_is_unscored() -> None:
-    given = regex_scorer(expecting(), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
-    assert "backtracks" in why(given)  # without its deadline it takes years
+    result = regex_scorer(expecting(), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
+    assert "backtracks" in why(result)  # without its deadline it takes years
 
 
 def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path) -> None:
@@ -44,5 +44,5 @@ def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path)
 
 
 def test_a_pattern_from_a_template_that_does_not_compile_is_unscored() -> None:
-    given = regex_scorer(expecting(), said("x"), pattern="(ok")
-    assert why(given).startswith("'(ok' is not a regular expression")
+    result = regex_scorer(expecting(), said("x"), pattern="(ok")
+    assert why(result).startswith("'(ok' is not a regular expression")

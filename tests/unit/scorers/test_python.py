@@ -107,16 +107,16 @@ def each_of(
 
     async def run() -> list[Score | Unscored]:
         environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
-        given = {"call": f"scorers/{function}", **options}
+        result = {"call": f"scorers/{function}", **options}
         async with open_python(World(root=root, environ=environ)) as scorer:
             return [
                 await score(
                     scorer,
-                    given,
+                    result,
                     case=CASE,
-                    completion=each if isinstance(each, Completion) else said(each),
+                    completion=text if isinstance(text, Completion) else said(text),
                 )
-                for each in answers
+                for text in answers
             ]
 
     return asyncio.run(run())
@@ -137,8 +137,8 @@ def test_a_function_takes_the_text_and_the_case_and_may_be_async(
 
 
 def test_a_function_sees_the_facts_of_a_case_only(root: Path) -> None:
-    (given,) = each_of(root, "own.py:sees", "x")
-    assert reason(given) == "contexts,expected,inputs,messages,metadata"
+    (result,) = each_of(root, "own.py:sees", "x")
+    assert reason(result) == "contexts,expected,inputs,messages,metadata"
 
 
 def test_a_third_parameter_named_answer_gets_what_came_with_the_text(root: Path) -> None:
@@ -167,9 +167,9 @@ def test_what_is_no_score_is_unscored(returned: str, root: Path) -> None:
 
 
 def test_the_process_sees_no_secret(root: Path) -> None:
-    (given,) = each_of(root, "own.py:environment", "x")
-    assert "OPENAI_API_KEY" not in reason(given)
-    assert "HOME" in reason(given)
+    (result,) = each_of(root, "own.py:environment", "x")
+    assert "OPENAI_API_KEY" not in reason(result)
+    assert "HOME" in reason(result)
 
 
 def test_one_process_answers_all_calls(root: Path) -> None:
@@ -190,20 +190,20 @@ def test_one_process_answers_all_calls(root: Path) -> None:
 def test_trouble_leaves_one_answer_unscored_and_the_others_go_on(
     trouble: str, said_why: str, root: Path
 ) -> None:
-    before, given, after = each_of(root, "own.py:trouble", "ok", trouble, "ok", timeout=1.0)
-    assert why(given) == said_why
+    before, result, after = each_of(root, "own.py:trouble", "ok", trouble, "ok", timeout=1.0)
+    assert why(result) == said_why
     assert (value(before), value(after)) == (1, 1)
 
 
 @pytest.mark.parametrize("trick", ["fork", "print", "read"])
 def test_forking_printing_and_reading_disturb_nothing(trick: str, root: Path) -> None:
-    given = each_of(root, "own.py:trouble", trick, "ok", trick, "ok", timeout=5.0)
-    assert [value(each) for each in given] == [1, 1, 1, 1]
+    result = each_of(root, "own.py:trouble", trick, "ok", trick, "ok", timeout=5.0)
+    assert [value(text) for text in result] == [1, 1, 1, 1]
 
 
 def test_what_the_function_started_ends_with_the_run(root: Path) -> None:
-    (given,) = each_of(root, "own.py:leaves_a_child", "x")
-    status = Path(f"/proc/{reason(given)}/status")
+    (result,) = each_of(root, "own.py:leaves_a_child", "x")
+    status = Path(f"/proc/{reason(result)}/status")
     until = time.monotonic() + 5
     while status.exists() and "zombie" not in status.read_text() and time.monotonic() < until:
         time.sleep(0.01)
@@ -211,15 +211,15 @@ def test_what_the_function_started_ends_with_the_run(root: Path) -> None:
 
 
 def test_a_file_that_cannot_be_imported_is_told_once_and_not_tried_again(root: Path) -> None:
-    given = each_of(root, "broken.py:anything", *"abc")
-    assert {why(each) for each in given} == {
+    result = each_of(root, "broken.py:anything", *"abc")
+    assert {why(text) for text in result} == {
         "the function cannot be loaded: 'RuntimeError: cannot be imported'"
     }
 
 
 def test_a_function_that_always_dies_is_left_alone(root: Path) -> None:
-    given = each_of(root, "own.py:trouble", *["exit"] * (MAX_FAILURES + 1))
-    assert why(given[-1]).startswith(f"given up after {MAX_FAILURES} failures in a row")
+    result = each_of(root, "own.py:trouble", *["exit"] * (MAX_FAILURES + 1))
+    assert why(result[-1]).startswith(f"given up after {MAX_FAILURES} failures in a row")
 
 
 def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
@@ -234,7 +234,7 @@ def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
                 )
             )
 
-    assert [value(each) for each in asyncio.run(run())] == [1, 0] * 20
+    assert [value(text) for text in asyncio.run(run())] == [1, 0] * 20
 
 
 def test_a_cancelled_call_leaves_no_process_and_no_stale_answer(root: Path) -> None:
@@ -272,8 +272,8 @@ def test_a_function_that_is_not_there_is_seen_before_any_call(
     call: str, wrong: str | None, root: Path
 ) -> None:
     (root / "scorers" / "syntax.py").write_text("def f(:\n")
-    found = check({"call": call}, World(root=root, environ={}))
-    assert found is None if wrong is None else str(found).startswith(wrong)
+    problem = check({"call": call}, World(root=root, environ={}))
+    assert problem is None if wrong is None else str(problem).startswith(wrong)
 
 
 def test_checking_a_function_runs_none_of_its_file(root: Path) -> None:
@@ -284,6 +284,6 @@ def test_checking_a_function_runs_none_of_its_file(root: Path) -> None:
 
 def test_nothing_is_written_beside_the_project_s_code(root: Path) -> None:
     each_of(root, "own.py:polite", "Hello")
-    assert sorted(each.name for each in (root / "scorers").iterdir()) == [
+    assert sorted(text.name for text in (root / "scorers").iterdir()) == [
         "beside.py", "broken.py", "own.py",
     ]  # fmt: skip

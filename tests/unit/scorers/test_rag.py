@@ -43,7 +43,7 @@ OVERLAP = [name for name, kind in SCORERS.items() if kind.library == "ragas" and
 
 
 def sentences(text: str) -> list[str]:
-    return [f"{each.strip('. ')}." for each in text.split(". ") if each.strip(". ")]
+    return [f"{part.strip('. ')}." for part in text.split(". ") if part.strip(". ")]
 
 
 def known(statement: str, text: str) -> int:
@@ -54,33 +54,37 @@ def known(statement: str, text: str) -> int:
 
 def sensible(prompt: str, form: str) -> Json:
     """A judge that fills in each of ragas' forms, differently for different questions."""
-    given = asked(prompt)
+    question = asked(prompt)
     match form:
         case "StatementGeneratorOutput":
-            return {"statements": sentences(given["answer"])}
+            return {"statements": sentences(question["answer"])}
         case "ClaimDecompositionOutput":
-            return {"claims": sentences(given["response"])}
+            return {"claims": sentences(question["response"])}
         case "NLIStatementOutput":
             verdicts: list[Json] = [
-                {"statement": each, "reason": "as read", "verdict": known(each, given["context"])}
-                for each in given["statements"]
+                {
+                    "statement": part,
+                    "reason": "as read",
+                    "verdict": known(part, question["context"]),
+                }
+                for part in question["statements"]
             ]
             return {"statements": verdicts}
         case "AnswerRelevanceOutput":
-            return {"question": f"Who said: {given['response'][:30]}?", "noncommittal": 0}
+            return {"question": f"Who said: {question['response'][:30]}?", "noncommittal": 0}
         case "ContextPrecisionOutput":
-            return {"reason": "as read", "verdict": known("born Ulm", given["context"])}
+            return {"reason": "as read", "verdict": known("born Ulm", question["context"])}
         case "ContextRecallOutput":
-            found: list[Json] = [
-                {"statement": each, "reason": "r", "attributed": known(each, given["context"])}
-                for each in sentences(given["answer"])
+            attributed: list[Json] = [
+                {"statement": part, "reason": "r", "attributed": known(part, question["context"])}
+                for part in sentences(question["answer"])
             ]
-            return {"classifications": found}
+            return {"classifications": attributed}
         case _:
             raise AssertionError(form)
 
 
-def given(
+def scored(
     name: str,
     ask: Scripted,
     *,
@@ -149,7 +153,7 @@ def test_the_numbers_and_the_questions_are_those_of_ragas_called_directly(
     name: str, options: dict[str, Any]
 ) -> None:
     ask = Scripted(sensible)
-    ours = given(name, ask, **options)
+    ours = scored(name, ask, **options)
     theirs, prompts = by_ragas(name, **options)
     assert value(ours) == theirs
     assert 0 < theirs < 1
@@ -179,10 +183,10 @@ def test_the_page_says_how_many_calls_a_score_takes(repo_root: Path) -> None:
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
     ask = Scripted(sensible)
-    given(name, ask)
+    scored(name, ask)
     assert (len(ask.prompts), len(ask.embedded)) == CALLS[name]
     if name == "factual_correctness":
-        given(name, ask, mode="precision")
+        scored(name, ask, mode="precision")
         assert len(ask.prompts) == CALLS[name][0] + 2
 
 
@@ -209,7 +213,7 @@ def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
     ],
 )
 def test_the_reason_names_what_failed_in_the_judges_words(name: str, said: str) -> None:
-    made = given(name, Scripted(sensible))
+    made = scored(name, Scripted(sensible))
     assert reason(made).startswith(said)
     assert isinstance(made, Score)
     assert made.detail == {"judge": "scripted-1"}
@@ -218,21 +222,21 @@ def test_the_reason_names_what_failed_in_the_judges_words(name: str, said: str) 
 def test_a_schema_that_is_asked_for_names_every_property_and_admits_no_other() -> None:
     ask = Scripted(sensible)
     for name in JUDGED:
-        given(name, ask)
+        scored(name, ask)
     for schema in ask.schemas:
         assert_closed(schema)
 
 
 def assert_closed(schema: Any) -> None:
-    for each in [schema, *schema.get("$defs", {}).values()]:
-        assert each["additionalProperties"] is False
-        assert each["required"] == list(each["properties"])
+    for part in [schema, *schema.get("$defs", {}).values()]:
+        assert part["additionalProperties"] is False
+        assert part["required"] == list(part["properties"])
 
 
 def test_what_the_application_retrieved_counts_before_the_cases_passages() -> None:
     ask = Scripted(sensible)
-    given("faithfulness", ask)
-    given("faithfulness", ask, completion=replace(ANSWER, contexts=None))
+    scored("faithfulness", ask)
+    scored("faithfulness", ask, completion=replace(ANSWER, contexts=None))
     assert asked(ask.prompts[1])["context"] == "\n".join(PASSAGES)
     assert asked(ask.prompts[3])["context"] == "the case's own passage"
 
@@ -242,22 +246,22 @@ def test_retrieving_nothing_is_a_zero_without_a_call_and_saying_nothing_is_no_sc
     name: str,
 ) -> None:
     ask = Scripted(sensible)
-    made = given(name, ask, completion=replace(ANSWER, contexts=()))
+    made = scored(name, ask, completion=replace(ANSWER, contexts=()))
     assert (value(made), ask.prompts) == (0, [])
     nobody = replace(CASE, contexts=())
-    made = given(name, ask, case=nobody, completion=replace(ANSWER, contexts=None))
+    made = scored(name, ask, case=nobody, completion=replace(ANSWER, contexts=None))
     assert why(made).startswith("there are no passages to compare with")
 
 
 def test_an_answer_made_of_nothing_is_not_faithful() -> None:
-    made = given("faithfulness", Scripted(sensible), completion=replace(ANSWER, contexts=()))
+    made = scored("faithfulness", Scripted(sensible), completion=replace(ANSWER, contexts=()))
     assert value(made) == 0
 
 
 @pytest.mark.parametrize("name", ["faithfulness", "answer_relevancy", "factual_correctness"])
 def test_an_empty_answer_has_0_without_a_call(name: str) -> None:
     ask = Scripted(sensible)
-    made = given(name, ask, completion=replace(ANSWER, text=" …\n"))
+    made = scored(name, ask, completion=replace(ANSWER, text=" …\n"))
     assert (value(made), reason(made), ask.prompts) == (0, "the answer is empty", [])
 
 
@@ -279,7 +283,7 @@ NOTHING: Mapping[str, Mapping[str, Json]] = {
     ],
 )
 def test_what_ragas_has_no_number_for_is_unscored(name: str, said: str) -> None:
-    assert why(given(name, Scripted(lambda _, form: NOTHING[form]))) == said
+    assert why(scored(name, Scripted(lambda _, form: NOTHING[form]))) == said
 
 
 def test_an_answer_that_claims_nothing_of_what_is_expected_is_wrong() -> None:
@@ -287,16 +291,16 @@ def test_an_answer_that_claims_nothing_of_what_is_expected_is_wrong() -> None:
         first = form == "ClaimDecompositionOutput" and asked(prompt)["response"] == ANSWER.text
         return {"claims": []} if first else sensible(prompt, form)
 
-    made = given("factual_correctness", Scripted(silent))
+    made = scored("factual_correctness", Scripted(silent))
     assert value(made) == 0
     assert reason(made).startswith("the answer claims nothing; 2 of 3 expected claims are in")
-    made = given("factual_correctness", Scripted(silent), mode="precision")
+    made = scored("factual_correctness", Scripted(silent), mode="precision")
     assert why(made) == "the judge finds no claim to count"
 
 
 def test_an_evasive_answer_has_0_and_says_so() -> None:
     evasive: Json = {"question": "Who knows?", "noncommittal": 1}
-    made = given("answer_relevancy", Scripted(lambda *_: evasive))
+    made = scored("answer_relevancy", Scripted(lambda *_: evasive))
     assert value(made) == 0
     assert reason(made).startswith("the answer is noncommittal; it would answer 'Who knows?'")
 
@@ -318,7 +322,7 @@ def test_an_unreadable_judge_is_asked_twice_more_and_then_there_is_no_score(
     text: str, said: str
 ) -> None:
     ask = Scripted(lambda *_: Completion(text=text, latency=0.1))
-    made = given("faithfulness", ask)
+    made = scored("faithfulness", ask)
     assert said in why(made)
     assert len(ask.prompts) == 3
 
@@ -341,7 +345,7 @@ def test_verdicts_that_would_bend_the_figure_are_not_counted(text: str, said: st
         return Completion(text=STATEMENTS if right else text, latency=0.1)
 
     ask = Scripted(careless)
-    assert said in why(given("faithfulness", ask))
+    assert said in why(scored("faithfulness", ask))
     assert len(ask.prompts) == 1 + 3
 
 
@@ -350,7 +354,7 @@ def test_one_fence_is_read_and_a_second_try_counts() -> None:
         ["no", "```json\n" + STATEMENTS + "\n```", "no", f'{{"statements": [{ONE}, {ONE}]}}']
     )
     ask = Scripted(lambda *_: Completion(text=next(tries), latency=0.1))
-    assert value(given("faithfulness", ask)) == 1
+    assert value(scored("faithfulness", ask)) == 1
     assert len(ask.prompts) == 4
 
 
@@ -368,7 +372,7 @@ def test_a_judge_that_gives_no_answer_gives_no_score(
     name: str, outcome: Completion | Failure, said: str
 ) -> None:
     ask = Scripted(lambda *_: outcome)
-    assert said in why(given(name, ask))
+    assert said in why(scored(name, ask))
     assert len(ask.prompts) == 1
 
 
@@ -377,7 +381,7 @@ def test_an_embedding_that_failed_gives_no_score() -> None:
         async def embed(self, text: str) -> tuple[float, ...] | Failure:
             return Failure(kind=FailureKind.SERVER, message="down")
 
-    assert why(given("answer_relevancy", Mute(sensible))) == (
+    assert why(scored("answer_relevancy", Mute(sensible))) == (
         "the embedding model gave no answer: down"
     )
 
@@ -387,7 +391,7 @@ def test_a_cosine_below_0_is_0() -> None:
         async def embed(self, text: str) -> tuple[float, ...] | Failure:
             return (-1.0, 0.1) if text == CASE.question else (1.0, 0.0)
 
-    assert value(given("answer_relevancy", Opposite(sensible))) == 0
+    assert value(scored("answer_relevancy", Opposite(sensible))) == 0
 
 
 @pytest.mark.parametrize(
@@ -417,14 +421,14 @@ OVERLAPS: Mapping[str, tuple[Json, float]] = {
 
 @pytest.mark.parametrize("name", OVERLAP)
 def test_what_asks_nobody_compares_with_what_is_relevant(name: str) -> None:
-    relevant, wanted = OVERLAPS[name]
+    relevant, expected = OVERLAPS[name]
     answered = replace(ANSWER, ids=("x", "a", "7", "a", "y"))
-    made = given(name, Scripted(sensible), completion=answered, relevant=relevant)
-    assert value(made) == pytest.approx(wanted)
+    made = scored(name, Scripted(sensible), completion=answered, relevant=relevant)
+    assert value(made) == pytest.approx(expected)
     in_vain = replace(ANSWER, ids=(), contexts=())
-    assert value(given(name, Scripted(sensible), completion=in_vain, relevant=relevant)) == 0
+    assert value(scored(name, Scripted(sensible), completion=in_vain, relevant=relevant)) == 0
     silent = replace(ANSWER, ids=None, contexts=None)
-    said = why(given(name, Scripted(sensible), completion=silent, relevant=relevant))
+    said = why(scored(name, Scripted(sensible), completion=silent, relevant=relevant))
     assert said.startswith("the answer does not report the ")
 
 
@@ -452,13 +456,13 @@ def refuse(*_):
     raise SystemExit("a socket was opened")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 
-from tests.unit.scorers.test_rag import JUDGED, OVERLAP, OVERLAPS, ANSWER, Scripted, given, sensible
+from tests.unit.scorers.test_rag import ANSWER, JUDGED, OVERLAP, Scripted, scored, sensible
 assert "ragas" not in sys.modules
 for name in JUDGED:
-    given(name, Scripted(sensible))
+    scored(name, Scripted(sensible))
 from dataclasses import replace
 for name in OVERLAP:
-    given(name, Scripted(sensible), completion=replace(ANSWER, ids=("a",)), relevant=["a"])
+    scored(name, Scripted(sensible), completion=replace(ANSWER, ids=("a",)), relevant=["a"])
 assert "ragas" in sys.modules
 """
 

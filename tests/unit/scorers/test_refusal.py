@@ -53,6 +53,6 @@ def test_an_empty_text_beside_a_tool_call_is_no_refusal() -> None:
 
 
 def test_further_phrases_are_looked_for() -> None:
-    given = said("Das darf ich nicht sagen.")
-    assert value(refusal(expecting(), given)) == 0
-    assert value(refusal(expecting(), given, phrases=["darf ich nicht"])) == 1
+    result = said("Das darf ich nicht sagen.")
+    assert value(refusal(expecting(), result)) == 0
+    assert value(refusal(expecting(), result, phrases=["darf ich nicht"])) == 1

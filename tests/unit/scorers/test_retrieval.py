@@ -20,9 +20,9 @@ def scored(
     name: str, ids: tuple[str, ...] | None, relevant: retrieval.Relevant, **options: Any
 ) -> Score | Unscored:
     answer: Completion = said("an answer", ids=ids)
-    given = getattr(retrieval, name)(expecting(), answer, relevant=relevant, **options)
-    assert isinstance(given, (Score, Unscored))
-    return given
+    result = getattr(retrieval, name)(expecting(), answer, relevant=relevant, **options)
+    assert isinstance(result, (Score, Unscored))
+    return result
 
 
 def figure(name: str, ids: tuple[str, ...], relevant: retrieval.Relevant, **options: Any) -> float:
@@ -81,10 +81,10 @@ def test_nothing_retrieved_and_nothing_reported_are_two_answers() -> None:
 
 
 def test_the_reason_says_what_was_found_where() -> None:
-    told = reason(scored("recall_at_k", ABCD, ["a", "b", "z"], k=3))
-    assert told == "2 of 3 relevant among 3 retrieved: 'a' at 2, 'b' at 3"
-    told = reason(scored("mrr", ABCD, ["z"]))
-    assert told == "0 of 1 relevant among 4 retrieved"
+    reasons = reason(scored("recall_at_k", ABCD, ["a", "b", "z"], k=3))
+    assert reasons == "2 of 3 relevant among 3 retrieved: 'a' at 2, 'b' at 3"
+    reasons = reason(scored("mrr", ABCD, ["z"]))
+    assert reasons == "0 of 1 relevant among 4 retrieved"
 
 
 def test_hostile_ids_are_ids() -> None:

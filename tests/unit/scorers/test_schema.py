@@ -26,8 +26,8 @@ REPLY = {
 def judged(root: Path, text: str, schema: Any, **options: Any) -> Score | Unscored:
     async def run() -> Score | Unscored:
         async with open_json_schema(World(root=root, environ={})) as scorer:
-            given = {"schema": schema, **options}
-            return await score(scorer, given, case=expecting(), completion=said(text))
+            result = {"schema": schema, **options}
+            return await score(scorer, result, case=expecting(), completion=said(text))
 
     return asyncio.run(run())
 
@@ -60,8 +60,8 @@ def test_the_schema_says_its_draft(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_backtracks_is_unscored(tmp_path: Path) -> None:
-    given = judged(tmp_path, json.dumps("a" * 5000 + "b"), {"pattern": "^(a|a)*$"})
-    assert "backtracks" in why(given)  # without its deadline it takes years
+    result = judged(tmp_path, json.dumps("a" * 5000 + "b"), {"pattern": "^(a|a)*$"})
+    assert "backtracks" in why(result)  # without its deadline it takes years
 
 
 def test_pattern_properties_are_checked(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_pattern_properties_are_checked(tmp_path: Path) -> None:
 
 
 def test_a_reference_to_another_document_is_never_fetched(tmp_path: Path) -> None:
-    given = judged(tmp_path, "{}", {"$ref": "https://example.org/schema.json"})
-    assert why(given) == (
+    result = judged(tmp_path, "{}", {"$ref": "https://example.org/schema.json"})
+    assert why(result) == (
         "the schema refers to 'https://example.org/schema.json', which is not in it"
     )
 
@@ -106,8 +106,8 @@ def test_formats_are_asserted(name: str, tmp_path: Path) -> None:
     right, *wrong = FORMATS[name]
     assert value(judged(tmp_path, json.dumps(right), {"format": name})) == 1
     assert value(judged(tmp_path, "[]", {"format": name})) == 1  # of texts or of numbers only
-    for each in wrong:
-        assert value(judged(tmp_path, json.dumps(each), {"format": name})) == 0, each
+    for text in wrong:
+        assert value(judged(tmp_path, json.dumps(text), {"format": name})) == 0, text
 
 
 def test_every_format_that_jsonschema_may_check_is_asserted_here() -> None:
@@ -165,5 +165,5 @@ def test_a_wrong_schema_is_seen_before_any_call(
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
-    found = check({"schema": schema}, World(root=tmp_path, environ={}))
-    assert found is None if wrong is None else str(found).startswith(wrong)
+    problem = check({"schema": schema}, World(root=tmp_path, environ={}))
+    assert problem is None if wrong is None else str(problem).startswith(wrong)

@@ -15,8 +15,8 @@ from tests.unit.scorers.answers import expecting, said, value, why
 
 
 def called(scorer: Callable[..., Any], completion: Completion, **more: Any) -> Score | Unscored:
-    given = score(cast("Scorer", scorer), {}, case=expecting(), completion=completion, **more)
-    return asyncio.run(given)
+    result = score(cast("Scorer", scorer), {}, case=expecting(), completion=completion, **more)
+    return asyncio.run(result)
 
 
 def test_a_scorer_may_be_a_function_or_a_coroutine() -> None:
@@ -39,8 +39,8 @@ def test_a_scorer_that_raises_leaves_the_answer_unscored() -> None:
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_nan_and_infinity_are_no_scores(number: float) -> None:
-    given = called(lambda *_: Score(value=number), said("x"))
-    assert why(given) == f"the scorer raised NotAScore: '{number} is not a score'"
+    result = called(lambda *_: Score(value=number), said("x"))
+    assert why(result) == f"the scorer raised NotAScore: '{number} is not a score'"
 
 
 @pytest.mark.parametrize("returned", [None, True, 0.5, "yes"])
@@ -72,9 +72,9 @@ def test_a_judged_scorer_is_handed_a_way_to_ask() -> None:
             return said("4")
 
     async def judged(_case: Case, _completion: Completion, *, ask: Ask) -> Score:
-        given = await ask.judge({}, json_schema={})
-        assert isinstance(given, Completion)
-        return Score(value=float(given.text or 0))
+        result = await ask.judge({}, json_schema={})
+        assert isinstance(result, Completion)
+        return Score(value=float(result.text or 0))
 
     assert value(called(judged, said("x"), ask=cast("Ask", Four()))) == 4
 

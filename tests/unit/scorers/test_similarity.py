@@ -16,8 +16,8 @@ def test_edit_similarity_is_one_less_the_share_of_edits() -> None:
 
 
 def test_rouge_is_the_f_measure_of_the_common_words() -> None:
-    given = rouge(expecting(CAT), said("the cat on the mat"), kind="rouge1")
-    assert value(given) == pytest.approx(2 * 1.0 * (5 / 6) / (1.0 + 5 / 6))
+    result = rouge(expecting(CAT), said("the cat on the mat"), kind="rouge1")
+    assert value(result) == pytest.approx(2 * 1.0 * (5 / 6) / (1.0 + 5 / 6))
 
 
 def test_bleu_of_the_expected_text_is_one() -> None:

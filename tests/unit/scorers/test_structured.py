@@ -32,9 +32,9 @@ def test_a_fence_may_be_forbidden() -> None:
 
 
 def test_json_may_have_to_equal_a_value() -> None:
-    given = said('{"b": [true], "a": 1.0}')
-    assert value(json_scorer(expecting(), given, equals={"a": 1, "b": [True]})) == 1
-    assert value(json_scorer(expecting(), given, equals={"a": 1, "b": [1]})) == 0
+    result = said('{"b": [true], "a": 1.0}')
+    assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [True]})) == 1
+    assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [1]})) == 0
 
 
 def test_json_may_have_to_equal_the_expected() -> None:
@@ -77,7 +77,7 @@ SEARCH = ToolCall(name="search", arguments={"q": "refund", "top": 3})
 
 
 def calls(*names: str | ToolCall) -> Completion:
-    made = (ToolCall(name=each, arguments={}) if isinstance(each, str) else each for each in names)
+    made = (ToolCall(name=text, arguments={}) if isinstance(text, str) else text for text in names)
     return said("", tool_calls=tuple(made))
 
 

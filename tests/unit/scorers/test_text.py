@@ -27,16 +27,18 @@ def test_white_space_at_both_ends_does_not_count_unless_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "ignoring"),
+    ("answered", "ignoring"),
     [
         ("YES, Sir", {"ignore_case": True}),
         ("yes,  sir", {"ignore_space": True}),
         ("yes sir!", {"ignore_punctuation": True}),
     ],
 )
-def test_what_is_ignored_is_ignored_only_when_asked(given: str, ignoring: dict[str, bool]) -> None:
-    assert value(exact(expecting("yes, sir"), said(given))) == 0
-    assert value(exact(expecting("yes, sir"), said(given), **ignoring)) == 1
+def test_what_is_ignored_is_ignored_only_when_asked(
+    answered: str, ignoring: dict[str, bool]
+) -> None:
+    assert value(exact(expecting("yes, sir"), said(answered))) == 0
+    assert value(exact(expecting("yes, sir"), said(answered), **ignoring)) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,9 +115,9 @@ def test_numbers_may_be_contained() -> None:
 
 
 def test_contains_with_value_and_all_wants_both() -> None:
-    given = said("refund within 30 days")
-    assert value(contains(expecting(), given, value=["x", "within"], all=["refund"])) == 1
-    assert value(contains(expecting(), given, value="x", all=["refund"])) == 0
+    answered = said("refund within 30 days")
+    assert value(contains(expecting(), answered, value=["x", "within"], all=["refund"])) == 1
+    assert value(contains(expecting(), answered, value="x", all=["refund"])) == 0
 
 
 @pytest.mark.parametrize("scorer", [contains, starts_with, ends_with])

@@ -151,7 +151,7 @@ def test_trouble_costs_one_answer_and_the_others_go_on(
 ) -> None:
     limits = Limits(timeout=0.5 if what == "hang" else 10.0, retries=0, max_concurrency=1)
     of = model("python", call="app/main.py:trouble", limits=limits)
-    asked = [request(what=each) for each in ("ok", what, "ok")]
+    asked = [request(what=item) for item in ("ok", what, "ok")]
     before, given, after = ask(
         of, *asked, root=root, environ={**os.environ, "SOME_KEY": "sk-canary-0123456789"}
     )
@@ -168,26 +168,26 @@ def test_calls_at_once_run_in_as_many_processes_and_one_at_a_time_in_one(root: P
     async def main() -> tuple[set[str | None], set[str | None]]:
         world = World(root=root, environ=dict(os.environ))
         async with open_python(of, world) as application:
-            found: list[Outcome] = []
+            outcome: list[Outcome] = []
 
             async def call(seconds: float) -> None:
-                found.append(await application.complete(request(seconds=seconds)))
+                outcome.append(await application.complete(request(seconds=seconds)))
 
             for _ in range(3):
                 await call(0)
-            alone = {completion(each).text for each in found}
-            found.clear()
+            alone = {completion(item).text for item in outcome}
+            outcome.clear()
             async with anyio.create_task_group() as group:
                 for _ in range(4):
                     group.start_soon(call, 0.5)
-            return alone, {completion(each).text for each in found}
+            return alone, {completion(item).text for item in outcome}
 
     alone, together = anyio.run(main)
     assert (len(alone), len(together)) == (1, 4)
     until = time.monotonic() + 5
-    while any(Path(f"/proc/{each}").exists() for each in together) and time.monotonic() < until:
+    while any(Path(f"/proc/{pid}").exists() for pid in together) and time.monotonic() < until:
         time.sleep(0.01)
-    assert not any(Path(f"/proc/{each}").exists() for each in together)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in together)
 
 
 def test_the_process_sees_a_short_list_of_the_environment_and_what_is_named(root: Path) -> None:

@@ -43,19 +43,19 @@ def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_question(
     after: float, pause: float
 ) -> None:
     outcomes = answered(faulty.twice(after=after), QUESTIONS, pause=pause)
-    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
 
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_once_an_answer_came_twice_every_question_has_a_connection_of_its_own(timed: bool) -> None:
     outcomes = answered(faulty.behind(), QUESTIONS, pause=0.0, timed=timed)
-    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
-    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
+    assert [outcome.attempts for outcome in outcomes] == [1, 2, *[1] * 6]
 
 
 def test_an_answer_without_a_name_that_came_before_the_next_question_is_not_its_answer() -> None:
     outcomes = answered(faulty.twice(after=0.0, named=False), QUESTIONS, pause=0.05)
-    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
 
 
 def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt() -> None:
@@ -63,8 +63,8 @@ def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt(
         exchange.send(exchange.answer(), headers={"x-request-id": "abc"})
 
     outcomes = answered(same, QUESTIONS, pause=0.0)
-    assert [each.text for each in outcomes if isinstance(each, Completion)] == QUESTIONS
-    assert [each.attempts for each in outcomes] == [1, 2, *[1] * 6]
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == QUESTIONS
+    assert [outcome.attempts for outcome in outcomes] == [1, 2, *[1] * 6]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_proxy_that_speaks_no_http_is_refused_by_its_variable_and_not_told(pro
 
 
 def test_a_proxy_without_a_scheme_is_one_of_http() -> None:
-    found = proxy_for("https://api.example.org/v1", {"https_proxy": "proxy.example:3128"})
-    assert found == "http://proxy.example:3128"
+    proxy_found = proxy_for("https://api.example.org/v1", {"https_proxy": "proxy.example:3128"})
+    assert proxy_found == "http://proxy.example:3128"
 
 
 def refused_on_opening(environ: dict[str, str], url: str, headers: dict[str, str]) -> Refused:

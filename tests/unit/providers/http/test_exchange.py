@@ -38,9 +38,9 @@ NOT_ON_OUR_WIRE = {
 
 def exceptions_of(sdk: ModuleType) -> Iterator[type[Exception]]:
     """Every exception class that the SDK defines among its exceptions."""
-    for _, found in inspect.getmembers(sdk._exceptions, inspect.isclass):
-        if issubclass(found, Exception) and found.__module__.startswith(sdk.__name__):
-            yield found
+    for _, outcome in inspect.getmembers(sdk._exceptions, inspect.isclass):
+        if issubclass(outcome, Exception) and outcome.__module__.startswith(sdk.__name__):
+            yield outcome
 
 
 def status_of(error: type[Exception]) -> int | None:
@@ -56,22 +56,22 @@ def status_of(error: type[Exception]) -> int | None:
 @pytest.mark.parametrize("sdk", [openai, anthropic], ids=["openai", "anthropic"])
 def test_every_exception_of_the_sdk_has_its_place(sdk: ModuleType) -> None:
     unmapped = {
-        each.__name__
-        for each in exceptions_of(sdk)
-        if each.__name__ not in NOT_ON_OUR_WIRE and status_of(each) not in STATUSES
+        item.__name__
+        for item in exceptions_of(sdk)
+        if item.__name__ not in NOT_ON_OUR_WIRE and status_of(item) not in STATUSES
     }
     assert unmapped == set()
 
 
 def test_nothing_is_excused_that_is_not_there() -> None:
-    there = {each.__name__ for sdk in (openai, anthropic) for each in exceptions_of(sdk)}
+    there = {item.__name__ for sdk in (openai, anthropic) for item in exceptions_of(sdk)}
     assert NOT_ON_OUR_WIRE - there == set()
 
 
 @pytest.mark.parametrize("sdk", [openai, anthropic], ids=["openai", "anthropic"])
 def test_a_status_with_a_class_of_its_own_is_found(sdk: ModuleType) -> None:
-    found = {status_of(each) for each in exceptions_of(sdk)}
-    assert {400, 401, 403, 404, 409, 422, 429} <= found
+    outcome = {status_of(item) for item in exceptions_of(sdk)}
+    assert {400, 401, 403, 404, 409, 422, 429} <= outcome
 
 
 FINAL, AGAIN = False, True
@@ -113,16 +113,16 @@ EXPECTED = {
 
 def test_every_exception_of_the_transport_has_its_place() -> None:
     classes = {
-        name: found
-        for name, found in inspect.getmembers(client_exceptions, inspect.isclass)
-        if issubclass(found, Exception) and found.__module__ == client_exceptions.__name__
+        name: outcome
+        for name, outcome in inspect.getmembers(client_exceptions, inspect.isclass)
+        if issubclass(outcome, Exception) and outcome.__module__ == client_exceptions.__name__
     }
-    found = {
-        name: next((place for of, place in EXCEPTIONS.items() if issubclass(each, of)), None)
-        for name, each in classes.items()
+    outcome = {
+        name: next((place for of, place in EXCEPTIONS.items() if issubclass(item, of)), None)
+        for name, item in classes.items()
     }
     expected = {name: place for name, place in EXPECTED.items() if name in classes}
-    assert found == expected  # a newer aiohttp may drop some; what it adds must be placed
+    assert outcome == expected  # a newer aiohttp may drop some; what it adds must be placed
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
         (aiohttp.ServerDisconnectedError(), FailureKind.CONNECTION),
         (aiohttp.ClientPayloadError("cut"), FailureKind.CONNECTION),
     ],
-    ids=lambda each: type(each).__name__,
+    ids=lambda item: type(item).__name__,
 )
 def test_an_exception_becomes_a_sentence_about_the_host(
     error: Exception, kind: FailureKind

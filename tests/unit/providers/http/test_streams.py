@@ -62,13 +62,13 @@ def answer(*script: Behaviour, **more: Any) -> Completion:
 
 
 def test_a_streamed_answer_is_the_answer_and_its_first_token_is_timed() -> None:
-    found = answer(stream(*text("gr", "öß", "e"), pause=0.05, at_once=[2]))
-    assert (found.text, found.finish_reason) == ("größe", "stop")
-    assert found.usage == Usage(input=12, output=3)
-    assert found.served_model == "m-1"
-    assert found.first_token is not None
-    assert found.latency is not None
-    assert 0.04 < found.first_token < found.latency - 0.1
+    outcome = answer(stream(*text("gr", "öß", "e"), pause=0.05, at_once=[2]))
+    assert (outcome.text, outcome.finish_reason) == ("größe", "stop")
+    assert outcome.usage == Usage(input=12, output=3)
+    assert outcome.served_model == "m-1"
+    assert outcome.first_token is not None
+    assert outcome.latency is not None
+    assert 0.04 < outcome.first_token < outcome.latency - 0.1
 
 
 def test_nothing_is_streamed_unless_the_time_is_wanted() -> None:
@@ -82,8 +82,8 @@ def test_nothing_is_streamed_unless_the_time_is_wanted() -> None:
 def test_the_time_is_asked_for_in_no_key() -> None:
     turn = Message(role="user", content="hello")
     plain, timed = (
-        Request(provider="openai", model="m", messages=(turn,), timed=each)
-        for each in (False, True)
+        Request(provider="openai", model="m", messages=(turn,), timed=item)
+        for item in (False, True)
     )
     assert plain.digest == timed.digest
     assert Completion(text="a").digest == Completion(text="a", first_token=0.1).digest
@@ -103,7 +103,7 @@ def test_what_is_sent_is_what_the_sdk_sends() -> None:
                 stream=True,
                 stream_options={"include_usage": True},
             )
-            assert [each.usage.prompt_tokens async for each in chunks if each.usage] == [12]
+            assert [item.usage.prompt_tokens async for item in chunks if item.usage] == [12]
             assert server.last is not None
             return server.last.body
 
@@ -113,10 +113,10 @@ def test_what_is_sent_is_what_the_sdk_sends() -> None:
 
 def test_reasoning_is_not_the_first_token() -> None:
     thoughts = [chunk({"reasoning_content": "hm"}), chunk({"reasoning": "hm", "content": None})]
-    found = answer(stream(*thoughts, *text("42")[1:], pause=0.05))
-    assert found.text == "42"
-    assert found.first_token is not None
-    assert found.first_token > 0.08
+    outcome = answer(stream(*thoughts, *text("42")[1:], pause=0.05))
+    assert outcome.text == "42"
+    assert outcome.first_token is not None
+    assert outcome.first_token > 0.08
 
 
 CALL = [{"index": 0, "id": "a", "type": "function", "function": {"name": "look", "arguments": ""}}]
@@ -154,11 +154,11 @@ CALL = [{"index": 0, "id": "a", "type": "function", "function": {"name": "look",
 def test_tool_calls_are_put_together_from_their_pieces(
     pieces: list[Any], calls: list[ToolCall]
 ) -> None:
-    deltas = [chunk({"tool_calls": each}) for each in pieces]
-    found = answer(stream(*deltas, chunk({}, "tool_calls"), DONE))
-    assert list(found.tool_calls) == calls
-    assert found.first_token is not None
-    assert found.usage is None
+    deltas = [chunk({"tool_calls": item}) for item in pieces]
+    outcome = answer(stream(*deltas, chunk({}, "tool_calls"), DONE))
+    assert list(outcome.tool_calls) == calls
+    assert outcome.first_token is not None
+    assert outcome.usage is None
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_a_stream_that_does_not_say_it_is_finished_is_no_answer(cut: Behaviour) 
     assert outcome.kind in {FailureKind.BAD_ANSWER, FailureKind.CONNECTION}
     assert outcome.retryable
     assert server.requests == 2
-    found = answer(cut, then=stream(*text("whole")))
-    assert (found.text, found.attempts) == ("whole", 2)
+    outcome = answer(cut, then=stream(*text("whole")))
+    assert (outcome.text, outcome.attempts) == ("whole", 2)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,12 @@ def test_a_stream_that_does_not_say_it_is_finished_is_no_answer(cut: Behaviour) 
 )  # fmt: skip
 def test_a_stream_with_a_piece_that_cannot_be_read_is_asked_for_again(piece: bytes) -> None:
     broken = [
-        b"data: " + piece + b"\n\n" if n == 1 else each for n, each in enumerate(text("a", "b"))
+        b"data: " + piece + b"\n\n" if n == 1 else item for n, item in enumerate(text("a", "b"))
     ]
-    found = answer(faulty.raw_body(b"".join(broken), kind="text/event-stream"), stream(*text("ab")))
-    assert (found.text, found.attempts) == ("ab", 2)
+    outcome = answer(
+        faulty.raw_body(b"".join(broken), kind="text/event-stream"), stream(*text("ab"))
+    )
+    assert (outcome.text, outcome.attempts) == ("ab", 2)
 
 
 def test_an_error_amid_a_stream_is_told_and_asked_again() -> None:
@@ -209,8 +211,8 @@ def test_comments_blank_lines_and_what_comes_after_the_end_are_passed_over() -> 
     noise = b": OPENROUTER PROCESSING\r\n\r\n\n\n"
     azure = event({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
     portkey = event({"hook_results": {"after_request_hooks": []}})
-    found = answer(stream(azure, noise, *text("hi"), portkey))
-    assert found.text == "hi"
+    outcome = answer(stream(azure, noise, *text("hi"), portkey))
+    assert outcome.text == "hi"
 
 
 @pytest.mark.parametrize(
@@ -227,15 +229,15 @@ def test_what_a_server_refuses_to_stream_is_asked_for_without_once_and_for_all(
     refused = faulty.status(400, message=words)
     good = stream(*text("hi")) if "stream_options" in words else faulty.answer()
     outcomes, server = asked(refused, then=good, calls=2)
-    assert [type(each) for each in outcomes] == [Completion, Completion]
+    assert [type(item) for item in outcomes] == [Completion, Completion]
     assert server.requests == 3
     assert server.last is not None
     assert not without & server.last.body.keys()
 
 
 def test_a_server_that_answers_at_once_all_the_same_has_no_first_token() -> None:
-    found = answer(faulty.answer())
-    assert (found.text, found.first_token) == ("hello", None)
+    outcome = answer(faulty.answer())
+    assert (outcome.text, outcome.first_token) == ("hello", None)
 
 
 def test_the_deadline_and_the_cap_hold_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +253,7 @@ def test_the_deadline_and_the_cap_hold_for_streams(monkeypatch: pytest.MonkeyPat
 
 def test_one_connection_serves_stream_after_stream() -> None:
     outcomes, server = asked(then=stream(*text("hi")), calls=4)
-    assert all(isinstance(each, Completion) for each in outcomes)
+    assert all(isinstance(item, Completion) for item in outcomes)
     assert server.connections == 1
 
 
@@ -297,13 +299,13 @@ CLAUDE = (
 
 
 def test_claude_s_events_become_the_message_that_its_sdk_makes_of_them() -> None:
-    found = answer(stream(*CLAUDE, pause=0.01), of="anthropic")
-    assert found.text == "Let me look."
-    assert found.tool_calls == (ToolCall(name="look", arguments={"at": 3}),)
-    assert found.finish_reason == "tool_calls"
-    assert found.usage == Usage(input=12, output=15, cached_input=4)
-    assert found.first_token is not None
-    assert found.first_token > 0.04  # not the thoughts
+    outcome = answer(stream(*CLAUDE, pause=0.01), of="anthropic")
+    assert outcome.text == "Let me look."
+    assert outcome.tool_calls == (ToolCall(name="look", arguments={"at": 3}),)
+    assert outcome.finish_reason == "tool_calls"
+    assert outcome.usage == Usage(input=12, output=15, cached_input=4)
+    assert outcome.first_token is not None
+    assert outcome.first_token > 0.04  # not the thoughts
 
     async def through_the_sdk() -> dict[str, Any]:
         async with (
@@ -316,8 +318,8 @@ def test_claude_s_events_become_the_message_that_its_sdk_makes_of_them() -> None
             return (await events.get_final_message()).model_dump()
 
     theirs = anyio.run(through_the_sdk)
-    assert theirs["content"][1]["text"] == found.text
-    assert theirs["content"][2]["input"] == found.tool_calls[0].arguments
+    assert theirs["content"][1]["text"] == outcome.text
+    assert theirs["content"][2]["input"] == outcome.tool_calls[0].arguments
     assert theirs["usage"]["output_tokens"] == 15
 
 
@@ -345,6 +347,6 @@ def test_events_are_found_wherever_the_bytes_are_cut() -> None:
     expected = [b'{"a":\n1}', b"two"]
     for cut in range(len(whole) + 1):
         events = Events()
-        found = [*events.feed(whole[:cut]), *events.feed(whole[cut:])]
-        assert found == expected, cut
+        outcome = [*events.feed(whole[:cut]), *events.feed(whole[cut:])]
+        assert outcome == expected, cut
     assert json.loads(expected[0]) == {"a": 1}

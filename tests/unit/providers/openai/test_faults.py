@@ -125,20 +125,20 @@ def test_a_refusal_is_final_and_in_the_words_of_the_server(code: int, kind: Fail
 @pytest.mark.parametrize("code", [401, 403, 404])
 def test_a_thousand_cases_against_a_wrong_key_are_one_clear_cause(code: int) -> None:
     async def main() -> tuple[list[Failure], int]:
-        found: list[Failure] = []
+        outcome: list[Failure] = []
         then = faulty.status(code, message="wrong key")
         async with faulty.serve(then=then) as server, engine() as ours:
 
             async def work(_: int) -> None:
-                found.append(failed(await ours.ask(model(server.url), request())))
+                outcome.append(failed(await ours.ask(model(server.url), request())))
 
             await run(range(1000), work, workers=16)
-            return found, server.requests
+            return outcome, server.requests
 
-    found, requests = anyio.run(main)
+    outcome, requests = anyio.run(main)
     assert requests <= 8 + 2  # those on the wire, and the two before the third refusal
-    assert sum(each.kind is FailureKind.NOT_ATTEMPTED for each in found) == 1000 - requests
-    assert len({each.message for each in found}) == 2
+    assert sum(item.kind is FailureKind.NOT_ATTEMPTED for item in outcome) == 1000 - requests
+    assert len({item.message for item in outcome}) == 2
 
 
 def test_a_closed_port_ends_the_run_within_seconds() -> None:
@@ -147,23 +147,23 @@ def test_a_closed_port_ends_the_run_within_seconds() -> None:
         port = probe.getsockname()[1]
 
     async def main() -> list[Failure]:
-        found: list[Failure] = []
+        outcome: list[Failure] = []
         async with Engine(providers=lambda of: open_openai(of, WORLD)) as ours:
 
             async def work(_: int) -> None:
                 of = model(f"http://127.0.0.1:{port}/v1", retries=5)
-                found.append(failed(await ours.ask(of, request())))
+                outcome.append(failed(await ours.ask(of, request())))
 
             await run(range(200), work, workers=16)
-            return found
+            return outcome
 
-    found = anyio.run(main)
-    assert sum(each.kind is FailureKind.CONNECTION for each in found) < 40
-    assert {each.kind for each in found} == {
+    outcome = anyio.run(main)
+    assert sum(item.kind is FailureKind.CONNECTION for item in outcome) < 40
+    assert {item.kind for item in outcome} == {
         FailureKind.CONNECTION,
         FailureKind.NOT_ATTEMPTED,
     }
-    assert f"no server answers at http://127.0.0.1:{port}/v1" in found[-1].message
+    assert f"no server answers at http://127.0.0.1:{port}/v1" in outcome[-1].message
 
 
 def test_a_host_that_nothing_resolves_is_a_failure_of_the_connection() -> None:
@@ -296,13 +296,13 @@ def test_a_stale_connection_is_replaced_without_a_word() -> None:
     async def main() -> list[Outcome]:
         script = [faulty.stale(), faulty.stale(delay=0.05), faulty.stale()]
         async with faulty.serve(*script) as server, engine() as ours:
-            found = []
+            outcome = []
             for _ in range(6):
-                found.append(await ours.ask(model(server.url), request()))
+                outcome.append(await ours.ask(model(server.url), request()))
                 await anyio.sleep(0.06)
-            return found
+            return outcome
 
-    assert all(isinstance(each, Completion) for each in anyio.run(main))
+    assert all(isinstance(item, Completion) for item in anyio.run(main))
 
 
 def test_a_megabyte_of_text_arrives_whole() -> None:
@@ -375,20 +375,20 @@ def test_answers_that_arrive_out_of_order_belong_to_their_questions() -> None:
         return faulty.answer(delay=0.2 if number < 5 else 0.0)
 
     async def main() -> list[tuple[int, str | None]]:
-        found: list[tuple[int, str | None]] = []
+        answers: list[tuple[int, str | None]] = []
         script = [slow_first(i) for i in range(40)]
         async with faulty.serve(*script) as server, engine() as ours:
 
             async def work(i: int) -> None:
                 outcome = await ours.ask(model(server.url), request(f"question {i}"))
-                found.append((i, completion(outcome).text))
+                answers.append((i, completion(outcome).text))
 
             await run(range(40), work, workers=8)
-        return found
+        return answers
 
-    found = anyio.run(main)
-    assert [i for i, _ in found] != sorted(i for i, _ in found)
-    assert all(text == f"question {i}" for i, text in found)
+    outcome = anyio.run(main)
+    assert [i for i, _ in outcome] != sorted(i for i, _ in outcome)
+    assert all(text == f"question {i}" for i, text in outcome)
 
 
 def test_calls_in_flight_never_exceed_the_limit_on_the_wire() -> None:

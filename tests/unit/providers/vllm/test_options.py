@@ -34,9 +34,9 @@ TWO = {"a": "adapters/a", "b": "adapters/b"}
 def test_what_contradicts_itself_is_found_when_the_project_is_read(
     written: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    found = check({"model": "org/tiny", **written}, World(root=tmp_path, environ={}))
-    assert found is not None
-    assert said in found
+    problem = check({"model": "org/tiny", **written}, World(root=tmp_path, environ={}))
+    assert problem is not None
+    assert said in problem
 
 
 def test_what_makes_sense_is_let_through(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_an_adapter_answers_unless_the_model_itself_is_named() -> None:
 def test_arguments_that_may_run_code_need_trust(
     options: dict[str, Any], command: str | None
 ) -> None:
-    found = runs(a_model(**options))
-    assert (None if found is None else " ".join(found)) == command
+    problem = runs(a_model(**options))
+    assert (None if problem is None else " ".join(problem)) == command
 
 
 def test_a_python_is_started_with_the_module_and_a_missing_program_is_refused(
