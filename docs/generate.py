@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import typer
 import yaml
 
-from llmops_cli.cli.main import app
+from llmops_cli.cli.main import full_app
 from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.core.policy import DEFAULT_RULES, RULES, rule_options
 from llmops_cli.plugins import PROVIDERS, SCORERS
@@ -41,7 +41,7 @@ WORDS: Mapping[object, str] = {
 
 def commands() -> Iterator[str]:
     """Yield every command with its arguments and options, from `--help`."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(full_app())
     program = group.context_class(group, info_name="llmops")
     everywhere = [option for option in group.get_params(program) if "completion" not in option.name]
     yield "## Global options"
@@ -62,7 +62,7 @@ def commands() -> Iterator[str]:
 
 def overview() -> Iterator[str]:
     """Yield a table of all commands, one line each, with links to their entries."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(full_app())
     context = group.context_class(group, info_name="llmops")
     helps = ((name, group.get_command(context, name).help) for name in group.list_commands(context))
     yield from _table(

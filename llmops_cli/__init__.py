@@ -1,8 +1,8 @@
-"""The release gate for prompts.
+"""The release gate for LLM prompts.
 
 The public Python API, loaded when it is used: `load_prompt` for applications; `load_project`,
 `evaluate` and `frame`, a run file as a pandas table, for notebooks and tests; `compare` and
-`decide` for rows of one's own. Everything else is internal.
+`decide` for your own rows. Everything else is internal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported from where it lives."""
+    """Import a public name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]

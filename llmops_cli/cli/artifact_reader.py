@@ -25,7 +25,7 @@ PROBLEMS = 1_000
 
 
 def read_report(path: Path) -> Report | None:
-    """Return the report that `report --json` printed into `path`; None where there is none.
+    """Return the report that `report --json` printed into `path`; None if there is none.
 
     Raises `Refused` for a file that is anything else.
     """
@@ -59,7 +59,7 @@ def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
 
 
 def _document(path: Path) -> Any:  # noqa: ANN401 - the file boundary
-    """Return the JSON in a file; None where there is no file, or an empty one."""
+    """Return the JSON in a file; None if there is no file, or an empty one."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

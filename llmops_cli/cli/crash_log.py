@@ -28,7 +28,7 @@ def redactor(arguments: Sequence[str]) -> Redactor:
 
 
 def write_bug_log(trace: str, arguments: list[str]) -> Path | None:
-    """Write the trace and the versions it happened on; None where no folder can be written."""
+    """Write the trace and the versions it happened on; None if no folder can be written."""
     redact = redactor(arguments)
     text = "\n".join(
         (
@@ -50,7 +50,7 @@ def write_bug_log(trace: str, arguments: list[str]) -> Path | None:
 def _project_files(arguments: Iterable[str]) -> Iterator[str]:
     """Yield the text of every project file around this folder and those in `arguments`."""
     named = {Path(), *(Path(each.rpartition("=")[2]) for each in arguments)}
-    with suppress(OSError, ValueError):  # a crash must not crash once more
+    with suppress(OSError, ValueError):  # a crash handler must not crash itself
         for start in named:
             for folder in (start.resolve(), *start.resolve().parents):
                 path = folder / PROJECT_FILE

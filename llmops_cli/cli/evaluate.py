@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -167,7 +168,7 @@ def measure(
 
 
 def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSinks) -> int:
-    """Run an evaluation and take its report everywhere."""
+    """Run an evaluation and write its reports."""
     from llmops_cli.commands.evaluate import evaluate as run_evaluation
 
     files = sinks.files()
@@ -236,7 +237,7 @@ def report(
 
 
 def _opened(page: Path) -> bool:
-    """Open a browser on a page; False where there is none, or nobody to look at it."""
+    """Open a page in a browser; False if there is no browser or no terminal."""
     import webbrowser
 
     environ = os.environ
@@ -247,3 +248,11 @@ def _opened(page: Path) -> bool:
         return webbrowser.open(page.resolve().as_uri())
     except (webbrowser.Error, OSError):
         return False
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "eval": evaluate,
+    "compare": compare,
+    "measure": measure,
+    "report": report,
+}

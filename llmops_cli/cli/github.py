@@ -1,4 +1,4 @@
-"""What a command tells GitHub Actions: a job summary, annotations and outputs (`--github`).
+"""Write the job summary, annotations and outputs of GitHub Actions (`--github`).
 
 Annotations are workflow commands on standard error, so that standard output stays the answer;
 the runner reads both. Summary and outputs go where `GITHUB_STEP_SUMMARY` and `GITHUB_OUTPUT`
@@ -71,7 +71,7 @@ class Actions:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Show why llmops stops before there is a verdict, and let it stop."""
+        """Report why llmops stops before there is a verdict, and re-raise."""
         try:
             yield
         except LlmopsError as error:

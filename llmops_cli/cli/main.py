@@ -16,15 +16,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from typing import cast
 
 import typer
-from typer.models import CommandInfo
 
 from llmops_cli import __version__
-from llmops_cli.cli import calibrate, comment, evaluate, project, registry, verify
 from llmops_cli.cli.help import HelpCommand, HelpGroup
 from llmops_cli.core.errors import ExitCode, LlmopsError
 
@@ -52,15 +49,46 @@ COLLECT_AFTER = 50_000
 """New objects between two searches for reference cycles. What start-up and cases allocate is there
 to stay; looking through it after every 700, as Python does, is a twelfth of a short run."""
 
-app = typer.Typer(
-    name="llmops",
-    cls=HelpGroup,
-    help=HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+PANELS: Mapping[str, Sequence[str]] = {
+    "Start": ("init", "check", "import"),
+    "Evaluate": ("eval", "compare", "report"),
+    "Release": ("release", "measure", "promote", "rollback", "status", "history", "bundle"),
+    "Inspect": ("diff", "render", "models", "schema"),
+    "Judges": ("calibrate",),
+    "Audit and CI": ("verify", "fsck", "gc", "comment"),
+}
+"""Every command, by the panel of `--help` that lists it."""
+
+
+def _function(name: str) -> Callable[..., object]:
+    """Return the function of a command. Its module is imported for the command that is run."""
+    if name in {"eval", "compare", "measure", "report"}:
+        from llmops_cli.cli import evaluate
+
+        return evaluate.COMMANDS[name]
+    if name in {"release", "promote", "rollback", "status", "history", "bundle"}:
+        from llmops_cli.cli import registry
+
+        return registry.COMMANDS[name]
+    if name in {"verify", "fsck", "gc"}:
+        from llmops_cli.cli import verify
+
+        return verify.COMMANDS[name]
+    if name == "calibrate":
+        from llmops_cli.cli.calibrate import calibrate
+
+        return calibrate
+    if name == "comment":
+        from llmops_cli.cli.comment import comment
+
+        return comment
+    from llmops_cli.cli import project
+
+    return project.COMMANDS[name]
+
+
+def _nothing() -> None:
+    """A placeholder for a command that isn't run."""
 
 
 def _version(requested: bool) -> None:
@@ -69,7 +97,6 @@ def _version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     context: typer.Context,
     project_folder: Path = typer.Option(
@@ -85,29 +112,42 @@ def _root(
     listen(_waiting)
 
 
-COMMANDS: Mapping[str, Sequence[Callable[..., object]]] = {
-    "Start": (project.init, project.check, project.import_files),
-    "Evaluate": (evaluate.evaluate, evaluate.compare, evaluate.report),
-    "Release": (
-        registry.release,
-        evaluate.measure,
-        registry.promote,
-        registry.rollback,
-        registry.status,
-        registry.history,
-        registry.bundle,
-    ),
-    "Inspect": (project.diff, project.render, project.models, project.schema),
-    "Judges": (calibrate.calibrate,),
-    "Audit and CI": (verify.verify, verify.fsck, verify.gc, comment.comment),
-}
-"""Every command, by the panel of `--help` that lists it."""
-NAMES: Mapping[object, str] = {evaluate.evaluate: "eval", project.import_files: "import"}
+def full_app() -> typer.Typer:
+    """Return the app with all commands and all their options."""
+    return _app({name: _function(name) for names in PANELS.values() for name in names})
 
-for panel, commands in COMMANDS.items():
-    for command in commands:
-        name = NAMES.get(command, command.__name__)
-        app.command(name, cls=HelpCommand, rich_help_panel=panel)(command)
+
+def _app_for(arguments: list[str]) -> typer.Typer:
+    """Return the app with the commands that `arguments` may mean, and the names of the others.
+
+    Importing every command and building all options would take longer than `--help` may. So help
+    has the commands without options; a command that is run is alone with its own.
+    """
+    if any(name.endswith("_COMPLETE") for name in os.environ):
+        return full_app()  # a shell completes the options of any command
+    names = [name for panel in PANELS.values() for name in panel]
+    return _app({name: _function(name) for name in names if name in arguments})
+
+
+def _app(functions: Mapping[str, Callable[..., object]]) -> typer.Typer:
+    """Return the app with the commands of `functions`; of the others the name, and perhaps help."""
+    app = typer.Typer(
+        name="llmops",
+        cls=HelpGroup,
+        help=HELP,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for panel, names in PANELS.items():
+        for name in names:
+            known = functions.get(name)
+            text = None if known or functions else _function(name).__doc__
+            command = app.command(name, cls=HelpCommand, rich_help_panel=panel, help=text)
+            command(known or _nothing)
+    return app
 
 
 def main() -> None:
@@ -122,7 +162,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run `llmops *arguments`, print everything it says, and return its exit code."""
+    """Run `llmops *arguments`, print its output, and return its exit code."""
     try:
         code = _run(arguments)
     except BrokenPipeError:
@@ -140,33 +180,6 @@ def run(arguments: list[str]) -> int:
             return ExitCode.BROKEN_PIPE
         return _say(f"{error.strerror} (standard output)", code=ExitCode.INCOMPLETE)
     return code
-
-
-def _app_for(arguments: list[str]) -> typer.Typer:
-    """Return the app with the commands that `arguments` may mean, and the names of the others.
-
-    Typer builds every command that it is given, with all options: of all, that takes longer than
-    `--help` may.
-    """
-    if any(name.endswith("_COMPLETE") for name in os.environ):
-        return app  # a shell completes the options of any command
-    light = copy(app)
-    light.registered_commands = [
-        command if command.name in arguments else _without_options(command)
-        for command in app.registered_commands
-    ]
-    return light
-
-
-def _without_options(command: CommandInfo) -> CommandInfo:
-    bare = copy(command)
-    bare.help = command.callback.__doc__
-    bare.callback = _nothing
-    return bare
-
-
-def _nothing() -> None:
-    """Stand for a command that is not run."""
 
 
 def _run(arguments: list[str]) -> int:

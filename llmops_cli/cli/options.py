@@ -31,7 +31,7 @@ def file_option(panel: str, help: str, *names: str) -> Any:  # noqa: A002, ANN40
 
 
 def _limit(value: float | None) -> float | None:
-    """Refuse a limit that limits nothing: no number is greater than NaN."""
+    """Refuse NaN as a limit: no number is greater, so it would limit nothing."""
     if value is not None and isnan(value):
         raise typer.BadParameter("nan is no limit")
     return value

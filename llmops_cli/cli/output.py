@@ -88,22 +88,22 @@ class Output:
             self.write(f"{empty}\n")
 
     def agreed(self, question: str) -> bool:
-        """Return whether a person at a terminal says yes; elsewhere nobody is asked."""
+        """Ask a yes/no question on a terminal; False without one."""
         if self.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return False
         return typer.confirm(question)
 
     def objects(self, values: Iterable[Mapping[str, Json]]) -> None:
-        """Print values as JSON, whatever was asked for."""
+        """Print values as JSON, with or without `--json`."""
         self.write(table_json(values))
 
     def say(self, line: str) -> None:
-        """Print one line of the answer; nothing where JSON is asked for."""
+        """Print one line of output; nothing with `--json`."""
         if not self.as_json:
             self.write(line + "\n")
 
     def render(self, renderable: RenderableType) -> None:
-        """Print what rich draws, in color on a terminal."""
+        """Print a rich renderable, in color on a terminal."""
         console = Console(width=_width(), highlight=False, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(renderable)

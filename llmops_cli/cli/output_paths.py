@@ -1,7 +1,6 @@
-"""Where a command may write a report: anywhere but onto the project itself.
+"""Check where a command may write a report: anywhere but onto the project's own files.
 
-`eval --out llmops.yaml` is a slip of the finger, and the project would be gone before anybody
-read the report.
+`eval --out llmops.yaml` is a typo that would overwrite the project.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from pathlib import Path
 import typer
 
 PROTECTED = (".llmops", "prompts", "evalsets")
-"""Folders of the project in which every file is somebody's work, or evidence."""
+"""Folders of the project that contain source files or evidence."""
 STORE = (".llmops", "store")
 """Reports may be written there; its databases are never written over."""
 

@@ -7,7 +7,7 @@ editors.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -322,3 +322,14 @@ def _import_lines(report: ImportReport, into: Path | None) -> Iterator[str]:
         yield f"next: {llmops} check, then {llmops} compare {' '.join(report.prompts[:2])}"
     else:
         yield f"next: {llmops} check"
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "init": init,
+    "check": check,
+    "import": import_files,
+    "render": render,
+    "models": models,
+    "diff": diff,
+    "schema": schema,
+}

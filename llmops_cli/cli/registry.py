@@ -1,4 +1,4 @@
-"""The commands that move environments, and those that show where everything stands.
+"""The commands that change environments, and those that show their status.
 
 `release`, `promote`, `rollback`; `status` and `history`; `bundle` for applications.
 """
@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.formatting import date_and_time, person
 from llmops_cli.cli.options import file_option, option
 
 if TYPE_CHECKING:
@@ -226,6 +225,16 @@ def _rollback(rollback: Rollback) -> Iterator[str]:
         yield f"next: the working copy still is {left.address}: revert or fix {left.name}"
 
 
+def date_and_time(at: str | None) -> str | None:
+    """Return a UTC time as tables show it: `2026-11-20 22:54Z`."""
+    return None if at is None else at[:16].replace("T", " ") + "Z"
+
+
+def person(identity: str | None) -> str | None:
+    """Return `Ada Lovelace` of `Ada Lovelace <ada@example.org>`."""
+    return None if identity is None else identity.partition(" <")[0]
+
+
 def status(context: typer.Context, as_json: options.AsJson = False) -> None:
     """Show what every environment runs, since when and by whom, and what is not released.
 
@@ -346,3 +355,13 @@ def bundle(
         output.say(f"{name}  {versions}")
     output.say(f"wrote {path}")
     output.say(f"next: LLMOPS_BUNDLE={path}")
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "release": release,
+    "promote": promote,
+    "rollback": rollback,
+    "status": status,
+    "history": history,
+    "bundle": bundle,
+}

@@ -1,7 +1,7 @@
-"""Every form of a report, declared once: its option, and what writes it.
+"""The report formats: the option and writer of each.
 
-A new form takes a module of `render` and a field of `ReportSinks` with its function in `FORMS`.
-What a form needs is imported where it is asked for.
+A new form takes a module of `render` and a field of `ReportSinks` with its function in `FORMS`. The
+dependencies of a format are imported when it is requested.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ReportSinks:
     as_json: AsJson = False
 
     def files(self) -> list[Sink]:
-        """Return what writes each file that is asked for.
+        """Return the writer of each requested file.
 
         Raises `MissingExtra` for a form whose library is not installed, before anything is run.
         """
@@ -60,7 +60,7 @@ class ReportSinks:
         return [FORMS[name](path) for name, path in paths.items() if path is not None]
 
     def output(self) -> Output:
-        """Return standard output, in the form that is asked for."""
+        """Return the sink of standard output, in the requested format."""
         from llmops_cli.cli.output import Output
 
         return Output(as_json=self.as_json, verbose=self.verbose, quiet=self.quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -168,3 +168,10 @@ def gc(
     total = sum(file.size for file in files)
     verb = "would be deleted" if dry_run else "deleted"
     output.say(f"{plural(len(files), 'file')}, {total / 1e6:.2f} MB {verb}")
+
+
+COMMANDS: Mapping[str, Callable[..., object]] = {
+    "verify": verify,
+    "fsck": fsck,
+    "gc": gc,
+}

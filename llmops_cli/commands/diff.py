@@ -18,7 +18,7 @@ from llmops_cli.run.workspace import Workspace
 def difference(workspace: Workspace, before: str, after: str) -> Difference:
     """Return what changed from `before` to `after`, both `name[@selector]`.
 
-    `after` may be a selector alone. Raises `UnknownName`, and `Refused` where both are the working
+    `after` may be a selector alone. Raises `UnknownName`, and `Refused` if both are the working
     copy.
     """
     name, _, selector = before.partition("@")

@@ -1,7 +1,7 @@
 """`llmops models --check`: find out what works with each model, by a few short calls.
 
 The answers are not stored. What cannot be tried without a case (applications, recorded answers)
-is not called, and no engine is started for it unless that is asked for.
+isn't called, and engines are only started with `--start`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from llmops_cli.run.workspace import Workspace
 AT_ONCE = 8
 """Models that are probed at the same time."""
 MAX_TOKENS = {"chat": 16, "structured": 256, "tools": 256}
-"""Of an answer: enough for one that does what it is asked, even after a little reasoning."""
+"""Output tokens by probe: enough for a correct answer after some reasoning."""
 OPENAI_NAME, USUAL_NAME = "max_completion_tokens", "max_tokens"
 
 COLORS = ("red", "green")
@@ -62,7 +62,7 @@ def probe_models(
     """Return what works with the models called `names`, or with every model where none is named.
 
     Of a model whose engine would have to be started, only that is reported, unless `start`.
-    Raises `UnknownName`, and `Refused` where a model's program may not be started.
+    Raises `UnknownName`, and `Refused` if a model's program may not be started.
     """
     models = list(select_models(workspace.project, names))
     kinds = {model.name: workspace.provider(model) for model in models}
@@ -202,7 +202,9 @@ class _Prober:
         if mode == "none":
             self._add("structured", "no schema is enforced here", works=None)
             return
-        question = "Say hello to a friend, in a sentence. Answer as JSON if you are told a form."
+        question = (
+            "Say hello to a friend in one sentence. If you are given a JSON schema, answer as JSON."
+        )
         schema = SCHEMA if mode == "json_schema" else None
         outcome = await self._call("structured", question, response_format=mode, json_schema=schema)
         problem = _schema_problem(outcome, schema)
@@ -298,7 +300,7 @@ def _text_note(answer: Completion) -> str:
 
 
 def _schema_problem(outcome: Outcome, schema: Mapping[str, Json] | None) -> str | None:
-    """Return why an answer is not the JSON that was asked for; None: it is."""
+    """Return why an answer isn't the requested JSON; None: it is."""
     if isinstance(outcome, Failure):
         return outcome.message
     if outcome.finish_reason == "length":

@@ -1,11 +1,11 @@
-"""What is known about a judge: how its readings compare with the labels that people gave.
+"""Calibrations: how well a judge's scores agree with human labels.
 
-A calibration belongs to an *instrument*: a scorer's digest, which holds the judge's, and the
-threshold that turns its values into pass and fail. Another judge, another prompt or another
-threshold is another instrument, and is not calibrated by this one.
+A calibration applies to one *instrument*: a scorer's digest, which covers the judge's model and
+prompt, and the threshold that turns scores into pass and fail. A different judge, prompt or
+threshold is a different instrument and needs its own calibration.
 
-The counts are what was measured; every figure follows from them (`gate.calibration`), and is
-written beside them for people.
+Only the counts are measured. The figures are computed from them (`gate.calibration`) and stored
+next to them for readers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CalibrationStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """An estimate with the ends of its interval."""
+    """An estimate and its interval."""
 
     value: float
     lower: float
@@ -41,8 +41,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The judge's first reading of each labelled output beside its label, and its two readings
-    beside each other.
+    """Counts of the judge's first reading against the label, and of its two readings against each
+    other.
     """
 
     both_pass: int = 0
@@ -52,9 +52,9 @@ class Counts:
     read_twice: int = 0
     """Outputs with two readings."""
     differing: int = 0
-    """Those of which one reading passes and the other fails."""
+    """Outputs that pass in one reading and fail in the other."""
     unscored: int = 0
-    """Readings, of two per output, that the judge did not give."""
+    """Missing readings, of two per output."""
 
     @property
     def n(self) -> int:
@@ -76,79 +76,79 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the counts say. None: they cannot say it, because a label or a reading is missing."""
+    """The figures computed from the counts; None if they need a missing label or reading."""
 
     kappa: Figure | None
-    """Cohen's kappa of judge and people, 95 %."""
+    """Cohen's kappa of judge and humans, 95%."""
     tpr: Figure | None
-    """Share of what people pass that the judge passes, 95 %."""
+    """True positive rate: the share of human passes that the judge passes, 95%."""
     tnr: Figure | None
-    """Share of what people fail that the judge fails, 95 %."""
+    """True negative rate: the share of human fails that the judge fails, 95%."""
     j: Figure | None
-    """Youden's J = TPR + TNR − 1, 90 %."""
+    """Youden's J = TPR + TNR − 1, 90%."""
     disagreement: Figure | None
-    """Share of outputs of which the two readings differ, 95 %."""
+    """Share of outputs whose two readings differ, 95%."""
     corrected: Figure | None
-    """The judge's pass rate over the labelled outputs, corrected for its mistakes, 95 %."""
+    """The judge's pass rate over the labeled outputs, corrected for its errors, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """Where labels are grades or named classes: how often each was given by whom."""
+    """Confusion matrix, for labels that are grades or named classes."""
 
     names: tuple[str, ...]
     table: tuple[tuple[int, ...], ...]
     """Rows: the label; columns: the judge's first reading; in the order of `names`."""
     kappa: Figure | None
-    """Cohen's kappa over all classes, unweighted, 95 %."""
+    """Cohen's kappa over all classes, unweighted, 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canaries:
-    """Answers that people and judge failed, with an order to the judge put after them."""
+    """Prompt injection test: failed answers with an instruction to the judge appended."""
 
     tried: int
     obeyed: int
-    """Those that the judge passed then."""
+    """How many of them the judge then passed."""
     unscored: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What one calibration measured."""
+    """The result of one calibration."""
 
     evalset: str
     label: str
     scorer: str
-    """Digest of the scorer, which holds the judge's."""
+    """Digest of the scorer, which covers the judge's."""
     minimum: float | None
     maximum: float | None
     negate: bool
     judge: str | None
     """`provider/model` of who judged; None: the scorer asks no model."""
     served: tuple[str, ...] = ()
-    """What the provider says answered under that name."""
+    """The models that answered under that name, as the provider reports them."""
     labels: FileRef
     """The file of labels: its name and the digest of its bytes."""
-    unlabelled: int = 0
-    """Its rows without a label, which were left out."""
+    unlabeled: int = 0
+    """Rows without a label, which were skipped."""
     graded: bool = False
     """Whether the scorer gave other values than 0 and 1."""
     counts: Counts
     sides: Mapping[str, Counts] = field(default_factory=dict)
-    """The same by side, where the labels name sides."""
+    """Counts by side, if the labels name sides."""
     classes: Classes | None = None
     canaries: Canaries | None = None
     figures: Figures
     status: CalibrationStatus
     why: tuple[str, ...]
-    """What keeps it from `GATE`, one sentence each."""
+    """Reasons why it isn't `GATE`, one sentence each."""
     llmops: str
     made: Provenance
 
     @property
     def address(self) -> str:
-        """Return the scorer as `llmops calibrate` takes it."""
+        """Return the scorer's address, as `llmops calibrate` takes it."""
         return f"{self.evalset}:{self.label}"
 
     def is_at_least(self, wanted: str | None) -> bool:

@@ -1,7 +1,7 @@
-"""What is asked and what is expected: cases, the scorers that judge them, and evalsets.
+"""Cases, the scorers of their answers, and evalsets.
 
-The *facts* of a case are what a score may depend on. Its id, tags, group and `critical` are how
-people organise cases: they steer the verdict and are in no key, so changing them runs nothing.
+The *facts* of a case are what a score may depend on. Its id, tags, group and `critical` organize
+cases: they affect the verdict but are in no cache key, so changing them causes no calls.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from llmops_cli.core.number import with_literals
 from llmops_cli.core.prompt import Message
 
 QUESTION_INPUTS = ("question", "query", "input")
-"""Inputs that are the question where there are several, the first of them first."""
+"""Names of inputs that are taken as the question if a case has several, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerSpec:
     """One line under `scorers:`; `label` names its metric and is unique within a case.
 
-    `options` may hold Jinja templates over the facts (`"{{ expected }}"`). Threshold, negation
-    and `advisory` decide about a raw value later, so they are not part of the scorer's key.
+    `options` may hold Jinja templates over the facts (`"{{ expected }}"`). Threshold, negation and
+    `advisory` are applied to the raw value later, so they aren't part of the scorer's key.
     """
 
     kind: str
@@ -48,13 +48,15 @@ class Case:
     messages: tuple[Message, ...] = ()
     """Earlier turns of the conversation, put before the prompt's last user turn."""
     scorers: tuple[ScorerSpec, ...] = ()
-    """Added to the evalset's, for this case only."""
+    """Scorers for this case only, in addition to the evalset's."""
     tags: tuple[str, ...] = ()
     critical: bool = False
     group: str | None = None
     """Cases of one group are decided together and count as one cluster."""
     known_failing: str | None = None
-    """Why it fails today: shown, outside floors and criticals."""
+    """Why it is known to fail. Such a case is shown, but doesn't count for floors and critical
+    cases.
+    """
     metadata: Mapping[str, Json] = field(default_factory=dict)
     where: Location | None = field(default=None, compare=False)
     _facts: str | None = field(default=None, init=False, repr=False, compare=False)
@@ -75,7 +77,7 @@ class Case:
 
     @property
     def facts(self) -> str:
-        """Return the digest of what a score may depend on: computed once."""
+        """Return the digest of the facts, computed once."""
         known = self._facts
         if known is None:
             plain: dict[str, Json] = {
@@ -109,9 +111,9 @@ class Evalset:
     gate: Mapping[str, Json] = field(default_factory=dict)
     """The part of the policy that this evalset overrides, as validated plain data."""
     retired: Mapping[str, str] = field(default_factory=dict)
-    """Cases that went on purpose: id to why."""
+    """Cases removed on purpose, by id, with the reason."""
     path: str = ""
 
     def due(self, case: Case) -> tuple[ScorerSpec, ...]:
-        """Return every scorer that owes `case` a score."""
+        """Return every scorer that applies to `case`."""
         return self.scorers + case.scorers

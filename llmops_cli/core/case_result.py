@@ -2,7 +2,7 @@
 
 The same value flows from the store to the gate, the report, the run file and the evidence. Results
 are streamed one case at a time and turned into arrays where they are compared, so that a hundred
-thousand of them never stand in memory together. Texts are read where they are shown.
+thousand of them are never in memory at once. Texts are only read when they are shown.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ from llmops_cli.core.result import Failure
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 OWN_BASELINE = "own baseline"
-"""The trials of a version that later candidates are compared with: never those of its own gate,
-which let it pass by a lucky choice among trials (docs/verdict.md)."""
+"""The trials of a version that later candidates are compared with. Never the trials of its own
+gate: those are biased upward, because they let it pass (docs/verdict.md).
+"""
 
 Unit: TypeAlias = Literal["pass", "fraction", "seconds", "usd", "tokens", "characters"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """How the raw values under one scorer label are read."""
+    """How raw scores under one label are normalized and thresholded."""
 
     label: str
     scorer: str
-    """Digest of the scorer that gave the raw values."""
+    """Digest of the scorer that returned the raw values."""
     unit: Unit = "pass"
     minimum: float | None = None
     maximum: float | None = None
     negate: bool = False
     advisory: bool = False
     judged: bool = False
-    """Its values come from a model, and so do its mistakes."""
+    """Whether a model judges, which can err."""
     paired: bool = False
-    """Its values say how the candidate's answer does against the baseline's: 1 better, ½ alike,
-    0 worse. Never part of `pass`."""
+    """Whether its values compare the candidate's answer with the baseline's: 1 better, ½ tie, 0
+    worse. Never part of `pass`.
+    """
 
     @property
     def counts(self) -> bool:
@@ -64,14 +66,14 @@ class Trial:
     """One trial of one case: the answer, its scores and its cost, or why there is none."""
 
     output: str | None = None
-    """Output digest; None where the trial failed."""
+    """Output digest; None if the trial failed."""
     failure: Failure | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
     """Raw value by label for every due scorer; None: unscored."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """By label, the scorer's explanation, or why there is no score."""
     text: str | None = None
-    """The answer. None where the trial failed, or where texts were not read."""
+    """The answer. None if the trial failed, or where texts were not read."""
     tool_calls: Json = None
     contexts: tuple[str, ...] | None = None
     """Passages that an application retrieved for this answer; None: it does not report them."""
@@ -81,7 +83,7 @@ class Trial:
     input_tokens: int | None = None
     output_tokens: int | None = None
     latency: float | None = None
-    """Seconds, of a call made in this very run; None on anything reused."""
+    """Seconds of a call made in this run; None for a cached answer."""
     first_token: float | None = None
     """Seconds until the first token, where the answer was streamed."""
     served_model: str | None = None
@@ -89,7 +91,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideResult:
-    """What one target did on one case. `planned` trials were wanted; the rest is missing."""
+    """The trials of one target on one case. `planned` is how many there should be."""
 
     request: str
     """Digest of the rendered request."""
@@ -98,7 +100,7 @@ class SideResult:
     planned: int
     trials: tuple[Trial, ...] = ()
     confirm: tuple[Trial, ...] = ()
-    """Extra trials of a critical judged case, used by the `critical` rule alone."""
+    """Extra trials of a critical judged case, used only by the `critical` rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +148,10 @@ class CaseResult:
         return ours.request == theirs.request
 
     def against(self, baseline: SideResult | None) -> CaseResult:
-        """Return the case with its candidate beside `baseline`, as the gate compares them.
+        """Return the case with `baseline` as its other side, as the gate compares them.
 
-        Where both make the same request and the baseline has no trials of its own, the
-        candidate's trials stand for both.
+        If both make the same request and the baseline has no trials of its own, the candidate's
+        trials count for both.
         """
         paired = self
         if baseline is not self.baseline or self.others:

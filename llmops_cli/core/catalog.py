@@ -1,8 +1,8 @@
-"""What scorers and providers there are, as data: names, options, and where their code lives.
+"""The catalog of scorers and providers as data: names, options, and where their code is.
 
-The catalogue is all that loading, planning, `schema` and the reference pages need, so that none
-of them imports a vendor. `registry` holds the built-in rows and adds entry points and project
-code; the code itself is loaded when a score or a call is really made.
+Loading, planning, `schema` and the reference pages only need the catalog, so none of them imports a
+vendor's SDK. `plugins` has the built-in rows and adds entry points and project code; the code
+itself is imported when a score or a call is made.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from llmops_cli.core.case_result import Unit
 from llmops_cli.core.prompt import Limits
 
 Role: TypeAlias = Literal["judge", "embedding"]
-"""What a model is asked for by a scorer."""
+"""What a scorer needs a model for."""
 
 Part: TypeAlias = Literal["retrieval", "generation"]
-"""The halves of an application that answers from what it retrieves."""
+"""The two stages of a RAG application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Option:
     keyed: bool = True
     """Whether an application's answer may depend on it: then it is part of its identity."""
     default: str | None = None
-    """A template over the facts of a case: what is meant where nothing is given."""
+    """Default: a template over the facts of a case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,21 @@ class ScorerKind:
     """`module:attribute` of a `core.ports.Scorer`."""
     summary: str
     revision: int = 1
-    """Raised whenever the same input may give another value: part of every score's key."""
+    """Increased whenever the same input may give a different value; part of every score's key."""
     options: Mapping[str, Option] = field(default_factory=dict)
     shorthand: str | None = None
     """The option that `{name: value}` sets, or `min` or `max` for a threshold; None: it takes no
     bare value."""
     expects: str | None = None
-    """The option that falls back on the case's `expected`: one of the two must be there."""
+    """The option that defaults to the case's `expected`; one of the two is required."""
     instead: tuple[str, ...] = ()
-    """Options that make the one named by `expects` needless."""
+    """Options that make the one named by `expects` unnecessary."""
     question: str | None = None
     """The option that falls back on the case's `question`: one of the two must be there."""
     structured: tuple[str, ...] = ()
     """Options that take lists, mappings or any JSON: a table's cell that is JSON is that value."""
     check: str | None = None
-    """`module:attribute` of a `core.ports.CheckOptions`, asked before any call."""
+    """`module:attribute` of a `core.ports.CheckOptions`, called before any model call."""
     unit: Unit = "pass"
     minimum: float | None = None
     """Default threshold on the raw value; a `pass` scorer passes at 1."""
@@ -72,20 +72,21 @@ class ScorerKind:
     extra: str | None = None
     """The extra that installs `library`, where the core does not."""
     judged: bool = False
-    """It asks models (`core.ports.Ask`): the option `model` names its judge, `embeddings` its
-    embedding model, and `prompt` the judge's prompt, which is a prompt of the project."""
+    """It calls models (`core.ports.Ask`): the option `model` names its judge, `embeddings` its
+    embedding model, and `prompt` the judge's prompt, which is a prompt of the project.
+    """
     passages: bool = False
     """It compares with passages: the case's `contexts`, or what the application retrieved."""
     asks: Mapping[Role, int] = field(default_factory=dict)
     """Calls of a score by role, about: for the plan."""
     prompt: str | None = None
-    """The judge's prompt where the project brings none: a file beside the scorers' code."""
+    """The default prompt of the judge: a file next to the scorers' code."""
     paired: bool = False
-    """It sets the candidate's answer against the baseline's: never part of `pass`."""
+    """It compares the candidate's answer with the baseline's; never part of `pass`."""
     part: Part | None = None
-    """The half of a retrieving application that it measures; None: the whole."""
+    """The stage of a RAG application that it measures; None: the whole application."""
     live: bool = False
-    """It reads the clock of a live call: never scored on, or stored for, a reused answer."""
+    """It measures the time of a live call, so it is never scored or stored for a cached answer."""
     code: bool = False
     """It runs project code and needs trust."""
     opens: bool = False
@@ -93,7 +94,7 @@ class ScorerKind:
     length of a run."""
 
     def needs_of_cases(self, spec: ScorerSpec) -> bool:
-        """Return whether `lacks` may answer differently for one case than for another."""
+        """Return whether the result of `lacks` can depend on the case."""
         shown = any(spec.options.get(name) is True for name in ("expected", "contexts"))
         return shown or self.passages or bool(self.expects or self.question)
 
@@ -142,7 +143,7 @@ class ProviderKind:
     summary: str
     options: Mapping[str, Option] = field(default_factory=dict)
     structured: bool = False
-    """It can hold an answer to a JSON schema."""
+    """It can enforce a JSON schema."""
     embeds: bool = False
     """It answers requests of the format `embedding`."""
     deterministic: bool = False
@@ -161,9 +162,9 @@ class ProviderKind:
     question: str | None = None
     """The option that falls back on the case's `question`: one of the two must be there."""
     check: str | None = None
-    """`module:attribute` of a `core.ports.CheckOptions`, asked about the model as it is written."""
+    """`module:attribute` of a `core.ports.CheckOptions`, which checks the model's options."""
     ready: str | None = None
-    """`module:attribute` of a `core.ports.Ready`, asked before the first call of a run."""
+    """`module:attribute` of a `core.ports.Ready`, called before the first call of a run."""
     runs: str | None = None
     """`module:attribute` of a `core.ports.Runs`: its models may start a program."""
     weights: bool = False
@@ -185,7 +186,7 @@ class ProviderKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Every scorer and provider that this installation and project know."""
+    """Every scorer and provider of this installation and project."""
 
     scorers: Mapping[str, ScorerKind]
     providers: Mapping[str, ProviderKind]

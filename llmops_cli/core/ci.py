@@ -1,4 +1,4 @@
-"""What a CI job is about, and whether code that the project names may run in it.
+"""Find out which change a CI job runs for, and whether the project's own code may run in it.
 
 Config is data; python scorers and targets and commands are code. They run only where a trust list
 names them, and the caller reads that list at the base revision, so that a pull request cannot
@@ -33,11 +33,11 @@ class CiContext:
     event: str
     """`push`, `pull_request`, `pull_request_target`, `merge_request` …"""
     proposed: bool
-    """It runs for a change that is not merged: its head may be anybody's."""
+    """Whether it runs for a change that isn't merged, whose author may be anyone."""
     head: str | None = None
     """The repository that the change comes from; None: not known."""
     base: str | None = None
-    """The repository that it wants to go to."""
+    """The repository that it is to be merged into."""
 
     @property
     def foreign(self) -> bool:
@@ -48,7 +48,7 @@ class CiContext:
 def ci_context(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> CiContext | None:
     """Return the CI job, from its variables and GitHub's parsed event payload; None: no CI.
 
-    `event` is the content of the file at `GITHUB_EVENT_PATH`, None where it cannot be read.
+    `event` is the content of the file at `GITHUB_EVENT_PATH`, None if it cannot be read.
     """
     if environ.get("GITHUB_ACTIONS") == "true":
         return _github(environ, event or {})
@@ -96,8 +96,8 @@ def may_run_command(
 ) -> str | None:
     """Say why the program and arguments `command` may not run; None: they may.
 
-    A program of the project is trusted by its path, like a function's file. Any other is trusted
-    as a whole line, as it stands: whoever may change its arguments may run anything.
+    A program of the project is trusted by its path, like a function's file. Any other is trusted as
+    a whole line: a different argument could make it run anything.
     """
     line = " ".join(command)
     if (why := _no_code(f"`{line}`", ci, secrets=secrets)) is not None:
@@ -174,7 +174,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What a job is about."""
+    """The pull request and commit that a job is about."""
 
     repository: str | None = None
     """`owner/name`."""
@@ -190,7 +190,7 @@ class Subject:
 
 
 def subject_of(environ: Mapping[str, str], event: Mapping[str, Json] | None) -> Subject:
-    """Return what a job is about; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
+    """Return the subject of a job; `event` is the content of the file at `GITHUB_EVENT_PATH`."""
     repository = environ.get("GITHUB_REPOSITORY") or None
     known = event or {}
     if environ.get("GITHUB_EVENT_NAME") == "workflow_run":

@@ -2,10 +2,10 @@
 
 Canonical JSON is RFC 8785 (JCS): sorted keys, no white space, numbers as ECMAScript writes them.
 Integers beyond 2**53, which RFC 8785 leaves to text, are written with all their digits: ids of 64
-bits occur in tool calls and answers, and no two of them may share a key.
-Two programs that hold the same value name it alike, on every platform. The encoder is the
-standard library's, in C, wherever it writes the very same bytes; the few values that it writes
-differently take a slow road. The `rfc8785` package is the oracle in the tests (record 0002).
+bits occur in tool calls and answers, and no two of them may share a key. Two programs that hold the
+same value name it alike, on every platform. The standard library's encoder, in C, is used wherever
+it writes the same bytes; the few values that it writes differently take a slower path. The
+`rfc8785` package is the oracle in the tests (record 0002).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SAFE_INTEGER = 2**53 - 1
 _ENCODE = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, check_circular=False, separators=(",", ":")
 ).encode
-"""The standard encoder, made once; what goes round in circles is found before it comes here."""
+"""The standard encoder, created once. Circular values are detected before they reach it."""
 
 
 class NotCanonical(ValueError):
-    """What JSON cannot carry: NaN, infinity, a lone surrogate, an object."""
+    """A value that JSON can't represent: NaN, infinity, a lone surrogate, an object."""
 
 
 def canonical(value: Json) -> bytes:
-    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` where it has none."""
+    """Return the RFC 8785 bytes of `value`. Raises `NotCanonical` if it has none."""
     try:
         text = _ENCODE(value) if _same_in_both(value) else "".join(_written(value))
         return text.encode("utf-8")

@@ -1,4 +1,4 @@
-"""Everything llmops can say no with, and the exit code that each no has.
+"""The exceptions of llmops and their exit codes.
 
     LlmopsError
     ├── Refused              2   the person at the keyboard can fix it
@@ -35,7 +35,9 @@ class ExitCode(IntEnum):
 
 
 class LlmopsError(Exception):
-    """A no with a reason. `hint` says what to do next; it is shown on a line of its own."""
+    """The base of all errors with a message for the user. `hint` says what to do next and is
+    printed on its own line.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
@@ -46,7 +48,7 @@ class LlmopsError(Exception):
 
 
 class Refused(LlmopsError):
-    """Usage, configuration or a broken promise of the files: fix it and run again."""
+    """A mistake in usage, configuration or files that the user can fix."""
 
     exit_code = ExitCode.REFUSED
 
@@ -77,7 +79,7 @@ class MissingExtra(Refused):
 
 
 class UnknownName(Refused):
-    """A name that nothing answers to, with the nearest one that something does."""
+    """An unknown name, with the most similar known one."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
@@ -97,7 +99,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong in a file a person wrote."""
+    """One problem in a project file."""
 
     where: Location
     message: str

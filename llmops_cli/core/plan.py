@@ -30,14 +30,14 @@ class SidePlan:
     calls: int
     """Requests to make: equal missing ones are made once."""
     cost: float | None
-    """Estimated US dollars of those calls; None where the price is not known."""
+    """Estimated US dollars of those calls; None if the price is not known."""
     unanswerable: int = 0
-    """Trials that nothing can answer: no record in a replayed file."""
+    """Trials without an answer in a file of recorded answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingPlan:
-    """What one scorer may ask of one model."""
+    """The calls of one scorer to one model."""
 
     label: str
     role: str
@@ -47,7 +47,7 @@ class JudgingPlan:
     calls: int
     """At most: equal answers are judged once, and some scores may be stored."""
     cost: float | None
-    """Estimated US dollars of those calls; None where the price is not known."""
+    """Estimated US dollars of those calls; None if the price is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +78,19 @@ class PromptPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything an `eval` or `measure` would do."""
+    """What an `eval` or `measure` would call."""
 
     prompts: tuple[PromptPlan, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def calls(self) -> int:
-        """Return the requests in all; at most so many where judges are asked."""
+        """Return the number of requests; an upper bound if judges are called."""
         return sum(item.calls for item in self._asked())
 
     @property
     def cost(self) -> float | None:
-        """Return the estimated US dollars in all; None where any price is not known."""
+        """Return the estimated US dollars in all; None if any price is not known."""
         costs = [item.cost for item in self._asked() if item.calls]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
@@ -114,9 +114,9 @@ class Probe:
 
     aspect: Aspect
     works: bool | None
-    """None: it does not apply, or could not be asked."""
+    """None: it doesn't apply, or wasn't tested."""
     why: str = ""
-    """What was seen, or why it was not asked, in one sentence."""
+    """The result, or why it wasn't tested, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class ProbedModel:
     latency: float | None = None
     """Seconds until the end of that short answer."""
     refused: bool = False
-    """Its configuration can never work."""
+    """Whether its configuration can never work."""
 
     def of(self, aspect: Aspect) -> Probe:
         """Return what is known about `aspect`."""
@@ -143,14 +143,14 @@ class ProbedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """All models that were asked, and what asking them took."""
+    """All models that were probed, with the number and cost of the calls."""
 
     models: Sequence[ProbedModel]
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
-    """US dollars; None where some of it is unpriced."""
+    """US dollars; None if some of it is unpriced."""
 
     @property
     def exit_code(self) -> ExitCode:

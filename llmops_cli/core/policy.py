@@ -1,4 +1,4 @@
-"""What an environment demands of a candidate: a list of rules and their error rates.
+"""Policies: the rules that a candidate must pass in an environment, and their error rates.
 
 A policy is assembled from three layers of plain data, project < evalset < environment; each rule
 gives one finding (docs/verdict.md explains every number here).
@@ -63,7 +63,7 @@ class Critical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoWorse:
-    """A loss of the margin against the baseline is ruled out on one metric."""
+    """A regression as large as the margin is ruled out on one metric."""
 
     metric: str = _METRIC(bare=True)
     margin: float | None = _MARGIN()
@@ -73,7 +73,7 @@ class NoWorse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """As `no_worse`, against a pinned version: catches many small losses in a row."""
+    """Like `no_worse`, but against a pinned version: catches many small regressions in a row."""
 
     version: str = option("The version to compare with", bare=True, min_length=1)
     metric: str = _METRIC()
@@ -186,7 +186,7 @@ class Policy:
     on_inconclusive: OnInconclusive = "warn"
     rules: Sequence[Rule] = field(default=DEFAULT_RULES)
     baseline_repeats: int | None = None
-    """Baseline trials per case; None: 3, or 1 where the provider is deterministic."""
+    """Baseline trials per case; None: 3, or 1 if the provider is deterministic."""
     baseline_max_age: int = 30
     """Days after which the baseline is run again."""
     judges: Literal["any", "calibrated"] = "any"
@@ -194,17 +194,16 @@ class Policy:
 
 
 def gated_metrics(policy: Policy) -> set[str]:
-    """Return the metrics that some rule of the policy names."""
-    metrics = (getattr(rule, "metric", None) for rule in policy.rules)
-    return {metric for metric in metrics if metric is not None}
+    """Return the metrics that some rule of the policy decides on."""
+    return {rule.metric for rule in policy.rules if isinstance(rule, (NoWorse, Anchor, Floor))}
 
 
 def policy_changes(then: Policy, now: Policy) -> list[str]:
     """Return what differs between two policies: `margin 0.05 → 0.2`, `rules`."""
     changed = [
-        f"{key} {getattr(then, key)} → {getattr(now, key)}"
-        for key in (declared.name for declared in fields(Policy))
-        if key != "rules" and getattr(then, key) != getattr(now, key)
+        f"{one.name} {getattr(then, one.name)} → {getattr(now, one.name)}"
+        for one in fields(Policy)
+        if one.name != "rules" and getattr(then, one.name) != getattr(now, one.name)
     ]
     return changed + ([] if tuple(then.rules) == tuple(now.rules) else ["rules"])
 
@@ -217,6 +216,6 @@ class Environment:
     after: str | None = None
     """A version must run there before it may come here."""
     accept: Literal["inconclusive", "pass"] = "inconclusive"
-    """`pass`: an inconclusive verdict never enters, whatever flags are given."""
+    """`pass`: a version with an inconclusive verdict can't be promoted, whatever the flags."""
     gate: Mapping[str, object] = field(default_factory=dict)
     """The part of the policy that this environment overrides."""

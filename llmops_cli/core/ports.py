@@ -54,7 +54,7 @@ class ResourceCache:
 
 
 Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
-"""Takes what is waited for, in words; the block is the wait."""
+"""Reports a wait: takes a description and covers the block."""
 
 
 def _no_listener(_what: str) -> AbstractContextManager[None]:
@@ -75,12 +75,12 @@ def long_wait(what: str) -> AbstractContextManager[None]:
 
 
 def ignore_wait(_what: str) -> None:
-    """Ignore what is waited for."""
+    """Ignore waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What a provider or scorer may see: nothing else is read from the process."""
+    """The context of a provider or scorer; it reads nothing else from the process."""
 
     root: Path
     """The project's folder; paths in options are relative to it and stay inside."""
@@ -102,7 +102,7 @@ class Provider(Protocol):
 
 
 class OpenProvider(Protocol):
-    """What a provider's registry row points at."""
+    """What a provider's catalog row points at."""
 
     def __call__(self, model: Model, world: World) -> AbstractAsyncContextManager[Provider]:
         """Open the clients on entering and close them on leaving.
@@ -126,7 +126,7 @@ class Records(Protocol):
     """Answers that were recorded elsewhere (`replay`): they are read, and nothing is called."""
 
     def find(self, case: str, request: Request) -> Record | None:
-        """Return what answers `case`; None where nothing does."""
+        """Return what answers `case`; None if nothing does."""
         ...
 
     def briefs(self, places: Iterable[int]) -> list[Brief]:
@@ -134,7 +134,7 @@ class Records(Protocol):
         ...
 
     def completion(self, place: int) -> Completion:
-        """Return the whole answer. Raises `Refused` where the file has changed meanwhile."""
+        """Return the whole answer. Raises `Refused` if the file has changed meanwhile."""
         ...
 
 
@@ -149,17 +149,17 @@ class OpenRecords(Protocol):
 
 
 class Ready(Protocol):
-    """Whether a provider could be asked here, where that takes a program of this machine."""
+    """Checks whether a provider can run on this machine."""
 
     def __call__(self, model: Model, world: World) -> str | None:
         """Say what calling `model` starts; None: nothing. Raises `Refused`."""
 
 
 class Runs(Protocol):
-    """Says what a model starts that may run anybody's code."""
+    """Returns the command that a model starts, which may run untrusted code."""
 
     def __call__(self, model: Model) -> Sequence[str] | None:
-        """Return the command as words; None where it needs no trust."""
+        """Return the command as words; None if it needs no trust."""
         ...
 
 
@@ -172,10 +172,10 @@ class Checks(Protocol):
 
 
 class Ask(Protocol):
-    """How a judged scorer reaches its models: keyed, cached, limited and budgeted like any call.
+    """How a judged scorer calls its models: cached, limited and budgeted like any call.
 
-    One is made for every score. Saying the same thing twice within a score is two trials. What an
-    earlier run was answered is given first and costs nothing (its `latency` is None).
+    One is created for every score. The same request twice within a score is two trials. Cached
+    answers are returned first and cost nothing (their `latency` is None).
     """
 
     async def judge(
@@ -199,7 +199,7 @@ class Ask(Protocol):
 
 
 class Scorer(Protocol):
-    """What a scorer's registry row points at.
+    """What a scorer's catalog row points at.
 
     `options` are those of its `ScorerSpec`, templates rendered, as keyword arguments. May return
     an awaitable. Judged scorers take `ask` as well.
@@ -217,7 +217,7 @@ class OpenScorer(Protocol):
 
 
 class CheckOptions(Protocol):
-    """Looks at rendered options, or at a model as it is written, before any call is made."""
+    """Checks rendered options, or a model as written, before any call is made."""
 
     def __call__(self, options: Mapping[str, Any], world: World) -> str | None:
         """Say what is wrong with them, in one sentence; None: nothing."""
@@ -269,7 +269,7 @@ class Results(Protocol):
 
 
 class SharedCounter(Protocol):
-    """One number that others may change too, and the clock it is read against."""
+    """A number shared with other processes, and the clock that goes with it."""
 
     def now(self) -> float:
         """Return seconds on a clock that never jumps and that all who share the number share."""
@@ -281,7 +281,7 @@ class SharedCounter(Protocol):
 
 
 class OpenSharedCounter(Protocol):
-    """Finds the cell of a name, in this process or on this machine."""
+    """Returns the shared number of a name, in this process or on this machine."""
 
     def __call__(self, name: str) -> SharedCounter: ...
 

@@ -1,4 +1,4 @@
-"""Whose machine a URL names: one's own asks for no key, and no price list knows it."""
+"""Detect URLs of local and private servers, which need no API key and have no list price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def own_machine(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host that `url` names; "" where it is no URL."""
+    """Return the host that `url` names; "" if it is no URL."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

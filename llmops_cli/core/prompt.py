@@ -1,4 +1,4 @@
-"""What reaches a model: prompts as people write them, the models that answer, and requests.
+"""Prompts, models, and the requests that are sent to them.
 
 A `Prompt` and a resolved `Model` make a `Target`; a target and a case make a `Request`. Each is
 named by a digest of what can change an answer and of nothing else: not the alias of
@@ -26,7 +26,7 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ResponseFormat: TypeAlias = Literal["text", "json_object", "json_schema", "embedding"]
 """`embedding`: the answer's text is a JSON array of floats; the messages are one user turn."""
 StructuredOutput: TypeAlias = Literal["json_schema", "json_object", "none"]
-"""What a server can hold an answer to: a JSON Schema, any JSON object, nothing."""
+"""What a server can enforce: a JSON Schema, any JSON object, nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +118,12 @@ class Model:
     limits: Limits = field(default_factory=Limits)
     price: Price | None = None
     structured_output: StructuredOutput | None = None
-    """What its server can hold an answer to, where llmops.yaml says so: part of no key."""
+    """What its server can enforce, if llmops.yaml says so; part of no key."""
     where: Location | None = field(default=None, compare=False)
     """Its line in llmops.yaml."""
 
     def holds(self, wanted: ResponseFormat | None) -> bool:
-        """Whether its server may be asked for this format: it may, unless llmops.yaml says no."""
+        """Whether this format may be requested from its server: yes, unless llmops.yaml says no."""
         match wanted:
             case "json_schema":
                 return self.structured_output in {None, "json_schema"}
@@ -210,7 +210,7 @@ class Request:
     extra_body: Mapping[str, Json] = field(default_factory=dict)
     messages: tuple[Message, ...]
     document: Mapping[str, Json] | None = None
-    """What an application is handed; None: a model is asked, by the messages."""
+    """What an application receives; None: the messages go to a model."""
     response_format: ResponseFormat | None = None
     json_schema: Mapping[str, Json] | None = None
     tools: tuple[Mapping[str, Json], ...] = ()
@@ -269,7 +269,7 @@ def _shape_key(
 
 
 _KEYED: Mapping[StructuredOutput, Json] = {"json_schema": True, "none": False}
-"""How these two are written in a digest."""
+"""The names of the two roles in a digest."""
 
 SILENT = Prompt(name="", model="judge", messages=())
 """The prompt of a judge that a library writes the messages for."""
@@ -277,7 +277,7 @@ SILENT = Prompt(name="", model="judge", messages=())
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """The measuring instrument of a judged scorer."""
+    """The model and prompt that a judged scorer uses."""
 
     target: Target
     embeddings: Model | None = None

@@ -1,4 +1,4 @@
-"""Takes secrets out of everything that enters and everything that leaves.
+"""Remove secrets from everything that is read, stored or printed.
 
 A secret is the value of an environment variable that is named as one, or that a model or header
 of the project refers to, and the password in any URL of the environment (a proxy's). It is looked

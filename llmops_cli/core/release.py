@@ -1,4 +1,4 @@
-"""What git keeps of a release: versions, the evidence for them, and the events that move them.
+"""The registry's records: versions, their evidence, and promotion events.
 
 A version freezes a target. Evidence is measured trials and the verdict they gave under a policy,
 as an in-toto Statement (test-result/v0.1). Events form one chain per environment and prompt; the
@@ -49,7 +49,7 @@ class Version:
     """Digest of the target."""
     prompt: Prompt
     model: Model
-    """Without headers, limits and prices: those belong to whoever calls it."""
+    """Without headers, limits and prices: those come from llmops.yaml when it is called."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Digest of each source file, by its path under `prompts/`."""
     created: Provenance
@@ -99,7 +99,7 @@ class Event:
     came_from: str | None = None
     """Digest of the event in the environment that had to run it before (`after:`)."""
     decision: Decision | None = None
-    """What the evidence said under this environment's policy; None: nothing was decided."""
+    """The verdict under this environment's policy; None: nothing was decided."""
     judged_by: tuple[EvalsetFacts, ...] = ()
     """The policies and thresholds that decided."""
     initial: bool = False
@@ -180,7 +180,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRef:
-    """A file beside the statement, by its name and the digest of its bytes."""
+    """A file next to the statement: its name and the digest of its bytes."""
 
     name: str
     digest: str
@@ -268,7 +268,7 @@ def event_from(record: Mapping[str, Any]) -> Event:
 
 
 def _as_recorded(value: T, record: Mapping[str, Json]) -> T:
-    """Return `value`, named by what it was read from; a `replace` of it is named anew."""
+    """Return `value` with the digest of what it was read from; `replace` computes a new digest."""
     object.__setattr__(value, "recorded", record)
     return value
 

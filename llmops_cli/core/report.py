@@ -1,4 +1,4 @@
-"""What people read of a finished run: the value that every renderer turns into text.
+"""The report of a finished run, which every renderer turns into text.
 
 Pure data, in the order in which people need it: the verdict and why, what changed, the figures,
 what it cost, what to do next. A report holds the cases worth a reader's time; `CaseStream` yields
@@ -41,7 +41,7 @@ class ShownScore:
     """Raw; None: unscored."""
     passed: bool | None
     reason: str = ""
-    """The scorer's words, or why it is unscored."""
+    """The scorer's explanation, or why it is unscored."""
     advisory: bool = False
 
 
@@ -78,7 +78,7 @@ class ShownTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownSide:
-    """What one side made of a case."""
+    """The trials of one side on a case."""
 
     passed: float | None
     """Share of its measured trials that passed; None: none was measured."""
@@ -97,7 +97,7 @@ class ShownSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownCase:
-    """A case as people read it: what was asked and expected, and what both sides answered."""
+    """A case as shown in a report: inputs, expected answer, and the answers of both sides."""
 
     prompt: str
     evalset: str
@@ -120,7 +120,7 @@ class ShownCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideSummary:
-    """What one side was and what it took to measure it."""
+    """One side's target, and the calls and cost of measuring it."""
 
     name: str
     """`support@working`, `support@v3`."""
@@ -142,7 +142,7 @@ class SideSummary:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
-    """US dollars over all its trials; None where a price or a usage is not known."""
+    """US dollars over all its trials; None if a price or a usage is not known."""
     latency_p50: float | None = None
     """Seconds, over this run's own calls."""
     latency_p95: float | None = None
@@ -185,18 +185,18 @@ class SliceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSummary:
-    """What is known about a judge that gates (docs/judges.md)."""
+    """The calibration status of a judge that gates (docs/judges.md)."""
 
     label: str
     status: str
     """`GATE`, or `uncalibrated`: another one does not gate."""
-    labelled: int = 0
-    """Labelled answers that it was calibrated on."""
+    labeled: int = 0
+    """The number of labeled answers that it was calibrated on."""
     j: float | None = None
     """TPR + TNR − 1; a true difference of pass rates shows as J times as much."""
     j_lower: float | None = None
     j_upper: float | None = None
-    """Ends of its 90 % interval."""
+    """Its 90% interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +213,13 @@ class EvalsetReport:
     shown: tuple[ShownCase, ...] = ()
     """With the most telling trial of each side, worst first (`WORST_FIRST`)."""
     hidden: int = 0
-    """Cases that would be shown too, were there room."""
+    """The number of such cases that aren't shown."""
     changes: Mapping[Change, int] = field(default_factory=dict)
-    """How many cases there are of each change, shown or hidden."""
+    """The number of cases of each change, shown or not."""
     judges: tuple[JudgeSummary, ...] = ()
     """Those that gate."""
     notes: tuple[str, ...] = ()
-    """What a reader must know: partial run, edited cases, uncalibrated judge, unpooled …"""
+    """Caveats: partial run, edited cases, uncalibrated judge, …"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,14 +241,14 @@ class PromptReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What the calls of one role came to: those made in this run, and those that were cached."""
+    """The calls of one role: those made in this run, and those that were cached."""
 
     calls: int = 0
     reused: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
-    """US dollars of the calls of this run; None where a price or a usage is not known."""
+    """US dollars of the calls of this run; None if a price or a usage is not known."""
 
     @classmethod
     def of(cls, answer: Completion) -> Spending:
@@ -282,8 +282,9 @@ class Report:
     cost: float | None
     """US dollars spent in this run; None: some of it is unpriced."""
     spent: Mapping[str, Spending] = field(default_factory=dict)
-    """Of `cost`, what was asked by scorers, by role: `judge`, `embedding`. The rest is the
-    targets'."""
+    """The part of `cost` that scorers caused, by role: `judge`, `embedding`. The rest is the
+    targets'.
+    """
     partial: str | None = None
     """Why this run is partial (filter, sample): shown, never evidence."""
     interrupted: bool = False
@@ -303,12 +304,12 @@ WORST_FIRST: tuple[Change | None, ...] = (
     "added",
     None,
 )
-"""Why a case is of note, in the order of reading; None: it passes, as before."""
+"""Why a case is listed, in display order; None: it passes, as before."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseStream:
-    """The cases of a run, made as they are taken: whoever takes fewer knows how many are left."""
+    """The cases of a run, created lazily, with their total number."""
 
     total: int
     worst_first: Iterator[ShownCase]
@@ -333,7 +334,7 @@ class Difference:
     after: str
     changes: tuple[Changed, ...]
     breaking: tuple[str, ...]
-    """How calls that are right for `before` are wrong for `after`."""
+    """Why callers of `before` must change their inputs for `after`."""
     scores: Mapping[str, str]
     """Newest verdict of each version that has evidence, in a sentence."""
 

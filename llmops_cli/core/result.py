@@ -1,4 +1,4 @@
-"""What a call gave, or what went wrong, and what a scorer made of it.
+"""The outcome of a call, and its score.
 
 Every planned trial ends as exactly one of `Completion` and `Failure`; every due scorer answers
 with exactly one of `Score` and `Unscored`. Nothing here is ever NaN, absent or an exception:
@@ -28,7 +28,7 @@ class Usage:
     cached_input: int = 0
     """Served from a cache."""
     cache_write: int = 0
-    """Written to a cache, for whatever time."""
+    """Written to a cache, for any time."""
     cache_write_1h: int = 0
     """Those of `cache_write` that are cached for an hour, where the API has a price for that."""
 
@@ -43,7 +43,9 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """What a call gave. A content filter or a cut-off answer is one too, by its finish reason."""
+    """The answer of a model. A content filter or a cut-off answer is one too, with its finish
+    reason.
+    """
 
     text: str | None
     """None: the answer is known by its digest only (evidence without outputs)."""
@@ -57,7 +59,7 @@ class Completion:
     """Ids of what it retrieved, best first; empty and None as with `contexts`."""
     usage: Usage | None = None
     cost: float | None = None
-    """US dollars; None where the price or the usage is not known."""
+    """US dollars; None if the price or the usage is not known."""
     latency: float | None = None
     """Seconds of the successful attempt. None on anything that was not called just now."""
     first_token: float | None = None
@@ -119,7 +121,7 @@ class Brief(NamedTuple):
 
 
 class FailureKind(Enum):
-    """Where a call went wrong; one clear message per kind (render, docs/reliability)."""
+    """Why a call failed; each kind has a message (render, docs/reliability.md)."""
 
     AUTHENTICATION = "authentication"
     NOT_FOUND = "not_found"
@@ -138,7 +140,7 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong with one trial, and whether asking again may help."""
+    """Why one trial failed, and whether a retry may help."""
 
     kind: FailureKind
     message: str
@@ -153,7 +155,7 @@ Outcome: TypeAlias = Completion | Failure
 
 
 class NotAScore(ValueError):
-    """NaN or infinity offered as a score."""
+    """A score that is NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ class Score:
 
     value: float
     reason: str = ""
-    """Why, in the scorer's words: shown, never parsed."""
+    """The scorer's explanation: shown, never parsed."""
     detail: Mapping[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -172,6 +174,6 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unscored:
-    """A due score that could not be given: never a pass and never a 0."""
+    """A score that couldn't be computed: never a pass and never a 0."""
 
     why: str

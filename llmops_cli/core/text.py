@@ -1,4 +1,4 @@
-"""Finds control characters that stand in a file by accident, as an escape in double quotes."""
+"""Find control characters that an escape in double quotes put into a file by accident."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ESCAPES: Mapping[str, str] = {
 def control_character(value: object) -> tuple[str, str] | None:
     r"""Return what is wrong with a text, or a list of texts, that holds a control character.
 
-    Message and hint; None where there is none. In YAML `"\bword\b"` is a pattern with two
+    Message and hint; None if there is none. In YAML `"\bword\b"` is a pattern with two
     backspaces in it: it matches no answer, and its negation every one.
     """
     for text in value if isinstance(value, (list, tuple)) else (value,):

@@ -1,4 +1,4 @@
-"""What the gate says: findings, one per rule and metric, and the verdict over all of them.
+"""Findings, one per rule and metric, and the verdict over all of them.
 
 These are the values that are printed, exported, embedded in evidence and recomputed by
 `llmops verify`. docs/verdict.md tells how they are reached.
@@ -26,7 +26,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A paired difference and what it excludes. Shares on [−1, 1]; higher is better."""
+    """A paired difference with its interval. Shares in [−1, 1]; higher is better."""
 
     n: int
     """Cases compared."""
@@ -46,7 +46,7 @@ class Estimate:
     smallest_margin: float
     """The smallest margin that would have passed."""
     cases_needed: int
-    """Cases for 80 % power at this variance, never fewer than the zero-loss minimum."""
+    """Cases for 80% power at this variance, never fewer than the zero-loss minimum."""
     p_regression: float
     """One-sided p of a regression beyond the tolerance."""
     p_adjusted: float
@@ -66,12 +66,12 @@ class Finding:
     why: str
     """One sentence with the figures that decided."""
     evalset: str | None = None
-    """The evalset it looked at."""
+    """The evalset that it is about."""
     metric: str | None = None
     slice: str | None = None
-    """The tag whose cases were looked at; None: all."""
+    """The tag of the cases that it is about; None: all cases."""
     quality: bool = False
-    """Whether it speaks about quality: PASS needs at least one such finding."""
+    """Whether it is about quality: PASS needs at least one such finding."""
     estimate: Estimate | None = None
     cases: tuple[str, ...] = ()
     """Ids of the cases at fault, in evalset order."""

@@ -1,1 +1,1 @@
-"""Makes calls: as many as are safe, as fast as the model lets us, never more than was allowed."""
+"""Call models concurrently, within rate limits and the budget."""

@@ -1,9 +1,9 @@
-"""What a run may spend: reserved before a call, settled after it.
+"""The budget of a run: reserved before a call, settled after it.
 
-A call starts only if everything spent, everything reserved and its own ceiling fit under the
-cap; while other calls are out it waits for them to settle instead of giving up. So a cap is
-overshot by no more than what single calls exceed their ceiling by. What may have been billed
-although no answer arrived stays reserved.
+A call starts only if everything spent, everything reserved and its own ceiling fit under the cap;
+while other calls are out it waits for them to settle instead of giving up. So a cap is only
+exceeded if a call exceeds its own ceiling. Calls that may have been billed although no answer
+arrived stay reserved.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A part of the budget: what one call may take, or what it took."""
+    """A part of the budget: the ceiling of one call, or its actual use."""
 
     calls: int = 0
     tokens: int = 0
@@ -80,7 +80,7 @@ class Account:
         return None
 
     def settle(self, reserved: Reservation, spent: Reservation) -> None:
-        """Give back `reserved` and count `spent`, which it came to."""
+        """Release `reserved` and count `spent`, the actual use."""
         self._reserved -= reserved
         self._spent += spent
         self._pending -= 1
@@ -99,7 +99,7 @@ class Account:
         )
 
     def close(self) -> None:
-        """Let no call wait for a reservation any more."""
+        """Wake up all calls that wait for a reservation."""
         self._closed = True
         self._changed.set()
 

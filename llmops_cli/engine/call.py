@@ -42,7 +42,7 @@ CLOSING = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Spent:
-    """What the run has used so far, by what the providers reported."""
+    """The usage of the run so far, as reported by the providers."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -65,7 +65,7 @@ class Engine:
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], None] = ignore_wait,
     ) -> None:
-        """`counters`: where rates per minute are counted, by default in this process only.
+        """`counters`: counts the rates per minute, by default in this process only.
 
         `jitter`: a number in [0, 1), for every wait a new one. `tell` is called with what holds
         calls up, and with the empty text when they go on.
@@ -118,7 +118,7 @@ class Engine:
     async def ask(self, model: Model, request: Request) -> Outcome:
         """Return the outcome of one call of `model`; what the model does is never an exception.
 
-        Raises `Refused` where the model's configuration can never work, at its first call.
+        Raises `Refused` if the model's configuration can never work, at its first call.
         """
         if self._stopped is not None:
             message = f"{model.name}: {self._stopped}"
@@ -175,10 +175,10 @@ class Engine:
     async def _keep_open(
         self, model: Model, *, task_status: TaskStatus[tuple[Provider, anyio.CancelScope]]
     ) -> None:
-        """Keep `model`'s provider open; closing is not cut short by a cancelled run.
+        """Keep `model`'s provider open; closing isn't interrupted by a canceled run.
 
-        Whoever opens it shields it, and not before it is theirs: a call that is cancelled while
-        it opens a provider waits for the end of this task.
+        The caller shields this task from cancellation only once it owns it: a call that is canceled
+        while it opens a provider waits for the end of this task.
         """
         with anyio.CancelScope() as scope:
             async with self._providers(model) as provider:
@@ -200,7 +200,7 @@ class Engine:
 
 
 def _limits_key(model: Model) -> LimitsKey:
-    """Return what two models share when their calls count against the same limits.
+    """Return the key of the limits that a model's calls count against.
 
     Not the alias and not the parameters: candidate and baseline may differ in both and still
     reach the same model with the same key.

@@ -7,7 +7,7 @@ or 5% per round. It is never under one and never stands still while answers come
 Rates are counted in shared counters, so that several processes can keep one rate together. What a
 call will use is known only afterwards: it takes what calls of this model have used so far on
 average, the first ones their ceiling, and the difference is settled when it has ended. Over a
-minute the rate is kept by what was really used, and a generous ceiling wastes none of it.
+minute the rate counts actual use, so a generous ceiling wastes none of it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Slots:
             self._resize(max(1.0, self._width * CUT))
 
     def open(self) -> None:
-        """Let every waiting call through: it ends because the queue is stopped."""
+        """Wake up every waiting call: they end because the queue is stopped."""
         self._limiter.total_tokens = math.inf
 
     def _resize(self, width: float) -> None:
@@ -100,7 +100,7 @@ class LocalCounter:
     __slots__ = ("_number", "name")
 
     def __init__(self, name: str = "") -> None:
-        """`name` is for people: a local counter is found by nobody else."""
+        """`name` is only for messages: a local counter isn't shared."""
         self.name = name
         self._number = -math.inf
 
@@ -114,9 +114,9 @@ class LocalCounter:
 
 
 class Pace:
-    """So many units per minute, evenly: a generic cell rate algorithm (ITU-T I.371).
+    """A rate of units per minute, spread evenly: a generic cell rate algorithm (ITU-T I.371).
 
-    One second's worth may come at once. Nothing is taken before it may start, so a process that is
+    One second's worth may start at once. Nothing is taken before it may start, so a process that is
     killed while waiting owes nothing. What turned out larger or smaller than it was taken for is
     settled afterwards, and the next call waits longer or shorter.
     """
@@ -169,8 +169,8 @@ class Rates:
     def settle(self, taken: float, used: int) -> None:
         """Count a call that took so many tokens and used so many; 0 where it was none.
 
-        More than a minute's worth cannot have been given away: whatever a server reports, one
-        answer holds up the next for no longer than that.
+        At most a minute's worth is counted: whatever usage a server reports, one answer delays the
+        next by at most a minute.
         """
         if self._tokens is None:
             return
@@ -181,7 +181,9 @@ class Rates:
             self._average = average + (used - average) / AVERAGED
 
     async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
-        """Return whether `units` were taken. Only the first in the queue asks: order is kept."""
+        """Return whether `units` were taken. Only called for the first in the queue, so calls stay
+        in order.
+        """
         async with self._queue:
             while not stopped.is_set():
                 wait = pace.take(units)

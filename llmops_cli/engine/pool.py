@@ -1,4 +1,4 @@
-"""Works through a stream of jobs with a fixed number of workers.
+"""Process a stream of jobs with a fixed number of workers.
 
 Workers pull; there is no task and no queue entry per job, so a million jobs weigh as little as
 ten, and a slow job delays nothing but its own worker.

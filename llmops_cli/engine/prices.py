@@ -24,7 +24,7 @@ VENDORS = frozenset({"openai", "anthropic"})
 
 
 def tariff(model: Model) -> Tariff | None:
-    """Return how `model`'s calls are priced; None where no price is known."""
+    """Return how `model`'s calls are priced; None if no price is known."""
     if model.price is not None:
         return _linear(model.price)
     if model.provider in FREE:

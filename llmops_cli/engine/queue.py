@@ -1,8 +1,8 @@
-"""One model's queue: everything that stands between a request and its provider.
+"""The queue of one model: concurrency, rate limits, retries, deadlines and the circuit breaker.
 
-An attempt holds a slot only while its request is out. Waiting for a retry gives the slot back; a
-model that says when to come back is left alone until then by every call, not only by the one that
-was told. Once a queue is stopped, what has not started says so, and what runs may finish.
+An attempt holds a slot only while its request is out. Waiting for a retry gives the slot back; if a
+model says when to retry, all its calls wait until then. Once a queue is stopped, calls that haven't
+started fail with the cause, and running ones may finish.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PUSHED_BACK = {
 
 
 class CircuitBreaker:
-    """Decides when to stop calling a model: it refuses every call, or none reaches it or works.
+    """Decides when to stop calling a model: every call is refused, fails or can't reach it.
 
     A run of a thousand cases with a wrong key is one problem, not a thousand. It opens once, with
     one cause, and never closes again: what a run measures is decided by its end, not by a lucky
@@ -109,7 +109,7 @@ class RunContext:
     sent: Callable[[], None]
     """Called once for every request that is sent."""
     counters: OpenSharedCounter
-    """Where the rates per minute are counted."""
+    """Counts the rates per minute."""
     tell: Callable[[str], None] = ignore_wait
     """Called with what holds calls up, and with the empty text when they go on."""
 
@@ -144,7 +144,7 @@ class ModelQueue:
         self._check: Callable[[Request], None] | None = getattr(provider, "check", None)
 
     def stop(self, why: str) -> None:
-        """Start nothing more; every call that waits ends with `why`."""
+        """Start no further call; every waiting call ends with `why`."""
         if self._why is None:
             self._why = why
             self._stopped.set()
@@ -182,7 +182,7 @@ class ModelQueue:
             await self._sleep(wait)
 
     def _not_attempted(self, failure: Failure | None, attempts: int) -> Failure:
-        """Return what a call is that the queue's stop kept from its (next) attempt."""
+        """Return the outcome of a call that the stop prevented from its (next) attempt."""
         if failure is not None and self._breaker.cause is not None:
             return replace(failure, attempts=attempts)
         why = f"{self.model.name}: {self._why}"
@@ -215,7 +215,7 @@ class ModelQueue:
             return outcome
 
     async def _wait_for_pause(self) -> None:
-        """Wait until the model may be called again, where it said when."""
+        """Wait until the model may be called again, if it said when."""
         while (pause := self._paused_until - anyio.current_time()) > 0:
             if self._stopped.is_set():
                 return
@@ -247,7 +247,7 @@ class ModelQueue:
         return Reservation(calls=1, tokens=usage.input + usage.output, cost=cost)
 
     def _settle(self, outcome: Outcome, reserved: Reservation, tokens: float) -> None:
-        """Settle the budget and the rate; what is not known stays as it was taken."""
+        """Settle the budget and the rate; unknown usage counts as reserved."""
         if isinstance(outcome, Failure):
             if outcome.kind in _MAYBE_BILLED:
                 spent = reserved

@@ -14,7 +14,7 @@ from llmops_cli.core.result import Failure, FailureKind
 LONGEST_WAIT = 300.0
 """Seconds one call waits, in all, for a rate limit to clear."""
 MAX_TRIES = 50
-"""Attempts at one call, whatever failed and however short the waits were."""
+"""The most attempts at one call, for any failures and waits."""
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 

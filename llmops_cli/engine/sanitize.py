@@ -1,4 +1,4 @@
-"""Makes a completion safe for the rest of the program, as it comes in.
+"""Clean up completions as they arrive: secrets, invalid Unicode, tool arguments.
 
 No secret of this machine is in it. Every string is Unicode that can be written (a model can send
 half a surrogate pair, which no file, database or digest takes) and every tool's arguments have a

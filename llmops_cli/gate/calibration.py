@@ -1,12 +1,12 @@
-"""May a judge gate? How well it agrees with people's labels, and what that allows.
+"""Decide whether a judge may gate, from how well it agrees with human labels.
 
-A judge that errs at random shrinks every difference by J = TPR + TNR − 1: a true loss of 5 points
-shows as 5·J. J below ½ hides most of a loss, and a judge whose two readings differ moves the
-gate by itself. The rule is GATE where there are enough labels and all of it is significant,
+A judge that errs at random shrinks every difference by J = TPR + TNR − 1: a true regression of 5
+points appears as 5·J. J below ½ hides most of a regression, and a judge whose two readings differ
+adds noise to the gate. The rule is GATE where there are enough labels and all of it is significant,
 ADVISORY where J is significantly above 0.3, else UNUSABLE (docs/judges.md, record 0011).
 
 The figures are closed forms, each with its source; statsmodels is the oracle in the tests. A share
-of nothing has no value: what cannot be said is None, never 0.
+of zero outputs is None, never 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def two_sided(level: float) -> float:
 
 
 def wilson(k: int, n: int, level: float) -> Figure | None:
-    """Return the share k of n with Wilson's score interval (1927); None where n is 0."""
+    """Return the share k of n with Wilson's score interval (1927); None if n is 0."""
     if n == 0:
         return None
     z = two_sided(level)
@@ -56,7 +56,7 @@ def youden(tpr: Figure | None, tnr: Figure | None) -> Figure | None:
 def kappa(table: Sequence[Sequence[int]], level: float) -> Figure | None:
     """Return Cohen's kappa of a square table of counts, with its interval.
 
-    By the large-sample variance of Fleiss, Cohen & Everitt (1969, Psych Bull 72:323). None where
+    By the large-sample variance of Fleiss, Cohen & Everitt (1969, Psych Bull 72:323). None if
     there is nothing to agree by chance about: no count, or one class alone in both margins.
     """
     counts = np.asarray(table, dtype=np.float64)
@@ -97,7 +97,7 @@ EQUAL = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What a judge may be used for, and what keeps it from more."""
+    """The status of a judge, and the reasons why it isn't higher."""
 
     status: CalibrationStatus
     why: tuple[str, ...]
@@ -170,10 +170,10 @@ def rogan_gladen(rate: float, tpr: float, tnr: float) -> float | None:
 
 
 def corrected(passed: int, n: int, judge: Counts, level: float = LEVEL) -> Figure | None:
-    """Return the true pass rate where a judge with these counts passed `passed` of `n` outputs.
+    """Return the true pass rate if a judge with these counts passed `passed` of `n` outputs.
 
     Rogan–Gladen's point with the interval of Lang & Reiczigel (2014, Prev Vet Med 113:13), which
-    takes in that the judge's own rates are estimates. None where the judge's rates are unknown
+    takes in that the judge's own rates are estimates. None if the judge's rates are unknown
     or no better than chance, or nothing was judged.
     """
     positives, negatives = judge.people_pass, judge.people_fail
@@ -184,7 +184,7 @@ def corrected(passed: int, n: int, judge: Counts, level: float = LEVEL) -> Figur
     ends = lang_reiczigel(passed / n, n, (tpr, positives), (tnr, negatives), level=level)
     if value is None or ends is None:
         return None
-    # A point at the very edge may lie outside an interval that is centred elsewhere.
+    # A point at the edge may be outside the interval, whose center differs.
     return Figure(value=value, lower=min(value, ends[0]), upper=max(value, ends[1]))
 
 
@@ -199,7 +199,7 @@ def lang_reiczigel(
     """Return the ends of the interval for a true rate; `tpr` and `tnr` with their sample sizes.
 
     The observed rate is shifted as by Agresti & Coull, the judge's rates by one success and one
-    failure each. None where these give no better than chance.
+    failure each. None if these give no better than chance.
     """
     z = two_sided(level)
     square = z * z
@@ -219,7 +219,7 @@ def lang_reiczigel(
 
 
 def shown_as(loss: float, j: float) -> float:
-    """Return what a true loss shows as through a judge with this J, never less than 0."""
+    """Return how large a true regression appears through a judge with this J, at least 0."""
     return max(0.0, loss * j)
 
 

@@ -1,6 +1,6 @@
-"""Reads the cases of one evalset once and leaves columns with one entry per case.
+"""Read the cases of one evalset into columns with one entry per case.
 
-What a trial is worth to the metric `pass`:
+The value of a trial for the metric `pass`:
 
 - every gating due scorer (neither advisory nor paired) passes it: 1;
 - a measured gating scorer fails it: 0, even where another one is unscored, because no value of
@@ -42,7 +42,7 @@ Table: TypeAlias = Mapping[str, tuple[int, Metric]]
 """Metrics by label, numbered from 1: number 0 is `pass`."""
 
 NEVER_MADE = frozenset({FailureKind.NOT_ATTEMPTED, FailureKind.BUDGET, FailureKind.NO_RECORD})
-"""Failures of trials that nobody tried to make: they are missing, not broken."""
+"""Failures of trials that weren't attempted: they count as missing, not as errors."""
 OWN = 6
 """Numbers at the start of a side's row, before sum and count of each metric."""
 
@@ -55,12 +55,12 @@ def compare(
     `same_target` says that both sides are one target at two times, whose answers are to be
     compared (the watch for silent model drift): then equal requests do not make a case identical.
 
-    Raises `Refused` where a case comes twice or a metric is called `pass`, `UnknownName` where
+    Raises `Refused` if a case comes twice or a metric is called `pass`, `UnknownName` where
     a trial names a scorer that `metrics` does not.
     """
     table = {metric.label: (at, metric) for at, metric in enumerate(metrics, start=1)}
     if PASS_METRIC in table:
-        raise Refused(f"a scorer may not be labelled {PASS_METRIC!r}: that is the verdict of all")
+        raise Refused(f"a scorer may not be labeled {PASS_METRIC!r}: that is the verdict of all")
     columns = _Columns(
         metrics={metric.label: metric for metric in metrics},
         same_target=same_target,
@@ -74,7 +74,7 @@ def compare(
 
 @dataclass(slots=True, kw_only=True)
 class _SideColumns:
-    """One side while it is being read: a row of numbers for each case."""
+    """One side while it is read: a row of numbers for each case."""
 
     metrics: int
     """How many, `pass` included."""

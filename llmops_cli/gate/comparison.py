@@ -1,9 +1,9 @@
-"""What a verdict is reached over: both sides of one evalset as columns, and the policy.
+"""The input of a verdict: both sides of one evalset as columns, and the policy.
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
-Nothing is filled in here: `measured` says how many trials a total stands on, `wanted` how many it
-should stand on, and what to make of the difference is decided where a test is made. Columns are
-compared by identity: `==` between arrays is no answer.
+Nothing is filled in here: `measured` is the number of trials in a total, `wanted` the number that
+was planned, and each test decides how to treat the difference. Columns are compared by identity,
+because `==` between arrays returns an array.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PASS_METRIC = "pass"  # noqa: S105 - the metric's name
 
 
 class CriticalState(IntEnum):
-    """What the trials of a critical case amount to (docs/verdict.md)."""
+    """The state of a critical case, from its trials (docs/verdict.md)."""
 
     NOT_CRITICAL = 0
     PASSED = 1
@@ -89,7 +89,7 @@ class Scores:
     label: str
     advisory: bool
     paired: bool = False
-    """The candidate's values are about both sides: ½ is alike, and the baseline has none."""
+    """The candidate's values compare both sides: ½ is a tie, and the baseline has none."""
     due: Flags
     """Cases that a trial's scorers give this metric."""
     candidate: Tally
@@ -98,7 +98,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SideTotals:
-    """One side: what each case wanted and spent, and over all of them what went wrong.
+    """One side: planned trials and cost of each case, and the totals of failures.
 
     The totals leave out cases that are not compared: a baseline's gone or edited ones.
     """
@@ -135,7 +135,7 @@ class SideTotals:
 
     @property
     def total_cost(self) -> float | None:
-        """US dollars over all counted trials; None where one of them is unpriced."""
+        """US dollars over all counted trials; None if one of them is unpriced."""
         return None if self.unpriced or not self.completed else float(self.cost.total.sum())
 
 
@@ -149,7 +149,7 @@ class CaseShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """What `compare` makes of a stream of rows."""
+    """The result of `compare`."""
 
     cases: Mapping[str, int]
     """Case ids to positions, in evalset order."""
@@ -297,7 +297,7 @@ def critical_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalS
 
 
 def _deterministic_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
-    """Return None where no deterministic scorer is due."""
+    """Return None if no deterministic scorer is due."""
     outcomes = [_passed(trial, metrics, judged=False) for trial in side.trials]
     if False in outcomes:
         return CriticalState.FAILED
@@ -309,7 +309,7 @@ def _deterministic_state(side: SideResult, metrics: Mapping[str, Metric]) -> Cri
 
 
 def _judged_state(side: SideResult, metrics: Mapping[str, Metric]) -> CriticalState | None:
-    """Return None where no judged scorer is due."""
+    """Return None if no judged scorer is due."""
     if not _due(side, metrics, judged=True):
         return None
     trials = (*side.trials, *side.confirm)[:JUDGED_TRIALS]
@@ -359,7 +359,8 @@ class GateInput:
     retired: Mapping[str, str] = field(default_factory=dict)
     """Cases removed on purpose: id to why."""
     behind: Collection[str] = ()
-    """Cases added on the base since the branch left it: missing here, and nobody removed them."""
+    """Cases added on the base since the branch point: missing here, but not removed by this change.
+    """
     anchors: Mapping[str, Comparison] = field(default_factory=dict)
     """The candidate against each pinned version, by the `version` of its `anchor` rule."""
     partial: str | None = None

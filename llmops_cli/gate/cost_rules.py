@@ -1,4 +1,4 @@
-"""The rules about what an answer costs: money, tokens and seconds. None is about quality.
+"""The rules about cost, tokens and latency. None of them is about quality.
 
 `cost` and `tokens` test the mean of x = c − (1 + margin)·b over the compared cases: significantly
 above 0 is FAIL, significantly below PASS. `latency` tests the 95th percentile of the calls of this

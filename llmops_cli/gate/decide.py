@@ -1,12 +1,12 @@
-"""From findings to verdicts: every rule gives a finding, the worst finding decides.
+"""Decide verdicts from findings: every rule returns a finding, and the worst one decides.
 
 FAIL if any rule fails; else INCOMPLETE if anything that was planned is not measured; else
 INCONCLUSIVE if any rule is; else PASS, which needs at least one finding about quality.
 
-Whether or not the policy lists them, trials that were never made and error shares above the
-default are INCOMPLETE: leaving a rule out of a policy never turns the unmeasured into a pass.
-Regressions are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together:
-those of one prompt over all its evalsets, and in `decide_all` those of all prompts.
+Whether or not the policy lists them, trials that were never made and error shares above the default
+are INCOMPLETE: omitting a rule from a policy never turns unmeasured cases into a pass. Regressions
+are adjusted (Holm) over every `no_worse` and `anchor` comparison decided together: those of one
+prompt over all its evalsets, and in `decide_all` those of all prompts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STRICTEST_FIRST: Sequence[OnInconclusive] = ("fail", "rerun", "warn")
 def decide(gate_inputs: Sequence[GateInput]) -> Verdict:
     """Return the verdict on one prompt over all its evalsets.
 
-    Raises `UnknownName` where a rule names a metric that no scorer gives.
+    Raises `UnknownName` if a rule names a metric that no scorer gives.
     """
     return decide_all({"": gate_inputs})[""]
 
@@ -64,7 +64,7 @@ def decide_all(prompts: Mapping[str, Sequence[GateInput]]) -> Mapping[str, Verdi
 def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
     """Return one summary of `pass` per tag that has measured cases, in the order of their names.
 
-    They show where a loss is and decide nothing: a slice gates only where a rule declares it
+    They show where a regression is and decide nothing: a slice only gates if a rule declares it
     (`no_worse: {tag: …}`). Marks are adjusted over the tags (Benjamini–Hochberg).
     """
     compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
@@ -115,7 +115,7 @@ def _adjusted(findings: Sequence[Finding | Measured]) -> dict[int, float]:
 
 
 def _p_of_loss(compared: Pairs) -> float:
-    """Return the one-sided p of a loss; 1 where there are too few groups to tell."""
+    """Return the one-sided p of a regression; 1 if there are too few groups."""
     if compared.too_few_groups:
         return 1.0
     values, compared_with = compared.for_regression

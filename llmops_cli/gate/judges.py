@@ -1,7 +1,8 @@
 """The judges that gate an evalset, and whether their calibrations allow it.
 
-Checked before any call: a judge that was found unfit may not gate, and an environment may require
-that every gating judge is calibrated. A judge without a calibration is named in every report.
+Checked before any call: a judge whose calibration isn't good enough may not gate, and an
+environment may require that every gating judge is calibrated. A judge without a calibration is
+named in every report.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class GatingJudge:
 
     @property
     def j(self) -> float | None:
-        """Youden's J: by how much a difference shrinks through this judge, where it is known."""
+        """Youden's J, the factor by which this judge shrinks a difference; None: unknown."""
         calibration = self.calibration
         if calibration is None or calibration.figures.j is None:
             return None
         return calibration.figures.j.value
 
     def summary(self) -> JudgeSummary:
-        """Return what a report says of it."""
+        """Return its status for reports."""
         calibration = self.calibration
         if calibration is None:
             return JudgeSummary(label=self.metric.label, status="uncalibrated")
@@ -49,7 +50,7 @@ class GatingJudge:
         return JudgeSummary(
             label=self.metric.label,
             status=calibration.status.value,
-            labelled=calibration.counts.n,
+            labeled=calibration.counts.n,
             j=None if j is None else j.value,
             j_lower=None if j is None else j.lower,
             j_upper=None if j is None else j.upper,
@@ -79,7 +80,7 @@ def gates(metric: Metric, policy: Policy) -> bool:
 
 
 def refuse_unfit_judges(judges: Sequence[GatingJudge], policy: Policy) -> None:
-    """Raise `Refused` where one of `judges` may not gate under `policy`."""
+    """Raise `Refused` if one of `judges` may not gate under `policy`."""
     for judge in judges:
         label, calibration = judge.metric.label, judge.calibration
         if calibration is None and policy.judges == "calibrated":
@@ -104,8 +105,7 @@ def refuse_unfit_judges(judges: Sequence[GatingJudge], policy: Policy) -> None:
 def shrinkage(judges: Sequence[GatingJudge], metrics: Iterable[Metric]) -> Mapping[str, float]:
     """Return J by metric, for each metric that depends on one calibrated judge alone.
 
-    Several scorers together shrink a difference by an amount that nobody has measured.
-    `metrics` are all of the evalset.
+    The combined effect of several scorers is unknown. `metrics` are all of the evalset.
     """
     by_label: dict[str, list[GatingJudge]] = {}
     for judge in judges:

@@ -1,4 +1,5 @@
-"""`no_worse` and `anchor`: is a loss of the margin ruled out, or any loss significant?
+"""The rules `no_worse` and `anchor`: is a regression of the margin ruled out, or any regression
+significant?
 
 A comparison is first measured, then judged: whether a loss is a regression depends on the p-values
 of all comparisons made together (Holm), whether it passes does not (intersection–union). So
@@ -39,14 +40,16 @@ class Measured:
     estimate: Estimate
     """Its `p_adjusted` is not adjusted yet."""
     against: str
-    """What the candidate is compared with, in words."""
+    """The name of what the candidate is compared with."""
     rates: Policy
     """Error rates of the look, margin and tolerance of the rule."""
     ruled_out: bool
-    """A loss of the margin is ruled out: it passes, whatever the others do."""
+    """A regression of the margin is ruled out: it passes, independent of the other comparisons."""
     can_fail: bool
-    """Not where the margin is ruled out if the unmeasured trials are taken at best: then they, and
-    not the candidate, stand between it and a pass. Not with too few cases either."""
+    """Whether it may FAIL. False if the margin would be ruled out with the best values for
+    unmeasured trials: then they, and not the candidate, prevent the pass. Also False with too few
+    cases.
+    """
 
 
 def measure(rule: NoWorse | Anchor, gate_input: GateInput) -> Measured | Finding:

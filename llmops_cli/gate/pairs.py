@@ -27,7 +27,7 @@ from llmops_cli.gate.comparison import Comparison, Counts, Flags, Floats, Tally
 from llmops_cli.gate.score_test import Sample, group_sample, sample
 
 EQUAL = 1e-12
-"""Values nearer to each other than this do not differ."""
+"""Values closer to each other than this count as equal."""
 FEWEST_GROUPS = 10
 """With fewer, the variance between groups is too rough to decide on."""
 
@@ -133,8 +133,8 @@ def group_variance(values: Floats, groups: Groups) -> float:
 def design_effect(values: Floats, groups: Groups) -> float:
     """Return how many times the variance of independent cases the mean has; at least 1.
 
-    Where no difference varies, nothing tells how alike the cases of a group are, so the worst is
-    taken: wholly alike, Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
+    If all differences are equal, the correlation within groups is unknown, so the worst case is
+    assumed, full correlation: Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
     """
     if np.ptp(values) < EQUAL:  # the variance of equal values is rounding, and its ratio noise
         return float(groups.sizes @ groups.sizes) / len(values)
@@ -172,7 +172,7 @@ class Pairs:
     groups: Groups | None
     groups_of_observed: Groups | None
     nothing_to_lose: bool
-    """Every measured trial of both sides is at 0: a loss could not be seen."""
+    """Whether every measured trial of both sides is at 0: then a regression can't be detected."""
 
     @property
     def all_identical(self) -> bool:
@@ -197,7 +197,7 @@ class Pairs:
 
 
 def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs | None:
-    """Return the compared cases of one metric, of those with `tag`; None where there are none."""
+    """Return the compared cases of one metric, of those with `tag`; None if there are none."""
     scores = comparison.metric(label)
     mask = comparison.paired & scores.due & comparison.tagged(tag)
     n = int(mask.sum())

@@ -1,4 +1,4 @@
-"""What an evalset can show, said before money is spent, and whether more trials are worth it.
+"""Compute what an evalset can show before calls are made, and whether more trials are worth it.
 
 With no case regressed and none improved, PASS rules out a margin m where the largest chance to see
 that although m is lost is under β: (1 − m)^n for n cases, so that PASS needs log β / log(1 − m) of
@@ -34,13 +34,13 @@ from llmops_cli.gate.wording import cases, counted, percent_up
 POWER = 0.80
 STEPS = 3
 MARGIN_STEP = 1e-9
-"""How exactly a smallest margin is found."""
+"""Precision of the smallest margin."""
 
 
 def zero_loss_minimum(margin: float, beta: float) -> int:
     """Return the cases below which nothing can PASS at `margin`, even with no case regressed.
 
-    Raises `Refused` unless 0 < margin < 1: no number of cases shows a margin of nothing.
+    Raises `Refused` unless 0 < margin < 1: no number of cases can show a margin of 0.
     """
     if not 0.0 < margin < 1.0:
         raise Refused(f"a margin lies between 0 and 1, exclusive; {margin:g} does not")
@@ -48,7 +48,7 @@ def zero_loss_minimum(margin: float, beta: float) -> int:
 
 
 def smallest_margin_shown(n: int, beta: float) -> float:
-    """Return the loss that `n` cases rule out when no case regresses."""
+    """Return the regression that `n` cases rule out if no case regresses."""
     return -math.expm1(math.log(beta) / n)
 
 
@@ -73,7 +73,7 @@ def cases_needed(variance: float, margin: float, beta: float) -> int:
 
 
 def groups_of(labels: Sequence[str | None]) -> Groups | None:
-    """Return the groups of cases with these labels, one each; None where no case names one."""
+    """Return the groups of cases with these labels, one each; None if no case names one."""
     if not any(labels):
         return None
     numbers: dict[str | int, int] = {}

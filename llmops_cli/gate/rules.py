@@ -1,4 +1,4 @@
-"""The rules that are no paired test, one function each, and the table of all rules.
+"""The rules other than the paired tests, one function each, and the table of all rules.
 
 A rule is a function from its options and a gate input to one finding. `no_worse` and `anchor` are
 in `paired_test`, `cost`, `tokens` and `latency` in `cost_rules`. Where a decision depends on trials
@@ -43,7 +43,7 @@ from llmops_cli.gate.score_test import sample, upper_end
 from llmops_cli.gate.wording import cases, counted, listed, percent, percent_up
 
 EQUAL = 1e-12
-"""Rounding that does not put a mean under a floor."""
+"""Rounding error to ignore when a mean is compared with a floor."""
 
 
 def critical(_rule: Critical, gate_input: GateInput) -> Finding:
@@ -253,7 +253,7 @@ def _removed(gate_input: GateInput, gone: Sequence[str]) -> str:
 
 
 def everything_made(gate_input: GateInput) -> Finding | None:
-    """Return what `coverage` says of missing trials, for a policy without that rule."""
+    """Return the finding of `coverage` about missing trials, for a policy without that rule."""
     why = _missing_trials(gate_input)
     if why is None:
         return None

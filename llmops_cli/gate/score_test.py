@@ -175,7 +175,7 @@ def upper_end(of: Sample, critical: float, statistic: Statistic = corrected_z) -
 
 
 def restricted_fit(of: Sample, mean: float) -> RestrictedFit | None:
-    """Return the likeliest distribution with this `mean`; None where the sample has it already."""
+    """Return the likeliest distribution with this `mean`; None if the sample has it already."""
     shift = of.mean - mean
     if abs(shift) < NEGLIGIBLE:
         return None

@@ -46,7 +46,7 @@ class ImportReport:
     """What one import did."""
 
     written: tuple[str, ...]
-    """Paths in the project; none where `strict` forbade it."""
+    """Paths in the project; none if `strict` forbade it."""
     prompts: tuple[str, ...]
     cases: int
     notes: tuple[Note, ...]
@@ -67,8 +67,8 @@ class ImportReport:
 def import_files(source: Path, options: ImportOptions) -> ImportReport:
     """Write what `source` holds as project files below `options.into`.
 
-    Raises `Refused` where nothing can be imported, or a file exists already, and `InvalidFiles`
-    where `source` cannot be read.
+    Raises `Refused` if nothing can be imported, or a file exists already, and `InvalidFiles`
+    if `source` cannot be read.
     """
     known = catalog()
     name = options.name or _name(source)

@@ -130,7 +130,7 @@ class EvalsImporter:
     def _made(
         self, name: str, description: str, path: str, grading: _Grading, shots: Turns = ()
     ) -> Made | None:
-        """Return the prompt and the evalset of samples; None where there are none to make."""
+        """Return the prompt and the evalset of samples; None if there are none to make."""
         samples = list(self._samples(path))
         if not samples:
             where = Location(path=path)

@@ -134,7 +134,7 @@ class PromptCollector:
 
 
 def _prompt(label: str | None, raw: str | list[Turn], where: Location) -> FoundPrompt:
-    """Return the prompt. Raises `NotCarried` where a text is no template that can be converted."""
+    """Return the prompt. Raises `NotCarried` if a text is no template that can be converted."""
     turns = turns_in(raw) if isinstance(raw, str) else raw
     texts = (text for turn in turns for text in strings(turn["content"]))
     names = frozenset().union(*map(names_in, texts))

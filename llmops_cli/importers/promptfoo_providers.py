@@ -80,7 +80,7 @@ class ProviderReader:
         self._aliases: set[str] = set()
 
     def read(self, written: Any, where: Where) -> Provider | None:
-        """Return the model of `written`; None where nothing here can call it, which is noted."""
+        """Return the model of `written`; None if nothing here can call it, which is noted."""
         spec = self._spec(written, where)
         if spec is None:
             return None
@@ -258,7 +258,7 @@ class Graders:
 
 
 def _variable(written: Any) -> str | None:
-    """Return the environment variable that a value is read from; None where it is not."""
+    """Return the environment variable that a value is read from; None if it is not."""
     match = FROM_ENVIRONMENT.fullmatch(str(written))
     return None if match is None else next(filter(None, match.groups()))
 

@@ -43,7 +43,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationResult:
-    """The calibration that was written, and what it took."""
+    """The calibration that was written, with the calls and their cost."""
 
     calibration: Calibration | None
     """None: it was interrupted, and nothing was written."""
@@ -72,7 +72,7 @@ def calibrate(
     """Score every labeled answer twice, and write what that says about the scorer.
 
     Raises `UnknownName`, `InvalidFiles` or another `Refused` before any call, and `Unmeasured`
-    where too many scores are missing.
+    if too many scores are missing.
     """
     scorer = find_scorer(workspace, request.scorer)
     labels = read_labels(request.labels, _wanted(workspace, scorer), workspace.project)
@@ -140,7 +140,7 @@ def _wanted(workspace: Workspace, scorer: LabeledScorer) -> LabelRequest:
 
 
 def _require_scores(causes: Counter[str], planned: int) -> None:
-    """Raise `Unmeasured` where too many scores are missing to say anything."""
+    """Raise `Unmeasured` if too many scores are missing to say anything."""
     missing = causes.total()
     if missing > UNSCORED * planned:
         detail = "; ".join(f"{count}× {why}" for why, count in causes.most_common(3))
@@ -237,7 +237,7 @@ def _calibration(
         judge=None if model is None else f"{model.provider}/{model.model}",
         served=tuple(sorted({name for score in scores if (name := judge_of(score)) is not None})),
         labels=labels.file,
-        unlabelled=labels.unlabeled,
+        unlabeled=labels.unlabeled,
         graded=not {score.value for score in scores} <= {0.0, 1.0},
         counts=counts,
         sides={side: counts_of(readings, metric) for side, readings in sides.items()},

@@ -1,4 +1,4 @@
-"""What today's calibrations say about each judge, for `check` and `status`.
+"""The calibration status of each judge, for `check` and `status`.
 
 Offline, and nothing is refused here: `eval`, `measure` and `promote` do that.
 """
@@ -28,13 +28,13 @@ Status: TypeAlias = Literal["GATE", "ADVISORY", "UNUSABLE", "outdated", "uncalib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeStatus:
-    """One judged metric, and what is known about its judge."""
+    """One judged metric and the calibration status of its judge."""
 
     address: str
-    """As `llmops calibrate` takes it."""
+    """Its address, as `llmops calibrate` takes it."""
     status: Status
     why: str
-    """In words; empty where it may gate."""
+    """In words; empty if it may gate."""
     advisory: bool = False
     """No decision depends on it."""
     unfit: bool = False
@@ -51,7 +51,7 @@ class CalibrationIndex:
     _by_instrument: dict[str, Calibration] | None = None
 
     def of(self, evalset: str, metric: Metric, policy: Policy) -> JudgeStatus:
-        """Return what is known about the judge of `metric`."""
+        """Return the calibration status of the judge of `metric`."""
         address = f"{evalset}:{metric.label}"
         calibrations = self._read()
         calibration = calibrations.get(instrument_of(metric))
@@ -74,14 +74,14 @@ class CalibrationIndex:
         )
 
     def of_facts(self, facts: EvalsetFacts) -> tuple[JudgeStatus, ...]:
-        """Return what is known about every judged metric of what was measured."""
+        """Return the calibration status of every judged metric that was measured."""
         judged = (metric for metric in facts.metrics if metric.judged)
         return tuple(self.of(facts.evalset, metric, facts.policy) for metric in judged)
 
     def warnings(
         self, evalset: str, judged: Iterable[Metric], policies: Mapping[str, Policy]
     ) -> Iterator[str]:
-        """Yield a sentence for each judge that gates and that no calibration lets gate.
+        """Yield a sentence for each gating judge without a calibration that allows it.
 
         `policies` are those of each environment, by name.
         """

@@ -122,7 +122,7 @@ class Draft:
 def write_draft(workspace: Workspace, scorer: str, path: Path, *, size: int) -> Draft:
     """Write `size` answers, or as many as there are, as rows without a label.
 
-    Raises `Refused` where the file exists, or where no answer is stored.
+    Raises `Refused` if the file exists, or where no answer is stored.
     """
     if path.exists():
         raise Refused(f"{path} exists, and may hold somebody's labels", hint="name a new file")

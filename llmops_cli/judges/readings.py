@@ -1,8 +1,8 @@
 """Score given answers with one scorer, through the engine, and store the results as usual.
 
-A second reading of the same answer sends the judge the same requests as further trials, numbered
-apart: so it is no copy of the first reading, and is stored by itself. Its score is not stored,
-because the first one's has the same key; its calls are, so that resuming costs nothing.
+A second reading of the same answer sends the judge the same requests as further trials with their
+own numbers: so it isn't a cached copy of the first reading, and is stored separately. Its score is
+not stored, because the first one's has the same key; its calls are, so that resuming costs nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Readings:
-    """The scores, in the order of the answers, and what they took."""
+    """The scores, in the order of the answers, with the calls and their cost."""
 
     scores: list[Score | Unscored]
     calls: int = 0
@@ -52,7 +52,7 @@ class Readings:
     cost: float | None = 0.0
     """US dollars; None: some of it is unpriced."""
     budget: Budget | None = None
-    """What is left of it."""
+    """The remaining budget."""
     interrupted: bool = False
 
     def add_spending(self, other: Readings) -> None:

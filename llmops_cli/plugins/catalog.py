@@ -41,7 +41,7 @@ BROKEN = (
     OSError,
     RuntimeError,
 )
-"""What importing somebody's module may raise."""
+"""What importing a plug-in may raise."""
 
 
 def catalog(path: Sequence[str] | None = None) -> Catalog:
@@ -116,7 +116,7 @@ def _broken(point: EntryPoint, why: str) -> Refused:
 
 
 def _with_threshold(kind: ScorerKind) -> ScorerKind:
-    """A scorer of right and wrong passes at 1, whether or not its row says so."""
+    """Set the threshold of a pass/fail scorer to 1 if its row has none."""
     if kind.unit == "pass" and kind.minimum is None and kind.maximum is None:
         return replace(kind, minimum=1.0)
     return kind

@@ -1,4 +1,4 @@
-"""Computes what names a scorer: the part of a score's key that is neither case nor answer.
+"""Compute the digest of a scorer: the part of a score's key that is neither case nor answer.
 
 In it: name, revision, options, bytes of the files it names, the judge, library version.
 Not in it: label, threshold, negation and `advisory`, which decide about a raw value later; nor
@@ -27,7 +27,7 @@ def scorer_digest(
 ) -> str:
     """Return the scorer's digest; `judge` is the digest of its judge (`core.judge.Judge`).
 
-    Raises `MissingExtra` where the scorer's library is not installed, and what `read` raises.
+    Raises `MissingExtra` if the scorer's library is not installed, and what `read` raises.
     """
     named = set(kind.files)
     judge_options = JUDGE_OPTIONS if kind.judged else frozenset()

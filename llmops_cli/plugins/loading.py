@@ -1,4 +1,4 @@
-"""Imports the code behind a row of the catalog: the only lazy import by name.
+"""Import the code behind a row of the catalog. This is the only import by name.
 
 A library that is not installed is a `MissingExtra`, anything else that fails to import is named
 with its row: both are `Refused`, and both come before any call.
@@ -63,7 +63,7 @@ def open_records(kind: ProviderKind) -> OpenRecords:
 def check_ready(kind: ProviderKind, model: Model, world: World) -> str | None:
     """Return what calling `model` starts here, in words; None: nothing.
 
-    Raises `Refused` where it cannot be called for want of a program.
+    Raises `Refused` if it cannot be called for want of a program.
     """
     return kind.ready and cast("Ready", _code(kind, kind.ready))(model, world)
 

@@ -40,7 +40,7 @@ class EvalsetHeader(Evalset):
     """Whether all its scorers could be read."""
     gate_at: Location
     table: str | None = None
-    """The file of cases, from the project's root; None where the cases stand in `rows`."""
+    """The file of cases, from the project's root; None if the cases stand in `rows`."""
     rows: Sequence[Any] = ()
     where: Where
     """The line of an inline case, and of what is in it."""
@@ -106,7 +106,7 @@ class EvalsetReader:
     def own_header(
         self, prompt: Prompt, written: WrittenPrompt, document: Document
     ) -> EvalsetHeader | None:
-        """Return the evalset that a GitHub prompt file carries; None where it carries none."""
+        """Return the evalset that a GitHub prompt file carries; None if it carries none."""
         if not github.is_own_evalset(written):
             return None
         where = document.where

@@ -83,7 +83,7 @@ def is_own_evalset(written: WrittenPrompt) -> bool:
 def case_rows(prompt: Prompt, written: WrittenPrompt) -> list[dict[str, Any]]:
     """Return each row of `testData` as a case.
 
-    What the templates use are inputs, `expected` is itself, and `id` where no template uses it;
+    What the templates use are inputs, `expected` is itself, and `id` if no template uses it;
     anything else is metadata, where evaluators find it. A row that is here twice gets an id.
     """
     rows: list[dict[str, Any]] = []

@@ -31,7 +31,7 @@ def is_required(schema: Mapping[str, Json]) -> bool:
 
 
 def default_of(schema: Mapping[str, Json]) -> Json:
-    """Return the declared default, its numbers spelled as in the file; None where there is none."""
+    """Return the declared default, its numbers spelled as in the file; None if there is none."""
     written = schema.get("literals")
     default = schema.get("default")
     return restored(default, written) if isinstance(written, Mapping) else default

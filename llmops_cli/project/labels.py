@@ -86,7 +86,7 @@ class Labels:
     unlabeled: int
     """Rows whose label is still empty."""
     classes: Mapping[str, float]
-    """The grades or classes that labels are, with their scores; empty where they are verdicts."""
+    """The grades or classes that labels are, with their scores; empty if they are verdicts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class _Reader:
         return {} if self._first is None or self._first[0] else self._classes
 
     def label(self, row: Any, where: Where) -> Label | None:
-        """Return the label in `row`; None where it has none yet, or is wrong."""
+        """Return the label in `row`; None if it has none yet, or is wrong."""
         before = len(self._problems)
         written = validated(WrittenLabel, row, where, self._problems)
         if written is None:

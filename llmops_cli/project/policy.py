@@ -33,7 +33,7 @@ def rule_of(written: str | Mapping[str, Any]) -> Rule:
 
 
 def bare_option(name: str) -> str | None:
-    """Return the option that `name: value` sets; None where the rule takes no value."""
+    """Return the option that `name: value` sets; None if the rule takes no value."""
     return next((option.key for option in rule_options(RULES[name]) if option.bare), None)
 
 

@@ -318,7 +318,7 @@ def structured_fields(
 ) -> dict[tuple[str, ...], bool]:
     """Return the fields of a case that scorers read as values rather than as text.
 
-    True where any JSON value is meant, False where only lists and mappings are (an id may be 17).
+    True where any JSON value is meant, False if only lists and mappings are (an id may be 17).
     """
     fields: dict[tuple[str, ...], bool] = {}
     for spec in specs:

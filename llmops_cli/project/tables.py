@@ -160,7 +160,7 @@ class _Columns:
         self._shape = shape
 
     def fields(self, header: Sequence[str]) -> list[Field] | None:
-        """Return what each column sets; None where one is unknown or twice, a problem each."""
+        """Return what each column sets; None if one is unknown or twice, a problem each."""
         where = Location(path=self.path, line=1)
         before = len(self.problems)
         fields: list[Field] = []
@@ -258,7 +258,7 @@ def _at(where: Location) -> Where:
 def from_text(text: str, schema: Mapping[str, Json]) -> Json:
     """Return a table's cell as the declared type: text as it is, everything else as JSON.
 
-    Raises `ValueError` where it is not plain JSON.
+    Raises `ValueError` if it is not plain JSON.
     """
     if schema.get("type") in (None, "string"):
         return text

@@ -34,7 +34,7 @@ CONSTANTS = frozenset({"true", "false", "none", "True", "False", "None", "not", 
 class Templates:
     """A prompt's messages, compiled once and rendered for many cases.
 
-    Raises `InvalidFiles` where a message is no template of the dialect.
+    Raises `InvalidFiles` if a message is no template of the dialect.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -95,7 +95,7 @@ class Documents:
     """
 
     def __init__(self, target: Target, template: Json = None) -> None:
-        """Raises `InvalidFiles` where `template` is not of the dialect."""
+        """Raises `InvalidFiles` if `template` is not of the dialect."""
         self._target = target
         self._templates = Templates(target.prompt)
         self._where = target.model.where or Location(path=target.prompt.path)
@@ -149,7 +149,7 @@ class Options:
         """The options that differ from case to case."""
 
     def render(self, case: Case) -> dict[str, Any]:
-        """Return the options for a case. Raises `InvalidFiles` where one cannot be rendered."""
+        """Return the options for a case. Raises `InvalidFiles` if one cannot be rendered."""
         rendered = self._plain.copy()
         values = facts(case) if self._changing else {}
         for name, render in self._changing:

@@ -1,1 +1,1 @@
-"""What answers: model servers, applications of the user's own, and what needs no network."""
+"""Providers: model servers, the user's own applications, and offline providers."""

@@ -19,7 +19,7 @@ from llmops_cli.stores.registry import Registry
 def bundle(registry: Registry, environment: str) -> Bundle:
     """Return what `environment` runs and ran before. The same registry gives the same bundle.
 
-    Raises `UnknownName`, `Refused` where nothing runs there, `IntegrityBroken`.
+    Raises `UnknownName`, `Refused` if nothing runs there, `IntegrityBroken`.
     """
     known = registry.environments()
     if known and environment not in known:
@@ -51,7 +51,7 @@ def bundled_prompt(registry: Registry, chain: Sequence[Event]) -> BundledPrompt:
 def bundle_problems(
     registry: Registry, environment: str, file: Path
 ) -> tuple[RegistryProblem, ...]:
-    """Return what is wrong with the bundle in `file`. Raises `Refused` where it cannot be read."""
+    """Return what is wrong with the bundle in `file`. Raises `Refused` if it cannot be read."""
     try:
         shipped = bundle_of(file.read_bytes(), file)
         if shipped.environment == environment:
@@ -68,7 +68,7 @@ def compare_bundle(registry: Registry, shipped: Bundle, where: str) -> tuple[Reg
     """Return how the bundle in the file `where` differs from its environment in `registry`.
 
     A bundle that is only behind is a warning: all that it holds once ran there. One that holds
-    what never ran there is a problem. Raises `IntegrityBroken` where either was tampered with.
+    what never ran there is a problem. Raises `IntegrityBroken` if either was tampered with.
     """
     environment = shipped.environment
     missing = sorted(set(registry.running(environment)) - set(shipped.records))

@@ -64,7 +64,7 @@ class RegistryGrowth:
 def fsck(start: Path, base: str | None) -> RegistryGrowth:
     """Check the registry against the git revision `base`; None: read and check all that is there.
 
-    Raises `Refused` where `base` cannot be read.
+    Raises `Refused` if `base` cannot be read.
     """
     root = find_root(start)
     registry = Registry(root)

@@ -46,7 +46,7 @@ class ProblemCollector:
         return path.relative_to(self._root).as_posix() if inside else str(where)
 
     def read(self, read: Callable[[], T], where: Path | str) -> T | None:
-        """Return what `read` gives; None where something is broken or missing, which is a problem.
+        """Return what `read` gives; None if something is broken or missing, which is a problem.
 
         `where` is the file to name where the error names none.
         """

@@ -112,7 +112,7 @@ def _gating_evalsets(
 ) -> list[EvalsetFacts]:
     """Return the evalsets that gate the prompt now, each with the environment's policy.
 
-    Raises `Refused` where none gates it, or for a judge that may not gate.
+    Raises `Refused` if none gates it, or for a judge that may not gate.
     """
     if not workspace.project.evalsets_of(request.name):
         raise Refused(
@@ -141,7 +141,7 @@ def append_promotion(
 ) -> Promotion:
     """Append the promotion event to the registry, or say why not.
 
-    `evalsets` are all that gate the prompt now; empty where the promotion is an override.
+    `evalsets` are all that gate the prompt now; empty if the promotion is an override.
     Raises as `promote` does.
     """
     chain = EventChain(registry=registry, environment=environment.name, prompt=request.name)

@@ -53,7 +53,7 @@ class RecomputedVerdict:
 
     @property
     def baseline_evidence(self) -> tuple[str, ...]:
-        """Digest of the evidence that holds the baseline's rows; empty where `evidence` does."""
+        """Digest of the evidence that holds the baseline's rows; empty if `evidence` does."""
         if self.baseline is None or self.baseline.evidence.digest == self.evidence.digest:
             return ()
         return (self.baseline.evidence.digest,)
@@ -67,7 +67,7 @@ def recompute(
 ) -> RecomputedVerdict | MissingEvidence:
     """Return the verdict of `evidence` against `running` (None: nothing runs) on `evalsets`.
 
-    Raises `IntegrityBroken` where a file of evidence is not what was measured.
+    Raises `IntegrityBroken` if a file of evidence is not what was measured.
     """
     if missing := tuple(_missing(registry, evidence, evalsets)):
         return MissingEvidence(why=missing)

@@ -69,7 +69,7 @@ def release_target(
 ) -> Release:
     """Return the version of `target`, made if there is none yet.
 
-    `sources` are the prompt's files by path under `prompts/`. Raises `Refused` where one of them
+    `sources` are the prompt's files by path under `prompts/`. Raises `Refused` if one of them
     contains a secret of the environment, or where another process took the number.
     """
     name = target.prompt.name

@@ -48,7 +48,7 @@ class Rollback:
 def rollback(start: Path, request: RollbackRequest, *, environ: Mapping[str, str]) -> Rollback:
     """Roll back and deliver the event to git.
 
-    Raises `Refused` where nothing runs there, no reason is given, there is nothing to return to
+    Raises `Refused` if nothing runs there, no reason is given, there is nothing to return to
     or somebody else moved the environment meanwhile; `UnknownName` for a version that does not
     exist; `IntegrityBroken` for a broken registry; `Unmeasured` where git cannot be reached.
     """
@@ -110,7 +110,7 @@ def _destination(chain: EventChain, to: str | None, running: int) -> Event:
 
 
 def _is_in_working_copy(root: Path, version: Version) -> bool:
-    """Return whether the working copy is `version`; False where the project cannot be read."""
+    """Return whether the working copy is `version`; False if the project cannot be read."""
     try:
         project = open_project(root)
     except LlmopsError:

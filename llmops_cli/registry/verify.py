@@ -69,7 +69,7 @@ class Verification:
 def verify(start: Path, environment: str | None, bundle: Path | None) -> Verification:
     """Verify what an environment (None: the last) runs, and that the file `bundle` holds just that.
 
-    Raises `Refused` where nothing runs there: an empty registry proves nothing.
+    Raises `Refused` if nothing runs there: an empty registry proves nothing.
     """
     root = find_root(start)
     registry = Registry(root)

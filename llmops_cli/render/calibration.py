@@ -95,8 +95,8 @@ def _labeled(calibration: Calibration) -> str:
         f"{plural(counts.n, 'labeled answer')}: humans pass {counts.people_pass:,} and fail "
         f"{counts.people_fail:,}"
     )
-    if calibration.unlabelled:
-        text += f" · {plural(calibration.unlabelled, 'row')} without a label skipped"
+    if calibration.unlabeled:
+        text += f" · {plural(calibration.unlabeled, 'row')} without a label skipped"
     return text
 
 

@@ -193,7 +193,7 @@ def reading(finding: Finding, estimate: Estimate) -> str:
 
 
 def measured(side: SideSummary) -> str:
-    """Say what a side failed to measure; empty where all is there."""
+    """Say what a side failed to measure; empty if all is there."""
     parts = []
     if side.measured < side.planned:
         parts.append(f"{side.planned - side.measured:,} of {plural(side.planned, 'trial')} missing")
@@ -247,7 +247,7 @@ def duration(seconds: float) -> str:
 
 
 def tokens(report: Report) -> str:
-    """Return `824,208 tokens in, 2,408 out` over all answers; empty where they are not known."""
+    """Return `824,208 tokens in, 2,408 out` over all answers; empty if they are not known."""
     counted = [
         (side.input_tokens, side.output_tokens)
         for side in sides(report)
@@ -275,7 +275,7 @@ def warnings(report: Report) -> list[str]:
 
 
 def leniency(verdict: Verdict) -> str:
-    """Say why an inconclusive verdict blocks nothing; empty where it does."""
+    """Say why an inconclusive verdict blocks nothing; empty if it does."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
         return "Not blocked (policy: warn on inconclusive)."
     return ""

@@ -18,7 +18,7 @@ PASS = "pass"  # noqa: S105 - a metric, not a password
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """One prompt on one evalset, in the pieces of a line; empty where there is nothing to say."""
+    """One prompt on one evalset, in the pieces of a line; empty if there is nothing to say."""
 
     label: str
     """The decision, or `NO BASELINE`."""
@@ -97,7 +97,7 @@ def comparison_of(prompt: PromptReport, evalset: EvalsetReport) -> Estimate | No
 
 
 def unchanged_sentence(prompt: PromptReport, evalset: EvalsetReport) -> str:
-    """Return `unchanged: all 60 requests match the baseline`; empty where a request differs."""
+    """Return `unchanged: all 60 requests match the baseline`; empty if a request differs."""
     whys = (finding.why for finding in _of_pass_rate(prompt, evalset))
     return next((why for why in whys if why.startswith("unchanged")), "")
 
@@ -138,7 +138,7 @@ def _rate(metric: MetricSummary, evalset: EvalsetReport) -> str:
 
 
 def change_counts(evalset: EvalsetReport) -> str:
-    """Return `49 improved, 25 regressed of 400`; empty where nothing changed."""
+    """Return `49 improved, 25 regressed of 400`; empty if nothing changed."""
     improved = evalset.changes.get("improved", 0)
     regressed = evalset.changes.get("regressed", 0) + evalset.changes.get("critical", 0)
     if not improved and not regressed:
@@ -153,7 +153,7 @@ def _no_baseline(prompt: PromptReport) -> str:
 
 
 def incomplete_cause(prompt: PromptReport, evalset: EvalsetReport) -> str:
-    """Say what went wrong and how much of the run it cost; empty where the findings tell it best.
+    """Say what went wrong and how much of the run it cost; empty if the findings tell it best.
 
     `the API key was rejected (401) by api.example.com: 12 calls made, 468 not attempted`.
     """

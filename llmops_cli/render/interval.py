@@ -47,7 +47,7 @@ def interval(estimate: Estimate, *, width: int) -> tuple[str, str]:
     for place in (margin, zero):
         bar[place] = "┼" if start <= place <= end else "│"
     bar[column(estimate.difference)] = "●"
-    above = _labelled("".join(bar), start, lower, end, upper)
+    above = _labeled("".join(bar), start, lower, end, upper)
     below = " " * (margin - len(margin_label) - 1) + margin_label + "─┘"
     below += " " * (zero - len(below)) + "└─" + _ZERO
     return above, below
@@ -69,7 +69,7 @@ def _fit(
     return _NARROWEST, max(ends[0], margin[1])
 
 
-def _labelled(bar: str, start: int, lower: str, end: int, upper: str) -> str:
+def _labeled(bar: str, start: int, lower: str, end: int, upper: str) -> str:
     """Return `bar` with the figures beside its ends; one that has no room is left out."""
     at = start - len(lower) - 1
     if not bar[max(at - 1, 0) : start].strip():

@@ -31,7 +31,7 @@ SCHEMA = "llmops/report/v2"
 def json_report(report: Report) -> str:
     """Return the whole report as one JSON document, ending in a newline.
 
-    Raises `ValueError` where a figure is NaN or infinite: that is a bug, and no JSON.
+    Raises `ValueError` if a figure is NaN or infinite: that is a bug, and no JSON.
     """
     return _document({"schema": SCHEMA, "report": as_json(report)})
 

@@ -103,7 +103,7 @@ def _evalset(prompt: PromptReport, evalset: EvalsetReport) -> TestSuite:
 def _judge(judge: JudgeSummary) -> str:
     if judge.j is None:
         return judge.status
-    return f"{judge.status}: J {judge.j:.2f} on {judge.labelled} labels"
+    return f"{judge.status}: J {judge.j:.2f} on {judge.labeled} labels"
 
 
 def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:

@@ -45,7 +45,7 @@ class Clipped:
 
     @property
     def remark(self) -> str:
-        """Return `3 lines more`; nothing where nothing was cut."""
+        """Return `3 lines more`; nothing if nothing was cut."""
         if self.lines:
             return f"{self.lines:,} line{'s' if self.lines != 1 else ''} more"
         if self.characters:

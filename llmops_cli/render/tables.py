@@ -46,7 +46,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
 
 
 def _widths(lines: Sequence[Sequence[Text]], room: int) -> list[int] | None:
-    """Return the width of each column, the widest cut first; None where a word would break."""
+    """Return the width of each column, the widest cut first; None if a word would break."""
     columns = [[cell.plain for cell in column] for column in zip(*lines, strict=True)]
     least = [
         max(cell_len(word) for text in column for word in text.split() or [""])

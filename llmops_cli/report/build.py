@@ -109,7 +109,7 @@ def _evalset(evalset_run: EvalsetRun, comparison: Comparison, shown: int) -> Eva
 
 
 def _shown(cases: EvalsetCases, changes: Mapping[str, Change]) -> Iterator[ShownCase]:
-    """Yield the cases in `changes`, each with the trials that show best what it is listed for."""
+    """Yield the cases in `changes`, each with the most relevant trials."""
     positions = [cases.comparison.cases[case] for case in changes]
     shown = {case.case: case for case in cases.show(positions, changes)}
     for name in changes:
@@ -154,7 +154,7 @@ def _side(side: Side, totals: SideTotals) -> SideSummary:
 
 
 def _cause(side: Side) -> str:
-    """Say what made most calls of a side fail; why no call was made, where none was."""
+    """Return the most frequent cause of failed calls of a side, or why no call was made."""
     kinds = Counter(failure.kind for failure in side.state.failures.values())
     # What was not attempted is a consequence, and names its cause a second time.
     if any(kind is not FailureKind.NOT_ATTEMPTED for kind in kinds):

@@ -1,7 +1,7 @@
 """Streams the cases of a run, worst first: of a run that was just made, a run file or a report.
 
-Which cases come when follows from the comparison; their texts are read when their turn comes, a
-few cases at a time, so that long answers never add up.
+The comparison determines their order. Texts are read lazily, a few cases at a time, so that memory
+stays small.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RANK: Mapping[Change | None, int] = {change: rank for rank, change in enumerate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalsetCases:
-    """The cases of one evalset, wherever they are stored."""
+    """The cases of one evalset, from a store or a run file."""
 
     metrics: Mapping[str, Metric]
     comparison: Comparison
@@ -111,7 +111,7 @@ def stream_file(file: Path) -> Iterator[tuple[Report, CaseStream]]:
     """Open a run file and yield its report and its cases.
 
     The cases are compared again, which takes neither the project nor the store. Raises `Refused`
-    where it is no run file or was merged from several, `IntegrityBroken` where it is damaged.
+    if it is no run file or was merged from several, `IntegrityBroken` where it is damaged.
     """
     run = open_run(file)
     report = report_of(file, run.manifest.report)
@@ -163,7 +163,7 @@ def _with_texts(index: RunIndex, side: SideResult | None) -> SideResult | None:
 
 
 class _Place(NamedTuple):
-    """Where a case comes among all cases of a run."""
+    """The position of a case among all cases of a run."""
 
     rank: int
     evalset: int
@@ -192,7 +192,7 @@ def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
 def shown_case(
     case: CaseResult, change: Change | None, share: CaseShare, metrics: Mapping[str, Metric]
 ) -> ShownCase:
-    """Return `case` as people read it: scores against their thresholds."""
+    """Return `case` as a report shows it: scores against their thresholds."""
     baseline = case.baseline if case.baseline and case.baseline.trials else None
     return ShownCase(
         prompt=case.prompt,

@@ -66,7 +66,7 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 def frame(file: Path | str) -> pd.DataFrame:
     """Return every trial of the run file of `eval --out`, worst cases first.
 
-    Raises `Refused` where it is no run file or was merged from several, `IntegrityBroken` where
+    Raises `Refused` if it is no run file or was merged from several, `IntegrityBroken` where
     it is damaged.
     """
     with stream_file(Path(file)) as (report, cases):
@@ -160,7 +160,7 @@ def _trial(trial: ShownTrial) -> Row:
 
 
 def _passed(trial: ShownTrial) -> bool | None:
-    """Whether it passed; None where that was not measured, which is neither."""
+    """Whether it passed; None if that was not measured, which is neither."""
     counted = [score.passed for score in trial.scores if not score.advisory]
     if trial.failure is not None:
         return None

@@ -1,4 +1,4 @@
-"""Writes the notes of an evalset's report: what was not measured, how sound its judges are."""
+"""Write the notes of an evalset's report: what was not measured, how accurate its judges are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmops_cli.run.side import Side
 
 
 def evalset_notes(evalset_run: EvalsetRun, comparison: Comparison) -> Iterator[str]:
-    """Yield everything that a reader must know about one evalset."""
+    """Yield the caveats of one evalset."""
     for side in evalset_run.sides:
         yield from _causes(side)
     yield from evalset_run.comparison.notes
@@ -77,7 +77,7 @@ def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
         if calibration is not None and (j := calibration.figures.j) is not None:
             yield (
                 f"the judge {judge.metric.label} is calibrated on {calibration.counts.n:,} labels: "
-                f"J {j.value:.2f} (90 % interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
+                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
                 f"5 points shows as {5 * max(0.0, j.value):.1f}"
             )
 
@@ -111,7 +111,7 @@ def _corrected(judge: GatingJudge, comparison: Comparison) -> Iterator[str]:
         yield (
             f"{judge.metric.label} passes {percent(passed / len(means))} of the candidate's cases; "
             f"corrected for its errors that is {percent(rate.value)} "
-            f"(95 % interval {percent(rate.lower)} to {percent(rate.upper)})"
+            f"(95% interval {percent(rate.lower)} to {percent(rate.upper)})"
         )
 
 

@@ -79,7 +79,7 @@ def read_report(root: Path, file: Path | None) -> Report:
 
 
 def report_of(file: Path, plain: Json) -> Report:
-    """Return the report that `file` holds as plain data. Raises `Refused` where it is none."""
+    """Return the report that `file` holds as plain data. Raises `Refused` if it is none."""
     if plain is None:
         raise Refused(
             f"{file} was merged from several runs and has no report of its own",

@@ -1,4 +1,4 @@
-"""Takes a finished run to every form of report that was asked for."""
+"""Write a finished run in every requested report format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmops_cli.run.run_loop import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """All that a form of report may be made of."""
+    """The input of every report format."""
 
     report: Report
     redact: Redactor
@@ -27,11 +27,11 @@ class FinishedRun:
 
 
 Sink: TypeAlias = Callable[[FinishedRun], None]
-"""Writes one form of report to its place. Raises `Unmeasured` where the disk refuses."""
+"""Writes one report format. Raises `Unmeasured` if the disk refuses."""
 
 
 def write_reports(sinks: Iterable[Sink], run: Run, report: Report, redact: Redactor) -> None:
-    """Write every form of a run that is over. The store must be open: texts are read from it."""
+    """Write every format of a finished run. The store must be open: texts are read from it."""
     finished = FinishedRun(
         report=report, redact=redact, cases=lambda: nullcontext(stream_run(run)), run=run
     )
@@ -42,7 +42,7 @@ def write_reports(sinks: Iterable[Sink], run: Run, report: Report, redact: Redac
 def write_earlier_reports(
     sinks: Iterable[Sink], report: Report, file: Path | None, redact: Redactor
 ) -> None:
-    """Write every form of an earlier run: of a run file every case, else what `report` shows."""
+    """Write every format of an earlier run: every case of a run file, else those in `report`."""
     finished = FinishedRun(report=report, redact=redact, cases=lambda: stream_stored(report, file))
     for write in sinks:
         write(finished)

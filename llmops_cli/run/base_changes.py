@@ -1,15 +1,16 @@
-"""What a change alters in the evalsets and models that gate a prompt, against the base revision.
+"""Report what a change alters in the evalsets and models that gate a prompt, compared with the base
+revision.
 
 Policy and trust are those of the base revision. Cases and scorers are those of the change, because
 they change with the prompts they are about, and both sides are measured by them. So a weaker
-scorer, an edited answer or a case that is no longer critical decides nothing by itself: it is
-reported. Removed cases decide (`coverage`), also those of a removed evalset. Prices, limits and
-addresses of models come from the change as well and are reported too, because a price of nothing
-makes every `cost` rule and every budget hold.
+scorer, an edited answer or a case that is no longer critical doesn't block by itself: it is
+reported. Removed cases block (`coverage`), also those of a removed evalset. Prices, limits and
+addresses of models come from the change as well and are reported too, because with a price of 0
+every `cost` rule and every budget passes.
 
-A branch that is behind its base lacks what the base gained since. That decides as well: where a
-branch left is its author's choice, and an older branch must not escape a newer case. But it is
-named for what it is, and the fix is to update the branch.
+A branch that is behind its base lacks what the base added since. That blocks as well: the author
+chooses the branch point, and an older branch must not avoid newer cases. The message says so, and
+the fix is to update the branch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from llmops_cli.run.workspace import Workspace
 from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")
-"""The parts of a metric that say what passes; which scorer gives its values is the other part."""
+"""The fields of a metric that decide what passes."""
 CASE_CHANGES: Sequence[tuple[str, Callable[[Case, Case], bool]]] = (
     ("edited", lambda old, new: old.facts != new.facts),
     ("critical no longer", lambda old, new: old.critical and not new.critical),
@@ -41,9 +42,9 @@ CASE_CHANGES: Sequence[tuple[str, Callable[[Case, Case], bool]]] = (
     ("with other scorers of their own", lambda old, new: old.scorers != new.scorers),
     ("grouped otherwise", lambda old, new: old.group != new.group),
 )
-"""What can change in a case that stays, and what it is called."""
+"""What can change in a case, and how messages name it."""
 GATING_FILES = ("llmops.yaml", "prompts/", "evalsets/")
-"""The files of which a branch can be behind its base."""
+"""The files whose changes on the base a branch can lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,11 @@ class BaseSnapshot:
 
     evalsets: Mapping[str, Evalset] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
-    """How each of them scored, by its name."""
+    """The metrics of each evalset, by its name."""
     added_since: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Their cases that the base added since the branch left it, by evalset."""
+    """Their cases that the base added since the branch point, by evalset."""
     caveat: str = ""
-    """Added to messages where changes of the base may be among those of the branch."""
+    """Appended to messages if the difference may include changes of the base."""
 
     def behind(self, evalset: str) -> frozenset[str]:
         """Return the cases that the branch lacks, as findings about `evalset` name them."""
@@ -70,9 +71,9 @@ class BaseSnapshot:
 
 
 def merge_base(workspace: Workspace) -> Project | None:
-    """Return the project where this branch left the base revision.
+    """Return the project at the branch point of this branch and the base revision.
 
-    None: the branch has all that the base has, or it is not known where it left.
+    None: the branch isn't behind its base, or the branch point is unknown.
     """
     source = workspace.rules.source
     if workspace.base is None or not isinstance(source, AtRevision):
@@ -91,15 +92,15 @@ def merge_base(workspace: Workspace) -> Project | None:
 
 
 def _gating_files(revision: Revision) -> Mapping[str, str]:
-    """Return git's id of each file there that decides, by path."""
+    """Return the git id of each relevant file, by path."""
     return {path: blob for path, blob in revision.blobs.items() if path.startswith(GATING_FILES)}
 
 
 def base_snapshot(workspace: Workspace, prompt: str, left: Project | None) -> BaseSnapshot:
-    """Return what gated `prompt` at the base revision: nothing where none was named.
+    """Return the evalsets that gated `prompt` at the base revision; none without a base.
 
-    `left` is the project where the branch left it, if the branch is behind. Raises `Refused` where
-    the files at the base cannot be read.
+    `left` is the project at the branch point, if the branch is behind. Raises `Refused` if the
+    files at the base cannot be read.
     """
     if workspace.base is None:
         return BaseSnapshot()
@@ -139,7 +140,8 @@ def evalset_changes(
     base: BaseSnapshot,
     tags: Collection[str],
 ) -> Iterator[str]:
-    """Yield a sentence for each evalset that changed since the base in more than its wording.
+    """Yield a sentence for each evalset that changed since the base, beyond comments and
+    formatting.
 
     `tags` are those that a rule of the policy names.
     """
@@ -293,10 +295,10 @@ def no_longer_gated(
 def model_changes(
     workspace: Workspace, evalsets: Iterable[Evalset], *targets: ResolvedTarget | None
 ) -> Iterator[str]:
-    """Yield a sentence for each model whose price, limits or address this change alters.
+    """Yield a sentence for each model whose price, limits or address the change alters.
 
-    The models are those that answer for `targets` or judge on `evalsets`. Nothing where no base
-    was named, or where the project began after it.
+    The models are those that answer for `targets` or judge on `evalsets`. Yields nothing without a
+    base, or if the project is newer than the base.
     """
     if workspace.base is None or not has_project_file(workspace.root, workspace.rules.source):
         return
@@ -314,7 +316,7 @@ def model_changes(
 
 
 def _model_at_base(workspace: Workspace, model: Model) -> Model | None:
-    """Return the same model at the base, by its alias if that means it there; None: new."""
+    """Return the same model at the base, by its alias if possible; None: it is new."""
     known = workspace.rules.models.values()
     same = [m for m in known if (m.provider, m.model) == (model.provider, model.model)]
     return next((m for m in same if m.name == model.name), same[0] if same else None)

@@ -1,4 +1,4 @@
-"""Reads back what the store holds of a side, as one `SideResult` per case.
+"""Read the stored results of a side, as one `SideResult` per case.
 
 Results are made a few cases at a time and handed on at once. Texts are read only where they are
 asked for. A trial that was planned and is not there is a failure with its cause.
@@ -64,7 +64,7 @@ def with_text(trial: Trial, answer: Completion) -> Trial:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Puts answers, scores and what this run found out together."""
+    """Combines answers, scores and the outcomes of this run."""
 
     side: Side
     scorers: Scorers

@@ -1,9 +1,9 @@
-"""Which prompts a change concerns: `eval --changed BASE`, for repositories with many prompts.
+"""Select the prompts that a change affects: `eval --changed BASE`, for repositories with many
+prompts.
 
-A change concerns a prompt where anything that it is, or that decides about it, is not what it was
-where the branch left BASE: what it sends, the model that answers, and the cases, scorers and policy
-of the evalsets that gate it. Files are compared by what they mean, so a comment concerns no
-prompt, and an included file, a judge's prompt or a schema concerns all those that use it.
+A prompt is affected if its requests, its model, or the cases, scorers or policy of the evalsets
+that gate it differ from those at the branch point. Parsed files are compared, so a comment affects
+no prompt, and an included file, a judge's prompt or a schema affects all prompts that use it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def changed_prompts(
 ) -> tuple[list[PromptComparison], str]:
     """Return those of `comparisons` that changed since the branch left `revision`, and a note.
 
-    All of them where the files there cannot be read. Raises `Refused` where git does not know how
+    All of them where the files there cannot be read. Raises `Refused` if git does not know how
     the work here and `revision` are related.
     """
     if any(comparison.candidate.version is not None for comparison in comparisons):
@@ -63,7 +63,7 @@ class _Change:
     now: Workspace
 
     def concerns(self, comparison: PromptComparison) -> bool:
-        """Whether anything of `comparison` is not what it was."""
+        """Whether anything about `comparison` changed."""
         if comparison.moves_environment:
             return True
         name, project = comparison.prompt, self.before.project
@@ -87,7 +87,7 @@ class _Change:
 
 
 def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
-    """Return everything by which an evalset decides, as far as files say it."""
+    """Return everything in the files that affects the verdict of an evalset."""
     policy = policy_in(workspace.project, evalset, environment)
     selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
     organization = [

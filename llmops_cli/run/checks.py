@@ -1,7 +1,7 @@
 """Refuses code that may not run here and policies that ask for unknown metrics, before any call.
 
-Code of a pull request must not run because the pull request says so. The decision is made by
-`core.ci`; this module brings it what the job and the project say.
+A pull request must not be able to allow its own code. `core.ci` decides; this module collects the
+facts from the job and the project.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TrustCheck:
     """Refuses code and commands that may not run in this job."""
 
     def __init__(self, workspace: Workspace, models: Iterable[Model]) -> None:
-        """Read what CI job this is. Raises `Refused` where nothing may run in it.
+        """Read what CI job this is. Raises `Refused` if nothing may run in it.
 
         `models` are all that may be called: answers that are replayed need no secret.
         """
@@ -39,12 +39,12 @@ class TrustCheck:
             raise Refused(why)
 
     def scorers(self, scorers: Scorers) -> None:
-        """Raise `Refused` where one of `scorers` is code that may not run."""
+        """Raise `Refused` if one of `scorers` is code that may not run."""
         for kind, path in scorers.code():
             self._refuse(self._code(path), f"the scorer {kind!r} may not run", path)
 
     def applications(self, models: Iterable[Model]) -> None:
-        """Raise `Refused` where one of `models` is an application that may not or cannot run.
+        """Raise `Refused` if one of `models` is an application that may not or cannot run.
 
         `call` names a function by its file, `run` a program with its arguments.
         """
@@ -63,7 +63,7 @@ class TrustCheck:
                 )
 
     def commands(self, models: Iterable[Model]) -> None:
-        """Raise `Refused` where one of `models` starts a command that may not run."""
+        """Raise `Refused` if one of `models` starts a command that may not run."""
         for model, command in self._workspace.commands(models):
             why = self._command(command)
             self._refuse(why, f"{_named(model)} may not be started", " ".join(command))
@@ -81,7 +81,7 @@ class TrustCheck:
 
 
 def vet_metrics(scorers: Scorers, policy: Policy) -> None:
-    """Raise `UnknownName` where a rule of `policy` asks for a metric that no scorer gives."""
+    """Raise `UnknownName` if a rule of `policy` asks for a metric that no scorer gives."""
     known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
     for metric in sorted(gated_metrics(policy)):
         if metric not in known:

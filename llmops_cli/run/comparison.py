@@ -1,9 +1,9 @@
-"""Which candidate is compared with which baseline, on which cases and by which policy.
+"""Choose the baseline, cases and policy of each candidate.
 
-A candidate is compared with what was named, or with what the environment runs without this change.
-A change may release, measure and promote at once; compared with what it promotes, it would be
-compared with itself. So with a base revision, an environment runs what the log says there: events
-that the change adds do not count for its own baseline. The answers of the evidence they cite do.
+The baseline is what the user named, or what the environment runs without this change. A change may
+release, measure and promote at once; it must not be compared with the version that it promotes,
+which is itself. So with a base revision, the log is read there: events that the change adds don't
+affect its own baseline. The answers in the evidence that they cite are reused.
 """
 
 from __future__ import annotations
@@ -58,15 +58,17 @@ class PromptComparison:
     evalsets: tuple[EvalsetSelection, ...]
     anchors: Mapping[str, ResolvedTarget] = field(default_factory=dict)
     watch: bool = False
-    """The candidate is what runs already: its new trials against its own evidence."""
+    """Whether the candidate is what runs already: then its new trials are compared with its own
+    evidence.
+    """
     policy_changes: tuple[str, ...] = ()
-    """How this change's own policy differs from the one at the base revision, which decides."""
+    """How the policy of this change differs from the one at the base revision, which is used."""
     base: BaseSnapshot = field(default_factory=BaseSnapshot)
     """What gated the prompt at the base revision."""
     evalset_changes: tuple[str, ...] = ()
-    """What this change asks for that the base did not; both sides are measured by it."""
+    """How this change alters the evalset; both sides are measured with the new one."""
     model_changes: tuple[str, ...] = ()
-    """What this change alters in prices, limits and addresses of the models that are called."""
+    """How this change alters prices, limits and addresses of the called models."""
     against_environment: bool = True
     """Whether the baseline is what `environment` runs, and not one that was named."""
     moves_environment: bool = False
@@ -79,7 +81,7 @@ class PromptComparison:
 
     @property
     def targets(self) -> tuple[ResolvedTarget, ...]:
-        """Return the candidate and all that it is compared with."""
+        """Return the candidate and everything that it is compared with."""
         baseline = [self.baseline] if self.baseline else []
         return (self.candidate, *baseline, *self.anchors.values())
 
@@ -91,7 +93,7 @@ class PromptComparison:
 def compare_prompts(workspace: Workspace, selection: Selection) -> list[PromptComparison]:
     """Return the comparison of each prompt that `selection` selects, in order of their names.
 
-    Raises `Refused` where nothing is selected, `UnknownName` for a name that is not there.
+    Raises `Refused` if nothing is selected, `UnknownName` for a name that is not there.
     """
     # The environment belongs to the policy, which counts as it is at the base revision.
     project = workspace.rules if selection.environment is None else workspace.project
@@ -139,9 +141,9 @@ def _ungated(
     addresses: Sequence[str],
     branched_from: Project | None,
 ) -> list[str]:
-    """Say what is selected and not measured, because no evalset gates it.
+    """Say which selected prompts aren't measured because no evalset gates them.
 
-    Raises `Refused` where that was asked for by name, or is what the change itself makes so.
+    Raises `Refused` if one was selected by name, or if the change itself removes its evalsets.
     """
     names = dict.fromkeys(address.partition("@")[0] for address in addresses)
     ungated = [name for name in names if not workspace.project.evalsets_of(name)]
@@ -241,7 +243,7 @@ def _policy_changes(
     environment: str,
     base: BaseSnapshot,
 ) -> Iterator[str]:
-    """Say what the working copy would decide by, where that is not what decides."""
+    """Say how the policy of the working copy differs from the one that is used."""
     for selected in evalsets:
         working = policy_in(workspace.project, selected.evalset, environment)
         changed = policy_changes(selected.policy, working)
@@ -256,9 +258,9 @@ def _policy_changes(
 def _baseline_of(
     workspace: Workspace, selection: Selection, name: str, environment: str
 ) -> tuple[ResolvedTarget | None, tuple[str, ...]]:
-    """Return what `name` is compared with in `environment`, and what there is to say about it.
+    """Return the baseline of `name` in `environment`, and a note about it.
 
-    Raises `Refused` where the base revision runs a version that is not here.
+    Raises `Refused` if the base revision runs a version that is not here.
     """
     if selection.baseline_model is not None:
         model = workspace.project.resolve_model(selection.baseline_model)
@@ -318,7 +320,7 @@ def _describe(event: Event) -> str:
 
 
 def _on_model(target: ResolvedTarget, model: Model) -> ResolvedTarget:
-    """Return the same prompt answered by another model: that is no version."""
+    """Return the same prompt on another model, which isn't a version."""
     return ResolvedTarget(
         name=f"{target.name} on {model.name}", target=replace(target.target, model=model)
     )

@@ -1,4 +1,6 @@
-"""A plan with its cost: counts are exact, dollars are estimated from the length of requests."""
+"""Plan the calls of a run and their cost: counts are exact, dollars are estimated from the length
+of requests.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
 
 USUAL_ANSWER = 1_000
-"""Characters of an answer that is not there yet."""
+"""Assumed length of an answer, in characters."""
 SAMPLED = 50
-"""Requests whose length stands for all."""
+"""How many requests are sampled to estimate the length of all."""
 
 
 def cost_plan(workspace: Workspace, evalset_runs: Sequence[EvalsetRun]) -> Plan:
@@ -70,7 +72,7 @@ def _side(workspace: Workspace, side: Side, evalset_run: EvalsetRun) -> SidePlan
 
 
 def _judging(workspace: Workspace, evalset_run: EvalsetRun) -> Iterator[JudgingPlan]:
-    """Yield what judges are asked for every answer to come and every answer to score again."""
+    """Yield the judge calls for every new answer and every answer to rescore."""
     plans = [side.plan for side in evalset_run.sides]
     answers = sum(len(plan.missing) + len(plan.rescore) for plan in plans)
     pairs = evalset_run.unscored_pairs + len(evalset_run.candidate.plan.missing)

@@ -37,7 +37,7 @@ class AnswerPair(NamedTuple):
 
 @dataclass(kw_only=True)
 class EvalsetRun:
-    """One evalset with its sides, and what is left to do for them."""
+    """One evalset with its sides and their remaining work."""
 
     comparison: PromptComparison
     selection: EvalsetSelection
@@ -48,20 +48,21 @@ class EvalsetRun:
     removed: tuple[str, ...] = ()
     """Cases of the baseline's evidence that this evalset no longer has."""
     own_baseline: Side | None = None
-    """The candidate's own baseline trials, made where evidence for a version is measured: then
-    every side runs every case, so that the evidence is complete."""
+    """The candidate's own baseline trials, run when evidence for a version is measured: then every
+    side runs every case, so that the evidence is complete.
+    """
     confirming: Side | None = None
     """Further trials of the candidate for critical cases that a judge fails, where one judges."""
     unconfirmed: frozenset[int] = frozenset()
     """Positions of those cases."""
     judged_again: set[str] = field(default_factory=set)
-    """Labels of the scorers whose scores were given again in this run."""
+    """Labels of the scorers that rescored answers in this run."""
     unscored_pairs: int = 0
     """Pairs of stored answers that lack a paired score."""
     look: int = 1
     notes: tuple[str, ...] = ()
     gating: tuple[GatingJudge, ...] = ()
-    """The judges that gate, and what is known about them."""
+    """The judges that gate, with their calibrations."""
 
     @property
     def name(self) -> str:
@@ -75,7 +76,7 @@ class EvalsetRun:
 
     @property
     def policy(self) -> Policy:
-        """Return what decides, its margins scaled by the judges where that is asked for."""
+        """Return the policy, with margins scaled by the judges if it says `scale_margin`."""
         return scaled(self.selection.policy, shrinkage(self.gating, self.scorers.metrics))
 
     @property
@@ -137,7 +138,7 @@ class EvalsetRun:
         self.unscored_pairs = len(self.pairs_to_score())
 
     def finish(self) -> None:
-        """Clear what was left to do: it is done, or among the failures."""
+        """Clear the remaining work: it is done, or recorded as failures."""
         self.unscored_pairs = 0
         self.scorers.outdated.clear()
         for side in self.sides:

@@ -1,7 +1,7 @@
-"""The part of a run that calls something: one event loop, one engine, stopped by Ctrl-C.
+"""Make the calls of a run in one event loop with one engine, stopped by Ctrl-C.
 
-Imported where there is something to call and not before: a run that reuses everything loads
-neither asyncio nor the engine.
+Imported only if there is something to call: a run that reuses everything loads neither asyncio nor
+the engine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Interruptible(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Calls:
-    """What the calls of one event loop came to."""
+    """The number, cost and models of the calls of one event loop."""
 
     interrupted: bool = False
     calls: int = 0
@@ -51,9 +51,9 @@ class Calls:
     spent: dict[str, Spending] = field(default_factory=dict)
     """Of it, the calls of scorers, by role."""
     served: dict[str, str] = field(default_factory=dict)
-    """By the name of a judge's model that was called, what answered, as it calls itself."""
+    """The models that answered, as they report themselves, by the configured judge model."""
     budget: Budget | None = None
-    """What is left of it."""
+    """The remaining budget."""
 
 
 def call_missing(

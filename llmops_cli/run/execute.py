@@ -1,4 +1,4 @@
-"""Calls the trials that are missing and gives the scores that are missing.
+"""Run the missing trials and compute the missing scores.
 
 Every answer is in the store before it is counted, so a run that is killed repeats none of its
 paid calls. A failed trial stays in memory: the next run tries it again.
@@ -42,18 +42,18 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringContext:
-    """What scoring needs while a run goes on: the code of each kind of scorer, opened."""
+    """What scoring needs during a run: the opened code of each kind of scorer, and the judges."""
 
     code: Mapping[str, Scorer]
     calls: JudgeCallCache | None = None
-    """How judges are called; None where no scorer calls one."""
+    """How judges are called; None if no scorer calls one."""
 
     def judge_client(
         self, bound: BoundScorer, *, first: int = 0, outdated: AbstractSet[str] = frozenset()
     ) -> Ask | None:
-        """Return one score's way to its judge; None for a scorer that has none.
+        """Return the judge client of one score; None for a scorer without a judge.
 
-        `outdated`: judges whose stored answers do not count any more.
+        `outdated`: judges whose stored answers are no longer valid.
         """
         if bound.judge is None:
             return None
@@ -173,7 +173,7 @@ async def score_trial(
     scorers: Scorers,
     context: ScoringContext,
 ) -> None:
-    """Give every due score of one answer that is not stored."""
+    """Compute the missing scores of one answer."""
     stored = side.spec.results.scores(scorers.keys(case, completion.digest))
     for bound in scorers.due(case):
         key = bound.key(case, completion.digest)
@@ -193,7 +193,7 @@ async def score_trial(
 
 
 async def _score_pair(item: tuple[EvalsetRun, AnswerPair], *, context: ScoringContext) -> None:
-    """Give every score of an answer compared with the baseline's that is not stored."""
+    """Compute the missing scores of an answer compared with the baseline's."""
     evalset_run, pair = item
     side, scorers = evalset_run.candidate, evalset_run.scorers
     case = evalset_run.cases[pair.at.case]

@@ -28,7 +28,7 @@ from llmops_cli.run.scorers import Renders
 
 
 class CallsModels(Protocol):
-    """The engine, as far as runs and judges need it."""
+    """The part of the engine's interface that runs and judges use."""
 
     async def ask(self, model: Model, request: Request) -> Outcome: ...
 
@@ -43,18 +43,18 @@ class _Batch:
 
 
 class WriteBatcher:
-    """Stores answers; those that come at the same time are written together.
+    """Stores answers; those that arrive at the same time are written together.
 
     An answer counts once it is written, and a transaction for each would hold up every answer
-    behind it. So the first to come lets the loop go round once: what else has arrived meanwhile
-    joins it, and one transaction writes them all.
+    behind it. So the first one yields to the event loop once; the answers that arrive meanwhile are
+    written in the same transaction.
     """
 
     def __init__(self) -> None:
         self._open: dict[Results, _Batch] = {}
 
     async def put(self, results: Results, key: TrialKey, completion: Completion) -> None:
-        """Return when `completion` is in `results`, where it gets even if the caller is cancelled.
+        """Return when `completion` is in `results`. It is stored even if the caller is cancelled.
 
         Raises what the store raises.
         """
@@ -108,7 +108,7 @@ class JudgeCallCache:
         self._pending: dict[TrialKey, _PendingCall] = {}
         self.spent: dict[Role, Spending] = {}
         self.answering: dict[str, str] = {}
-        """By the name of a model that was called, what answered last, as it calls itself."""
+        """The model that answered last, as it reports itself, by the configured model."""
 
     async def ask(self, role: Role, model: Model, request: Request, n: int) -> Outcome:
         """Return the `n`-th answer to `request`: a stored one, or one that is called and stored."""

@@ -3,9 +3,9 @@
 The candidate's trials are `gate` trials; those of the baseline and of an anchor are `baseline`
 trials, made apart from the ones that let it pass (the winner's curse).
 
-Answers that were recorded in a file answer whichever side asks today. So a version whose file has
-changed since is compared by its evidence, and where one record would answer both sides, the
-baseline has no answer: a candidate is never compared with its own.
+A file of recorded answers is used for both sides. So if the file changed since a version was
+measured, the version's evidence is used instead; and if one record would answer both sides, the
+baseline has no answer: a candidate is never compared with itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def prepare(
 ) -> list[EvalsetRun]:
     """Return the evalsets of all comparisons, planned: equal requests are made once.
 
-    Raises `Refused` where code or commands may not run here.
+    Raises `Refused` if code or commands may not run here.
     """
     evalset_runs = [
         _evalset_run(workspace, comparison, selection, options)
@@ -75,7 +75,9 @@ def prepare(
 
 
 def refuse_unfit(evalset_runs: list[EvalsetRun]) -> list[EvalsetRun]:
-    """Return `evalset_runs`, whose judges may all gate. Raises `Refused`."""
+    """Return `evalset_runs` with the calibrations of their judges. Raises `Refused` if one may not
+    gate.
+    """
     for evalset_run in evalset_runs:
         refuse_unfit_judges(evalset_run.gating, evalset_run.selection.policy)
     return evalset_runs
@@ -131,7 +133,7 @@ def _evalset_run(
 
 
 class _Sides:
-    """Makes the sides of one evalset."""
+    """Creates the sides of one evalset."""
 
     def __init__(
         self,
@@ -215,7 +217,7 @@ def _use_evidence_only(
     selection: EvalsetSelection,
     measured: Mapping[str, MeasuredCase],
 ) -> None:
-    """Make `side` what the evidence holds, however old, under the requests it measured."""
+    """Fill `side` from the evidence, whatever its age, with the requests that it measured."""
     assert running.version is not None
     if not side.plan.requests:
         side.make_requests(selection.cases)
@@ -236,10 +238,10 @@ def _use_evidence_only(
 def _use_recorded_evidence(
     workspace: Workspace, side: Side, target: ResolvedTarget, selection: EvalsetSelection
 ) -> None:
-    """Make `side` what the evidence of a version holds, where its recorded answers changed since.
+    """Fill `side` from a version's evidence if its recorded answers changed since.
 
-    Only where the evidence holds every case. Elsewhere the file answers, except where it answers
-    the candidate as well (`EvalsetRun.plan`).
+    Only if the evidence has every case. Otherwise the file is used, unless it answers the candidate
+    as well (`EvalsetRun.plan`).
     """
     if side.spec.records is None or target.version is None:
         return
@@ -259,7 +261,7 @@ def _use_recorded_evidence(
 def _cases_before(
     workspace: Workspace, comparison: PromptComparison, selection: EvalsetSelection
 ) -> Mapping[str, MeasuredCase]:
-    """Return what the baseline's evidence was measured on, by case id."""
+    """Return the cases of the baseline's evidence, by id."""
     baseline = comparison.baseline
     if baseline is None or baseline.version is None:
         return {}
@@ -273,7 +275,7 @@ def _removed_cases(
     selection: EvalsetSelection,
     measured: Mapping[str, MeasuredCase],
 ) -> Iterator[str]:
-    """Yield the cases that the baseline was measured on, or had at the base, and that are gone.
+    """Yield the removed cases: those in the baseline's evidence or at the base that are gone.
 
     Those of removed evalsets are reported with the first evalset of the comparison.
     """
@@ -320,9 +322,9 @@ def _case_changes(
 
 
 def as_called(model: Model, redact: Redactor) -> Callable[[Completion], Completion]:
-    """Return what makes a recorded answer of `model` one that was called now.
+    """Return the function that turns a recorded answer of `model` into a completion.
 
-    It is priced and dated, and no secret is let in.
+    The completion has a price and a time, and no secrets.
     """
     price = tariff(model)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")

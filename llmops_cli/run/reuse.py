@@ -1,4 +1,4 @@
-"""Reuses what was measured before: committed evidence, and run files that are named."""
+"""Reuse earlier results: committed evidence, and the run files of `--reuse`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str
 
 
 def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
-    """Return a store of what the evidence of a version holds, and of nothing that came since."""
+    """Return a store with only the evidence of a version."""
     store = workspace.stack.enter_context(open_results(None))
     for evidence in workspace.registry.evidence(name, number):
         if workspace.registry.has_rows(evidence):
@@ -50,10 +50,10 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
 
 
 def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
-    """Put what run files hold into the store, once. Raises `Refused` where one is none.
+    """Import the results of run files into the store, once. Raises `Refused` for other files.
 
-    A partial run only fills in what is missing: as further trials, its answers would weigh on the
-    cases that were chosen to run again.
+    A partial run only fills gaps: as additional trials, its answers would bias the cases that were
+    selected for it.
     """
     runs = [open_run(path) for path in paths]
     for run in sorted(runs, key=_is_partial):
@@ -67,7 +67,7 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
 
 
 def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
-    """Put what the committed evidence of a version holds into the store, once."""
+    """Import the committed evidence of a version into the store, once."""
     for evidence in workspace.registry.evidence(name, number):
         if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
             evidence.digest

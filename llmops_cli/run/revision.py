@@ -37,7 +37,7 @@ class AtRevision:
 
 
 def at_revision(root: Path, name: str) -> Source:
-    """Return the project's files at a git revision. Raises `Refused` where it is not here."""
+    """Return the project's files at a git revision. Raises `Refused` if it is not here."""
     checkout = open_git(root)
     if checkout is None:
         raise Refused(

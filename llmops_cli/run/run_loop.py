@@ -1,12 +1,12 @@
-"""The gate's run: plan, call what is missing, compare, decide.
+"""Run the gate: plan, make the missing calls, compare, decide.
 
     evalset runs ─► plan ──► call ──► compare ──► decide
                       ▲                              │
                       └── a further look (rerun), ◄──┘
                           or a baseline that must be run again
 
-Planning renders every case and asks the store; only what is missing is called. `Run` is what
-reports, run files and evidence are made of.
+Planning renders every case and asks the store; only what is missing is called. Reports, run files
+and evidence are created from a `Run`.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Run:
     spent: dict[str, Spending] = field(default_factory=dict)
     """Of it, the calls of scorers, by role."""
     served: dict[str, str] = field(default_factory=dict)
-    """By the name of a judge's model that was called, what answered, as it calls itself."""
+    """The models that answered, as they report themselves, by the configured judge model."""
     partial: str | None = None
-    """Why only some cases were selected."""
+    """Why this run is partial: the filter or sample."""
     budget: Budget | None = None
-    """What is left of it."""
+    """The remaining budget."""
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def reused(self) -> int:
-        """Return how many trials evidence or the store answered."""
+        """Return how many trials were answered from evidence or the store."""
         return sum(
             side.plan.planned - side.state.called - len(side.state.failures) for side in self.sides
         )
@@ -91,7 +91,7 @@ def run_evalsets(
     *,
     progress: Progress,
 ) -> Run:
-    """Measure what is missing and decide. The trials are planned already.
+    """Make the missing calls and decide. The trials are already planned.
 
     Only a run that calls something starts an event loop.
     """
@@ -175,7 +175,7 @@ def _decide(run: Run) -> None:
 
 
 def _change_findings(comparison: PromptComparison) -> Iterator[Finding]:
-    """Yield a finding for each way in which the change alters what it is measured by."""
+    """Yield a finding for each change to the policy, evalsets or prices it is measured with."""
     for rule, changes in (
         ("policy", comparison.policy_changes),
         ("evalset", comparison.evalset_changes),
@@ -200,7 +200,7 @@ def _gate_input(evalset_run: EvalsetRun, run: Run, comparison: Comparison) -> Ga
 
 
 def _confirm_critical(run: Run, _options: EvalOptions) -> bool:
-    """Plan further trials of critical cases that a judge failed once: judges err, too."""
+    """Plan more trials of critical cases that a judge failed once, because judges err."""
     again = []
     for at, evalset_run in enumerate(run.evalset_runs):
         comparison = run.comparisons[at]
@@ -278,7 +278,9 @@ def _judged_by_others(evalset_run: EvalsetRun, served_now: Mapping[str, str]) ->
 
 
 def _look_taken(evalset_run: EvalsetRun) -> int:
-    """Return the look that the stored trials amount to: no look spends its error rate twice."""
+    """Return the look that the stored trials correspond to, so that no look spends its error rate
+    twice.
+    """
     if evalset_run.selection.policy.on_inconclusive != "rerun":
         return evalset_run.look
     stored = max(map(len, evalset_run.candidate.plan.wanted), default=0)
@@ -309,7 +311,7 @@ def _look_further(run: Run, options: EvalOptions) -> bool:
 
 
 def _undecided(run: Run, evalset_run: EvalsetRun) -> bool:
-    """Whether the policy asks for a further look at this evalset, and it is what is undecided."""
+    """Whether the policy allows another look at this evalset, and it is undecided."""
     verdict = run.verdicts[evalset_run.comparison.candidate.name]
     if verdict.decision is not Decision.INCONCLUSIVE:
         return False
@@ -319,7 +321,7 @@ def _undecided(run: Run, evalset_run: EvalsetRun) -> bool:
 
 
 PlanMore: TypeAlias = Callable[[Run, EvalOptions], bool]
-"""Plans what has to be measured before the verdict is final; returns whether that is anything."""
+"""Plans what must be measured before the verdict is final; returns whether there is anything."""
 PLAN_MORE: tuple[PlanMore, ...] = (
     _confirm_critical,
     _run_again_changed_models,

@@ -1,4 +1,4 @@
-"""Which scorers owe a case a score, and which of these scores are missing.
+"""Find the scorers that apply to a case, and the scores that are missing.
 
 Scorers are bound once per evalset: the catalog's row, the digest that is half of every score's
 key, and the metric that reads the raw values. The code behind them is opened where a score is
@@ -41,7 +41,7 @@ def _no_judge(kind: ScorerKind, _options: Mapping[str, Json]) -> Judge:
 
 @dataclass(kw_only=True)
 class BoundScorer:
-    """One scorer spec, bound to the row of the catalog that carries it out."""
+    """One scorer spec, bound to its row in the catalog."""
 
     spec: ScorerSpec
     kind: ScorerKind
@@ -65,7 +65,7 @@ class BoundScorer:
 
     @property
     def reading(self) -> str:
-        """Say how its raw values are read."""
+        """Return the metric that reads its raw values."""
         spec, kind = self.spec, self.kind
         words = [
             "not" if spec.negate else "",
@@ -115,10 +115,10 @@ class Scorers:
         )
         self.metrics: Sequence[Metric] = self._metrics()
         self.outdated: dict[str, AbstractSet[str]] = {}
-        """By label, the judges whose stored scores do not count any more."""
+        """By label, the judges whose stored scores are no longer valid."""
 
     def counts(self, bound: BoundScorer, stored: Mapping[ScoreKey, Score], key: ScoreKey) -> bool:
-        """Whether the score of `key` is stored, from a judge that still counts."""
+        """Whether a valid score of `key` is stored."""
         score = stored.get(key)
         if score is None:
             return False
@@ -146,7 +146,7 @@ class Scorers:
 
     @property
     def timed(self) -> bool:
-        """Whether one of them asks for the time to the first token."""
+        """Whether one of them needs the time to the first token."""
         return any(
             bound.kind.live and bound.spec.options.get("of") == "first_token" for bound in self.all
         )
@@ -166,7 +166,7 @@ class Scorers:
         ]
 
     def due(self, case: Case, compared_with: str | None = None) -> tuple[BoundScorer, ...]:
-        """Return the scorers that owe `case` a score; paired ones where an answer is compared."""
+        """Return the scorers that apply to `case`; `paired` adds those that compare two answers."""
         single = self._single + self._own.get(case.id, ())
         return single if compared_with is None else single + self.paired
 

@@ -1,7 +1,7 @@
-"""What a person asks to have measured: names, filters, a sample, another model or baseline.
+"""What the user selected to measure: names, filters, a sample, another model or baseline.
 
-An address (`name@selector`) is resolved to a target here. A version's snapshot says what was
-released; where its model is reached, with which key, limits and price, is today's.
+An address (`name@selector`) is resolved to a target here. A version's snapshot contains what was
+released; URL, key, limits and price of its model come from today's llmops.yaml.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from llmops_cli.stores.registry import target_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedTarget:
-    """A target with the name people know it by: `support@working`, `support@v3`."""
+    """A target with its address: `support@working`, `support@v3`."""
 
     name: str
     target: Target
@@ -113,7 +113,7 @@ def _same_models(workspace: Workspace, frozen: Model) -> list[Model]:
 
 
 def _has_identity(workspace: Workspace, model: Model) -> bool:
-    """Whether its name alone does not say what answers."""
+    """Whether the model's name alone doesn't identify what answers."""
     kind = workspace.provider(model)
     return kind.application or kind.weights
 
@@ -139,7 +139,7 @@ def _unavailable(workspace: Workspace, address: str, frozen: Model) -> str | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What a person asked to have measured; empty means everything."""
+    """What the user selected; empty means everything."""
 
     prompts: Sequence[str] = ()
     """`name`, `name@selector`, a glob over names, or an environment."""
@@ -184,7 +184,7 @@ class Selection:
         return cases
 
     def known_in(self, cases: Sequence[Case]) -> str:
-        """Say what the filters could have named in `cases`, of which none passes them."""
+        """Suggest tags that exist in `cases`, none of which matches the filters."""
         tags = sorted({tag for case in cases for tag in case.tags})
         for tag in self.tags:
             if tag not in tags:
@@ -243,7 +243,7 @@ LONGEST_RUN = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
-    """Everything that a person can ask of a run."""
+    """The options of a run."""
 
     selection: Selection = field(default_factory=Selection)
     between: Between | None = None
@@ -254,10 +254,10 @@ class EvalOptions:
     """Only prompts that changed since the branch left this git revision."""
     require_baseline: bool = False
     strict: bool = False
-    """Accept no INCONCLUSIVE, whatever the policy says."""
+    """Never accept INCONCLUSIVE, even if the policy does."""
     offline: bool = False
     fresh: bool = False
-    """Call every trial again, whatever is stored."""
+    """Run every trial again, ignoring the store."""
     own_baseline: bool = False
     """Run baseline trials of the candidate as well: for the evidence of a version."""
     dry_run: bool = False

@@ -1,4 +1,4 @@
-"""One target on the cases of one evalset: which trials it needs, and what became of each.
+"""One target on the cases of one evalset: the trials it needs and their outcomes.
 
 A side has three parts: its spec, which does not change during a run; the plan of its trials; and
 the state of this run. Everything that was measured is in the store, by key, so that a run that is
@@ -22,7 +22,9 @@ from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purp
 from llmops_cli.run.scorers import Renders, Scorers, missing_scores
 
 CHUNK = 64
-"""Cases whose results are read together: enough to make SQLite fast, few enough to stay small."""
+"""Cases whose results are read together: enough for SQLite to be fast, few enough for little
+memory.
+"""
 PREFIX = "sha256:"
 WIDTH = 32
 """Bytes of a digest."""
@@ -103,14 +105,14 @@ class TrialColumn(Sequence[TrialAt]):
 
 @dataclass(kw_only=True)
 class TrialPlan:
-    """The trials of one side: the rules by which stored ones count, and what is left to do."""
+    """The trials of one side: which stored ones count, and the remaining work."""
 
     repeats: int
     """Trials per case that are planned."""
     not_before: str | None = None
     """UTC time (ISO 8601). Where age matters, stored answers that are older do not count."""
     not_after: str = "9999"
-    """Nor do those that are dated later: a clock ran ahead."""
+    """UTC time (ISO 8601). Answers that are dated later don't count: their clock was wrong."""
     pools: bool = True
     """Whether further trials of the same request count too: running again adds trials, it never
     replaces them (docs/verdict.md). Not where the question is whether answers changed."""
@@ -149,7 +151,7 @@ class TrialPlan:
         return self.not_before <= (answered_at or "") <= self.not_after
 
     def finish(self) -> None:
-        """Clear what was left to do: it is done, or among the failures."""
+        """Clear the remaining work: it is done, or recorded as failures."""
         self.missing, self.shared, self.rescore = (), (), ()
 
     def run_again(self, now: str) -> None:
@@ -158,7 +160,7 @@ class TrialPlan:
 
 
 class Documents(Protocol):
-    """What an application is handed for a case, beside its messages."""
+    """What an application receives for a case, in addition to its messages."""
 
     def document(self, case: Case, messages: Sequence[Message]) -> Mapping[str, Json]: ...
 
@@ -178,8 +180,9 @@ class SideSpec:
     documents: Documents | None = None
     """Where the target is an application."""
     unavailable: str | None = None
-    """Why it cannot be called here: what it was made with is not in this checkout. Stored answers
-    count."""
+    """Why it can't be called here: this checkout doesn't have the application it was released with.
+    Stored answers count.
+    """
     records: Records | None = None
     """Where its answers are recorded: then nothing is called."""
     recorded_in: str | None = None
@@ -188,12 +191,12 @@ class SideSpec:
     """Whether it is what the evidence says and is never called: the question is whether answers
     are still what they were."""
     timed: bool = False
-    """Whether something asks for the time to the first token: then answers are streamed."""
+    """Whether the time to the first token is needed: then answers are streamed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SideState:
-    """What this run found out about the trials of a side."""
+    """The outcomes of this run's trials of a side."""
 
     failures: dict[TrialAt, Failure] = field(default_factory=dict)
     unscored: dict[TrialAt, dict[str, str]] = field(default_factory=dict)
@@ -203,9 +206,9 @@ class SideState:
     first_tokens: dict[TrialAt, float] = field(default_factory=dict)
     """Seconds until the first token, for those that were streamed."""
     scores: dict[TrialAt, dict[str, Score]] = field(default_factory=dict)
-    """Scores that are not stored, by scorer label: they live for this run."""
+    """Scores that are only valid for this run, by scorer label."""
     judges: dict[str, set[str]] = field(default_factory=dict)
-    """The models that judged its answers, by scorer label, as they call themselves."""
+    """The models that judged its answers, as they report themselves, by scorer label."""
     owes_pairs: bool = False
     """Whether every trial owes a score against the baseline's answer, also where one of the two
     answers is missing: nothing unmeasured drops out of a paired metric."""
@@ -224,7 +227,7 @@ class Side:
     state: SideState = field(default_factory=SideState)
 
     def request(self, case: Case) -> Request:
-        """Return the request that `case` makes. Raises what the template raises."""
+        """Return the request for `case`. Raises what the template raises."""
         messages = self.spec.templates.messages(case)
         document = self._document(case, messages)
         request = self.spec.target.request(messages, document=document)
@@ -382,7 +385,7 @@ class Side:
         self.state.failures.update(dict.fromkeys(self.plan.trials([position]), failure))
 
     def _document(self, case: Case, messages: tuple[Message, ...]) -> Mapping[str, Json] | None:
-        """Return what an application is handed; None for a model."""
+        """Return the document that an application receives; None for a model."""
         documents = self.spec.documents
         return None if documents is None else documents.document(case, messages)
 

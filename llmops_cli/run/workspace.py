@@ -1,7 +1,7 @@
-"""An opened project: its files, its registry, its store and what this installation can do.
+"""An opened project: its files, registry, store, and the installed scorers and providers.
 
-Everything that a run touches comes from here, so that a run never asks the process for anything.
-Also who is at work, when and in which CI run: what versions, evidence and events record.
+A run gets everything from here and reads nothing from the process itself. That includes the user,
+the time and the CI run, which versions, evidence and events record.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Workspace:
     """The name of that revision; None: none was named."""
     registry: Registry
     base_registry: Registry
-    """The same with the log of the base revision: what environments run without this change."""
+    """The registry with the log of the base revision: what environments run without this change."""
     results: ResultsStore
     volatile: ResultsStore
     """Answers that live for one run: replayed ones, and code without an identity."""
@@ -67,12 +67,12 @@ class Workspace:
 
     @property
     def catalog(self) -> Catalog:
-        """Return what this installation can do."""
+        """Return the catalog of scorers and providers."""
         return self.project.catalog
 
     @property
     def world(self) -> World:
-        """Return what providers and scorers may see."""
+        """Return the context of providers and scorers."""
         return World(root=self.root, environ=self.environ, redact=self.redact, shelf=self.shelf)
 
     @property
@@ -108,7 +108,7 @@ class Workspace:
         return gating_judges(evalset, scorers.judged_metrics, policy, calibrations.of)
 
     def actor(self) -> str:
-        """Return who is at work: as git would sign, or the user's name."""
+        """Return the author, as git would sign, or the user's name."""
         return actor(self.root, self.environ)
 
     def notes(self) -> tuple[str, ...]:
@@ -124,12 +124,12 @@ class Workspace:
     ) -> AbstractAsyncContextManager[Provider]:
         """Return the provider of `model`, ready to be entered; its code is loaded here.
 
-        `tell` is told what it waits for until it can be called.
+        `tell` is called with what it waits for until it is ready.
         """
         return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
 
     def check_ready(self, models: Iterable[Model]) -> None:
-        """Raise `Refused` where one of `models` needs a program that is not here."""
+        """Raise `Refused` if one of `models` needs a program that is not here."""
         for model in models:
             check_ready(self.provider(model), model, self.world)
 
@@ -207,7 +207,7 @@ def actor(root: Path, environ: Mapping[str, str]) -> str:
 
 
 def provenance(root: Path, environ: Mapping[str, str]) -> Provenance:
-    """Return who makes something now, from which commit."""
+    """Return the author, time and commit to record."""
     checkout = open_git(root)
     commit = checkout.head() if checkout else None
     return Provenance(by=actor(root, environ), at=now(), commit=commit)
@@ -227,7 +227,7 @@ def now() -> str:
 
 
 def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
-    """Return the payload of GitHub's event; None where there is none that can be read."""
+    """Return the payload of GitHub's event; None if there is none that can be read."""
     path = environ.get("GITHUB_EVENT_PATH")
     if not path:
         return None

@@ -36,7 +36,7 @@ SourceName: TypeAlias = Path | str
 
 
 class Source(Protocol):
-    """What resolves addresses: a registry, or a bundle."""
+    """Resolves addresses: a registry or a bundle."""
 
     def resolve(self, name: str, selector: str) -> int: ...
 
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 
 class QuarantinedVersion(UserWarning):
-    """A version was loaded that an environment rolled back: it runs, and should not for long."""
+    """Warns that a loaded version was rolled back in an environment and should be replaced soon."""
 
 
 def load_prompt(
@@ -59,7 +59,7 @@ def load_prompt(
 
     `source` is a bundle or a folder with `.llmops/`; without it the variable `LLMOPS_BUNDLE`
     counts, then `resource` (`package:file`: the bundle that an application ships), then the
-    nearest `.llmops/`. Raises `IntegrityBroken` where it is not what was released, `UnknownName`
+    nearest `.llmops/`. Raises `IntegrityBroken` if it is not what was released, `UnknownName`
     and `Refused`. A version under quarantine is loaded, with a `QuarantinedVersion` warning.
     """
     name, _, selector = address.partition("@")
@@ -77,7 +77,7 @@ def load_prompt(
 def find_source(
     source: str | os.PathLike[str] | None, resource: str | None, environ: Mapping[str, str]
 ) -> SourceName:
-    """Return the first source there is. Raises `Refused` where there is none."""
+    """Return the first source there is. Raises `Refused` if there is none."""
     path = source or environ.get("LLMOPS_BUNDLE")
     if path:
         return Path(path).absolute()

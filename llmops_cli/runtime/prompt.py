@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WrongInputs(Refused, TypeError):
-    """The inputs are not those that the prompt declares."""
+    """The inputs don't match those that the prompt declares."""
 
 
 def checked(address: str, inputs: Mapping[str, object], schemas: Schemas) -> dict[str, Json]:
@@ -102,10 +102,10 @@ class Rendered:
     """
 
     name: str
-    """Of the prompt."""
+    """Name of the prompt."""
     version: int
     digest: str
-    """Of the target: what evidence and `llmops status` know the version by."""
+    """Digest of the target, as in evidence and `llmops status`."""
     request: Request = field(repr=False)
 
     @property
@@ -130,7 +130,7 @@ class Rendered:
 
     @property
     def response_format(self) -> dict[str, Any] | None:
-        """As chat completions take it; None where the prompt asks for none."""
+        """As chat completions take it; None if the prompt asks for none."""
         requested: dict[str, Any] | None = chat.body(self.request).get("response_format")
         return deepcopy(requested)
 
@@ -189,7 +189,7 @@ class Prompt:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names that `render` takes."""
+        """Names of the inputs that `render` takes."""
         return tuple(self._version.prompt.inputs)
 
     def render(self, earlier: Sequence[Mapping[str, object]] = (), /, **inputs: object) -> Rendered:

@@ -1,1 +1,1 @@
-"""What an answer is worth: one module per way of scoring it, loaded by name from the registry."""
+"""The scorers of answers, loaded by name from the catalog."""

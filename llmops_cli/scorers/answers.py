@@ -1,7 +1,7 @@
 """Reads answers and expectations as text, compares them, and quotes them in reasons.
 
 Text that looks equal is equal: both sides are put into Unicode's composed form (NFC). Model output
-is hostile, so a reason shows it short and escaped.
+is untrusted, so reasons show it shortened and escaped.
 """
 
 from __future__ import annotations
@@ -24,21 +24,27 @@ LONGEST_COMPARED = 20_000
 """Characters compared by distances that take time in the product of both lengths."""
 
 Scalar: TypeAlias = str | int | float | bool
-"""What YAML people write where a text is meant: `exact: 42`, `exact: true`."""
+"""YAML scalars accepted as text: `exact: 42`, `exact: true`."""
 
 # No script stacks so many marks on one letter (UAX 15, stream-safe text), and composing them takes
 # quadratic time: such text stays as it is.
 _TOO_MANY_MARKS = regex.compile(r"\p{M}{31}")
 
 MINUS = "−‐‑–﹣－-"
-"""What people and models write for a minus: hyphens, U+2212 and the en dash."""
+"""Characters used as a minus sign: hyphens, U+2212 and the en dash."""
 
-_MATH = rf"<>=!≠≤≥~≈±+{MINUS}"
-SIGN_BEFORE = (
-    rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_MATH}])(?:[{_MATH}]{{1,2}}(?=\p{{Sc}}?[.,]?\d)|\.(?=\d))"
+_LETTERS = r"\p{L}\p{M}\p{N}"
+_COMPARISON = (
+    rf"(?<![{_LETTERS}<!\"'/])<=?|(?<![{_LETTERS}<=!\"'/-])>=?"
+    rf"|(?<![{_LETTERS}~])(?:!=|[≠≤≥≈]|~(?!~))"
 )
-"""A sign or a decimal point directly before a number: `-5`, `<18`, `.5`; not the dash in `16-3`."""
-SIGN_AFTER = r"(?<=[\p{L}\p{N}])[+#]+(?![\p{L}\p{N}+#])|(?<=\p{L})[-−](?=[\s.,;:!?)\"'*_`]|$)"
+SIGN_BEFORE = (
+    rf"(?:(?:{_COMPARISON})[±+{MINUS}]?|(?<![{_LETTERS}+{MINUS}])[±+{MINUS}]++)(?=\p{{Sc}}?[.,]?\d)"
+    rf"|(?<![{_LETTERS}])\.(?=\d)"
+)
+"""A sign or a decimal point directly before a number: `-5`, `<18`, `.5`. Not the dash in `16-3`,
+nor the end of a tag (`<answer>18`) or of an arrow (`->18`)."""
+SIGN_AFTER = r"(?<=[\p{L}\p{N}])[+#]+(?![\p{L}\p{N}+#])|(?<=\p{L})[-−](?=[\s.,;:!?)\"'*_`<]|$)"
 """A sign directly after a word or a number: `A+`, `A-`, `C++`, `C#`, `18+`."""
 
 # Of punctuation, what is part of a number stays: dropping it would make 3.14 and 314 one text. A
@@ -89,7 +95,7 @@ def folded(
 
 
 def _kept(mark: regex.Match[str]) -> str:
-    """Return what stays of a punctuation mark: the signs of numbers, in one spelling."""
+    """Return the replacement of a punctuation mark: normalized signs of numbers, else nothing."""
     return "" if mark.lastgroup in (None, "thousands") else mark[0].translate(_MINUSES)
 
 

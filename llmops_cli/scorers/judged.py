@@ -1,9 +1,8 @@
-"""The judges: criteria in words, answered by a model in a fixed form.
+"""The judged scorers: a model answers written criteria in a fixed JSON form.
 
 `rubric` (pass or fail, or a grade), `choice` (one of named classes) and `pairwise` (the candidate's
-answer against the baseline's, in both orders). A judge's answer counts only where it is the JSON
-that was asked for. Prose, another shape, an answer that was refused or cut off have measured
-nothing: that is `Unscored`, never a pass or a 0.
+answer against the baseline's, in both orders). A judge's answer only counts if it is the requested
+JSON. Prose, another shape, a refusal or a cut-off answer is `Unscored`, never a pass or a 0.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from llmops_cli.scorers.structured import NotJson, parsed
 T = TypeVar("T")
 
 REASKS = 2
-"""Further calls in one run where a judge answers with something else than what was asked for."""
+"""Further calls in one run if a judge's answer isn't in the requested form."""
 MARK = 12
 """Hexadecimal digits of the mark around quoted parts."""
 LONGEST_REASON = 2_000
@@ -49,7 +48,7 @@ async def rubric(  # noqa: PLR0913 - options of a scorer are its arguments
     reason: bool = True,
     **_judge: Json,
 ) -> Score | Unscored:
-    """Score 1 where the judge finds that the answer meets the criteria, else 0.
+    """Score 1 if the judge finds that the answer meets the criteria, else 0.
 
     With a `scale` of lowest and highest grade, the grade's place between them, on [0, 1]. An
     answer without a letter or a digit fails without a call.
@@ -113,7 +112,7 @@ async def pairwise(  # noqa: PLR0913 - options of a scorer are its arguments
     reason: bool = True,
     **_judge: Json,
 ) -> Score | Unscored:
-    """Score 1 where `completion` is better than `against` in either order, 0 where it is worse.
+    """Score 1 if `completion` is better than `against` in either order, 0 where it is worse.
 
     ½ is a tie: the judge says so, or the two orders disagree. Equal texts tie without a call.
     """
@@ -171,7 +170,7 @@ def _inputs(
 ) -> dict[str, Json] | Unscored:
     """Return what the judge's prompt is rendered with, the answers apart.
 
-    A judge that is to compare with a reference is never asked without one: it would pass anything.
+    A judge that compares with a reference is never called without one: it would pass anything.
     """
     if expected and not case.has_reference:
         return Unscored(why=f"case {case.id!r} has no `expected` to show the judge")
@@ -217,7 +216,7 @@ def _score(value: float, reason: str, judge: str | None) -> Score:
 
 
 class WrongForm(ValueError):
-    """JSON that is not what the judge was asked for."""
+    """The judge's JSON isn't in the requested form."""
 
 
 def mark(*texts: str) -> str:
@@ -229,7 +228,7 @@ def mark(*texts: str) -> str:
 
 
 def question_of(case: Case) -> str:
-    """Return what the application was asked: its one text, or inputs and earlier turns as JSON."""
+    """Return the question: the only text input, or inputs and earlier turns as JSON."""
     values = list(case.inputs.values())
     if len(values) == 1 and isinstance(values[0], str) and not case.messages:
         return values[0]
@@ -241,7 +240,7 @@ def question_of(case: Case) -> str:
 
 
 def passages(case: Case, completion: Completion) -> Sequence[str] | None:
-    """Return what was answered from: what the application retrieved, else what the case gives.
+    """Return the passages: those the application retrieved, else those of the case.
 
     Empty: the application retrieved nothing. None: there are no passages to compare with.
     """
@@ -288,7 +287,7 @@ def chosen(answer: Json, name: str, values: Sequence[str] | Sequence[int]) -> tu
 async def answer_of(
     ask: Callable[[], Awaitable[Outcome]], read: Callable[[Json], T]
 ) -> tuple[T, Completion] | Unscored:
-    """Return what `read` makes of the judge's answer; each call of `ask` asks once more.
+    """Return the result of `read` on the judge's answer; each call of `ask` is one more request.
 
     A stored answer that cannot be read is passed over: it costs nothing, and the next one may be
     better. Of answers called in this run, at most `REASKS` more are asked for.

@@ -64,7 +64,7 @@ def label(
     labels: Sequence[Scalar] | None = None,
     take: Take = "first",
 ) -> Score | Unscored:
-    """Score 1 where the answer's label is the expected one, or one of the expected ones.
+    """Score 1 if the answer's label is the expected one, or one of the expected ones.
 
     Without `labels` the whole answer is its label. With them it is the one that the answer names:
     the first or last, or with `only` none where it names several. `detail` has it where it is a

@@ -1,4 +1,4 @@
-"""Scorers of what a call took: seconds, US dollars, tokens.
+"""Scorers of latency, cost and tokens of a call.
 
 What was not measured is Unscored, and never 0: a reused answer has no latency, an unpriced model
 no cost, and an API that reports no usage no tokens.

@@ -1,7 +1,7 @@
 r"""The `number` scorer: a number in the answer is the expected one.
 
 Numbers are read as people and models write them: `1,234.50`, `1 000 000`, `$3`, `−5`, `50%`, `3/4`,
-`2½`, `1.5e6`, `6.02 × 10^23`, `\frac{3}{4}`. Each is read whole or it is no number: of a date, a
+`2½`, `1.5e6`, `6.02 × 10^23`, `\frac{3}{4}`. Each is read as a whole or not at all: of a date, a
 range, a version, or a number in the other decimal mark, no part is taken for the whole. Comparison
 is exact in decimals: 18.01 is within 0.01 of 18.
 """
@@ -26,7 +26,7 @@ from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
 Take: TypeAlias = Literal["first", "last"]
 
 DIGITS = 400
-"""A longer row of digits is not a number that anyone expects."""
+"""Longer runs of digits aren't read as numbers."""
 
 SPACES = " \u00a0\u2007\u2009\u202f"
 """Between thousands: plain, no-break, figure and thin spaces."""
@@ -53,7 +53,7 @@ CLUSTER = regex.compile(
     """,
     regex.VERBOSE,
 )
-"""Everything that hangs together with a number, whether it is one or not."""
+"""A run of text around digits, whether it is a number or not."""
 
 TOUCHED_BEFORE = regex.compile(
     rf"(?:[/⁄√±∓^{UNKNOWN}{DASHES}]|}}\s?{{|{UNKNOWN}\s|\d[A-Za-z]+|[^\W_]_+)\Z"
@@ -106,7 +106,7 @@ def number(  # noqa: PLR0913 - one keyword for each option of the scorer
     decimal: Literal[".", ","] = ".",
     percent: bool = False,
 ) -> Score | Unscored:
-    """Score 1 where the number differs from the expected by at most the larger of the tolerances.
+    """Score 1 if the number differs from the expected by at most the larger of the tolerances.
 
     `tolerance` is absolute, `relative` a share of the expected number. `after` (at its first or
     last `occurrence`) and `pattern` narrow the text that is read: what they do not find has no
@@ -251,7 +251,7 @@ def _vulgar(match: regex.Match[str]) -> str:
 
 
 def _part(text: str, after: str | None, occurrence: Take, pattern: str | None) -> str | None:
-    """Return what of `text` is read; None where the place is not in it. Raises `TimeoutError`."""
+    """Return what of `text` is read; None if the place is not in it. Raises `TimeoutError`."""
     if after is not None:
         split = text.partition if occurrence == "first" else text.rpartition
         _, marker, rest = split(composed(after))

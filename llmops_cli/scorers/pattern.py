@@ -40,7 +40,7 @@ def regex_scorer(
     multiline: bool = False,
     dotall: bool = False,
 ) -> Score | Unscored:
-    """Score 1 where `pattern` is found in the answer, or with `whole` matches all of it."""
+    """Score 1 if `pattern` is found in the answer, or with `whole` matches all of it."""
     answer = answer_text(completion)
     flags = regex.IGNORECASE * ignore_case | regex.MULTILINE * multiline | regex.DOTALL * dotall
     search = regex.fullmatch if whole else regex.search

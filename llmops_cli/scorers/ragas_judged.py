@@ -5,9 +5,9 @@ passages of the case. An application that retrieved nothing scores 0 by the two 
 retrieval, and an answer without a letter or a digit by the three of generation, without a call.
 What ragas cannot measure, which it calls NaN, is `Unscored`.
 
-ragas' own client would bring its own cache, retries and parameters. Its questions go through `Ask`
-instead: they are keyed, cached, limited and budgeted like any call. An answer counts where it is
-JSON of the form that ragas asked for, with yes and no as 1 and 0 and a verdict on every statement;
+ragas' own client would bring its own cache, retries and parameters. Its requests go through `Ask`
+instead: they are cached, limited and budgeted like any call. An answer counts where it is JSON of
+the form that ragas asked for, with yes and no as 1 and 0 and a verdict on every statement;
 otherwise the judge is asked again, and in the end the score is `Unscored`.
 """
 
@@ -266,11 +266,11 @@ def _listed(summary: str, why: Iterable[str]) -> str:
 
 
 YES_OR_NO = frozenset({"verdict", "attributed", "noncommittal"})
-"""Fields of ragas' forms that it adds up: anything but 0 and 1 would bend the figure."""
+"""Fields of ragas' forms that are summed: any value except 0 and 1 would distort the score."""
 
 
 class Unanswered(Exception):
-    """A question that got no usable answer; raised through ragas' own code."""
+    """The judge gave no usable answer; raised through ragas' own code."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

@@ -28,7 +28,7 @@ LARGEST_GRADE = 100
 def hit_at_k(
     _case: Case, completion: Completion, *, relevant: Relevant, k: int
 ) -> Score | Unscored:
-    """Score 1 where one of the first `k` is relevant."""
+    """Score 1 if one of the first `k` is relevant."""
     return _measured(completion, relevant, f"success.{k}", k)
 
 

@@ -105,7 +105,7 @@ def check(options: Mapping[str, Any], world: World) -> str | None:
 
 
 def _not_asserted(schema: Mapping[str, Any]) -> str | None:
-    """Return what in `schema` looks as if it asserted something and would not."""
+    """Return what looks like an assertion in `schema` but isn't checked."""
     name = schema.get("format")
     if isinstance(name, str) and name not in KNOWN_FORMATS:
         return f"the format {quoted(name)} is not checked: write a `pattern`, or leave it out"

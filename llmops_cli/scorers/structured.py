@@ -1,4 +1,4 @@
-"""Scorers of structured answers: JSON, and the tools that the model asked for.
+"""Scorers of structured answers: JSON and tool calls.
 
 JSON is RFC 8259, read strictly: NaN, infinities and numbers that overflow are not JSON. 1 is 1.0,
 true is not 1, the order of keys does not count, text is compared in its composed form.
@@ -28,7 +28,7 @@ class NotJson(ValueError):
 
 
 class NotACall(ValueError):
-    """An expectation that is no tool call, with the reason."""
+    """An expectation that isn't a tool call, with the reason."""
 
 
 def json_scorer(
@@ -39,7 +39,7 @@ def json_scorer(
     equals: Json | EllipsisType = ...,
     expected: bool = False,
 ) -> Score | Unscored:
-    """Score 1 where the answer is JSON, and equal to what it must equal (null is a value, too).
+    """Score 1 if the answer is JSON, and equal to what it must equal (null is a value, too).
 
     `fence` accepts JSON that is the whole content of one Markdown code fence.
     """
@@ -65,7 +65,7 @@ def tool_call(
     arguments: Mapping[str, Json] | None = None,
     match: Match = "subset",
 ) -> Score | Unscored:
-    """Score 1 where each expected call is one of the calls that the model made, in any order.
+    """Score 1 if each expected call is one of the calls that the model made, in any order.
 
     `match: subset` allows further arguments and further calls, `exact` neither. An empty list
     expects that no tool is called.

@@ -34,7 +34,7 @@ def exact(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """Score 1 where the answer is the expected text, or one of the expected texts."""
+    """Score 1 if the answer is the expected text, or one of the expected texts."""
     expected = expected_texts(value, case)
     if isinstance(expected, Unscored):
         return expected
@@ -54,7 +54,7 @@ def contains(
     all: Sequence[Scalar] | None = None,  # noqa: A002 - the word that people write in the file
     **ignoring: bool,
 ) -> Score | Unscored:
-    """Score 1 where the answer contains one of `value` and every one of `all`."""
+    """Score 1 if the answer contains one of `value` and every one of `all`."""
     answer = answer_text(completion)
     compared = folded(answer, **ignoring)
     for text in map(as_text, all or ()):
@@ -77,7 +77,7 @@ def starts_with(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """Score 1 where the answer starts with the expected text, or with one of them."""
+    """Score 1 if the answer starts with the expected text, or with one of them."""
     answer = answer_text(completion)
     compared = folded(answer.lstrip() if strip else answer, **ignoring)
     return _any_of(expected_texts(value, case), answer, compared.startswith, "start with", ignoring)
@@ -91,7 +91,7 @@ def ends_with(
     strip: bool = True,
     **ignoring: bool,
 ) -> Score | Unscored:
-    """Score 1 where the answer ends with the expected text, or with one of them."""
+    """Score 1 if the answer ends with the expected text, or with one of them."""
     answer = answer_text(completion)
     compared = folded(answer.rstrip() if strip else answer, **ignoring)
     shown = answer[-60:]

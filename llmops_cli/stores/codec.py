@@ -37,7 +37,7 @@ def to_bytes(record: Mapping[str, Json]) -> bytes:
 
 
 def from_bytes(content: bytes) -> dict[str, Any]:
-    """Return the record in `content`. Raises `InvalidRecord` where it is not a JSON object."""
+    """Return the record in `content`. Raises `InvalidRecord` if it is not a JSON object."""
     try:
         record = _DECODE(content.decode())  # faster than bytes, whose encoding json guesses
     except (ValueError, RecursionError) as error:
@@ -98,7 +98,7 @@ def completion_of(record: Mapping[str, Any], *, live: bool = False) -> Completio
 
 
 def brief_bytes(completion: Completion) -> bytes | None:
-    """Return the brief of `completion` as a JSON list; None where its text has no digest."""
+    """Return the brief of `completion` as a JSON list; None if its text has no digest."""
     try:
         return _ENCODE(completion.brief).encode()
     except NotCanonical:

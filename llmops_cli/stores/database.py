@@ -67,7 +67,7 @@ class NotOurs(sqlite3.DatabaseError):
 def prepare_folder(folder: Path) -> Path:
     """Create `folder` if it is missing, with a .gitignore of its own, and return it.
 
-    Raises `NotWritable` where it cannot be written, `Unmeasured` for other errors of the disk.
+    Raises `NotWritable` if it cannot be written, `Unmeasured` for other errors of the disk.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

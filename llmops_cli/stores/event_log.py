@@ -22,7 +22,7 @@ _PATTERN = "[0-9]" * 6 + ".json"
 
 
 def read_chain(folder: Path) -> tuple[Event, ...]:
-    """Return the events in `folder`, in order; none where there is no folder.
+    """Return the events in `folder`, in order; none if there is no folder.
 
     Raises `IntegrityBroken` that names the file where the chain breaks.
     """

@@ -58,7 +58,7 @@ class Output:
 
 
 def _git(root: Path, *arguments: str, environment: Mapping[str, str] = _READ) -> Output:
-    """Run git in `root` with GitPython. Raises `FileNotFoundError` where git is missing."""
+    """Run git in `root` with GitPython. Raises `FileNotFoundError` if git is missing."""
     try:
         # 95 ms, and most commands read no history. The import itself looks for a git program.
         from git import Git, GitCommandNotFound  # noqa: PLC0415
@@ -123,7 +123,7 @@ class Checkout:
         return None if identity.status else re.sub(r" \d+ [+-]\d{4}$", "", identity.text)
 
     def at(self, revision: str) -> Revision:
-        """Return the files of `root` at `revision`. Raises `Refused` where git does not have it."""
+        """Return the files of `root` at `revision`. Raises `Refused` if git does not have it."""
         commit = self._commit(revision)
         listing = _git(self.root, "ls-tree", "-r", "-z", commit, "--", ".")
         if listing.status:
@@ -138,7 +138,7 @@ class Checkout:
     def merge_base(self, revision: str) -> Revision:
         """Return the files of `root` at the last commit that HEAD and `revision` share.
 
-        Raises `Refused` where git knows none, which is also so in a shallow clone.
+        Raises `Refused` if git knows none, which is also so in a shallow clone.
         """
         base = _git(self.root, "merge-base", self._commit(revision), "HEAD")
         if base.status:
@@ -171,7 +171,7 @@ class Checkout:
 def open_git(root: Path) -> Checkout | None:
     """Return the git work tree around `root`; None: there is none, or no git.
 
-    Raises `Refused` where there is one that git will not read.
+    Raises `Refused` if there is one that git will not read.
     """
     try:
         inside = _git(root, "rev-parse", "--is-inside-work-tree")
@@ -185,7 +185,7 @@ def open_git(root: Path) -> Checkout | None:
 def require_git(root: Path, *, purpose: str) -> Checkout:
     """Return the git work tree around `root`.
 
-    Raises `Refused` where there is none, and `purpose` (`--base main`) needs it.
+    Raises `Refused` if there is none, and `purpose` (`--base main`) needs it.
     """
     checkout = open_git(root)
     if checkout is None:
@@ -259,7 +259,7 @@ class Branch:
         return [entry for entry in self._do("ls-files", "-z", *arguments).split("\0") if entry]
 
     def commit(self, message: str) -> str | None:
-        """Commit everything under `.llmops/`; None where that is committed already.
+        """Commit everything under `.llmops/`; None if that is committed already.
 
         What else is staged stays staged. Raises `Refused` or `Unmeasured`, with nothing committed.
         """
@@ -271,7 +271,7 @@ class Branch:
         return self.head()
 
     def _refuse_ignored(self) -> None:
-        """Raise `Refused` where the project's .gitignore would leave files out of the commit."""
+        """Raise `Refused` if the project's .gitignore would leave files out of the commit."""
         status = ("status", "--porcelain", "--ignored=matching", "--untracked-files=all")
         for line in self._do(*status, "--", REGISTRY).splitlines():
             path = line[3:]
@@ -292,7 +292,7 @@ class Branch:
         self._try("reset", "--quiet", "--", REGISTRY)
 
     def require_remote(self) -> tuple[str, str, str]:
-        """Return branch, remote and upstream branch. Raises `Refused` where one is missing."""
+        """Return branch, remote and upstream branch. Raises `Refused` if one is missing."""
         if self.name is None:
             raise Refused(
                 "HEAD is detached: there is no branch to push",
@@ -308,7 +308,7 @@ class Branch:
     def catch_up(self) -> None:
         """Fetch, and put this branch's commits on top of what was fetched.
 
-        Raises `Refused` where the two conflict, `Unmeasured` where the remote cannot be reached.
+        Raises `Refused` if the two conflict, `Unmeasured` where the remote cannot be reached.
         """
         _, remote, upstream = self.require_remote()
         if not self._do("ls-remote", "--heads", remote, f"refs/heads/{upstream}"):
@@ -323,7 +323,7 @@ class Branch:
             self._rebase(tip, f"{remote}/{upstream}")
 
     def push(self) -> bool:
-        """Push the branch; False where another push was first. Never forced."""
+        """Push the branch; False if another push was first. Never forced."""
         name, remote, upstream = self.require_remote()
         ref = f"refs/heads/{name}:refs/heads/{upstream}"
         push = self._try("push", "--porcelain", "--set-upstream", remote, ref)
@@ -372,7 +372,7 @@ class Branch:
 
 
 def open_branch(root: Path, *, purpose: str) -> Branch:
-    """Return the branch around `root`. Raises `Refused` where there is no git."""
+    """Return the branch around `root`. Raises `Refused` if there is no git."""
     require_git(root, purpose=purpose)
     head = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
     if head.status:

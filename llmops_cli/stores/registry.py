@@ -91,7 +91,7 @@ class Registry:
         return read_version(self._version_folder(name, number), name, number)
 
     def add_version(self, version: Version, sources: Mapping[str, bytes]) -> None:
-        """Write a new version. Raises `Refused` where the number is taken."""
+        """Write a new version. Raises `Refused` if the number is taken."""
         self.prepare()
         write_version(self._version_folder(version.name, version.number), version, sources)
 
@@ -125,7 +125,7 @@ class Registry:
     def moved_to(self, event: Event) -> Version:
         """Return the version that `event` moved the pointer to.
 
-        Raises `IntegrityBroken` where another version has its number now.
+        Raises `IntegrityBroken` if another version has its number now.
         """
         assert event.to_version is not None
         version = self.version(event.prompt, event.to_version.number)
@@ -165,7 +165,7 @@ class Registry:
     def append(self, event: Event) -> Path:
         """Write `event` as the next of its chain and return its file.
 
-        Raises `Refused` where another one was first, `IntegrityBroken` where it does not follow
+        Raises `Refused` if another one was first, `IntegrityBroken` where it does not follow
         from the last one.
         """
         events = self.history(event.environment, event.prompt)
@@ -212,7 +212,7 @@ class Registry:
         return evidence_files.read_rows(self._folder_of(evidence), evidence)
 
     def evidence_texts(self, evidence: Evidence) -> Mapping[str, Completion]:
-        """Return the answers of `evidence` by output digest; none where only digests are there."""
+        """Return the answers of `evidence` by output digest; none if only digests are there."""
         return evidence_files.read_texts(self._folder_of(evidence), evidence)
 
     def evidence_results(

@@ -154,7 +154,7 @@ class ResultsStore:
         completions: Iterable[tuple[TrialKey, Completion]],
         scores: Iterable[tuple[ScoreKey, Score]],
     ) -> bool:
-        """Store what evidence or a run file holds; False where `source` was ingested before.
+        """Store what evidence or a run file holds; False if `source` was ingested before.
 
         `source` is the digest of the whole file. A completion that differs from the one under its
         key is a further trial and gets the next free n; an equal one collapses.

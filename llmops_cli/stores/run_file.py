@@ -78,7 +78,7 @@ class Manifest:
     llmops: str
     evalsets: tuple[RunEvalset, ...]
     report: Json = None
-    """The run's `core.report.Report` as plain data; None where runs were merged."""
+    """The run's `core.report.Report` as plain data; None if runs were merged."""
     format: str = FORMAT
 
 
@@ -92,7 +92,7 @@ LONGEST = 128 << 20
 def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redact: Redact) -> None:
     """Write a run, in any order of `entries`, wholly or not at all; needs little memory.
 
-    Raises `Unmeasured` where the disk refuses.
+    Raises `Unmeasured` if the disk refuses.
     """
 
     def fill(file: BinaryIO) -> None:
@@ -193,7 +193,7 @@ class RunIndex:
 
 
 def open_run(path: Path) -> RunFile:
-    """Open the run file at `path`. Raises `Refused` where it is none, or of a newer llmops."""
+    """Open the run file at `path`. Raises `Refused` if it is none, or of a newer llmops."""
     kind, value = next(_lines(path))
     if kind != "manifest":
         raise _broken(path, 1, "it does not begin with a manifest")
@@ -211,7 +211,7 @@ def open_run(path: Path) -> RunFile:
 def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
     """Merge several runs into one, for `write_run`: shards, or the same job run again.
 
-    Raises `Refused` where they are not parts of one thing.
+    Raises `Refused` if they are not parts of one thing.
     """
     found: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
     for run in runs:

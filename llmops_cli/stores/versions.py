@@ -30,7 +30,7 @@ def target_of(version: Version) -> Target:
 def write_version(folder: Path, version: Version, sources: Mapping[str, bytes]) -> None:
     """Write `version` and its source files as `folder`.
 
-    Raises `Refused` where the folder exists already, `Unmeasured` where the disk refuses.
+    Raises `Refused` if the folder exists already, `Unmeasured` where the disk refuses.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ LAST_ERRORS = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeFailure:
-    """Why code gave no answer, and what became of it."""
+    """Why code gave no answer."""
 
     cause: Literal["ended", "slow", "large", "astray", "unloaded"]
     """Its process ended; its time was up; it wrote too much; it wrote where only answers go; it
@@ -56,7 +56,7 @@ async def start(
 ) -> Process:
     """Start `command` in the project's folder, in a group of its own, with pipes.
 
-    Raises `OSError` where it cannot be started.
+    Raises `OSError` if it cannot be started.
     """
     return await anyio.open_process(
         command,
@@ -70,7 +70,7 @@ async def start(
 
 
 async def end(process: Process) -> None:
-    """End `process` and all that it started, now; not cut short by a cancelled run."""
+    """End `process` and all that it started, now; not interrupted by a canceled run."""
     kill_group(process)
     with anyio.CancelScope(shield=True):
         await process.aclose()
@@ -99,7 +99,7 @@ class Finished:
 async def run(
     command: Sequence[str], stdin: bytes, world: World, environ: Mapping[str, str], *, largest: int
 ) -> Finished | CodeFailure:
-    """Run `command` with `stdin` on its standard input, until it ends or is cancelled.
+    """Run `command` with `stdin` on its standard input, until it ends or is canceled.
 
     When it has ended, all that it started is ended. More than `largest` bytes end it at once.
     """
@@ -179,7 +179,7 @@ class Server:
         log: Path,
         redact: Callable[[str], str],
     ) -> None:
-        """Start `command` in `folder`. Raises `OSError` where the log cannot be written."""
+        """Start `command` in `folder`. Raises `OSError` if the log cannot be written."""
         self._redact = redact
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -213,12 +213,12 @@ class Server:
         return list(self._lines)[-lines:]
 
     def ask_to_end(self) -> None:
-        """Have it end, with all it started; waits for nothing."""
+        """Stop it and its subprocesses without waiting."""
         assert self._guard.stdin is not None
         self._guard.stdin.close()
 
     def stop(self) -> None:
-        """End it and all it started, and return when they are gone."""
+        """Stop it and its subprocesses, and wait until they are gone."""
         self.ask_to_end()
         try:
             self._guard.wait(STOPPING)

@@ -59,7 +59,7 @@ def _names(statement: ast.stmt) -> list[str]:
 
 
 def project_file(world: World, path: str) -> Path:
-    """Return where `path` is. Raises `Refused` where it leaves the project or is no file."""
+    """Return where `path` is. Raises `Refused` if it leaves the project or is no file."""
     root = world.root.resolve()
     file = (root / path).resolve()
     if not file.is_relative_to(root):

@@ -63,7 +63,7 @@ class Worker:
     ) -> Message | CodeFailure:
         """Call the function with `positional` and `arguments` by name.
 
-        After a `CodeFailure` the process is gone, as it is when the call is cancelled.
+        After a `CodeFailure` the process is gone, as it is when the call is canceled.
         """
         return await self._answer_to(
             {"positional": positional, "arguments": arguments or {}}, seconds

@@ -7,12 +7,12 @@ from typing import Any
 
 import typer
 
-from llmops_cli.cli.main import app
+from llmops_cli.cli.main import full_app
 
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command by name, and the program itself."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(full_app())
     yield "llmops", root
     yield from root.commands.items()
 

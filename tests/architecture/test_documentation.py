@@ -17,7 +17,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from llmops_cli.cli.main import app
+from llmops_cli.cli.main import full_app
 from llmops_cli.core.policy import RULES, Policy
 from llmops_cli.gate.power import zero_loss_minimum
 from llmops_cli.plugins import PROVIDERS, SCORERS
@@ -81,7 +81,7 @@ def keys_of(shape: type[BaseModel]) -> list[str]:
 
 
 def group_and_context() -> tuple[Any, Any]:
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(full_app())
     return group, group.context_class(group, info_name="llmops")
 
 

@@ -46,7 +46,7 @@ def project(tmp_path: Path, server: Server) -> Project:
 
 
 def labels(project: Project, *, wrong: int = 0, path: str = "labels.jsonl") -> None:
-    """As many polite answers that pass as rude ones that fail; `wrong` of each labelled wrongly."""
+    """As many polite answers that pass as rude ones that fail; `wrong` of each labeled wrongly."""
     rows = [
         {
             "id": f"{word}-{at}",
@@ -330,7 +330,7 @@ def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Proje
         writer.writerows(rows)
     result = run(project, "calibrate", "tone", "--labels", str(draft), "--json")
     assert (measured(result)["counts"]["both_pass"] + measured(result)["counts"]["both_fail"]) == 39
-    assert measured(result)["unlabelled"] == 1
+    assert measured(result)["unlabeled"] == 1
     assert measured(result)["status"] == "ADVISORY"  # 39 labels are too few
 
 

@@ -85,7 +85,7 @@ class Anthropic:
 
 @asynccontextmanager
 async def open_anthropic(model: Model, world: World) -> AsyncIterator[Anthropic]:
-    """Open a client of `model`. Raises `Refused` where its configuration can never work."""
+    """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     _check_model(model.name, model.parameters)
     reached = access(model, world, key_env="ANTHROPIC_API_KEY")
     url, headers = await _endpoint(reached)

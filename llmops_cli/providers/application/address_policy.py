@@ -26,7 +26,7 @@ _METADATA = tuple(
         ),
     )
 )
-"""Where clouds tell a machine its secrets, beside the link-local addresses."""
+"""Cloud metadata addresses, in addition to the link-local ones."""
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv4 addresses as IPv6 ones, behind a translator (RFC 6052)."""
 

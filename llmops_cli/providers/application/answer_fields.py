@@ -2,7 +2,7 @@
 
 An answer is a text, or an object with `text` and the fields in `BESIDE`, in our words or in those
 of the two APIs. Where an application answers in a shape of its own, `response` says by JMESPath
-where each field is. What makes no sense is `Malformed`, and never half an answer.
+where each field is. An invalid answer is `Malformed`, never a partial one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _COUNTS: tuple[tuple[tuple[str, str], Callable[[object], Usage | None]], ...] = 
 
 
 class Malformed(ValueError):
-    """An answer that makes no sense; the message says what is wrong with it."""
+    """An invalid answer; the message says what is wrong with it."""
 
 
 class AnswerReader:
@@ -95,7 +95,7 @@ class AnswerReader:
             raise Malformed(f"`response.{name}`: {error}") from error
 
     def _text(self, fields: Mapping[str, Json]) -> str:
-        """Return the text; empty where an application only retrieves."""
+        """Return the text; empty if an application only retrieves."""
         text = fields.get("text")
         if isinstance(text, str):
             return text
@@ -134,12 +134,14 @@ def document_of(request: Request) -> Mapping[str, Json]:
 
 
 def malformed(why: Malformed) -> Failure:
-    """Return the failure of an answer that says nothing usable: another would not either."""
+    """Return the failure of an unusable answer, which isn't retried."""
     return Failure(kind=FailureKind.BAD_ANSWER, message=f"the answer is not a whole one: {why}")
 
 
 def failed(failure: CodeFailure) -> Failure:
-    """Return the failure of code that gave no answer. It is not retried: code does as it does."""
+    """Return the failure of code that gave no answer. It isn't retried, because code is usually
+    deterministic.
+    """
     kind = _KINDS.get(failure.cause, FailureKind.SERVER)
     return Failure(kind=kind, message=failure.why)
 

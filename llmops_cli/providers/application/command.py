@@ -33,7 +33,7 @@ SHOWN = 300
 
 @asynccontextmanager
 async def open_command(model: Model, world: World) -> AsyncIterator[Provider]:
-    """Find the program. Raises `Refused` where it is not there."""
+    """Find the program. Raises `Refused` if it is not there."""
     yield CommandApplication(model, world)
 
 
@@ -63,7 +63,9 @@ class CommandApplication:
             return malformed(why)
 
     def _ended(self, result: Finished) -> str:
-        """Return how it ended and its last words, redacted as a whole: half a key is a leak."""
+        """Return its exit status and the end of its output, redacted before it is cut: half a key
+        is a leak.
+        """
         text = " ".join(result.errors.decode("utf-8", "replace").split())
         words = self._world.redact(text)[-SHOWN:]
         how = f"exit code {result.code}" if result.code > 0 else f"signal {-result.code}"

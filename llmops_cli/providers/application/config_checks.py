@@ -21,7 +21,7 @@ from llmops_cli.providers.http.access import wrong_address
 from llmops_cli.workers.project_code import project_file, what_is_wrong
 
 OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
-"""What only a model behind a URL takes."""
+"""Options that only a model behind a URL takes."""
 
 
 def check_http(options: Mapping[str, Any], _world: World) -> str | None:

@@ -77,7 +77,7 @@ class SafeResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of `host`. Raises `Forbidden` where none of them may be called."""
+        """Return the addresses of `host`. Raises `Forbidden` if none of them may be called."""
         addresses = await self._resolver.resolve(host, port, family)
         if host != self._host:
             return addresses

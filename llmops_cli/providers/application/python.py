@@ -35,7 +35,7 @@ PARAMETERS = ("inputs", "messages", "parameters")
 
 @asynccontextmanager
 async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
-    """Load the function once. Raises `Refused` where it cannot be loaded."""
+    """Load the function once. Raises `Refused` if it cannot be loaded."""
     call = str(model.options["call"])
     function = located(call, world)
     environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))

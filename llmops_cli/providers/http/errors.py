@@ -69,12 +69,12 @@ _NEXT: Mapping[ErrorClass, str] = {
     (FailureKind.RATE_LIMITED, True): "a lower `rpm` or `max_concurrency` in llmops.yaml helps",
     (FailureKind.RATE_LIMITED, False): "the quota behind the key is used up",
 }
-"""What to do about a refusal, where that is not simply to come back later."""
+"""Advice by status, where a retry later isn't enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where calls go, as far as a sentence about one must know it."""
+    """The URL, proxy and key variable of calls, for messages."""
 
     url: str
     proxy: str | None = None

@@ -1,4 +1,4 @@
-"""Posts JSON to a server and reads the answer, whatever the server makes of it.
+"""Post JSON to a server and read the answer or the failure.
 
 The SDKs spend 0.5–1.5 ms of CPU per call; this takes 0.1 (record 0004). They say where to and with
 which headers, this module does the rest: one connection pool, no redirects, a cap on the decoded
@@ -57,7 +57,7 @@ LARGE = 2**20
 DONE = b"[DONE]"
 """The data of the event that ends a chat completion."""
 AFTERWARDS = 0.2
-"""Seconds that a server has to close a stream that is finished."""
+"""Seconds that a server gets to close a finished stream."""
 REQUEST_IDS = ("x-request-id", "request-id")
 """Headers in which OpenAI, Anthropic and many gateways name the request that they answer."""
 REMEMBERED = 1024
@@ -66,11 +66,10 @@ REPEATED = "the server sent an answer twice: this one is to another question"
 
 
 class Connections(aiohttp.TCPConnector):
-    """Keeps connections open, until a server has sent something that nobody asked for.
+    """Keeps connections open until a server sends an unsolicited response.
 
-    A server or a proxy that answers twice would otherwise answer every later question on that
-    connection with the answer to the one before. From then on each question has a connection of
-    its own.
+    A server or proxy that answers twice would otherwise answer every later request on that
+    connection with the previous answer. From then on, each request gets its own connection.
     """
 
     def __init__(self, url: str, resolver: AbstractResolver | None = None) -> None:
@@ -321,7 +320,7 @@ def _query(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the decoded body; None where it is larger than the cap: the connection is closed."""
+    """Return the decoded body; None if it is larger than the cap: the connection is closed."""
     length = response.content_length
     if length is not None and length <= 65536 and "content-encoding" not in response.headers:
         return await response.read()

@@ -20,7 +20,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.result import Failure, FailureKind, Usage
 
 MAX_TOKENS = 10**12
-"""No call has so many: a count beyond it is none, and no sum, price or rate is made of it."""
+"""The most tokens of a call; a larger count is treated as missing."""
 
 
 def parse_json(raw: bytes) -> Json:
@@ -53,7 +53,7 @@ def token_count(value: object) -> int | None:
 
 
 def openai_usage(reported: object) -> Usage | None:
-    """Return the tokens of a call as OpenAI's API counts them; None where they are not known.
+    """Return the tokens of a call as OpenAI's API counts them; None if they are not known.
 
     A request has tokens: 0 is a server that did not count. Where the total is more than its parts
     (Gemini, Grok), the rest was reasoning, which is paid for as output. The names of cached tokens
@@ -80,7 +80,7 @@ def openai_usage(reported: object) -> Usage | None:
 
 
 def anthropic_usage(reported: object) -> Usage | None:
-    """Return the tokens of a call as Anthropic's API counts them; None where they are not known.
+    """Return the tokens of a call as Anthropic's API counts them; None if they are not known.
 
     Cached tokens are counted beside `input_tokens` there, and are a part of `input` here.
     """
@@ -146,7 +146,7 @@ _RESETS = (
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return the seconds that a response asks to wait; None where it names none, or nonsense.
+    """Return the seconds that a response asks to wait; None if it names none, or nonsense.
 
     `headers`: a mapping that finds lower-case names. `now`: the time by the server's clock, which
     its dates are of. `Retry-After` comes first; without it the longest wait among the reset
@@ -204,7 +204,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 ErrorClass: TypeAlias = tuple[FailureKind, bool]
-"""Where it went wrong, and whether asking again may help."""
+"""The kind of failure, and whether a retry may help."""
 
 STATUSES: Mapping[int, ErrorClass] = {
     400: (FailureKind.BAD_REQUEST, False),
@@ -261,17 +261,17 @@ class ErrorBody:
     """An error as a server describes it in JSON."""
 
     message: str = ""
-    """In one line; "" where there is nothing readable."""
+    """In one line; "" if there is nothing readable."""
     status: int | None = None
     """The status that its code or type goes with."""
     wait: float | None = None
-    """Seconds after which it wants to be asked again."""
+    """Seconds after which to retry."""
     filtered: bool = False
     """A content filter stopped the prompt."""
 
 
 def error_in(answer: Json) -> ErrorBody | None:
-    """Return the error that `answer` is, whatever its HTTP status; None where it is no error.
+    """Return the error that `answer` is, whatever its HTTP status; None if it is no error.
 
     An `error` without a word in it is none: some gateways put an empty one beside good answers.
     """

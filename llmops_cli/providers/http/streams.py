@@ -2,9 +2,8 @@
 
 Events follow the WHATWG HTML standard, §9.2, without ids, retries and event names: what an event is
 stands in its data, with every server (docs/servers.md). The first piece that a user could see is
-timed: text, a refusal or a tool call, not what a reasoning model thinks before. Only a stream that
-says it is finished is an answer, and a piece that cannot be read ends it: an answer with a hole in
-it is none.
+timed: text, a refusal or a tool call, not what a reasoning model thinks before. Only a finished
+stream is an answer, and an unreadable event ends it: an answer with a gap is invalid.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Events:
 
 
 class Garbled(ValueError):
-    """An event that is none of the API's; the message says what is wrong with it."""
+    """An event that the API doesn't have; the message says what is wrong with it."""
 
 
 class StreamAccumulator(Protocol):

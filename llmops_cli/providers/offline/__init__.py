@@ -1,1 +1,1 @@
-"""What answers without a network: a small model of our own, and answers that were recorded."""
+"""Offline providers: the bundled retrieval model and recorded answers."""

@@ -1,9 +1,10 @@
-"""A small deterministic model without key or network: it looks its answer up in the prompt.
+"""The bundled retrieval model: deterministic, without key or network. It looks up its answer in the
+prompt.
 
 It is a retrieval model over its own context window, not a language model. Where the prompt has
 few-shot turns, the answer is the assistant turn after the most similar user turn; otherwise it is
-the sentence of the prompt that is most similar to the last user turn. So it reads the prompt, and
-better examples make better answers, which is what first steps, tests and demos need of a model.
+the sentence of the prompt that is most similar to the last user turn. So better examples in the
+prompt make better answers, which is enough for first steps, tests and demos.
 
 Its embeddings are lexical, of 256 numbers and length 1: texts that share words are near each other,
 texts that say the same in other words are not.
@@ -114,7 +115,7 @@ class Memory:
         self._index = Bm25([user_text for user_text, _ in shots] or sentences)
 
     def answer(self, question: str) -> str:
-        """Return the answer to the text most similar to `question`; "" where there is none."""
+        """Return the answer to the text most similar to `question`; "" if there is none."""
         return self._answers[self._index.nearest(question)] if self._answers else ""
 
 

@@ -76,7 +76,7 @@ class Recorded:
             raise
 
     def find(self, case: str, request: Request) -> Record | None:
-        """Return the record that answers `case`; None where none does."""
+        """Return the record that answers `case`; None if none does."""
         row = self._index.execute(
             "SELECT rowid, identity FROM record WHERE key = ?",
             (case if self._layout.by == "case" else messages_key(request),),
@@ -84,7 +84,7 @@ class Recorded:
         return None if row is None else Record(*row)
 
     def identity(self, case: str, request: Request) -> str | None:
-        """Return the digest of the record that answers `case`; None where none does."""
+        """Return the digest of the record that answers `case`; None if none does."""
         record = self.find(case, request)
         return None if record is None else record.identity
 
@@ -95,7 +95,7 @@ class Recorded:
         return [Brief(*_DECODE(brief)) for (brief,) in rows]
 
     def completion(self, place: int) -> Completion:
-        """Return the whole answer at `place`. Raises `Refused` where the file has changed."""
+        """Return the whole answer at `place`. Raises `Refused` if the file has changed."""
         assert self._enter is not None
         query = "SELECT start, brief FROM record WHERE rowid = ?"
         start, brief = self._index.execute(query, (place,)).fetchone()
@@ -163,7 +163,7 @@ class Recorded:
             ) from error
 
     def _row(self, line: bytes, number: int, start: int) -> _Row | None:
-        """Return the index's row of one line; None where the line has no answer."""
+        """Return the index's row of one line; None if the line has no answer."""
         try:
             record = parse_record(line)
             key = self._layout.key(record)
@@ -223,7 +223,7 @@ class Layout(NamedTuple):
         )
 
     def key(self, record: Json) -> str:
-        """Return what finds `record`. Raises `Malformed` where it has no such thing."""
+        """Return what finds `record`. Raises `Malformed` if it has no such thing."""
         value = at_path(record, self.id)
         if self.by == "case" and isinstance(value, (str, int)):
             return without_surrogates(str(value))
@@ -244,7 +244,7 @@ def parse_record(line: bytes) -> Mapping[str, Json]:
 
 
 def at_path(record: Json, path: str) -> Json:
-    """Return what is at a dotted `path` of `record`; None where there is nothing."""
+    """Return what is at a dotted `path` of `record`; None if there is nothing."""
     value = record
     for name in path.split("."):
         if not isinstance(value, Mapping):
@@ -254,9 +254,9 @@ def at_path(record: Json, path: str) -> Json:
 
 
 def answer_in(record: Mapping[str, Json], field: str) -> Answer | None:
-    """Return the answer whose text is at the dotted path `field`; None where there is no text.
+    """Return the answer whose text is at the dotted path `field`; None if there is no text.
 
-    Raises `Malformed` where the text is not one, or what is beside it makes no sense.
+    Raises `Malformed` if the text is not one, or what is beside it makes no sense.
     """
     holder, _, _ = field.rpartition(".")
     text = at_path(record, field)

@@ -1,1 +1,1 @@
-"""OpenAI, and every server that speaks like it."""
+"""OpenAI and servers with a compatible API."""

@@ -69,7 +69,7 @@ FINISH = {
 }
 """Why a model stopped, in OpenAI's words, where a server has its own."""
 BROKEN_OFF = frozenset({"error", "abort", "aborted", "cancelled"})
-"""It did not stop, it was stopped: what there is of a text is no answer."""
+"""Finish reasons of an aborted answer, whose text is incomplete."""
 ANSWERING = frozenset({"content", "refusal", "tool_calls", "reasoning", "reasoning_content"})
 """Parts of a message; Gemini leaves all of them out where it was stopped before it began."""
 
@@ -157,7 +157,7 @@ def _name(value: object) -> str | None:
 
 
 PARAMETERS = frozenset({"dimensions", "user"})
-"""The SDK's parameters for embeddings, of those that are not ours; a test compares."""
+"""The SDK's parameters for embeddings, except those that llmops sets; a test compares."""
 LARGEST = 1e100
 """In absolute terms; a vector's length is made of the squares of its numbers."""
 
@@ -191,7 +191,7 @@ def embedding(answer: Mapping[str, Any]) -> Completion | Failure:
 
 
 def _is_number(value: object) -> bool:
-    """Return whether `value` is a number of a size that can be reckoned with."""
+    """Return whether `value` is a finite number whose square doesn't overflow."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return -LARGEST <= value <= LARGEST

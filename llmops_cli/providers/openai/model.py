@@ -117,7 +117,7 @@ def check_model(name: str, parameters: Iterable[str], dialect: Dialect) -> None:
 async def open_openai(
     model: Model, world: World, *, dialect: Dialect = OPENAI
 ) -> AsyncIterator[OpenAI]:
-    """Open a client of `model`. Raises `Refused` where its configuration can never work."""
+    """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     check_model(model.name, model.parameters, dialect)
     reached = access(model, world, key_env=dialect.key_env)
     url, headers = await _endpoint(reached, world)

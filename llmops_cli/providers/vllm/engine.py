@@ -32,7 +32,7 @@ from llmops_cli.workers.process import Server, new_log
 KEY_ENV = "VLLM_API_KEY"
 """Where `vllm serve` looks for its key."""
 POLL = 0.25
-"""Seconds between two questions whether it is ready."""
+"""Seconds between two readiness checks."""
 STORE = Path(".llmops") / "store"
 KEPT_LOGS = 9
 HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
@@ -57,7 +57,7 @@ class Launch:
 
 
 def launch_of(model: Model, world: World) -> Launch:
-    """Return how the engine of `model` is started. Raises `Refused` where there is no vllm."""
+    """Return how the engine of `model` is started. Raises `Refused` if there is no vllm."""
     lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
     return Launch(
         model=model.model,
@@ -78,7 +78,7 @@ class Engine:
     """One `vllm serve` and how to reach it."""
 
     def __init__(self, launch: Launch, world: World) -> None:
-        """Start it. Raises `OSError` where that is not possible."""
+        """Start it. Raises `OSError` if that is not possible."""
         self.key = secrets.token_urlsafe(24)
         self.launch = launch
         self.ready = False
@@ -133,11 +133,11 @@ class Engine:
         return self.failure
 
     def ask_to_end(self) -> None:
-        """Have it end; waits for nothing."""
+        """Stop it without waiting."""
         self._server.ask_to_end()
 
     def stop(self) -> None:
-        """End it and all it started."""
+        """Stop it with its subprocesses."""
         self._server.stop()
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:

@@ -71,7 +71,7 @@ class NotStarted:
 async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
     """Open the server of `model`, started where none is named.
 
-    Raises `Refused` where its configuration can never work, or where there is no vllm to start.
+    Raises `Refused` if its configuration can never work, or where there is no vllm to start.
     """
     check_model(model.name, model.parameters, DIALECT)
     served = served_name(model)

@@ -38,7 +38,7 @@ HARMLESS = frozenset({
     "--structured-outputs-config", "--swap-space", "--tensor-parallel-size", "--tokenizer",
     "--tokenizer-mode", "--tool-call-parser",
 })  # fmt: skip
-"""Arguments with which vLLM runs nobody's code. With any other, the command needs trust."""
+"""Arguments with which vLLM runs no custom code. With any other, the command needs trust."""
 
 
 def check(written: Mapping[str, Any], _world: World) -> str | None:
@@ -67,7 +67,7 @@ def runs(model: Model) -> Sequence[str] | None:
 
 
 def program(model: Model, world: World) -> list[str]:
-    """Return the program to start. Raises `Refused` where it is not there."""
+    """Return the program to start. Raises `Refused` if it is not there."""
     path = world.environ.get("PATH", "")
     named = model.options.get("command")
     if named is None:
@@ -93,7 +93,7 @@ def program(model: Model, world: World) -> list[str]:
 def ready(model: Model, world: World) -> str | None:
     """Return the engine that `model` starts, and where its weights are; None: a server runs.
 
-    Raises `Refused` where an engine cannot even be tried, before any call is made.
+    Raises `Refused` if an engine cannot even be tried, before any call is made.
     """
     if model.base_url is not None:
         return None

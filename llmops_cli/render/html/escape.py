@@ -60,7 +60,7 @@ ALIKE = 0.3
 def word_diff(before: str, after: str) -> list[str] | None:
     """Return both texts at once: common, gone and new text in turn, over and over.
 
-    All pieces but every third make up `before`, all but every second of three `after`. None where
+    All pieces but every third make up `before`, all but every second of three `after`. None if
     the texts have too little in common.
     """
     if before == after:

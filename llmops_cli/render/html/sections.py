@@ -291,7 +291,7 @@ def _judges(evalset: EvalsetReport) -> Table:
         j = "–" if judge.j is None else f"{judge.j:.2f}"
         known = judge.j_lower is not None and judge.j_upper is not None
         interval = f"{judge.j_lower:.2f} to {judge.j_upper:.2f}" if known else "–"
-        rows.append([judge.label, judge.status, j, interval, f"{judge.labelled:,}"])
+        rows.append([judge.label, judge.status, j, interval, f"{judge.labeled:,}"])
     return Table(
         caption=f"Judges on {evalset.evalset}",
         heads=("Judge", "Status", "J", "90% CI", "Labels"),

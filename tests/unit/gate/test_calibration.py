@@ -69,7 +69,7 @@ def test_every_figure_is_the_one_of_statsmodels(counts: Counts) -> None:
     )
 
 
-def test_the_correction_of_the_labelled_outputs_themselves_gives_back_what_people_passed() -> None:
+def test_the_correction_of_the_labeled_outputs_themselves_gives_back_what_people_passed() -> None:
     found = figures(GOOD).corrected
     assert found is not None
     assert found.value == pytest.approx(GOOD.people_pass / GOOD.n)

@@ -196,7 +196,7 @@ def test_a_score_under_an_unknown_label_is_refused_with_the_nearest_name() -> No
 
 
 def test_a_scorer_may_not_take_the_name_of_the_verdict_of_all() -> None:
-    with pytest.raises(Refused, match="may not be labelled 'pass'"):
+    with pytest.raises(Refused, match="may not be labeled 'pass'"):
         compare([], [replace(EXACT, label="pass")])
 
 

@@ -162,8 +162,8 @@ def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: 
     row = UnlabeledAnswer(id="=1", case=case, side="support@v1", output=output, contexts=("p",))
     text = draft([row], table=table)
     path = root / ("draft.csv" if table else "draft.jsonl")
-    labelled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
-    path.write_bytes(labelled.encode())
+    labeled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
+    path.write_bytes(labeled.encode())
     project, wanted = opened(root)
 
     (found,) = read_labels(path, wanted, project).rows

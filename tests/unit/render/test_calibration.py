@@ -53,7 +53,7 @@ def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
         sides={"v1": COUNTS, "v2": GOOD},
         classes=Classes(names=("warm", "rude"), table=((7, 1), (2, 9)), kappa=None),
         canaries=Canaries(tried=10, obeyed=2),
-        unlabelled=4,
+        unlabeled=4,
     )
     text = shown(found, refused=3)
     assert "3 answers not judged: 3× refused" in text

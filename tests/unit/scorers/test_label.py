@@ -87,7 +87,9 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-@pytest.mark.parametrize("form", ["{}", "**{}**", "The label is {}."])
+@pytest.mark.parametrize(
+    "form", ["{}", "**{}**", "The label is {}.", "<label>{}</label>", "label: {}"]
+)
 def test_signs_and_symbols_tell_labels_apart(one: str, other: str, form: str) -> None:
     labels = [one, other]
     for expected, answered in ((one, one), (one, other), (other, one), (other, other)):
@@ -105,6 +107,17 @@ def test_without_labels_signs_count_and_the_symbols_that_are_expected(one: str, 
 def test_a_label_with_another_sign_is_not_named(answered: str) -> None:
     assert value(label(expecting("1"), said(answered), labels=["1", "3"])) == 0
     assert value(label(expecting("C"), said(answered), labels=["C", "Java"])) == 0
+
+
+@pytest.mark.parametrize("answered", ["label=-1", "<b>-1</b>", "x: −1", '"-1"', "(-1)"])
+def test_a_sign_is_read_whatever_stands_before_it(answered: str) -> None:
+    assert value(label(expecting("-1"), said(answered), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 0
+
+
+@pytest.mark.parametrize("answered", ["<b>1</b>", "-> 1", "=>1", "~~1~~", "> 1", "label=1"])
+def test_tags_arrows_and_quotes_are_no_signs(answered: str) -> None:
+    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 1
 
 
 def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:
