@@ -52,7 +52,7 @@ def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
         return []
     try:
         (growth,) = document
-        problems = [from_plain(RegistryProblem, each) for each in growth["problems"][:PROBLEMS]]
+        problems = [from_plain(RegistryProblem, item) for item in growth["problems"][:PROBLEMS]]
     except (InvalidRecord, TypeError, ValueError, KeyError) as error:
         raise Refused(f"{path} is not what `fsck --json` prints") from error
     return [(problem.where, problem.message) for problem in problems if not problem.warning]

@@ -49,7 +49,7 @@ def write_bug_log(trace: str, arguments: list[str]) -> Path | None:
 
 def _project_files(arguments: Iterable[str]) -> Iterator[str]:
     """Yield the text of every project file around this folder and those in `arguments`."""
-    named = {Path(), *(Path(each.rpartition("=")[2]) for each in arguments)}
+    named = {Path(), *(Path(argument.rpartition("=")[2]) for argument in arguments)}
     with suppress(OSError, ValueError):  # a crash handler must not crash itself
         for start in named:
             for folder in (start.resolve(), *start.resolve().parents):

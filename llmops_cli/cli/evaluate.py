@@ -225,8 +225,8 @@ def report(
     if (sinks.csv or sinks.parquet) and not whole:
         evalsets = [evalset for prompt in earlier.prompts for evalset in prompt.evalsets]
         shown, cases = (
-            sum(len(each.shown) for each in evalsets),
-            sum(each.cases for each in evalsets),
+            sum(len(evalset.shown) for evalset in evalsets),
+            sum(evalset.cases for evalset in evalsets),
         )
         if shown < cases:
             output.say(

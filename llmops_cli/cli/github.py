@@ -51,7 +51,7 @@ class Actions:
 
     def registry_problems(self, growth: RegistryGrowth, *, strict: bool) -> None:
         """Show what is broken in a registry, each at its file."""
-        broken = [each for each in growth.problems if strict or not each.warning]
+        broken = [problem for problem in growth.problems if strict or not problem.warning]
         if not broken:
             return
         self._annotate(
@@ -77,7 +77,9 @@ class Actions:
         except LlmopsError as error:
             message = f"{error.message}\n{error.hint}" if error.hint else error.message
             if isinstance(error, InvalidFiles):
-                places = {each.where.path: self._place(each.where) for each in error.problems}
+                places = {
+                    problem.where.path: self._place(problem.where) for problem in error.problems
+                }
                 self._annotate(problems(error.problems, places))
             else:
                 self._annotate([Annotation(level="error", title="llmops", message=message)])

@@ -44,7 +44,7 @@ class grouped:  # noqa: N801 - a decorator
 
     @property
     def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
-        return {each.name: each.annotation for each in self._parameters}
+        return {parameter.name: parameter.annotation for parameter in self._parameters}
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

@@ -65,7 +65,10 @@ def check(
     checked = check_all(context.obj)
     output = Output(as_json=as_json)
     headers = ["prompt", "evalset", "cases", "what it can show"]
-    rows = [(each.prompt, each.evalset, each.cases, each.shows) for each in checked.evalsets]
+    rows = [
+        (evalset.prompt, evalset.evalset, evalset.cases, evalset.shows)
+        for evalset in checked.evalsets
+    ]
     notes = {"judges": [evalset.judges for evalset in checked.evalsets]}
     output.rows(headers, rows, beside=notes, empty="nothing to gate: no evalset names a prompt")
     for name in checked.ungated:
@@ -239,7 +242,7 @@ def schema(
         return
     schemas = {**all_schemas(), "report": report_schema()}
     if name is None:
-        output.write("".join(f"{each}\n" for each in schemas))
+        output.write("".join(f"{schema}\n" for schema in schemas))
     elif name in schemas:
         output.write(json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n")
     else:

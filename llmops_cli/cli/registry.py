@@ -268,7 +268,9 @@ def status(context: typer.Context, as_json: options.AsJson = False) -> None:
         for environment in prompt.environments
     ]
     headers = ["prompt", "environment", "runs", "since", "by", "evidence", "working copy"]
-    statuses = [(prompt.prompt, each) for prompt in prompts for each in prompt.environments]
+    statuses = [
+        (prompt.prompt, environment) for prompt in prompts for environment in prompt.environments
+    ]
     output = Output(as_json=as_json)
     judges = {"judges": [environment.judges for _, environment in statuses]}
     output.rows(headers, rows, beside=judges, empty=NO_PROMPTS)

@@ -182,7 +182,7 @@ class Subject:
     branch: Branch | None = None
     """Where the number is not known: the branch whose pull request it is."""
     fork: bool = False
-    """The job runs a stranger's change, with a token that may only read."""
+    """The job runs a change from a fork, with a token that may only read."""
     commit: str | None = None
     """What was measured."""
     page: str | None = None

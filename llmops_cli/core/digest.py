@@ -78,8 +78,8 @@ def _same_in_both(value: Json) -> bool:
         return True
     if kind is dict:
         assert isinstance(value, dict)
-        for key, each in value.items():
-            if type(key) is not str or not key.isascii() or not _same_in_both(each):
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or not _same_in_both(item):
                 return False
         return True
     if kind is list or kind is tuple:
@@ -109,9 +109,9 @@ def _written(value: Json) -> Iterator[str]:
         yield "}"
     elif isinstance(value, (list, tuple)):
         yield "["
-        for position, each in enumerate(value):
+        for position, item in enumerate(value):
             yield "," if position else ""
-            yield from _written(each)
+            yield from _written(item)
         yield "]"
     else:
         raise NotCanonical(f"a {type(value).__name__} has no canonical form")

@@ -115,7 +115,7 @@ class InvalidFiles(Refused):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(
-            sorted(problems, key=lambda each: (each.where.path, each.where.line or 0))
+            sorted(problems, key=lambda problem: (problem.where.path, problem.where.line or 0))
         )
         count = len(self.problems)
         super().__init__(

@@ -96,10 +96,10 @@ class Plan:
 
     def _asked(self) -> list[SidePlan | JudgingPlan]:
         evalsets = [evalset for prompt in self.prompts for evalset in prompt.evalsets]
-        asked: list[SidePlan | JudgingPlan] = []
+        plans: list[SidePlan | JudgingPlan] = []
         for evalset in evalsets:
-            asked += [*evalset.sides, *evalset.judging]
-        return asked
+            plans += [*evalset.sides, *evalset.judging]
+        return plans
 
 
 Aspect: TypeAlias = Literal[

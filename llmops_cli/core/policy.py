@@ -198,14 +198,14 @@ def gated_metrics(policy: Policy) -> set[str]:
     return {rule.metric for rule in policy.rules if isinstance(rule, (NoWorse, Anchor, Floor))}
 
 
-def policy_changes(then: Policy, now: Policy) -> list[str]:
+def policy_changes(before: Policy, after: Policy) -> list[str]:
     """Return what differs between two policies: `margin 0.05 → 0.2`, `rules`."""
     changed = [
-        f"{one.name} {getattr(then, one.name)} → {getattr(now, one.name)}"
-        for one in fields(Policy)
-        if one.name != "rules" and getattr(then, one.name) != getattr(now, one.name)
+        f"{item.name} {getattr(before, item.name)} → {getattr(after, item.name)}"
+        for item in fields(Policy)
+        if item.name != "rules" and getattr(before, item.name) != getattr(after, item.name)
     ]
-    return changed + ([] if tuple(then.rules) == tuple(now.rules) else ["rules"])
+    return changed + ([] if tuple(before.rules) == tuple(after.rules) else ["rules"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

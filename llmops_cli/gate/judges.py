@@ -126,7 +126,11 @@ def unfit_labels(calibrations: Iterable[Calibration], facts: EvalsetFacts) -> li
     """Return the labels of gating judges without the calibration that the policy requires."""
     if facts.policy.judges != "calibrated":
         return []
-    fit = {each.instrument for each in calibrations if each.status is CalibrationStatus.GATE}
+    fit = {
+        calibration.instrument
+        for calibration in calibrations
+        if calibration.status is CalibrationStatus.GATE
+    }
     gating = (metric for metric in facts.metrics if metric.judged and metric.counts)
     return [metric.label for metric in gating if instrument_of(metric) not in fit]
 

@@ -85,12 +85,16 @@ class PromptfooImporter:
         reader = ProviderReader(self._nearby, self._notes)
         providers = self._providers(reader)
         collector = PromptCollector(self._document, self._nearby, self._notes)
-        found = collector.read(self._data.get("prompts"))
+        prompts_read = collector.read(self._data.get("prompts"))
         suite = SuiteReader(self._document, self._nearby, self._notes)
-        tests = list(suite.read(self._data.get("tests"), self._document, "tests")) if found else []
-        used = frozenset().union(*(prompt.names for prompt in found))
+        tests = (
+            list(suite.read(self._data.get("tests"), self._document, "tests"))
+            if prompts_read
+            else []
+        )
+        used = frozenset().union(*(prompt.names for prompt in prompts_read))
         inputs = self._inputs(used, tests)
-        models, prompts = self._prompts(found, providers, inputs)
+        models, prompts = self._prompts(prompts_read, providers, inputs)
         graders = Graders(providers, reader, lambda *_: self._document.where("defaultTest"))
         assertions = AssertionReader(self._nearby, graders.alias)
         scorers, cases = hoisted(self._cases(tests, used, assertions), self._catalog)
@@ -136,7 +140,7 @@ class PromptfooImporter:
 
     def _prompts(
         self,
-        found: Sequence[FoundPrompt],
+        prompts_read: Sequence[FoundPrompt],
         providers: Sequence[Provider],
         inputs: Mapping[str, Mapping[str, Any]],
     ) -> tuple[list[ImportedModel], list[ImportedPrompt]]:
@@ -148,13 +152,15 @@ class PromptfooImporter:
             if schema.get("type") in ("boolean", "array", "object")
         )
         prompts: list[ImportedPrompt] = []
-        for prompt in found:
-            provider = next((each for each in providers if _answers(each, prompt)), None)
+        for prompt in prompts_read:
+            provider = next(
+                (candidate for candidate in providers if _answers(candidate, prompt)), None
+            )
             model = provider.model if provider is not None else self._fallback(prompt, models)
             prompts.append(
                 ImportedPrompt(
                     name=free_name(self._choices.name, (made.name for made in prompts)),
-                    description=self._description(prompt, several=len(found) > 1),
+                    description=self._description(prompt, several=len(prompts_read) > 1),
                     model=model.alias,
                     messages=[_printing(turn, structured) for turn in prompt.turns],
                     inputs={name: inputs[name] for name in sorted(prompt.names)},

@@ -72,10 +72,10 @@ def _expecting(
         option = catalog.scorers[kind].expects
         if option is None or option not in options or "{%" in str(options[option]):
             return None
-        this = (kind, option, {name: options[name] for name in options if name != option})
-        if common is not None and common != this:
+        shape = (kind, option, {name: options[name] for name in options if name != option})
+        if common is not None and common != shape:
             return None
-        common = this
+        common = shape
     return common
 
 

@@ -41,8 +41,8 @@ OPEN = 64 * BLOCK
 FAST = 1
 """zlib's level: three times smaller already."""
 
-_FIELDS = tuple(each.name for each in fields(Case) if each.init and each.name != "scorers")
-_DEFAULTS = {each.name: each.default for each in fields(Case) if each.default is not MISSING}
+_FIELDS = tuple(item.name for item in fields(Case) if item.init and item.name != "scorers")
+_DEFAULTS = {item.name: item.default for item in fields(Case) if item.default is not MISSING}
 _TUPLES = ("contexts", "tags")
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _DECODE = json.JSONDecoder().decode
@@ -199,7 +199,7 @@ class CaseReader:
         self._problems = problems
         self._complete = complete
         self._retrieves = retrieves
-        self._inputs = frozenset(name for each in schemas for name in each)
+        self._inputs = frozenset(name for schema in schemas for name in schema)
         self._templated = self._compiled(evalset.scorers)
         self._needing = [spec for spec in evalset.scorers if kinds[spec.kind].needs_of_cases(spec)]
         self._labels = {spec.label for spec in evalset.scorers}

@@ -150,7 +150,7 @@ class EvalsetReader:
             if not cases:
                 self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
             self._check_rules(header, cases)
-        values = {each.name: getattr(header, each.name) for each in fields(Evalset)}
+        values = {item.name: getattr(header, item.name) for item in fields(Evalset)}
         return Evalset(**{**values, "cases": cases})
 
     def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:

@@ -187,7 +187,9 @@ def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
     provider, slash, model = name.partition("/")
     kind = catalog.providers.get(provider)
     if not slash or not model or kind is None or not _is_enough(kind):
-        prefixes = (f"{each}/…" for each, kind in catalog.providers.items() if _is_enough(kind))
+        prefixes = (
+            f"{provider}/…" for provider, kind in catalog.providers.items() if _is_enough(kind)
+        )
         raise UnknownName("model", name, [*models, *prefixes])
     return Model(
         name=name,

@@ -223,7 +223,10 @@ def summary(measurement: Measurement) -> str:
             f"scorers {', '.join(metric.label for metric in facts.metrics)}"
             for facts in measurement.evalsets
         ),
-        *(f"- {each.decision.value} {each.rule}: {each.why}" for each in verdict.findings),
+        *(
+            f"- {finding.decision.value} {finding.rule}: {finding.why}"
+            for finding in verdict.findings
+        ),
         f"- measured by {made.by} at {made.at} with llmops {measurement.llmops}",
     ]
     return "\n".join(lines) + "\n"

@@ -82,7 +82,7 @@ def _headline(content: CommentContent, word: str) -> str:
     elif word == "UNCHANGED":
         title = "nothing to evaluate: no prompt changed"
     else:
-        blocked = sum(each.verdict.exit_code is not ExitCode.DONE for each in report.prompts)
+        blocked = sum(prompt.verdict.exit_code is not ExitCode.DONE for prompt in report.prompts)
         title = f"{word} · {blocked} of {formatting.plural(len(report.prompts), 'prompt')} blocked"
     if content.registry_problems:
         title += " · the registry is broken"

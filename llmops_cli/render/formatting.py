@@ -228,7 +228,10 @@ def outcome(prompts: Sequence[PromptReport]) -> str:
         decision = prompt.verdict.decision
         alone = decision is Decision.INCONCLUSIVE and prompt.baseline is None
         counts[WITHOUT_BASELINE if alone else OUTCOMES[decision]] += 1
-    words = ((count, one if count == 1 else many) for (one, many), count in counts.items())
+    words = (
+        (count, singular if count == 1 else plural_form)
+        for (singular, plural_form), count in counts.items()
+    )
     return ", ".join(f"{count:,} {text}" for count, text in words)
 
 

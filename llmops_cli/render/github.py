@@ -115,7 +115,7 @@ def _level(prompt: PromptReport) -> Level:
 def _worth_saying(prompt: PromptReport) -> bool:
     """Return whether a prompt fails or changed: sixty that pass unchanged would hide the others."""
     counts = [evalset.changes for evalset in prompt.evalsets]
-    moved = any(each.get("regressed") or each.get("improved") for each in counts)
+    moved = any(count.get("regressed") or count.get("improved") for count in counts)
     return prompt.verdict.decision is not Decision.PASS or moved
 
 

@@ -78,7 +78,7 @@ def outputs(report: Report) -> dict[str, str]:
     """Return every output of the action by its name."""
     prompts = report.prompts
     evalsets = [evalset for prompt in prompts for evalset in prompt.evalsets]
-    blocked = [each for each in prompts if each.verdict.exit_code is not ExitCode.DONE]
+    blocked = [prompt for prompt in prompts if prompt.verdict.exit_code is not ExitCode.DONE]
     counts = {
         change: sum(evalset.changes.get(change, 0) for evalset in evalsets) for change in COUNTED
     }

@@ -164,7 +164,9 @@ def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
 def _evidence(prompt: PromptReport) -> Iterator[str]:
     baseline = _name(prompt.baseline) if prompt.baseline else "nothing: there is no baseline"
     evalsets = prompt.evalsets
-    sizes = "; ".join(f"{_name(each.evalset)} {formatting.size(each)}" for each in evalsets)
+    sizes = "; ".join(
+        f"{_name(evalset.evalset)} {formatting.size(evalset)}" for evalset in evalsets
+    )
     yield f"#### {_name(prompt.candidate)} against {baseline}\n\n{sizes}"
     yield _findings(prompt)
     for evalset in prompt.evalsets:
@@ -197,9 +199,9 @@ def _metrics(evalset: EvalsetReport) -> str:
         if part:
             rows.append(f"| **{part}** | | | |")
         rows += [
-            f"| {_name(each.label)} | {formatting.percent(each.baseline)} "
-            f"| {formatting.percent(each.candidate)} | {formatting.status(each)} |"
-            for each in figures
+            f"| {_name(metric.label)} | {formatting.percent(metric.baseline)} "
+            f"| {formatting.percent(metric.candidate)} | {formatting.status(metric)} |"
+            for metric in figures
         ]
     return "\n".join([*rows, *_first_tokens(evalset)])
 
@@ -267,7 +269,7 @@ def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
         trial = side.first if side else None
         if trial is None:
             continue
-        scores = [clip(formatting.score(each), characters=500).text for each in trial.scores]
+        scores = [clip(formatting.score(score), characters=500).text for score in trial.scores]
         yield (
             when,
             "\n".join([clip(formatting.answer(trial), characters=_ANSWER).text, "", *scores]),

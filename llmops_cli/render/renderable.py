@@ -111,7 +111,7 @@ class Renderable:
             Group(*self._make(writer)), options.update(width=width), pad=False
         )
         for line in lines:
-            if "".join(each.text for each in line).lstrip().startswith("::"):
+            if "".join(segment.text for segment in line).lstrip().startswith("::"):
                 yield Segment("\\")
             for segment in _trimmed(line):
                 yield Segment(segment.text.replace(_GLUE, " "), segment.style, segment.control)

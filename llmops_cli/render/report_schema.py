@@ -43,13 +43,13 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: 
     if is_dataclass(kind):
         return _object(kind, definitions)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return {"enum": [each.value for each in kind]}
+        return {"enum": [member.value for member in kind]}
     inner = get_args(kind)
     match get_origin(kind):
         case origin if origin is Literal:
             return {"enum": list(inner)}
         case origin if origin in (Union, types.UnionType):
-            return {"anyOf": [_schema(each, definitions) for each in inner]}
+            return {"anyOf": [_schema(alternative, definitions) for alternative in inner]}
         case origin if origin is tuple:
             return {"type": "array", "items": _schema(inner[0], definitions)}
         case _:
@@ -61,11 +61,11 @@ def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: 
     if name not in definitions:
         definitions[name] = {}  # holds the place, should a type ever contain itself
         hints = get_type_hints(kind, localns={"Json": Any})
-        names = [each.name for each in fields(kind)]
+        names = [item.name for item in fields(kind)]
         definitions[name] = {
             "description": (kind.__doc__ or "").split("\n")[0],
             "type": "object",
-            "properties": {each: _schema(hints[each], definitions) for each in names},
+            "properties": {name: _schema(hints[name], definitions) for name in names},
             "required": names,
             "additionalProperties": False,
         }

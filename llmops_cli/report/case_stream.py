@@ -174,10 +174,10 @@ def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
     changes = [changes_of(cases.comparison, cases.retired) for cases in evalsets]
     places = [
         _Place(RANK[changes[at].get(case)], at, position)
-        for at, each in enumerate(evalsets)
-        for case, position in each.comparison.cases.items()
+        for at, evalset in enumerate(evalsets)
+        for case, position in evalset.comparison.cases.items()
         # a case that is gone and retired is of no interest
-        if each.comparison.candidate.present[position] or case in changes[at]
+        if evalset.comparison.candidate.present[position] or case in changes[at]
     ]
 
     def shown() -> Iterator[ShownCase]:

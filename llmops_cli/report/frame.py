@@ -191,5 +191,5 @@ def _text(text: str | None) -> str | None:
 def _storable(text: str) -> str:
     r"""Return `text` with every half of a surrogate pair, which no table can hold, as `\ud83d`."""
     return (
-        text if text.isascii() else _HALF_A_PAIR.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        text if text.isascii() else _HALF_A_PAIR.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     )

@@ -358,8 +358,8 @@ class Branch:
                 hint=f"somebody was first: git reset --keep {upstream}, then start again",
             )
 
-    def _is_ancestor(self, one: str, other: str) -> bool:
-        return not self._try("merge-base", "--is-ancestor", one, other).status
+    def _is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        return not self._try("merge-base", "--is-ancestor", ancestor, descendant).status
 
     def _do(self, *arguments: str) -> str:
         output = self._try(*arguments)

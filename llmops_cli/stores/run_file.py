@@ -213,28 +213,28 @@ def merge(runs: Sequence[RunFile]) -> tuple[Manifest, Iterator[Entry]]:
 
     Raises `Refused` if they are not parts of one thing.
     """
-    found: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
+    evalsets_by_key: dict[tuple[str, str], tuple[RunEvalset, Path]] = {}
     for run in runs:
-        for each in run.manifest.evalsets:
-            key = (each.prompt, each.facts.evalset)
-            first, path = found.setdefault(key, (each, run.path))
-            if replace(first, partial=None) != replace(each, partial=None):
+        for evalset in run.manifest.evalsets:
+            key = (evalset.prompt, evalset.facts.evalset)
+            first, path = evalsets_by_key.setdefault(key, (evalset, run.path))
+            if replace(first, partial=None) != replace(evalset, partial=None):
                 raise Refused(
-                    f"{path} and {run.path} are not parts of one run: they measured {each.prompt} "
-                    f"on {each.facts.evalset} in different ways",
+                    f"{path} and {run.path} are not parts of one run: they measured "
+                    f"{evalset.prompt} on {evalset.facts.evalset} in different ways",
                     hint="merge runs of the same prompts, evalsets and policy",
                 )
-            if each.partial is None:
-                found[key] = (each, path)
+            if evalset.partial is None:
+                evalsets_by_key[key] = (evalset, path)
     versions = sorted({run.manifest.llmops for run in runs})
-    evalsets = tuple(each for each, _ in found.values())
+    evalsets = tuple(evalset for evalset, _ in evalsets_by_key.values())
     manifest = Manifest(llmops=", ".join(versions), evalsets=evalsets)
     return manifest, (entry for run in runs for entry in run.entries())
 
 
 def _in_order(manifest: Manifest) -> Manifest:
     """Return `manifest` with its evalsets ordered by prompt and name."""
-    ordered = sorted(manifest.evalsets, key=lambda each: (each.prompt, each.facts.evalset))
+    ordered = sorted(manifest.evalsets, key=lambda evalset: (evalset.prompt, evalset.facts.evalset))
     return replace(manifest, evalsets=tuple(ordered))
 
 

@@ -218,7 +218,7 @@ def _failing(record: ShownCase) -> list[str]:
     """Return the scorers that some trial of the candidate does not pass."""
     trials = record.candidate.trials if record.candidate else ()
     count = Counter(
-        each.label for trial in trials for each in trial.scores if each.passed is not True
+        score.label for trial in trials for score in trial.scores if score.passed is not True
     )
     return list(count)
 
@@ -229,7 +229,7 @@ def _flags(record: ShownCase) -> int:
     trials = record.candidate.trials if record.candidate else ()
     unmeasured = any(
         trial.failure is not None
-        or any(each.passed is None and not each.advisory for each in trial.scores)
+        or any(score.passed is None and not score.advisory for score in trial.scores)
         for trial in trials
     )
     flags = CRITICAL * record.critical | UNMEASURED * (unmeasured or record.change == "unmeasured")

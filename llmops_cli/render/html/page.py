@@ -46,7 +46,7 @@ def html_report(
     text = PageText(redact)
     style, script = _asset("page.css"), _asset("page.js")
     prompts = sections.worst_first(report)
-    passing = [each for each in prompts if each.verdict.decision is Decision.PASS]
+    passing = [prompt for prompt in prompts if prompt.verdict.decision is Decision.PASS]
     folded = passing if FEW < len(passing) < len(prompts) else []
     yield from _template(text).generate(
         report=report,
@@ -118,15 +118,17 @@ def _count(prompts: Sequence[PromptReport]) -> str:
     """Return `2 of 60 prompts do not pass the gate`: of the worst decision there is."""
     worst = prompts[0].verdict.decision
     count = sum(prompt.verdict.decision is worst for prompt in prompts)
-    one, many = sections.VERDICTS[worst]
+    singular, plural = sections.VERDICTS[worst]
     if count == len(prompts):
-        return f"All {count} prompts {many}"
-    return f"{count} of {len(prompts)} prompts {many if count > 1 else one}"
+        return f"All {count} prompts {plural}"
+    return f"{count} of {len(prompts)} prompts {plural if count > 1 else singular}"
 
 
 def _decisions(prompts: Sequence[PromptReport]) -> str:
     counts = Counter(prompt.verdict.decision for prompt in prompts)
-    return ", ".join(f"{counts[each]} {each.value}" for each in Decision if counts[each])
+    return ", ".join(
+        f"{counts[decision]} {decision.value}" for decision in Decision if counts[decision]
+    )
 
 
 def _run(report: Report) -> str:

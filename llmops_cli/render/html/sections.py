@@ -100,7 +100,7 @@ class Scale:
     @classmethod
     def of(cls, estimates: Iterable[Estimate]) -> Scale:
         """Return a scale with room for all `estimates`, their margins and 0."""
-        ends = [(min(each.lower, -each.margin), each.upper) for each in estimates]
+        ends = [(min(estimate.lower, -estimate.margin), estimate.upper) for estimate in estimates]
         left = min([0.0, *(lower for lower, _ in ends)])
         right = max([0.0, *(upper for _, upper in ends)])
         return cls(left, right if right > left else left + 1.0)
@@ -136,8 +136,8 @@ def overview(
 ) -> list[tuple[PromptReport, dict[str, str] | None]]:
     """Return every prompt with its interval, all on one scale."""
     compared = [estimate_of(prompt) for prompt in prompts]
-    scale = Scale.of(each[0] for each in compared if each)
-    plots = [plot(*each, scale) if each else None for each in compared]
+    scale = Scale.of(estimate[0] for estimate in compared if estimate)
+    plots = [plot(*estimate, scale) if estimate else None for estimate in compared]
     return list(zip(prompts, plots, strict=True))
 
 
@@ -146,7 +146,7 @@ def overview(
 
 def passing(evalset: EvalsetReport) -> list[str]:
     """Return the pass rates before and after; one where there is no baseline."""
-    metric = next((each for each in evalset.metrics if each.label == "pass"), None)
+    metric = next((metric for metric in evalset.metrics if metric.label == "pass"), None)
     if metric is None:
         return []
     now = "not measured" if metric.candidate is None else formatting.percent(metric.candidate)
@@ -166,7 +166,7 @@ def changes(prompt: PromptReport) -> str:
 def deciding(prompt: PromptReport) -> list[Finding]:
     """Return the findings that made the verdict."""
     verdict = prompt.verdict
-    findings = [each for each in verdict.findings if each.decision is verdict.decision]
+    findings = [finding for finding in verdict.findings if finding.decision is verdict.decision]
     if verdict.decision is Decision.PASS:
         return [finding for finding in findings if finding.quality] or findings
     return findings
@@ -174,7 +174,7 @@ def deciding(prompt: PromptReport) -> list[Finding]:
 
 def case_links(text: PageText, prompt: PromptReport, finding: Finding) -> list[tuple[str, str]]:
     """Return the addresses and ids of the cases at fault, within the page."""
-    names = [finding.evalset] if finding.evalset else [each.evalset for each in prompt.evalsets]
+    names = [finding.evalset] if finding.evalset else [report.evalset for report in prompt.evalsets]
     evalset = names[0] if len(names) == 1 else None
     links = []
     for case in finding.cases[:NAMED_CASES]:
