@@ -56,38 +56,22 @@ def _headline(prompt: PromptReport, evalset: EvalsetReport) -> Headline:
     decision = prompt.verdict.decision
     several = len(prompt.evalsets) > 1
     name = f"{prompt.prompt} on {evalset.evalset}" if several else prompt.prompt
+    line = Headline(label=decision.value, decision=decision, name=name)
     cause = incomplete_cause(prompt, evalset) if decision is Decision.INCOMPLETE else ""
     if cause:
-        return Headline(label=decision.value, decision=decision, name=name, remark=cause)
+        return replace(line, remark=cause)
     comparison = comparison_of(prompt, evalset)
     if comparison is not None:
         rates, difference, counts = _compared(comparison)
-        return Headline(
-            label=decision.value,
-            decision=decision,
-            name=name,
-            rates=rates,
-            difference=difference,
-            counts=counts,
-        )
-    unchanged = unchanged_sentence(prompt, evalset)
+        return replace(line, rates=rates, difference=difference, counts=counts)
+    rates, unchanged = pass_rates(evalset), unchanged_sentence(prompt, evalset)
     if unchanged:
-        return Headline(
-            label=decision.value,
-            decision=decision,
-            name=name,
-            rates=pass_rates(evalset).rpartition("→ ")[2],
-            counts=unchanged,
-        )
-    uncompared = prompt.baseline is None and decision is Decision.INCONCLUSIVE
-    return Headline(
-        label="NO BASELINE" if uncompared else decision.value,
-        decision=decision,
-        name=name,
-        rates=pass_rates(evalset),
-        counts="" if prompt.baseline is None else change_counts(evalset),
-        remark=_no_baseline(prompt) if uncompared else "",
-    )
+        return replace(line, rates=rates.rpartition("→ ")[2], counts=unchanged)
+    if prompt.baseline is not None:
+        return replace(line, rates=rates, counts=change_counts(evalset))
+    if decision is not Decision.INCONCLUSIVE:
+        return replace(line, rates=rates)
+    return replace(line, label="NO BASELINE", rates=rates, remark=_no_baseline(prompt))
 
 
 def comparison_of(prompt: PromptReport, evalset: EvalsetReport) -> Estimate | None:
