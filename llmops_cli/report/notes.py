@@ -77,8 +77,8 @@ def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
         if calibration is not None and (j := calibration.figures.j) is not None:
             yield (
                 f"the judge {judge.metric.label} is calibrated on {calibration.counts.n:,} labels: "
-                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a regression of "
-                f"5 points appears as {5 * max(0.0, j.value):.1f}"
+                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a regression "
+                f"of 5 points appears as {5 * max(0.0, j.value):.1f}"
             )
 
 
