@@ -1,4 +1,4 @@
-"""Measure how often the gate is wrong, and how often it can tell at all.
+"""Measure the error rates and the power of the gate.
 
     python benchmarks/gate_error_rates.py [--repetitions N] [--seed S] [--quick] [--write]
 

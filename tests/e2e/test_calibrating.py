@@ -300,7 +300,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     )
     assert finding["estimate"]["margin"] == pytest.approx(0.16)
     notes = " ".join(result.evalset["notes"])
-    assert "a loss of 20.0 points shows as 16.0 on pass: that is the margin" in notes
+    assert "a regression of 20.0 points appears as 16.0 on pass: that is the margin" in notes
     assert "tone passes 100.0% of the candidate's cases; corrected for its errors" in notes
     assert run(project, "verify").code == 0
 
