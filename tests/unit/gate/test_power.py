@@ -50,7 +50,7 @@ def ungrouped(n: int) -> list[str | None]:
     return [None] * n
 
 
-def test_an_evalset_that_is_too_small_is_told_so_before_money_is_spent() -> None:
+def test_an_evalset_that_is_too_small_is_reported_before_money_is_spent() -> None:
     assert what_it_can_show(ungrouped(20), Policy()) == (
         "20 cases cannot show a margin of 5% even if none regresses: 59 are needed; "
         "the smallest margin for them is 14%"
@@ -60,7 +60,7 @@ def test_an_evalset_that_is_too_small_is_told_so_before_money_is_spent() -> None
     )
 
 
-def test_an_evalset_that_is_large_enough_is_told_what_it_can_rule_out() -> None:
+def test_an_evalset_that_is_large_enough_is_reported_with_what_it_can_rule_out() -> None:
     assert what_it_can_show(ungrouped(300), Policy()) == (
         "300 cases can show a margin of 5% (at least 59 needed); "
         "if none regresses, they rule out a regression above 1%"
