@@ -133,7 +133,7 @@ BASE = (
 
 
 @pytest.mark.parametrize(
-    ("evaluator", "said"),
+    ("evaluator", "answered"),
     [
         ("{name: a, uses: github/similarty}", "(did you mean 'github/similarity'?)"),
         ("{name: a, uses: mine}", "unknown evaluator 'mine'"),

@@ -191,7 +191,7 @@ def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answered"),
     [
         (
             "faithfulness",
@@ -274,7 +274,7 @@ NOTHING: Mapping[str, Mapping[str, Json]] = {
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answered"),
     [
         ("faithfulness", "the judge finds no statement in the answer"),
         ("answer_relevancy", "the judge finds no question that the answer would answer"),
@@ -317,7 +317,7 @@ BAD: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("text", "answered"), BAD.values(), ids=BAD)
 def test_an_unreadable_judge_is_asked_twice_more_and_then_there_is_no_score(
     text: str, answered: str
 ) -> None:
@@ -338,7 +338,7 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), VERDICTS.values(), ids=VERDICTS)
+@pytest.mark.parametrize(("text", "answered"), VERDICTS.values(), ids=VERDICTS)
 def test_verdicts_that_would_bend_the_figure_are_not_counted(text: str, answered: str) -> None:
     def careless(_prompt: str, form: str) -> Completion:
         right = form == "StatementGeneratorOutput"
@@ -359,7 +359,7 @@ def test_one_fence_is_read_and_a_second_try_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "answered"),
     [
         (Completion(text="", finish_reason="content_filter", latency=1), "the judge refused"),
         (Completion(text='{"sta', finish_reason="length", latency=1), "was cut off"),
@@ -428,8 +428,8 @@ def test_scorers_without_a_judge_compare_with_relevant_passages(name: str) -> No
     in_vain = replace(ANSWER, ids=(), contexts=())
     assert value(scored(name, Scripted(sensible), completion=in_vain, relevant=relevant)) == 0
     silent = replace(ANSWER, ids=None, contexts=None)
-    answered = why(scored(name, Scripted(sensible), completion=silent, relevant=relevant))
-    assert answered.startswith("the answer does not report the ")
+    message = why(scored(name, Scripted(sensible), completion=silent, relevant=relevant))
+    assert message.startswith("the answer does not report the ")
 
 
 def test_without_a_judge_the_similarity_is_ragas_own() -> None:

@@ -93,7 +93,7 @@ def test_hostile_ids_are_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "answered"),
     [
         ({"k": 0, "relevant": "a"}, "k is 0, and must be at least 1"),
         ({"relevant": []}, "`relevant` names nothing that is relevant"),
