@@ -1,6 +1,6 @@
-"""Measure how often the gate is wrong, and how often it can tell at all.
+"""Measure the error rates and the power of the gate.
 
-    python benchmarks/gate_error_rates.py [--repetitions N] [--seed S] [--quick]
+    python benchmarks/gate_error_rates.py [--repetitions N] [--seed S] [--quick] [--write]
 
 Every verdict comes from `decide` as it is built (margin 5 points, tolerance 0, α = β = 0.05), in
 simulated worlds whose true loss is known:
@@ -20,7 +20,8 @@ simulated worlds whose true loss is known:
   of five, half of whose cases follow their group;
 - groups: a share of the cases follows its group, the others fall or rise on their own.
 
-Prints the tables of docs/verdict-figures.md; the same seed prints the same tables. Groups and 10
+Prints the tables of docs/verdict-figures.md, or writes them there with `--write`; the same seed
+gives the same tables. Groups and 10
 prompts have half of the repetitions, 60 prompts a tenth. A cell ends after a fifth of them if it
 errs in less than 2% or more than 20%.
 """
@@ -34,6 +35,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -56,6 +58,7 @@ from llmops_cli.gate.power import NextLook, next_look
 
 Values = NDArray[np.float64]
 
+PAGE = Path(__file__).parents[1] / "docs" / "verdict-figures.md"
 SIZES = (20, 30, 50, 100, 200, 500, 1000)
 TRIALS = ((1, 1), (1, 3), (3, 3), (5, 5))
 """Trials per case of candidate and baseline."""
@@ -431,9 +434,9 @@ def all_cells() -> list[Cell]:
 
 
 TABLES: Mapping[str, Callable[[Found], Iterator[str]]] = {
-    "Independent cases": coins_table,
-    "Other designs": other_table,
-    "Groups": groups_table,
+    "independent": coins_table,
+    "other": other_table,
+    "groups": groups_table,
 }
 
 
@@ -441,6 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repetitions", type=int, default=8_000)
     parser.add_argument("--quick", action="store_true", help="100 repetitions")
+    parser.add_argument("--write", action="store_true", help="into docs/verdict-figures.md")
     parser.add_argument("--seed", type=int, default=20_261_130)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
@@ -449,10 +453,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells = all_cells()
     with ProcessPoolExecutor(options.processes) as pool:
         rates = dict(zip(cells, pool.map(once, cells, chunksize=4), strict=True))
-    print(f"Seed {options.seed}, {repetitions:,} repetitions.")
-    for title, table in TABLES.items():
-        print(f"\n**{title}**\n")
-        print("\n".join(table(rates)))
+    parts = {"run": [f"Seed {options.seed}, {repetitions:,} repetitions."]}
+    parts |= {name: list(table(rates)) for name, table in TABLES.items()}
+    for lines in parts.values():
+        print("\n".join(lines), end="\n\n")
+    if options.write:
+        text = PAGE.read_text(encoding="utf-8")
+        for name, lines in parts.items():
+            before, _, rest = text.partition(f"<!-- {name} -->")
+            block = "\n".join((f"<!-- {name} -->", "", *lines, "", "<!-- end -->"))
+            text = before + block + rest.partition("<!-- end -->")[2]
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

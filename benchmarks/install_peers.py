@@ -1,11 +1,11 @@
-"""Installs the tools that `run.py` measures llmops beside, each in an environment of its own.
+"""Install the tools that `run.py` compares llmops with, each in its own environment.
 
     python benchmarks/install_peers.py FOLDER
 
 FOLDER/promptfoo holds promptfoo and the Node.js that it asks for (needs `npm`); FOLDER/inspect,
-FOLDER/deepeval and FOLDER/pydantic-evals are virtual environments. A tool that is there already
-is left alone, one that cannot be installed is said and left out: `run.py` measures what it finds.
-Takes minutes and about 3 GB, nearly all of it promptfoo's.
+FOLDER/deepeval and FOLDER/pydantic-evals are virtual environments. An installed tool is skipped;
+one that can't be installed is reported and left out. Takes minutes and about 3 GB, nearly all of it
+promptfoo's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PYTHON = {
     "deepeval": ["deepeval==4.3.1", "openai>=3.3,<4"],
     "pydantic-evals": ["pydantic-evals==2.62.0", "openai>=3.3,<4"],
 }
-"""What each environment holds; the first is the tool."""
+"""The packages of each environment; the first is the tool."""
 
 
 def main() -> None:

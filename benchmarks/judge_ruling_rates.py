@@ -1,4 +1,4 @@
-"""How often a judge of known worth may gate: no simulation, every outcome is weighed.
+"""Compute how often a judge of known accuracy may gate, exactly and without simulation.
 
     python benchmarks/judge_ruling_rates.py
 
@@ -21,7 +21,7 @@ from llmops_cli.core.calibration import CalibrationStatus, Counts
 from llmops_cli.gate.calibration import ruling
 
 LABELS = ((100, 50), (200, 100), (200, 160), (400, 200), (400, 320), (1000, 500))
-"""Labels, and those of them that are "pass"."""
+"""The number of labels, and how many of them are "pass"."""
 WORTH = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The judge's true J."""
 NEGLIGIBLE = 1e-7
@@ -55,8 +55,8 @@ def main() -> None:
     print("| labels | of them pass | " + " | ".join(f"J = {j:g}" for j in WORTH) + " |")
     print("|---:|---:|" + "---:|" * len(WORTH))
     for n, passing in LABELS:
-        found = [rates(n, passing, j) for j in WORTH]
-        gating = [f"{100 * each[CalibrationStatus.GATE]:.1f} %" for each in found]
+        ruling_rates = [rates(n, passing, j) for j in WORTH]
+        gating = [f"{100 * rate[CalibrationStatus.GATE]:.1f}%" for rate in ruling_rates]
         print(f"| {n:,} | {passing} | " + " | ".join(gating) + " |")
 
 

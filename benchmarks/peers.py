@@ -1,7 +1,7 @@
-"""The same measurement in the words of each peer: what `run.py` writes and starts for them.
+"""The same measurement for each peer: the files and commands that `run.py` uses.
 
-Every one asks a model on the benchmark's server one question per case, 50 at a time, and checks
-that the answer contains what is expected, with its own means and nothing else switched on.
+Each one calls a model on the benchmark's server once per case, 50 at a time, and checks that the
+answer contains the expected text, with its own scorer and no other features.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Peer:
 
     name: str
     program: str
-    """What is there where it is installed."""
+    """A path that exists if it is installed."""
     start: tuple[str, ...]
     """Arguments that only start it, after the program; none: it has no command line."""
     prepare: Callable[[Path, str, Path], None]
@@ -33,13 +33,15 @@ class Peer:
     """Arguments that measure them with its cache; None: it has none of answers."""
 
     def installed(self, peers: Path | None) -> Path | None:
-        """Its program; None where it is not there."""
+        """Its program; None if it isn't installed."""
         found = None if peers is None else (peers / self.program).absolute()
         return found if found is not None and found.exists() else None
 
 
 def environment(url: str, folder: Path, peers: Path) -> Mapping[str, str]:
-    """What keeps the peers on the benchmark's server, off the network and in one folder."""
+    """Environment variables that keep the peers on the benchmark's server, off the network and in
+    one folder.
+    """
     return {
         "PATH": f"{peers.absolute() / NODE_PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "OPENAI_API_KEY": "none",
@@ -124,10 +126,10 @@ async def answers(rows):
     async with AsyncOpenAI() as client:
         async def one(row):
             async with gate:
-                said = await client.chat.completions.create(
+                completion = await client.chat.completions.create(
                     model="bench", messages=[{"role": "user", "content": row["inputs"]["question"]}]
                 )
-            return said.choices[0].message.content
+            return completion.choices[0].message.content
         return await asyncio.gather(*map(one, rows))
 
 rows = [json.loads(line) for line in open(CASES)]
@@ -160,10 +162,10 @@ class Contains(Evaluator):
 client = AsyncOpenAI()
 
 async def ask(question):
-    said = await client.chat.completions.create(
+    completion = await client.chat.completions.create(
         model="bench", messages=[{"role": "user", "content": question}]
     )
-    return said.choices[0].message.content
+    return completion.choices[0].message.content
 
 rows = [json.loads(line) for line in open(CASES)]
 dataset = Dataset(

@@ -1,4 +1,4 @@
-"""How much a registry weighs after years: the tree after `gc`, and git's history.
+"""Measure the size of a registry after years: the tree after `gc`, and git's history.
 
     python -m benchmarks.registry_growth --prompts 60 --weeks 104 --cases 500
 
@@ -56,7 +56,7 @@ PRODUCTION = Environment(name="production")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a registry has to carry."""
+    """The parameters of the simulated registry."""
 
     prompts: int
     cases: int
@@ -173,7 +173,7 @@ class World:
         return " ".join(self._random.choices(self._words, k=words))
 
     def weight(self, week: int) -> Weight:
-        """What the tree and, packed as a server packs it, the history weigh."""
+        """Return the size of the tree and of the packed history."""
         git(self._root, "gc", "-q")
         folder = self._root / ".llmops"
         files = [path for path in folder.rglob("*") if path.is_file()]
@@ -252,13 +252,13 @@ def _result(request: str, facts: str, completions: Sequence[Completion]) -> Side
 
 
 def _packed(root: Path) -> float:
-    said = git(root, "count-objects", "-v")
-    sizes = dict(line.split(": ") for line in said.splitlines())
+    output = git(root, "count-objects", "-v")
+    sizes = dict(line.split(": ") for line in output.splitlines())
     return (int(sizes["size-pack"]) + int(sizes["size"])) * 1024 / 1e6
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints."""
+    """Return the output of git."""
     identity = ["-c", "user.name=Ada Tester", "-c", "user.email=ada@example.org"]
     command = ["git", "-C", str(folder), *identity, "-c", "gc.auto=0", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""How long a reader waits for the report as a page: to see it, to filter, to search, to scroll.
+"""Measure how fast the HTML report loads, filters, searches and scrolls.
 
     python -m benchmarks.report_page --cases 10000
 
@@ -58,7 +58,7 @@ ACTIONS = {
 
 
 def records(count: int) -> Iterator[ShownCase]:
-    """Cases of which a tenth is lost; the answers of a side differ by a few words."""
+    """Return cases of which a tenth regressed; the answers of a side differ by a few words."""
     chance = random.Random(7)
     for at in range(count):
         before = chance.choices(WORDS, k=LENGTH)
@@ -105,15 +105,15 @@ def written(path: Path, count: int) -> tuple[float, float]:
 
 
 def measured(path: Path) -> Iterator[tuple[str, str]]:
-    """What a reader of the page waits for, in milliseconds."""
+    """Return the times of the page, in milliseconds."""
     with browser() as running, opened(running, path) as (page, _):
         page.wait_for_selector("html[data-ready]")
-        told: dict[str, Any] = page.evaluate(
+        timings: dict[str, Any] = page.evaluate(
             """() => ({paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
                        usable: performance.getEntriesByName("usable")[0].startTime})"""
         )
-        yield "first paint", f"{told['paint']:.0f} ms"
-        yield "usable", f"{told['usable']:.0f} ms"
+        yield "first paint", f"{timings['paint']:.0f} ms"
+        yield "usable", f"{timings['usable']:.0f} ms"
         searchable = None
         while searchable is None:  # the page's policy forbids Playwright's own waiting
             page.wait_for_timeout(50)
@@ -125,7 +125,7 @@ def measured(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     count: int = parser.parse_args().cases

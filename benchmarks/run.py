@@ -1,4 +1,4 @@
-"""Measures llmops beside its peers, in one run on one machine, and prints one table.
+"""Compare llmops with its peers, in one run on one machine, and print one table.
 
     python -m benchmarks.run [--peers FOLDER] [--only ROW ...] [--repeat 3] [--largest 1000000]
 
@@ -36,12 +36,12 @@ HERE = Path(__file__).resolve().parent.parent
 COLUMNS = ("llmops", *(peer.name for peer in PEERS))
 
 Cells: TypeAlias = Mapping[str, str]
-"""What stands in a row, by column."""
+"""The cells of a row, by column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one process took."""
+    """The resources that one process used."""
 
     seconds: float
     cpu: float
@@ -50,7 +50,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What is measured with: a folder to work in, the peers, and how often."""
+    """The settings of a benchmark: a working folder, the peers, and the repetitions."""
 
     folder: Path
     peers: Path | None
@@ -79,7 +79,7 @@ class Bench:
         return folder
 
     def installed(self) -> Iterator[tuple[Peer, Path]]:
-        """The peers that are there, with their programs."""
+        """Return the installed peers, with their programs."""
         for peer in PEERS:
             if (program := peer.installed(self.peers)) is not None:
                 yield peer, program
@@ -87,12 +87,12 @@ class Bench:
     def _environ(self, url: str, folder: Path) -> Mapping[str, str]:
         peers = environment(url, folder, self.peers or Path())
         found = {**os.environ, "PYTHONPATH": str(HERE), **peers}
-        found.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is not compiled anew
+        found.pop("PYTHONDONTWRITEBYTECODE", None)  # installed programs keep their bytecode
         return found
 
 
 def start_up(bench: Bench) -> Cells:
-    """CPU of a program that only says what it is."""
+    """CPU of a program that only prints its version."""
     cells = {}
     ours = [bench.cost([*LLMOPS, each], bench.folder) for each in ("--help", "--version")]
     cells["llmops"] = " / ".join(f"{each.cpu:.2f} s" for each in ours)
@@ -129,7 +129,7 @@ def cold(bench: Bench, cases: int) -> Cells:
 
 
 def cached(bench: Bench, cases: int) -> Cells:
-    """Every case answered before."""
+    """Every case answered from the cache."""
     with serving(0.0) as url:
         folder = bench.project(f"cached-{cases}", cases, url)
         bench.cost([*LLMOPS, "eval"], folder, times=1)
@@ -160,7 +160,7 @@ def ceiling(bench: Bench) -> Cells:
 
 
 def replayed(bench: Bench, cases: int) -> Cells:
-    """Two sides of recorded answers compared, nothing held before."""
+    """Two sides of recorded answers, with an empty cache."""
     folder = bench.project(f"replayed-{cases}", cases, "http://127.0.0.1:9/v1")
     _write_records(folder, cases)
     times = bench.repeat if cases <= 10_000 else 1
@@ -179,7 +179,10 @@ ROWS: Mapping[str, tuple[str, Callable[[Bench], Cells]]] = {
     "cached-1000": ("1,000 cases, all cached", partial(cached, cases=1000)),
     "cached-100000": ("100,000 cases, all cached", partial(cached, cases=100_000)),
     **{
-        f"replayed-{cases}": (f"{cases:,} replayed cases, two arms", partial(replayed, cases=cases))
+        f"replayed-{cases}": (
+            f"{cases:,} replayed cases, two sides",
+            partial(replayed, cases=cases),
+        )
         for cases in (1000, 10_000, 100_000, 1_000_000)
     },
 }
@@ -187,7 +190,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Bench], Cells]]] = {
 
 @contextmanager
 def serving(delay: float) -> Iterator[str]:
-    """The base URL of a server that is there as long as the context is open."""
+    """Yield the base URL of a server that runs while the context is open."""
     command = [sys.executable, str(HERE / "benchmarks" / "server.py"), "--delay", str(delay)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -254,7 +257,7 @@ def _write_records(folder: Path, cases: int) -> None:
 
 
 def main() -> None:
-    """Measure the rows that are asked for and print the table."""
+    """Measure the selected rows and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, help="where install_peers.py put them")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that costs next to nothing, so that what is measured is the client.
+"""A very fast OpenAI-compatible server, so that benchmarks measure the client.
 
     python benchmarks/server.py [--port N] [--delay SECONDS]
 
@@ -85,7 +85,7 @@ async def serve(port: int, delay: float) -> None:
 
 
 def main() -> None:
-    """Serve as the command line says."""
+    """Run the server with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")

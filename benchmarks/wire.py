@@ -1,9 +1,9 @@
-"""What one call costs on every road to an OpenAI-compatible server (record 0004).
+"""Measure the cost of one call by each client of an OpenAI-compatible server (record 0004).
 
     python -m benchmarks.wire [--calls 3000] [--in-flight 64] [--delay 0.0]
 
-Each road runs in a process of its own against one server that answers after `--delay` seconds
-(at once by default), and prints calls per second and CPU per call, imports left out.
+Each client runs in its own process against one server that answers after `--delay` seconds (at once
+by default), and prints calls per second and CPU per call, imports left out.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ ROADS: dict[str, Road] = {
 
 
 async def measure(name: str, url: str, calls: int, in_flight: int) -> None:
-    """One road: its line of the table."""
+    """Measure one client: its line of the table."""
     async with AsyncExitStack() as stack:
         call = await ROADS[name](url, in_flight, stack)
 
@@ -111,7 +111,7 @@ async def measure(name: str, url: str, calls: int, in_flight: int) -> None:
 
 
 def main() -> None:
-    """Start the server and every road, one after the other."""
+    """Start the server and every client, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=3000)
     parser.add_argument("--in-flight", type=int, default=64)

@@ -28,7 +28,7 @@ GSM8K = ("compare", "175b_verification", "175b_finetuning")
 
 
 def llmops(folder: Path, *arguments: str) -> None:
-    """Run llmops in `folder`, whatever the verdict."""
+    """Run llmops in `folder`, ignoring the exit code."""
     subprocess.run(  # noqa: S603 - this checkout's program
         [sys.executable, "-m", "llmops_cli", *arguments],
         cwd=folder,

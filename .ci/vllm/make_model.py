@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-TEXT = """A prompt is released when it is no worse than what runs today. Every case is asked of
-both, the candidate and the baseline, and the answers are compared case by case. What was not
-measured is never counted as a pass. {"verdict": "pass", "score": 1, "statements": ["one"]}"""
+TEXT = """A prompt is released when it is no worse than what runs today. Every case is run on both,
+       the candidate and the baseline, and the answers are compared case by case. What was not
+       measured is never counted as a pass. {"verdict": "pass", "score": 1, "statements": ["one"]}
+       """
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -37,7 +37,7 @@ def evaluate(
 ) -> int:
     """Compare prompts with what production runs, and decide.
 
-    Cached results are reused: only what is missing is called.
+    Cached results are reused.
 
     Examples:
       llmops eval                                every prompt
@@ -195,7 +195,7 @@ def report(
         bool, option("Reports", "Write the HTML page and open it in a browser.", "--open")
     ] = False,
 ) -> int:
-    """Show the last run, or a run file, in any form. Calls nothing.
+    """Show the last run, or a run file, in any format. Calls nothing.
 
     Exits as the run did. Of the last run, page and tables hold the cases that its report shows;
     of a run file, every case.

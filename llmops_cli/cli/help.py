@@ -1,4 +1,4 @@
-"""`--help` in panels, as rich draws them, without rich.
+"""Print `--help` in panels like rich's, without importing rich.
 
 Importing rich takes longer than everything else that `--help` does. So the panels are drawn here,
 with the same look, from what Typer knows of a command. Options stand in the panel that they are
@@ -92,7 +92,7 @@ def _usage(command: Any, context: Any) -> str:  # noqa: ANN401 - click's types
 
 
 class _Style:
-    """What can be drawn where standard output goes."""
+    """The style that standard output supports: color, Unicode."""
 
     def __init__(self, width: int) -> None:
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
@@ -120,7 +120,7 @@ class _Style:
             yield ""
 
     def panel(self, title: str, rows: Iterable[Row], *, left: int) -> Iterator[str]:
-        """Yield a box with a title; each name with its help beside it."""
+        """Yield a box with a title, names on the left and help on the right."""
         top_left, top_right, low_left, low_right, line, side = self._box
         head = f"{top_left}{line} {title} "
         yield self._dim(head + line * (self._width - len(head) - 1) + top_right)

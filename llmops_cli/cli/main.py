@@ -28,14 +28,14 @@ from llmops_cli.core.errors import ExitCode, LlmopsError
 HELP = """The release gate for LLM prompts.
 
 Compares a prompt with what production runs, case by case, and decides: PASS, FAIL, INCOMPLETE or
-INCONCLUSIVE. What passes is promoted together with its evidence.
+INCONCLUSIVE. Versions that pass are promoted with their evidence.
 
 Examples:
   llmops init                        start a project in this folder
   llmops eval                        compare every prompt with production
   llmops promote support@v3 -m WHY   deploy a version that passed
 
-Exit codes: 0 passed or done, 1 the gate says FAIL, 2 you can fix it, 3 something was not
+Exit codes: 0 passed or done, 1 verdict FAIL, 2 usage or configuration error, 3 something was not
 measured, 4 inconclusive and not accepted, 70 a bug in llmops, 130 interrupted.
 """
 

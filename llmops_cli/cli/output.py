@@ -70,7 +70,7 @@ class Output:
         beside: Mapping[str, Sequence[object]] | None = None,
         empty: str = "",
     ) -> None:
-        """Print a table; as JSON one object per row, with what is `beside` it for every row.
+        """Print a table; as JSON, one object per row, with the values of `beside` added.
 
         Where there is no row, `empty` is printed instead of a table.
         """

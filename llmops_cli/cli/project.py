@@ -52,7 +52,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find every mistake in the project's files. Calls nothing.
+    """Check the project's files for mistakes. Calls nothing.
 
     Renders every case and checks every scorer's options. Shows what each evalset can and cannot
     show, and which judges are not calibrated. Takes file names so that pre-commit can pass them.
@@ -88,7 +88,7 @@ def render(
     ],
     case: Annotated[
         str | None,
-        option("Options", "Render this case. Default: the first of its evalsets.", metavar="ID"),
+        option("Options", "Render this case. Default: the first one.", metavar="ID"),
     ] = None,
     values: Annotated[
         list[str] | None,
@@ -102,7 +102,7 @@ def render(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show exactly what a prompt sends. Calls nothing.
+    """Show the request that a prompt sends. Calls nothing.
 
     Examples:
       llmops render support --case refund-17

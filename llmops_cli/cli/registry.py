@@ -196,7 +196,7 @@ def rollback(
     push: options.Push = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Deploy the previous version again, at once. The version rolled back is quarantined.
+    """Deploy the previous version again. The version rolled back is quarantined.
 
     Nothing is evaluated or called, and broken project files do not stop it.
 
@@ -222,7 +222,7 @@ def _rollback(rollback: Rollback) -> Iterator[str]:
     for change in rollback.breaking:
         yield f"note: {change}: tell the callers of {left.address}"
     if rollback.still_in_working_copy:
-        yield f"next: the working copy still is {left.address}: revert or fix {left.name}"
+        yield f"next: the working copy is still {left.address}: revert or fix {left.name}"
 
 
 def date_and_time(at: str | None) -> str | None:
@@ -302,7 +302,7 @@ def history(
     ],
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what happened to a prompt: every event, newest first."""
+    """Show all promotions and rollbacks of a prompt, newest first."""
     from llmops_cli.cli.output import Output
     from llmops_cli.registry.status import history as events_of
 

@@ -145,7 +145,7 @@ def gc(
     commit: options.Commit = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Delete rows and texts of evidence that nothing needs any more.
+    """Delete rows and texts of evidence that are no longer needed.
 
     Evidence of what runs, of the version before it and of an anchor is kept. Versions, events,
     statements and summaries are never deleted.
@@ -160,7 +160,7 @@ def gc(
     with open_workspace(context.obj) as workspace:
         files = collect(workspace.registry, anchored_versions(workspace), dry_run=dry_run)
         if commit and files and not dry_run:
-            git_commit(workspace.root, "Delete evidence rows that nothing cites any more")
+            git_commit(workspace.root, "Delete evidence rows that are no longer needed")
         root = workspace.root
     output = Output(as_json=as_json)
     rows = [(file.path.relative_to(root).as_posix(), file.size) for file in files]

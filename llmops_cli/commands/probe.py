@@ -136,7 +136,7 @@ class _Prober:
         self.timed: Completion | None = None
 
     async def probe(self) -> ProbedModel:
-        """Return all that can be found out about the model."""
+        """Run all probes of the model."""
         refused = False
         try:
             if self.kind.application:

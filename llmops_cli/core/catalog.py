@@ -151,12 +151,13 @@ class ProviderKind:
     offline: bool = False
     """It needs neither network nor key."""
     volatile: bool = False
-    """Its answers live for one run unless the model declares an identity."""
+    """Its answers are only cached for one run unless the model declares an identity."""
     records: str | None = None
     """`module:attribute` of a `core.ports.OpenRecords`, where answers are named one by one."""
     application: bool = False
-    """It is an application and no model: it is handed a document made of the case's inputs, its
-    prompt needs no messages, and an identity names what it is."""
+    """It is an application, not a model: it receives a document with the case's inputs, its prompt
+    needs no messages, and an identity names its code.
+    """
     files: tuple[str, ...] = ()
     """Options that may name project files, whose bytes are part of an application's identity."""
     question: str | None = None
@@ -173,14 +174,14 @@ class ProviderKind:
     max_concurrency: int = Limits().max_concurrency
     """Calls at once, unless the model says otherwise."""
     identity: str | None = None
-    """Names the algorithm of a provider that answers by itself: `Model.identity` of its models."""
+    """Names the algorithm of a built-in model: the `Model.identity` of the provider's models."""
     max_tokens: int | None = None
     """The most tokens of an answer where none are given: a parameter of its models like any
     other, so that it is sent and is part of what names a request. None: its API has its own."""
     code: bool = False
     """It runs project code and needs trust."""
     api_key_env: str | None = None
-    """Where the key is looked for unless the model says otherwise."""
+    """The default environment variable of the key."""
     extra: str | None = None
 
 

@@ -28,7 +28,7 @@ PRIVILEGED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiContext:
-    """What a CI system says about the change that it runs for."""
+    """The change that a CI job runs for."""
 
     event: str
     """`push`, `pull_request`, `pull_request_target`, `merge_request` …"""
@@ -137,7 +137,7 @@ def _match(parts: Sequence[str], globs: Sequence[str]) -> bool:
 
 
 def _plain(path: str) -> bool:
-    """Whether a path is relative and says where it leads: no `..`, no backslash, no drive."""
+    """Whether a path is relative and plain: no `..`, no backslash, no drive."""
     parts = path.split("/")
     odd = any(part in ("", ".", "..") for part in parts) or "\\" in path
     return not odd and not re.match(r"[A-Za-z]:", path)

@@ -60,7 +60,7 @@ class Unmeasured(LlmopsError):
 
 
 class IntegrityBroken(Refused):
-    """A file under `.llmops/` is not what its digest or its chain says it is."""
+    """A file under `.llmops/` doesn't match its digest or its chain."""
 
     def __init__(self, why: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(why if where is None else f"{where}: {why}", hint=hint)

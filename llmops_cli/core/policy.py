@@ -28,7 +28,7 @@ class RuleOption:
     field: str
     """The field of the rule that it sets."""
     type: Any
-    """Without None, which stands for an option that is left out."""
+    """The type without None, which means that the option was omitted."""
     required: bool
     bare: bool
     """Whether `rule: value` sets it."""
@@ -52,8 +52,8 @@ def option(
 
 _METRIC = partial(option, "`pass` or the name of a scorer", default="pass", min_length=1)
 _TAG = partial(option, "Only cases with this tag", default=None, min_length=1)
-_MARGIN = partial(option, "The loss to rule out", default=None, gt=0, lt=1)
-_TOLERANCE = partial(option, "The loss that is no regression", default=None, ge=0, le=1)
+_MARGIN = partial(option, "The regression to rule out", default=None, gt=0, lt=1)
+_TOLERANCE = partial(option, "The loss that isn't called a regression", default=None, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

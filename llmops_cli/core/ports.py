@@ -114,12 +114,12 @@ class OpenProvider(Protocol):
 
 
 class Record(NamedTuple):
-    """Where a recorded answer stands, and what names it."""
+    """The position of a recorded answer in its file, and its digest."""
 
     place: int
     """Its number among the records, from 1."""
     identity: str
-    """The digest of what it says."""
+    """The digest of its content."""
 
 
 class Records(Protocol):

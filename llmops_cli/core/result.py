@@ -35,7 +35,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A tool the model asked for; `arguments` parsed from JSON, or the raw text if it is none."""
+    """A tool call; `arguments` parsed from JSON, or the raw text if it isn't JSON."""
 
     name: str
     arguments: Json
@@ -148,7 +148,7 @@ class Failure:
     attempts: int = 1
     retryable: bool = False
     retry_after: float | None = None
-    """Seconds the server asked us to wait."""
+    """Seconds to wait before a retry, if the server says so."""
 
 
 Outcome: TypeAlias = Completion | Failure

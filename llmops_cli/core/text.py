@@ -10,7 +10,7 @@ ESCAPES: Mapping[str, str] = {
     "\x00": r"\0", "\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\x1b": r"\e",
     "\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P",
 }  # fmt: skip
-"""What stands between double quotes in YAML where a backslash and a letter was meant."""
+"""Control characters and the escape in double quotes that makes them."""
 
 
 def control_character(value: object) -> tuple[str, str] | None:

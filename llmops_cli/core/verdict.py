@@ -74,7 +74,7 @@ class Finding:
     """Whether it is about quality: PASS needs at least one such finding."""
     estimate: Estimate | None = None
     cases: tuple[str, ...] = ()
-    """Ids of the cases at fault, in evalset order."""
+    """Ids of the cases that caused it, in evalset order."""
     figures: Mapping[str, Json] = field(default_factory=dict)
     """The numbers behind `why`, for machines."""
 

@@ -88,7 +88,7 @@ class Account:
         self._changed = anyio.Event()
 
     def left(self) -> Budget:
-        """Return what the budget still allows, for an engine that goes on with the same run."""
+        """Return the remaining budget, for the next engine of the same run."""
         cap, spent = self._budget, self._spent
         elapsed = anyio.current_time() - self._started
         return Budget(

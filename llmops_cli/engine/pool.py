@@ -15,7 +15,8 @@ import anyio.lowlevel
 from llmops_cli.core.errors import LlmopsError
 
 YIELD_AFTER = 64
-"""Jobs after which a worker lets others run, Ctrl-C among them: a job may never wait by itself."""
+"""Jobs after which a worker yields to the event loop (and Ctrl-C), because a job may never await.
+"""
 
 J = TypeVar("J")
 

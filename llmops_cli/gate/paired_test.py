@@ -80,22 +80,10 @@ def measure(rule: NoWorse | Anchor, gate_input: GateInput) -> Measured | Finding
         which = f" with the tag {rule.tag}" if rule.tag else ""
         why = f"no case{which} has {rule.metric} on both sides for the same inputs"
         return replace(finding, why=why)
-    if compared.all_identical:
-        match = "the request matches" if compared.n == 1 else f"all {compared.n:,} requests match"
-        why = f"unchanged: {match} {against}"
-        return replace(finding, decision=Decision.PASS, why=why, quality=True)
-    observed = len(compared.observed)
-    if not observed:
-        why = f"0 of {cases(compared.n)} measured on both sides"
-        return replace(finding, decision=Decision.INCOMPLETE, why=why)
-    if compared.nothing_to_lose:
-        which = f"{cases(observed)}{' measured' if compared.unmeasured else ''}"
-        why = f"{rule.metric} is 0 on both sides in all {which}: nothing could get worse; "
-        return replace(finding, why=f"{why}check the scorers")
-    if compared.groups is not None and compared.groups.too_few:
-        few = counted(compared.groups.count, "group")
-        why = f"{_changes(compared.improved, compared.regressed, compared.n)}, in only {few}: "
-        return replace(finding, why=f"{why}fewer than {FEWEST_GROUPS} groups decide nothing")
+    settled = _without_test(compared, rule.metric, against)
+    if settled is not None:
+        decision, why = settled
+        return replace(finding, decision=decision, why=why, quality=decision is Decision.PASS)
     rates = gate_input.rates
     rates = replace(
         rates,
@@ -115,6 +103,25 @@ def measure(rule: NoWorse | Anchor, gate_input: GateInput) -> Measured | Finding
         ruled_out=ruled_out,
         can_fail=not (ruled_out or at_best) and compared.n >= FEWEST_CASES,
     )
+
+
+def _without_test(compared: Pairs, metric: str, against: str) -> tuple[Decision, str] | None:
+    """Return the decision and its reason where no test is needed or possible; None: test."""
+    if compared.all_identical:
+        match = "the request matches" if compared.n == 1 else f"all {compared.n:,} requests match"
+        return Decision.PASS, f"unchanged: {match} {against}"
+    observed = len(compared.observed)
+    if not observed:
+        return Decision.INCOMPLETE, f"0 of {cases(compared.n)} measured on both sides"
+    if compared.nothing_to_lose:
+        which = f"{cases(observed)}{' measured' if compared.unmeasured else ''}"
+        why = f"{metric} is 0 on both sides in all {which}: nothing could get worse; "
+        return Decision.INCONCLUSIVE, f"{why}check the scorers"
+    if compared.groups is not None and compared.groups.too_few:
+        few = counted(compared.groups.count, "group")
+        why = f"{_changes(compared.improved, compared.regressed, compared.n)}, in only {few}: "
+        return Decision.INCONCLUSIVE, f"{why}fewer than {FEWEST_GROUPS} groups decide nothing"
+    return None
 
 
 def judge(measured: Measured, *, together: float, alone: float, family: int) -> Finding:

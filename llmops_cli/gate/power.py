@@ -106,15 +106,15 @@ def what_it_can_show(labels: Sequence[str | None], policy: Policy) -> str:
         among = f"{cases(n)} in {counted(groups.count, 'group')}"
         takes = f"about {math.ceil(groups.count * needed / n):,} such groups"
     if groups is not None and groups.too_few:
-        return f"{among} cannot show anything: that takes at least {FEWEST_GROUPS} groups"
+        return f"{among} cannot show anything: at least {FEWEST_GROUPS} groups are needed"
     if n < needed:
         return (
-            f"{among} cannot show a margin of {margin} even if none regresses: that takes "
-            f"{takes}; the margin that fits them is {percent_up(best)}"
+            f"{among} cannot show a margin of {margin} even if none regresses: "
+            f"{takes} are needed; the smallest margin for them is {percent_up(best)}"
         )
     return (
-        f"{among} can show a margin of {margin} (it takes at least {takes}); with none "
-        f"regressed they rule out a loss above {percent_up(best)}"
+        f"{among} can show a margin of {margin} (at least {takes} needed); if none "
+        f"regresses, they rule out a regression above {percent_up(best)}"
     )
 
 

@@ -47,7 +47,7 @@ EQUAL = 1e-12
 
 
 def critical(_rule: Critical, gate_input: GateInput) -> Finding:
-    """No case marked critical may fail; `comparison.critical_state` says what failing is."""
+    """No case marked critical may fail (`comparison.critical_state` defines failing)."""
     comparison = gate_input.comparison
     failed = comparison.critical_failed_cases()
     unknown = comparison.named(comparison.critical >= CriticalState.UNMEASURED)

@@ -1,4 +1,4 @@
-"""`llmops import`: foreign files in, project files out, and a note on all that was lost.
+"""`llmops import`: convert files of other tools to project files, with a note on everything lost.
 
 What is written is checked like any project before it touches the disk, so that a file that
 `llmops check` would refuse is reported with the rest. No existing file is overwritten.
@@ -25,25 +25,25 @@ from llmops_cli.project.project import PROJECT_FILE, load_project
 from llmops_cli.stores.atomic import write_bytes
 
 GENERIC = frozenset({"promptfooconfig", "samples", "evals", "config", "test", "tests", ""})
-"""Names of files that say nothing: their folder's name is taken instead."""
+"""Generic file names; the folder's name is used instead."""
 KINDS = "promptfooconfig.yaml, samples of OpenAI Evals in JSONL, or their registry YAML"
 JSONL = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """What the person who imports asked for."""
+    """The options of `llmops import`."""
 
     into: Path
     name: str | None = None
     model: str | None = None
     strict: bool = False
-    """Write nothing where anything would be lost."""
+    """Write nothing if anything would be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What one import did."""
+    """The result of one import."""
 
     written: tuple[str, ...]
     """Paths in the project; none if `strict` forbade it."""
@@ -130,7 +130,7 @@ def _opened(source: Path) -> tuple[Folder, str]:
 
 
 def _name(source: Path) -> str:
-    """Return the file's name, or its folder's where that says nothing."""
+    """Return the file's name, or its folder's if the file's is generic."""
     stem = name_for(source.name.partition(".")[0])
     if stem not in GENERIC:
         return stem
@@ -167,7 +167,7 @@ def _check_free(files: Mapping[str, str], into: Path) -> None:
 
 
 def _problems(files: Mapping[str, str], into: Path) -> tuple[Problem, ...]:
-    """Return what `llmops check` says about the files, tried in a temporary folder."""
+    """Return the result of `llmops check` on the files, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="llmops-import-") as folder:
         tried = Path(folder)
         if PROJECT_FILE not in files:

@@ -1,4 +1,4 @@
-"""What an import makes of foreign files: prompts, evalsets and models, and a note on every loss.
+"""The result of an import: prompts, evalsets and models, and a note on every loss.
 
 They are written out by `writing`, and then checked like any file that a person wrote. Nothing is
 dropped silently: whatever an importer leaves out, or has to write differently, is a `Note` with
@@ -55,7 +55,7 @@ class ImportedEvalset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """Everything that one import makes."""
+    """Everything that one import produces."""
 
     models: Sequence[ImportedModel]
     prompts: Sequence[ImportedPrompt]
@@ -65,7 +65,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportChoices:
-    """What the person who imports decides."""
+    """The choices of the user."""
 
     name: str
     """The name of the prompt, and of the evalset that gates it."""
@@ -92,7 +92,7 @@ class Note:
 
 
 class NotCarried(Exception):
-    """Something that has no counterpart here: `str()` says why, `instead` what to do."""
+    """Something that can't be imported. `str()` is the reason, `instead` the alternative."""
 
     def __init__(self, why: str, instead: str) -> None:
         super().__init__(why)

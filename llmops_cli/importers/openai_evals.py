@@ -32,12 +32,12 @@ from llmops_cli.project.paths import MAX_CASES, Unreadable
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
 SPEAKERS: Mapping[str, str] = {"example_user": "user", "example_assistant": "assistant"}
-"""Names by which Evals marks few-shot turns that stand in system messages."""
+"""Names that mark few-shot turns in system messages."""
 ARGUMENTS = frozenset(
     {"samples_jsonl", "max_tokens", "ignore_case", "num_few_shot", "few_shot_jsonl"}
 )
 FOLDERS = ("", "registry/data/", "data/")
-"""Where samples stand, from the folder that is imported."""
+"""The folder of samples, relative to the imported one."""
 
 Turns: TypeAlias = tuple[tuple[str, str], ...]
 """Role and text of each turn."""

@@ -1,4 +1,4 @@
-"""Turns one promptfoo assertion into a scorer, or says why it cannot.
+"""Convert one promptfoo assertion to a scorer.
 
 The scorer decides as the assertion did: text is compared without stripping it, JSON is the whole
 answer and no code fence. Where a decision can differ, the scorer says so.

@@ -1,4 +1,4 @@
-"""Collects the prompts of a promptfoo configuration, wherever they stand, as lists of turns.
+"""Collect the prompts of a promptfoo configuration and its files as lists of turns.
 
 promptfoo keeps a chat as JSON or YAML inside one text.
 """
@@ -43,7 +43,7 @@ Raw: TypeAlias = tuple[str | None, str | list[Turn], Location]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPrompt:
-    """A prompt with the line it stands on and the label by which a provider can ask for it."""
+    """A prompt with its line and the label that providers refer to."""
 
     turns: list[Turn]
     label: str | None

@@ -48,7 +48,7 @@ SPELLINGS: Mapping[str, str] = {
     **{field.alias: name for name, field in ModelParameters.model_fields.items() if field.alias},
 }
 WRITTEN = {name: field.alias or name for name, field in ModelParameters.model_fields.items()}
-"""Parameters as they stand in a prompt's file."""
+"""Parameters as they are named in a prompt's file."""
 OF_THE_PROMPT = frozenset({"tools", "functions", "response_format"})
 ADDRESS = frozenset({"apiBaseUrl", "apiHost", "apiKey", "apiKeyEnvar", "headers", "passthrough"})
 FROM_ENVIRONMENT = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}|\$\{?(\w+)\}?|env:(\w+)")
@@ -72,7 +72,7 @@ class Provider:
 
 
 class ProviderReader:
-    """Reads the providers of one configuration; what is lost of them is noted."""
+    """Reads the providers of one configuration and notes what can't be imported."""
 
     def __init__(self, nearby: Nearby, notes: Notes) -> None:
         self._nearby = nearby

@@ -1,4 +1,4 @@
-"""Writes what was imported as project files: the YAML that a person would have written.
+"""Write imported values as project files, in readable YAML.
 
 What all cases of an evalset share moves up to it: a scorer that every case has becomes one of the
 evalset's. Where every case then has one scorer left, of one kind with the same options apart from

@@ -125,7 +125,7 @@ def write_draft(workspace: Workspace, scorer: str, path: Path, *, size: int) -> 
     Raises `Refused` if the file exists, or where no answer is stored.
     """
     if path.exists():
-        raise Refused(f"{path} exists, and may hold somebody's labels", hint="name a new file")
+        raise Refused(f"{path} exists already, and may contain labels", hint="name a new file")
     labeled = find_scorer(workspace, scorer)
     by_side = _answers(workspace, labeled.evalset.name)
     stored = sum(map(len, by_side.values()))

@@ -51,7 +51,7 @@ def scorer_digest(
 
 
 def volatile(kind: ScorerKind, spec: ScorerSpec) -> bool:
-    """Tell whether scores live for one run: project code that does not say what it depends on."""
+    """Return whether scores are only valid for one run: code without declared inputs."""
     return kind.code and spec.options.get("identity") is None
 
 

@@ -106,7 +106,7 @@ _RESPONSE = fixed(
 )
 _ENV = fixed(
     list[str],
-    "environment variables to pass, besides PATH, HOME and the like; their values are "
+    "environment variables to pass, in addition to PATH, HOME and the like; their values are "
     "treated as secrets",
     keyed=False,
 )

@@ -318,7 +318,7 @@ _OWN = ScorerKind(
         "identity": fixed(
             int | list[str],
             "what else its scores depend on: project files, or a revision number; without "
-            "it scores live for one run",
+            "it scores are only cached for one run",
         ),
     },
     shorthand="call",
@@ -344,4 +344,4 @@ SCORERS: Mapping[str, ScorerKind] = {
         _OWN,
     )
 }
-"""By the name that stands under `scorers:`."""
+"""Scorers by their name under `scorers:`."""

@@ -1,4 +1,4 @@
-"""What the readers of a project's files share."""
+"""The context that the readers of a project's files share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
 from llmops_cli.project.paths import Source
 
 Check: TypeAlias = Callable[[ScorerKind | ProviderKind, Mapping[str, Any]], str | None]
-"""Asks the code behind a scorer or a model what is wrong with options, beyond their types."""
+"""Calls the option check of a scorer or provider, beyond the options' types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

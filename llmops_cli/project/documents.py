@@ -35,7 +35,7 @@ MAX_DIGITS = 400
 
 
 class NotPlain(ValueError):
-    """Something that JSON allows and that cannot be compared: says what."""
+    """Valid JSON that can't be compared, with the reason."""
 
 
 def load_json(text: str) -> Any:
@@ -96,7 +96,7 @@ _DECODER = json.JSONDecoder(
 
 
 Place: TypeAlias = tuple[str | int, ...]
-"""The way to a value: keys and positions from the root."""
+"""The path of a value: keys and positions from the root."""
 
 MAX_BYTES = 5_000_000
 
@@ -231,7 +231,7 @@ class YamlReader:
         return self.mapping(place)
 
     def alias(self, event: yaml.AliasEvent) -> Json:
-        """Return what an alias stands for: in a project's files, nothing may be repeated."""
+        """Return the value of an alias. In a project's files, aliases are not allowed."""
         self.wrong(event, f"the alias '*{event.anchor}'", "write the value out")
         return None
 

@@ -1,4 +1,4 @@
-"""Reads what GitHub Models kept inside a prompt file, `testData` and `evaluators`, as an evalset.
+"""Read `testData` and `evaluators` in a prompt file of GitHub Models as an evalset.
 
 `string` evaluators become text scorers with the rules of `gh models eval`: white space at both
 ends of the answer does not count, `equals` compares whole, the others ignore case. `llm`
@@ -68,7 +68,7 @@ GitHub passed `expected` as the context of groundedness.
 
 
 class NotRunnable(Exception):
-    """An evaluator that cannot be run as it stands."""
+    """An evaluator that can't be run as written."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Finds the judge that a scorer asks: its prompt, its model and its embedding model.
+"""Find the judge of a scorer: its prompt, its model and its embedding model.
 
 A judge's prompt is a prompt like any other: one of the project's where the scorer names it, or the
 one that comes with llmops (`llmops_cli/judges/`), which a project copies to change it.
@@ -48,7 +48,7 @@ class Judges:
         )
 
     def reports_passages(self, name: str) -> bool:
-        """Return whether the answers of a prompt's model may report what they were given from."""
+        """Return whether the answers of a prompt's model may report their passages."""
         try:
             model = resolve(name, self._models, self._catalog)
         except Refused:  # reported where the prompt is read
@@ -104,7 +104,7 @@ class Judges:
 
 
 def _structured(model: Model, provider: ProviderKind) -> StructuredOutput:
-    """Return what the model's answers are held to: as llmops.yaml says, else as its provider."""
+    """Return what the model's server can enforce, by llmops.yaml or else its provider."""
     return model.structured_output or ("json_schema" if provider.structured else "none")
 
 

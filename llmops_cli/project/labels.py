@@ -1,4 +1,4 @@
-"""Reads files of labels, which people gave to answers, and writes drafts for people to label.
+"""Read files of human labels, and write drafts for people to label.
 
 A row is an answer with its label: `output` and `label`, and what was asked, either as `case` (a
 case of the evalset) or as `inputs`, `expected` and `contexts` of its own; `side` says whose answer
@@ -49,7 +49,7 @@ LabelValue: TypeAlias = bool | float
 
 
 class WrittenLabel(Written):
-    """A labeled answer, as it stands in a file."""
+    """A labeled answer, as written in a file."""
 
     id: Annotated[Text | None, BeforeValidator(lambda id_: None if id_ is None else str(id_))] = (
         None
@@ -66,7 +66,7 @@ class WrittenLabel(Written):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """One answer and what people say of it."""
+    """One answer and its human label."""
 
     id: str
     case: Case
@@ -91,7 +91,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRequest:
-    """What labels are about: a scorer's verdict on answers to the cases of an evalset."""
+    """The scorer and evalset that labels are for."""
 
     evalset: str
     spec: ScorerSpec
@@ -103,7 +103,7 @@ class LabelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabeledAnswer:
-    """An answer to ask people about."""
+    """An answer to be labeled."""
 
     id: str
     case: Case
@@ -139,7 +139,7 @@ def read_labels(path: Path, request: LabelRequest, project: Project) -> Labels:
 
 @dataclass(frozen=True, slots=True)
 class _NamedFile:
-    """The file that a person named, which may stand outside the project."""
+    """The file that the user named, which may be outside the project."""
 
     path: Path
 
@@ -313,7 +313,7 @@ def _default_id(written: WrittenLabel) -> str:
 
 
 def _differences(written: WrittenLabel, case: Case) -> Iterator[str]:
-    """Yield what a row shows of its case and the case no longer says."""
+    """Yield the fields of a row that differ from its case."""
     if any(not _is_alike(value, case.inputs.get(name)) for name, value in written.inputs.items()):
         yield "its inputs"
     if written.expected is not None and not _is_alike(written.expected, case.expected):

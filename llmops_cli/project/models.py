@@ -1,4 +1,4 @@
-"""Reads the models of `llmops.yaml`, and resolves the names by which prompts ask for them.
+"""Read the models of `llmops.yaml`, and resolve the model names in prompts.
 
 Keys never stand in a file: a model names the environment variable that holds its key, and a
 header may be `env:NAME`.
@@ -201,7 +201,7 @@ def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
 
 
 def _is_enough(kind: ProviderKind) -> bool:
-    """Tell whether `provider/model` says enough."""
+    """Return whether `provider/model` alone identifies a model."""
     if kind.application or kind.weights:  # what it is, its identity says
         return False
     return not any(option.required for option in kind.options.values())

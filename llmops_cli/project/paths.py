@@ -1,4 +1,4 @@
-"""Reads project files by paths that never leave the project, and collects what is wrong in them.
+"""Read project files by paths that never leave the project, and collect their problems.
 
 A `Source` is a folder on disk (`Folder`) or a git revision. Every path that a person writes goes
 through `within` first: no absolute paths, no `..`, no drive letters. `Folder` then refuses links
@@ -64,7 +64,7 @@ that a named pipe cannot hang us."""
 
 
 class Unreadable(Exception):
-    """A project file that is not there, or that must not be read: says which and why."""
+    """A project file that is missing or must not be read, with the reason."""
 
 
 class Source(Protocol):
@@ -94,7 +94,7 @@ def within(path: str, *, folder: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The project's files as they stand on disk."""
+    """The project's files on disk."""
 
     root: Path
 

@@ -40,7 +40,7 @@ PROJECT_FILE = "llmops.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What people wrote, validated."""
+    """The validated files of a project."""
 
     root: Path
     models: Mapping[str, Model]
@@ -58,7 +58,7 @@ class Project:
 
     @property
     def catalog(self) -> Catalog:
-        """What could be named in the files."""
+        """The scorers and providers that the files can name."""
         return self.context.catalog
 
     @property
@@ -76,7 +76,7 @@ class Project:
         return resolve(name, self.models, self.catalog)
 
     def target(self, prompt: Prompt) -> Target:
-        """Return the prompt bound to the model it asks for."""
+        """Return the prompt bound to its model."""
         return Target(prompt=prompt, model=self.resolve_model(prompt.model))
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:

@@ -203,7 +203,7 @@ def is_template(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a template uses: names and included paths, each with the line it stands on."""
+    """What a template uses: names and included paths, each with its line."""
 
     names: Mapping[str, int] = field(default_factory=dict)
     includes: Mapping[str, int] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""The shape of every file a person writes, as pydantic models; JSON Schemas come from them.
+"""The schema of every file that users write, as pydantic models. JSON Schemas are generated from
+them.
 
 Nothing is guessed: unknown keys are errors, and text is not turned into numbers. What scorers and
 providers add to the shapes comes from the catalog.
@@ -37,7 +38,7 @@ Spelled = str | int | float | bool | None
 
 
 class Written(BaseModel):
-    """Something a person writes."""
+    """The base of everything that users write."""
 
     # A run needs few of these models: each is built where it is first used.
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
@@ -199,7 +200,7 @@ class WrittenPrompt(Written):
 
 
 class WrittenCase(Written):
-    """A case: what is asked and what is expected."""
+    """A case: inputs and what is expected."""
 
     id: Annotated[
         Text | None, BeforeValidator(_text, json_schema_input_type=str | int | float | None)
@@ -213,7 +214,9 @@ class WrittenCase(Written):
     )
     tags: list[Text] = Field(default_factory=list)
     critical: bool = False
-    group: Text | None = Field(default=None, description="Cases that stand or fall together")
+    group: Text | None = Field(
+        default=None, description="Cases that are not independent, such as those of one document"
+    )
     known_failing: Text | None = Field(default=None, description="Why it fails today")
     metadata: dict[str, Any] = Field(default_factory=dict)
 
@@ -256,11 +259,13 @@ class WrittenEvalset(Written):
     cases: Annotated[
         Annotated[str, Tag("text")] | Annotated[list[WrittenCase], Tag("list")],
         Discriminator(_shape),
-    ] = Field(description="A JSONL, CSV, YAML or Parquet file beside this one, or the cases")
-    repeats: Repeats = Field(default=1, description="Gate draws per case")
+    ] = Field(description="A JSONL, CSV, YAML or Parquet file next to this one, or the cases")
+    repeats: Repeats = Field(default=1, description="Gate trials per case")
     scorers: list[Any] = Field(default_factory=list)
     gate: Gate = Field(default_factory=Gate)
-    retired: dict[str, Text] = Field(default_factory=dict, description="Cases that went: id to why")
+    retired: dict[str, Text] = Field(
+        default_factory=dict, description="Removed cases: id to reason"
+    )
 
 
 class WrittenPrice(Written):
@@ -306,7 +311,7 @@ class WrittenModel(Written):
     price: WrittenPrice | None = None
     structured_output: Literal["json_schema", "json_object", "none"] | None = Field(
         default=None,
-        description="What the server can hold an answer to; default: what its provider says",
+        description="What the server can enforce; default: as its provider",
     )
     identity: Identity | None = None
 

@@ -1,4 +1,4 @@
-"""Reads what stands under `scorers:` into scorer specs, checked against the catalog.
+"""Read `scorers:` into scorer specs, checked against the catalog.
 
 A scorer has three forms: `name` · `{name: value}` · `{name: {options}}`, each also as `{not: …}`.
 A mapping is always options. Every scorer takes `name` (its label), `min`, `max` and `advisory`.
@@ -339,7 +339,7 @@ def structured_fields(
 
 
 def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:
-    """Return what a scorer can never do, `fail` or `pass`, whatever its value; None: neither."""
+    """Return `fail` or `pass` if a scorer can never do that at any value; None: it can do both."""
     top = _top(kind)
     low = 0.0 if spec.minimum is None else spec.minimum
     high = inf if spec.maximum is None else spec.maximum

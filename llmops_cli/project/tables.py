@@ -76,7 +76,7 @@ def rows_of(path: str, source: Source, shape: TableShape, problems: Problems) ->
 
 
 def below(where: Where, position: int) -> Where:
-    """Return the lines of what stands in the item at `position`."""
+    """Return the lines of the values of the item at `position`."""
     return lambda *place: where(position, *place)
 
 
@@ -152,7 +152,7 @@ def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
 
 
 class _Columns:
-    """Columns that are named by people, and the rows that stand under them."""
+    """The named columns of a table and its rows."""
 
     def __init__(self, path: str, shape: TableShape, problems: Problems) -> None:
         self.path = path

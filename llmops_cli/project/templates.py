@@ -87,7 +87,7 @@ class Templates:
 
 
 class Documents:
-    """What an application is handed for a case: JSON, with the rendered messages in it.
+    """The document that an application receives for a case: JSON with the rendered messages.
 
     Without a template it is `{"inputs": …, "messages": …, "parameters": …}`. The strings of a
     template may use the inputs by name, and these three; one that is a single expression keeps
@@ -122,7 +122,7 @@ class Documents:
 
 
 def documents_of(target: Target, catalog: Catalog) -> Documents | None:
-    """Return what `target` is handed for a case, where it is an application."""
+    """Return the function that makes the document of a case, if `target` is an application."""
     if not catalog.providers[target.model.provider].application:
         return None
     return Documents(target, target.model.options.get("request"))

@@ -25,7 +25,7 @@ from llmops_cli.stores.registry import Registry
 ATTEMPTS = 40
 """Pushes before giving up because others keep pushing first."""
 PAUSE = 0.4
-"""Seconds to wait at most after a lost race; a random part of it is waited."""
+"""The most seconds to wait after another push won; the actual wait is random."""
 
 
 class HasEvent(Protocol):

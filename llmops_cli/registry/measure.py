@@ -94,7 +94,7 @@ def _prepare(workspace: Workspace, options: EvalOptions) -> list[EvalsetRun]:
 
 
 def _lacking(evalset_run: EvalsetRun) -> Iterator[str]:
-    """Say which trials later candidates would be compared with, and were not measured."""
+    """Return notes about baseline trials of the version that weren't measured."""
     own = evalset_run.own_baseline
     if own is not None and (own.state.failures or own.state.unscored):
         count = len(own.state.failures.keys() | own.state.unscored.keys())
@@ -206,7 +206,7 @@ def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -
 
 
 def summary(measurement: Measurement) -> str:
-    """Return about ten lines for whoever reviews the pull request that adds this evidence."""
+    """Return about ten lines for reviewers of the pull request that adds this evidence."""
     verdict, made = measurement.verdict, measurement.made
     baseline = measurement.sides.get(BASELINE)
     against = f"nothing: {measurement.environment} runs no version of it yet"

@@ -1,4 +1,4 @@
-"""Problems of a registry, each with the file at fault, as `verify` and `fsck` report them."""
+"""Problems of a registry, each with its file, as `verify` and `fsck` report them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RegistryProblem:
     """One thing in the registry, or in a bundle of it, that is not as it must be."""
 
     where: str
-    """The file at fault, by its path in the project."""
+    """The path of the broken file in the project."""
     message: str
     warning: bool = False
     """Recorded and allowed, but no proof: an override, a quarantined version. Fails `--strict`."""

@@ -39,7 +39,7 @@ _RULES_ABOUT_A_BASELINE = frozenset({"no_worse", "regressed", "cost", "tokens"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRequest:
-    """Which version to promote, where to, and what the person takes responsibility for."""
+    """Which version to promote, where to, and what the user accepts."""
 
     address: str
     """`support@v3`."""
@@ -51,7 +51,7 @@ class PromotionRequest:
     accept_breaking: bool = False
     """Callers may have to pass other inputs than they do now."""
     override: bool = False
-    """Promote whatever the evidence says, and lift a quarantine: permanently recorded."""
+    """Bypass the evidence, and lift a quarantine; permanently recorded."""
     delivery: Delivery = field(default_factory=Delivery)
 
     @property

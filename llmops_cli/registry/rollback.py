@@ -42,7 +42,7 @@ class Rollback:
     breaking: tuple[str, ...]
     """How calls that suit the version that was left are wrong now."""
     still_in_working_copy: bool = False
-    """Whether the working copy still is the version that was left."""
+    """Whether the working copy is still the version that was rolled back."""
 
 
 def rollback(start: Path, request: RollbackRequest, *, environ: Mapping[str, str]) -> Rollback:

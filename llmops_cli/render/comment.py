@@ -37,12 +37,12 @@ _SIGNS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommentContent:
-    """What a comment says about one run."""
+    """The content of a comment about one run."""
 
     report: Report | None
     """None: the run ended without one."""
     problem: str = ""
-    """Why there is none: the last words of llmops."""
+    """Why there is none: the error message of llmops."""
     registry_problems: Sequence[tuple[str, str]] = ()
     """Broken files of the registry: path and message."""
     name: str = "llmops"

@@ -130,7 +130,7 @@ def _columns(lines: Sequence[Headline], width: int) -> list[int]:
 def _headline(
     writer: LineWriter, line: Headline, columns: Sequence[int], *, last: str = ""
 ) -> RenderableType:
-    """Return one verdict line; where it is too long it goes on below, and breaks no figure."""
+    """Return one verdict line; a long one wraps, but not within a figure."""
     label = writer.line(line.label.ljust(columns[0]), COLORS[line.decision])
     name = writer.line(clip(line.name, characters=_SENTENCE).text, "bold")
     pieces = [*line.pieces, last] if last else line.pieces
@@ -155,7 +155,7 @@ def _headline(
 
 
 def _last_verdicts(writer: LineWriter, prompts: Sequence[PromptReport]) -> Iterator[RenderableType]:
-    """Yield the verdicts once more below their details, where a reader of a log ends."""
+    """Repeat the verdicts below their details, at the end of the log."""
     lines = [(prompt, line.short()) for prompt in prompts for line in headlines(prompt)]
     columns = _columns([line for _, line in lines], writer.width)
     for prompt, line in lines:
@@ -316,7 +316,7 @@ def _cases(
 
 
 def _most_telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
-    """Return what changed first; a few that still fail only show what failing means."""
+    """Return the changed cases first, then a few that still fail."""
     news = [case for case in shown if case.change != "failing"][:_CASES]
     failing = [case for case in shown if case.change == "failing"]
     return news + failing[: max(0, _FAILING - len(news))]

@@ -1,4 +1,4 @@
-"""Shows one case on the console: what was asked and expected, the answers before and after."""
+"""Show one case on the console: inputs, expected answer, and the answers before and after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmops_cli.render.renderable import LineWriter
 from llmops_cli.render.safe_text import clip
 
 SIDE_BY_SIDE = 100
-"""Columns from which the answers stand beside each other."""
+"""Console width from which the answers are side by side."""
 
 _COLORS: Mapping[Change | None, str] = {
     "critical": "bold red",

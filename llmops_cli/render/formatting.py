@@ -1,4 +1,4 @@
-"""The words and figures that every renderer shares, so that all of them tell the same story.
+"""The wording and number formats that all renderers share.
 
 Numbers are written for people: shares as points or percents, money with the digits that matter,
 thousands with a comma. Nothing here makes a text safe; that is each sink's own duty.
@@ -38,7 +38,7 @@ CHANGES: Mapping[Change | None, str] = {
     "removed": "REMOVED",
     "known_passing": "NOW PASSES",
 }
-"""One loud word per reason why a case is shown."""
+"""The label of each reason why a case is shown, in capitals."""
 
 MEANINGS: Mapping[Change | None, str] = {
     "critical": "critical, and fails",
@@ -53,7 +53,7 @@ MEANINGS: Mapping[Change | None, str] = {
 
 
 def change_label(shown: ShownCase) -> str:
-    """Return the loud word for a case; one that has no baseline cannot fail still."""
+    """Return the label of a case; without a baseline it can't be STILL FAILING."""
     failing = shown.change == "failing" and shown.baseline is None
     return "FAILING" if failing else CHANGES[shown.change]
 
@@ -141,7 +141,7 @@ def plain(value: Json) -> str:
 
 
 def answer(trial: ShownTrial | None) -> str:
-    """Return what one side answered, whatever it was; never empty."""
+    """Return the answer of one side as text; never empty."""
     if trial is None:
         return "(no answer)"
     if trial.failure is not None:
@@ -268,7 +268,7 @@ def nothing(report: Report) -> str:
 
 
 def warnings(report: Report) -> list[str]:
-    """Return what a reader must know before believing anything below."""
+    """Return the caveats of the whole report."""
     lines = []
     if report.interrupted:
         lines.append("Interrupted: this is what was measured until then.")

@@ -1,4 +1,4 @@
-"""Makes annotations, which GitHub shows beside a changed file: a verdict, a failing case.
+"""Create annotations, which GitHub shows at a changed file: a verdict, a failing case.
 
 An annotation is a workflow command, one line that the runner reads from the log:
 `::error file=prompts/support.prompt.yml,line=1,title=…::…`. GitHub shows ten errors, ten warnings
@@ -35,7 +35,7 @@ _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ","
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One remark at a place."""
+    """One annotation."""
 
     level: Level
     title: str

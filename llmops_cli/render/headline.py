@@ -1,4 +1,4 @@
-"""The first and last line of every prompt: its verdict, its pass rates and how sure they are.
+"""The first and last line of every prompt: its verdict, pass rates and confidence interval.
 
 All renderers share these words, so that a terminal, a pull request and a page say the same.
 """

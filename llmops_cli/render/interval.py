@@ -1,4 +1,4 @@
-"""Trials an interval against its margin in two lines of text: what is proven, at a glance.
+"""Draw an interval and its margin in two lines of text.
 
     −9.1 ├───────┼─────●─────────────┼──────────┤ +4.1
     margin −5.0 ─┘                   └─ 0 (no change)

@@ -121,7 +121,7 @@ def _judged(shown: ShownCase, *, guilty: bool) -> Result | None:
 
 
 def _account(shown: ShownCase) -> str:
-    """Return what was asked, expected and answered, for whoever opens the case."""
+    """Return inputs, expected answer and answers of a case."""
     parts = [(name, formatting.plain(value)) for name, value in shown.inputs.items()]
     parts += [("expected", formatting.plain(shown.expected))] if shown.expected is not None else []
     for when, side in (("before", shown.baseline), ("after", shown.candidate)):

@@ -1,8 +1,8 @@
 """Writes a report as Markdown for GitHub: a job summary or a comment on a pull request.
 
 The verdicts stand first, then what to do next, then the evidence, worst first, with the answers
-folded away. The page never exceeds its limit in bytes: what has no room is counted, not lost in
-silence. Text from models and files stands in code, where nothing in it is markup or a mention.
+folded away. The page never exceeds its limit in bytes: what doesn't fit is counted. Text from
+models and files stands in code, where nothing in it is markup or a mention.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _row(prompt: PromptReport) -> str:
 
 
 def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
-    """Return what to do next, what to know, what it cost."""
+    """Return next steps, notes and cost."""
     blocks = [f"**Next:** {_name(step)}" for step in formatting.next_steps(prompts)]
     blocks += [f"**Note:** {_sentence(note)}" for note in formatting.notes(report)]
     closing = [*formatting.closing(report, prompts), formatting.tokens(report)]

@@ -1,4 +1,4 @@
-"""Shows what a run would call before a cent is spent, and what works with each model."""
+"""Show what a run would call and cost, and what works with each model."""
 
 from __future__ import annotations
 

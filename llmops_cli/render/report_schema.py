@@ -59,7 +59,7 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: 
 def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
     name = kind.__name__
     if name not in definitions:
-        definitions[name] = {}  # holds the place, should a type ever contain itself
+        definitions[name] = {}  # a placeholder, in case a type contains itself
         hints = get_type_hints(kind, localns={"Json": Any})
         names = [item.name for item in fields(kind)]
         definitions[name] = {

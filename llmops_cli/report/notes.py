@@ -77,8 +77,8 @@ def _calibration(gating: Sequence[GatingJudge]) -> Iterator[str]:
         if calibration is not None and (j := calibration.figures.j) is not None:
             yield (
                 f"the judge {judge.metric.label} is calibrated on {calibration.counts.n:,} labels: "
-                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a loss of "
-                f"5 points shows as {5 * max(0.0, j.value):.1f}"
+                f"J {j.value:.2f} (90% interval {j.lower:.2f} to {j.upper:.2f}), so a regression "
+                f"of 5 points appears as {5 * max(0.0, j.value):.1f}"
             )
 
 
@@ -124,6 +124,6 @@ def _scaled_margins(evalset_run: EvalsetRun) -> Iterator[str]:
         margin = policy.margin if rule.margin is None else rule.margin
         if applied.margin is not None and applied.margin != margin:
             yield (
-                f"scale_margin: a loss of {points_up(margin)} points shows as "
+                f"scale_margin: a regression of {points_up(margin)} points appears as "
                 f"{points_up(applied.margin)} on {rule.metric}: that is the margin"
             )

@@ -158,8 +158,8 @@ def evalset_changes(
             parts.append(f"repeats {earlier.repeats} → {evalset.repeats}")
         if parts:
             yield (
-                f"this change also changes what {evalset.name} asks: {'; '.join(parts)}. "
-                f"Both sides are measured by what it asks now{base.caveat}"
+                f"this change also changes the evalset {evalset.name}: {'; '.join(parts)}. "
+                f"Both sides are measured with the new evalset{base.caveat}"
             )
     here = workspace.project.evalsets_of(prompt)
     for name, earlier in base.evalsets.items():
@@ -251,7 +251,8 @@ def removed_with_evalset(
 def no_longer_gated(
     workspace: Workspace, selected: Sequence[str], left: Project | None
 ) -> list[str]:
-    """Name the prompts among `selected` (none: all) that the base gates and that are gone.
+    """Return notes about prompts among `selected` (none: all) that the base gates and that are
+    gone.
 
     Raises `Refused` for one that is still here and that the change takes its evalsets from, or
     that the base gave evalsets since this branch left it (`left`).

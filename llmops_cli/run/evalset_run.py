@@ -240,7 +240,7 @@ class EvalsetRun:
         )
 
     def _pairs(self, baseline: Side) -> Iterator[AnswerPair]:
-        """Yield every trial of which both answers are stored, and note what it is compared with.
+        """Yield every trial with both answers stored, and record what it is compared with.
 
         Trial n is compared with the baseline's trial n, starting over where there are fewer. Where
         both sides make the same request, an answer is compared with itself: that is a tie.
@@ -280,7 +280,7 @@ class EvalsetRun:
         )
 
     def _same_records(self, side: Side) -> frozenset[int]:
-        """Return the cases that one record answers on both sides, whatever they ask."""
+        """Return the cases that one record answers on both sides, for any request."""
         ours, theirs = self.candidate, side
         recorded = theirs.spec.recorded_in is not None and theirs.spec.records is not None
         if not recorded or theirs.spec.recorded_in != ours.spec.recorded_in:

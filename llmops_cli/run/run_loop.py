@@ -109,7 +109,7 @@ def run_evalsets(
             _measure(workspace, run, options, progress)
             _decide(run)
     if workspace.results.damaged > damaged and not run.interrupted:
-        _plan(run.evalset_runs)  # what turned out to be damaged on the way is missing now
+        _plan(run.evalset_runs)  # rows found damaged during the run are missing now
         _measure(workspace, run, options, progress)
         _decide(run)
     return run
@@ -212,7 +212,7 @@ def _confirm_critical(run: Run, _options: EvalOptions) -> bool:
 
 
 def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
-    """Plan a side again where another model answered it under the same name."""
+    """Plan a side again if a different model answered under the same name."""
     again = []
     for at, evalset_run in enumerate(run.evalset_runs):
         if evalset_run.comparison.watch:
@@ -250,7 +250,7 @@ def _answered_by_others(
 
 
 def _judge_again(run: Run, _options: EvalOptions) -> bool:
-    """Plan scores again where different models judged under one name; mark the older ones."""
+    """Plan rescoring if different models judged under one name; mark the older scores."""
     again = []
     for evalset_run in run.evalset_runs:
         notes = list(_judged_by_others(evalset_run, run.served))
@@ -274,7 +274,7 @@ def _judged_by_others(evalset_run: EvalsetRun, served_now: Mapping[str, str]) ->
         evalset_run.judged_again.add(label)
         evalset_run.scorers.outdated[label] = served - {served_now.get(judge.target.model.name)}
         who = " and ".join(sorted(served))
-        yield f"{label} was judged by {who} under one name: older scores are given again"
+        yield f"{label} was judged by {who} under one name: the older answers are rescored"
 
 
 def _look_taken(evalset_run: EvalsetRun) -> int:
@@ -290,8 +290,8 @@ def _look_taken(evalset_run: EvalsetRun) -> int:
 
 
 def _look_further(run: Run, options: EvalOptions) -> bool:
-    """Plan more trials where the policy asks for a rerun and a further look can decide."""
-    if options.offline or run.partial:  # more trials of chosen cases would tilt the evalset
+    """Plan more trials if the policy says `rerun` and another look can decide."""
+    if options.offline or run.partial:  # more trials of selected cases would bias the evalset
         return False
     again = []
     for at, evalset_run in enumerate(run.evalset_runs):

@@ -188,8 +188,9 @@ class SideSpec:
     recorded_in: str | None = None
     """Names these records: one case has one answer in them, whichever side asks."""
     evidence_only: bool = False
-    """Whether it is what the evidence says and is never called: the question is whether answers
-    are still what they were."""
+    """Whether it comes from evidence only and is never called: the comparison is whether answers
+    changed since.
+    """
     timed: bool = False
     """Whether the time to the first token is needed: then answers are streamed."""
 

@@ -48,7 +48,7 @@ class Workspace:
     root: Path
     project: Project
     rules: Project
-    """Whose policy and trust count: this project's, or what it was at the base revision."""
+    """The project whose policy and trust list count: this one, or the one at the base revision."""
     base: str | None = None
     """The name of that revision; None: none was named."""
     registry: Registry
@@ -56,7 +56,9 @@ class Workspace:
     """The registry with the log of the base revision: what environments run without this change."""
     results: ResultsStore
     volatile: ResultsStore
-    """Answers that live for one run: replayed ones, and code without an identity."""
+    """Answers that are only valid for one run: replayed ones, and those of code without an
+    identity.
+    """
     counters: FileCounters
     """Counts the rates per minute of models, shared with the other processes here."""
     environ: Mapping[str, str]

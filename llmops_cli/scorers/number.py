@@ -91,7 +91,7 @@ GRAMMAR: Mapping[str, regex.Pattern[str]] = {".": _number(r"\.", ","), ",": _num
 
 
 class Reading(NamedTuple):
-    """A number as it stands in a text, and its value; None: it is no number that can be read."""
+    """A number in a text, and its value; None: it can't be read as a number."""
 
     text: str
     value: Decimal | None
@@ -171,7 +171,7 @@ def expected_number(value: Json, decimal: str = ".", *, percent: bool = False) -
 def read_number(
     text: str, *, take: Take = "last", decimal: str = ".", percent: bool = False
 ) -> Reading | None:
-    """Return the first or last number in `text`, or what stands there in place of one.
+    """Return the first or last number in `text`, or the text there that isn't one.
 
     None where there is no digit.
     """

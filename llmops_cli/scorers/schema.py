@@ -92,7 +92,7 @@ async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
 
 
 def check(options: Mapping[str, Any], world: World) -> str | None:
-    """Return what is wrong with the schema: none, one that asks for nothing, an unknown format."""
+    """Return what is wrong with the schema: invalid, empty, or with an unknown format."""
     try:
         schema = validator(options["schema"], world).schema
     except Refused as error:

@@ -1,4 +1,4 @@
-"""Calls a scorer and returns a `Score`, or an `Unscored` that says why there is none.
+"""Call a scorer and return a `Score`, or an `Unscored` with the reason.
 
 Here is the one catch-all around scorers. A scorer that raises, answers NaN or returns something
 else has not measured anything: that is `Unscored`, never a pass, never a 0, and never the end of a

@@ -39,7 +39,7 @@ class BundledPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What `environment` runs. Resolves addresses as a registry does, for what it holds."""
+    """What `environment` runs. Resolves addresses like a registry, for the prompts in it."""
 
     environment: str
     records: Mapping[str, Mapping[str, Any]]

@@ -50,7 +50,7 @@ _DETAIL_FIELDS: Mapping[str, type] = {
     "contexts": list,
     "messages": list,
 }
-"""What a run file holds beside them, for people who read the case."""
+"""Additional fields in a run file, for reports."""
 _TRIAL_FIELDS = {"planned", "n", "failure", "finish_reason", "scores", "reasons", *_COLUMNS}
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST_TRIALS = 10**6

@@ -120,7 +120,7 @@ class SelfHealingDatabase:
 
     @property
     def removed(self) -> bool:
-        """Whether somebody removed the file while it was open, and all that is written with it."""
+        """Whether the file was removed while it was open."""
         if self.path is None:
             return False
         try:

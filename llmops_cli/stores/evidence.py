@@ -75,7 +75,7 @@ def read_evidence(path: Path) -> Evidence:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
     if not names <= {f"{path.stem}.cases.jsonl", f"{path.stem}.texts.jsonl.gz", None}:
-        raise _broken(path, "it names files that are not beside it under its own name")
+        raise _broken(path, "it names files that are not next to it under its own name")
     return evidence
 
 

@@ -355,7 +355,7 @@ class Branch:
             raise Refused(
                 f"{upstream} conflicts with this branch's own commits of {REGISTRY}: "
                 f"{rebase.reason}",
-                hint=f"somebody was first: git reset --keep {upstream}, then start again",
+                hint=f"another push was first: git reset --keep {upstream}, then start again",
             )
 
     def _is_ancestor(self, ancestor: str, descendant: str) -> bool:
@@ -404,7 +404,7 @@ def _error(command: str, output: Output) -> LlmopsError:
     if "tell me who you are" in errors or "empty ident" in errors:
         return Refused(message, hint="git config user.name NAME; git config user.email ADDRESS")
     if "would be overwritten" in errors:
-        hint = "somebody pushed the same files: git status, then commit, stash or remove yours"
+        hint = "someone else pushed the same files: git status, then commit, stash or remove yours"
         return Refused(message, hint=hint)
     if command == "commit":
         return Refused(message, hint="git refused (a hook?); nothing was committed")

@@ -60,7 +60,7 @@ class RunSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvalset:
-    """One prompt on one evalset: who met whom, judged how."""
+    """One prompt on one evalset: the compared targets, scorers and policy."""
 
     prompt: str
     environment: str
@@ -73,7 +73,7 @@ class RunEvalset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a run was: two runs merge only where this is equal for each evalset they share."""
+    """The manifest of a run. Two runs can be merged if it is equal for each shared evalset."""
 
     llmops: str
     evalsets: tuple[RunEvalset, ...]
@@ -86,7 +86,7 @@ Entry: TypeAlias = CaseResult | tuple[TrialKey, Completion] | tuple[ScoreKey, Sc
 """A case with its trials, without their texts; an answer; or a score."""
 
 LONGEST = 128 << 20
-"""Bytes of a line: an answer of 16 MB, each of whose characters is escaped, has room in it."""
+"""The most bytes of a line: enough for an answer of 16 MB with every character escaped."""
 
 
 def write_run(path: Path, manifest: Manifest, entries: Iterable[Entry], *, redact: Redact) -> None:

@@ -71,7 +71,7 @@ def call(
         if inspect.isawaitable(value):
             value = runner.run(_awaited(value))
         json.dumps(value, default=_number)
-    except Exception as error:  # noqa: BLE001 - whatever the project's code raises is an answer
+    except Exception as error:  # noqa: BLE001 - any exception of the project's code is an answer
         return {"id": request["id"], "raised": described(error)}
     return {"id": request["id"], "value": value}
 
@@ -119,7 +119,7 @@ def _end_with_llmops(channel: int) -> None:
     if sys.platform == "win32" or os.getpgrp() != os.getpid():
         return  # no group of its own to end
     watched = select.poll()
-    watched.register(channel, 0)  # a hang-up is always told
+    watched.register(channel, 0)  # a hang-up is always reported
     watched.poll()
     time.sleep(GRACE)
     os.killpg(0, signal.SIGKILL)

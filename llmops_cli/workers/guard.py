@@ -34,7 +34,7 @@ def main(command: list[str]) -> int:
     """Run `command` until it ends or standard input does."""
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent below becomes ours
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned descendants become children of this process
     program = subprocess.Popen(  # noqa: S603 - what llmops was told to start
         command,
         stdin=subprocess.DEVNULL,

@@ -298,7 +298,7 @@ def test_hostile_answers_give_no_commands_and_no_key_is_anywhere(
     assert b"[redacted]" in everything_written
 
 
-def test_a_cancelled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
+def test_a_canceled_job_keeps_what_was_paid_and_says_so(tmp_path: Path) -> None:
     """GitHub's SIGINT goes to the shell of the step, and bash would not pass it on."""
     (step,) = [step for step in STEPS if step["name"] == "Evaluate"]
     folder = tmp_path / "reports"

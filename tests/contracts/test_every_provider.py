@@ -185,7 +185,7 @@ def test_an_application_says_the_same_however_it_is_reached(
 
 
 @applications
-def test_whatever_an_application_says_is_an_outcome(kind: ProviderKind, tmp_path: Path) -> None:
+def test_any_application_output_is_an_outcome(kind: ProviderKind, tmp_path: Path) -> None:
     texts = [text for name, text in HOSTILE.items() if name != "a lone surrogate"]
     replies = outcomes(kind, tmp_path, *texts)
     assert [message.text for message in replies if isinstance(message, Completion)] == texts

@@ -300,7 +300,7 @@ def test_scale_margin_decides_by_the_margin_as_it_shows(project: Project) -> Non
     )
     assert finding["estimate"]["margin"] == pytest.approx(0.16)
     notes = " ".join(result.evalset["notes"])
-    assert "a loss of 20.0 points shows as 16.0 on pass: that is the margin" in notes
+    assert "a regression of 20.0 points appears as 16.0 on pass: that is the margin" in notes
     assert "tone passes 100.0% of the candidate's cases; corrected for its errors" in notes
     assert run(project, "verify").code == 0
 
@@ -317,10 +317,7 @@ def test_answers_of_both_sides_are_drafted_labeled_and_calibrated(project: Proje
         rows = list(csv.DictReader(file))
     assert Counter(row["side"] for row in rows) == {"support@working": 20, "support@v1": 20}
     assert {row["label"] for row in rows} == {""}
-    assert (
-        "may hold somebody's labels"
-        in run(project, "calibrate", "tone", "--draft", str(draft)).text
-    )
+    assert "may contain labels" in run(project, "calibrate", "tone", "--draft", str(draft)).text
     for at, row in enumerate(rows):
         polite_one = row["output"].startswith("Please")
         row["label"] = "" if at == 0 else "PASS" if polite_one else "0"

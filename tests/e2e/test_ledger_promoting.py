@@ -110,7 +110,7 @@ def test_release_changed_names_what_production_does_not_run(tmp_path: Path) -> N
 def test_what_was_rolled_back_is_no_change_to_promote(repo: GitProject) -> None:
     repo.ok("promote", "support@v2", "--measure")
     rolled = repo.ok("rollback", "support@production", "-m", "too kind")
-    assert "the working copy still is support@v2: revert or fix support" in rolled.out
+    assert "the working copy is still support@v2: revert or fix support" in rolled.out
     assert repo.ok("release", "--changed", "--json").document == []
     result = repo.run("promote", "support@v2")
     assert (result.code, "support@v2 is quarantined" in result.err) == (2, True)

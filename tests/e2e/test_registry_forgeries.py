@@ -153,7 +153,7 @@ def test_evidence_without_some_cases_is_broken_even_if_its_digests_fit(repo: Git
 
 def test_a_statement_that_names_files_elsewhere_deletes_nothing(repo: GitProject) -> None:
     forged(repo, 1, lambda rows: rows, name="../../../llmops.yaml")
-    assert "are not beside it" in refused(repo, "gc")
+    assert "are not next to it" in refused(repo, "gc")
     assert (repo.root / "llmops.yaml").exists()
 
 

@@ -95,6 +95,7 @@ def test_a_real_judge_with_a_schema_gives_a_verdict_on_every_answer(project: Pro
     assert scored(result, "tone") == 4
 
 
+@pytest.mark.needs("ragas")
 def test_faithfulness_is_measured_by_ragas_on_a_real_judge(project: Project) -> None:
     project.evalset(scorers=["faithfulness"])
     result = project.eval("--case", "c00", "--case", "c01", "--case", "c02", "--case", "c03")

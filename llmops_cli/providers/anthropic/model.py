@@ -40,7 +40,7 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-"""Why it stopped, in the words of `Completion`; others stay as they are."""
+"""Anthropic's stop reasons as finish reasons of `Completion`; others are unchanged."""
 
 
 class Anthropic:

@@ -1,4 +1,4 @@
-"""Reads an answer and what is reported beside its text, from an application or a record.
+"""Read an answer and its metadata, from an application or a record.
 
 An answer is a text, or an object with `text` and the fields in `BESIDE`, in our words or in those
 of the two APIs. Where an application answers in a shape of its own, `response` says by JMESPath

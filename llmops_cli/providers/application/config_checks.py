@@ -55,7 +55,7 @@ def check_command(options: Mapping[str, Any], world: World) -> str | None:
 
 
 def wrong_url(url: str, allowed: frozenset[str]) -> str | None:
-    """Return why `url` is never called, as far as it says so itself; None: it may be called."""
+    """Return why `url` is never called, as far as the URL itself shows; None: it may be called."""
     if wrong_address(url) is not None:
         return f"'base_url' {url!r} is not an http(s) URL"
     parts = urlsplit(url)

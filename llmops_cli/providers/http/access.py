@@ -16,7 +16,7 @@ from llmops_cli.core.private_urls import own_machine
 from llmops_cli.core.prompt import Model
 
 NO_KEY = "unused"
-"""The key that is sent to one's own server when no key is set: it asks for none."""
+"""The placeholder key for a local server without a key."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -28,7 +28,7 @@ class Access:
 
     key: str
     key_env: str
-    """The variable that holds the key, or would."""
+    """The environment variable of the key, set or not."""
     base_url: str | None
     headers: Mapping[str, str]
 

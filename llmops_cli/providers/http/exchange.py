@@ -53,7 +53,7 @@ IDLE = 30.0
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a decoded answer; a megabyte of text is well within it."""
 LARGE = 2**20
-"""Bytes of a request beyond which aiohttp wants a file and no bytes."""
+"""The most bytes of a request that aiohttp sends without a warning."""
 DONE = b"[DONE]"
 """The data of the event that ends a chat completion."""
 AFTERWARDS = 0.2

@@ -1,4 +1,4 @@
-"""Reads what servers say in JSON and headers: answers, token counts, errors, and waits.
+"""Read the JSON and headers of servers: answers, token counts, errors, and retry delays.
 
 No client is needed here, so recorded answers are read by the same rules as those of a server.
 
@@ -102,7 +102,7 @@ def _first_count(*values: object) -> int:
 
 
 def _usage(input_tokens: int, output_tokens: int, read: int, write: int, hour: int = 0) -> Usage:
-    """Return a usage whose parts are not more than the whole, whatever was reported."""
+    """Return the usage with its parts limited to the total."""
     read = min(read, input_tokens)
     write = min(write, input_tokens - read)
     hour = min(hour, write)
@@ -121,7 +121,7 @@ def incomplete(what: str) -> Failure:
 
 
 def unreadable(message: str) -> Failure:
-    """Return the failure of an answer that says nothing usable; another one may."""
+    """Return the failure of an unusable answer, which may be retried."""
     return Failure(kind=FailureKind.BAD_ANSWER, message=message, status=200, retryable=True)
 
 
@@ -332,7 +332,7 @@ def _problem(problem: Json) -> str:
 
 
 def _status(name: Json) -> int | None:
-    """Return the status that a code or type stands for."""
+    """Return the HTTP status that corresponds to an error code or type."""
     if isinstance(name, int):
         return name if name in STATUSES else None
     if isinstance(name, str):

@@ -274,7 +274,7 @@ def answer_in(record: Mapping[str, Json], field: str) -> Answer | None:
 
 
 def identity_of(answer: Answer) -> str:
-    """Return the digest of all that an answer says. Raises `Malformed` for what has none."""
+    """Return the digest of an answer's content. Raises `Malformed` for what has none."""
     return _digest(answer, "record")
 
 

@@ -109,7 +109,7 @@ def completion(answer: Mapping[str, Any]) -> Completion | Failure:
 
 
 def _broken_off(finish: str, choice: Mapping[str, Any]) -> Failure:
-    """Return the failure of a server that lost its model after it had said 200."""
+    """Return the failure of an answer that was aborted after status 200."""
     error = error_in({"error": choice.get("error")})
     words = f": {error.message}" if error and error.message else ""
     return Failure(

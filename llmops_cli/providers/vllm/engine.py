@@ -52,7 +52,7 @@ class Launch:
     command: tuple[str, ...]
     """All but host and port."""
     offline: bool
-    """The model stands on this machine: there is nothing to fetch."""
+    """Whether the weights are on this machine, so nothing is downloaded."""
     log_name: str
 
 

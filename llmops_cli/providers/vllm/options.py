@@ -1,4 +1,4 @@
-"""Reads how a `provider: vllm` model wants its engine, before anything is started.
+"""Read the engine options of a `provider: vllm` model, before anything is started.
 
 Light enough to be used whenever a project is loaded: no vendor, no event loop.
 """
@@ -131,7 +131,7 @@ def adapters(options: Mapping[str, Json]) -> Mapping[str, str]:
 
 
 def served_name(model: Model) -> str:
-    """Return the name by which `model` is asked for: its own, or that of an adapter."""
+    """Return the name that requests use for `model`: its own, or that of an adapter."""
     named = model.options.get("served_name")
     return str(named) if named is not None else next(iter(adapters(model.options)), model.model)
 

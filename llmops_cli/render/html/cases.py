@@ -34,7 +34,7 @@ FAILED, CRITICAL, UNMEASURED, FLIPPED = 1, 2, 4, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How much one page has room for."""
+    """The size limits of one page."""
 
     cases: int = CASES
     size: int = BYTES
@@ -52,7 +52,7 @@ class Names:
 
 
 class CaseBlocks:
-    """Takes cases one by one and gives the page's data; afterwards it knows what it contains."""
+    """Converts cases to the page's data one by one, and counts what it contains."""
 
     def __init__(self, text: PageText, room: Room | None = None) -> None:
         self._page = text

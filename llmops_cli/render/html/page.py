@@ -1,8 +1,8 @@
 """Fills the template of the page: what is shown, its style, its script and its data, in one file.
 
-The file asks nobody for anything: its policy (CSP) lets run the one script and the one style sheet
-whose digests it names, and nothing be fetched. Verdict, findings and figures are plain HTML and
-need no script; the script shows the cases, as text nodes only.
+The file loads nothing: its Content Security Policy only allows its own script and style sheet, by
+their digests. Verdict, findings and figures are plain HTML and need no script; the script shows the
+cases, as text nodes only.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def html_report(
 
 
 def _template(text: PageText) -> Any:  # noqa: ANN401 - jinja's Template
-    """Return the template, in which every value becomes safe text, whatever it holds."""
+    """Return the template, which escapes every value."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,

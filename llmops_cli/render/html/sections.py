@@ -45,7 +45,7 @@ VERDICTS = {
     Decision.INCONCLUSIVE: ("cannot be decided yet", "cannot be decided yet"),
     Decision.PASS: ("passes the gate", "pass the gate"),
 }
-"""What a headline says of one prompt, and of several."""
+"""Headlines for one prompt and for several."""
 _COMMAND = re.compile(
     r"^(?P<before>.*?: )?(?P<command>(?:git|llmops) [^:]+?)(?:   # (?P<after>.*))?$"
 )
@@ -65,7 +65,7 @@ def headline(prompt: PromptReport) -> str:
 
 
 def estimate_of(prompt: PromptReport) -> tuple[Estimate, Decision] | None:
-    """Return the comparison that says most of a prompt: the worst that has an interval."""
+    """Return the most relevant comparison of a prompt: the worst one with an interval."""
     for finding in formatting.worst_findings_first(prompt.verdict):
         if finding.estimate is not None:
             return finding.estimate, finding.decision
@@ -173,7 +173,7 @@ def deciding(prompt: PromptReport) -> list[Finding]:
 
 
 def case_links(text: PageText, prompt: PromptReport, finding: Finding) -> list[tuple[str, str]]:
-    """Return the addresses and ids of the cases at fault, within the page."""
+    """Return the anchors and ids of the cases that caused a finding."""
     names = [finding.evalset] if finding.evalset else [report.evalset for report in prompt.evalsets]
     evalset = names[0] if len(names) == 1 else None
     links = []
@@ -332,7 +332,7 @@ _IN_SIDE_ROWS = {
 
 
 def _sides(evalset: EvalsetReport) -> Table:
-    """Return what each side was and what it took."""
+    """Return the target, calls and cost of each side."""
     sides = [side for side in (evalset.baseline, evalset.candidate) if side is not None]
     rows = [[label, *map(show, sides)] for label, show in SIDE_ROWS]
     rows += [
@@ -347,7 +347,7 @@ def _sides(evalset: EvalsetReport) -> Table:
 
 
 def scorer_calls(report: Report) -> Table:
-    """Return what scorers asked of models, by role."""
+    """Return the model calls of scorers, by role."""
     return Table(
         caption="Calls of scorers",
         heads=("Role", "Calls", "Cached", "Tokens in", "Tokens out", "Cost"),
@@ -374,7 +374,7 @@ def _further(values: Sequence[Any], shown: set[str]) -> list[str]:
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - any field of a report
-    """Return a value that this module knows nothing of, as people read it."""
+    """Return the text of a value of an unknown field."""
     if value is None or value in ((), {}, [], ""):
         return ""
     if isinstance(value, float):

@@ -35,7 +35,7 @@ def test_a_prompt_that_nothing_gates_is_reported(project: Project) -> None:
     assert check_all(project.root).ungated == ("other",)
 
 
-def test_the_columns_that_are_read_as_json_are_told(project: Project) -> None:
+def test_the_columns_that_are_read_as_json_are_reported(project: Project) -> None:
     rows = 'question,expected\nWho?,"{""n"": 1}"\nHow?,maybe\n'
     project.write("evalsets/support.csv", rows)
     (project.root / "evalsets/support.jsonl").unlink()

@@ -29,7 +29,7 @@ def test_a_demanded_baseline_that_is_not_there_is_refused_before_any_call(
     assert server.requests == 0
 
 
-def test_without_a_baseline_nothing_can_be_told(project: Project) -> None:
+def test_without_a_baseline_everything_is_inconclusive(project: Project) -> None:
     result = gate(project)
     assert (result.decision, result.report.exit_code) == (Decision.INCONCLUSIVE, ExitCode.DONE)
     assert "no baseline" in result.verdict.why
@@ -43,7 +43,7 @@ def test_evidence_and_store_answer_what_they_hold(running: Project, server: Serv
     assert gate(running).report.calls == 0
 
 
-def test_a_worse_prompt_fails_and_the_lost_cases_are_named(
+def test_a_worse_prompt_fails_and_the_regressed_cases_are_named(
     running: Project, server: Server
 ) -> None:
     server.reply = wrong_on(questions(12), system="Answer badly.")
@@ -79,7 +79,7 @@ def test_rerunning_the_failures_does_not_help_them(running: Project, server: Ser
     assert again.passing.candidate == pytest.approx(18 / 30)
 
 
-def test_a_fresh_run_that_nobody_answers_does_not_fall_back_on_what_is_held(
+def test_a_fresh_run_without_answers_does_not_fall_back_on_cached_answers(
     running: Project, server: Server
 ) -> None:
     running.prompt(system="Answer well.")

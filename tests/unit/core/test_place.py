@@ -21,5 +21,5 @@ from llmops_cli.core.private_urls import own_machine
         ("https://localhost.example.org", False),
     ],
 )
-def test_a_machine_of_one_s_own_is_told_from_the_internet(url: str, own: bool) -> None:
+def test_a_machine_of_one_s_own_is_distinguished_from_the_internet(url: str, own: bool) -> None:
     assert own_machine(url) is own

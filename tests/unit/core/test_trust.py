@@ -62,7 +62,7 @@ def gitlab(source: str | None, **more: str) -> CiContext | None:
         ("GitHub without an event", ci_context({"GITHUB_ACTIONS": "true"}, None), True, False),
     ],
 )
-def test_trusted_code_runs_unless_secrets_meet_a_foreign_head(
+def test_trusted_code_runs_unless_secrets_and_a_foreign_head_are_together(
     where: str,
     ci: CiContext | None,
     secrets: bool,
@@ -73,7 +73,7 @@ def test_trusted_code_runs_unless_secrets_meet_a_foreign_head(
 
 
 @pytest.mark.parametrize("ci", [None, github("push"), github("pull_request", OURS)])
-def test_code_that_nobody_trusts_runs_nowhere(ci: CiContext | None) -> None:
+def test_code_that_is_not_trusted_never_runs(ci: CiContext | None) -> None:
     assert may_run_code("scorers/own.py", trusted=[], ci=ci, secrets=False) == (
         "scorers/own.py is code, and `trust` in llmops.yaml at the base revision does not name it"
     )
@@ -106,7 +106,7 @@ def test_a_privileged_event_runs_only_what_is_replayed(
     assert why is None or event in why
 
 
-def test_a_desk_runs_everything() -> None:
+def test_the_scoring_context_runs_everything() -> None:
     assert may_run(None, replaying=False) is None
 
 
@@ -182,7 +182,7 @@ def test_a_command_runs_as_a_program_of_the_project_or_as_a_whole_line_that_is_t
         (gitlab(THEIRS), True, False),
     ],
 )
-def test_a_trusted_command_runs_unless_secrets_meet_a_foreign_head(
+def test_a_trusted_command_runs_unless_secrets_and_a_foreign_head_are_together(
     ci: CiContext | None, secrets: bool, runs: bool
 ) -> None:
     why = may_run_command(["app/answer"], trusted=["app/*"], ci=ci, secrets=secrets)

@@ -38,7 +38,7 @@ def test_it_gives_up_when_nothing_more_can_be_given_back() -> None:
     assert in_virtual_time(main) == "the budget does not cover another call: --max-tokens 100"
 
 
-def test_a_closed_ledger_keeps_nobody_waiting() -> None:
+def test_closing_the_budget_wakes_all_waiting_calls() -> None:
     async def main() -> str | None:
         ledger = Account(Budget(calls=1))
         await ledger.reserve(Reservation(calls=1))

@@ -135,7 +135,7 @@ def test_a_quota_that_will_not_clear_stops_the_run_at_once_and_says_why() -> Non
     assert "asks to wait longer than a run can" in failed(outcomes[-1]).message
 
 
-def test_a_model_that_pushes_back_is_told_once_and_when_it_answers_again() -> None:
+def test_a_model_that_pushes_back_is_reported_once_and_when_it_answers_again() -> None:
     notices: list[str] = []
     provider = Scripted([busy(), busy(), GOOD, GOOD])
 
@@ -433,7 +433,7 @@ def test_an_interrupt_ends_waiting_for_a_retry_and_is_no_error_of_the_call() -> 
     assert (failed(outcome).kind, outcome.attempts) == (FailureKind.NOT_ATTEMPTED, 1)
 
 
-def test_a_cancelled_run_closes_its_providers() -> None:
+def test_a_canceled_run_closes_its_providers() -> None:
     provider = Scripted(then=1000.0)
 
     async def main() -> None:
@@ -445,7 +445,7 @@ def test_a_cancelled_run_closes_its_providers() -> None:
     assert (provider.opened, provider.closed) == (1, 1)
 
 
-def test_a_run_that_is_cancelled_while_a_provider_opens_ends() -> None:
+def test_a_run_that_is_canceled_while_a_provider_opens_ends() -> None:
     provider = Scripted()
 
     async def main() -> float:

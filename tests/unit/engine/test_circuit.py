@@ -46,7 +46,7 @@ def test_the_first_cause_stays() -> None:
         (UNREACHED - 1, GRACE * 2, False),
     ],
 )
-def test_nobody_there_needs_several_attempts_over_some_seconds(
+def test_an_unreachable_server_needs_several_attempts_over_some_seconds(
     attempts: int, apart: float, opens: bool
 ) -> None:
     async def main() -> str | None:

@@ -103,7 +103,7 @@ def test_the_first_of_a_pace_never_waits(per_minute: int) -> None:
 
 @settings(max_examples=50)
 @given(per_minute=st.integers(1, 6000), count=st.integers(1, 200))
-def test_a_pace_is_kept_over_every_span(per_minute: int, count: int) -> None:
+def test_a_rate_is_kept_over_every_span(per_minute: int, count: int) -> None:
     async def main() -> list[float]:
         pace, started = Pace(per_minute, LocalCounter()), []
         for _ in range(count):
@@ -131,7 +131,7 @@ def test_what_was_taken_too_large_is_given_back() -> None:
     assert in_virtual_time(main) == [10.0, 2.0]
 
 
-def test_whoever_waits_has_taken_nothing_yet() -> None:
+def test_a_waiting_call_has_taken_nothing_yet() -> None:
     async def main() -> list[float]:
         pace = Pace(60, LocalCounter())
         return [pace.take(1), *(pace.take(1) for _ in range(100))]

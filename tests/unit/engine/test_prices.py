@@ -102,7 +102,7 @@ def test_writing_to_a_cache_costs_more_than_plain_input() -> None:
     ],
     ids=lambda model: f"{model.provider}-{model.base_url}",
 )
-def test_a_price_that_nobody_knows_is_none(unknown: Model) -> None:
+def test_a_price_that_is_unknown_is_none(unknown: Model) -> None:
     assert tariff(unknown) is None
 
 

@@ -75,7 +75,7 @@ def test_the_correction_of_the_labeled_outputs_themselves_gives_back_what_people
     assert found.value == pytest.approx(GOOD.people_pass / GOOD.n)
 
 
-def test_enough_labels_that_a_steady_judge_meets_let_it_gate() -> None:
+def test_enough_labels_that_a_steady_judge_agrees_with_let_it_gate() -> None:
     assert (ruling(GOOD).status, ruling(GOOD).why) == (CalibrationStatus.GATE, ())
 
 

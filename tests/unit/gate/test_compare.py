@@ -150,7 +150,7 @@ def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watche
     assert watched.regressed_cases() == ("a",)
 
 
-def test_cases_are_told_apart_in_evalset_order() -> None:
+def test_cases_are_distinguished_in_evalset_order() -> None:
     gone = CaseResult(case="gone", candidate=None, baseline=side(1))
     cases = [
         row("lost", [0], [1]),

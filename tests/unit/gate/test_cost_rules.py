@@ -55,7 +55,7 @@ def test_growth_is_decided_as_a_one_sided_t_test_would() -> None:
     assert decided == {Decision.PASS, Decision.FAIL, Decision.INCONCLUSIVE}
 
 
-def test_growth_is_told_in_dollars_and_percent() -> None:
+def test_growth_is_reported_in_dollars_and_percent() -> None:
     result = cost(bills([0.002] * 5, [0.001] * 5))
     assert (result.decision, result.quality) == (Decision.FAIL, False)
     assert result.why == (

@@ -84,7 +84,7 @@ def test_a_failure_outweighs_what_was_not_measured() -> None:
     assert decided.why == ("coverage: 1 case of the baseline removed without being retired: gone")
 
 
-def test_what_was_not_measured_outweighs_what_cannot_be_told() -> None:
+def test_what_was_not_measured_outweighs_what_is_inconclusive() -> None:
     missing = row("x", [failed(FailureKind.NOT_ATTEMPTED)], [1])
     decided = verdict([*rows(regressed=0, improved=0, n=5), missing])
     assert finding(decided, "no_worse").decision is Decision.INCONCLUSIVE
@@ -184,7 +184,7 @@ def test_a_large_regression_among_many_prompts_still_fails() -> None:
     assert verdicts["bad"].decision is Decision.FAIL
 
 
-def test_equal_comparisons_of_several_prompts_are_told_apart() -> None:
+def test_equal_comparisons_of_several_prompts_are_distinguished() -> None:
     same = gate_input(rows(regressed=5, improved=0, n=30))
     verdicts = decide_all({"a": [same], "b": [same]})
     assert verdicts["a"] == verdicts["b"]

@@ -38,7 +38,7 @@ def estimate(cases: list[CaseResult], policy: Policy = ONLY) -> Estimate:
     return measured
 
 
-def test_what_cannot_be_told_is_said_with_all_figures_in_order() -> None:
+def test_an_inconclusive_finding_lists_all_figures_in_order() -> None:
     result = found(rows(regressed=1, improved=1, n=40))
     assert result.decision is Decision.INCONCLUSIVE
     assert result.why == (
@@ -59,7 +59,7 @@ def test_a_pass_says_how_much_room_it_had() -> None:
     )
 
 
-def test_a_regression_names_its_p_and_the_lost_cases() -> None:
+def test_a_regression_names_its_p_and_the_regressed_cases() -> None:
     result = found(rows(regressed=5, improved=0, n=30))
     assert result.decision is Decision.FAIL
     assert result.cases == ("c0", "c1", "c2", "c3", "c4")
@@ -97,7 +97,7 @@ def test_a_tolerance_lets_a_small_proven_loss_through_as_inconclusive() -> None:
     assert found(cases, tolerant).decision is Decision.INCONCLUSIVE
 
 
-def test_where_nothing_passes_in_either_side_nothing_is_told() -> None:
+def test_where_nothing_passes_in_either_side_the_verdict_is_inconclusive() -> None:
     result = found(rows(regressed=0, improved=0, n=300, failing=300))
     assert result.decision is Decision.INCONCLUSIVE
     assert "pass is 0 on both sides in all 300 cases: nothing" in result.why

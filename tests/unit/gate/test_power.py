@@ -50,33 +50,33 @@ def ungrouped(n: int) -> list[str | None]:
     return [None] * n
 
 
-def test_an_evalset_that_is_too_small_is_told_so_before_money_is_spent() -> None:
+def test_an_evalset_that_is_too_small_is_reported_before_money_is_spent() -> None:
     assert what_it_can_show(ungrouped(20), Policy()) == (
-        "20 cases cannot show a margin of 5% even if none regresses: that takes 59; "
-        "the margin that fits them is 14%"
+        "20 cases cannot show a margin of 5% even if none regresses: 59 are needed; "
+        "the smallest margin for them is 14%"
     )
     assert what_it_can_show(ungrouped(0), Policy()) == (
         "no case to compare; a margin of 5% needs at least 59 cases"
     )
 
 
-def test_an_evalset_that_is_large_enough_is_told_what_it_can_rule_out() -> None:
+def test_an_evalset_that_is_large_enough_is_reported_with_what_it_can_rule_out() -> None:
     assert what_it_can_show(ungrouped(300), Policy()) == (
-        "300 cases can show a margin of 5% (it takes at least 59); "
-        "with none regressed they rule out a loss above 1%"
+        "300 cases can show a margin of 5% (at least 59 needed); "
+        "if none regresses, they rule out a regression above 1%"
     )
 
 
 def test_groups_count_and_not_their_cases() -> None:
     assert what_it_can_show([f"g{at // 12}" for at in range(300)], Policy()) == (
-        "300 cases in 25 groups cannot show a margin of 5% even if none regresses: that takes "
-        "about 60 such groups; the margin that fits them is 11.8%"
+        "300 cases in 25 groups cannot show a margin of 5% even if none regresses: "
+        "about 60 such groups are needed; the smallest margin for them is 11.8%"
     )
     assert "can show a margin of 5%" in what_it_can_show(
         [f"g{at // 5}" for at in range(300)], Policy()
     )
     assert what_it_can_show(["a", "b", "a"], Policy()) == (
-        "3 cases in 2 groups cannot show anything: that takes at least 10 groups"
+        "3 cases in 2 groups cannot show anything: at least 10 groups are needed"
     )
 
 
@@ -91,11 +91,11 @@ def test_the_gate_passes_from_as_many_groups_on_as_it_says(size: int) -> None:
 
 def test_the_strictest_rule_and_the_first_look_are_what_counts() -> None:
     strict = Policy(rules=[NoWorse(), NoWorse(metric="exact", margin=0.02)])
-    assert "a margin of 2% even if none regresses: that takes 149" in what_it_can_show(
+    assert "a margin of 2% even if none regresses: 149 are needed" in what_it_can_show(
         ungrouped(60), strict
     )
     rerun = Policy(on_inconclusive="rerun")
-    assert "it takes at least 72" in what_it_can_show(ungrouped(100), rerun)
+    assert "at least 72 needed" in what_it_can_show(ungrouped(100), rerun)
 
 
 def test_a_policy_that_compares_nothing_makes_no_promise() -> None:

@@ -28,7 +28,7 @@ def test_critical_names_the_cases_that_failed() -> None:
     assert result.why == "2 of 3 critical cases failed: b, c"
 
 
-def test_a_critical_case_that_is_not_known_is_incomplete_never_held() -> None:
+def test_a_critical_case_that_is_not_known_is_incomplete_and_never_passes() -> None:
     judged = trial(False, label="tone")
     result = critical(row("a", [1], None), row("b", [failed()], None), row("c", [judged], None))
     assert (result.decision, result.cases) == (Decision.INCOMPLETE, ("b", "c"))

@@ -33,13 +33,13 @@ def test_a_mean_at_the_bound_itself_is_contradicted_by_any_other_value() -> None
     assert z(seen, 1.0) == -math.inf
 
 
-def test_cases_that_are_all_lost_leave_nothing_below_them() -> None:
+def test_cases_that_all_regressed_leave_nothing_below_them() -> None:
     seen = sample(np.full(3, -1.0))
     assert lower_end(seen, Q) == -1.0
     assert -1.0 < upper_end(seen, Q) < 1.0
 
 
-def test_cases_that_are_all_gained_leave_nothing_above_them() -> None:
+def test_cases_that_all_improved_leave_nothing_above_them() -> None:
     seen = sample(np.full(3, 1.0))
     assert upper_end(seen, Q) == 1.0
     assert -1.0 < lower_end(seen, Q) < 1.0

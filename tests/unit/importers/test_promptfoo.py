@@ -15,7 +15,7 @@ from llmops_cli.importers.import_files import read_foreign
 from llmops_cli.importers.imported import ImportChoices, Imported
 from llmops_cli.plugins import SCORERS, catalog, open_scorer
 from llmops_cli.project.paths import Folder
-from tests.unit.scorers.answers import expecting, said
+from tests.unit.scorers.answers import expecting, reply
 
 ONE = "prompts: ['Say {{ x }}']\nproviders: [openai:gpt-4.1]\n"
 
@@ -180,7 +180,7 @@ providers:
     )
 
 
-def test_a_model_that_cannot_be_called_is_replaced_loudly(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_called_is_replaced_with_a_note(tmp_path: Path) -> None:
     made = imported(tmp_path, "prompts: [a]\nproviders: [bedrock:amazon.nova-pro-v1:0]\n")
     assert made.models[0].fields == {"provider": "embedded"}
     assert [each.what for each in made.notes if each.lost] == [
@@ -383,7 +383,7 @@ def test_formats_of_a_schema_are_checked_as_they_were(tmp_path: Path) -> None:
 
     async def scored(answer: str) -> float:
         async with open_scorer(SCORERS["json_schema"], world) as scorer:
-            score = scorer(expecting(), said(answer), **entry["json_schema"])
+            score = scorer(expecting(), reply(answer), **entry["json_schema"])
             assert isinstance(score, Score)
             return score.value
 

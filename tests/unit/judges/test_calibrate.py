@@ -21,7 +21,7 @@ def read(given: bool | float, first: float | None, second: float | None = None) 
     return Reading(label, scores[0], scores[1])
 
 
-def test_the_first_reading_is_held_against_people_and_the_second_against_the_first() -> None:
+def test_the_first_reading_is_compared_with_labels_and_the_second_with_the_first() -> None:
     those = [read(True, 1, 1), read(True, 0, 1), read(False, 1, 0), read(False, 0, 0)]
     assert counts_of(those, PASS) == Counts(
         both_pass=1, only_people_pass=1, only_judge_passes=1, both_fail=1, read_twice=4, differing=2

@@ -10,7 +10,7 @@ from llmops_cli.core.case import Evalset
 from llmops_cli.plugins import SCORERS, load_scorer
 from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import Written
-from tests.unit.scorers.answers import said, value
+from tests.unit.scorers.answers import reply, value
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ BASE = (
 
 
 @pytest.mark.parametrize(
-    ("evaluator", "said"),
+    ("evaluator", "answered"),
     [
         ("{name: a, uses: github/similarty}", "(did you mean 'github/similarity'?)"),
         ("{name: a, uses: mine}", "unknown evaluator 'mine'"),
@@ -149,12 +149,12 @@ BASE = (
     ],
 )
 def test_a_wrong_evaluator_is_named_at_its_line(
-    project: Written, evaluator: str, said: str
+    project: Written, evaluator: str, answered: str
 ) -> None:
     project.write("prompts/a.prompt.yml", BASE + f"evaluators:\n  - {evaluator}\n")
     (problem,) = project.problems()
     assert problem.startswith("prompts/a.prompt.yml:5: ")
-    assert said in problem
+    assert answered in problem
 
 
 def test_an_evaluator_with_two_conditions_checks_both(project: Written) -> None:
@@ -205,7 +205,7 @@ def test_a_string_evaluator_decides_as_on_github(
     evalset = own(project, f"[{{name: n, string: {{{condition}: {text}}}}}]")
     (spec,) = evalset.scorers
     scorer = load_scorer(SCORERS[spec.kind])
-    assert value(scorer(evalset.cases[0], said(answer), **spec.options)) == passes
+    assert value(scorer(evalset.cases[0], reply(answer), **spec.options)) == passes
 
 
 def test_json_may_be_required(project: Written) -> None:

@@ -17,7 +17,7 @@ from llmops_cli.project.templates import Options, Templates
 from llmops_cli.scorers.number import number as number_scorer
 from llmops_cli.scorers.text import contains, exact
 from tests.unit.project.conftest import CASE, Written
-from tests.unit.scorers.answers import said, value
+from tests.unit.scorers.answers import reply, value
 
 
 @pytest.fixture(autouse=True)
@@ -43,28 +43,28 @@ def expecting(project: Written, name: str, content: str | bytes, scorer: str = "
 def test_a_number_in_yaml_is_expected_as_it_is_written(project: Written, literal: str) -> None:
     project.write("evalsets/support.yaml", inline(literal))
     (case,) = project.evalset().cases
-    assert value(exact(case, said(literal))) == 1
-    assert value(number_scorer(case, said(str(float(case.expected))))) == 1  # type: ignore[arg-type]  # a number
+    assert value(exact(case, reply(literal))) == 1
+    assert value(number_scorer(case, reply(str(float(case.expected))))) == 1  # type: ignore[arg-type]  # a number
 
 
 @pytest.mark.parametrize("literal", LITERALS)
 def test_a_number_in_jsonl_is_expected_as_it_is_written(project: Written, literal: str) -> None:
     row = f'{{"inputs": {{"question": "a"}}, "expected": {literal}}}\n'
-    assert value(exact(expecting(project, "c.jsonl", row), said(literal))) == 1
+    assert value(exact(expecting(project, "c.jsonl", row), reply(literal))) == 1
 
 
 def test_a_shortened_number_is_no_part_of_another(project: Written) -> None:
     project.write("evalsets/support.yaml", inline("3.10"))
     (case,) = project.evalset().cases
-    assert value(contains(case, said("Python 3.13"))) == 0
-    assert value(contains(case, said("Python 3.10"))) == 1
+    assert value(contains(case, reply("Python 3.13"))) == 0
+    assert value(contains(case, reply("Python 3.10"))) == 1
 
 
 def test_numbers_in_a_list_keep_their_spelling(project: Written) -> None:
     project.write("evalsets/support.yaml", inline("[3.10, 3.20]"))
     (case,) = project.evalset().cases
-    assert value(exact(case, said("3.20"))) == 1
-    assert value(exact(case, said("3.2"))) == 0
+    assert value(exact(case, reply("3.20"))) == 1
+    assert value(exact(case, reply("3.2"))) == 0
 
 
 def test_a_scorer_s_option_keeps_its_spelling(project: Written) -> None:
@@ -75,8 +75,8 @@ def test_a_scorer_s_option_keeps_its_spelling(project: Written) -> None:
     )
     evalset = project.evalset()
     first, second = (Options(spec).render(evalset.cases[0]) for spec in evalset.scorers)
-    assert value(contains(evalset.cases[0], said("3.13"), **first)) == 0
-    assert value(contains(evalset.cases[0], said("1 and here"), **second)) == 0
+    assert value(contains(evalset.cases[0], reply("3.13"), **first)) == 0
+    assert value(contains(evalset.cases[0], reply("1 and here"), **second)) == 0
 
 
 def test_an_input_is_printed_into_the_prompt_as_it_is_written(project: Written) -> None:

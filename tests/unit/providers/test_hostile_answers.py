@@ -139,7 +139,7 @@ def changed(node: Any, path: Path, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_whatever_stands_in_an_answer_is_kept_or_is_a_failure(shape: str) -> None:
+def test_any_answer_is_stored_or_is_a_failure(shape: str) -> None:
     good, read = SHAPES[shape]
     price = tariff(
         Model(name="m", provider="openai", model="m", price=Price(input=1.0, output=1.0))

@@ -128,7 +128,7 @@ def test_a_first_promotion_needs_its_flag_and_a_reason(tmp_path: Path) -> None:
     assert (done.event.initial, done.event.from_version, done.event.seq) == (True, None, 1)
 
 
-def test_a_first_promotion_still_meets_the_floor(tmp_path: Path) -> None:
+def test_a_first_promotion_still_needs_the_floor(tmp_path: Path) -> None:
     measured(tmp_path, released(tmp_path, V1), None, found=rows(V1, None, wrong=20))
     asked = [facts(policy=Policy(rules=(*DEFAULT_RULES, Floor(minimum=0.9))))]
     done = promoted(Registry(tmp_path), 1, evalsets=asked, initial=True, reason="the first")
@@ -224,7 +224,7 @@ def test_a_case_that_only_what_runs_now_was_measured_on_is_lost_coverage(
     assert "case-060" in done.why
 
 
-def test_a_case_that_only_the_baseline_beside_it_was_measured_on_is_lost_coverage(
+def test_a_case_that_only_the_baseline_of_the_same_evidence_was_measured_on_is_lost_coverage(
     tmp_path: Path, running: Version
 ) -> None:
     found = rows(V2, V1)

@@ -27,7 +27,7 @@ def shown(found: Calibration, **causes: int) -> str:
     return " ".join(capture.get().split())
 
 
-def test_a_fit_judge_is_told_what_a_loss_shows_as() -> None:
+def test_a_fit_judge_is_reported_with_how_a_regression_appears() -> None:
     text = shown(a_calibration(GOOD))
     assert "GATE it may gate. A true regression of 5 points shows as 4.4 points through it" in text
     assert "4 calls + 2 cached, $0.5000" in text
@@ -47,7 +47,7 @@ def test_nothing_is_shown_for_what_is_not_known() -> None:
     assert "J is unknown: one of the two labels is missing" in text
 
 
-def test_sides_classes_canaries_and_missing_readings_are_told() -> None:
+def test_sides_classes_canaries_and_missing_readings_are_reported() -> None:
     found = replace(
         a_calibration(replace(COUNTS, unscored=3)),
         sides={"v1": COUNTS, "v2": GOOD},

@@ -107,7 +107,7 @@ def test_a_run_with_nothing_to_measure_is_green() -> None:
     assert outcomes(nothing) == {"llmops/run": "green"}
 
 
-def test_a_failing_verdict_blames_its_findings_and_the_lost_cases() -> None:
+def test_a_failing_verdict_blames_its_findings_and_the_regressed_cases() -> None:
     assert outcomes(reports.failing()) == {
         "intent/verdict": "failure",
         "intent/critical": "failure",
@@ -121,7 +121,7 @@ def test_a_failing_verdict_blames_its_findings_and_the_lost_cases() -> None:
     }
 
 
-def test_a_lost_case_within_a_pass_is_neither_green_nor_red() -> None:
+def test_a_regressed_case_within_a_pass_is_neither_green_nor_red() -> None:
     found = outcomes(reports.passing())
     assert found["intent/verdict"] == "green"
     assert found["intent on banking77/b77-0001"] == "skipped"

@@ -22,7 +22,7 @@ def test_the_worst_verdict_is_the_first_line() -> None:
     assert titles == ["❌ FAIL · `intent`", "❔ INCONCLUSIVE · `support`", "✅ PASS · `halueval`"]
 
 
-def test_the_first_token_is_told_where_it_was_measured() -> None:
+def test_the_first_token_is_reported_where_it_was_measured() -> None:
     report = reports.passing()
     (prompt,) = report.prompts
     (evalset,) = prompt.evalsets

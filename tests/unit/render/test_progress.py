@@ -93,7 +93,7 @@ def test_a_terminal_gets_a_bar_that_goes_when_the_run_is_over() -> None:
     assert text.rstrip().endswith("\x1b[2K")
 
 
-def test_the_rest_of_the_time_is_told_from_the_rate() -> None:
+def test_the_remaining_time_is_estimated_from_the_rate() -> None:
     assert State(done=50, planned=200, elapsed=60.0).sentence == "0.8/s · 3 min 00 s left"
     assert State(planned=200, elapsed=60.0).sentence == ""
 

@@ -78,7 +78,7 @@ def test_hostile_answers_come_back_from_parquet_as_they_were() -> None:
     assert list(back["text"]) == [whole(text) for text in TEXTS.values()]
 
 
-def test_hostile_answers_come_back_from_csv_with_one_apostrophe_off_and_nuls_told() -> None:
+def test_hostile_answers_come_back_from_csv_with_one_apostrophe_off_and_nuls_shown() -> None:
     csv, _ = written(table([answered(name, text) for name, text in TEXTS.items()]))
 
     back = read_csv(csv)["text"]

@@ -15,9 +15,7 @@ def shown(result: Result) -> list[tuple[str, str | None]]:
     return [(each.case, each.change) for each in result.evalset.shown]
 
 
-def test_a_lost_case_is_shown_with_what_was_said_before_and_now(
-    running: Project, server: Server
-) -> None:
+def test_a_regressed_case_is_shown_with_both_answers(running: Project, server: Server) -> None:
     server.reply = wrong_on({"say 3"}, system="Worse.")
     running.prompt(system="Worse.")
     (case,) = gate(running).evalset.shown
@@ -30,7 +28,9 @@ def test_a_lost_case_is_shown_with_what_was_said_before_and_now(
     assert [score.passed for score in now.scores] == [False]
 
 
-def test_gained_and_still_failing_cases_are_told_apart(running: Project, server: Server) -> None:
+def test_improved_and_still_failing_cases_are_distinguished(
+    running: Project, server: Server
+) -> None:
     server.reply = wrong_on({"say 1", "say 2"}, system="Second.")
     running.prompt(system="Second.")
     promoted(running)
@@ -55,7 +55,7 @@ def test_removed_cases_are_shown_until_they_are_retired(running: Project) -> Non
     assert shown(gate(running)) == []
 
 
-def test_a_known_failing_case_that_passes_is_told(running: Project) -> None:
+def test_a_known_failing_case_that_passes_is_reported(running: Project) -> None:
     cases = make_cases(CASES)
     cases[0]["known_failing"] = "an old bug"
     running.cases(cases)
@@ -114,7 +114,7 @@ def test_an_unchanged_prompt_leaves_nothing_to_do(running: Project) -> None:
     assert gate(running, "production").prompt.next_steps == ()
 
 
-def test_without_a_baseline_the_way_to_one_is_told(project: Project) -> None:
+def test_without_a_baseline_the_commands_to_create_one_are_shown(project: Project) -> None:
     assert gate(project).prompt.next_steps == (
         "llmops release support && llmops measure support@v1",
         "llmops promote support@v1 --to production --initial -m 'why'",

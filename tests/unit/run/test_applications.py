@@ -245,7 +245,7 @@ def test_a_prompt_of_an_application_may_have_messages_and_parameters(
         ({"provider": "http", "call": None}, "unknown key 'call'"),
     ],
 )
-def test_what_is_wrong_with_a_model_is_told_with_its_line(
+def test_what_is_wrong_with_a_model_is_reported_with_its_line(
     model: dict[str, Any], problem: str, project: Application
 ) -> None:
     project.configured(**{**PYTHON, **model})
@@ -376,7 +376,7 @@ def test_what_env_names_is_taken_for_a_secret(project: Application) -> None:
         assert workspace.redact("it is canary-0123") == "it is [redacted]"
 
 
-def test_what_changed_of_an_application_is_told(project: Application) -> None:
+def test_what_changed_of_an_application_is_reported(project: Application) -> None:
     http = {"provider": "http", "base_url": "http://localhost:1/a", "identity": {"revision": 1}}
     project.configured(**http)
     release(project)

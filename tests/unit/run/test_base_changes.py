@@ -223,7 +223,7 @@ def test_a_price_under_another_alias_is_a_finding_as_well(project: Project) -> N
     assert "how free is priced and called: price $1 in, $2 out per million tokens → $0" in said
 
 
-def test_the_price_of_a_model_that_nobody_asks_is_not_spoken_of(project: Project) -> None:
+def test_the_price_of_a_model_that_is_not_called_is_not_mentioned(project: Project) -> None:
     project.models = {"other": {"provider": "openai", "model": "other"}}
     project.llmops_yaml()
     committed(project)

@@ -50,7 +50,7 @@ def test_a_prompts_own_file_concerns_it_alone(repo: GitProject) -> None:
     assert changed(repo) == ["intent"]
 
 
-def test_a_comment_concerns_nobody(repo: GitProject) -> None:
+def test_a_comment_affects_no_prompt(repo: GitProject) -> None:
     appended(repo, "evalsets/intent.yaml", "\n# a remark\n")
     assert changed(repo) == []
 
@@ -86,7 +86,7 @@ def test_the_projects_policy_concerns_all(repo: GitProject) -> None:
     assert changed(repo) == [*PROMPTS]
 
 
-def test_what_others_merged_meanwhile_concerns_nobody_here(repo: GitProject) -> None:
+def test_what_others_merged_meanwhile_affects_nothing_here(repo: GitProject) -> None:
     repo.git("switch", "-q", "main")
     repo.say("support", "Answer kindly.")
     repo.commit("meanwhile")
@@ -101,7 +101,7 @@ def test_a_name_and_a_change_must_both_hold(repo: GitProject) -> None:
     assert changed(repo, "--prompt", "int*") == ["intent"]
 
 
-def test_a_prompt_that_is_gone_is_said_whatever_else_changed(repo: GitProject) -> None:
+def test_a_prompt_that_is_gone_is_reported_even_if_other_files_changed(repo: GitProject) -> None:
     for path in ("prompts/support.prompt.yml", "evalsets/support.yaml", "evalsets/support.jsonl"):
         (repo.root / path).unlink()
     for measured in ([], ["intent"], ["claims", "intent"]):
@@ -122,7 +122,7 @@ def test_where_the_files_at_the_base_are_broken_all_are_measured(repo: GitProjec
     assert changed(repo) == [*PROMPTS]
 
 
-def test_a_shallow_clone_is_told_how_to_get_deeper(repo: GitProject, tmp_path: Path) -> None:
+def test_a_shallow_clone_gets_the_command_to_fetch_more(repo: GitProject, tmp_path: Path) -> None:
     repo.say("intent", "Answer kindly.")
     repo.commit("kindly")
     thin = repo.clone(tmp_path / "thin", "--depth=1", "--branch", "change")

@@ -34,7 +34,9 @@ def ids(contest: PromptComparison) -> list[str]:
     return [case.id for each in contest.evalsets for case in each.cases]
 
 
-def test_the_working_prompt_meets_what_the_last_environment_runs(running: Project) -> None:
+def test_the_working_prompt_is_compared_with_what_the_last_environment_runs(
+    running: Project,
+) -> None:
     (contest,) = chosen(running)
     assert contest.candidate.name == "support@working"
     assert contest.baseline is not None

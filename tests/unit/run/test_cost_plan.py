@@ -68,7 +68,7 @@ def test_answers_to_score_again_are_counted(running: Project) -> None:
     assert evalset.scores == CASES * 4
 
 
-def test_a_missing_record_is_told_before_the_run(project: Project) -> None:
+def test_a_missing_record_is_reported_before_the_run(project: Project) -> None:
     rows = [{"id": case["id"], "text": "x"} for case in make_cases(CASES - 2)]
     project.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     project.write(

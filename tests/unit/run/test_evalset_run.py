@@ -54,7 +54,7 @@ def test_a_case_that_went_is_missed_once_and_not_for_ever(running: Project) -> N
     assert gate(running).finding("coverage").decision is Decision.PASS
 
 
-def test_added_and_edited_cases_are_told_apart_and_called_for_both_sides(
+def test_added_and_edited_cases_are_distinguished_and_called_for_both_sides(
     running: Project, server: Server
 ) -> None:
     cases = make_cases(CASES + 2)

@@ -115,7 +115,7 @@ def test_the_sides_are_called_in_parallel(store: ResultsStore, scorers: Scorers)
     assert engine.asked == ["one", "one", "two", "two", "three", "three"]
 
 
-def test_a_failed_trial_is_kept_nowhere_and_the_others_go_on(
+def test_a_failed_trial_is_not_stored_and_the_others_continue(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store)
@@ -137,7 +137,7 @@ def test_a_shared_trial_is_answered_or_fails_with_the_one_that_is_made(
     assert (twin.state.failures, twin.state.called) == ({TrialAt(1, 0): BROKEN}, 0)
 
 
-def test_a_held_answer_is_scored_without_a_call(store: ResultsStore, scorers: Scorers) -> None:
+def test_a_cached_answer_is_scored_without_a_call(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one", at=NEW))])
     engine, _ = carried_out(scorers, side)

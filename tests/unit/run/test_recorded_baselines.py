@@ -45,7 +45,7 @@ def base(request: pytest.FixtureRequest, project: Project) -> str | None:
     return None
 
 
-def test_answers_that_a_change_records_anew_are_compared_with_those_before(
+def test_answers_that_a_change_records_again_are_compared_with_those_before(
     project: Project, base: str | None
 ) -> None:
     project.prompt(system="Worse.")
@@ -62,7 +62,7 @@ def test_worse_answers_of_an_unchanged_prompt_are_no_identity(
     assert gate(project, base=base).decision is Decision.FAIL
 
 
-def test_a_changed_prompt_whose_answers_were_not_recorded_anew_is_not_measured(
+def test_a_changed_prompt_whose_answers_were_not_recorded_again_is_not_measured(
     project: Project, base: str | None
 ) -> None:
     project.prompt(system="Worse.")

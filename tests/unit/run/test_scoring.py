@@ -90,7 +90,7 @@ def test_each_case_is_judged_by_its_own_threshold(project: Project) -> None:
     assert gate(project).passing.candidate == 0.5
 
 
-def test_a_cases_own_scorer_beside_a_shared_namesake_is_told_apart() -> None:
+def test_a_cases_own_scorer_beside_a_shared_namesake_is_distinguished() -> None:
     case = a_case("one", EXACT)
     assert labels(bound([case], EXACT), case) == ["exact", "exact (case)"]
 
@@ -142,7 +142,7 @@ def test_an_unscored_trial_says_why(store: ResultsStore) -> None:
     assert reasons() == {"exact": "because"}
 
 
-def test_a_changed_threshold_is_read_anew_without_a_call(project: Project, server: Server) -> None:
+def test_a_changed_threshold_is_applied_without_a_call(project: Project, server: Server) -> None:
     project.evalset(scorers=[{"length": {"max": 100}}])
     assert gate(project).passing.candidate == 1.0
     before = server.requests

@@ -106,7 +106,7 @@ def test_a_recorded_answer_is_part_of_the_request(store: ResultsStore, recorded:
     assert a_side(store).plan.requests[0] != recorded.plan.requests[0]
 
 
-def test_a_recorded_answer_is_held_whatever_the_store_holds(recorded: Side) -> None:
+def test_a_recorded_answer_is_available_with_any_store(recorded: Side) -> None:
     recorded.plan.not_before = OLD
     trials = recorded.plan.trials([0, 1, 2])
     (whole,) = recorded.completions(trials).values()

@@ -67,13 +67,13 @@ def planned(side: Side, scorers: Scorers, *, asked: set[TrialKey] | None = None)
     return side
 
 
-def test_nothing_held_is_all_missing(store: ResultsStore, scorers: Scorers) -> None:
+def test_with_an_empty_cache_everything_is_missing(store: ResultsStore, scorers: Scorers) -> None:
     side = planned(a_side(store, repeats=2), scorers)
     assert side.plan.missing == [TrialAt(case, n) for case in range(3) for n in range(2)]
     assert side.plan.planned == 6
 
 
-def test_a_held_answer_without_a_score_is_scored_and_not_called(
+def test_a_cached_answer_without_a_score_is_scored_and_not_called(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = a_side(store)
@@ -94,7 +94,9 @@ def test_an_answer_with_tool_calls_is_scored_like_any_other(
     assert planned(side, scorers).plan.rescore == [TrialAt(0, 0)]
 
 
-def test_a_held_answer_with_its_score_needs_nothing(store: ResultsStore, scorers: Scorers) -> None:
+def test_a_cached_answer_with_its_score_needs_nothing(
+    store: ResultsStore, scorers: Scorers
+) -> None:
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered())])
     (key,) = scorers.keys(CASES[0], answered().digest)

@@ -59,7 +59,7 @@ def test_answers_that_come_together_are_one_transaction(store: CountingStore) ->
     assert store.transactions == 1
 
 
-def test_an_answer_that_has_come_is_kept_though_the_run_is_cancelled(store: CountingStore) -> None:
+def test_an_answer_that_has_come_is_kept_even_if_the_run_is_canceled(store: CountingStore) -> None:
     async def cut_short() -> None:
         batcher = WriteBatcher()
         async with anyio.create_task_group() as group:

@@ -202,7 +202,7 @@ def test_wrong_inputs_are_a_type_error_in_plain_words(
     assert isinstance(error.value, LlmopsError)
 
 
-def test_all_wrong_inputs_are_told_at_once(prompt: Loaded) -> None:
+def test_all_wrong_inputs_are_reported_at_once(prompt: Loaded) -> None:
     with pytest.raises(WrongInputs) as error:
         prompt.render(count="3", nonsense=1)
     assert str(error.value) == (

@@ -95,13 +95,13 @@ def test_without_any_source_the_way_out_is_named(
 
 
 @pytest.mark.parametrize("address", ["support", "support@working", "support@latest"])
-def test_what_nobody_promoted_is_not_loaded(bundled: Path, address: str) -> None:
+def test_a_version_that_was_never_promoted_is_not_loaded(bundled: Path, address: str) -> None:
     with pytest.raises(Refused, match="an application runs what was promoted") as error:
         load_prompt(address, source=bundled)
     assert "support@production" in str(error.value.hint)
 
 
-def test_a_version_that_a_bundle_does_not_hold_is_told_with_those_it_holds(bundled: Path) -> None:
+def test_a_version_that_a_bundle_lacks_is_reported_with_those_it_has(bundled: Path) -> None:
     with pytest.raises(Refused, match="support@v7 is not in this bundle of production") as error:
         load_prompt("support@v7", source=bundled)
     assert "support@v1" in str(error.value.hint)
@@ -153,7 +153,7 @@ def test_one_byte_of_a_bundled_prompt_is_found_when_it_is_loaded(bundled: Path) 
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{}", b"\xff\xfe", b'{"digest": 1, "prompts": 2}']
 )
-def test_what_is_no_bundle_is_told(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_bundle_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "no.json"
     path.write_bytes(content)
     with pytest.raises(IntegrityBroken, match=r"no\.json"):

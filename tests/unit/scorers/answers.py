@@ -13,7 +13,7 @@ def expecting(expected: Json = None) -> Case:
     return Case(id="one", expected=expected)
 
 
-def said(text: str, **more: Any) -> Completion:
+def reply(text: str, **more: Any) -> Completion:
     return Completion(text=text, **more)
 
 

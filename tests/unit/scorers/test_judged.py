@@ -14,14 +14,14 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Message
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.scorers.judged import NOTHING_RETRIEVED, choice, pairwise, rubric
-from tests.unit.scorers.answers import said, value, why
+from tests.unit.scorers.answers import reply, value, why
 
 Judged = Callable[..., Awaitable[Score | Unscored]]
 JUDGES: list[tuple[Judged, dict[str, Any]]] = [
     (rubric, {"criteria": "It is right."}),
     (rubric, {"criteria": "It is right.", "scale": [1, 5]}),
     (choice, {"criteria": "What it is.", "choices": {"right": 1.0, "wrong": 0.0}}),
-    (pairwise, {"against": said("Rome")}),
+    (pairwise, {"against": reply("Rome")}),
 ]
 every_judge = pytest.mark.parametrize(("judge", "options"), JUDGES)
 
@@ -66,7 +66,7 @@ def test_without_an_expected_to_show_no_judge_is_asked(
     judge: Judged, options: dict[str, Any], expected: Json
 ) -> None:
     case = Case(id="one", inputs={"q": "?"}, expected=expected)
-    result, ask = judged(judge, {**options, "expected": True}, case, said("Paris"))
+    result, ask = judged(judge, {**options, "expected": True}, case, reply("Paris"))
     assert why(result) == "case 'one' has no `expected` to show the judge"
     assert ask.shown == []
 
@@ -74,7 +74,7 @@ def test_without_an_expected_to_show_no_judge_is_asked(
 @every_judge
 def test_without_passages_to_show_no_judge_is_asked(judge: Judged, options: dict[str, Any]) -> None:
     case = Case(id="one", inputs={"q": "?"})
-    result, ask = judged(judge, {**options, "contexts": True}, case, said("Paris"))
+    result, ask = judged(judge, {**options, "contexts": True}, case, reply("Paris"))
     assert why(result).startswith("case 'one' has no `contexts` to show the judge")
     assert ask.shown == []
 
@@ -90,9 +90,9 @@ def test_a_judge_is_shown_what_was_retrieved_and_that_nothing_was(
         (("Paris is a capital.",), ["Paris is a capital."]),
         ((), [NOTHING_RETRIEVED]),
     ):
-        result, ask = judged(judge, shown, case, said("Paris", contexts=retrieved))
+        result, ask = judged(judge, shown, case, reply("Paris", contexts=retrieved))
         assert 0 <= value(result) <= 1
         assert {(*inputs["contexts"],) for inputs in ask.shown} == {(*passages,)}  # type: ignore[misc]  # lists
         assert {inputs["expected"] for inputs in ask.shown} == {0}
-    result, ask = judged(judge, options, case, said("Paris"))
+    result, ask = judged(judge, options, case, reply("Paris"))
     assert [inputs["contexts"] for inputs in ask.shown] == [[]] * len(ask.shown)

@@ -8,7 +8,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.core.result import Score
 from llmops_cli.scorers.label import check, label
-from tests.unit.scorers.answers import expecting, reason, said, value, why
+from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 INTENTS = ["card_arrival", "card_arrival_late", "refund"]
 
@@ -17,55 +17,55 @@ INTENTS = ["card_arrival", "card_arrival_late", "refund"]
     "answered", ["card_arrival", "Card arrival.", "**card-arrival**", "card  arrival"]
 )
 def test_a_label_is_compared_by_its_words(answered: str) -> None:
-    assert value(label(expecting("card_arrival"), said(answered))) == 1
+    assert value(label(expecting("card_arrival"), reply(answered))) == 1
 
 
 def test_without_labels_the_whole_answer_is_the_label() -> None:
-    assert value(label(expecting("refund"), said("It is refund"))) == 0
+    assert value(label(expecting("refund"), reply("It is refund"))) == 0
 
 
 def test_with_labels_the_first_named_one_counts() -> None:
-    answered = said("Intent: refund, not card_arrival")
+    answered = reply("Intent: refund, not card_arrival")
     assert value(label(expecting("refund"), answered, labels=INTENTS)) == 1
     assert value(label(expecting("card_arrival"), answered, labels=INTENTS)) == 0
     assert value(label(expecting("card_arrival"), answered, labels=INTENTS, take="last")) == 1
 
 
 def test_of_two_labels_that_overlap_the_longer_one_is_meant() -> None:
-    answered = said("The intent is card_arrival_late")
+    answered = reply("The intent is card_arrival_late")
     assert value(label(expecting("card_arrival"), answered, labels=INTENTS)) == 0
     assert value(label(expecting("card_arrival_late"), answered, labels=INTENTS)) == 1
 
 
 def test_a_label_inside_another_word_is_not_named() -> None:
-    assert value(label(expecting("refund"), said("nonrefundable"), labels=INTENTS)) == 0
+    assert value(label(expecting("refund"), reply("nonrefundable"), labels=INTENTS)) == 0
 
 
 def test_two_labels_are_wrong_where_only_one_may_be_named() -> None:
-    answered = said("refund or card_arrival")
+    answered = reply("refund or card_arrival")
     assert reason(label(expecting("refund"), answered, labels=INTENTS, take="only")) == (
         "expected 'refund'; 'refund or card_arrival' names several"
     )
 
 
-def test_the_label_found_is_told_for_confusion_tables() -> None:
-    answered = label(expecting("refund"), said("Card arrival"), labels=INTENTS)
+def test_the_label_found_is_reported_for_confusion_tables() -> None:
+    answered = label(expecting("refund"), reply("Card arrival"), labels=INTENTS)
     assert isinstance(answered, Score)
     assert dict(answered.detail) == {"label": "card_arrival"}
 
 
 def test_an_expected_label_that_is_not_among_the_labels_is_unscored() -> None:
-    assert why(label(expecting("cash"), said("cash"), labels=INTENTS)) == (
+    assert why(label(expecting("cash"), reply("cash"), labels=INTENTS)) == (
         "the expected 'cash' is not among the labels"
     )
 
 
 def test_labels_of_other_scripts_are_words_too() -> None:
-    assert value(label(expecting("возврат"), said("Возврат!"))) == 1
+    assert value(label(expecting("возврат"), reply("Возврат!"))) == 1
 
 
 def test_an_empty_answer_names_no_label() -> None:
-    assert value(label(expecting("refund"), said(""), labels=INTENTS)) == 0
+    assert value(label(expecting("refund"), reply(""), labels=INTENTS)) == 0
 
 
 DIFFERENT = [
@@ -93,20 +93,20 @@ DIFFERENT = [
 def test_signs_and_symbols_tell_labels_apart(one: str, other: str, form: str) -> None:
     labels = [one, other]
     for expected, answered in ((one, one), (one, other), (other, one), (other, other)):
-        result = label(expecting(expected), said(form.format(answered)), labels=labels)
+        result = label(expecting(expected), reply(form.format(answered)), labels=labels)
         assert value(result) == (expected == answered), (expected, answered)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_without_labels_signs_count_and_the_symbols_that_are_expected(one: str, other: str) -> None:
-    assert value(label(expecting(one), said(f"{one}."))) == 1
-    assert value(label(expecting(one), said(other))) == 0
+    assert value(label(expecting(one), reply(f"{one}."))) == 1
+    assert value(label(expecting(one), reply(other))) == 0
 
 
 @pytest.mark.parametrize("answered", ["-1", "C++", "3+"])
 def test_a_label_with_another_sign_is_not_named(answered: str) -> None:
-    assert value(label(expecting("1"), said(answered), labels=["1", "3"])) == 0
-    assert value(label(expecting("C"), said(answered), labels=["C", "Java"])) == 0
+    assert value(label(expecting("1"), reply(answered), labels=["1", "3"])) == 0
+    assert value(label(expecting("C"), reply(answered), labels=["C", "Java"])) == 0
 
 
 def test_a_decimal_number_does_not_name_the_whole_number_in_it() -> None:
@@ -118,18 +118,18 @@ def test_a_decimal_number_does_not_name_the_whole_number_in_it() -> None:
 
 @pytest.mark.parametrize("answered", ["label=-1", "<b>-1</b>", "x: −1", '"-1"', "(-1)"])
 def test_a_sign_is_read_whatever_stands_before_it(answered: str) -> None:
-    assert value(label(expecting("-1"), said(answered), labels=["-1", "0", "1"])) == 1
-    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 0
+    assert value(label(expecting("-1"), reply(answered), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("1"), reply(answered), labels=["-1", "0", "1"])) == 0
 
 
 @pytest.mark.parametrize("answered", ["<b>1</b>", "-> 1", "=>1", "~~1~~", "> 1", "label=1"])
 def test_tags_arrows_and_quotes_are_no_signs(answered: str) -> None:
-    assert value(label(expecting("1"), said(answered), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("1"), reply(answered), labels=["-1", "0", "1"])) == 1
 
 
 def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:
-    assert value(label(expecting("1"), said("- 1"), labels=["-1", "0", "1"])) == 1
-    assert value(label(expecting("gpt-4"), said("GPT 4"))) == 1
+    assert value(label(expecting("1"), reply("- 1"), labels=["-1", "0", "1"])) == 1
+    assert value(label(expecting("gpt-4"), reply("GPT 4"))) == 1
 
 
 @pytest.mark.parametrize(

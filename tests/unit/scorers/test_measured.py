@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from llmops_cli.core.result import Usage
 from llmops_cli.scorers.measured import cost, latency, tokens
-from tests.unit.scorers.answers import expecting, said, value, why
+from tests.unit.scorers.answers import expecting, reply, value, why
 
-MEASURED = said("x", latency=0.5, cost=0.002, usage=Usage(input=10, output=5))
+MEASURED = reply("x", latency=0.5, cost=0.002, usage=Usage(input=10, output=5))
 
 
 def test_a_call_has_its_seconds_dollars_and_tokens() -> None:
@@ -16,13 +16,13 @@ def test_a_call_has_its_seconds_dollars_and_tokens() -> None:
 
 
 def test_a_reused_answer_has_no_latency() -> None:
-    assert why(latency(expecting(), said("x"))) == (
+    assert why(latency(expecting(), reply("x"))) == (
         "this answer is cached, and a cached answer has no latency; --no-cache calls again"
     )
 
 
 def test_the_first_token_has_its_own_seconds_where_it_was_streamed() -> None:
-    streamed = said("x", latency=0.5, first_token=0.2)
+    streamed = reply("x", latency=0.5, first_token=0.2)
     assert value(latency(expecting(), streamed, of="first_token")) == 0.2
     assert value(latency(expecting(), streamed, of="whole")) == 0.5
     at_once = latency(expecting(), MEASURED, of="first_token")
@@ -30,5 +30,5 @@ def test_the_first_token_has_its_own_seconds_where_it_was_streamed() -> None:
 
 
 def test_an_unpriced_call_has_no_cost_and_one_without_usage_no_tokens() -> None:
-    assert "no price" in why(cost(expecting(), said("x")))
-    assert why(tokens(expecting(), said("x"))) == "the provider reported no usage for this call"
+    assert "no price" in why(cost(expecting(), reply("x")))
+    assert why(tokens(expecting(), reply("x"))) == "the provider reported no usage for this call"

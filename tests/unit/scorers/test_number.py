@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import World
 from llmops_cli.scorers.number import Take, check, expected_number, number, read_number
-from tests.unit.scorers.answers import expecting, reason, said, value, why
+from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 
 def number_in(text: str, *, take: Take = "last", decimal: str = ".") -> Decimal | None:
@@ -157,29 +157,29 @@ def test_a_text_without_a_digit_has_no_number(text: str) -> None:
 
 
 def test_an_unreadable_last_number_is_no_earlier_one() -> None:
-    assert reason(number(expecting(3), said("I have 3. It costs 1.000,50"))) == (
+    assert reason(number(expecting(3), reply("I have 3. It costs 1.000,50"))) == (
         "expected 3; '1.000,50' is not a number"
     )
 
 
 @pytest.mark.parametrize("dash", [*"-−–‑－"])
 def test_a_dash_directly_before_a_number_is_a_minus(dash: str) -> None:
-    assert value(number(expecting(-5), said(f"x = {dash}5"))) == 1
-    assert value(number(expecting(5), said(f"x = {dash}5"))) == 0
+    assert value(number(expecting(-5), reply(f"x = {dash}5"))) == 1
+    assert value(number(expecting(5), reply(f"x = {dash}5"))) == 0
 
 
 def test_a_percentage_is_a_hundredth_where_that_is_asked_for() -> None:
-    assert value(number(expecting(0.5), said("It is 50%."), percent=True)) == 1
-    assert value(number(expecting("50 %"), said("0.5"), percent=True)) == 1
-    assert value(number(expecting(0.5), said(r"50\%"))) == 0
-    assert value(number(expecting(50), said("50%"))) == 1
+    assert value(number(expecting(0.5), reply("It is 50%."), percent=True)) == 1
+    assert value(number(expecting("50 %"), reply("0.5"), percent=True)) == 1
+    assert value(number(expecting(0.5), reply(r"50\%"))) == 0
+    assert value(number(expecting(50), reply("50%"))) == 1
 
 
 @given(
     written=st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=3),
     form=st.sampled_from(["{:f}", "{:,f}", "${:,f}.", "so A: {:f}%\n", "= {:f} apples"]),
 )
-def test_whatever_form_a_number_is_written_in_it_is_read_back(written: Decimal, form: str) -> None:
+def test_a_number_in_any_form_is_read_back(written: Decimal, form: str) -> None:
     assert number_in(form.format(written)) == written
 
 
@@ -199,7 +199,7 @@ def test_a_decimal_comma_is_read_where_it_is_asked_for() -> None:
     "expected", [18, 18.0, "18", "$18.00", " 18 ", "18%", "36/2", "17 1/1", "+18"]
 )
 def test_an_expected_number_may_be_written_in_many_ways(expected: Json) -> None:
-    assert value(number(expecting(expected), said("A: 18"))) == 1
+    assert value(number(expecting(expected), reply("A: 18"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,42 +207,42 @@ def test_an_expected_number_may_be_written_in_many_ways(expected: Json) -> None:
 )
 def test_what_is_no_number_cannot_be_expected(expected: Json) -> None:
     assert expected_number(expected) is None
-    assert why(number(expecting(expected), said("18"))).startswith("no number is expected")
+    assert why(number(expecting(expected), reply("18"))).startswith("no number is expected")
 
 
 def test_the_tolerance_is_inclusive_and_exact_in_decimals() -> None:
-    assert value(number(expecting(18), said("18.01"), tolerance=0.01)) == 1
-    assert value(number(expecting(18), said("18.011"), tolerance=0.01)) == 0
+    assert value(number(expecting(18), reply("18.01"), tolerance=0.01)) == 1
+    assert value(number(expecting(18), reply("18.011"), tolerance=0.01)) == 0
 
 
 def test_a_relative_tolerance_is_a_share_of_the_expected_number() -> None:
-    assert value(number(expecting(200), said("210"), relative=0.05)) == 1
-    assert value(number(expecting(200), said("211"), relative=0.05)) == 0
+    assert value(number(expecting(200), reply("210"), relative=0.05)) == 1
+    assert value(number(expecting(200), reply("211"), relative=0.05)) == 0
 
 
 def test_only_what_follows_a_marker_is_read_at_its_last_place_or_its_first() -> None:
-    answered = said("A: 5? No.\nA: 18\n")
+    answered = reply("A: 5? No.\nA: 18\n")
     assert value(number(expecting(18), answered, after="A:", take="first")) == 1
     first = {"after": "A:", "occurrence": "first", "take": "first"}
     assert value(number(expecting(5), answered, **first)) == 1  # type: ignore[arg-type]  # literals
-    assert reason(number(expecting(18), said("18"), after="A:")) == (
+    assert reason(number(expecting(18), reply("18"), after="A:")) == (
         "expected 18; 'A:' is not in '18'"
     )
 
 
 def test_a_pattern_says_where_the_number_stands_by_its_first_group() -> None:
-    answered = said("<answer>18</answer> of 30")
+    answered = reply("<answer>18</answer> of 30")
     assert value(number(expecting(18), answered, pattern="<answer>(.*?)</answer>")) == 1
     assert value(number(expecting(30), answered, pattern=r"of \d+")) == 1
 
 
 def test_a_pattern_that_backtracks_is_unscored() -> None:
-    scored = number(expecting(1), said("a" * 5000 + "b"), pattern=r"^(a|a)*$")
+    scored = number(expecting(1), reply("a" * 5000 + "b"), pattern=r"^(a|a)*$")
     assert "backtracks" in why(scored)
 
 
 def test_a_reason_shows_both_numbers() -> None:
-    assert reason(number(expecting("1,000"), said("it is 900.50"), tolerance=5)) == (
+    assert reason(number(expecting("1,000"), reply("it is 900.50"), tolerance=5)) == (
         "expected 1000 within 5; the number is 900.5"
     )
 

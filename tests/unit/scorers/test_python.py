@@ -15,7 +15,7 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
 from llmops_cli.scorers.python import MAX_FAILURES, check, open_python
 from llmops_cli.scorers.scoring import score
-from tests.unit.scorers.answers import reason, said, value, why
+from tests.unit.scorers.answers import reason, reply, value, why
 
 OWN = """
 import asyncio, os, sys, time
@@ -114,7 +114,7 @@ def each_of(
                     scorer,
                     result,
                     case=CASE,
-                    completion=text if isinstance(text, Completion) else said(text),
+                    completion=text if isinstance(text, Completion) else reply(text),
                 )
                 for text in answers
             ]
@@ -142,7 +142,7 @@ def test_a_function_sees_the_facts_of_a_case_only(root: Path) -> None:
 
 
 def test_a_third_parameter_named_answer_gets_what_came_with_the_text(root: Path) -> None:
-    calling = said("", tool_calls=(ToolCall(name="search", arguments={}),))
+    calling = reply("", tool_calls=(ToolCall(name="search", arguments={}),))
     assert value(each_of(root, "own.py:called", calling)[0]) == 1
 
 
@@ -210,7 +210,7 @@ def test_what_the_function_started_ends_with_the_run(root: Path) -> None:
     assert not status.exists() or "zombie" in status.read_text()
 
 
-def test_a_file_that_cannot_be_imported_is_told_once_and_not_tried_again(root: Path) -> None:
+def test_a_file_that_cannot_be_imported_is_reported_once_and_not_tried_again(root: Path) -> None:
     result = each_of(root, "broken.py:anything", *"abc")
     assert {why(text) for text in result} == {
         "the function cannot be loaded: 'RuntimeError: cannot be imported'"
@@ -229,7 +229,7 @@ def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
             options = {"call": "scorers/own.py:polite"}
             return await asyncio.gather(
                 *(
-                    score(scorer, options, case=CASE, completion=said(text))
+                    score(scorer, options, case=CASE, completion=reply(text))
                     for text in ["Hello", "Hey"] * 20
                 )
             )
@@ -237,19 +237,19 @@ def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
     assert [value(text) for text in asyncio.run(run())] == [1, 0] * 20
 
 
-def test_a_cancelled_call_leaves_no_process_and_no_stale_answer(root: Path) -> None:
+def test_a_canceled_call_leaves_no_process_and_no_stale_answer(root: Path) -> None:
     async def run() -> Score | Unscored:
         environ = {"PATH": os.environ["PATH"]}
         options = {"call": "scorers/own.py:trouble"}
         async with open_python(World(root=root, environ=environ)) as scorer:
             hanging = asyncio.ensure_future(
-                score(scorer, options, case=CASE, completion=said("hang"))
+                score(scorer, options, case=CASE, completion=reply("hang"))
             )
             await asyncio.sleep(0.3)
             hanging.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await hanging
-            return await score(scorer, options, case=CASE, completion=said("ok"))
+            return await score(scorer, options, case=CASE, completion=reply("ok"))
 
     assert value(asyncio.run(run())) == 1
 

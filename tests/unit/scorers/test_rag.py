@@ -191,7 +191,7 @@ def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answered"),
     [
         (
             "faithfulness",
@@ -212,9 +212,9 @@ def test_a_score_takes_as_many_calls_as_the_page_says(name: str) -> None:
         ),
     ],
 )
-def test_the_reason_names_what_failed_in_the_judges_words(name: str, said: str) -> None:
+def test_the_reason_names_what_failed_in_the_judges_words(name: str, answered: str) -> None:
     made = scored(name, Scripted(sensible))
-    assert reason(made).startswith(said)
+    assert reason(made).startswith(answered)
     assert isinstance(made, Score)
     assert made.detail == {"judge": "scripted-1"}
 
@@ -274,7 +274,7 @@ NOTHING: Mapping[str, Mapping[str, Json]] = {
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answered"),
     [
         ("faithfulness", "the judge finds no statement in the answer"),
         ("answer_relevancy", "the judge finds no question that the answer would answer"),
@@ -282,8 +282,8 @@ NOTHING: Mapping[str, Mapping[str, Json]] = {
         ("factual_correctness", "the judge finds no claim to count"),
     ],
 )
-def test_what_ragas_has_no_number_for_is_unscored(name: str, said: str) -> None:
-    assert why(scored(name, Scripted(lambda _, form: NOTHING[form]))) == said
+def test_what_ragas_has_no_number_for_is_unscored(name: str, answered: str) -> None:
+    assert why(scored(name, Scripted(lambda _, form: NOTHING[form]))) == answered
 
 
 def test_an_answer_that_claims_nothing_of_what_is_expected_is_wrong() -> None:
@@ -317,13 +317,13 @@ BAD: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("text", "answered"), BAD.values(), ids=BAD)
 def test_an_unreadable_judge_is_asked_twice_more_and_then_there_is_no_score(
-    text: str, said: str
+    text: str, answered: str
 ) -> None:
     ask = Scripted(lambda *_: Completion(text=text, latency=0.1))
     made = scored("faithfulness", ask)
-    assert said in why(made)
+    assert answered in why(made)
     assert len(ask.prompts) == 3
 
 
@@ -338,14 +338,14 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), VERDICTS.values(), ids=VERDICTS)
-def test_verdicts_that_would_bend_the_figure_are_not_counted(text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "answered"), VERDICTS.values(), ids=VERDICTS)
+def test_verdicts_that_would_bend_the_figure_are_not_counted(text: str, answered: str) -> None:
     def careless(_prompt: str, form: str) -> Completion:
         right = form == "StatementGeneratorOutput"
         return Completion(text=STATEMENTS if right else text, latency=0.1)
 
     ask = Scripted(careless)
-    assert said in why(scored("faithfulness", ask))
+    assert answered in why(scored("faithfulness", ask))
     assert len(ask.prompts) == 1 + 3
 
 
@@ -359,7 +359,7 @@ def test_one_fence_is_read_and_a_second_try_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "answered"),
     [
         (Completion(text="", finish_reason="content_filter", latency=1), "the judge refused"),
         (Completion(text='{"sta', finish_reason="length", latency=1), "was cut off"),
@@ -369,10 +369,10 @@ def test_one_fence_is_read_and_a_second_try_counts() -> None:
 )
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_judge_that_gives_no_answer_gives_no_score(
-    name: str, outcome: Completion | Failure, said: str
+    name: str, outcome: Completion | Failure, answered: str
 ) -> None:
     ask = Scripted(lambda *_: outcome)
-    assert said in why(scored(name, ask))
+    assert answered in why(scored(name, ask))
     assert len(ask.prompts) == 1
 
 
@@ -420,7 +420,7 @@ OVERLAPS: Mapping[str, tuple[Json, float]] = {
 
 
 @pytest.mark.parametrize("name", OVERLAP)
-def test_what_asks_nobody_compares_with_what_is_relevant(name: str) -> None:
+def test_scorers_without_a_judge_compare_with_relevant_passages(name: str) -> None:
     relevant, expected = OVERLAPS[name]
     answered = replace(ANSWER, ids=("x", "a", "7", "a", "y"))
     made = scored(name, Scripted(sensible), completion=answered, relevant=relevant)
@@ -428,8 +428,8 @@ def test_what_asks_nobody_compares_with_what_is_relevant(name: str) -> None:
     in_vain = replace(ANSWER, ids=(), contexts=())
     assert value(scored(name, Scripted(sensible), completion=in_vain, relevant=relevant)) == 0
     silent = replace(ANSWER, ids=None, contexts=None)
-    said = why(scored(name, Scripted(sensible), completion=silent, relevant=relevant))
-    assert said.startswith("the answer does not report the ")
+    message = why(scored(name, Scripted(sensible), completion=silent, relevant=relevant))
+    assert message.startswith("the answer does not report the ")
 
 
 def test_without_a_judge_the_similarity_is_ragas_own() -> None:

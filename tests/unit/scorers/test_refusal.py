@@ -4,7 +4,7 @@ import pytest
 
 from llmops_cli.core.result import ToolCall
 from llmops_cli.scorers.refusal import refusal
-from tests.unit.scorers.answers import expecting, said, value
+from tests.unit.scorers.answers import expecting, reply, value
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.unit.scorers.answers import expecting, said, value
     ],
 )
 def test_words_of_refusal_are_a_refusal(text: str) -> None:
-    assert value(refusal(expecting(), said(text))) == 1
+    assert value(refusal(expecting(), reply(text))) == 1
 
 
 @pytest.mark.parametrize(
@@ -40,19 +40,19 @@ def test_words_of_refusal_are_a_refusal(text: str) -> None:
     ],
 )
 def test_an_answer_is_no_refusal(text: str) -> None:
-    assert value(refusal(expecting(), said(text))) == 0
+    assert value(refusal(expecting(), reply(text))) == 0
 
 
 def test_a_content_filter_is_a_refusal() -> None:
-    assert value(refusal(expecting(), said("Sure, so", finish_reason="content_filter"))) == 1
+    assert value(refusal(expecting(), reply("Sure, so", finish_reason="content_filter"))) == 1
 
 
 def test_an_empty_text_beside_a_tool_call_is_no_refusal() -> None:
-    calling = said("", tool_calls=(ToolCall(name="search", arguments={}),))
+    calling = reply("", tool_calls=(ToolCall(name="search", arguments={}),))
     assert value(refusal(expecting(), calling)) == 0
 
 
 def test_further_phrases_are_looked_for() -> None:
-    result = said("Das darf ich nicht sagen.")
+    result = reply("Das darf ich nicht sagen.")
     assert value(refusal(expecting(), result)) == 0
     assert value(refusal(expecting(), result, phrases=["darf ich nicht"])) == 1

@@ -10,7 +10,7 @@ from llmops_cli.core.ports import World
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers import retrieval
 from tests.hostile import HOSTILE
-from tests.unit.scorers.answers import expecting, reason, said, value, why
+from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 ABCD = ("c", "a", "b", "d")
 """What was retrieved, best first."""
@@ -19,7 +19,7 @@ ABCD = ("c", "a", "b", "d")
 def scored(
     name: str, ids: tuple[str, ...] | None, relevant: retrieval.Relevant, **options: Any
 ) -> Score | Unscored:
-    answer: Completion = said("an answer", ids=ids)
+    answer: Completion = reply("an answer", ids=ids)
     result = getattr(retrieval, name)(expecting(), answer, relevant=relevant, **options)
     assert isinstance(result, (Score, Unscored))
     return result
@@ -74,8 +74,8 @@ def test_retrieving_nothing_is_a_zero_and_not_reporting_it_is_no_score(name: str
 
 
 def test_nothing_retrieved_and_nothing_reported_are_two_answers() -> None:
-    silent, in_vain = said("x"), said("x", ids=(), contexts=())
-    assert silent.digest != in_vain.digest != said("x", ids=()).digest
+    silent, in_vain = reply("x"), reply("x", ids=(), contexts=())
+    assert silent.digest != in_vain.digest != reply("x", ids=()).digest
     earlier = "sha256:95848c51686f034f60117205680ea69c6817131ed3e9a34cb72a7a05916fbaf8"
     assert silent.digest == earlier  # of answers stored before the two were told apart
 
@@ -93,7 +93,7 @@ def test_hostile_ids_are_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "answered"),
     [
         ({"k": 0, "relevant": "a"}, "k is 0, and must be at least 1"),
         ({"relevant": []}, "`relevant` names nothing that is relevant"),
@@ -102,8 +102,8 @@ def test_hostile_ids_are_ids() -> None:
     ],
 )
 def test_what_can_never_be_measured_is_seen_before_any_call(
-    options: dict[str, Any], said: str, tmp_path: Path
+    options: dict[str, Any], answered: str, tmp_path: Path
 ) -> None:
-    assert retrieval.check(options, World(root=tmp_path, environ={})) == said
+    assert retrieval.check(options, World(root=tmp_path, environ={})) == answered
     right: dict[str, Any] = {"k": 3, "relevant": {"a": 2}}
     assert retrieval.check(right, World(root=tmp_path, environ={})) is None

@@ -13,7 +13,7 @@ from llmops_cli.core.result import Score, Unscored
 from llmops_cli.scorers.formats import TEXTS
 from llmops_cli.scorers.schema import check, open_json_schema
 from llmops_cli.scorers.scoring import score
-from tests.unit.scorers.answers import expecting, reason, said, value, why
+from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 REPLY = {
     "type": "object",
@@ -27,7 +27,7 @@ def judged(root: Path, text: str, schema: Any, **options: Any) -> Score | Unscor
     async def run() -> Score | Unscored:
         async with open_json_schema(World(root=root, environ={})) as scorer:
             result = {"schema": schema, **options}
-            return await score(scorer, result, case=expecting(), completion=said(text))
+            return await score(scorer, result, case=expecting(), completion=reply(text))
 
     return asyncio.run(run())
 

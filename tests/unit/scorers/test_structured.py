@@ -10,56 +10,56 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, ToolCall
 from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.scorers.structured import Match, check_tool, json_scorer, tool_call
-from tests.unit.scorers.answers import expecting, reason, said, value, why
+from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 FENCED = '```json\n{"a": 1}\n```'
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', " [1, 2]\n", "3", '"x"', "null", FENCED])
 def test_json_is_json(text: str) -> None:
-    assert value(json_scorer(expecting(), said(text))) == 1
+    assert value(json_scorer(expecting(), reply(text))) == 1
 
 
 @pytest.mark.parametrize(
     "text", ["", "yes", "{'a': 1}", '{"a": 1} ok', '{"a": NaN}', "1e999", "[" * 100_000, "```"]
 )
 def test_what_is_not_json_is_wrong(text: str) -> None:
-    assert value(json_scorer(expecting(), said(text))) == 0
+    assert value(json_scorer(expecting(), reply(text))) == 0
 
 
 def test_a_fence_may_be_forbidden() -> None:
-    assert value(json_scorer(expecting(), said(FENCED), fence=False)) == 0
+    assert value(json_scorer(expecting(), reply(FENCED), fence=False)) == 0
 
 
 def test_json_may_have_to_equal_a_value() -> None:
-    result = said('{"b": [true], "a": 1.0}')
+    result = reply('{"b": [true], "a": 1.0}')
     assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [True]})) == 1
     assert value(json_scorer(expecting(), result, equals={"a": 1, "b": [1]})) == 0
 
 
 def test_json_may_have_to_equal_the_expected() -> None:
-    assert value(json_scorer(expecting({"a": 1}), said('{"a":1}'), expected=True)) == 1
-    assert why(json_scorer(expecting(), said("{}"), expected=True)) == (
+    assert value(json_scorer(expecting({"a": 1}), reply('{"a":1}'), expected=True)) == 1
+    assert why(json_scorer(expecting(), reply("{}"), expected=True)) == (
         "case 'one' has no `expected`"
     )
 
 
 def test_a_lone_surrogate_in_json_equals_nothing() -> None:
-    assert value(json_scorer(expecting(), said('"\\ud800"'), equals="x")) == 0
+    assert value(json_scorer(expecting(), reply('"\\ud800"'), equals="x")) == 0
 
 
 def test_json_may_have_to_be_null() -> None:
-    assert value(json_scorer(expecting(), said("null"), equals=None)) == 1
-    assert value(json_scorer(expecting(), said("{}"), equals=None)) == 0
-    assert value(json_scorer(expecting(), said("false"), equals=None)) == 0
+    assert value(json_scorer(expecting(), reply("null"), equals=None)) == 1
+    assert value(json_scorer(expecting(), reply("{}"), equals=None)) == 0
+    assert value(json_scorer(expecting(), reply("false"), equals=None)) == 0
 
 
 def test_integers_of_64_bits_and_more_keep_their_digits() -> None:
     ids = 653247040368672768
-    assert value(json_scorer(expecting({"id": ids}), said(f'{{"id": {ids}}}'), expected=True)) == 1
-    assert value(json_scorer(expecting(), said(f'{{"id": {ids + 1}}}'), equals={"id": ids})) == 0
+    assert value(json_scorer(expecting({"id": ids}), reply(f'{{"id": {ids}}}'), expected=True)) == 1
+    assert value(json_scorer(expecting(), reply(f'{{"id": {ids + 1}}}'), equals={"id": ids})) == 0
     call = sanitized(
-        said("", tool_calls=(ToolCall(name="get", arguments={"id": ids}),)), Redactor()
+        reply("", tool_calls=(ToolCall(name="get", arguments={"id": ids}),)), Redactor()
     )
     assert call.tool_calls[0].arguments == {"id": ids}
     assert value(tool_call(expecting({"name": "get", "arguments": {"id": ids}}), call)) == 1
@@ -67,9 +67,9 @@ def test_integers_of_64_bits_and_more_keep_their_digits() -> None:
 
 
 def test_composed_and_decomposed_letters_are_the_same_json() -> None:
-    answer = said('{"cafe\u0301": ["cafe\u0301", "cafe\\u0301"]}')
+    answer = reply('{"cafe\u0301": ["cafe\u0301", "cafe\\u0301"]}')
     assert value(json_scorer(expecting(), answer, equals={"caf\u00e9": ["caf\u00e9"] * 2})) == 1
-    call = said("", tool_calls=(ToolCall(name="pay", arguments={"to": "cafe\u0301"}),))
+    call = reply("", tool_calls=(ToolCall(name="pay", arguments={"to": "cafe\u0301"}),))
     assert value(tool_call(expecting(), call, tool="pay", arguments={"to": "caf\u00e9"})) == 1
 
 
@@ -78,7 +78,7 @@ SEARCH = ToolCall(name="search", arguments={"q": "refund", "top": 3})
 
 def calls(*names: str | ToolCall) -> Completion:
     made = (ToolCall(name=text, arguments={}) if isinstance(text, str) else text for text in names)
-    return said("", tool_calls=tuple(made))
+    return reply("", tool_calls=tuple(made))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_an_exact_match_allows_no_further_arguments_and_no_further_calls() -> No
 
 @pytest.mark.parametrize("match", ["subset", "exact"])
 def test_an_empty_list_expects_that_no_tool_is_called(match: Match) -> None:
-    assert value(tool_call(expecting([]), said("hello"), match=match)) == 1
+    assert value(tool_call(expecting([]), reply("hello"), match=match)) == 1
     assert reason(tool_call(expecting([]), calls("mail"), match=match)) == (
         "expected no calls; the model called 'mail'({})"
     )
@@ -178,6 +178,6 @@ def test_arguments_that_are_no_json_match_no_argument() -> None:
 
 
 def test_a_reason_shows_the_calls_that_were_made() -> None:
-    assert reason(tool_call(expecting("mail"), said("hello"))) == (
+    assert reason(tool_call(expecting("mail"), reply("hello"))) == (
         "expected 'mail'({}); the model called no tool"
     )

@@ -58,7 +58,7 @@ def test_a_lone_surrogate_does_not_stop_a_report(tmp_path: Path) -> None:
     assert path.read_text() == "a ? b"
 
 
-def test_of_two_writers_of_one_name_one_is_told(tmp_path: Path) -> None:
+def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path: Path) -> None:
     create_bytes(tmp_path / "000001.json", b"first")
     with pytest.raises(AlreadyThere):
         create_bytes(tmp_path / "000001.json", b"second")

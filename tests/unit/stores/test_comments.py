@@ -32,7 +32,7 @@ def test_it_is_made_once_and_changed_after(server: CommentServer) -> None:
     assert server.tokens == {"Bearer secret-token"}
 
 
-def test_a_mark_of_somebody_else_or_on_another_pull_request_is_not_ours(
+def test_a_mark_of_someone_else_or_on_another_pull_request_is_not_ours(
     server: CommentServer,
 ) -> None:
     server.add(7, f"{MARK}\nI can copy a mark", author="mallory")

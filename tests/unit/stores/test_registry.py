@@ -105,7 +105,7 @@ def test_events_make_a_chain_whose_last_one_says_what_runs(tmp_path: Path) -> No
     assert registry.pointer("staging", "support") is None
 
 
-def test_of_two_promoters_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
+def test_of_two_promoters_one_wins_and_the_other_gets_an_error(tmp_path: Path) -> None:
     one, two = (released(tmp_path, text) for text in TEXTS[:2])
     registry = Registry(tmp_path)
     registry.append(event(one))

@@ -128,7 +128,7 @@ def test_trouble_is_a_failure_with_its_cause(
     assert len(failure.message) < 500
 
 
-def test_the_end_of_standard_error_is_told_without_secrets(root: Path) -> None:
+def test_the_end_of_standard_error_is_reported_without_secrets(root: Path) -> None:
     cut = failed(one(root, "fail at length")).message
     assert (cut[-295:], "56789" in cut) == ("ted] " + "y" * 290, False)
     assert failed(one(root, "fail")).message.endswith("KeyError: 'page' of [redacted]")

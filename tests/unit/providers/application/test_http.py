@@ -94,7 +94,7 @@ def test_a_path_that_cannot_be_reckoned_over_an_answer_is_a_failure(path: str, o
     assert failure.message.startswith("the answer is not a whole one: `response.text`: ")
 
 
-def test_headers_come_from_the_environment_and_are_never_told() -> None:
+def test_headers_come_from_the_environment_and_are_never_shown() -> None:
     headers = {"Authorization": "Bearer env:APP_TOKEN", "x-team": "ours"}
     outcome, server = ask(
         answered(text="Paris"), headers=headers, environ={"APP_TOKEN": "canary-0123"}

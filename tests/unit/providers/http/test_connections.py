@@ -70,7 +70,9 @@ def test_a_server_that_calls_every_request_the_same_is_believed_after_one_doubt(
 @pytest.mark.parametrize(
     "proxy", ["socks5://u:hunter22@127.0.0.1:1", "http://[::1", "http://u:hunter22@", "http://a..b"]
 )
-def test_a_proxy_that_speaks_no_http_is_refused_by_its_variable_and_not_told(proxy: str) -> None:
+def test_a_proxy_that_speaks_no_http_is_refused_without_showing_its_value(
+    proxy: str,
+) -> None:
     with pytest.raises(Refused) as refused:
         proxy_for("https://api.example.org/v1", {"HTTPS_PROXY": proxy})
     assert refused.value.message == "HTTPS_PROXY names no HTTP proxy"
@@ -101,7 +103,7 @@ def refused_on_opening(environ: dict[str, str], url: str, headers: dict[str, str
     "key", ["sk-can\nary", "sk-can\r\nx-evil: ary", "sk-\0ary", "sk-\udcffary"]
 )
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "GATEWAY"])
-def test_a_key_that_no_header_can_carry_is_refused_by_its_variable_and_not_told(
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_its_value(
     variable: str, key: str
 ) -> None:
     environ = {"OPENAI_API_KEY": "sk-fine", variable: key}
@@ -128,6 +130,6 @@ def test_what_is_no_url_is_refused_on_opening(url: str) -> None:
     assert refused.message == f"fast: base_url {url!r} is not an http(s) URL"
 
 
-def test_a_url_with_a_password_is_refused_and_not_told() -> None:
+def test_a_url_with_a_password_is_refused_and_its_value_not_shown() -> None:
     refused = refused_on_opening({}, "http://team:hunter22@127.0.0.1:1/v1", {})
     assert "hunter22" not in f"{refused.message} {refused.hint}"

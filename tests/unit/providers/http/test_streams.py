@@ -199,7 +199,7 @@ def test_a_stream_with_a_piece_that_cannot_be_read_is_asked_for_again(piece: byt
     assert (outcome.text, outcome.attempts) == ("ab", 2)
 
 
-def test_an_error_amid_a_stream_is_told_and_asked_again() -> None:
+def test_an_error_amid_a_stream_is_reported_and_retried() -> None:
     trouble = {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}
     (outcome,), server = asked(then=stream(chunk({"content": "ha"}), event(trouble), DONE))
     assert isinstance(outcome, Failure)

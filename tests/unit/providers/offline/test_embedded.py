@@ -63,7 +63,7 @@ def test_a_prompt_that_holds_nothing_but_a_question_gets_an_empty_answer() -> No
     assert ask(("system", " "), ("user", "Who was born?")).text == ""
 
 
-def test_a_user_turn_that_nobody_answered_is_no_example() -> None:
+def test_a_user_turn_without_an_answer_is_no_example() -> None:
     asked = ask(("user", "stolen card"), *SHOTS, ("user", "stolen card"), ("user", "stolen card"))
     assert asked.text == "lost_card"
 

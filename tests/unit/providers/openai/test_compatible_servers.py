@@ -66,7 +66,7 @@ def test_an_answer_means_what_its_server_means(
 
 
 @pytest.mark.parametrize(("recorded", "expected"), ERRORS, ids=name_of)
-def test_an_error_is_told_in_its_server_s_words(
+def test_an_error_is_reported_in_its_server_s_words(
     recorded: Recorded, expected: Mapping[str, Any]
 ) -> None:
     assert told(asked(recorded.behaviour), expected) == expected
