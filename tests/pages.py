@@ -19,7 +19,7 @@ from llmops_cli.core.report import (
     ShownSide,
     ShownTrial,
 )
-from llmops_cli.render.html.cases import Room
+from llmops_cli.render.html.cases import PageLimits
 from llmops_cli.render.html.page import html_report
 from llmops_cli.report.case_stream import stream_report
 from tests import reports
@@ -71,7 +71,7 @@ def page(
     records: Iterable[ShownCase] | None = None,
     *,
     secrets: Iterable[str] = (),
-    room: Room | None = None,
+    room: PageLimits | None = None,
 ) -> Path:
     """Writes the page of `report` with `records`, or with the cases that it shows."""
     every = None if records is None else list(records)

@@ -87,7 +87,7 @@ class Output:
         elif empty:
             self.write(f"{empty}\n")
 
-    def agreed(self, question: str) -> bool:
+    def confirmed(self, question: str) -> bool:
         """Ask a yes/no question on a terminal; False without one."""
         if self.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return False

@@ -153,7 +153,7 @@ def promote(
     promotion = promote_version(context.obj, request, environ=os.environ)
     if promotion.exit_code == ExitCode.INCOMPLETE and not run:
         cost = _price(measuring.cost_of_measuring(context.obj, missing))
-        if measure or output.agreed(f"measure now? {cost}"):
+        if measure or output.confirmed(f"measure now? {cost}"):
             measured = make_evidence()
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:

@@ -14,7 +14,7 @@ from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Report
 from llmops_cli.report.build import build_report
-from llmops_cli.report.run_file import keep_report
+from llmops_cli.report.run_file import store_report
 from llmops_cli.report.sinks import Sink, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
 from llmops_cli.run.comparison import PromptComparison, compare_prompts
@@ -86,7 +86,7 @@ def _evaluate(
     if options.strict:
         _refuse_inconclusive(run)
     report = build_report(run)
-    keep_report(workspace.root, report, redact=workspace.redact)
+    store_report(workspace.root, report, redact=workspace.redact)
     write_reports(sinks, run, report, workspace.redact)
     return Evaluated(plan=plan, report=report, run=run)
 

@@ -288,5 +288,5 @@ class OpenSharedCounter(Protocol):
 
 Progress = Callable[[int, int, int], None]
 """Called with (done, planned, failed) calls. One that has a `waiting(what)` hears, too, what a run
-waits for before it can call: a server that starts; one that has a `held_up(what)`, what slows the
+waits for before it can call: a server that starts; one that has a `slowed_by(what)`, what slows the
 calls down: a model that pushes back."""

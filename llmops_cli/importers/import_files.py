@@ -17,7 +17,7 @@ from llmops_cli.core.errors import ExitCode, InvalidFiles, Problem, Refused, Unk
 from llmops_cli.importers.imported import FALLBACK, ImportChoices, Imported, Note, name_for
 from llmops_cli.importers.openai_evals import EvalsImporter, is_registry
 from llmops_cli.importers.promptfoo import PromptfooImporter, is_promptfoo
-from llmops_cli.importers.source import CODE, Nearby, read_document
+from llmops_cli.importers.source import CODE, ImportFolder, read_document
 from llmops_cli.importers.writing import files_of, models_text
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable
@@ -110,7 +110,7 @@ def read_foreign(folder: Folder, path: str, choices: ImportChoices, known: Catal
         content = folder.read(path, limit=MAX_CASES if is_jsonl else MAX_FILE)
     except Unreadable as error:
         raise Refused(str(error), hint=f"give a file: {KINDS}") from None
-    nearby = Nearby(folder)
+    nearby = ImportFolder(folder)
     if is_jsonl:
         return EvalsImporter(nearby, choices).samples(path)
     document = read_document(content, path)

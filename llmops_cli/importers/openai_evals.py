@@ -26,7 +26,7 @@ from llmops_cli.importers.imported import (
     name_for,
 )
 from llmops_cli.importers.nunjucks import literal
-from llmops_cli.importers.source import Nearby, mapping
+from llmops_cli.importers.source import ImportFolder, mapping
 from llmops_cli.project.documents import Document, load_json
 from llmops_cli.project.paths import MAX_CASES, Unreadable
 
@@ -73,7 +73,7 @@ def is_registry(data: Any) -> bool:
 class EvalsImporter:
     """Imports samples, or the evals of a registry file."""
 
-    def __init__(self, nearby: Nearby, choices: ImportChoices) -> None:
+    def __init__(self, nearby: ImportFolder, choices: ImportChoices) -> None:
         self._nearby = nearby
         self._choices = choices
         self._notes = Notes()

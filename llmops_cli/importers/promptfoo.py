@@ -29,7 +29,7 @@ from llmops_cli.importers.promptfoo_assertions import AssertionReader
 from llmops_cli.importers.promptfoo_prompts import FoundPrompt, PromptCollector
 from llmops_cli.importers.promptfoo_providers import Graders, Provider, ProviderReader
 from llmops_cli.importers.promptfoo_tests import FoundTest, SuiteReader
-from llmops_cli.importers.source import Nearby, mapping
+from llmops_cli.importers.source import ImportFolder, mapping
 from llmops_cli.importers.writing import hoisted
 from llmops_cli.project.documents import Document, Place
 
@@ -70,7 +70,7 @@ class PromptfooImporter:
     """Imports one configuration."""
 
     def __init__(
-        self, document: Document, nearby: Nearby, catalog: Catalog, choices: ImportChoices
+        self, document: Document, nearby: ImportFolder, catalog: Catalog, choices: ImportChoices
     ) -> None:
         self._document = document
         self._data = mapping(document.data)

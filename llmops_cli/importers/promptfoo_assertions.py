@@ -16,7 +16,7 @@ import regex
 from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.importers.imported import NotCarried
 from llmops_cli.importers.nunjucks import literal, rendered
-from llmops_cli.importers.source import CODE, Nearby, is_file, read_document
+from llmops_cli.importers.source import CODE, ImportFolder, is_file, read_document
 
 Options: TypeAlias = dict[str, Any]
 Grader: TypeAlias = Callable[[Any], str]
@@ -123,7 +123,7 @@ Scorer: TypeAlias = tuple[str, Options] | tuple[str, Options, str]
 class AssertionReader:
     """Converts the assertions of one configuration."""
 
-    def __init__(self, nearby: Nearby, grader: Grader) -> None:
+    def __init__(self, nearby: ImportFolder, grader: Grader) -> None:
         self._nearby = nearby
         self._grader = grader
 

@@ -19,7 +19,7 @@ from llmops_cli.core.errors import InvalidFiles, Location
 from llmops_cli.core.prompt import Role
 from llmops_cli.importers.imported import NotCarried, Notes
 from llmops_cli.importers.nunjucks import converted, names_in
-from llmops_cli.importers.source import Nearby, is_file, read_document
+from llmops_cli.importers.source import ImportFolder, is_file, read_document
 from llmops_cli.project.documents import Document, Place
 from llmops_cli.project.schema import Parts
 from llmops_cli.project.templates import strings
@@ -55,7 +55,7 @@ class FoundPrompt:
 class PromptCollector:
     """Reads everything under `prompts:`; what cannot be read is noted."""
 
-    def __init__(self, document: Document, nearby: Nearby, notes: Notes) -> None:
+    def __init__(self, document: Document, nearby: ImportFolder, notes: Notes) -> None:
         self._document = document
         self._nearby = nearby
         self._notes = notes

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from llmops_cli.core.errors import Location
 from llmops_cli.importers.imported import ImportedModel, NotCarried, Notes, free_name, name_for
-from llmops_cli.importers.source import Nearby, is_file, mapping
+from llmops_cli.importers.source import ImportFolder, is_file, mapping
 from llmops_cli.project.models import SECRET_HEADERS
 from llmops_cli.project.schema import ModelParameters, Tool
 
@@ -74,7 +74,7 @@ class Provider:
 class ProviderReader:
     """Reads the providers of one configuration and notes what can't be imported."""
 
-    def __init__(self, nearby: Nearby, notes: Notes) -> None:
+    def __init__(self, nearby: ImportFolder, notes: Notes) -> None:
         self._nearby = nearby
         self._notes = notes
         self._aliases: set[str] = set()

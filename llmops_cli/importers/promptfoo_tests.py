@@ -16,7 +16,7 @@ from llmops_cli.core.errors import Location
 from llmops_cli.importers.imported import NotCarried, Notes
 from llmops_cli.importers.nunjucks import rendered
 from llmops_cli.importers.promptfoo_assertions import KNOWN as KNOWN_TYPES
-from llmops_cli.importers.source import Nearby, as_javascript, is_file, mapping
+from llmops_cli.importers.source import ImportFolder, as_javascript, is_file, mapping
 from llmops_cli.project.documents import Document, Place, load_json
 from llmops_cli.project.paths import MAX_CASES
 from llmops_cli.project.sandbox import is_template
@@ -65,7 +65,7 @@ class FoundTest:
 class SuiteReader:
     """Reads everything under `tests:` and `defaultTest:`; what cannot be read is noted."""
 
-    def __init__(self, document: Document, nearby: Nearby, notes: Notes) -> None:
+    def __init__(self, document: Document, nearby: ImportFolder, notes: Notes) -> None:
         self._nearby = nearby
         self._notes = notes
         templates = mapping(mapping(document.data).get("assertionTemplates"))

@@ -74,7 +74,7 @@ class _ForeignReader(YamlReader):
 
 
 @dataclass(frozen=True, slots=True)
-class Nearby:
+class ImportFolder:
     """The files below the folder of the file that is imported."""
 
     source: Folder

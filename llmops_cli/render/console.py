@@ -97,7 +97,7 @@ def _verdicts(
     columns = _columns([line for prompt in prompts for line in headlines(prompt)], writer.width)
     indent = (0, 0, 0, columns[0] + 2)
     undecided = [p.verdict for p in prompts if p.verdict.decision is Decision.INCONCLUSIVE]
-    alike = len(undecided) > 1 and all(map(formatting.leniency, undecided))
+    alike = len(undecided) > 1 and all(map(formatting.warning_note, undecided))
     for prompt in prompts:
         lines = headlines(prompt)
         for line in lines:
@@ -107,12 +107,12 @@ def _verdicts(
         for _, reason in reasons(prompt):
             if reason not in {line.remark for line in lines}:
                 yield Padding(writer.line(_sentence(reason)), indent)
-        leniency = formatting.leniency(prompt.verdict)
-        if leniency and prompt.baseline is not None and not alike:
-            yield Padding(writer.line(leniency, "yellow"), indent)
+        warning_note = formatting.warning_note(prompt.verdict)
+        if warning_note and prompt.baseline is not None and not alike:
+            yield Padding(writer.line(warning_note, "yellow"), indent)
     if alike and not quiet:
-        leniency = formatting.leniency(undecided[0])
-        none = leniency.replace("Not blocked", "None of these is blocked")
+        warning_note = formatting.warning_note(undecided[0])
+        none = warning_note.replace("Not blocked", "None of these is blocked")
         yield writer.line(none, "yellow")
 
 
@@ -269,7 +269,7 @@ def _figures(
 
 def _metrics(writer: LineWriter, title: str, metrics: Sequence[MetricSummary]) -> RenderableType:
     rows = grid(writer, f"  {title}", "before", "after", "", right={1, 2})
-    for part, half in formatting.halves(metrics):
+    for part, half in formatting.by_stage(metrics):
         if part:
             rows.add_row(writer.line(f"  {part}", "dim"))
         for metric in half:
@@ -298,7 +298,7 @@ def _tags(writer: LineWriter, tags: Sequence[SliceSummary]) -> RenderableType:
 def _cases(
     writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _most_telling(evalset.shown)
+    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _most_relevant(evalset.shown)
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
@@ -315,7 +315,7 @@ def _cases(
         yield writer.line(f"  and {every - len(shown):,} more{more}", "dim")
 
 
-def _most_telling(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
+def _most_relevant(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
     """Return the changed cases first, then a few that still fail."""
     news = [case for case in shown if case.change != "failing"][:_CASES]
     failing = [case for case in shown if case.change == "failing"]

@@ -99,7 +99,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def halves(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSummary]]]:
+def by_stage(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSummary]]]:
     """Group metrics by the half of the application that they are about: which one broke?
 
     The whole first, then retrieval, then generation. One nameless group where nothing is retrieved.
@@ -277,7 +277,7 @@ def warnings(report: Report) -> list[str]:
     return lines
 
 
-def leniency(verdict: Verdict) -> str:
+def warning_note(verdict: Verdict) -> str:
     """Say why an inconclusive verdict blocks nothing; empty if it does."""
     if verdict.decision is Decision.INCONCLUSIVE and verdict.on_inconclusive == "warn":
         return "Not blocked (policy: warn on inconclusive)."

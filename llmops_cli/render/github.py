@@ -49,7 +49,7 @@ def remarks(report: Report, places: SourceLocations) -> list[Annotation]:
     prompts = formatting.worst_first(report.prompts)
     changes = (("critical",), ("regressed", "unmeasured"), ("known_passing",))
     return [
-        *(_verdict(prompt, places) for prompt in prompts if _worth_saying(prompt)),
+        *(_verdict(prompt, places) for prompt in prompts if _relevant(prompt)),
         *(remark for prompt in prompts for remark in _policy(prompt, places)),
         *(
             remark
@@ -109,10 +109,10 @@ def _level(prompt: PromptReport) -> Level:
     verdict = prompt.verdict
     if verdict.decision is Decision.PASS:
         return "notice"
-    return "warning" if formatting.leniency(verdict) else "error"
+    return "warning" if formatting.warning_note(verdict) else "error"
 
 
-def _worth_saying(prompt: PromptReport) -> bool:
+def _relevant(prompt: PromptReport) -> bool:
     """Return whether a prompt fails or changed: sixty that pass unchanged would hide the others."""
     counts = [evalset.changes for evalset in prompt.evalsets]
     moved = any(count.get("regressed") or count.get("improved") for count in counts)
@@ -130,8 +130,8 @@ def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
             hidden = counts.get("regressed", 0) + counts.get("critical", 0) - _NAMED
             more = f" and {hidden:,} more" if hidden > 0 else ""
             lines.append(f"regressed on {evalset.evalset}: {', '.join(worse[:_NAMED])}{more}")
-    if formatting.leniency(verdict):
-        lines.append(formatting.leniency(verdict))
+    if formatting.warning_note(verdict):
+        lines.append(formatting.warning_note(verdict))
     return Annotation(
         level=_level(prompt),
         title=f"{verdict.decision.value} {prompt.prompt}",

@@ -127,8 +127,8 @@ def _head(prompt: PromptReport) -> str:
         if pieces:
             lines += ["", " · ".join(pieces)]
     lines += [part for _, why in reasons(prompt) for part in ("", _sentence(why))]
-    if formatting.leniency(verdict):
-        lines += ["", f"*{markdown_inline(formatting.leniency(verdict))}*"]
+    if formatting.warning_note(verdict):
+        lines += ["", f"*{markdown_inline(formatting.warning_note(verdict))}*"]
     return "\n".join(lines)
 
 
@@ -195,7 +195,7 @@ def _findings(prompt: PromptReport) -> str:
 
 def _metrics(evalset: EvalsetReport) -> str:
     rows = [f"| {_name(evalset.evalset)} | before | after | |", "|---|--:|--:|---|"]
-    for part, figures in formatting.halves(evalset.metrics):
+    for part, figures in formatting.by_stage(evalset.metrics):
         if part:
             rows.append(f"| **{part}** | | | |")
         rows += [

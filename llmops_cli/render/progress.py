@@ -48,7 +48,7 @@ class State:
     failed: int = 0
     spent: float | None = None
     elapsed: float = 0.0
-    held_up: str = ""
+    slowed_by: str = ""
     """What slows it down."""
 
     @property
@@ -71,8 +71,8 @@ class State:
             parts.append(f"{_duration(self.remaining)} left")
         if self.spent:
             parts.append(money(self.spent))
-        if self.held_up:
-            parts.append(self.held_up)
+        if self.slowed_by:
+            parts.append(self.slowed_by)
         return " · ".join(parts)
 
 
@@ -136,14 +136,14 @@ class RunProgress:
                 failed=failed,
                 spent=spent,
                 elapsed=now - self._began,
-                held_up=self._state.held_up,
+                slowed_by=self._state.slowed_by,
             )
             self._show(now)
 
-    def held_up(self, what: str) -> None:
+    def slowed_by(self, what: str) -> None:
         """Show why calls go on slowly or not at all; empty: they go on."""
         with self._lock:
-            self._state = replace(self._state, held_up=terminal_line(what))
+            self._state = replace(self._state, slowed_by=terminal_line(what))
 
     def waiting(self, what: str) -> None:
         """Show what must be ready before any call is made; empty: it is."""

@@ -53,7 +53,7 @@ def entries_of(run: Run) -> Iterator[Entry]:
                 yield from _stored_results(evalset_run, side, positions)
 
 
-def keep_report(root: Path, report: Report, *, redact: Redact) -> None:
+def store_report(root: Path, report: Report, *, redact: Redact) -> None:
     """Store `report` for `llmops report` and remove the oldest; a full disk is no error."""
     folder = root / REPORTS
     stored = _stored_reports(folder)

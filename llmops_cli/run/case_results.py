@@ -72,7 +72,7 @@ class _Reader:
 
     def trial(self, at: TrialAt, case: Case, answer: Completion | Brief | None) -> Trial:
         state = self.side.state
-        due = self.scorers.due(case) + (self.scorers.paired if state.owes_pairs else ())
+        due = self.scorers.due(case) + (self.scorers.paired if state.needs_pairs else ())
         failure = state.failures.get(at)  # of this run: it counts before an answer that was stored
         if failure is not None or answer is None:
             return Trial(failure=failure or NOT_CALLED, scores={bound.label: None for bound in due})

@@ -134,7 +134,7 @@ class EvalsetRun:
                 requested=requested,
                 skip=self._same_requests(side),
             )
-        self.candidate.state.owes_pairs = self.compared_with is not None
+        self.candidate.state.needs_pairs = self.compared_with is not None
         self.unscored_pairs = len(self.pairs_to_score())
 
     def finish(self) -> None:

@@ -97,7 +97,7 @@ async def _call_missing(
         budget=calls.budget,
         redact=workspace.redact,
         counters=workspace.counters,
-        tell=getattr(progress, "held_up", ignore_wait),
+        tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
     def reachable(model: Model) -> bool:

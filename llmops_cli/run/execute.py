@@ -21,7 +21,7 @@ from llmops_cli.core.prompt import Request
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.engine.pool import run
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
-from llmops_cli.run.judge_client import CallsModels, JudgeCallCache, JudgeClient, WriteBatcher
+from llmops_cli.run.judge_client import JudgeCallCache, JudgeClient, ModelCaller, WriteBatcher
 from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.scorers.scoring import score
@@ -64,7 +64,7 @@ class ScoringContext:
 
 async def execute(
     evalset_runs: Sequence[EvalsetRun],
-    engine: CallsModels,
+    engine: ModelCaller,
     *,
     context: ScoringContext,
     progress: Progress,
@@ -107,7 +107,7 @@ class Caller:
     At most `at_once` answers are not stored yet: those a killed run would have to repeat.
     """
 
-    def __init__(self, engine: CallsModels, at_once: int) -> None:
+    def __init__(self, engine: ModelCaller, at_once: int) -> None:
         self._engine = engine
         self._batcher = WriteBatcher()
         self._at_risk = anyio.Semaphore(max(1, at_once), fast_acquire=True)

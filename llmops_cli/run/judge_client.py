@@ -24,10 +24,10 @@ from llmops_cli.core.ports import Results, TrialKey
 from llmops_cli.core.prompt import SILENT, Judge, Message, Model, Request, Target
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.run.scorers import Renders
+from llmops_cli.run.scorers import TemplateRenderer
 
 
-class CallsModels(Protocol):
+class ModelCaller(Protocol):
     """The part of the engine's interface that runs and judges use."""
 
     async def ask(self, model: Model, request: Request) -> Outcome: ...
@@ -95,7 +95,7 @@ class JudgeCallCache:
 
     def __init__(
         self,
-        engine: CallsModels,
+        engine: ModelCaller,
         results: Callable[[Model], Results],
         *,
         reachable: Callable[[Model], bool] = lambda _: True,
@@ -149,7 +149,7 @@ class JudgeClient:
         self,
         calls: JudgeCallCache,
         judge: Judge,
-        templates: Renders,
+        templates: TemplateRenderer,
         *,
         first: int = 0,
         outdated: AbstractSet[str] = frozenset(),

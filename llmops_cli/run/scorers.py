@@ -25,7 +25,7 @@ from llmops_cli.plugins import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
 
 
-class Renders(Protocol):
+class TemplateRenderer(Protocol):
     """A prompt's compiled templates."""
 
     def messages(self, case: Case) -> tuple[Message, ...]: ...
@@ -53,7 +53,7 @@ class BoundScorer:
     """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
 
     @cached_property
-    def templates(self) -> Renders | None:
+    def templates(self) -> TemplateRenderer | None:
         """Return the judge's prompt, compiled where it is called."""
         return Templates(self.judge.target.prompt) if self.judge else None
 

@@ -19,7 +19,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Records, Results, TrialKey
 from llmops_cli.core.prompt import Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
-from llmops_cli.run.scorers import Renders, Scorers, missing_scores
+from llmops_cli.run.scorers import Scorers, TemplateRenderer, missing_scores
 
 CHUNK = 64
 """Cases whose results are read together: enough for SQLite to be fast, few enough for little
@@ -174,7 +174,7 @@ class SideSpec:
     role: str
     """`candidate`, `baseline`, `anchor v3`, `own baseline` or `confirming`."""
     target: Target
-    templates: Renders
+    templates: TemplateRenderer
     results: Results
     purpose: Purpose
     documents: Documents | None = None
@@ -210,7 +210,7 @@ class SideState:
     """Scores that are only valid for this run, by scorer label."""
     judges: dict[str, set[str]] = field(default_factory=dict)
     """The models that judged its answers, as they report themselves, by scorer label."""
-    owes_pairs: bool = False
+    needs_pairs: bool = False
     """Whether every trial owes a score against the baseline's answer, also where one of the two
     answers is missing: nothing unmeasured drops out of a paired metric."""
     compared_with: dict[TrialAt, str] = field(default_factory=dict)

@@ -33,7 +33,7 @@ FAILED, CRITICAL, UNMEASURED, FLIPPED = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class PageLimits:
     """The size limits of one page."""
 
     cases: int = CASES
@@ -54,9 +54,9 @@ class Names:
 class CaseBlocks:
     """Converts cases to the page's data one by one, and counts what it contains."""
 
-    def __init__(self, text: PageText, room: Room | None = None) -> None:
+    def __init__(self, text: PageText, room: PageLimits | None = None) -> None:
         self._page = text
-        self._room = room or Room()
+        self._room = room or PageLimits()
         self._index: list[Json] = []
         self._sets, self._tags, self._scorers = Names(), Names(), Names()
         self._known: dict[str, str] = {}

@@ -23,7 +23,7 @@ from llmops_cli.core.report import CaseStream, PromptReport, Report
 from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
 from llmops_cli.render.html import sections
-from llmops_cli.render.html.cases import CaseBlocks, Room
+from llmops_cli.render.html.cases import CaseBlocks, PageLimits
 from llmops_cli.render.html.escape import PageText
 from llmops_cli.render.json import SCHEMA, as_json
 
@@ -36,7 +36,7 @@ def html_report(
     cases: CaseStream,
     *,
     redact: Redactor,
-    room: Room | None = None,
+    room: PageLimits | None = None,
     about: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield the page in pieces, the cases among them as they are taken from `cases`.

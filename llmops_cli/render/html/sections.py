@@ -29,7 +29,7 @@ from llmops_cli.render.html.escape import PageText
 from llmops_cli.render.json import as_json
 
 FORMATTING = (
-    *("leniency", "size", "counted", "rule", "reading"),
+    *("warning_note", "size", "counted", "rule", "reading"),
     *("worst_findings_first", "change_label"),
 )
 """Functions of `formatting` that the template calls."""
@@ -254,7 +254,7 @@ def _metrics(evalset: EvalsetReport) -> Table:
             *(_shown(getattr(metric, name)) for name in more),
             formatting.status(metric) or "gates",
         ]
-        for _, metrics in formatting.halves(evalset.metrics)
+        for _, metrics in formatting.by_stage(evalset.metrics)
         for metric in metrics
     ]
     heads = ("Metric", "Before", "After", "Points", "Cases", *map(_named, more), "Role")

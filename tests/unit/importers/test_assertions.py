@@ -9,14 +9,14 @@ import pytest
 
 from llmops_cli.importers.imported import NotCarried
 from llmops_cli.importers.promptfoo_assertions import MAPPINGS, AssertionReader
-from llmops_cli.importers.source import Nearby
+from llmops_cli.importers.source import ImportFolder
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import Folder
 
 
 @pytest.fixture
 def reader(tmp_path: Path) -> AssertionReader:
-    return AssertionReader(Nearby(Folder(tmp_path)), _grader)
+    return AssertionReader(ImportFolder(Folder(tmp_path)), _grader)
 
 
 def _grader(written: Any) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, Report
 from llmops_cli.core.verdict import Decision
-from llmops_cli.render.html.cases import TEXT, Room
+from llmops_cli.render.html.cases import TEXT, PageLimits
 from llmops_cli.render.html.escape import word_diff
 from llmops_cli.render.html.page import html_report
 from llmops_cli.render.html.sections import Scale, plot
@@ -46,7 +46,9 @@ def test_texts_with_nothing_in_common_are_not_marked() -> None:
     assert word_diff("activate_my_card", "Please call us tomorrow, thanks") is None
 
 
-def written(report: Report, records: CaseStream, room: Room | None = None) -> tuple[str, Any, Any]:
+def written(
+    report: Report, records: CaseStream, room: PageLimits | None = None
+) -> tuple[str, Any, Any]:
     """The page, its index and all its cases."""
     text = "".join(html_report(report, records, redact=Redactor(), room=room))
     found = re.findall(r'<script type="application/json" class="(\w+)">(.*?)</script>', text)
@@ -55,8 +57,8 @@ def written(report: Report, records: CaseStream, room: Room | None = None) -> tu
     return text, index, [case for kind, block in data if kind == "block" for case in block]
 
 
-@pytest.mark.parametrize("room", [Room(cases=150), Room(size=20_000)])
-def test_what_has_no_room_is_the_least_bad_and_is_counted(room: Room) -> None:
+@pytest.mark.parametrize("room", [PageLimits(cases=150), PageLimits(size=20_000)])
+def test_what_has_no_room_is_the_least_bad_and_is_counted(room: PageLimits) -> None:
     taken = iter(mixed(1_000))
     _, index, cases = written(reports.failing(), CaseStream(1_000, taken), room)
     assert index["total"] == 1_000

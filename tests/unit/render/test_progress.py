@@ -69,10 +69,10 @@ def test_a_log_says_what_holds_a_run_up_until_it_does_no_more() -> None:
     clock = Clock()
     with RunProgress(console, clock=clock, pace=Pace(line=0.0)) as progress:
         progress.update(0, 100)
-        progress.held_up("tiny says: too many requests; waiting")
+        progress.slowed_by("tiny says: too many requests; waiting")
         clock.now += 2.0
         progress.update(1, 100)
-        progress.held_up("")
+        progress.slowed_by("")
         clock.now += 2.0
         progress.update(50, 100)
     lines = file.getvalue().splitlines()

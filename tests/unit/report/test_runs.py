@@ -10,7 +10,7 @@ from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.render.json import json_report
-from llmops_cli.report.run_file import KEPT, REPORTS, keep_report, read_report
+from llmops_cli.report.run_file import KEPT, REPORTS, read_report, store_report
 from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.projects import Project
 from tests.servers.faulty import Server, status
@@ -68,7 +68,7 @@ def test_the_last_report_is_kept_and_a_kept_one_can_be_named(project: Project) -
 def test_the_oldest_reports_go(project: Project) -> None:
     made = gate(project).report
     for _ in range(KEPT + 3):
-        keep_report(project.root, made, redact=plain)
+        store_report(project.root, made, redact=plain)
     kept = sorted(path.name for path in (project.root / REPORTS).iterdir())
     assert (len(kept), kept[-1]) == (KEPT, f"{KEPT + 4:06}.json")
 
@@ -77,7 +77,7 @@ def test_a_report_that_cannot_be_kept_is_not_missed(project: Project) -> None:
     made = gate(project).report
     folder = project.root / "elsewhere"
     folder.write_text("a file, where a folder should be")
-    keep_report(folder, made, redact=plain)
+    store_report(folder, made, redact=plain)
 
 
 def test_before_the_first_run_there_is_no_report(project: Project) -> None:
