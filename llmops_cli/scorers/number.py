@@ -59,9 +59,7 @@ TOUCHED_BEFORE = regex.compile(
     rf"(?:[/⁄√^{UNKNOWN}{DASHES}]|[±∓][ ]?|}}\s?{{|{UNKNOWN}\s|\d[A-Za-z]+|[^\W_]_+{{?"
     rf"|\d[ ]?[+*×·⋅÷][ ]?|\d[.,]\()\Z"
 )
-TOUCHED_AFTER = regex.compile(
-    rf"[\^√π]|[ ]?{UNKNOWN}|[A-Za-z]+\d|⁄|/\s?[({{]|[+*×·⋅÷]\d|[.,]\(\d"
-)
+TOUCHED_AFTER = regex.compile(rf"[\^√π]|[ ]?{UNKNOWN}|[A-Za-z]+\d|⁄|/\s?[({{]|[+*×·⋅÷]\d|[.,]\(\d")
 UNGROUPED = regex.compile(rf"\d[{SPACES}]\Z")
 """Before a number that starts with 00: the rest of one with spaces in other places, `1000 000`."""
 
