@@ -36,8 +36,11 @@ NO_LABEL = "the expected label has no letter, digit or symbol"
 
 # Markdown's marks are no symbols: `**refund**`, `~~refund~~` and a heading are still `refund`.
 _TOKEN = regex.compile(
-    rf"(?P<sign>{SIGN_BEFORE}|{SIGN_AFTER})|[\p{{L}}\p{{M}}\p{{N}}]+|(?P<symbol>(?![`^~|<>=+])[\p{{S}}%])"
+    rf"(?P<sign>{SIGN_BEFORE}|{SIGN_AFTER})"
+    rf"|(?<![\w.])\d+(?:\.\d+)+(?![\w.]*\w)|[\p{{L}}\p{{M}}\p{{N}}]+|(?P<symbol>(?![`^~|<>=+])[\p{{S}}%])"
 )
+_WHOLE = regex.compile(r"(?<=(?<![\w.])\d+)\.0+(?![\w.]*\w)")
+"""Zeros that say nothing: `1.0` is the label 1, and `1.5` is not."""
 _VARIANT = regex.compile("[\ufe0e\ufe0f]")
 _MINUSES = str.maketrans(dict.fromkeys(MINUS, "-"))
 
@@ -136,7 +139,7 @@ def words(text: str, *, symbols: bool = False) -> str:
     """
     parts: list[str] = []
     end = -1
-    text = _VARIANT.sub("", folded(text, ignore_case=True))
+    text = _WHOLE.sub("", _VARIANT.sub("", folded(text, ignore_case=True)))
     for token in _TOKEN.finditer(text):
         if token["symbol"] and not symbols:
             end = token.end() if token.start() == end else end

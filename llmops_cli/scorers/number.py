@@ -56,9 +56,12 @@ CLUSTER = regex.compile(
 """A run of text around digits, whether it is a number or not."""
 
 TOUCHED_BEFORE = regex.compile(
-    rf"(?:[/⁄√±∓^{UNKNOWN}{DASHES}]|}}\s?{{|{UNKNOWN}\s|\d[A-Za-z]+|[^\W_]_+)\Z"
+    rf"(?:[/⁄√^{UNKNOWN}{DASHES}]|[±∓][ ]?|}}\s?{{|{UNKNOWN}\s|\d[A-Za-z]+|[^\W_]_+{{?"
+    rf"|\d[ ]?[+*×·⋅÷][ ]?|\d[.,]\()\Z"
 )
-TOUCHED_AFTER = regex.compile(rf"[\^√π]|[ ]?{UNKNOWN}|[A-Za-z]+\d|[/⁄]\s?[({{]")
+TOUCHED_AFTER = regex.compile(rf"[\^√π]|[ ]?{UNKNOWN}|[A-Za-z]+\d|⁄|/\s?[({{]|[+*×·⋅÷]\d|[.,]\(\d")
+UNGROUPED = regex.compile(rf"\d[{SPACES}]\Z")
+"""Before a number that starts with 00: the rest of one with spaces in other places, `1000 000`."""
 
 
 def _number(mark: str, comma: str) -> regex.Pattern[str]:
@@ -175,7 +178,8 @@ def read_number(
     if cluster is None:
         return None
     before = text[max(0, cluster.start() - 40) : cluster.start()]
-    touched = TOUCHED_BEFORE.search(before) or TOUCHED_AFTER.match(text, cluster.end())
+    rest = cluster["body"][:2] == "00" and UNGROUPED.search(before)
+    touched = rest or TOUCHED_BEFORE.search(before) or TOUCHED_AFTER.match(text, cluster.end())
     value = None if touched else _value(cluster, decimal, percent=percent)
     return Reading(cluster[0].strip(), value)
 
@@ -207,6 +211,7 @@ _SEPARATORS = (
     "[ld]?dots|left|right|[bB]igg?[lr]?|displaystyle|text[a-z]*|math[a-z]+|mbox|operatorname|"
     "f?boxed|fbox|begin|end|hline|item|bf|rm|it|cr|hspace|vspace|phantom|degree|circ"
 )
+_SCRIPTS = r"(?:\s*+[_^]\s*+(?:\{[^{}]{0,20}+\}|\w))*+"
 _LATEX: tuple[tuple[regex.Pattern[str], str], ...] = tuple(
     (regex.compile(pattern), replacement)
     for pattern, replacement in (
@@ -218,7 +223,7 @@ _LATEX: tuple[tuple[regex.Pattern[str], str], ...] = tuple(
         (r"\^\s*+(?:\\circ|\{\s*+\\circ\s*+\})", "°"),
         (r"\^\s*+\{\s*+([-−+]?\d+)\s*+\}", r"^\1"),
         (rf"\\(?:{_SEPARATORS})(?![A-Za-z])", " ; "),
-        (r"\\[A-Za-z]+\s*+(?:\[[^\]]{0,20}\])?\s*+(?:\{|(?=\d))?", UNKNOWN),
+        (rf"\\[A-Za-z]+{_SCRIPTS}\s*+(?:\[[^\]]{{0,20}}\])?\s*+(?:\{{|(?=\d))?", UNKNOWN),
     )
 )
 _FRACTION = regex.compile(rf"(?:(?<=\d)\s*+())?\\[dtc]?frac{_ARGUMENT}{_ARGUMENT}")
@@ -227,6 +232,19 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _VULGAR = regex.compile(r"(?:(?<=\d)[ ]?+())?([¼-¾⅐-⅞↉])")
 _RAISED = regex.compile(r"(?<!\s)[ ]?\^[ ]?(?=[-−\d])")
 _MINUSES = str.maketrans(dict.fromkeys(MINUS, "-"))
+_POWER = regex.compile(r"(?<=\d)\*\*(?=[-−]?\d)")
+_UNIT_POWER = regex.compile(
+    r"(?<![A-Za-z])((?:[kcdmµμn]?m|in|inch(?:es)?|ft|feet|yd|yards?|mi|miles?|met(?:er|re)s?|s|sec|"
+    r"h|units?)\s*\}?)\^[-−]?[1-4](?!\d)"
+)
+"""A unit with an exponent, as in `5 m^2` and `9.8 m/s^2`: no part of the number."""
+_SPACED_FRACTION = regex.compile(r"(?<=\d)[ ]/[ ](?=\d)")
+_MINUS_IN_WORDS = regex.compile(
+    r"(?<![\d)\]}%][ ]?)(?<![\w-]|or )(?:minus|negative)\s(?=\p{Sc}?\d)"
+    r"|(?<=[=({\[][ ]?)[-−][ ](?=\p{Sc}?\d)",
+    regex.IGNORECASE,
+)
+"""A sign that stands apart: `minus 5`, and `x = - 5`; not the one of `10 minus 5`."""
 
 
 def _plain(text: str) -> str:
@@ -238,7 +256,9 @@ def _plain(text: str) -> str:
     if not text.isascii():
         text = _VULGAR.sub(_vulgar, text)
         text = _SUPERSCRIPT.sub(lambda match: "^" + match[0].translate(_SUPERSCRIPTS), text)
-    return _RAISED.sub("^", text)
+    text = _RAISED.sub("^", _POWER.sub("^", text))
+    text = _SPACED_FRACTION.sub("/", _UNIT_POWER.sub(r"\1", text))
+    return _MINUS_IN_WORDS.sub("-", text)
 
 
 def _fraction(match: regex.Match[str]) -> str:

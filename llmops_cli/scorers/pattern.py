@@ -24,8 +24,10 @@ TOO_SLOW = Unscored(
     why=f"the pattern found no end within {DEADLINE:g} s: it backtracks on this answer"
 )
 
-FOUND_ANYWHERE = regex.compile(r"\^?(\.\*\??)*|(\.\*\??)*\$?")
-"""Patterns that are found in every text."""
+ANCHOR = regex.compile(r"(?<!\[)\^|\\[AbBmMGK]|\(\?<[=!]|\(\?[A-Za-z]*r")
+"""What ties a match to a place: the start, the edge of a word, the text before, the direction."""
+FOUND_ANYWHERE = regex.compile(r"\^?(\.\*\??)*")
+"""Patterns with such an anchor that are found in every text all the same."""
 ANYTHING = regex.compile(r"\^?(\.\*\??)+\$?")
 """Patterns that match the whole of every text, where `.` matches line breaks too."""
 
@@ -60,10 +62,20 @@ def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     pattern: str = options["pattern"]
     if (problem := malformed(pattern)) is not None:
         return problem
-    everywhere = not options.get("whole") and FOUND_ANYWHERE.fullmatch(pattern)
+    everywhere = not options.get("whole") and _found_anywhere(pattern)
     if everywhere or (options.get("dotall") and ANYTHING.fullmatch(pattern)):
         return f"{quoted(pattern)} matches every answer"
     return None
+
+
+def _found_anywhere(pattern: str) -> bool:
+    """Tell whether `pattern` is found in every text, as `yes|no|` and `(?!.*secret)` are.
+
+    What matches the empty text matches at the end of every text, unless an anchor says where.
+    """
+    if ANCHOR.search(pattern) is None:
+        return regex.search(pattern, "") is not None
+    return FOUND_ANYWHERE.fullmatch(pattern) is not None
 
 
 def malformed(pattern: str) -> str | None:

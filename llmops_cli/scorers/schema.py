@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import cache
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -144,7 +145,7 @@ def validator(schema: Schema, context: PluginContext) -> Validator:
         draft.check_schema(document)
     except SchemaError as error:
         raise Refused(f"{source} is not a JSON Schema: {error.message}") from error
-    bounded = extend(draft, SEARCHING)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
+    bounded = extend(draft, OWN_KEYWORDS)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     made = bounded(_composed(document), registry=Registry(), format_checker=_formats())
     return cast("Validator", made)
 
@@ -209,6 +210,20 @@ def _pattern(
         yield ValidationError(f"{quoted(instance)} does not match {quoted(pattern)}")
 
 
+def _multiple_of(
+    _schema: Validator, step: float, instance: Json, _whole: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """Check in decimals: by binary floats, 19.99 is no multiple of 0.01."""
+    if isinstance(instance, bool) or not isinstance(instance, (int, float)):
+        return
+    if _fraction(instance) % _fraction(step):
+        yield ValidationError(f"{instance} is not a multiple of {step}")
+
+
+def _fraction(number: float) -> Fraction:
+    return Fraction(number if isinstance(number, int) else float.__repr__(number))
+
+
 def _pattern_properties(
     schema: Descends, patterns: Mapping[str, Json], instance: Json, _whole: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
@@ -220,5 +235,9 @@ def _pattern_properties(
                 yield from schema.descend(value, inner, path=name, schema_path=pattern)
 
 
-SEARCHING = {"pattern": _pattern, "patternProperties": _pattern_properties}
-"""The keywords that search a text of the model's with a pattern."""
+OWN_KEYWORDS = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "multipleOf": _multiple_of,
+}
+"""Keywords checked here: searches with a deadline, and exact decimals."""

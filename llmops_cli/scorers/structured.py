@@ -121,6 +121,9 @@ def _expected_call(call: Json) -> ToolCall:
     if isinstance(call, str):
         call = {"name": call}
     if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping):
+        around = sorted(call.keys() - {"type", "id", "index", "function"})
+        if around:
+            raise NotACall(f"{quoted(around[0])} stands beside `function`: put it into it")
         call = call["function"]
     name = call.get("name") if isinstance(call, Mapping) else None
     if not isinstance(call, Mapping) or not isinstance(name, str) or not name:

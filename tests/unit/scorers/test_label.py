@@ -109,6 +109,13 @@ def test_a_label_with_another_sign_is_not_named(answered: str) -> None:
     assert value(label(expecting("C"), reply(answered), labels=["C", "Java"])) == 0
 
 
+def test_a_decimal_number_does_not_name_the_whole_number_in_it() -> None:
+    for answered in ("1.5", "The score is 1.5.", "-1.5", "2.1"):
+        assert value(label(expecting("1"), reply(answered), labels=["1", "2"])) == 0
+    for answered in ("1.0", "1.", "The score is 1.00."):
+        assert value(label(expecting("1"), reply(answered), labels=["0", "1"], take="last")) == 1
+
+
 @pytest.mark.parametrize("answered", ["label=-1", "<b>-1</b>", "x: −1", '"-1"', "(-1)"])
 def test_a_sign_is_read_whatever_stands_before_it(answered: str) -> None:
     assert value(label(expecting("-1"), reply(answered), labels=["-1", "0", "1"])) == 1

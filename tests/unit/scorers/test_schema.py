@@ -43,6 +43,11 @@ def test_what_is_not_json_is_wrong(tmp_path: Path) -> None:
     assert value(judged(tmp_path, "yes", REPLY)) == 0
 
 
+def test_multiples_are_counted_in_decimals(tmp_path: Path) -> None:
+    for text, right in (("19.99", 1), ("19.995", 0), ("1e300", 1), ("-0.07", 1), ('"x"', 1)):
+        assert value(judged(tmp_path, text, {"multipleOf": 0.01})) == right
+
+
 def test_a_schema_may_stand_in_a_project_file(tmp_path: Path) -> None:
     (tmp_path / "reply.json").write_text(json.dumps(REPLY))
     assert value(judged(tmp_path, '```json\n{"answer": "yes"}\n```', "reply.json")) == 1

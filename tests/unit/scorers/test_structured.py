@@ -118,6 +118,7 @@ def test_the_expected_tool_is_called_with_its_arguments(expected: Json, right: i
         ({"name": "x", "arguments": [1]}, "are no object of names and values"),
         ({"name": "x", "arguments": "a=1"}, "the arguments of 'x' are not JSON"),
         ({"name": "x", "arguments": "[1]"}, "are no object of names and values"),
+        ({"function": {"name": "x"}, "arguments": {"a": 1}}, "'arguments' stands beside"),
         ('{"name": "x"', "is no tool and not JSON"),
     ],
 )

@@ -64,6 +64,12 @@ def test_a_sign_or_a_decimal_point_is_no_punctuation(expected: str, answer: str)
         assert value(exact(expecting(one), reply(f"({one})."), ignore_punctuation=True)) == 1
 
 
+def test_punctuation_is_compared_where_a_text_has_nothing_else() -> None:
+    for expected, answer in (("👍", "👎"), ("?", "!"), ("...", "")):
+        assert value(exact(expecting(expected), reply(answer), ignore_punctuation=True)) == 0
+        assert value(exact(expecting(expected), reply(expected), ignore_punctuation=True)) == 1
+
+
 def test_minus_signs_and_thousands_are_alike_where_punctuation_is_ignored() -> None:
     assert value(exact(expecting("-5"), reply("−5!"), ignore_punctuation=True)) == 1
     assert value(exact(expecting("1,000"), reply("$1000"), ignore_punctuation=True)) == 1
