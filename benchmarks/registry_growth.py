@@ -78,7 +78,7 @@ class Weight:
     files: int
 
 
-class World:
+class PluginContext:
     """A repository, and answers that are made up."""
 
     def __init__(self, root: Path, load: Load) -> None:
@@ -283,12 +283,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         git(root, "init", "-q", "-b", "main")
-        world, began = World(root, load), time.monotonic()
+        context, began = PluginContext(root, load), time.monotonic()
         weights = []
         for week in range(1, measured + 1):
-            world.week(week)
+            context.week(week)
             if week % 4 == 0 and week >= measured - 8:
-                weights.append(world.weight(week))
+                weights.append(context.weight(week))
         seconds = time.monotonic() - began
     print(f"{'week':>5} {'tree MB':>8} {'depth 1 MB':>11} {'history MB':>11} {'files':>7}")
     for each in weights:

@@ -22,7 +22,7 @@ import aiohttp
 import httpx2
 from openai import AsyncOpenAI, DefaultAioHttpClient, DefaultAsyncHttpxClient
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
@@ -73,8 +73,8 @@ async def _bare(url: str, _: int, stack: AsyncExitStack) -> Call:
 async def _ours(url: str, in_flight: int, stack: AsyncExitStack) -> Call:
     limits = Limits(max_concurrency=in_flight)
     model = Model(name="tiny", provider="openai", model="tiny", base_url=url, limits=limits)
-    world = World(root=Path(), environ={})
-    engine = await stack.enter_async_context(Engine(providers=lambda of: open_openai(of, world)))
+    context = PluginContext(root=Path(), environ={})
+    engine = await stack.enter_async_context(Engine(providers=lambda of: open_openai(of, context)))
 
     async def call() -> object:
         outcome = await engine.ask(model, REQUEST)

@@ -64,8 +64,8 @@ class GitProject:
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **how: Any) -> Process:
         """The program, in a process of its own."""
         command = [sys.executable, "-m", "llmops_cli", *arguments]
-        world = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})}
-        return Process(command, self.root, world, **how)
+        context = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})}
+        return Process(command, self.root, context, **how)
 
     def git(self, *arguments: str) -> str:
         return git(self.root, *arguments)

@@ -75,7 +75,7 @@ def probe_models(
     )
 
     def what_starts(model: Model) -> str | None:
-        return check_ready(kinds[model.name], model, workspace.world)
+        return check_ready(kinds[model.name], model, workspace.context)
 
     async def probe(model: Model) -> None:
         kind = kinds[model.name]

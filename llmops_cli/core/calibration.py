@@ -151,11 +151,11 @@ class Calibration:
         """Return the scorer's address, as `llmops calibrate` takes it."""
         return f"{self.evalset}:{self.label}"
 
-    def is_at_least(self, wanted: str | None) -> bool:
-        """Whether its status is `wanted` (`gate`, `advisory`; None: anything) or better."""
+    def is_at_least(self, required: str | None) -> bool:
+        """Whether its status is `required` (`gate`, `advisory`; None: anything) or better."""
         best_first = [status.value.casefold() for status in CalibrationStatus]
         rank = best_first.index(self.status.value.casefold())
-        return wanted is None or rank <= best_first.index(wanted)
+        return required is None or rank <= best_first.index(required)
 
     @property
     def instrument(self) -> str:

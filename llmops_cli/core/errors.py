@@ -6,7 +6,7 @@
     │   ├── UnknownName      2   a prompt, version, model … that is not there
     │   ├── MissingExtra     2   an optional library that is not installed
     │   └── IntegrityBroken  2   what the registry holds is not what was written
-    └── Unmeasured           3   the world got in the way: provider, git, disk, budget
+    └── Unmeasured           3   an outside cause: provider, git, disk, budget
 
 Exit code 1 belongs to the verdict FAIL alone; no exception carries it. What goes wrong in one
 call is not an exception but a value (`core.result.Failure`): a failed trial is data, not a crash.

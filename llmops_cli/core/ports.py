@@ -79,7 +79,7 @@ def ignore_wait(_what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class PluginContext:
     """The context of a provider or scorer; it reads nothing else from the process."""
 
     root: Path
@@ -87,7 +87,7 @@ class World:
     environ: Mapping[str, str]
     redact: Redactor = field(default_factory=Redactor)
     """Removes secrets from what is written."""
-    shelf: ResourceCache = field(default_factory=ResourceCache)
+    resources: ResourceCache = field(default_factory=ResourceCache)
     """Holds what is opened once for a command."""
     tell: Callable[[str], None] = ignore_wait
     """Takes what is waited for before any call can be made; an empty text: no more."""
@@ -104,7 +104,9 @@ class Provider(Protocol):
 class OpenProvider(Protocol):
     """What a provider's catalog row points at."""
 
-    def __call__(self, model: Model, world: World) -> AbstractAsyncContextManager[Provider]:
+    def __call__(
+        self, model: Model, context: PluginContext
+    ) -> AbstractAsyncContextManager[Provider]:
         """Open the clients on entering and close them on leaving.
 
         Raises `Refused` on entering where the model's configuration can never work: no key, an
@@ -151,7 +153,7 @@ class OpenRecords(Protocol):
 class Ready(Protocol):
     """Checks whether a provider can run on this machine."""
 
-    def __call__(self, model: Model, world: World) -> str | None:
+    def __call__(self, model: Model, context: PluginContext) -> str | None:
         """Say what calling `model` starts; None: nothing. Raises `Refused`."""
 
 
@@ -213,13 +215,13 @@ class Scorer(Protocol):
 class OpenScorer(Protocol):
     """What the registry row of a scorer with `opens` points at: made once, closed with the run."""
 
-    def __call__(self, world: World) -> AbstractAsyncContextManager[Scorer]: ...
+    def __call__(self, context: PluginContext) -> AbstractAsyncContextManager[Scorer]: ...
 
 
 class CheckOptions(Protocol):
     """Checks rendered options, or a model as written, before any call is made."""
 
-    def __call__(self, options: Mapping[str, Any], world: World) -> str | None:
+    def __call__(self, options: Mapping[str, Any], context: PluginContext) -> str | None:
         """Say what is wrong with them, in one sentence; None: nothing."""
         ...
 

@@ -32,7 +32,7 @@ from llmops_cli.engine.queue import ModelQueue, RunContext
 from llmops_cli.engine.sanitize import sanitized, sanitized_failure
 
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
-"""Opens the provider of a model; `core.ports.OpenProvider` with the world bound."""
+"""Opens the provider of a model; `core.ports.OpenProvider` with its context bound."""
 
 LimitsKey: TypeAlias = tuple[object, ...]
 

@@ -138,7 +138,7 @@ class _SideColumns:
         all_counted = completed > 0 and counted == completed
         return SideTotals(
             present=rows[:, 0] > 0,
-            wanted=rows[:, 1].astype(np.int32),
+            planned_trials=rows[:, 1].astype(np.int32),
             cost=self._tally(2),
             tokens=self._tally(4),
             planned=planned,

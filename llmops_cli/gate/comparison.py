@@ -1,9 +1,9 @@
 """The input of a verdict: both sides of one evalset as columns, and the policy.
 
 Every array has one entry per case, in evalset order. Qualities are on [0, 1], higher is better.
-Nothing is filled in here: `measured` is the number of trials in a total, `wanted` the number that
-was planned, and each test decides how to treat the difference. Columns are compared by identity,
-because `==` between arrays returns an array.
+Nothing is filled in here: `measured` is the number of trials in a total, `planned_trials` the
+number it should be, and each test decides how to treat the difference. Columns are compared by
+identity, because `==` between arrays returns an array.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class Tally:
         means: Floats = self.total / np.where(self.measured > 0, self.measured, np.nan)
         return means
 
-    def filled(self, wanted: Counts, value: float) -> Floats:
+    def filled(self, planned_trials: Counts, value: float) -> Floats:
         """Return the mean of each case with `value` in place of every unmeasured trial."""
-        trials = np.maximum(np.maximum(wanted, self.measured), 1)
+        trials = np.maximum(np.maximum(planned_trials, self.measured), 1)
         means: Floats = (self.total + value * (trials - self.measured)) / trials
         return means
 
@@ -104,7 +104,7 @@ class SideTotals:
     """
 
     present: Flags
-    wanted: Counts
+    planned_trials: Counts
     """Trials: those planned, or those there are where they are more."""
     cost: Tally
     """US dollars of the priced trials."""
@@ -200,7 +200,7 @@ class Comparison:
     def named(self, mask: Flags) -> tuple[str, ...]:
         """Return the ids of the cases in `mask`, in evalset order."""
         chosen: list[bool] = mask.tolist()
-        return tuple(case for case, wanted in zip(self.cases, chosen, strict=True) if wanted)
+        return tuple(case for case, is_chosen in zip(self.cases, chosen, strict=True) if is_chosen)
 
     def share(self, case: str) -> CaseShare:
         """Return how often `case` passed on each side."""
@@ -245,8 +245,8 @@ class Comparison:
     def unmeasured_cases(self) -> tuple[str, ...]:
         """Return the cases with a planned trial on either side that has no `pass`."""
         scores = self.scores[PASS_METRIC]
-        candidate = scores.candidate.measured < self.candidate.wanted
-        baseline = self.paired & (scores.baseline.measured < self.baseline.wanted)
+        candidate = scores.candidate.measured < self.candidate.planned_trials
+        baseline = self.paired & (scores.baseline.measured < self.baseline.planned_trials)
         return self.named(self.candidate.present & scores.due & (candidate | baseline))
 
     def unconfirmed_cases(self) -> tuple[str, ...]:

@@ -204,22 +204,28 @@ def pairs(comparison: Comparison, label: str, tag: str | None = None) -> Pairs |
     if n == 0:
         return None
     same = comparison.identical[mask]
-    candidate, wanted = _of(scores.candidate, mask), comparison.candidate.wanted[mask]
+    candidate, planned_trials = (
+        _of(scores.candidate, mask),
+        comparison.candidate.planned_trials[mask],
+    )
     if scores.paired:
-        baseline, wanted_before = _turned(candidate), wanted
+        baseline, planned_before = _turned(candidate), planned_trials
     else:
-        baseline, wanted_before = _of(scores.baseline, mask), comparison.baseline.wanted[mask]
+        baseline, planned_before = (
+            _of(scores.baseline, mask),
+            comparison.baseline.planned_trials[mask],
+        )
     now, before = _pooled(candidate, baseline, same)
     seen = ~(np.isnan(now) | np.isnan(before))
     observed = (now - before)[seen]
-    gaps = np.maximum(wanted - candidate.measured, 0)
+    gaps = np.maximum(planned_trials - candidate.measured, 0)
     if not scores.paired:
-        gaps = gaps + np.maximum(wanted_before - baseline.measured, 0)
+        gaps = gaps + np.maximum(planned_before - baseline.measured, 0)
     gaps[same] = 0
     gaps[~seen & ~same & (gaps == 0)] = 1  # nothing was wanted, and nothing is known
     if gaps.any():
-        pessimistic = candidate.filled(wanted, 0.0) - baseline.filled(wanted_before, 1.0)
-        optimistic = candidate.filled(wanted, 1.0) - baseline.filled(wanted_before, 0.0)
+        pessimistic = candidate.filled(planned_trials, 0.0) - baseline.filled(planned_before, 1.0)
+        optimistic = candidate.filled(planned_trials, 1.0) - baseline.filled(planned_before, 0.0)
         pessimistic[same] = optimistic[same] = 0.0
     else:
         pessimistic = optimistic = np.where(same, 0.0, now - before)

@@ -201,5 +201,5 @@ def _can_decide(comparison: Comparison, rule: NoWorse, policy: Policy, look: int
 def _variance_left(comparison: Comparison, mask: Flags, trials: int) -> float:
     """Return (1/K′₁ + 1/K′₀) / (1/K₁ + 1/K₀); a side with enough trials is left alone."""
     sides = (comparison.candidate, comparison.baseline)
-    now = [max(1.0, float(side.wanted[mask].mean())) for side in sides]
+    now = [max(1.0, float(side.planned_trials[mask].mean())) for side in sides]
     return sum(1 / max(k, trials) for k in now) / sum(1 / k for k in now)

@@ -74,7 +74,7 @@ def critical(_rule: Critical, gate_input: GateInput) -> Finding:
 def floor(rule: Floor, gate_input: GateInput) -> Finding:
     """The metric's mean is at least `minimum`; by `bound`, only a significant shortfall fails."""
     comparison = gate_input.comparison
-    scores, wanted = comparison.metric(rule.metric), comparison.candidate.wanted
+    scores, planned_trials = comparison.metric(rule.metric), comparison.candidate.planned_trials
     mask = comparison.candidate.present & scores.due & comparison.tagged(rule.tag)
     mask &= ~comparison.known_failing
     which = f" with the tag {rule.tag}" if rule.tag else ""
@@ -88,9 +88,9 @@ def floor(rule: Floor, gate_input: GateInput) -> Finding:
     )
     if not mask.any():
         return finding
-    best = scores.candidate.filled(wanted, 1.0)[mask]
-    low, high = float(scores.candidate.filled(wanted, 0.0)[mask].mean()), float(best.mean())
-    gaps = int(np.maximum(wanted - scores.candidate.measured, 0)[mask].sum())
+    best = scores.candidate.filled(planned_trials, 1.0)[mask]
+    low, high = float(scores.candidate.filled(planned_trials, 0.0)[mask].mean()), float(best.mean())
+    gaps = int(np.maximum(planned_trials - scores.candidate.measured, 0)[mask].sum())
     mean = f"{percent(low)} to {percent(high)}" if gaps else percent(low)
     why = f"mean {rule.metric} {mean} of {cases(len(best))}, floor {percent(rule.minimum)}"
     if gaps:
@@ -149,8 +149,12 @@ def regressed(rule: Regressed, gate_input: GateInput) -> Finding:
     scores = comparison.metric(PASS_METRIC)
     mask = comparison.paired & scores.due
     moved = mask & ~comparison.identical
-    now = [scores.candidate.filled(comparison.candidate.wanted, fill) for fill in (0.0, 1.0)]
-    before = [scores.baseline.filled(comparison.baseline.wanted, fill) for fill in (0.0, 1.0)]
+    now = [
+        scores.candidate.filled(comparison.candidate.planned_trials, fill) for fill in (0.0, 1.0)
+    ]
+    before = [
+        scores.baseline.filled(comparison.baseline.planned_trials, fill) for fill in (0.0, 1.0)
+    ]
     passed_at_least, passed_at_most = (mask & (mean >= 0.5) for mean in before)
     surely = moved & passed_at_least & (now[1] < 0.5)
     perhaps = moved & passed_at_most & (now[0] < 0.5)

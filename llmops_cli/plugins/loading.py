@@ -19,10 +19,10 @@ from llmops_cli.core.ports import (
     OpenProvider,
     OpenRecords,
     OpenScorer,
+    PluginContext,
     Ready,
     Runs,
     Scorer,
-    World,
 )
 from llmops_cli.core.prompt import Model
 
@@ -42,10 +42,10 @@ def load_scorer(kind: ScorerKind) -> Scorer:
     return cast("Scorer", _code(kind, kind.target))
 
 
-def open_scorer(kind: ScorerKind, world: World) -> AbstractAsyncContextManager[Scorer]:
+def open_scorer(kind: ScorerKind, context: PluginContext) -> AbstractAsyncContextManager[Scorer]:
     """Open any scorer for the length of a run: what it keeps open is closed on leaving."""
     if kind.opens:
-        return cast("OpenScorer", _code(kind, kind.target))(world)
+        return cast("OpenScorer", _code(kind, kind.target))(context)
     return nullcontext(load_scorer(kind))
 
 
@@ -60,12 +60,12 @@ def open_records(kind: ProviderKind) -> OpenRecords:
     return cast("OpenRecords", _code(kind, kind.records))
 
 
-def check_ready(kind: ProviderKind, model: Model, world: World) -> str | None:
+def check_ready(kind: ProviderKind, model: Model, context: PluginContext) -> str | None:
     """Return what calling `model` starts here, in words; None: nothing.
 
     Raises `Refused` if it cannot be called for want of a program.
     """
-    return kind.ready and cast("Ready", _code(kind, kind.ready))(model, world)
+    return kind.ready and cast("Ready", _code(kind, kind.ready))(model, context)
 
 
 def command_of(kind: ProviderKind, model: Model) -> Sequence[str] | None:
@@ -74,13 +74,13 @@ def command_of(kind: ProviderKind, model: Model) -> Sequence[str] | None:
 
 
 def wrong_options(
-    kind: ScorerKind | ProviderKind, options: Mapping[str, Any], world: World
+    kind: ScorerKind | ProviderKind, options: Mapping[str, Any], context: PluginContext
 ) -> str | None:
     """Return what is wrong with `options`, beyond their types; None: nothing.
 
     A pattern that does not compile, a schema that is none, a function that is not there.
     """
-    return kind.check and cast("CheckOptions", _code(kind, kind.check))(options, world)
+    return kind.check and cast("CheckOptions", _code(kind, kind.check))(options, context)
 
 
 def _code(kind: ScorerKind | ProviderKind, target: str) -> object:

@@ -43,12 +43,12 @@ def side_results(
         )
         reader = _Reader(side, scorers, side.spec.results.scores(keys))
         for position, case in read.items():
-            wanted = side.plan.trials([position])
+            trials = side.plan.trials([position])
             yield SideResult(
                 request=side.plan.requests[position],
                 facts=case.facts,
-                planned=len(wanted),
-                trials=tuple(reader.trial(at, case, answers.get(at)) for at in wanted),
+                planned=len(trials),
+                trials=tuple(reader.trial(at, case, answers.get(at)) for at in trials),
             )
 
 

@@ -254,7 +254,7 @@ class EvalsetRun:
                     continue
                 other: Completion | None = answer
                 if candidate.plan.requests[at.case] != baseline.plan.requests[at.case]:
-                    numbers = baseline.plan.wanted[at.case]
+                    numbers = baseline.plan.trial_numbers[at.case]
                     match = TrialAt(at.case, numbers[at.n % len(numbers)]) if numbers else None
                     failed = match is None or match in baseline.state.failures
                     other = None if match is None or failed else theirs.get(match)

@@ -124,7 +124,7 @@ async def open_scoring(
 ) -> ScoringContext:
     """Open the code of `kinds`, which `stack` closes."""
     code = {
-        name: await stack.enter_async_context(open_scorer(kind, workspace.world))
+        name: await stack.enter_async_context(open_scorer(kind, workspace.context))
         for name, kind in {kind.name: kind for kind in kinds}.items()
     }
     return ScoringContext(code=code, calls=calls)

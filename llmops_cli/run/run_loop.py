@@ -236,7 +236,7 @@ def _answered_by_others(
     """
     candidate = evalset_run.candidate
     for role, other in evalset_run.others.items():
-        side = next((side for side in (other, candidate) if not side.plan.renewed), None)
+        side = next((side for side in (other, candidate) if not side.plan.model_changed), None)
         ours, theirs = candidate.spec.target.model, other.spec.target.model
         if side is None or (ours.provider, ours.model) != (theirs.provider, theirs.model):
             continue
@@ -283,7 +283,7 @@ def _look_taken(evalset_run: EvalsetRun) -> int:
     """
     if evalset_run.selection.policy.on_inconclusive != "rerun":
         return evalset_run.look
-    stored = max(map(len, evalset_run.candidate.plan.wanted), default=0)
+    stored = max(map(len, evalset_run.candidate.plan.trial_numbers), default=0)
     repeats = evalset_run.selection.evalset.repeats
     taken = (look for look, trials in TRIALS_BY_LOOK.items() if repeats < trials <= stored)
     return max(evalset_run.look, *taken, 1)

@@ -118,7 +118,7 @@ class TrialPlan:
     replaces them (docs/verdict.md). Not where the question is whether answers changed."""
     fresh: bool = False
     """Whether no stored answer counts until it has been run again."""
-    renewed: bool = False
+    model_changed: bool = False
     """Whether it was run again in this run, because another model had answered it."""
     requests: Digests = field(default_factory=Digests)
     """Request digest per case."""
@@ -126,7 +126,7 @@ class TrialPlan:
     """Place of each case's answer among recorded answers; 0: there is none."""
     same_records: frozenset[int] = frozenset()
     """Positions of cases whose only record is the answer of the other side."""
-    wanted: list[tuple[int, ...]] = field(default_factory=list)
+    trial_numbers: list[tuple[int, ...]] = field(default_factory=list)
     """Numbers of the trials of each case."""
     missing: Sequence[TrialAt] = ()
     """Trials to call."""
@@ -138,11 +138,11 @@ class TrialPlan:
     @property
     def planned(self) -> int:
         """Return the number of trials in all."""
-        return sum(map(len, self.wanted))
+        return sum(map(len, self.trial_numbers))
 
     def trials(self, positions: Sequence[int]) -> list[TrialAt]:
-        """Return every wanted trial of the cases at `positions`."""
-        return [TrialAt(case, n) for case in positions for n in self.wanted[case]]
+        """Return every planned trial of the cases at `positions`."""
+        return [TrialAt(case, n) for case in positions for n in self.trial_numbers[case]]
 
     def counts(self, answered_at: str | None) -> bool:
         """Whether an answer of that time may be used."""
@@ -156,7 +156,7 @@ class TrialPlan:
 
     def run_again(self, now: str) -> None:
         """Plan every trial again: another model answered under the same name."""
-        self.not_before, self.renewed, self.pools = now, True, False
+        self.not_before, self.model_changed, self.pools = now, True, False
 
 
 class Documents(Protocol):
@@ -286,27 +286,27 @@ class Side:
         requested: set[TrialKey],
         skip: frozenset[int] = frozenset(),
     ) -> None:
-        """Sort the wanted trials into stored, missing, shared and to be scored again.
+        """Sort the planned trials into stored, missing, shared and to be scored again.
 
         `requested` are the trials that the run makes already: equal requests are made once. Cases
-        at the positions in `skip` want no trials: both sides make the same request. An answer that
-        is known by its digest alone and lacks a score is called again: texts and scores of one
-        case are never mixed from different answers. Trials that failed in this run are not
-        planned again.
+        at the positions in `skip` need no trials: both sides make the same request. An answer that
+        is known by its digest alone and lacks a score is called again: texts and scores of one case
+        are never mixed from different answers. Trials that failed in this run are not planned
+        again.
         """
         plan = self.plan
-        plan.wanted = self._wanted(len(cases), skip)
+        plan.trial_numbers = self._trial_numbers(len(cases), skip)
         missing, shared, rescore = TrialColumn(), TrialColumn(), TrialColumn()
         for positions in chunks(range(len(cases))):
             if self.spec.records is not None:
                 for position in positions:
                     self._fail_without_record(cases[position], position)
-            wanted = [at for at in plan.trials(positions) if at not in self.state.failures]
-            stored = self.briefs(wanted)
+            trials = [at for at in plan.trials(positions) if at not in self.state.failures]
+            stored = self.briefs(trials)
             order = list(stored)
             answers = [(cases[at.case], stored[at].digest) for at in order]
             unscored = {order[i] for i in missing_scores(self.spec.results, answers, scorers)}
-            for at in wanted:
+            for at in trials:
                 if at in stored and at not in unscored:
                     continue
                 if at in stored and stored[at].whole:
@@ -335,25 +335,25 @@ class Side:
                 if at not in stored:
                     self.state.failures.setdefault(at, failure)
 
-    def _wanted(self, cases: int, skip: frozenset[int]) -> list[tuple[int, ...]]:
+    def _trial_numbers(self, cases: int, skip: frozenset[int]) -> list[tuple[int, ...]]:
         """Return the planned trials of each case, and further ones that are stored already."""
         plan, results, purpose = self.plan, self.spec.results, self.spec.purpose
         planned = tuple(range(plan.repeats))
         skip = frozenset() if self.spec.evidence_only else skip
-        wanted = [() if position in skip else planned for position in range(cases)]
+        numbers = [() if position in skip else planned for position in range(cases)]
         pooling = plan.pools and not plan.fresh
         if not (pooling or self.spec.evidence_only):
-            return wanted
+            return numbers
         beyond = 0 if self.spec.evidence_only else plan.repeats
         for positions in chunks([position for position in range(cases) if position not in skip]):
             requests = [plan.requests[position] for position in positions]
             further = results.further(requests, purpose, beyond=beyond)
             for position, request in zip(positions, requests, strict=True):
                 if self.spec.evidence_only:
-                    wanted[position] = further.get(request, ())
+                    numbers[position] = further.get(request, ())
                 elif request in further:
-                    wanted[position] = planned + self._of_one_model(request, further[request])
-        return wanted
+                    numbers[position] = planned + self._of_one_model(request, further[request])
+        return numbers
 
     def _of_one_model(self, request: str, further: tuple[int, ...]) -> tuple[int, ...]:
         """Return those of `further` that count and come from the model that answered last."""

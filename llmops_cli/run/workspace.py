@@ -18,7 +18,7 @@ from llmops_cli.core.case import Evalset
 from llmops_cli.core.catalog import Catalog, ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.ports import Provider, ResourceCache, World, ignore_wait
+from llmops_cli.core.ports import PluginContext, Provider, ResourceCache, ignore_wait
 from llmops_cli.core.prompt import Model, Target
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import Provenance
@@ -64,7 +64,7 @@ class Workspace:
     environ: Mapping[str, str]
     stack: ExitStack
     """Closes what the command opened."""
-    shelf: ResourceCache
+    resources: ResourceCache
     """What providers opened for the length of the command."""
 
     @property
@@ -73,9 +73,11 @@ class Workspace:
         return self.project.catalog
 
     @property
-    def world(self) -> World:
+    def context(self) -> PluginContext:
         """Return the context of providers and scorers."""
-        return World(root=self.root, environ=self.environ, redact=self.redact, shelf=self.shelf)
+        return PluginContext(
+            root=self.root, environ=self.environ, redact=self.redact, resources=self.resources
+        )
 
     @property
     def redact(self) -> Redactor:
@@ -128,12 +130,12 @@ class Workspace:
 
         `tell` is called with what it waits for until it is ready.
         """
-        return open_provider(self.provider(model))(model, replace(self.world, tell=tell))
+        return open_provider(self.provider(model))(model, replace(self.context, tell=tell))
 
     def check_ready(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` needs a program that is not here."""
         for model in models:
-            check_ready(self.provider(model), model, self.world)
+            check_ready(self.provider(model), model, self.context)
 
     def commands(self, models: Iterable[Model]) -> Iterator[tuple[Model, Sequence[str]]]:
         """Yield the commands that `models` start and that must be trusted."""
@@ -191,14 +193,14 @@ def open_workspace(
             counters=stack.enter_context(closing(FileCounters(root / STORE))),
             environ=environ,
             stack=stack,
-            shelf=stack.enter_context(ResourceCache()),
+            resources=stack.enter_context(ResourceCache()),
         )
 
 
 def options_check(root: Path, environ: Mapping[str, str]) -> Check:
     """Return a check that asks the scorers' own code about their options."""
-    world = World(root=root, environ=environ)
-    return lambda kind, options: wrong_options(kind, options, world)
+    context = PluginContext(root=root, environ=environ)
+    return lambda kind, options: wrong_options(kind, options, context)
 
 
 def actor(root: Path, environ: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.number import dump_json
-from llmops_cli.core.ports import Ask, World
+from llmops_cli.core.ports import Ask, PluginContext
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.scorers.structured import NotJson, parsed
@@ -141,7 +141,7 @@ async def pairwise(  # noqa: PLR0913 - options of a scorer are its arguments
     return _score(POINTS[winner], f"{winner}: {why}", judge)
 
 
-def check_rubric(options: Mapping[str, Any], _world: World) -> str | None:
+def check_rubric(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with a rubric's options, if anything."""
     scale = options.get("scale")
     if scale is None:
@@ -151,7 +151,7 @@ def check_rubric(options: Mapping[str, Any], _world: World) -> str | None:
     return None
 
 
-def check_choice(options: Mapping[str, Any], _world: World) -> str | None:
+def check_choice(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the classes of a choice, if anything."""
     choices = options["choices"]
     if len({name.casefold() for name in choices}) < max(2, len(choices)):

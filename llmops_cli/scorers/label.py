@@ -16,7 +16,7 @@ import regex
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import (
     MINUS,
@@ -99,7 +99,7 @@ def label(
     return Score(value=0.0, reason=reason, detail={"label": name} if labels else {})
 
 
-def check(options: Mapping[str, Any], _world: World) -> str | None:
+def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the expected label and the list of labels, if anything."""
     value, labels = options.get("value"), options.get("labels")
     if [] in (value, labels):

@@ -18,7 +18,7 @@ import regex
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import MINUS, answer_text, composed, quoted, right, wrong
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
@@ -138,7 +138,7 @@ def number(  # noqa: PLR0913 - one keyword for each option of the scorer
     return wrong(f"expected {_shown(expected)}{within}; the number is {_shown(reading.value)}")
 
 
-def check(options: Mapping[str, Any], _world: World) -> str | None:
+def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the value, the tolerances and the pattern, if anything."""
     value, decimal = options.get("value"), options.get("decimal", ".")
     if value is not None and expected_number(value, decimal) is None:

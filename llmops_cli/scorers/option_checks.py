@@ -9,17 +9,17 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 
 EMPTY_LIST = "an empty list expects nothing: leave it out, or name a text"
 
 
-def check_expected(options: Mapping[str, Any], _world: World) -> str | None:
+def check_expected(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Check scorers that compare with one text, or one of a list: is anything expected?"""
     return EMPTY_LIST if options.get("value") == [] else None
 
 
-def check_part(options: Mapping[str, Any], _world: World) -> str | None:
+def check_part(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Check scorers of a part of the answer: is the part not in every answer?"""
     if [] in (options.get("value"), options.get("all")):
         return EMPTY_LIST
@@ -29,7 +29,7 @@ def check_part(options: Mapping[str, Any], _world: World) -> str | None:
     return None
 
 
-def check_phrases(options: Mapping[str, Any], _world: World) -> str | None:
+def check_phrases(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Check that every phrase of refusal has a word."""
     if all(phrase.strip() for phrase in options.get("phrases", ())):
         return None

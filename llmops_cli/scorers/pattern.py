@@ -13,7 +13,7 @@ from typing import Any
 import regex
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
 
@@ -57,7 +57,7 @@ def regex_scorer(
     return right(f"{quoted(pattern)} matches {quoted(match[0])}")
 
 
-def check(options: Mapping[str, Any], _world: World) -> str | None:
+def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the pattern: it does not compile, or it matches every answer."""
     pattern: str = options["pattern"]
     if (problem := malformed(pattern)) is not None:

@@ -23,7 +23,7 @@ import anyio
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import Scorer, World
+from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.workers.process import CodeFailure
@@ -41,7 +41,7 @@ MAX_FAILURES = 5
 
 
 @asynccontextmanager
-async def open_python(world: World) -> AsyncIterator[Scorer]:
+async def open_python(context: PluginContext) -> AsyncIterator[Scorer]:
     """Open the scorer, with one process for each function that it is asked for."""
     async with AsyncExitStack() as stack:
         functions: dict[str, FunctionScorer] = {}
@@ -56,7 +56,7 @@ async def open_python(world: World) -> AsyncIterator[Scorer]:
             identity: Json = None,  # noqa: ARG001 - a part of the scorer's key, and of nothing else
         ) -> Score | Unscored:
             if call not in functions:
-                functions[call] = FunctionScorer(located(call, world), world)
+                functions[call] = FunctionScorer(located(call, context), context)
                 stack.push_async_callback(functions[call].stop)
             return await functions[call].score(
                 _arguments(case, completion), arguments or {}, seconds=timeout
@@ -65,16 +65,16 @@ async def open_python(world: World) -> AsyncIterator[Scorer]:
         yield cast("Scorer", python)  # its options have names and types
 
 
-def check(options: Mapping[str, Any], world: World) -> str | None:
+def check(options: Mapping[str, Any], context: PluginContext) -> str | None:
     """Return why the function cannot be called, if so. The file is parsed, not run."""
-    return what_is_wrong(options["call"], world)
+    return what_is_wrong(options["call"], context)
 
 
 class FunctionScorer:
     """One function in one process, one answer at a time."""
 
-    def __init__(self, function: Function, world: World) -> None:
-        self._worker = Worker(function, world, parameters=PARAMETERS, largest=LARGEST_ANSWER)
+    def __init__(self, function: Function, context: PluginContext) -> None:
+        self._worker = Worker(function, context, parameters=PARAMETERS, largest=LARGEST_ANSWER)
         self._turn = anyio.Lock()
         self._failures = 0
         self._given_up: str | None = None

@@ -16,7 +16,7 @@ from typing import Any, cast
 from anyio import to_thread
 
 from llmops_cli.core.errors import MissingExtra
-from llmops_cli.core.ports import OpenScorer, Scorer, World
+from llmops_cli.core.ports import OpenScorer, PluginContext, Scorer
 
 NO_TELEMETRY = "RAGAS_DO_NOT_TRACK"
 
@@ -37,8 +37,8 @@ def _opens(module: Callable[[], ModuleType], name: str) -> OpenScorer:
     """Return what opens the scorer `name` of a module that imports ragas."""
 
     @asynccontextmanager
-    async def opened(world: World) -> AsyncIterator[Scorer]:
-        del world
+    async def opened(context: PluginContext) -> AsyncIterator[Scorer]:
+        del context
         loaded = await to_thread.run_sync(_load, module, name)
         yield cast("Scorer", getattr(loaded, name))
 
@@ -67,7 +67,7 @@ open_precision_by_text = _opens(_overlap, "precision_by_text")
 open_recall_by_text = _opens(_overlap, "recall_by_text")
 
 
-def check_overlap(options: Mapping[str, Any], _world: World) -> str | None:
+def check_overlap(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the options, if anything."""
     if not options["relevant"]:
         return "`relevant` names nothing that is relevant"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from pytrec_eval import RelevanceEvaluator
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import not_reported, quoted
 
@@ -67,7 +67,7 @@ def ndcg(
     return _measured(completion, relevant, "ndcg" if k is None else f"ndcg_cut.{k}", k)
 
 
-def check(options: Mapping[str, Any], _world: World) -> str | None:
+def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with `relevant` and `k`, if anything."""
     k = options.get("k")
     if k is not None and k < 1:

@@ -25,7 +25,7 @@ from referencing.exceptions import Unresolvable
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import Scorer, World
+from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.core.text import control_character
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
@@ -76,7 +76,7 @@ class Descends(Protocol):
 
 
 @asynccontextmanager
-async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
+async def open_json_schema(context: PluginContext) -> AsyncIterator[Scorer]:
     """Open the scorer; each schema is read and compiled once."""
     compiled: dict[str, Validator] = {}
 
@@ -85,16 +85,16 @@ async def open_json_schema(world: World) -> AsyncIterator[Scorer]:
     ) -> Score | Unscored:
         name = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
         if name not in compiled:
-            compiled[name] = validator(schema, world)
+            compiled[name] = validator(schema, context)
         return _validated(compiled[name], completion, fence=fence)
 
     yield cast("Scorer", json_schema)  # its options have names and types
 
 
-def check(options: Mapping[str, Any], world: World) -> str | None:
+def check(options: Mapping[str, Any], context: PluginContext) -> str | None:
     """Return what is wrong with the schema: invalid, empty, or with an unknown format."""
     try:
-        schema = validator(options["schema"], world).schema
+        schema = validator(options["schema"], context).schema
     except Refused as error:
         return error.message
     if isinstance(schema, Mapping) and set(schema) <= ANNOTATIONS:
@@ -131,13 +131,13 @@ def _subschemas(schema: object) -> Iterator[Mapping[str, Any]]:
                 yield from _subschemas(value)
 
 
-def validator(schema: Schema, world: World) -> Validator:
+def validator(schema: Schema, context: PluginContext) -> Validator:
     """Return the validator of `schema`, a mapping or the path of a project file.
 
     Raises `Refused`.
     """
     if isinstance(schema, str):
-        source, document = schema, _read(schema, world)
+        source, document = schema, _read(schema, context)
     else:
         source, document = "the schema", dict(schema)
     draft = validator_for(document, default=Draft202012Validator)
@@ -165,9 +165,9 @@ def _patterns(schema: object) -> Iterator[str]:
 _formats = cache(format_checker)
 
 
-def _read(path: str, world: World) -> dict[str, Any]:
+def _read(path: str, context: PluginContext) -> dict[str, Any]:
     try:
-        document = json.loads(project_file(world, path).read_text("utf-8-sig"))
+        document = json.loads(project_file(context, path).read_text("utf-8-sig"))
     except ValueError as error:
         raise Refused(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):

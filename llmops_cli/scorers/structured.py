@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
 from llmops_cli.scorers.answers import answer_text, quoted, right, same_json, wrong
 
@@ -85,7 +85,7 @@ def tool_call(
     return right(f"the model called {names}" if names else "the model called no tool")
 
 
-def check_tool(options: Mapping[str, Any], _world: World) -> str | None:
+def check_tool(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with the calls that are expected, if anything."""
     if "tool" not in options:
         return None

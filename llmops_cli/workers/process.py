@@ -22,7 +22,7 @@ from typing import Literal
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV",
@@ -45,14 +45,14 @@ class CodeFailure:
     why: str
 
 
-def environment(world: World, *, also: Sequence[str] = ()) -> Mapping[str, str]:
+def environment(context: PluginContext, *, also: Sequence[str] = ()) -> Mapping[str, str]:
     """Return the variables that code of the project sees: the short list and those in `also`."""
-    environ = world.environ
+    environ = context.environ
     return {name: environ[name] for name in (*PASSED_ON, *also) if name in environ}
 
 
 async def start(
-    command: Sequence[str], world: World, environ: Mapping[str, str], *, stderr: int
+    command: Sequence[str], context: PluginContext, environ: Mapping[str, str], *, stderr: int
 ) -> Process:
     """Start `command` in the project's folder, in a group of its own, with pipes.
 
@@ -63,7 +63,7 @@ async def start(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
-        cwd=world.root,
+        cwd=context.root,
         env=environ,
         start_new_session=True,
     )
@@ -97,14 +97,19 @@ class Finished:
 
 
 async def run(
-    command: Sequence[str], stdin: bytes, world: World, environ: Mapping[str, str], *, largest: int
+    command: Sequence[str],
+    stdin: bytes,
+    context: PluginContext,
+    environ: Mapping[str, str],
+    *,
+    largest: int,
 ) -> Finished | CodeFailure:
     """Run `command` with `stdin` on its standard input, until it ends or is canceled.
 
     When it has ended, all that it started is ended. More than `largest` bytes end it at once.
     """
     try:
-        process = await start(command, world, environ, stderr=subprocess.PIPE)
+        process = await start(command, context, environ, stderr=subprocess.PIPE)
     except OSError as error:
         why = f"{command[0]} cannot be started: {error.strerror or error}"
         return CodeFailure(cause="unloaded", why=why)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 
 LARGEST = 5_000_000
 """Bytes; a schema, a scorer or an application's file beyond this is a mistake."""
@@ -24,18 +24,18 @@ class Function(NamedTuple):
     name: str
 
 
-def located(call: str, world: World) -> Function:
+def located(call: str, context: PluginContext) -> Function:
     """Return the function that `call` names. Raises `Refused`."""
     path, colon, name = call.rpartition(":")
     if not colon or not name.isidentifier():
         raise Refused(f"{call!r} does not name a function", hint="write path/to/file.py:function")
-    return Function(project_file(world, path), name)
+    return Function(project_file(context, path), name)
 
 
-def what_is_wrong(call: str, world: World) -> str | None:
+def what_is_wrong(call: str, context: PluginContext) -> str | None:
     """Return why `call` cannot be called, as far as its file shows without being run."""
     try:
-        file, name = located(call, world)
+        file, name = located(call, context)
         tree = ast.parse(file.read_bytes())
     except Refused as error:
         return error.message
@@ -58,9 +58,9 @@ def _names(statement: ast.stmt) -> list[str]:
     return []
 
 
-def project_file(world: World, path: str) -> Path:
+def project_file(context: PluginContext, path: str) -> Path:
     """Return where `path` is. Raises `Refused` if it leaves the project or is no file."""
-    root = world.root.resolve()
+    root = context.root.resolve()
     file = (root / path).resolve()
     if not file.is_relative_to(root):
         raise Refused(f"{path} is outside the project", hint="keep what llmops runs inside it")

@@ -19,7 +19,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.workers.process import CodeFailure, end, environment, start
 from llmops_cli.workers.project_code import Function
 
@@ -39,7 +39,7 @@ class Worker:
     def __init__(
         self,
         function: Function,
-        world: World,
+        context: PluginContext,
         *,
         parameters: Sequence[str],
         largest: int,
@@ -47,8 +47,8 @@ class Worker:
     ) -> None:
         command = [sys.executable, "-P", "-B", str(SCRIPT), str(function.file), function.name]
         self._command = [*command, *parameters]
-        self._world = world
-        self._environ = environment(world) if environ is None else environ
+        self._context = context
+        self._environ = environment(context) if environ is None else environ
         self._largest = largest
         self._process: Process | None = None
         self._answers: BufferedByteReceiveStream | None = None
@@ -107,7 +107,7 @@ class Worker:
 
     async def _start(self) -> CodeFailure | None:
         self._process = await start(
-            self._command, self._world, self._environ, stderr=subprocess.DEVNULL
+            self._command, self._context, self._environ, stderr=subprocess.DEVNULL
         )
         assert self._process.stdout is not None
         self._answers = BufferedByteReceiveStream(self._process.stdout)

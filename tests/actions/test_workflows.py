@@ -196,11 +196,11 @@ def test_from_merge_to_production(hub: Hub, tmp_path: Path) -> None:
 def shell(
     script: str, repo: GitProject, tools: Path, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    world = {**os.environ, "PYTHONPATH": str(ROOT), **env}
-    world["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    context = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    context["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-e", "-o", "pipefail", "-c", script]
     return subprocess.run(
-        command, cwd=repo.root, env=world, capture_output=True, text=True, check=False
+        command, cwd=repo.root, env=context, capture_output=True, text=True, check=False
     )
 
 

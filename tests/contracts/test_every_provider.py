@@ -22,7 +22,7 @@ import pytest
 
 from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.plugins.loading import open_provider
@@ -40,10 +40,10 @@ every = pytest.mark.parametrize("kind", PROVIDERS.values(), ids=lambda kind: str
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def context(tmp_path: Path) -> PluginContext:
     record = {"id": "case", "text": "Paris", "usage": {"input": 9, "output": 1}, "cost": 0.0}
     (tmp_path / "answers.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return World(root=tmp_path, environ={})
+    return PluginContext(root=tmp_path, environ={})
 
 
 def model_of(kind: ProviderKind) -> Model:
@@ -66,9 +66,9 @@ def question(model: Model) -> Request:
     )
 
 
-async def answers(kind: ProviderKind, world: World, times: int = 1) -> list[Outcome]:
+async def answers(kind: ProviderKind, context: PluginContext, times: int = 1) -> list[Outcome]:
     model = model_of(kind)
-    async with open_provider(kind)(model, world) as provider:
+    async with open_provider(kind)(model, context) as provider:
         request = question(model)
         if (identity := getattr(provider, "identity", None)) is not None:
             request = replace(request, identity=identity("case", request))
@@ -84,9 +84,9 @@ def test_the_row_says_what_it_is(kind: ProviderKind) -> None:
 
 @offline
 def test_an_answer_is_a_completion_with_usage_and_cost_and_no_latency(
-    kind: ProviderKind, world: World
+    kind: ProviderKind, context: PluginContext
 ) -> None:
-    (answer,) = asyncio.run(answers(kind, world))
+    (answer,) = asyncio.run(answers(kind, context))
     assert isinstance(answer, Completion)
     assert answer.text == "Paris"
     assert answer.finish_reason == "stop"
@@ -97,20 +97,20 @@ def test_an_answer_is_a_completion_with_usage_and_cost_and_no_latency(
 
 @offline
 def test_a_deterministic_provider_answers_the_same_at_once_and_again(
-    kind: ProviderKind, world: World
+    kind: ProviderKind, context: PluginContext
 ) -> None:
     assert kind.deterministic
-    first, again = (asyncio.run(answers(kind, world, times=5)) for _ in range(2))
+    first, again = (asyncio.run(answers(kind, context, times=5)) for _ in range(2))
     assert first == again == [first[0]] * 5
 
 
 @offline
 def test_an_offline_provider_opens_no_socket(
-    kind: ProviderKind, world: World, monkeypatch: pytest.MonkeyPatch
+    kind: ProviderKind, context: PluginContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def watched() -> list[Outcome]:
         monkeypatch.setattr(socket.socket, "connect", _refuse)
-        return await answers(kind, world)
+        return await answers(kind, context)
 
     assert isinstance(asyncio.run(watched())[0], Completion)
 
@@ -157,7 +157,9 @@ def outcomes(kind: ProviderKind, root: Path, *says: str) -> list[Outcome]:
                 base_url=f"{server.root}/bot" if kind.name == "http" else None,
             )  # fmt: skip
             environ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-            async with open_provider(kind)(model, World(root=root, environ=environ)) as provider:
+            async with open_provider(kind)(
+                model, PluginContext(root=root, environ=environ)
+            ) as provider:
                 return [await provider.complete(handing(model, say)) for say in says]
 
     return asyncio.run(main())
@@ -218,7 +220,7 @@ def test_reading_the_table_of_providers_imports_no_vendor() -> None:
 @offline
 def test_what_opens_a_provider_takes_a_model_and_a_world(kind: ProviderKind) -> None:
     opens: Callable[..., Any] = open_provider(kind)
-    assert list(inspect.signature(opens).parameters) == ["model", "world"]
+    assert list(inspect.signature(opens).parameters) == ["model", "context"]
 
 
 def _refuse(*_: object) -> NoReturn:

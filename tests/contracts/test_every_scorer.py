@@ -16,7 +16,7 @@ from llmops_cli.core.case import Case, ScorerSpec
 from llmops_cli.core.case_result import Metric
 from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
 from llmops_cli.engine.sanitize import without_surrogates
@@ -125,15 +125,15 @@ KINDS = [
 every_scorer = pytest.mark.parametrize("kind", KINDS)
 
 
-def a_world(root: Path) -> World:
+def a_world(root: Path) -> PluginContext:
     (root / "reply.json").write_text('{"type": "object"}')
     (root / "strict.json").write_text('{"type": "object", "required": ["a"]}')
     (root / "own.py").write_text(OWN)
-    return World(root=root, environ={"PATH": "/usr/bin:/bin"})
+    return PluginContext(root=root, environ={"PATH": "/usr/bin:/bin"})
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def context(tmp_path: Path) -> PluginContext:
     return a_world(tmp_path)
 
 
@@ -159,12 +159,14 @@ def an_answer(text: str) -> Completion:
     )
 
 
-def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Unscored, float]]:
+def scored(
+    kind: ScorerKind, context: PluginContext, *texts: str
+) -> list[tuple[Score | Unscored, float]]:
     """Each text's score, and the CPU seconds that it took."""
 
     async def run() -> list[tuple[Score | Unscored, float]]:
         results = []
-        async with open_scorer(kind, world) as scorer:
+        async with open_scorer(kind, context) as scorer:
             for text in texts:
                 started = time.process_time()
                 options = dict[str, Any](OPTIONS.get(kind.name, {}))
@@ -185,21 +187,21 @@ def scored(kind: ScorerKind, world: World, *texts: str) -> list[tuple[Score | Un
     return asyncio.run(run())
 
 
-def digest_of(kind: ScorerKind, spec: ScorerSpec, world: World) -> str:
-    return scorer_digest(kind, spec, lambda path: (world.root / path).read_bytes())
+def digest_of(kind: ScorerKind, spec: ScorerSpec, context: PluginContext) -> str:
+    return scorer_digest(kind, spec, lambda path: (context.root / path).read_bytes())
 
 
 @every_scorer
-def test_a_usual_answer_gets_a_score(kind: ScorerKind, world: World) -> None:
-    ((results, _),) = scored(kind, world, "yes 42")
+def test_a_usual_answer_gets_a_score(kind: ScorerKind, context: PluginContext) -> None:
+    ((results, _),) = scored(kind, context, "yes 42")
     assert isinstance(results, Score)
 
 
 @every_scorer
-def test_the_same_answer_gets_the_same_score(kind: ScorerKind, world: World) -> None:
+def test_the_same_answer_gets_the_same_score(kind: ScorerKind, context: PluginContext) -> None:
     text = "yes 42, and some more words"
-    (scored_once, _), (scored_twice, _) = scored(kind, world, text, text)
-    ((fresh, _),) = scored(kind, world, text)
+    (scored_once, _), (scored_twice, _) = scored(kind, context, text, text)
+    ((fresh, _),) = scored(kind, context, text)
     assert scored_once == scored_twice == fresh
 
 
@@ -231,29 +233,31 @@ def test_hostile_text_is_scored_with_little_cpu(hostile: Given) -> None:
 
 @every_scorer
 def test_the_digest_is_stable_and_ignores_what_decides_later(
-    kind: ScorerKind, world: World
+    kind: ScorerKind, context: PluginContext
 ) -> None:
-    plain = digest_of(kind, a_spec(kind), world)
+    plain = digest_of(kind, a_spec(kind), context)
     decided = replace(a_spec(kind), label="x", minimum=0.3, maximum=0.9, negate=True, advisory=True)
-    assert digest_of(kind, decided, world) == plain
+    assert digest_of(kind, decided, context) == plain
 
 
 @every_scorer
-def test_the_digest_follows_options_revision_and_name(kind: ScorerKind, world: World) -> None:
-    plain = digest_of(kind, a_spec(kind), world)
-    assert digest_of(replace(kind, revision=kind.revision + 1), a_spec(kind), world) != plain
-    assert digest_of(replace(kind, name="other"), a_spec(kind), world) != plain
+def test_the_digest_follows_options_revision_and_name(
+    kind: ScorerKind, context: PluginContext
+) -> None:
+    plain = digest_of(kind, a_spec(kind), context)
+    assert digest_of(replace(kind, revision=kind.revision + 1), a_spec(kind), context) != plain
+    assert digest_of(replace(kind, name="other"), a_spec(kind), context) != plain
     if kind.options:
         first = next(iter(kind.options))
         option = kind.shorthand if kind.shorthand in kind.options else first
         assert option is not None
         changed = {**OPTIONS.get(kind.name, {}), option: ANOTHER.get(option, "other")}
-        assert digest_of(kind, replace(a_spec(kind), options=changed), world) != plain
+        assert digest_of(kind, replace(a_spec(kind), options=changed), context) != plain
 
 
 @every_scorer
-def test_its_needed_options_are_enough_and_right(kind: ScorerKind, world: World) -> None:
-    assert wrong_options(kind, OPTIONS.get(kind.name, {}), world) is None
+def test_its_needed_options_are_enough_and_right(kind: ScorerKind, context: PluginContext) -> None:
+    assert wrong_options(kind, OPTIONS.get(kind.name, {}), context) is None
     needed = {
         name
         for name, option in kind.options.items()

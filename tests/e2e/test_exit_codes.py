@@ -249,8 +249,8 @@ from llmops_cli.core.catalog import ProviderKind
 
 broken = ProviderKind(name="broken", target="plugged:opened", summary="Breaks.", offline=True)
 
-def opened(model, world):
-    raise ZeroDivisionError("the plug-in divides by zero, " + world.environ["TEAM_API_KEY"])
+def opened(model, context):
+    raise ZeroDivisionError("the plug-in divides by zero, " + context.environ["TEAM_API_KEY"])
 """
 
 

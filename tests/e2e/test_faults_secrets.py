@@ -233,7 +233,7 @@ def test_no_key_is_in_the_log_of_a_crash_whatever_its_variable_is_called(tmp_pat
     home.mkdir()
     project = Project(root=tmp_path / "project")
     crash = PROVIDER.replace(
-        'world.environ["TEAM_API_KEY"]', '" ".join(world.environ[name] for name in NAMES)'
+        'context.environ["TEAM_API_KEY"]', '" ".join(context.environ[name] for name in NAMES)'
     )
     names = [name for name in ENVIRONMENT if name != "NO_PROXY"]
     module = plug_in(project, f"NAMES = {names}\n{crash}")

@@ -54,7 +54,7 @@ def bare(tmp_path: Path) -> Path:
 def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     """What `script` prints; a failed test where it fails, as in a job."""
     script = script.replace("${{ github.event.before }}", env.get("BEFORE", ""))
-    world: Mapping[str, str] = {
+    context: Mapping[str, str] = {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -62,7 +62,7 @@ def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     }
     command = ["bash", "-e", "-o", "pipefail", "-c", script]
     result = subprocess.run(
-        command, cwd=repo.root, env=world, capture_output=True, text=True, check=False
+        command, cwd=repo.root, env=context, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
     return result.stdout

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from llmops_cli.core.case import Evalset
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Message, Prompt
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.gate.score_test import sample, z
@@ -80,7 +80,7 @@ async def _passed(
             continue
         kind = project.catalog.scorers[spec.kind]
         options = Options(spec, kind)
-        async with open_scorer(kind, World(root=project.root, environ={})) as scorer:
+        async with open_scorer(kind, PluginContext(root=project.root, environ={})) as scorer:
             for at, (case, answer) in enumerate(zip(evalset.cases, answers, strict=True)):
                 score = scorer(case, answer, **options.render(case))
                 assert isinstance(score, Score)

@@ -90,8 +90,8 @@ def measured(project: Project, number: int) -> Measured:
 
 def promotion(project: Project, number: int, **request: Any) -> Promotion:
     """Run `llmops promote`."""
-    wanted = PromotionRequest(address=f"{project.name}@v{number}", **request)
-    return promote(project.root, wanted, environ=os.environ)
+    promotion_request = PromotionRequest(address=f"{project.name}@v{number}", **request)
+    return promote(project.root, promotion_request, environ=os.environ)
 
 
 def promoted(project: Project) -> int:

@@ -18,7 +18,7 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall
 from llmops_cli.providers.anthropic.messages import SAME, body
@@ -84,12 +84,12 @@ class Anthropic:
 
 
 @asynccontextmanager
-async def open_anthropic(model: Model, world: World) -> AsyncIterator[Anthropic]:
+async def open_anthropic(model: Model, context: PluginContext) -> AsyncIterator[Anthropic]:
     """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     _check_model(model.name, model.parameters)
-    reached = access(model, world, key_env="ANTHROPIC_API_KEY")
+    reached = access(model, context, key_env="ANTHROPIC_API_KEY")
     url, headers = await _endpoint(reached)
-    async with open_client(url, headers, world.environ, about_key=reached.about_key) as client:
+    async with open_client(url, headers, context.environ, about_key=reached.about_key) as client:
         yield Anthropic(model.name, client)
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import NoReturn, cast
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import (
@@ -32,18 +32,18 @@ SHOWN = 300
 
 
 @asynccontextmanager
-async def open_command(model: Model, world: World) -> AsyncIterator[Provider]:
+async def open_command(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Find the program. Raises `Refused` if it is not there."""
-    yield CommandApplication(model, world)
+    yield CommandApplication(model, context)
 
 
 class CommandApplication:
     """Runs one program for every answer."""
 
-    def __init__(self, model: Model, world: World) -> None:
-        self._command = program(cast("list[str]", model.options["run"]), world)
-        self._world = world
-        self._environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
+    def __init__(self, model: Model, context: PluginContext) -> None:
+        self._command = program(cast("list[str]", model.options["run"]), context)
+        self._context = context
+        self._environ = environment(context, also=cast("list[str]", model.options.get("env") or ()))
         self._reader = AnswerReader(model, strict=True)
         self._is_text = model.options.get("output") == "text"
 
@@ -51,7 +51,7 @@ class CommandApplication:
         """Return what the program answers, or why there is no answer."""
         document = json.dumps(document_of(request)).encode("ascii") + b"\n"
         result = await run(
-            self._command, document, self._world, self._environ, largest=LARGEST_ANSWER
+            self._command, document, self._context, self._environ, largest=LARGEST_ANSWER
         )
         if isinstance(result, CodeFailure):
             return failed(result)
@@ -67,7 +67,7 @@ class CommandApplication:
         is a leak.
         """
         text = " ".join(result.errors.decode("utf-8", "replace").split())
-        words = self._world.redact(text)[-SHOWN:]
+        words = self._context.redact(text)[-SHOWN:]
         how = f"exit code {result.code}" if result.code > 0 else f"signal {-result.code}"
         return f"the program ended with {how}" + (f": {words}" if words else "")
 

@@ -15,7 +15,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.providers.application.address_policy import forbidden, is_address
 from llmops_cli.providers.http.access import wrong_address
 from llmops_cli.workers.project_code import project_file, what_is_wrong
@@ -24,7 +24,7 @@ OF_URLS = ("base_url", "headers", "api_key_env", "extra_body")
 """Options that only a model behind a URL takes."""
 
 
-def check_http(options: Mapping[str, Any], _world: World) -> str | None:
+def check_http(options: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with a service, if anything."""
     if not options.get("base_url"):
         return "'base_url' is missing: where the application answers"
@@ -33,12 +33,12 @@ def check_http(options: Mapping[str, Any], _world: World) -> str | None:
     return meaningless or wrong_url(url, allowed) or _wrong_paths(options)
 
 
-def check_python(options: Mapping[str, Any], world: World) -> str | None:
+def check_python(options: Mapping[str, Any], context: PluginContext) -> str | None:
     """Return what is wrong with a function, if anything; its file is parsed."""
-    return _meaningless(options, OF_URLS) or what_is_wrong(options["call"], world)
+    return _meaningless(options, OF_URLS) or what_is_wrong(options["call"], context)
 
 
-def check_command(options: Mapping[str, Any], world: World) -> str | None:
+def check_command(options: Mapping[str, Any], context: PluginContext) -> str | None:
     """Return what is wrong with a program, if anything; one of the project must be there."""
     meaningless = _meaningless(options, OF_URLS)
     if meaningless is not None:
@@ -48,7 +48,7 @@ def check_command(options: Mapping[str, Any], world: World) -> str | None:
     if not options["run"]:
         return "'run' names no program"
     try:
-        program(options["run"], world)
+        program(options["run"], context)
     except Refused as error:
         return error.message
     return _wrong_paths(options)
@@ -70,12 +70,12 @@ def allowed_hosts(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(host.lower() for host in options.get("allow_hosts") or ())
 
 
-def program(command: Sequence[str], world: World) -> list[str]:
+def program(command: Sequence[str], context: PluginContext) -> list[str]:
     """Return `command` with a program of the project by its full path. Raises `Refused`."""
     name, *arguments = command
     if "/" not in name:
         return [*command]
-    file = project_file(world, name)
+    file = project_file(context, name)
     if not os.access(file, os.X_OK):
         raise Refused(f"{name} is not a program", hint=f"chmod +x {name}")
     return [str(file), *arguments]

@@ -16,7 +16,7 @@ from aiohttp import DefaultResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure
@@ -31,17 +31,17 @@ OURS = {"accept": "application/json", "content-type": "application/json", "user-
 
 
 @asynccontextmanager
-async def open_http(model: Model, world: World) -> AsyncIterator[Provider]:
+async def open_http(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Open a client. Raises `Refused` for an address that is never called."""
     url, allowed = str(model.base_url), allowed_hosts(model.options)
     problem = wrong_url(url, allowed)
     if problem is not None:
         raise Refused(f"{model.name}: {problem}")
-    headers = OURS | {name.lower(): value for name, value in headers_of(model, world).items()}
+    headers = OURS | {name.lower(): value for name, value in headers_of(model, context).items()}
     resolver = SafeResolver(host_of(url), allowed)
     about_key = f"check the `headers` of {model.name}"
     async with open_client(
-        url, headers, world.environ, about_key=about_key, resolver=resolver
+        url, headers, context.environ, about_key=about_key, resolver=resolver
     ) as client:
         method = cast("Method", model.options.get("method") or "POST")
         yield HttpApplication(client, method, AnswerReader(model, strict=False))

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
@@ -34,21 +34,21 @@ PARAMETERS = ("inputs", "messages", "parameters")
 
 
 @asynccontextmanager
-async def open_python(model: Model, world: World) -> AsyncIterator[Provider]:
+async def open_python(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Load the function once. Raises `Refused` if it cannot be loaded."""
     call = str(model.options["call"])
-    function = located(call, world)
-    environ = environment(world, also=cast("list[str]", model.options.get("env") or ()))
+    function = located(call, context)
+    environ = environment(context, also=cast("list[str]", model.options.get("env") or ()))
     workers = [
-        Worker(function, world, parameters=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
+        Worker(function, context, parameters=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
         for _ in range(model.limits.max_concurrency)
     ]
     async with Pool(workers) as pool:
         failure = await pool.load(seconds=model.limits.timeout)
         if failure is not None:
-            why = world.redact(failure.why)[:SHOWN]
+            why = context.redact(failure.why)[:SHOWN]
             raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
-        yield PythonApplication(pool, AnswerReader(model, strict=True), world.redact)
+        yield PythonApplication(pool, AnswerReader(model, strict=True), context.redact)
 
 
 class PythonApplication:

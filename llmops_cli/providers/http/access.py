@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from llmops_cli.core.errors import Refused, suggestion
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.private_urls import own_machine
 from llmops_cli.core.prompt import Model
 
@@ -40,7 +40,7 @@ class Access:
         return f"check the key in {self.key_env}"
 
 
-def access(model: Model, world: World, *, key_env: str) -> Access:
+def access(model: Model, context: PluginContext, *, key_env: str) -> Access:
     """Return the key, URL and headers of `model`; `key_env` has the vendor's key by default.
 
     Raises `Refused` for a missing key, a missing header variable or a URL that is none.
@@ -49,7 +49,7 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
     if base_url is not None:
         _check_url(model.name, base_url)
     name = model.api_key_env or key_env
-    key = world.environ.get(name, "").strip()
+    key = context.environ.get(name, "").strip()
     if not key:
         if model.api_key_env is not None or base_url is None or not own_machine(base_url):
             raise Refused(
@@ -58,21 +58,21 @@ def access(model: Model, world: World, *, key_env: str) -> Access:
             )
         key = NO_KEY
     _check_sendable(model.name, "authorization", key, source=name)
-    return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, world))
+    return Access(key=key, key_env=name, base_url=base_url, headers=headers_of(model, context))
 
 
-def headers_of(model: Model, world: World) -> dict[str, str]:
+def headers_of(model: Model, context: PluginContext) -> dict[str, str]:
     """Return the headers of `model` with `env:NAME` filled in. Raises `Refused`."""
     headers: dict[str, str] = {}
     for name, value in model.headers.items():
         scheme, reference, variable = value.rpartition("env:")
         if reference and (not scheme or scheme.endswith(" ")):
-            if variable not in world.environ:
+            if variable not in context.environ:
                 raise Refused(
                     f"{model.name}: header {name} needs {variable}, which is not set",
                     hint=f"export {variable}=…",
                 )
-            value = scheme + world.environ[variable].strip()  # noqa: PLW2901 - what it stands for
+            value = scheme + context.environ[variable].strip()  # noqa: PLW2901 - what it stands for
         _check_sendable(model.name, name, value, source=variable if reference else "llmops.yaml")
         headers[name] = value
     return headers

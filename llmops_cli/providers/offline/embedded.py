@@ -26,7 +26,7 @@ from itertools import pairwise
 from typing import TypeAlias
 from zlib import crc32
 
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Usage
 
@@ -48,9 +48,9 @@ Turn: TypeAlias = tuple[str, str]
 
 
 @asynccontextmanager
-async def open_embedded(model: Model, world: World) -> AsyncIterator[Provider]:
+async def open_embedded(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Open the model: there is nothing to connect to, and no configuration can be wrong."""
-    del model, world
+    del model, context
     yield Embedded()
 
 

@@ -23,7 +23,7 @@ from typing import BinaryIO, NamedTuple, Self, TypeAlias
 
 from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import Location, Refused
-from llmops_cli.core.ports import Record, World
+from llmops_cli.core.ports import PluginContext, Record
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import BESIDE, Malformed, completion_of
@@ -43,9 +43,9 @@ _DECODE = json.JSONDecoder().decode
 
 
 @asynccontextmanager
-async def open_replay(model: Model, world: World) -> AsyncIterator[Recorded]:
+async def open_replay(model: Model, context: PluginContext) -> AsyncIterator[Recorded]:
     """Open the records of `model`. Raises as `Recorded` does."""
-    with Recorded(model, world.root) as records:
+    with Recorded(model, context.root) as records:
         records.index_identities()
         yield records
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.http.access import Access, access, check_parameters
@@ -115,22 +115,22 @@ def check_model(name: str, parameters: Iterable[str], dialect: Dialect) -> None:
 
 @asynccontextmanager
 async def open_openai(
-    model: Model, world: World, *, dialect: Dialect = OPENAI
+    model: Model, context: PluginContext, *, dialect: Dialect = OPENAI
 ) -> AsyncIterator[OpenAI]:
     """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     check_model(model.name, model.parameters, dialect)
-    reached = access(model, world, key_env=dialect.key_env)
-    url, headers = await _endpoint(reached, world)
-    async with open_client(url, headers, world.environ, about_key=reached.about_key) as client:
+    reached = access(model, context, key_env=dialect.key_env)
+    url, headers = await _endpoint(reached, context)
+    async with open_client(url, headers, context.environ, about_key=reached.about_key) as client:
         yield OpenAI(model.name, client, dialect)
 
 
-async def _endpoint(reached: Access, world: World) -> tuple[str, dict[str, str]]:
+async def _endpoint(reached: Access, context: PluginContext) -> tuple[str, dict[str, str]]:
     """Return where to post to, and with which headers."""
     if reached.base_url is None:
         from llmops_cli.providers.openai import sdk  # noqa: PLC0415 - takes 0.4 s
 
-        return await sdk.endpoint(reached, world)
+        return await sdk.endpoint(reached, context)
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from openai import AsyncOpenAI
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.providers.http.access import Access
 
 BASE_URL = "https://api.openai.com/v1"
 
 
-async def endpoint(access: Access, world: World) -> tuple[str, dict[str, str]]:
+async def endpoint(access: Access, context: PluginContext) -> tuple[str, dict[str, str]]:
     """Return where the SDK posts chat completions to, and with which headers."""
     async with AsyncOpenAI(
         api_key=access.key,
-        organization=world.environ.get("OPENAI_ORG_ID"),
-        project=world.environ.get("OPENAI_PROJECT_ID"),
+        organization=context.environ.get("OPENAI_ORG_ID"),
+        project=context.environ.get("OPENAI_PROJECT_ID"),
         base_url=access.base_url or BASE_URL,
         default_headers=access.headers,
     ) as sdk:

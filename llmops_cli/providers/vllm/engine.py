@@ -22,7 +22,7 @@ import aiohttp
 import anyio
 from anyio import to_thread
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
@@ -56,20 +56,20 @@ class Launch:
     log_name: str
 
 
-def launch_of(model: Model, world: World) -> Launch:
+def launch_of(model: Model, context: PluginContext) -> Launch:
     """Return how the engine of `model` is started. Raises `Refused` if there is no vllm."""
     lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
     return Launch(
         model=model.model,
         command=(
-            *program(model, world),
+            *program(model, context),
             "serve",
             model.model,
             *arguments(model),
             *("--served-model-name", model.model),
             *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
         ),
-        offline=(world.root / model.model).is_dir(),
+        offline=(context.root / model.model).is_dir(),
         log_name="vllm-" + re.sub(r"[^A-Za-z0-9]+", "-", model.model).strip("-")[-40:],
     )
 
@@ -77,24 +77,24 @@ def launch_of(model: Model, world: World) -> Launch:
 class Engine:
     """One `vllm serve` and how to reach it."""
 
-    def __init__(self, launch: Launch, world: World) -> None:
+    def __init__(self, launch: Launch, context: PluginContext) -> None:
         """Start it. Raises `OSError` if that is not possible."""
         self.key = secrets.token_urlsafe(24)
         self.launch = launch
         self.ready = False
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
-        (world.root / STORE).mkdir(parents=True, exist_ok=True)
-        log = new_log(world.root / STORE, launch.log_name, keep=KEPT_LOGS)
-        self._log = log.relative_to(world.root).as_posix()
+        (context.root / STORE).mkdir(parents=True, exist_ok=True)
+        log = new_log(context.root / STORE, launch.log_name, keep=KEPT_LOGS)
+        self._log = log.relative_to(context.root).as_posix()
         self._late: str | None = None
         own_key = Redactor([self.key])
         self._server = Server(
             [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
-            folder=world.root,
-            environ=_environment(world, self.key, offline=launch.offline),
+            folder=context.root,
+            environ=_environment(context, self.key, offline=launch.offline),
             log=log,
-            redact=lambda line: own_key(world.redact(line)),
+            redact=lambda line: own_key(context.redact(line)),
         )
 
     @property
@@ -156,24 +156,24 @@ class Engines:
         self._engines: dict[Launch, Engine] = {}
         self._turn = anyio.Lock()
 
-    async def of(self, model: Model, world: World) -> Engine | Failure:
+    async def of(self, model: Model, context: PluginContext) -> Engine | Failure:
         """Return the engine that answers for `model`, ready, or why it does not."""
-        launch = launch_of(model, world)
+        launch = launch_of(model, context)
         async with self._turn:
             engine = self._engines.get(launch)
             if engine is None:
                 try:
-                    engine = Engine(launch, world)
+                    engine = Engine(launch, context)
                 except OSError as error:
                     message = f"`vllm serve {model.model}` cannot be started: {error}"
                     return Failure(kind=FailureKind.CONNECTION, message=message)
                 self._engines[launch] = engine
             if not engine.ready and engine.failure is None:
-                world.tell(f"starting vllm serve {model.model}")
+                context.tell(f"starting vllm serve {model.model}")
                 try:
                     await engine.wait(startup_seconds(model.options))
                 finally:
-                    world.tell("")
+                    context.tell("")
             return engine.failure or engine
 
     def __enter__(self) -> Self:
@@ -199,12 +199,12 @@ def last_words(lines: Iterable[str]) -> list[str]:
     return (errors or shown)[-_SHOWN:]
 
 
-def _environment(world: World, key: str, *, offline: bool) -> Mapping[str, str]:
+def _environment(context: PluginContext, key: str, *, offline: bool) -> Mapping[str, str]:
     """Return what the engine sees: all but secrets. It makes no calls of its own."""
     kept = {
         name: value
-        for name, value in world.environ.items()
-        if world.redact(value) == value or name in HUGGING_FACE or name.lower().endswith("_proxy")
+        for name, value in context.environ.items()
+        if context.redact(value) == value or name in HUGGING_FACE or name.lower().endswith("_proxy")
     }
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
     default = {"VLLM_HOST_IP": "127.0.0.1", **({"HF_HUB_OFFLINE": "1"} if offline else {})}

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.private_urls import host_of
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
@@ -68,7 +68,7 @@ class NotStarted:
 
 
 @asynccontextmanager
-async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
+async def open_vllm(model: Model, context: PluginContext) -> AsyncIterator[Provider]:
     """Open the server of `model`, started where none is named.
 
     Raises `Refused` if its configuration can never work, or where there is no vllm to start.
@@ -76,25 +76,27 @@ async def open_vllm(model: Model, world: World) -> AsyncIterator[Provider]:
     check_model(model.name, model.parameters, DIALECT)
     served = served_name(model)
     if model.base_url is not None:
-        near = world if not _loopback(model.base_url) else _past_proxies(world)
+        near = context if not _loopback(model.base_url) else _past_proxies(context)
         async with open_openai(model, near, dialect=DIALECT) as api:
             yield Vllm(api, model.model, served)
         return
-    engine = await world.shelf.take("vllm", Engines).of(model, world)
+    engine = await context.resources.take("vllm", Engines).of(model, context)
     if isinstance(engine, Failure):
         yield NotStarted(engine)
         return
     ours = replace(model, base_url=engine.url, api_key_env=KEY_ENV)
-    keyed = {**_past_proxies(world).environ, KEY_ENV: engine.key}
-    async with open_openai(ours, replace(world, environ=keyed), dialect=DIALECT) as api:
+    keyed = {**_past_proxies(context).environ, KEY_ENV: engine.key}
+    async with open_openai(ours, replace(context, environ=keyed), dialect=DIALECT) as api:
         yield Vllm(api, model.model, served, engine)
 
 
-def _past_proxies(world: World) -> World:
+def _past_proxies(context: PluginContext) -> PluginContext:
     environ = {
-        name: value for name, value in world.environ.items() if not name.lower().endswith("_proxy")
+        name: value
+        for name, value in context.environ.items()
+        if not name.lower().endswith("_proxy")
     }
-    return replace(world, environ=environ)
+    return replace(context, environ=environ)
 
 
 def _loopback(url: str) -> bool:

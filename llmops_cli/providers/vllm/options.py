@@ -15,7 +15,7 @@ from typing import Any
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
 
 MODULE = "vllm.entrypoints.cli.main"
@@ -41,7 +41,7 @@ HARMLESS = frozenset({
 """Arguments with which vLLM runs no custom code. With any other, the command needs trust."""
 
 
-def check(written: Mapping[str, Any], _world: World) -> str | None:
+def check(written: Mapping[str, Any], _context: PluginContext) -> str | None:
     """Return what is wrong with a model in llmops.yaml, if anything."""
     for name in STARTS:
         if name in written and "base_url" in written:
@@ -66,9 +66,9 @@ def runs(model: Model) -> Sequence[str] | None:
     return [str(command or "vllm"), "serve", model.model, *arguments(model)]
 
 
-def program(model: Model, world: World) -> list[str]:
+def program(model: Model, context: PluginContext) -> list[str]:
     """Return the program to start. Raises `Refused` if it is not there."""
-    path = world.environ.get("PATH", "")
+    path = context.environ.get("PATH", "")
     named = model.options.get("command")
     if named is None:
         beside = str(Path(sys.executable).parent)
@@ -80,7 +80,7 @@ def program(model: Model, world: World) -> list[str]:
                 "or a server that runs by `base_url`",
             )
         return [file]
-    command = str(world.root / str(named)) if "/" in str(named) else str(named)
+    command = str(context.root / str(named)) if "/" in str(named) else str(named)
     file = shutil.which(command, path=path)
     if file is None:
         raise Refused(
@@ -90,21 +90,21 @@ def program(model: Model, world: World) -> list[str]:
     return [file, "-m", MODULE] if Path(file).name.startswith("python") else [file]
 
 
-def ready(model: Model, world: World) -> str | None:
+def ready(model: Model, context: PluginContext) -> str | None:
     """Return the engine that `model` starts, and where its weights are; None: a server runs.
 
     Raises `Refused` if an engine cannot even be tried, before any call is made.
     """
     if model.base_url is not None:
         return None
-    command = shlex.join([*program(model, world), "serve", model.model, *arguments(model)])
+    command = shlex.join([*program(model, context), "serve", model.model, *arguments(model)])
     weights = [model.model, *adapters(model.options).values()]
-    return "; ".join([f"`{command}`", *(_location(model, name, world) for name in weights)])
+    return "; ".join([f"`{command}`", *(_location(model, name, context) for name in weights)])
 
 
-def _location(model: Model, weights: str, world: World) -> str:
+def _location(model: Model, weights: str, context: PluginContext) -> str:
     """Return where the weights of that name are: a path here, or a Hugging Face repository."""
-    place = world.root / weights
+    place = context.root / weights
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         return f"{weights} is here"
     if weights.startswith(("/", ".")) or place.is_dir():
@@ -112,8 +112,8 @@ def _location(model: Model, weights: str, world: World) -> str:
             f"{model.name}: there are no weights at {weights}",
             hint="the folder of a model, or its name at Hugging Face",
         )
-    home = Path(world.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(world.environ.get("HF_HUB_CACHE") or home / "hub")
+    home = Path(context.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(context.environ.get("HF_HUB_CACHE") or home / "hub")
     if any((cache / f"models--{weights.replace('/', '--')}" / "snapshots").glob("*")):
         return f"{weights} is in the cache of Hugging Face"
     return f"{weights} is not on this machine: vllm fetches it first"

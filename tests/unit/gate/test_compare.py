@@ -118,7 +118,7 @@ def test_planned_trials_that_are_absent_are_missing() -> None:
 def test_pooled_trials_beyond_the_plan_all_count() -> None:
     columns = compared([CaseResult(case="a", candidate=side(1, 0, 1, 1, planned=1), baseline=None)])
     assert columns.share("a").candidate == 0.75
-    assert columns.candidate.wanted.tolist() == [4]
+    assert columns.candidate.planned_trials.tolist() == [4]
 
 
 def test_cost_tokens_and_latency_are_known_only_where_each_trial_tells_them() -> None:

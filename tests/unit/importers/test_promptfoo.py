@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score
 from llmops_cli.importers.import_files import read_foreign
 from llmops_cli.importers.imported import ImportChoices, Imported
@@ -379,10 +379,10 @@ def test_formats_of_a_schema_are_checked_as_they_were(tmp_path: Path) -> None:
     schema = "{type: object, properties: {to: {type: string, format: email}}}"
     config = ONE + f"tests: [{{vars: {{x: a}}, assert: [{{type: is-json, value: {schema}}}]}}]\n"
     (entry,) = imported(tmp_path, config).evalsets[0].scorers
-    world = World(root=tmp_path, environ={})
+    context = PluginContext(root=tmp_path, environ={})
 
     async def scored(answer: str) -> float:
-        async with open_scorer(SCORERS["json_schema"], world) as scorer:
+        async with open_scorer(SCORERS["json_schema"], context) as scorer:
             score = scorer(expecting(), reply(answer), **entry["json_schema"])
             assert isinstance(score, Score)
             return score.value

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import MissingExtra, Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.plugins import (
     PROVIDERS,
     SCORERS,
@@ -44,7 +44,7 @@ def test_a_target_that_is_not_there_is_refused_and_no_matter_of_extras(target: s
 def test_a_missing_extra_is_reported_on_opening(tmp_path: Path) -> None:
     kind = replace(SCORERS["json_schema"], target="surely_not.there:x")
     with pytest.raises(Refused):
-        open_scorer(kind, World(root=tmp_path, environ={}))
+        open_scorer(kind, PluginContext(root=tmp_path, environ={}))
 
 
 def test_a_provider_s_code_is_what_opens_it() -> None:
@@ -52,6 +52,6 @@ def test_a_provider_s_code_is_what_opens_it() -> None:
 
 
 def test_options_are_looked_at_by_the_scorer_s_own_check(tmp_path: Path) -> None:
-    world = World(root=tmp_path, environ={})
-    assert wrong_options(SCORERS["exact"], {"value": "x"}, world) is None
-    assert wrong_options(SCORERS["regex"], {"pattern": "("}, world) is not None
+    context = PluginContext(root=tmp_path, environ={})
+    assert wrong_options(SCORERS["exact"], {"value": "x"}, context) is None
+    assert wrong_options(SCORERS["regex"], {"pattern": "("}, context) is not None

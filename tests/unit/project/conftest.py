@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli.core.case import Evalset
 from llmops_cli.core.errors import InvalidFiles
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.plugins.loading import wrong_options
 from llmops_cli.project.project import Project, check_project, load_project
@@ -55,9 +55,9 @@ class Written:
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the project, as `path:line: message (hint)`."""
-        world = World(root=self.root, environ={})
+        context = PluginContext(root=self.root, environ={})
         try:
-            check_project(self.root, catalog(), check=partial(wrong_options, world=world))
+            check_project(self.root, catalog(), check=partial(wrong_options, context=context))
         except InvalidFiles as error:
             return [str(each) for each in error.problems]
         return []

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli.core.digest import digest
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Prompt, Request, StructuredOutput, Target
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.openai.model import open_openai
@@ -68,7 +68,7 @@ def test_a_prompt_that_wants_more_than_its_model_can_is_refused_at_its_line(
 
 
 def test_the_word_is_in_no_key_and_no_call_is_made_against_it() -> None:
-    world = World(root=Path(), environ={})
+    context = PluginContext(root=Path(), environ={})
     turns = (Message(role="user", content="hello"),)
 
     async def main() -> int:
@@ -82,7 +82,7 @@ def test_the_word_is_in_no_key_and_no_call_is_made_against_it() -> None:
             asked = Request(
                 provider="openai", model="tiny", messages=turns, response_format="json_object"
             )
-            async with Engine(providers=lambda of: open_openai(of, world)) as engine:
+            async with Engine(providers=lambda of: open_openai(of, context)) as engine:
                 with pytest.raises(Refused, match="m can hold no answer to json_object"):
                     await engine.ask(unsaid, asked)
             return server.requests

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import SILENT, Judge, Message, Model, StructuredOutput, Target
 from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
@@ -31,11 +31,11 @@ def test_a_judge_is_asked_for_what_its_server_can_hold(
 ) -> None:
     async def main() -> dict[str, Any]:
         async with faulty.serve() as server:
-            world = World(root=Path(), environ={})
+            context = PluginContext(root=Path(), environ={})
             model = Model(name="m", provider="openai", model="tiny", base_url=server.url)
             judge = Judge(target=Target(prompt=SILENT, model=model), structured=held)
             with open_results(None) as results:
-                async with Engine(providers=lambda of: open_openai(of, world)) as engine:
+                async with Engine(providers=lambda of: open_openai(of, context)) as engine:
                     calls = JudgeCallCache(engine, lambda _: results)
                     asker = JudgeClient(calls, judge, Templates(SILENT))
                     turn = Message(role="user", content="ok?")

@@ -33,7 +33,7 @@ def scorers() -> Scorers:
     return Scorers(catalog(), evalset, lambda _: b"")
 
 
-def wanted(side: Side, scorers: Scorers, *, skip: frozenset[int] = frozenset()) -> Side:
+def planned(side: Side, scorers: Scorers, *, skip: frozenset[int] = frozenset()) -> Side:
     side.plan_trials(CASES, scorers=scorers, requested=set(), skip=skip)
     return side
 
@@ -47,7 +47,7 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     completion = replace(answered("one"), usage=Usage(input=3, output=2), cost=0.5)
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), completion)])
     scored(store, scorers, completion, 1.0)
     side.state.latencies[TrialAt(0, 0)] = 0.25
@@ -61,7 +61,7 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
 def test_a_trial_that_is_not_there_is_a_failure_with_its_cause(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     side.state.failures[TrialAt(1, 0)] = FAILED
     found = [result.trials[0] for result in side_results(side, CASES, scorers)]
     assert [trial.failure.kind if trial.failure else None for trial in found] == [
@@ -75,7 +75,7 @@ def test_a_trial_that_is_not_there_is_a_failure_with_its_cause(
 def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.state.failures[TrialAt(0, 0)] = FAILED
     first = next(side_results(side, CASES, scorers))
@@ -86,14 +86,14 @@ def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: 
     side = a_side(store)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one", at=OLD))])
     side.plan.not_before = NEW
-    first = next(side_results(wanted(side, scorers), CASES, scorers))
+    first = next(side_results(planned(side, scorers), CASES, scorers))
     assert first.trials[0].failure is not None
 
 
 def test_an_answer_without_a_score_is_unscored_and_says_why(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.state.unscored[TrialAt(0, 0)] = {"exact": "it raised"}
     first = next(side_results(side, CASES, scorers))
@@ -104,7 +104,7 @@ def test_an_answer_without_a_score_is_unscored_and_says_why(
 def test_scores_that_live_for_one_run_are_read_from_the_side(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
     side.state.scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
     first = next(side_results(side, CASES, scorers))
@@ -114,8 +114,8 @@ def test_scores_that_live_for_one_run_are_read_from_the_side(
 def test_the_same_request_shares_the_candidates_trials(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side, other = wanted(a_side(store), scorers), a_side(store)
-    wanted(other, scorers, skip=frozenset(range(3)))
+    side, other = planned(a_side(store), scorers), a_side(store)
+    planned(other, scorers, skip=frozenset(range(3)))
     for ours, theirs in zip(
         side_results(side, CASES, scorers), side_results(other, CASES, scorers), strict=True
     ):
@@ -127,7 +127,7 @@ def test_the_same_request_shares_the_candidates_trials(
 def test_the_cases_at_some_positions_are_read_in_that_order_with_their_texts(
     store: ResultsStore, scorers: Scorers
 ) -> None:
-    side = wanted(a_side(store), scorers)
+    side = planned(a_side(store), scorers)
     store.put_completions([(side.key(TrialAt(at, 0)), answered(f"no. {at}")) for at in range(3)])
     found = side_results(side, CASES, scorers, positions=[2, 0], texts=True)
     assert [result.trials[0].text for result in found] == ["no. 2", "no. 0"]

@@ -130,7 +130,7 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
 def test_an_unscored_trial_says_why(store: ResultsStore) -> None:
     case = a_case("one")
     scorers, side = bound([case], EXACT), a_side(store, cases=[case])
-    side.plan.wanted = [(0,)]
+    side.plan.trial_numbers = [(0,)]
     store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one"))])
 
     def reasons() -> dict[str, str]:

@@ -32,7 +32,7 @@ def recorded(store: ResultsStore, tmp_path: Path) -> Iterator[Side]:
     with Recorded(model, tmp_path, as_called(model, Redactor())) as records:
         side.spec = replace(side.spec, records=records)
         side.make_requests(CASES)
-        side.plan.wanted = [(0,), (0, 1), (0,)]
+        side.plan.trial_numbers = [(0,), (0, 1), (0,)]
         yield side
 
 
@@ -45,7 +45,7 @@ def store() -> Iterator[ResultsStore]:
 @pytest.fixture
 def side(store: ResultsStore) -> Side:
     made = a_side(store)
-    made.plan.wanted = [(0,), (0,), (0,)]
+    made.plan.trial_numbers = [(0,), (0,), (0,)]
     return made
 
 
@@ -90,7 +90,7 @@ def test_a_settled_side_has_nothing_left_to_do(side: Side) -> None:
 
 def test_what_is_run_again_counts_from_now_and_pools_no_longer(side: Side) -> None:
     side.plan.run_again(NEW)
-    assert (side.plan.not_before, side.plan.renewed, side.plan.pools) == (NEW, True, False)
+    assert (side.plan.not_before, side.plan.model_changed, side.plan.pools) == (NEW, True, False)
 
 
 def test_a_case_without_a_record_fails_and_is_never_called(recorded: Side) -> None:

@@ -127,7 +127,7 @@ def test_what_is_asked_already_is_shared(store: ResultsStore, scorers: Scorers) 
 def test_skipped_cases_want_nothing(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
     side.plan_trials(CASES, scorers=scorers, requested=set(), skip=frozenset({1}))
-    assert [len(each) for each in side.plan.wanted] == [1, 0, 1]
+    assert [len(each) for each in side.plan.trial_numbers] == [1, 0, 1]
 
 
 def test_a_trial_that_failed_in_this_run_is_not_planned_again(
@@ -151,7 +151,7 @@ def test_further_trials_of_the_model_that_answered_last_count(
 ) -> None:
     side = a_side(store)
     held(store, side, answered("a"), answered("b"), answered("c", at=OLD, model="tiny-0"))
-    assert planned(side, scorers).plan.wanted == [(0, 1), (0,), (0,)]
+    assert planned(side, scorers).plan.trial_numbers == [(0, 1), (0,), (0,)]
 
 
 def test_a_side_that_does_not_pool_wants_its_repeats_only(
@@ -160,7 +160,7 @@ def test_a_side_that_does_not_pool_wants_its_repeats_only(
     side = a_side(store)
     side.plan.pools = False
     held(store, side, answered("a"), answered("b"))
-    assert planned(side, scorers).plan.wanted == [(0,), (0,), (0,)]
+    assert planned(side, scorers).plan.trial_numbers == [(0,), (0,), (0,)]
 
 
 def test_further_trials_that_are_too_old_are_neither_counted_nor_run_again(
@@ -170,7 +170,7 @@ def test_further_trials_that_are_too_old_are_neither_counted_nor_run_again(
     side.plan.not_before = "2026-11-01T00:00:00+00:00"
     held(store, side, answered("a"), answered("b", at=OLD), answered("c", at=OLD))
     planned(side, scorers)
-    assert side.plan.wanted[0] == (0,)
+    assert side.plan.trial_numbers[0] == (0,)
     assert side.plan.missing == [TrialAt(1, 0), TrialAt(2, 0)]
 
 
@@ -181,4 +181,4 @@ def test_what_is_wanted_of_the_evidence_alone_is_what_it_holds(
     side.spec = replace(side.spec, evidence_only=True)
     held(store, side, answered("a"), answered("b"))
     planned(side, scorers)
-    assert (side.plan.wanted, side.plan.missing) == ([(0, 1), (), ()], [])
+    assert (side.plan.trial_numbers, side.plan.missing) == ([(0, 1), (), ()], [])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score
 from llmops_cli.scorers.label import check, label
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
@@ -152,4 +152,4 @@ def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:
 def test_labels_that_nothing_tells_apart_are_refused(
     options: dict[str, Json], problem: str | None, tmp_path: Path
 ) -> None:
-    assert check(options, World(root=tmp_path, environ={})) == problem
+    assert check(options, PluginContext(root=tmp_path, environ={})) == problem

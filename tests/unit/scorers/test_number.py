@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.scorers.number import Take, check, expected_number, number, read_number
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
@@ -261,5 +261,5 @@ def test_a_reason_shows_both_numbers() -> None:
 def test_wrong_options_are_seen_before_any_call(
     options: dict[str, Json], wrong: str | None, tmp_path: Path
 ) -> None:
-    problem = check(options, World(root=tmp_path, environ={}))
+    problem = check(options, PluginContext(root=tmp_path, environ={}))
     assert problem == wrong if wrong is None else wrong in str(problem)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.scorers.pattern import check, regex_scorer
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
@@ -38,9 +38,9 @@ def test_a_pattern_that_backtracks_without_end_is_unscored() -> None:
 
 
 def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path) -> None:
-    world = World(root=tmp_path, environ={})
-    assert check({"pattern": "ok"}, world) is None
-    assert str(check({"pattern": "(ok"}, world)).startswith("'(ok' is not a regular expression")
+    context = PluginContext(root=tmp_path, environ={})
+    assert check({"pattern": "ok"}, context) is None
+    assert str(check({"pattern": "(ok"}, context)).startswith("'(ok' is not a regular expression")
 
 
 def test_a_pattern_from_a_template_that_does_not_compile_is_unscored() -> None:

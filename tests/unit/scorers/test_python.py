@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.case import Case
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
 from llmops_cli.scorers.python import MAX_FAILURES, check, open_python
 from llmops_cli.scorers.scoring import score
@@ -108,7 +108,7 @@ def each_of(
     async def run() -> list[Score | Unscored]:
         environ = {**os.environ, "OPENAI_API_KEY": "sk-canary", "HOME": "/home/x"}
         result = {"call": f"scorers/{function}", **options}
-        async with open_python(World(root=root, environ=environ)) as scorer:
+        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
             return [
                 await score(
                     scorer,
@@ -225,7 +225,7 @@ def test_a_function_that_always_dies_is_left_alone(root: Path) -> None:
 def test_calls_made_at_once_wait_for_their_turn(root: Path) -> None:
     async def run() -> list[Score | Unscored]:
         environ = {"PATH": os.environ["PATH"]}
-        async with open_python(World(root=root, environ=environ)) as scorer:
+        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
             options = {"call": "scorers/own.py:polite"}
             return await asyncio.gather(
                 *(
@@ -241,7 +241,7 @@ def test_a_canceled_call_leaves_no_process_and_no_stale_answer(root: Path) -> No
     async def run() -> Score | Unscored:
         environ = {"PATH": os.environ["PATH"]}
         options = {"call": "scorers/own.py:trouble"}
-        async with open_python(World(root=root, environ=environ)) as scorer:
+        async with open_python(PluginContext(root=root, environ=environ)) as scorer:
             hanging = asyncio.ensure_future(
                 score(scorer, options, case=CASE, completion=reply("hang"))
             )
@@ -272,13 +272,13 @@ def test_a_function_that_is_not_there_is_seen_before_any_call(
     call: str, wrong: str | None, root: Path
 ) -> None:
     (root / "scorers" / "syntax.py").write_text("def f(:\n")
-    problem = check({"call": call}, World(root=root, environ={}))
+    problem = check({"call": call}, PluginContext(root=root, environ={}))
     assert problem is None if wrong is None else str(problem).startswith(wrong)
 
 
 def test_checking_a_function_runs_none_of_its_file(root: Path) -> None:
     (root / "scorers" / "loud.py").write_text('open("ran", "w")\ndef f(text): return True\n')
-    assert check({"call": "scorers/loud.py:f"}, World(root=root, environ={})) is None
+    assert check({"call": "scorers/loud.py:f"}, PluginContext(root=root, environ={})) is None
     assert not (root / "ran").exists()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Unscored
 from llmops_cli.plugins import SCORERS, open_scorer
 from llmops_cli.scorers.scoring import score
@@ -95,7 +95,7 @@ def scored(
     """What our scorer makes of an answer."""
 
     async def run() -> Score | Unscored:
-        async with open_scorer(SCORERS[name], World(root=Path(), environ={})) as scorer:
+        async with open_scorer(SCORERS[name], PluginContext(root=Path(), environ={})) as scorer:
             extra = {"ask": ask} if SCORERS[name].judged else {}
             return await score(scorer, options, case=case, completion=completion, **extra)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers import retrieval
 from tests.hostile import HOSTILE
@@ -104,6 +104,6 @@ def test_hostile_ids_are_ids() -> None:
 def test_what_can_never_be_measured_is_seen_before_any_call(
     options: dict[str, Any], answered: str, tmp_path: Path
 ) -> None:
-    assert retrieval.check(options, World(root=tmp_path, environ={})) == answered
+    assert retrieval.check(options, PluginContext(root=tmp_path, environ={})) == answered
     right: dict[str, Any] = {"k": 3, "relevant": {"a": 2}}
-    assert retrieval.check(right, World(root=tmp_path, environ={})) is None
+    assert retrieval.check(right, PluginContext(root=tmp_path, environ={})) is None

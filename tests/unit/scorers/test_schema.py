@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score, Unscored
 from llmops_cli.scorers.formats import TEXTS
 from llmops_cli.scorers.schema import check, open_json_schema
@@ -25,7 +25,7 @@ REPLY = {
 
 def judged(root: Path, text: str, schema: Any, **options: Any) -> Score | Unscored:
     async def run() -> Score | Unscored:
-        async with open_json_schema(World(root=root, environ={})) as scorer:
+        async with open_json_schema(PluginContext(root=root, environ={})) as scorer:
             result = {"schema": schema, **options}
             return await score(scorer, result, case=expecting(), completion=reply(text))
 
@@ -122,13 +122,13 @@ def test_every_format_that_jsonschema_may_check_is_asserted_here() -> None:
 
 def test_a_format_that_is_not_checked_is_refused(tmp_path: Path) -> None:
     schema = {"properties": {"due": {"type": "string", "format": "currency"}}}
-    assert check({"schema": schema}, World(root=tmp_path, environ={})) == (
+    assert check({"schema": schema}, PluginContext(root=tmp_path, environ={})) == (
         "the format 'currency' is not checked: write a `pattern`, or leave it out"
     )
     named = {"properties": {"format": {"type": "string"}}, "required": ["format"]}
-    assert check({"schema": named}, World(root=tmp_path, environ={})) is None
+    assert check({"schema": named}, PluginContext(root=tmp_path, environ={})) is None
     double = {"properties": {"x": {"type": "number", "format": "double"}}}
-    assert check({"schema": double}, World(root=tmp_path, environ={})) is None
+    assert check({"schema": double}, PluginContext(root=tmp_path, environ={})) is None
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_a_format_that_is_not_checked_is_refused(tmp_path: Path) -> None:
 def test_a_misspelled_keyword_asserts_nothing_and_is_refused(
     keyword: str, meant: str, tmp_path: Path
 ) -> None:
-    world = World(root=tmp_path, environ={})
+    context = PluginContext(root=tmp_path, environ={})
     inner = {"type": "object", keyword: 1}
     for schema in (inner, {"properties": {"a": {"items": inner}}}, {"anyOf": [inner]}):
-        assert check({"schema": schema}, world) == (
+        assert check({"schema": schema}, context) == (
             f"'{keyword}' is no keyword and asserts nothing: did you mean '{meant}'?"
         )
     named = {"properties": {keyword: {"type": "string"}}, "x-note": 1, "nullable": True}
-    assert check({"schema": named}, world) is None
+    assert check({"schema": named}, context) is None
 
 
 def test_composed_and_decomposed_letters_satisfy_the_same_schema(tmp_path: Path) -> None:
@@ -170,5 +170,5 @@ def test_a_wrong_schema_is_seen_before_any_call(
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
-    problem = check({"schema": schema}, World(root=tmp_path, environ={}))
+    problem = check({"schema": schema}, PluginContext(root=tmp_path, environ={}))
     assert problem is None if wrong is None else str(problem).startswith(wrong)

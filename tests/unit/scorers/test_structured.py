@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, ToolCall
 from llmops_cli.engine.sanitize import sanitized
@@ -127,7 +127,9 @@ def test_an_expectation_that_is_no_call_is_refused_and_never_means_anything(
 ) -> None:
     assert problem in why(tool_call(expecting(expected), calls(SEARCH)))
     if expected is not None:
-        assert problem in str(check_tool({"tool": expected}, World(root=tmp_path, environ={})))
+        assert problem in str(
+            check_tool({"tool": expected}, PluginContext(root=tmp_path, environ={}))
+        )
 
 
 def test_arguments_beside_a_tool_that_the_case_expects_are_its_arguments() -> None:

@@ -11,7 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.engine.call import Engine
@@ -33,8 +33,8 @@ TURNS = (
 )
 
 
-def world(**environ: str) -> World:
-    return World(root=Path(), environ=environ)
+def context(**environ: str) -> PluginContext:
+    return PluginContext(root=Path(), environ=environ)
 
 
 def model(url: str | None, **changes: Any) -> Model:
@@ -50,7 +50,7 @@ def exchange(asked: Request, *script: Behaviour) -> tuple[Any, Exchange]:
     async def main() -> tuple[Any, Exchange]:
         async with faulty.serve(*script) as server:
             of = model(server.root)
-            async with open_anthropic(of, world(ANTHROPIC_API_KEY="sk-ant")) as provider:
+            async with open_anthropic(of, context(ANTHROPIC_API_KEY="sk-ant")) as provider:
                 outcome = await provider.complete(asked)
             assert server.last is not None
             return outcome, server.last
@@ -188,7 +188,7 @@ def test_sampling_parameters_are_refused_with_a_hint_before_any_call(name: str) 
         async with faulty.serve() as server:
             of = model(server.root, parameters={name: 0})
             with pytest.raises(Refused) as refusal:
-                async with open_anthropic(of, world(ANTHROPIC_API_KEY="k")):
+                async with open_anthropic(of, context(ANTHROPIC_API_KEY="k")):
                     pass
             assert f"no {name!r}" in refusal.value.message
             assert f"remove {name}" in (refusal.value.hint or "")
@@ -214,7 +214,7 @@ def test_what_a_prompt_asks_in_vain_is_refused_before_any_call(
         async with faulty.serve() as server:
             with pytest.raises(Refused, match=message):
                 async with Engine(
-                    providers=lambda of: open_anthropic(of, world(ANTHROPIC_API_KEY="k"))
+                    providers=lambda of: open_anthropic(of, context(ANTHROPIC_API_KEY="k"))
                 ) as engine:
                     await engine.ask(model(server.root), asked)
             return server.requests
@@ -224,7 +224,7 @@ def test_what_a_prompt_asks_in_vain_is_refused_before_any_call(
 
 def test_no_key_is_refused_on_opening() -> None:
     async def main() -> None:
-        async with open_anthropic(model(None), world()):
+        async with open_anthropic(model(None), context()):
             pass
 
     with pytest.raises(Refused, match="no key, ANTHROPIC_API_KEY is not set"):

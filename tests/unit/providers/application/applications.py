@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, Outcome
@@ -47,10 +47,10 @@ def ask(
     """The outcomes of `asked`, one after the other."""
 
     async def main() -> list[Outcome]:
-        world = World(root=root, environ=environ or {}, redact=Redactor.of(environ or {}))
+        context = PluginContext(root=root, environ=environ or {}, redact=Redactor.of(environ or {}))
         opens = open_provider(PROVIDERS[of.provider])
         engine = Engine(
-            providers=lambda each: opens(each, world),
+            providers=lambda each: opens(each, context),
             redact=Redactor.of(environ or {}),
             jitter=lambda: 0.0,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.providers.application import config_checks as written
@@ -174,5 +174,7 @@ def test_the_program_sees_a_short_list_of_the_environment_and_what_is_named(root
 def test_what_cannot_work_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None, root: Path
 ) -> None:
-    said = written.check_command({"provider": "command", **options}, World(root=root, environ={}))
+    said = written.check_command(
+        {"provider": "command", **options}, PluginContext(root=root, environ={})
+    )
     assert said is None if wrong is None else str(said).startswith(wrong), said

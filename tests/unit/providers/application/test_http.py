@@ -12,7 +12,7 @@ from aiohttp import DefaultResolver
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.engine.call import Engine
@@ -46,8 +46,8 @@ def ask(
             limits = Limits(timeout=timeout, retries=retries, max_concurrency=1)
             url = f"http://{host}:{server.port}/answer?v=2"
             of = model("http", base_url=url, limits=limits, **options)
-            world = World(root=ROOT, environ=environ or {})
-            engine = Engine(providers=lambda each: open_http(each, world), jitter=lambda: 0.0)
+            context = PluginContext(root=ROOT, environ=environ or {})
+            engine = Engine(providers=lambda each: open_http(each, context), jitter=lambda: 0.0)
             async with engine:
                 return await engine.ask(of, request("http", country="France")), server
 
@@ -237,14 +237,14 @@ def test_the_table_of_addresses_that_are_called(
 def test_what_cannot_work_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None
 ) -> None:
-    said = written.check_http({"provider": "http", **options}, World(root=ROOT, environ={}))
+    said = written.check_http({"provider": "http", **options}, PluginContext(root=ROOT, environ={}))
     assert said is None if wrong is None else str(said).startswith(wrong), said
 
 
 def test_an_address_that_is_never_called_is_refused_when_it_is_opened() -> None:
     async def main() -> None:
         of = model("http", base_url="http://169.254.169.254/")
-        async with open_http(of, World(root=ROOT, environ={})):
+        async with open_http(of, PluginContext(root=ROOT, environ={})):
             raise AssertionError("opened")
 
     with pytest.raises(Refused, match="never called"):

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application import config_checks as written
@@ -166,8 +166,8 @@ def test_calls_at_once_run_in_as_many_processes_and_one_at_a_time_in_one(root: P
     of = model("python", call="app/main.py:process")
 
     async def main() -> tuple[set[str | None], set[str | None]]:
-        world = World(root=root, environ=dict(os.environ))
-        async with open_python(of, world) as application:
+        context = PluginContext(root=root, environ=dict(os.environ))
+        async with open_python(of, context) as application:
             outcome: list[Outcome] = []
 
             async def call(seconds: float) -> None:
@@ -217,5 +217,7 @@ def test_a_function_that_cannot_be_loaded_is_refused_before_any_call(root: Path)
 def test_a_function_that_is_not_there_is_seen_when_the_project_is_read(
     options: dict[str, Any], wrong: str | None, root: Path
 ) -> None:
-    said = written.check_python({"provider": "python", **options}, World(root=root, environ={}))
+    said = written.check_python(
+        {"provider": "python", **options}, PluginContext(root=root, environ={})
+    )
     assert said is None if wrong is None else str(said).startswith(wrong)

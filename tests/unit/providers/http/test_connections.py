@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model
 from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.engine.call import Engine
@@ -90,8 +90,8 @@ def refused_on_opening(environ: dict[str, str], url: str, headers: dict[str, str
             name="fast", provider="openai", model="tiny", base_url=url, headers=headers,
             limits=Limits(timeout=1.0, retries=0),
         )  # fmt: skip
-        world = World(root=WORLD.root, environ=environ)
-        async with Engine(providers=lambda one: open_openai(one, world)) as ours:
+        context = PluginContext(root=WORLD.root, environ=environ)
+        async with Engine(providers=lambda one: open_openai(one, context)) as ours:
             await ours.ask(of, request())
 
     with pytest.raises(Refused) as refused:

@@ -13,7 +13,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
-from llmops_cli.core.ports import Provider, World
+from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.engine.call import Engine
@@ -25,8 +25,8 @@ from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
 from tests.servers.streaming import DONE, chunk, claude, event, stream, text
 
-WORLD = World(root=Path(), environ={"ANTHROPIC_API_KEY": "sk-ant-x"})
-Open = Callable[[Model, World], AbstractAsyncContextManager[Provider]]
+WORLD = PluginContext(root=Path(), environ={"ANTHROPIC_API_KEY": "sk-ant-x"})
+Open = Callable[[Model, PluginContext], AbstractAsyncContextManager[Provider]]
 
 
 def asked(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application.answer_fields import Malformed
@@ -230,7 +230,7 @@ def test_the_provider_is_open_while_its_context_is(tmp_path: Path) -> None:
     write(tmp_path, {"id": "a", "text": "42"})
 
     async def first() -> Outcome:
-        async with open_replay(model(), World(root=tmp_path, environ={})) as records:
+        async with open_replay(model(), PluginContext(root=tmp_path, environ={})) as records:
             identity = records.identity("a", QUESTION)
             return await records.complete(replace(QUESTION, identity=identity))
 

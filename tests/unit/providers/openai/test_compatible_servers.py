@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, Outcome
 from llmops_cli.providers.openai.model import open_openai
@@ -26,7 +26,7 @@ def asked(behaviour: Behaviour) -> Outcome:
             model = Model(name="m", provider="openai", model="m", base_url=server.url)
             turn = Message(role="user", content="hello")
             request = Request(provider="openai", model="m", messages=(turn,))
-            async with open_openai(model, World(root=Path(), environ={})) as provider:
+            async with open_openai(model, PluginContext(root=Path(), environ={})) as provider:
                 return await provider.complete(request)
 
     return anyio.run(main)

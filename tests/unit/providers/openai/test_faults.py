@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
@@ -24,7 +24,7 @@ from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server
 
-WORLD = World(root=Path(), environ={})
+WORLD = PluginContext(root=Path(), environ={})
 
 
 def model(url: str, *, timeout: float = 5.0, retries: int = 3, concurrency: int = 8) -> Model:

@@ -16,7 +16,7 @@ from openai.types import EmbeddingCreateParams
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.access import Access
@@ -31,8 +31,8 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 TURNS = (Message(role="system", content="Be brief."), Message(role="user", content="größe?"))
 
 
-def world(**environ: str) -> World:
-    return World(root=Path(), environ=environ)
+def context(**environ: str) -> PluginContext:
+    return PluginContext(root=Path(), environ=environ)
 
 
 def model(url: str | None, **changes: Any) -> Model:
@@ -48,7 +48,7 @@ def exchange(asked: Request, of: Mapping[str, Any], **environ: str) -> tuple[Any
 
     async def main() -> tuple[Any, Exchange]:
         async with faulty.serve() as server:
-            async with open_openai(model(server.url, **of), world(**environ)) as provider:
+            async with open_openai(model(server.url, **of), context(**environ)) as provider:
                 outcome = await provider.complete(asked)
             assert server.last is not None
             return outcome, server.last
@@ -105,7 +105,7 @@ def test_openai_itself_is_reached_as_its_sdk_reaches_it() -> None:
     )
 
     async def main() -> tuple[str, dict[str, str]]:
-        return await endpoint(given, world(OPENAI_ORG_ID="org-1"))
+        return await endpoint(given, context(OPENAI_ORG_ID="org-1"))
 
     url, headers = anyio.run(main)
     assert url == "https://api.openai.com/v1/chat/completions"
@@ -163,7 +163,7 @@ def test_an_answer_without_an_embedding_is_a_failure_worth_another_try(data: Any
 def test_a_parameter_of_a_chat_is_none_of_an_embedding_and_the_other_way_round() -> None:
     async def checked(asked: Request) -> None:
         async with open_openai(
-            model("http://localhost:1/v1", parameters={"dimensions": 2}), world()
+            model("http://localhost:1/v1", parameters={"dimensions": 2}), context()
         ) as provider:
             provider.check(asked)
 
@@ -183,13 +183,13 @@ def test_a_compatible_server_does_not_cost_the_import_of_the_sdk() -> None:
 import sys
 from pathlib import Path
 import anyio
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
 from llmops_cli.providers.openai.model import open_openai
 
 async def main():
     model = Model(name="m", provider="openai", model="m", base_url="http://localhost:1/v1")
-    async with open_openai(model, World(root=Path(), environ={})):
+    async with open_openai(model, PluginContext(root=Path(), environ={})):
         print(sorted({"openai", "httpx2", "pydantic"} & set(sys.modules)))
 
 anyio.run(main)
@@ -261,7 +261,7 @@ def test_json_that_is_no_whole_answer_is_a_failure(answer: dict[str, Any]) -> No
 
 def opened(of: Model, **environ: str) -> None:
     async def main() -> None:
-        async with open_openai(of, world(**environ)):
+        async with open_openai(of, context(**environ)):
             pass
 
     anyio.run(main)
@@ -311,7 +311,7 @@ def test_what_can_never_work_is_refused_on_opening(
 
 def test_a_parameter_of_the_prompt_is_checked_before_the_call() -> None:
     async def main() -> None:
-        async with open_openai(model("http://localhost:1/v1"), world()) as provider:
+        async with open_openai(model("http://localhost:1/v1"), context()) as provider:
             assert isinstance(provider, OpenAI)
             provider.check(request(parameters={"temperature": 0}))
             provider.check(request(parameters={"top_k": 3}))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import World
+from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
 from llmops_cli.providers.vllm.engine import last_words, launch_of
 from llmops_cli.providers.vllm.options import check, ready, runs, served_name
@@ -34,7 +34,7 @@ TWO = {"a": "adapters/a", "b": "adapters/b"}
 def test_what_contradicts_itself_is_found_when_the_project_is_read(
     written: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    problem = check({"model": "org/tiny", **written}, World(root=tmp_path, environ={}))
+    problem = check({"model": "org/tiny", **written}, PluginContext(root=tmp_path, environ={}))
     assert problem is not None
     assert said in problem
 
@@ -45,7 +45,10 @@ def test_what_makes_sense_is_let_through(tmp_path: Path) -> None:
         {"base_url": "http://x/v1", "served_name": "anything"},
         {"args": ["--max-model-len", 512, "-0.5"]},
     ):
-        assert check({"model": "org/tiny", **written}, World(root=tmp_path, environ={})) is None
+        assert (
+            check({"model": "org/tiny", **written}, PluginContext(root=tmp_path, environ={}))
+            is None
+        )
 
 
 def a_model(**options: Any) -> Model:
@@ -82,12 +85,12 @@ def test_a_python_is_started_with_the_module_and_a_missing_program_is_refused(
     python.parent.mkdir()
     python.write_text("#!/bin/sh\n", encoding="utf-8")
     python.chmod(0o755)
-    world = World(root=tmp_path, environ={"PATH": "/nowhere"})
-    started = launch_of(a_model(command="bin/python3"), world).command
+    context = PluginContext(root=tmp_path, environ={"PATH": "/nowhere"})
+    started = launch_of(a_model(command="bin/python3"), context).command
     assert started[:4] == (str(python), "-m", "vllm.entrypoints.cli.main", "serve")
     for missing in ({"command": "bin/vllm"}, {"command": "no-such-vllm"}):
         with pytest.raises(Refused, match="there is no such program"):
-            ready(a_model(**missing), world)
+            ready(a_model(**missing), context)
 
 
 def test_the_last_words_of_a_log_are_its_errors_without_what_stands_before_them() -> None:
