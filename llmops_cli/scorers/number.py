@@ -147,6 +147,8 @@ def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
         return "a tolerance is not below 0"
     if "after" in options and "pattern" in options:
         return "`after` and `pattern` both say where the number stands: give one of them"
+    if options.get("after") == "":
+        return "`after` is empty: name the text that stands before the number"
     if "occurrence" in options and "after" not in options:
         return "`occurrence` says which of the places of `after` counts: give `after`, too"
     return malformed(options["pattern"]) if "pattern" in options else None

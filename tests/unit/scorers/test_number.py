@@ -255,6 +255,7 @@ def test_a_reason_shows_both_numbers() -> None:
         ({"tolerance": -1}, "a tolerance is not below 0"),
         ({"after": "A:", "pattern": "x"}, "both say where the number stands"),
         ({"pattern": "("}, "is not a regular expression"),
+        ({"after": ""}, "`after` is empty"),
         ({"occurrence": "first"}, "`occurrence` says which of the places of `after` counts"),
     ],
 )
