@@ -26,8 +26,8 @@ TOO_SLOW = Unscored(
 
 ANCHOR = regex.compile(r"(?<!\[)\^|\\[AbBmMGK]|\(\?<[=!]|\(\?[A-Za-z]*r")
 """What ties a match to a place: the start, the edge of a word, the text before, the direction."""
-FOUND_ANYWHERE = regex.compile(r"\^?(\.\*\??)*")
-"""Patterns with such an anchor that are found in every text all the same."""
+CONDITION = regex.compile(r"(?<!\\)\$|\\[zZ]|\(\?(?:[=!>(])")
+"""What can keep a pattern that matches the empty text from matching at the start of another."""
 ANYTHING = regex.compile(r"\^?(\.\*\??)+\$?")
 """Patterns that match the whole of every text, where `.` matches line breaks too."""
 
@@ -71,11 +71,14 @@ def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
 def _found_anywhere(pattern: str) -> bool:
     """Tell whether `pattern` is found in every text, as `yes|no|` and `(?!.*secret)` are.
 
-    What matches the empty text matches at the end of every text, unless an anchor says where.
+    What matches the empty text matches at the end of every text, unless an anchor says where;
+    without a condition it matches at the start of every text as well.
     """
-    if ANCHOR.search(pattern) is None:
-        return regex.search(pattern, "") is not None
-    return FOUND_ANYWHERE.fullmatch(pattern) is not None
+    rest = pattern.removeprefix("^")
+    if ANCHOR.search(rest) is not None:
+        return False
+    at_start = rest != pattern and CONDITION.search(rest) is not None
+    return not at_start and regex.search(rest, "") is not None
 
 
 def malformed(pattern: str) -> str | None:

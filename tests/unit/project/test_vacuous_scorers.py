@@ -27,6 +27,7 @@ from tests.projects import make_project
         ({"regex": ".*"}, "matches every answer"),
         ({"regex": "^"}, "matches every answer"),
         ({"regex": "yes|no|"}, "matches every answer"),
+        ({"regex": "^(yes)?"}, "matches every answer"),
         ({"regex": r"(?!.*password)"}, "matches every answer"),
         ({"not": {"regex": r"\s*"}}, "matches every answer"),
         ({"regex": {"pattern": "^.*$", "dotall": True}}, "matches every answer"),
