@@ -107,15 +107,31 @@ def scorer_entries(
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return each evaluator as lines under `scorers:`, with its position in the file."""
     entries: list[tuple[int, dict[str, Any]]] = []
-    columns = {name for row in written.test_data or () for name in row} - set(prompt.inputs)
+    columns = _columns(prompt, written)
     names: set[str] = set()
     for position, evaluator in enumerate(written.evaluators or ()):
         try:
-            for kind, options in _scorers(evaluator, columns - {"expected", "id"}, catalog):
+            for kind, options in _scorers(evaluator, columns, catalog):
                 entries.append((position, {kind: _named(options, evaluator.name, names)}))
         except NotRunnable as error:
             problems.add(document.where("evaluators", position), str(error), error.hint)
     return entries
+
+
+def _columns(prompt: Prompt, written: WrittenPrompt) -> dict[str, str]:
+    """Return the expression for each `testData` column that evaluators write otherwise than it is.
+
+    A column that is no input is metadata; booleans are written `true` and `false`.
+    """
+    columns: dict[str, str] = {}
+    rows = written.test_data or ()
+    for name in {name: None for row in rows for name in row if name not in (*prompt.inputs, "id")}:
+        value = "expected" if name == "expected" else f"metadata[{name!r}]"
+        if any(isinstance(row.get(name), bool) for row in rows):
+            columns[name] = f"{value} | lower if {value} is boolean else {value}"
+        elif name != "expected":
+            columns[name] = value
+    return columns
 
 
 def _as_text(value: Any) -> Any:
@@ -136,7 +152,7 @@ def _named(options: dict[str, Any], name: str | None, names: set[str]) -> dict[s
 
 
 def _scorers(
-    evaluator: Evaluator, columns: set[str], catalog: Catalog
+    evaluator: Evaluator, columns: Mapping[str, str], catalog: Catalog
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield kind and options of each scorer that the evaluator is."""
     forms = [form for form in (evaluator.string, evaluator.llm, evaluator.uses) if form is not None]
@@ -152,7 +168,7 @@ def _scorers(
 
 
 def _string(
-    label: str, evaluator: StringEvaluator, columns: set[str], catalog: Catalog
+    label: str, evaluator: StringEvaluator, columns: Mapping[str, str], catalog: Catalog
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     conditions = {key: value for key, value in evaluator.model_dump().items() if value}
     if not conditions:
@@ -177,7 +193,7 @@ def _built_in(uses: str) -> dict[str, Any]:
     return {"criteria": criteria, "choices": STARS, "min": LEAST_STARS, **shown}
 
 
-def _judged(label: str, llm: LlmEvaluator, columns: set[str]) -> dict[str, Any]:
+def _judged(label: str, llm: LlmEvaluator, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the options of an evaluator with a prompt of its own, whose words are the criteria.
 
     Scores are brought to 0 to 1: GitHub took any number, and passed what is above 0.
@@ -202,13 +218,13 @@ def _judged(label: str, llm: LlmEvaluator, columns: set[str]) -> dict[str, Any]:
     }
 
 
-def _with_columns(text: str, columns: set[str]) -> str:
-    """Return a template in which `testData` columns that are no inputs are found as metadata."""
+def _with_columns(text: str, columns: Mapping[str, str]) -> str:
+    """Return a template with the expressions of `testData` columns in place of their names."""
 
     def written(match: re.Match[str]) -> str:
         name = match[1]
         if name == "completion":
             return "(the answer to sort, below)"
-        return f"{{{{ metadata[{name!r}] }}}}" if name in columns else match[0]
+        return f"{{{{ {columns[name]} }}}}" if name in columns else match[0]
 
     return PLACEHOLDER.sub(written, text)

@@ -208,6 +208,20 @@ def test_a_string_evaluator_decides_as_on_github(
     assert value(scorer(evalset.cases[0], reply(answer), **spec.options)) == passes
 
 
+@pytest.mark.parametrize("column", ["expected", "urgent"])
+def test_a_boolean_column_is_written_as_github_wrote_it(project: Written, column: str) -> None:
+    project.write(
+        "prompts/b.prompt.yml",
+        "model: openai/m\nmessages: [{role: user, content: '{{q}}'}]\n"
+        f"testData: [{{q: hi, {column}: true}}]\n"
+        f"evaluators: [{{name: n, string: {{equals: 'is {{{{{column}}}}}'}}}}]\n",
+    )
+    evalset = project.evalset("b")
+    (spec,) = evalset.scorers
+    (case,) = evalset.cases
+    assert Options(spec, SCORERS[spec.kind]).render(case)["value"] == "is true"
+
+
 def test_json_may_be_required(project: Written) -> None:
     (spec,) = own(project, "[{string: {isJSON: true}}]").scorers
     assert (spec.kind, spec.label, spec.options) == ("json", "json", {"fence": False})
