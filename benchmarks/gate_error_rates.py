@@ -442,7 +442,7 @@ TABLES: Mapping[str, Callable[[Found], Iterator[str]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=8_000)
+    parser.add_argument("--repetitions", type=int, default=4_000)
     parser.add_argument("--quick", action="store_true", help="100 repetitions")
     parser.add_argument("--write", action="store_true", help="into docs/verdict-figures.md")
     parser.add_argument("--seed", type=int, default=20_261_130)
