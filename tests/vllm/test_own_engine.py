@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -87,11 +88,20 @@ def robbed(project: Project, local: Local, killed: Told) -> Told:
 def whole(project: Project, local: Local, robbed: Told) -> Told:
     """To the end, with every proxy of the environment pointing nowhere."""
     running = project.start("eval", "--json", env={**local.env, **PROXIES})
-    engine = _engine_of(project, running, more_than=robbed.stored)
-    seen = frozenset(peers(engine))
-    result = running.wait(90)
+    engine: dict[int, str] = {}
+    seen: set[IPv4Address] = set()
+    until = time.monotonic() + STARTING
+    while running.running and time.monotonic() < until:
+        # Answers are stored together: the engine may be gone before the first is seen in the store.
+        engine |= {pid: command for pid, command in below(running.pid).items() if command}
+        seen |= set(peers(engine))
+        time.sleep(0.05)
     return Told(
-        result=result, engine=engine, gone=all_gone(engine, 1), stored=stored(project), peers=seen
+        result=running.wait(90),
+        engine=engine,
+        gone=all_gone(engine, 1),
+        stored=stored(project),
+        peers=frozenset(seen),
     )
 
 
