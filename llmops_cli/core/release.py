@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from llmops_cli.core.case_result import CANDIDATE, Metric
@@ -196,6 +197,8 @@ class Evidence:
 
     recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """The statement it was read from."""
+    file: Path = field(default=Path(), compare=False)
+    """The statement's file; rows and texts are next to it."""
 
     @property
     def candidate(self) -> SideFacts:
@@ -235,8 +238,8 @@ class Evidence:
         }
 
     @classmethod
-    def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """Return the evidence in `statement`. Raises `InvalidRecord`."""
+    def of(cls, statement: Mapping[str, Any], file: Path) -> Evidence:
+        """Return the evidence in `statement`, read from `file`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -245,6 +248,7 @@ class Evidence:
                 texts=None
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
+                file=file,
             )
             evidence = _as_recorded(evidence, statement)
             consistent = CANDIDATE in evidence.measurement.sides and (
