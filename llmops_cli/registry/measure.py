@@ -14,14 +14,12 @@ from datetime import datetime
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core.case_result import BASELINE
 from llmops_cli.core.errors import ExitCode
-from llmops_cli.core.plan import Plan
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.release import Evidence, Measurement, Provenance, SideFacts
-from llmops_cli.core.report import Report
-from llmops_cli.core.result import Completion
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.records import Evidence, Measurement, Provenance, SideFacts
+from llmops_cli.core.report import Plan, Report
+from llmops_cli.core.result import BASELINE, Completion
 from llmops_cli.gate.judges import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
-from llmops_cli.core.release import Event
+from llmops_cli.core.records import Event
 from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, has_project_file, load_project
 from llmops_cli.stores.event_log import chain_of, is_event
