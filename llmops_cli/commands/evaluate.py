@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.plan import Plan
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.report import Report
+from llmops_cli.core.report import Plan, Report
 from llmops_cli.report.build import build_report
 from llmops_cli.report.run_file import store_report
 from llmops_cli.report.sinks import Sink, write_reports

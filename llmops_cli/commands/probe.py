@@ -12,12 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from llmops_cli.commands.render import select_models
-from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.plan import Aspect, Probe, Probed, ProbedModel
-from llmops_cli.core.ports import Progress
+from llmops_cli.core.ports import Progress, ProviderKind
 from llmops_cli.core.prompt import Message, Model, Request, ResponseFormat
+from llmops_cli.core.report import Aspect, Probe, Probed, ProbedModel
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import run

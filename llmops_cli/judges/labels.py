@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from llmops_cli.core.case import Evalset, ScorerSpec
-from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.prompt import Evalset, ScorerSpec
+from llmops_cli.core.result import Metric
 from llmops_cli.project.labels import UnlabeledAnswer, draft
 from llmops_cli.run.checks import TrustCheck
 from llmops_cli.run.comparison import compare_prompts

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.ports import Progress, ignore_wait
-from llmops_cli.core.prompt import Model
+from llmops_cli.core.prompt import Case, Model
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine

@@ -16,6 +16,7 @@ import numpy as np
 
 from llmops_cli import __version__
 from llmops_cli.core.errors import ExitCode, Location
+from llmops_cli.core.policy import Decision, Verdict
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -28,7 +29,6 @@ from llmops_cli.core.report import (
     SourceLocations,
 )
 from llmops_cli.core.result import FailureKind
-from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
 from llmops_cli.project.project import PROJECT_FILE

@@ -15,7 +15,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.report import (
     WORST_FIRST,
     CaseStream,
@@ -26,6 +25,7 @@ from llmops_cli.core.report import (
     ShownSide,
     ShownTrial,
 )
+from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
 from llmops_cli.report.run_file import report_of

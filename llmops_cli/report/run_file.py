@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops_cli import __version__
-from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import InvalidRecord, Json, from_plain, to_plain
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.report import Report
 from llmops_cli.run.evalset_run import EvalsetRun

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import SideResult, Trial
 from llmops_cli.core.ports import ScoreKey
-from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score
+from llmops_cli.core.prompt import Case
+from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Score, SideResult, Trial
 from llmops_cli.run.scorers import BoundScorer, Scorers, judge_of
 from llmops_cli.run.side import Side, TrialAt, chunks
 

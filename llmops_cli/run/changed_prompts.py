@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.case import Evalset
 from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.core.prompt import Evalset
 from llmops_cli.project.project import load_project
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, policy_in
 from llmops_cli.run.evalset_run import evalset_facts

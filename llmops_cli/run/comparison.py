@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
-from llmops_cli.core.prompt import Model
-from llmops_cli.core.release import Event
+from llmops_cli.core.prompt import Case, Evalset, Model
+from llmops_cli.core.records import Event
 from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
 from llmops_cli.run.base_changes import (

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE, CaseResult, SideResult
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
-from llmops_cli.core.prompt import Model
-from llmops_cli.core.release import EvalsetFacts
-from llmops_cli.core.result import Completion
+from llmops_cli.core.prompt import Case, Model
+from llmops_cli.core.records import EvalsetFacts
+from llmops_cli.core.result import (
+    BASELINE,
+    CANDIDATE,
+    OWN_BASELINE,
+    CaseResult,
+    Completion,
+    SideResult,
+)
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison

@@ -15,8 +15,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from llmops_cli.core.catalog import ScorerKind
-from llmops_cli.core.ports import Progress, ignore_wait
+from llmops_cli.core.ports import Progress, ScorerKind, ignore_wait
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind

@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import anyio
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.ports import Ask, Progress, ScoreKey, Scorer, TrialKey
-from llmops_cli.core.prompt import Request
+from llmops_cli.core.prompt import Case, Request
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.engine.pool import run
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun

@@ -17,11 +17,9 @@ from typing import Protocol
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.catalog import Role
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import Results, TrialKey
-from llmops_cli.core.prompt import SILENT, Judge, Message, Model, Request, Target
+from llmops_cli.core.ports import Results, Role, TrialKey
+from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request, Target
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.run.scorers import TemplateRenderer

@@ -16,13 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from llmops_cli.core.case_result import BASELINE, CANDIDATE, OWN_BASELINE
 from llmops_cli.core.digest import digest
 from llmops_cli.core.policy import Latency
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Purpose
+from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.gate.comparison import JUDGED_TRIALS

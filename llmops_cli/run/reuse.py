@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_cli.run.workspace import Workspace
+from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
 
@@ -23,10 +24,10 @@ def measured_cases(
 ) -> Mapping[str, MeasuredCase]:
     """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
-        if workspace.registry.has_rows(evidence):
+        if has_rows(evidence):
             return {
                 row.case: MeasuredCase(row.facts, row.candidate.request)
-                for row in workspace.registry.evidence_rows(evidence)
+                for row in read_rows(evidence)
                 if row.evalset == evalset and row.candidate is not None
             }
     return {}
@@ -35,7 +36,7 @@ def measured_cases(
 def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
     """Return the evalsets that the newest evidence of a version was measured on."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
-        if workspace.registry.has_rows(evidence):
+        if has_rows(evidence):
             return tuple(facts.evalset for facts in evidence.measurement.evalsets)
     return ()
 
@@ -44,8 +45,8 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
     """Return a store with only the evidence of a version."""
     store = workspace.stack.enter_context(open_results(None))
     for evidence in workspace.registry.evidence(name, number):
-        if workspace.registry.has_rows(evidence):
-            store.ingest(evidence.digest, *workspace.registry.evidence_results(evidence))
+        if has_rows(evidence):
+            store.ingest(evidence.digest, *read_results(evidence))
     return store
 
 
@@ -69,12 +70,8 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
 def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
     """Import the committed evidence of a version into the store, once."""
     for evidence in workspace.registry.evidence(name, number):
-        if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
-            evidence.digest
-        ):
-            workspace.results.ingest(
-                evidence.digest, *workspace.registry.evidence_results(evidence)
-            )
+        if has_rows(evidence) and not workspace.results.has_ingested(evidence.digest):
+            workspace.results.ingest(evidence.digest, *read_results(evidence))
 
 
 def _is_partial(run: RunFile) -> bool:

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
-from llmops_cli.core.release import Event
+from llmops_cli.core.records import Event
 from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, has_project_file, load_project
-from llmops_cli.stores.event_log import chain_of, is_event
 from llmops_cli.stores.git import Revision, open_git
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
 
     def chains(folder: Path) -> tuple[Event, ...]:
         files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
-        here = [path for path in files if root / path.parent == folder and is_event(path)]
+        here = [path for path in files if root / path.parent == folder and path.match(EVENT_FILES)]
         with reading(base):
             contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
         try:

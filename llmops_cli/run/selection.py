@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
-from llmops_cli.core.prompt import Model, Target
+from llmops_cli.core.prompt import Case, Evalset, Model, Target
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project

@@ -14,14 +14,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmops_cli.core.case import Evalset
-from llmops_cli.core.catalog import Catalog, ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.ports import PluginContext, Provider, ResourceCache, ignore_wait
-from llmops_cli.core.prompt import Model, Target
+from llmops_cli.core.ports import (
+    Catalog,
+    PluginContext,
+    Provider,
+    ProviderKind,
+    ResourceCache,
+    ignore_wait,
+)
+from llmops_cli.core.prompt import Evalset, Model, Target
+from llmops_cli.core.records import Provenance
 from llmops_cli.core.redact import Redactor
-from llmops_cli.core.release import Provenance
 from llmops_cli.gate.judges import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
 from llmops_cli.project.context import Check

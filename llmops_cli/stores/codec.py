@@ -19,26 +19,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from llmops_cli.core.case_result import BASELINE, CANDIDATE, CaseResult, SideResult, Trial
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json, NotCanonical
+from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical
+from llmops_cli.core.records import Event, Version
 from llmops_cli.core.result import (
+    BASELINE,
+    CANDIDATE,
     Brief,
+    CaseResult,
     Completion,
     Failure,
     FailureKind,
     NotAScore,
     Score,
+    SideResult,
     ToolCall,
+    Trial,
     Usage,
 )
 
-T = TypeVar("T", Calibration, Event, Version)
+T = TypeVar("T", Event, Version)
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _DECODE = json.JSONDecoder().decode
@@ -74,7 +79,9 @@ _DETAIL_FIELDS: Mapping[str, type] = {
 _TRIAL_FIELDS = {"planned", "n", "failure", "finish_reason", "scores", "reasons", *_COLUMNS}
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST_TRIALS = 10**6
-_BEYOND = 2**63
+_LIMITS = {int: 2**63, float: math.inf}
+"""Numbers that are read are smaller: finite, and integers that arrays hold. NaN is not."""
+
 
 def _defaults(kind: type[Any], *without: str) -> Mapping[str, Any]:
     return {field.name: field.default for field in fields(kind) if field.name not in without}
@@ -345,9 +352,8 @@ def _column(
     for value in column:
         if value is default:
             continue
-        # no number that is not finite, and no integer beyond what arrays hold
-        is_number = type(value) in _NUMBER
-        if type(value) not in kinds or (is_number and not abs(value) < _BEYOND):
+        limit = _LIMITS.get(type(value))
+        if type(value) not in kinds or (limit is not None and not abs(value) < limit):
             raise InvalidRecord(f"{name} is {value!r}")
     return column
 

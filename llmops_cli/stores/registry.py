@@ -25,13 +25,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from llmops_cli.core.case_result import CaseResult
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json, digest_bytes
+from llmops_cli.core.digest import InvalidRecord, Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.release import Event, Evidence, Measurement, Version, event_from, version_from
-from llmops_cli.core.result import Completion
+from llmops_cli.core.records import Event, Evidence, Measurement, Version, event_from, version_from
+from llmops_cli.core.result import CaseResult, Completion
 from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores.atomic import (
     AlreadyThere,
