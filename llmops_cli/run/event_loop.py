@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import anyio
 
 from llmops_cli.core.catalog import ScorerKind
+from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import Progress, ignore_wait
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_llmops_error
 from llmops_cli.plugins import open_scorer
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.execute import ScoringContext, execute
@@ -75,10 +75,18 @@ def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        error = first_llmops_error(errors)
+        error = _first_llmops_error(errors)
         if error is None:
             raise
         raise error from errors
+
+
+def _first_llmops_error(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+    for error in group.exceptions:
+        first = _first_llmops_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(first, LlmopsError):
+            return first
+    return None
 
 
 async def _call_missing(
@@ -113,7 +121,7 @@ async def _call_missing(
     if calls.interrupted:
         for side in (side for run in evalset_runs for side in run.sides):
             side.cut_short(INTERRUPTED)
-    calls.calls, calls.budget = engine.calls, engine.left
+    calls.calls, calls.budget = engine.spent.calls, engine.left
     calls.cost = None if engine.spent.unpriced else engine.spent.cost
     calls.served = judges.answering
     calls.spent.update((str(role), spending) for role, spending in judges.spent.items())

@@ -19,7 +19,7 @@ from llmops_cli.core.case import Case
 from llmops_cli.core.ports import Ask, Progress, ScoreKey, Scorer, TrialKey
 from llmops_cli.core.prompt import Request
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
-from llmops_cli.engine.pool import run
+from llmops_cli.engine.call import run
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
 from llmops_cli.run.judge_client import JudgeCallCache, JudgeClient, ModelCaller, WriteBatcher
 from llmops_cli.run.scorers import BoundScorer, Scorers

@@ -18,8 +18,8 @@ from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message
+from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
-from llmops_cli.engine.sanitize import without_surrogates
 from llmops_cli.plugins import (
     SCORERS,
     catalog,
