@@ -23,8 +23,8 @@ from llmops_cli.engine.pool import run
 from llmops_cli.engine.prices import tariff
 from llmops_cli.plugins import check_ready
 from llmops_cli.project.project import Project
-from llmops_cli.run.checks import TrustCheck
-from llmops_cli.run.event_loop import run_coroutine
+from llmops_cli.run.execute import run_coroutine
+from llmops_cli.run.prepare import TrustCheck
 from llmops_cli.run.workspace import Workspace
 
 AT_ONCE = 8

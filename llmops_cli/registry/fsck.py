@@ -29,7 +29,7 @@ from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_pr
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
-from llmops_cli.run.revision import AtRevision
+from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import FOLDER, Registry
