@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from llmops_cli.core.private_urls import own_machine
-from llmops_cli.core.prompt import Model, Price, Request
+from llmops_cli.core.prompt import Model, Price, Request, own_machine
 from llmops_cli.core.result import Completion, Usage
 
 ASSUMED_OUTPUT = 1024

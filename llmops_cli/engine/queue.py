@@ -173,7 +173,7 @@ class Rates:
             self._average = average + (used - average) / AVERAGED
 
     async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
-        """Return whether `units` were taken. Only the first call asks, so that calls stay in order."""
+        """Return whether `units` were taken. Only the first call asks: calls stay in order."""
         async with self._queue:
             while not stopped.is_set():
                 wait = pace.take(units)

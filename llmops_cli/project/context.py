@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
+from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind
 from llmops_cli.project.paths import Source
 
 Check: TypeAlias = Callable[[ScorerKind | ProviderKind, Mapping[str, Any]], str | None]

@@ -12,9 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from typing import Any
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.errors import Location, suggestion
-from llmops_cli.core.prompt import Prompt
+from llmops_cli.core.prompt import Case, Evalset, Prompt, ScorerSpec
 from llmops_cli.project import github
 from llmops_cli.project.cases import CaseReader, in_memory
 from llmops_cli.project.context import ProjectContext

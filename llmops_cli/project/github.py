@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmops_cli.core.catalog import Catalog
 from llmops_cli.core.errors import suggestion
+from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.project.documents import Document
 from llmops_cli.project.paths import Problems

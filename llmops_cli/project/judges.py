@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
 from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind
 from llmops_cli.core.prompt import SILENT, Judge, Model, Prompt, StructuredOutput, Target
 from llmops_cli.project.documents import load_yaml
 from llmops_cli.project.inputs import is_required

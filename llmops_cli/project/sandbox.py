@@ -34,7 +34,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from llmops_cli.core.errors import suggestion
-from llmops_cli.core.number import dump_json
+from llmops_cli.core.literals import dump_json
 
 MAX_OUTPUT = 4_000_000
 """Characters that one template may write, and that one operation may touch."""

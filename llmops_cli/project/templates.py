@@ -13,11 +13,10 @@ from typing import Any, TypeAlias
 
 from jinja2 import Undefined, nodes
 
-from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalog import Catalog, ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.prompt import Message, Prompt, Target
+from llmops_cli.core.ports import Catalog, ScorerKind
+from llmops_cli.core.prompt import Case, Message, Prompt, ScorerSpec, Target
 from llmops_cli.project.inputs import default_of
 from llmops_cli.project.sandbox import RENDERING, BadTemplate, Sandbox, is_template
 

@@ -9,7 +9,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.engine.call import run
-from llmops_cli.run.event_loop import run_coroutine
+from llmops_cli.run.execute import run_coroutine
 from tests.unit.engine import in_virtual_time
 
 
