@@ -25,8 +25,8 @@ from llmops_cli.core.policy import Environment, policy_changes
 from llmops_cli.core.release import EvalsetFacts, Event
 from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.plugins import catalog
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of

@@ -16,8 +16,8 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.release import Event
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,

@@ -24,8 +24,7 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.release import Provenance
 from llmops_cli.gate.judges import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
-from llmops_cli.project.context import Check
-from llmops_cli.project.paths import MAX_FILE
+from llmops_cli.project.paths import MAX_FILE, Check
 from llmops_cli.project.project import Project, find_root, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.revision import registry_at, rules_at
