@@ -12,20 +12,19 @@ from dataclasses import replace
 from typing import Any
 
 from llmops_cli.commands.render import select_models
-from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.plan import Aspect, Probe, Probed, ProbedModel
-from llmops_cli.core.ports import Progress
+from llmops_cli.core.ports import Progress, ProviderKind
 from llmops_cli.core.prompt import Message, Model, Request, ResponseFormat
+from llmops_cli.core.report import Aspect, Probe, Probed, ProbedModel
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import run
 from llmops_cli.engine.prices import tariff
 from llmops_cli.plugins import check_ready
 from llmops_cli.project.project import Project
-from llmops_cli.run.checks import TrustCheck
-from llmops_cli.run.event_loop import run_coroutine
+from llmops_cli.run.execute import run_coroutine
+from llmops_cli.run.prepare import TrustCheck
 from llmops_cli.run.workspace import Workspace
 
 AT_ONCE = 8

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from llmops_cli.core.private_urls import own_machine
-from llmops_cli.core.prompt import Model, Price
+from llmops_cli.core.prompt import Model, Price, own_machine
 from llmops_cli.core.result import Usage
 
 Tariff: TypeAlias = Callable[[Usage], float]

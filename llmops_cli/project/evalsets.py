@@ -22,13 +22,11 @@ from dataclasses import MISSING, dataclass, fields, replace
 from itertools import chain, islice
 from typing import Any, cast, overload
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec, remembered
-from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
-from llmops_cli.core.number import literals, restored, with_literals
-from llmops_cli.core.prompt import Message, Prompt
-from llmops_cli.core.text import control_character
+from llmops_cli.core.literals import control_character, literals, restored, with_literals
+from llmops_cli.core.ports import ScorerKind
+from llmops_cli.core.prompt import Case, Evalset, Message, Prompt, ScorerSpec, remembered
 from llmops_cli.project.documents import Document
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.project.models import Judges

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from llmops_cli.core.catalog import Catalog, Option, ScorerKind
+from llmops_cli.core.ports import Catalog, Option, ScorerKind
 from llmops_cli.project.models import model_shape
 from llmops_cli.project.schema import (
     RULE_OPTIONS,

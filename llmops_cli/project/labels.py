@@ -22,11 +22,11 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec
-from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, digest_bytes, short
 from llmops_cli.core.errors import Location, Refused, suggestion
-from llmops_cli.core.release import FileRef
+from llmops_cli.core.ports import ScorerKind
+from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
+from llmops_cli.core.records import FileRef
 from llmops_cli.project.evalsets import CaseReader
 from llmops_cli.project.inputs import Schemas
 from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
 
-from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
+from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind
 
 SHOWN = 50
 """Problems per file that are listed: a hundred mistakes of one kind are one mistake."""

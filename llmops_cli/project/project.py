@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from llmops_cli.core.case import Evalset
-from llmops_cli.core.catalog import Catalog
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
 from llmops_cli.core.policy import Environment
-from llmops_cli.core.prompt import Model, Prompt, Target
+from llmops_cli.core.ports import Catalog
+from llmops_cli.core.prompt import Evalset, Model, Prompt, Target
 from llmops_cli.project import evalsets as evalset_files
 from llmops_cli.project import prompts as prompt_files
 from llmops_cli.project import tables

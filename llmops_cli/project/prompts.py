@@ -19,11 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from json import JSONDecodeError
 from typing import Any
 
-from llmops_cli.core.catalog import Catalog
 from llmops_cli.core.errors import suggestion
-from llmops_cli.core.number import literals
+from llmops_cli.core.literals import control_character, literals
+from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Message, Prompt
-from llmops_cli.core.text import control_character
 from llmops_cli.project.documents import (
     Document,
     NotPlain,

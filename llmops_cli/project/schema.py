@@ -362,7 +362,9 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("vars", "variables", "input"), "inputs"),
     **dict.fromkeys(("output", "answer", "reference"), "expected"),
     **dict.fromkeys(("params", "parameters", "temperature"), "modelParameters"),
-    **{"threshold": "min", "context": "contexts", "api_key": "api_key_env"},
+    "threshold": "min",
+    "context": "contexts",
+    "api_key": "api_key_env",
 }
 """What other tools call it."""
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.core.errors import Location, Refused, suggestion
-from llmops_cli.core.text import control_character
+from llmops_cli.core.literals import control_character
+from llmops_cli.core.ports import Option, ScorerKind
+from llmops_cli.core.prompt import Case, ScorerSpec
 from llmops_cli.project.models import Judges
 from llmops_cli.project.paths import MAX_FILE, Problems, ProjectContext, Unreadable
 from llmops_cli.project.schema import Where, nearest, type_mismatch

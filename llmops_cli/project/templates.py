@@ -35,12 +35,11 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalog import Catalog, ScorerKind
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
-from llmops_cli.core.number import dump_json
-from llmops_cli.core.prompt import Message, Prompt, Target
+from llmops_cli.core.literals import dump_json
+from llmops_cli.core.ports import Catalog, ScorerKind
+from llmops_cli.core.prompt import Case, Message, Prompt, ScorerSpec, Target
 from llmops_cli.project.inputs import default_of
 
 MAX_OUTPUT = 4_000_000

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmops_cli.core.errors import LlmopsError, Refused, UnknownName
-from llmops_cli.core.release import Event
+from llmops_cli.core.records import Event
 from llmops_cli.registry.problems import RegistryProblem
 from llmops_cli.stores import event_log
 from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of

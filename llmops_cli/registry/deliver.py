@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from llmops_cli.core.errors import Refused, Unmeasured
-from llmops_cli.core.release import Action, Event, Evidence, Version, VersionRef
+from llmops_cli.core.records import Action, Event, Evidence, Version, VersionRef
 from llmops_cli.run.workspace import actor, now, run_url
 from llmops_cli.stores import event_log
 from llmops_cli.stores.git import Branch, open_branch

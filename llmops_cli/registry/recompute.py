@@ -12,10 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmops_cli.core.case_result import BASELINE, OWN_BASELINE, CaseResult, Metric, SideResult
-from llmops_cli.core.policy import Anchor
-from llmops_cli.core.release import EvalsetFacts, Evidence, SideFacts, Version
-from llmops_cli.core.verdict import Verdict
+from llmops_cli.core.policy import Anchor, Verdict
+from llmops_cli.core.records import EvalsetFacts, Evidence, SideFacts, Version
+from llmops_cli.core.result import BASELINE, OWN_BASELINE, CaseResult, Metric, SideResult
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison

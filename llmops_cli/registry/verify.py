@@ -14,12 +14,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-from llmops_cli.core.calibration import Calibration, instrument_of
-from llmops_cli.core.case_result import BASELINE, OWN_BASELINE
 from llmops_cli.core.digest import short
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.release import Event, Evidence, Version, VersionRef
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
+from llmops_cli.core.records import Calibration, Event, Evidence, Version, VersionRef, instrument_of
+from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.gate.judges import unfit_labels
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.bundle import bundle_problems

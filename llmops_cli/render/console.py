@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import (
     EvalsetReport,
     MetricSummary,
@@ -23,7 +24,6 @@ from llmops_cli.core.report import (
     ShownCase,
     SliceSummary,
 )
-from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.render import formatting
 from llmops_cli.render.console_cases import case_block
 from llmops_cli.render.headline import Headline, headlines, reasons

@@ -10,9 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from llmops_cli.core.catalog import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision, Estimate, Finding, Verdict
+from llmops_cli.core.ports import Part
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -24,7 +25,6 @@ from llmops_cli.core.report import (
     ShownTrial,
     SideSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
 

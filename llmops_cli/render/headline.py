@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from llmops_cli.core.policy import Decision, Estimate, Finding
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport
-from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.wording import points
 from llmops_cli.render.formatting import interval_ends, percent, plural
 

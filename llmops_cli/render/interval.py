@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from llmops_cli.core.verdict import Estimate
+from llmops_cli.core.policy import Estimate
 from llmops_cli.gate.wording import points
 from llmops_cli.render.formatting import interval_ends
 

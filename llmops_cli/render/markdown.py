@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
 from llmops_cli.render.headline import headlines, reasons
 from llmops_cli.render.interval import interval

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json, NotCanonical, digest
+from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.release import Event, Version, event_from
+from llmops_cli.core.records import Event, Version, event_from
 from llmops_cli.stores.codec import from_bytes
 from llmops_cli.stores.versions import version_of, version_record
 

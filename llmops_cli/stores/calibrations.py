@@ -14,11 +14,9 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.calibration import Calibration, Figure, Figures
-from llmops_cli.core.codec import InvalidRecord, from_plain
-from llmops_cli.core.digest import short
+from llmops_cli.core.digest import InvalidRecord, from_plain, short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.release import Evidence
+from llmops_cli.core.records import Calibration, Evidence, Figure, Figures
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.codec import from_bytes

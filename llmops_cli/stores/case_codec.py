@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from llmops_cli.core.case_result import BASELINE, CANDIDATE, CaseResult, SideResult, Trial
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import InvalidRecord, Json
+from llmops_cli.core.result import BASELINE, CANDIDATE, CaseResult, SideResult, Trial
 from llmops_cli.stores.codec import failure_of, failure_record
 
 _NUMBER = (float, int)

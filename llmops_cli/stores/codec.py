@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json, NotCanonical
+from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical
 from llmops_cli.core.result import (
     Brief,
     Completion,

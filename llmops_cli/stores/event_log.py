@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from llmops_cli.core.codec import InvalidRecord
+from llmops_cli.core.digest import InvalidRecord
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.release import Event, event_from
+from llmops_cli.core.records import Event, event_from
 from llmops_cli.stores.atomic import AlreadyThere, create_bytes
 from llmops_cli.stores.codec import from_bytes
 

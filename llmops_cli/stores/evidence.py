@@ -19,13 +19,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llmops_cli.core.case_result import CANDIDATE, CaseResult, Metric, Trial
-from llmops_cli.core.codec import InvalidRecord, to_plain
-from llmops_cli.core.digest import Json, digest_bytes, short
+from llmops_cli.core.digest import InvalidRecord, Json, digest_bytes, short, to_plain
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import Evidence, FileRef, Measurement
-from llmops_cli.core.result import Completion, Purpose, Score, Usage
+from llmops_cli.core.records import Evidence, FileRef, Measurement
+from llmops_cli.core.result import (
+    CANDIDATE,
+    CaseResult,
+    Completion,
+    Metric,
+    Purpose,
+    Score,
+    Trial,
+    Usage,
+)
 from llmops_cli.stores.atomic import Redact, write_bytes
 from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import completion_of, completion_record, from_bytes, to_bytes

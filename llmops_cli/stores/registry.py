@@ -14,11 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import Event, Evidence, Measurement, Version
-from llmops_cli.core.result import Completion, Score
+from llmops_cli.core.records import Event, Evidence, Measurement, Version
+from llmops_cli.core.result import CaseResult, Completion, Score
 from llmops_cli.stores import event_log
 from llmops_cli.stores import evidence as evidence_files
 from llmops_cli.stores.atomic import Redact, write_bytes

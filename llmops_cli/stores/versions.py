@@ -13,11 +13,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import Json, digest_bytes
+from llmops_cli.core.digest import InvalidRecord, Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.release import Version, version_from
+from llmops_cli.core.records import Version, version_from
 from llmops_cli.stores.atomic import disk_error, sync_folder, write_bytes
 from llmops_cli.stores.codec import from_bytes
 

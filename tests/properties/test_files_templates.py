@@ -10,8 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.core.prompt import Case, Message, Prompt
 from llmops_cli.project.paths import Unreadable, within
 from llmops_cli.project.templates import BadTemplate, Sandbox, Templates
 

@@ -18,9 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from llmops_cli.core.digest import NotCanonical, digest
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, PromptReport, Report
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
 from llmops_cli.render.html import sections
 from llmops_cli.render.html.cases import CaseBlocks, PageLimits

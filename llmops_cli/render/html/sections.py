@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
 
+from llmops_cli.core.policy import Decision, Estimate, Finding
 from llmops_cli.core.report import (
     EvalsetReport,
     MetricSummary,
@@ -20,7 +21,6 @@ from llmops_cli.core.report import (
     ShownCase,
     SideSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import points
 from llmops_cli.render import formatting

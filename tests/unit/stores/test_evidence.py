@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, SideResult, Trial
-from llmops_cli.core.codec import InvalidRecord
+from llmops_cli.core.digest import InvalidRecord
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
+from llmops_cli.core.result import (
+    CaseResult,
+    Completion,
+    Failure,
+    FailureKind,
+    Score,
+    SideResult,
+    Trial,
+    Usage,
+)
 from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import from_bytes, to_bytes
 from llmops_cli.stores.registry import Registry

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.release import VersionRef
+from llmops_cli.core.records import VersionRef
 from llmops_cli.stores.registry import Registry, target_of
 from tests.unit.releases import event, measured, released, rows, target
 
