@@ -24,12 +24,12 @@ from llmops_cli.core.policy import Decision, Environment, Verdict, policy_change
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.plugins import catalog
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
-from llmops_cli.run.revision import AtRevision
+from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
 from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.git import open_git

@@ -27,8 +27,7 @@ from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
 from llmops_cli.registry.release import released_number
-from llmops_cli.run.comparison import EvalsetSelection, compare_prompts
-from llmops_cli.run.evalset_run import evalset_facts
+from llmops_cli.run.comparison import EvalsetSelection, compare_prompts, evalset_facts
 from llmops_cli.run.selection import Selection, environment_of
 from llmops_cli.run.workspace import Workspace, open_project, open_workspace
 from llmops_cli.stores.evidence import has_rows

@@ -121,7 +121,7 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
             if not workspace.provider(side.spec.target.model).offline:
                 side.give_up(OFFLINE)
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
-        from llmops_cli.run.event_loop import call_missing  # noqa: PLC0415 - imports asyncio
+        from llmops_cli.run.execute import call_missing  # noqa: PLC0415 - imports asyncio
 
         done = call_missing(
             workspace,

@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.core.result import CaseResult, Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.plugins import catalog
-from llmops_cli.run.case_results import side_results
+from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.stores.results import ResultsStore, open_results
