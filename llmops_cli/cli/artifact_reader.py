@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from llmops_cli.core.codec import InvalidRecord, from_plain
+from llmops_cli.core.digest import InvalidRecord, from_plain
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.report import Report
 from llmops_cli.project.documents import NotPlain, load_json

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 import typer
 from rich.console import Console, RenderableType
 
-from llmops_cli.core.codec import to_plain
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, to_plain
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report

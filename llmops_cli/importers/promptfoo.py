@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmops_cli.core.catalog import Catalog
+from llmops_cli.core.ports import Catalog
 from llmops_cli.importers.imported import (
     Case,
     ImportChoices,

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from llmops_cli.core.catalog import Catalog
-from llmops_cli.core.number import LiteralFloat, LiteralInt, dump_json
+from llmops_cli.core.literals import LiteralFloat, LiteralInt, dump_json
+from llmops_cli.core.ports import Catalog
 from llmops_cli.importers.imported import (
     Case,
     Imported,

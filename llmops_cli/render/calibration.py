@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from rich.console import RenderableType
 from rich.text import Text
 
-from llmops_cli.core.calibration import Calibration, CalibrationStatus, Counts, Figure
 from llmops_cli.core.digest import short
+from llmops_cli.core.records import Calibration, CalibrationStatus, Counts, Figure
 from llmops_cli.gate.calibration import (
     DISAGREEMENT,
     FEWEST,

@@ -17,6 +17,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -27,7 +28,6 @@ from llmops_cli.core.report import (
     ShownTrial,
     SliceSummary,
 )
-from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.render import formatting
 from llmops_cli.render.formatting import Headline, headlines, percent, plain
 from llmops_cli.render.renderable import COLORS, LineWriter, Renderable, grid

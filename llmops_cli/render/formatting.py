@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.catalog import Part
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision, Estimate, Finding, Verdict
+from llmops_cli.core.ports import Part
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -26,7 +27,6 @@ from llmops_cli.core.report import (
     ShownTrial,
     SideSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
 from llmops_cli.gate.wording import listed, points
 

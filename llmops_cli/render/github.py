@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from llmops_cli.core.errors import Location, Problem
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, SourceLocations
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
 from llmops_cli.render.safe_text import clip, shortened, terminal_line
 

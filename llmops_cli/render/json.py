@@ -1,7 +1,7 @@
 """Writes a report as JSON that programs can rely on: documented, versioned and reproducible.
 
 The document is `{"schema": "llmops/report/v2", "report": {…}}`. Its fields are those of
-`core.report` and `core.verdict` under their own names, all of them always; their JSON Schema is
+`core.report` and `core.policy` under their own names, all of them always; their JSON Schema is
 derived from the types, so that it cannot go stale. Keys are sorted, so that equal reports give
 equal bytes. The text is plain ASCII and harmless in a terminal or a CI log; texts in it come back
 exactly as they were.
@@ -23,8 +23,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import Change, Report
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render.formatting import SEVERITY
 
 SCHEMA = "llmops/report/v2"

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision, Verdict
 from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
-from llmops_cli.core.verdict import Decision, Verdict
 from llmops_cli.render import formatting
 from llmops_cli.render.safe_text import clip, shortened, terminal_line, xml
 

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render import formatting
 from llmops_cli.render.formatting import headlines
 from llmops_cli.render.json import overall

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from llmops_cli.core.plan import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
+from llmops_cli.core.report import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
 from llmops_cli.render.formatting import money, plural
 from llmops_cli.render.renderable import LineWriter, Renderable, grid, table
 

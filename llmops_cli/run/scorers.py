@@ -13,14 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, TypeAlias
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec
-from llmops_cli.core.case_result import Metric
-from llmops_cli.core.catalog import Catalog, ScorerKind
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import Results, ScoreKey
-from llmops_cli.core.prompt import Judge, Message
-from llmops_cli.core.result import Score
+from llmops_cli.core.ports import Catalog, Results, ScoreKey, ScorerKind
+from llmops_cli.core.prompt import Case, Evalset, Judge, Message, ScorerSpec
+from llmops_cli.core.result import Metric, Score
 from llmops_cli.plugins import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import NamedTuple, Protocol, TypeVar, overload
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Records, Results, TrialKey
-from llmops_cli.core.prompt import Message, Request, Target
+from llmops_cli.core.prompt import Case, Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
 from llmops_cli.run.scorers import Scorers, TemplateRenderer, missing_scores
 

@@ -21,6 +21,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from llmops_cli.core.digest import NotCanonical, digest
+from llmops_cli.core.policy import Decision, Estimate, Finding
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (
     CaseStream,
@@ -30,7 +31,6 @@ from llmops_cli.core.report import (
     ShownCase,
     SideSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding
 from llmops_cli.gate.wording import points
 from llmops_cli.render import formatting
 from llmops_cli.render.html.cases import CaseBlocks, PageLimits, PageText

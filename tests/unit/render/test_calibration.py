@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from llmops_cli.core.calibration import Calibration, CalibrationStatus, Canaries, Classes, Counts
+from llmops_cli.core.records import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.render.calibration import calibration_line, console_calibration
 from tests.hostile import HOSTILE

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, Report
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render.html.cases import TEXT, PageLimits, word_diff
 from llmops_cli.render.html.page import Scale, html_report, plot
 from tests import reports

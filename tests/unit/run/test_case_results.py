@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case import Evalset, ScorerSpec
-from llmops_cli.core.case_result import CaseResult
-from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Usage
+from llmops_cli.core.prompt import Evalset, ScorerSpec
+from llmops_cli.core.result import CaseResult, Completion, Failure, FailureKind, Score, Usage
 from llmops_cli.plugins import catalog
-from llmops_cli.run.case_results import side_results
+from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.stores.results import ResultsStore, open_results

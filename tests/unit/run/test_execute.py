@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case import Evalset, ScorerSpec
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
-from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.prompt import Evalset, Model, Request, ScorerSpec
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.plugins import catalog
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison

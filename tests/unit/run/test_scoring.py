@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec
+from llmops_cli.core.policy import Decision
+from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
-from llmops_cli.core.verdict import Decision
 from llmops_cli.plugins import catalog
-from llmops_cli.run.case_results import side_results
+from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.execute import ScoringContext, score_trial
 from llmops_cli.run.scorers import Scorers, missing_scores
 from llmops_cli.run.side import TrialAt

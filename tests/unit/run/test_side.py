@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case import Evalset
-from llmops_cli.core.prompt import Model
+from llmops_cli.core.prompt import Evalset, Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.plugins import catalog

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case import Case, Evalset, ScorerSpec
 from llmops_cli.core.ports import TrialKey
-from llmops_cli.core.prompt import Message, Model, Prompt, Target
+from llmops_cli.core.prompt import Case, Evalset, Message, Model, Prompt, ScorerSpec, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall
 from llmops_cli.plugins import catalog
 from llmops_cli.project.templates import Templates
