@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from llmops_cli.core.policy import Anchor, NoWorse, gated_metrics
-from llmops_cli.gate.calibration import corrected
+from llmops_cli.gate.calibration import GatingJudge, corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison
-from llmops_cli.gate.judges import GatingJudge
 from llmops_cli.gate.wording import percent, points_up
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.side import Side

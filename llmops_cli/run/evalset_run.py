@@ -20,10 +20,8 @@ from llmops_cli.core.result import (
     Completion,
     SideResult,
 )
-from llmops_cli.gate.calibration import scaled
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.judges import GatingJudge, shrinkage
+from llmops_cli.gate.calibration import GatingJudge, scaled, shrinkage
+from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.run.case_results import side_results
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.scorers import Scorers

@@ -24,8 +24,8 @@ from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
 from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import sanitized
+from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.gate.comparison import JUDGED_TRIALS
-from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import Templates

@@ -27,7 +27,7 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Model, Target
 from llmops_cli.core.records import Provenance
 from llmops_cli.core.redact import Redactor
-from llmops_cli.gate.judges import GatingJudge, gating_judges
+from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
 from llmops_cli.project.context import Check
 from llmops_cli.project.paths import MAX_FILE
