@@ -32,6 +32,7 @@ from llmops_cli.run.run_loop import Run, run_evalsets
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
+from llmops_cli.stores.evidence import has_rows, read_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +198,8 @@ def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -
     return {
         output
         for evidence in registry.evidence(comparison.prompt, version)
-        if registry.has_rows(evidence)
-        for output in registry.evidence_texts(evidence)
+        if has_rows(evidence)
+        for output in read_texts(evidence)
     }
 
 

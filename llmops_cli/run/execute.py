@@ -28,6 +28,7 @@ import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import (
     Ask,
     Progress,
@@ -43,8 +44,7 @@ from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request,
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.engine.budget import Budget
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_llmops_error, run
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.plugins import open_scorer
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
@@ -302,10 +302,18 @@ def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        error = first_llmops_error(errors)
+        error = _first_llmops_error(errors)
         if error is None:
             raise
         raise error from errors
+
+
+def _first_llmops_error(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+    for error in group.exceptions:
+        first = _first_llmops_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(first, LlmopsError):
+            return first
+    return None
 
 
 async def _call_missing(
@@ -340,7 +348,7 @@ async def _call_missing(
     if calls.interrupted:
         for side in (side for run in evalset_runs for side in run.sides):
             side.cut_short(INTERRUPTED)
-    calls.calls, calls.budget = engine.calls, engine.left
+    calls.calls, calls.budget = engine.spent.calls, engine.left
     calls.cost = None if engine.spent.unpriced else engine.spent.cost
     calls.served = judges.answering
     calls.spent.update((str(role), spending) for role, spending in judges.spent.items())

@@ -26,10 +26,9 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Latency, Policy, gated_metrics
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
-from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import sanitized
+from llmops_cli.engine.budget import tariff
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
 from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
