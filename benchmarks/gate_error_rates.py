@@ -41,9 +41,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.core.policy import Floor, NoWorse, Policy
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision, Floor, NoWorse, Policy
+from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.calibration import scaled
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import (

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import product
 
-from llmops_cli.core.calibration import CalibrationStatus, Counts
+from llmops_cli.core.records import CalibrationStatus, Counts
 from llmops_cli.gate.calibration import ruling
 
 LABELS = ((100, 50), (200, 100), (200, 160), (400, 200), (400, 320), (1000, 500))

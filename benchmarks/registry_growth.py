@@ -21,27 +21,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_cli.core.case_result import (
-    BASELINE,
-    CANDIDATE,
-    OWN_BASELINE,
-    CaseResult,
-    Metric,
-    SideResult,
-    Trial,
-)
 from llmops_cli.core.digest import digest
-from llmops_cli.core.policy import Environment, Policy
+from llmops_cli.core.policy import Decision, Environment, Policy, Verdict
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
-from llmops_cli.core.release import (
+from llmops_cli.core.records import (
     EvalsetFacts,
     Measurement,
     Provenance,
     SideFacts,
     Version,
 )
-from llmops_cli.core.result import Completion
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.result import (
+    BASELINE,
+    CANDIDATE,
+    OWN_BASELINE,
+    CaseResult,
+    Completion,
+    Metric,
+    SideResult,
+    Trial,
+)
 from llmops_cli.registry.deliver import EventOrigin
 from llmops_cli.registry.gc import gc
 from llmops_cli.registry.promote import PromotionRequest, append_promotion

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.core.policy import Policy
-from llmops_cli.core.verdict import Estimate, Finding
+from llmops_cli.core.policy import Estimate, Finding, Policy
+from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.decide import GateInput, decide
 

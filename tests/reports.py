@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision, Estimate, Finding, Verdict
 from llmops_cli.core.report import (
     Change,
     EvalsetReport,
@@ -25,7 +26,6 @@ from llmops_cli.core.report import (
     SideSummary,
     SliceSummary,
 )
-from llmops_cli.core.verdict import Decision, Estimate, Finding, Verdict
 from llmops_cli.gate import wording
 
 HOSTILE: Mapping[str, str] = {

@@ -12,12 +12,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from llmops_cli.core.codec import InvalidRecord, from_plain
+from llmops_cli.core.digest import InvalidRecord, from_plain
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.report import Report
 from llmops_cli.project.documents import NotPlain, load_json
 from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.render.report_schema import report_schema
+from llmops_cli.render.json import report_schema
 
 LARGEST = 32_000_000
 """Bytes."""

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 import typer
 from rich.console import Console, RenderableType
 
-from llmops_cli.core.codec import to_plain
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, to_plain
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
 from llmops_cli.render.json import as_json, json_report, table_json
 from llmops_cli.render.progress import RunProgress
-from llmops_cli.render.tables import Cell, table
+from llmops_cli.render.renderable import Cell, table
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""

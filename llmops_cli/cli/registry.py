@@ -16,7 +16,7 @@ from llmops_cli.cli import options
 from llmops_cli.cli.options import file_option, option
 
 if TYPE_CHECKING:
-    from llmops_cli.core.plan import Plan
+    from llmops_cli.core.report import Plan
     from llmops_cli.judges.index import JudgeStatus
     from llmops_cli.registry.promote import Promotion
     from llmops_cli.registry.rollback import Rollback

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.prompt import Model, Prompt, Request
+from llmops_cli.core.prompt import Case, Model, Prompt, Request
 from llmops_cli.project.project import Project
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.selection import resolve_target

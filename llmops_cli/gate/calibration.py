@@ -18,8 +18,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure, Figures
 from llmops_cli.core.policy import Anchor, NoWorse, Policy, Rule
+from llmops_cli.core.records import CalibrationStatus, Counts, Figure, Figures
 
 
 def two_sided(level: float) -> float:

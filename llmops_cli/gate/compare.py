@@ -23,9 +23,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.result import FailureKind
+from llmops_cli.core.result import CaseResult, FailureKind, Metric, SideResult, Trial
 from llmops_cli.gate.comparison import (
     PASS_METRIC,
     Comparison,

@@ -16,9 +16,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.case_result import Metric, SideResult, Trial
 from llmops_cli.core.errors import UnknownName
 from llmops_cli.core.policy import Policy
+from llmops_cli.core.result import Metric, SideResult, Trial
 
 TRIALS_BY_LOOK: Mapping[int, int] = {1: 1, 2: 3, 3: 5}
 """Trials per case and side at each look under `on_inconclusive: rerun`."""

@@ -12,8 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from llmops_cli.core.policy import Cost, Latency, Tokens
-from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.core.policy import Cost, Decision, Finding, Latency, Tokens
 from llmops_cli.gate.comparison import NO_BASELINE, Comparison, Flags, Floats, GateInput, Tally
 from llmops_cli.gate.pairs import Groups, group_variance, t_quantile
 from llmops_cli.gate.wording import cases, counted, percent

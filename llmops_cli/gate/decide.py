@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from llmops_cli.core.policy import Coverage, Errors, OnInconclusive
+from llmops_cli.core.policy import Coverage, Decision, Errors, Finding, OnInconclusive, Verdict
 from llmops_cli.core.report import SliceSummary
-from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
 from llmops_cli.gate.paired_test import Measured, judge

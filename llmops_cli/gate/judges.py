@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmops_cli.core.calibration import Calibration, CalibrationStatus, instrument_of
-from llmops_cli.core.case_result import Metric
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Policy, gated_metrics
-from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.core.records import Calibration, CalibrationStatus, EvalsetFacts, instrument_of
 from llmops_cli.core.report import JudgeSummary
+from llmops_cli.core.result import Metric
 from llmops_cli.gate.comparison import PASS_METRIC
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.policy import Anchor, NoWorse, Policy, rule_name
-from llmops_cli.core.verdict import Decision, Estimate, Finding
+from llmops_cli.core.policy import Anchor, Decision, Estimate, Finding, NoWorse, Policy, rule_name
 from llmops_cli.gate.comparison import NO_BASELINE, GateInput
 from llmops_cli.gate.pairs import FEWEST_GROUPS, Pairs, Reference, pairs
 from llmops_cli.gate.power import cases_needed, fewest_cases

@@ -18,7 +18,9 @@ from llmops_cli.core.policy import (
     Cost,
     Coverage,
     Critical,
+    Decision,
     Errors,
+    Finding,
     Floor,
     Latency,
     NoWorse,
@@ -26,7 +28,6 @@ from llmops_cli.core.policy import (
     Rule,
     Tokens,
 )
-from llmops_cli.core.verdict import Decision, Finding
 from llmops_cli.gate.comparison import (
     NO_BASELINE,
     PASS_METRIC,

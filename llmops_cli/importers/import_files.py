@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_cli.commands.check import check_all
-from llmops_cli.core.catalog import Catalog
 from llmops_cli.core.errors import ExitCode, InvalidFiles, Problem, Refused, UnknownName
+from llmops_cli.core.ports import Catalog
 from llmops_cli.importers.imported import (
     FALLBACK,
     ImportChoices,

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from llmops_cli.core.catalog import Catalog
-from llmops_cli.core.number import LiteralFloat, LiteralInt, dump_json
+from llmops_cli.core.literals import LiteralFloat, LiteralInt, dump_json
+from llmops_cli.core.ports import Catalog
 from llmops_cli.importers.source import Note
 from llmops_cli.project.documents import FALSE, FLOAT, INTEGER, NULL, OCTAL_OR_HEX, TRUE
 

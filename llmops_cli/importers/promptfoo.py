@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmops_cli.core.catalog import Catalog
+from llmops_cli.core.ports import Catalog
 from llmops_cli.importers.imported import (
     Case,
     ImportChoices,

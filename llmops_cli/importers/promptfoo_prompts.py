@@ -28,9 +28,8 @@ from llmops_cli.importers.source import (
     mapping,
     read_document,
 )
-from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
 from llmops_cli.project.schema import Parts
-from llmops_cli.project.templates import strings
+from llmops_cli.project.templates import BadTemplate, Sandbox, is_template, strings
 
 ROLES = frozenset(get_args(Role))
 PARTS: TypeAdapter[Any] = TypeAdapter(Parts)
@@ -251,13 +250,13 @@ def names_in(text: str) -> frozenset[str]:
     if not is_template(text):
         return frozenset()
     try:
-        examined = Sandbox().examine(text)
+        names, includes = Sandbox().examine(text)
     except BadTemplate as error:
         hint = error.hint or "write the template with what docs/files.md lists"
         raise NotCarried(f"line {error.line} of the template: {error.message}", hint) from None
-    if examined.includes:
+    if includes:
         raise NotCarried("it includes other files", "put their text into the template")
-    return frozenset(examined.names)
+    return frozenset(names)
 
 
 def printing_json(text: str, structured: frozenset[str]) -> str:

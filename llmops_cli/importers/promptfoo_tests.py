@@ -34,7 +34,7 @@ from llmops_cli.importers.source import (
 )
 from llmops_cli.project.documents import Document, load_json
 from llmops_cli.project.paths import MAX_CASES
-from llmops_cli.project.sandbox import is_template
+from llmops_cli.project.templates import is_template
 
 MAX_EXPANDED = 10_000
 """Tests that lists among the variables may multiply to."""

@@ -23,7 +23,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location
 from llmops_cli.project.documents import Document, Place, YamlReader, decode, load_yaml
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable, within
-from llmops_cli.project.sandbox import is_template
+from llmops_cli.project.templates import is_template
 
 MAX_VALUES = 500_000
 """Values that one file may expand to."""

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmops_cli import __version__
-from llmops_cli.core.calibration import Calibration, Canaries, Classes, Counts
-from llmops_cli.core.case_result import Metric
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.ports import Progress
-from llmops_cli.core.result import Completion, Score, Unscored
+from llmops_cli.core.records import Calibration, Canaries, Classes, Counts
+from llmops_cli.core.result import Completion, Metric, Score, Unscored
 from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
 from llmops_cli.judges.canaries import try_canaries

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmops_cli.core.calibration import Canaries
 from llmops_cli.core.ports import Progress
+from llmops_cli.core.records import Canaries
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.judges.labels import LabeledScorer
 from llmops_cli.judges.readings import Answer, Readings, read_answers

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmops_cli.core.calibration import Calibration, instrument_of
-from llmops_cli.core.case import Evalset
-from llmops_cli.core.case_result import Metric
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.policy import Policy
-from llmops_cli.core.release import EvalsetFacts
+from llmops_cli.core.prompt import Evalset
+from llmops_cli.core.records import Calibration, EvalsetFacts, instrument_of
+from llmops_cli.core.result import Metric
 from llmops_cli.gate.judges import gates
 from llmops_cli.project.paths import MAX_FILE
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
 

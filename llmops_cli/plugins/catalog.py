@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from llmops_cli.core.catalog import Catalog, ProviderKind, ScorerKind
 from llmops_cli.core.errors import Refused
+from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind
 from llmops_cli.plugins.loading import load
 from llmops_cli.plugins.providers import PROVIDERS
 from llmops_cli.plugins.scorers import SCORERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from llmops_cli.core.catalog import Option, Part, Role, ScorerKind
+from llmops_cli.core.ports import Option, Part, Role, ScorerKind
 from llmops_cli.plugins.options import fixed, option
 
 JUDGE: Mapping[str, Option] = {

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmops_cli.core.case import ScorerSpec
-from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json, digest, digest_bytes
 from llmops_cli.core.errors import MissingExtra, Refused
-from llmops_cli.core.number import with_literals
+from llmops_cli.core.literals import with_literals
+from llmops_cli.core.ports import ScorerKind
+from llmops_cli.core.prompt import ScorerSpec
 
 JUDGE_OPTIONS = frozenset({"model", "prompt", "embeddings"})
 """Options of a judged scorer that name its judge: the judge's digest stands for them."""

@@ -12,7 +12,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import reduce
 from typing import Any, cast
 
-from llmops_cli.core.catalog import ProviderKind, ScorerKind
 from llmops_cli.core.errors import MissingExtra, Refused
 from llmops_cli.core.ports import (
     CheckOptions,
@@ -20,9 +19,11 @@ from llmops_cli.core.ports import (
     OpenRecords,
     OpenScorer,
     PluginContext,
+    ProviderKind,
     Ready,
     Runs,
     Scorer,
+    ScorerKind,
 )
 from llmops_cli.core.prompt import Model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_cli.core.catalog import Option
+from llmops_cli.core.ports import Option
 
 
 def option(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from llmops_cli.core.catalog import ProviderKind
+from llmops_cli.core.ports import ProviderKind
 from llmops_cli.plugins.options import fixed, option
 
 VLLM = ProviderKind(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from llmops_cli.core.catalog import Option, ScorerKind
+from llmops_cli.core.ports import Option, ScorerKind
 from llmops_cli.plugins.judged_scorers import JUDGED, JUDGED_RAG, OVERLAP, RETRIEVAL
 from llmops_cli.plugins.options import fixed, option
 

@@ -8,7 +8,7 @@ wants to keep. Every value knows its line.
 In JSON, duplicate keys, NaN and infinities (also by overflow: `1e999`), halves of surrogate pairs
 and nesting deeper than YAML may have are errors.
 
-Numbers keep their spelling (`core.number`).
+Numbers keep their spelling (`core.literals`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import yaml
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
-from llmops_cli.core.number import number
+from llmops_cli.core.literals import number
 
 MAX_DEPTH = 50
 """Levels of lists and mappings, in JSON and in YAML."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import suggestion
-from llmops_cli.core.number import dump_json, restored
+from llmops_cli.core.literals import dump_json, restored
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Json]]
 

@@ -11,11 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from llmops_cli.core.codec import to_plain
-from llmops_cli.core.digest import digest_bytes
+from llmops_cli.core.digest import digest_bytes, to_plain
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Limits, Model, Target
-from llmops_cli.core.release import Provenance, Version
+from llmops_cli.core.records import Provenance, Version
 from llmops_cli.project.paths import MAX_FILE
 from llmops_cli.run.workspace import Workspace, provenance
 from llmops_cli.stores.atomic import Redact

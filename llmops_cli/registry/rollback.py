@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmops_cli.core.errors import LlmopsError, Refused, UnknownName
-from llmops_cli.core.release import Event, Version
+from llmops_cli.core.records import Event, Version
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.promote import breaking_changes

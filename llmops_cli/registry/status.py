@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_cli.core.errors import UnknownName
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.prompt import Target
-from llmops_cli.core.release import Event
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.records import Event
 from llmops_cli.judges.index import CalibrationIndex, JudgeStatus
 from llmops_cli.project.project import find_root
 from llmops_cli.run.selection import environment_of

@@ -12,16 +12,14 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from llmops_cli.core.case import Case, Evalset
 from llmops_cli.core.digest import digest, short
 from llmops_cli.core.errors import Refused, UnknownName, suggestion
 from llmops_cli.core.policy import Environment
-from llmops_cli.core.prompt import Model, Target
+from llmops_cli.core.prompt import Case, Evalset, Model, Target
 from llmops_cli.engine.budget import Budget
 from llmops_cli.project.models import Weights, local_identity
 from llmops_cli.project.project import Project
-from llmops_cli.run.reuse import reuse_evidence
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.workspace import Workspace, reuse_evidence
 from llmops_cli.stores.registry import target_of
 
 

@@ -21,7 +21,7 @@ from pkgutil import get_data
 from typing import Protocol, TypeAlias
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.release import Version
+from llmops_cli.core.records import Version
 from llmops_cli.runtime.prompt import Prompt
 from llmops_cli.stores.bundle import bundle_of
 from llmops_cli.stores.registry import FOLDER, Registry

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Refused, suggestion
-from llmops_cli.core.prompt import Message, Request, Role, Target
-from llmops_cli.core.release import Version
+from llmops_cli.core.prompt import Case, Message, Request, Role, Target
+from llmops_cli.core.records import Version
 from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.providers.anthropic import messages
 from llmops_cli.providers.openai import messages as chat

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import regex
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 
 QUOTED = 120

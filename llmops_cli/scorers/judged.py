@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.number import dump_json
+from llmops_cli.core.literals import dump_json
 from llmops_cli.core.ports import Ask, PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.scorers.structured import NotJson, parsed

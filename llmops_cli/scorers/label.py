@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import regex
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import (
     MINUS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 
 

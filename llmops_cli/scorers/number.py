@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import regex
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import MINUS, answer_text, composed, quoted, right, wrong
 from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import LONGEST_COMPARED, answer_text, expected_texts, quoted
 

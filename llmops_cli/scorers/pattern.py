@@ -12,8 +12,8 @@ from typing import Any
 
 import regex
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
 

@@ -21,9 +21,9 @@ from typing import Any, cast
 
 import anyio
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, Scorer
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 from llmops_cli.workers.process import CodeFailure

@@ -28,10 +28,9 @@ from ragas.metrics.collections import (
     Faithfulness,
 )
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Ask
-from llmops_cli.core.prompt import Message
+from llmops_cli.core.prompt import Case, Message
 from llmops_cli.core.result import Completion, Failure, Score, Unscored
 from llmops_cli.scorers.answers import expected_texts, quoted
 from llmops_cli.scorers.judged import WrongForm, answer_of, passages

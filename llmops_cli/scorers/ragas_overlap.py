@@ -21,7 +21,7 @@ from ragas.metrics import (
 )
 from rapidfuzz.distance import Levenshtein
 
-from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import LONGEST_COMPARED, not_reported
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import regex
 
-from llmops_cli.core.case import Case
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.scorers.answers import answer_text, folded, quoted, right, wrong
 

@@ -22,12 +22,12 @@ from jsonschema.validators import extend, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused
+from llmops_cli.core.literals import control_character
 from llmops_cli.core.ports import PluginContext, Scorer
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.core.text import control_character
 from llmops_cli.scorers.answers import answer_text, composed, quoted, right, wrong
 from llmops_cli.scorers.formats import KNOWN as KNOWN_FORMATS
 from llmops_cli.scorers.formats import format_checker

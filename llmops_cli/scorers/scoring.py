@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from inspect import isawaitable
 from typing import Any
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import Ask, Scorer
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import quoted
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rapidfuzz.distance import Levenshtein
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.scorers.answers import (
     LONGEST_COMPARED,

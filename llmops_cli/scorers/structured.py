@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
 from llmops_cli.scorers.answers import answer_text, quoted, right, same_json, wrong
 

@@ -14,11 +14,9 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.calibration import Calibration, Figure, Figures
-from llmops_cli.core.codec import InvalidRecord, from_plain
-from llmops_cli.core.digest import short
+from llmops_cli.core.digest import InvalidRecord, from_plain, short
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.release import Evidence
+from llmops_cli.core.records import Calibration, Evidence, Figure, Figures
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.codec import from_bytes
@@ -65,10 +63,12 @@ class Calibrations:
         return file
 
 
-def evidence_calibrations(evidence: Evidence, file: Path) -> tuple[Calibration, ...]:
-    """Return the calibrations in `evidence`, read from `file`. Raises `IntegrityBroken`."""
+def evidence_calibrations(evidence: Evidence) -> tuple[Calibration, ...]:
+    """Return the calibrations in `evidence`. Raises `IntegrityBroken`."""
     records = evidence.measurement.calibrations.values()
-    return tuple(calibration_of(record, file) for record in records if isinstance(record, Mapping))
+    return tuple(
+        calibration_of(record, evidence.file) for record in records if isinstance(record, Mapping)
+    )
 
 
 def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:

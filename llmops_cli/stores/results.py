@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from llmops_cli.core.codec import InvalidRecord
+from llmops_cli.core.digest import InvalidRecord
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.result import Brief, Completion, Purpose, Score

@@ -24,16 +24,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from llmops_cli.core.case_result import CaseResult
-from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import InvalidRecord, Json, from_plain, to_plain
 from llmops_cli.core.errors import IntegrityBroken, Refused, Unmeasured
 from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.release import EvalsetFacts
-from llmops_cli.core.result import Completion, Score
+from llmops_cli.core.records import EvalsetFacts
+from llmops_cli.core.result import CaseResult, Completion, Score
 from llmops_cli.stores.atomic import Redact, write_stream
-from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
+    case_of,
+    case_record,
     completion_of,
     completion_record,
     from_bytes,

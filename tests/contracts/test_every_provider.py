@@ -20,9 +20,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from llmops_cli.core.catalog import ProviderKind
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.ports import PluginContext, ProviderKind
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.plugins.loading import open_provider

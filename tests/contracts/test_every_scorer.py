@@ -12,14 +12,20 @@ from typing import Any, cast
 
 import pytest
 
-from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.case_result import Metric
-from llmops_cli.core.catalog import ScorerKind
 from llmops_cli.core.digest import Json
-from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.prompt import Message
-from llmops_cli.core.result import Completion, Failure, Outcome, Score, ToolCall, Unscored, Usage
-from llmops_cli.engine.sanitize import without_surrogates
+from llmops_cli.core.ports import PluginContext, ScorerKind
+from llmops_cli.core.prompt import Case, Message, ScorerSpec
+from llmops_cli.core.redact import without_surrogates
+from llmops_cli.core.result import (
+    Completion,
+    Failure,
+    Metric,
+    Outcome,
+    Score,
+    ToolCall,
+    Unscored,
+    Usage,
+)
 from llmops_cli.plugins import (
     SCORERS,
     catalog,

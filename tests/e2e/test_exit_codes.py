@@ -245,7 +245,7 @@ def test_a_store_that_is_no_folder_is_3(project: Project) -> None:
 
 
 PROVIDER = """\
-from llmops_cli.core.catalog import ProviderKind
+from llmops_cli.core.ports import ProviderKind
 
 broken = ProviderKind(name="broken", target="plugged:opened", summary="Breaks.", offline=True)
 

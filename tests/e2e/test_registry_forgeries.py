@@ -13,7 +13,7 @@ import pytest
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.release import VersionRef, version_from
+from llmops_cli.core.records import VersionRef, version_from
 from llmops_cli.runtime.loading import load_prompt
 from tests.git_project import GitProject, make_git_project
 

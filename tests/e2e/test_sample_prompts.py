@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmops_cli.core.case import Evalset
 from llmops_cli.core.ports import PluginContext, Provider
-from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.core.prompt import Evalset, Message, Prompt
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.gate.score_test import sample, z
 from llmops_cli.plugins.catalog import catalog

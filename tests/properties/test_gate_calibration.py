@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure
+from llmops_cli.core.records import CalibrationStatus, Counts, Figure
 from llmops_cli.gate.calibration import corrected, figures, kappa, ruling, wilson
 
 few = st.integers(0, 60)

@@ -8,9 +8,8 @@ from typing import TypeAlias
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import CaseResult, SideResult
-from llmops_cli.core.policy import Floor, NoWorse, Policy, Regressed
-from llmops_cli.core.verdict import Decision, Finding, Verdict
+from llmops_cli.core.policy import Decision, Finding, Floor, NoWorse, Policy, Regressed, Verdict
+from llmops_cli.core.result import CaseResult, SideResult
 from tests.unit.gate.build import failed, trial, verdict
 
 MODEST = settings(max_examples=60, deadline=None)

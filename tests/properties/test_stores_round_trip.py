@@ -10,10 +10,20 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.core.case_result import CaseResult, SideResult, Trial
-from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall, Usage
-from llmops_cli.stores.case_codec import case_of, case_record
+from llmops_cli.core.result import (
+    CaseResult,
+    Completion,
+    Failure,
+    FailureKind,
+    Score,
+    SideResult,
+    ToolCall,
+    Trial,
+    Usage,
+)
 from llmops_cli.stores.codec import (
+    case_of,
+    case_record,
     completion_of,
     completion_record,
     failure_of,

@@ -8,8 +8,8 @@ from typing import Any
 
 from llmops_cli.cli.report_sinks import FORMS, RunSinks
 from llmops_cli.commands.evaluate import Evaluated, evaluate, unseen
+from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report
-from llmops_cli.core.verdict import Decision, Finding, Verdict
 from llmops_cli.registry.measure import Measured, measure
 from llmops_cli.registry.promote import Promotion, PromotionRequest, promote
 from llmops_cli.registry.release import release as release_prompts

@@ -6,19 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_cli.core.case_result import (
-    BASELINE,
-    CANDIDATE,
-    OWN_BASELINE,
-    CaseResult,
-    Metric,
-    SideResult,
-    Trial,
-)
 from llmops_cli.core.digest import digest
-from llmops_cli.core.policy import Environment, Policy
+from llmops_cli.core.policy import Decision, Environment, Policy, Verdict
 from llmops_cli.core.prompt import Message, Model, Prompt, Target
-from llmops_cli.core.release import (
+from llmops_cli.core.records import (
     EvalsetFacts,
     Event,
     Evidence,
@@ -28,8 +19,16 @@ from llmops_cli.core.release import (
     Version,
     VersionRef,
 )
-from llmops_cli.core.result import Completion
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.result import (
+    BASELINE,
+    CANDIDATE,
+    OWN_BASELINE,
+    CaseResult,
+    Completion,
+    Metric,
+    SideResult,
+    Trial,
+)
 from llmops_cli.registry.deliver import EventOrigin
 from llmops_cli.registry.promote import Promotion, PromotionRequest, append_promotion
 from llmops_cli.registry.release import release_target

@@ -17,8 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext, Provider
-from llmops_cli.core.private_urls import host_of
-from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.result import Completion, Failure
 from llmops_cli.providers.application.address_policy import forbidden
 from llmops_cli.providers.application.answer_fields import AnswerReader, document_of

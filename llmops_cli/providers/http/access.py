@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from llmops_cli.core.errors import Refused, suggestion
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.private_urls import own_machine
-from llmops_cli.core.prompt import Model
+from llmops_cli.core.prompt import Model, own_machine
 
 NO_KEY = "unused"
 """The placeholder key for a local server without a key."""

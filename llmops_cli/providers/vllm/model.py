@@ -13,8 +13,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from llmops_cli.core.ports import PluginContext, Provider
-from llmops_cli.core.private_urls import host_of
-from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.engine import KEY_ENV, Engine, Engines

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import ExitCode, Refused
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.engine.budget import Budget
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status

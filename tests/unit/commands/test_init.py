@@ -11,7 +11,7 @@ from llmops_cli.commands.check import check_all
 from llmops_cli.commands.evaluate import evaluate
 from llmops_cli.commands.init import all_schemas, start_project, write_schemas
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 
 
 def test_a_new_project_is_valid_and_evaluates(tmp_path: Path) -> None:

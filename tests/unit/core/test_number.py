@@ -8,7 +8,7 @@ import json
 import pytest
 
 from llmops_cli.core.digest import Json, canonical
-from llmops_cli.core.number import dump_json, literals, number, restored, with_literals
+from llmops_cli.core.literals import dump_json, literals, number, restored, with_literals
 
 
 @pytest.mark.parametrize("literal", ["3.10", "10.00", "1e3", "1.0", "0.00001", "1E+30"])

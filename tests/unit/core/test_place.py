@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.core.private_urls import own_machine
+from llmops_cli.core.prompt import own_machine
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import InvalidRecord, Json, from_plain, to_plain
 from llmops_cli.core.errors import Location
-from llmops_cli.core.policy import Anchor, Critical, Floor, NoWorse, Policy
+from llmops_cli.core.policy import (
+    Anchor,
+    Critical,
+    Decision,
+    Finding,
+    Floor,
+    NoWorse,
+    Policy,
+    Verdict,
+)
 from llmops_cli.core.prompt import Message, Model, Price, Prompt
-from llmops_cli.core.verdict import Decision, Finding, Verdict
 
 VALUES: list[Any] = [
     Policy(

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.codec import InvalidRecord
-from llmops_cli.core.digest import digest
-from llmops_cli.core.release import EVENT_SCHEMA, VERSION_SCHEMA, Event, event_from, version_from
+from llmops_cli.core.digest import InvalidRecord, digest
+from llmops_cli.core.records import EVENT_SCHEMA, VERSION_SCHEMA, Event, event_from, version_from
 from tests.unit.releases import event, released
 
 

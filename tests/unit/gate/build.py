@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from llmops_cli.core.case_result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.core.policy import Policy
-from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.core.verdict import Finding, Verdict
+from llmops_cli.core.policy import Finding, Policy, Verdict
+from llmops_cli.core.result import CaseResult, Failure, FailureKind, Metric, SideResult, Trial
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import Comparison
 from llmops_cli.gate.decide import GateInput, decide

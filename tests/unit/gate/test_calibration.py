@@ -9,8 +9,8 @@ from scipy.stats import binom
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from llmops_cli.core.calibration import CalibrationStatus, Counts, Figure
 from llmops_cli.core.policy import Anchor, Critical, NoWorse, Policy
+from llmops_cli.core.records import CalibrationStatus, Counts, Figure
 from llmops_cli.gate.calibration import (
     corrected,
     figures,

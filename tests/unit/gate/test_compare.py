@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.result import FailureKind
+from llmops_cli.core.result import CaseResult, FailureKind, SideResult, Trial
 from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import CaseShare, Comparison
 from tests.unit.gate.build import EXACT, METRICS, compared, failed, row, side

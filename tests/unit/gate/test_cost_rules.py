@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmops_cli.core.case_result import CaseResult, Trial
-from llmops_cli.core.policy import Cost, Latency, Tokens
-from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.core.policy import Cost, Decision, Finding, Latency, Tokens
+from llmops_cli.core.result import CaseResult, Trial
 from llmops_cli.gate import cost_rules as spending
 from llmops_cli.gate.cost_rules import quantile_lower_bound, quantile_upper_bound
 from tests.unit.gate.build import gate_input, grouped, row, side

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, Trial
+from llmops_cli.core.result import CaseResult, Trial
 from llmops_cli.gate.comparison import CriticalState, critical_state
 from tests.unit.gate.build import METRICS, Outcome, compared, failed, side, trial
 

@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import (
     Cost,
     Coverage,
     Critical,
+    Decision,
     Errors,
     Floor,
     Latency,
@@ -27,8 +27,7 @@ from llmops_cli.core.policy import (
     Tokens,
 )
 from llmops_cli.core.report import SliceSummary
-from llmops_cli.core.result import FailureKind
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.result import CaseResult, FailureKind
 from llmops_cli.gate.decide import benjamini_hochberg, decide, decide_all, holm, slices
 from tests.unit.gate.build import (
     compared,

@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, Trial
 from llmops_cli.core.errors import UnknownName
-from llmops_cli.core.policy import Anchor, NoWorse, Policy
-from llmops_cli.core.result import FailureKind
-from llmops_cli.core.verdict import Decision, Estimate, Finding
+from llmops_cli.core.policy import Anchor, Decision, Estimate, Finding, NoWorse, Policy
+from llmops_cli.core.result import CaseResult, FailureKind, Trial
 from llmops_cli.gate.decide import decide
 from tests.unit.gate.build import (
     compared,

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.policy import Critical, NoWorse, Policy
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Critical, Decision, NoWorse, Policy
+from llmops_cli.core.result import CaseResult
 from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
 from llmops_cli.gate.power import (
     AddCases,

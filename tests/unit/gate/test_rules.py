@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, Trial
-from llmops_cli.core.policy import Coverage, Critical, Errors, Floor, Regressed
-from llmops_cli.core.result import FailureKind
-from llmops_cli.core.verdict import Decision, Finding
+from llmops_cli.core.policy import Coverage, Critical, Decision, Errors, Finding, Floor, Regressed
+from llmops_cli.core.result import CaseResult, FailureKind, Trial
 from llmops_cli.gate import rules
 from tests.unit.gate.build import failed, gate_input, grouped, row, rows, side, trial
 

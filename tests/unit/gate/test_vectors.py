@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmops_cli.core.policy import NoWorse, Policy
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision, NoWorse, Policy
 from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
 from llmops_cli.gate.cost_rules import quantile_upper_bound
 from llmops_cli.gate.decide import benjamini_hochberg, holm

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.core.calibration import Counts
-from llmops_cli.core.case import Case
-from llmops_cli.core.case_result import Metric
-from llmops_cli.core.result import Score, Unscored
+from llmops_cli.core.prompt import Case
+from llmops_cli.core.records import Counts
+from llmops_cli.core.result import Metric, Score, Unscored
 from llmops_cli.judges.calibrate import Reading, count_classes, counts_of, failed_by_both
 from llmops_cli.project.labels import Label
 

@@ -12,7 +12,7 @@ from llmops_cli.plugins import PROVIDERS, SCORERS, catalog, load_scorer
 from tests.counting import calls_made_by
 
 PLUG_IN = """
-from llmops_cli.core.catalog import ProviderKind, ScorerKind
+from llmops_cli.core.ports import ProviderKind, ScorerKind
 
 shouts = ScorerKind(name="shouts", target="{module}:score", summary="The answer shouts.")
 mute = ProviderKind(name="mute", target="{module}:open_mute", summary="Says nothing.")

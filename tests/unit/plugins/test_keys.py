@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from llmops_cli.core.case import ScorerSpec
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import MissingExtra, Refused
+from llmops_cli.core.prompt import ScorerSpec
 from llmops_cli.plugins import SCORERS, scorer_digest, volatile
 
 FILES = {

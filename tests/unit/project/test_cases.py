@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from llmops_cli.core.case import Case
-from llmops_cli.core.prompt import Message
+from llmops_cli.core.prompt import Case, Message
 from tests.unit.project.conftest import Written
 
 PROMPT = """\

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case import Evalset
+from llmops_cli.core.prompt import Evalset
 from llmops_cli.plugins import SCORERS, load_scorer
 from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import Written

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.errors import InvalidFiles, Refused
+from llmops_cli.core.prompt import Case
 from llmops_cli.plugins import catalog
 from llmops_cli.project.labels import (
     LabelRequest,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.catalog import Catalog
+from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Message, Model, Prompt, Request, Target
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.models import resolve

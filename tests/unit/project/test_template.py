@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case import Case, ScorerSpec
-from llmops_cli.core.catalog import Option, ScorerKind
 from llmops_cli.core.errors import InvalidFiles
-from llmops_cli.core.prompt import Message, Prompt
+from llmops_cli.core.ports import Option, ScorerKind
+from llmops_cli.core.prompt import Case, Message, Prompt, ScorerSpec
 from llmops_cli.project.templates import Options, Templates
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.release import Event
+from llmops_cli.core.records import Event
 from llmops_cli.registry.bundle import bundle, compare_bundle
 from llmops_cli.registry.problems import RegistryProblem
 from llmops_cli.stores.bundle import Bundle, bundle_of

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, Metric
 from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Floor, Policy
-from llmops_cli.core.release import EvalsetFacts, Version
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import DEFAULT_RULES, Anchor, Critical, Decision, Floor, Policy
+from llmops_cli.core.records import EvalsetFacts, Version
+from llmops_cli.core.result import CaseResult, Metric
 from llmops_cli.registry.promote import Promotion, breaking_changes
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.judges.index import CalibrationIndex
 from llmops_cli.registry.status import EnvironmentStatus, PromptStatus, registry_status
 from llmops_cli.stores.registry import Registry

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.policy import Policy
-from llmops_cli.core.release import Event
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision, Policy
+from llmops_cli.core.records import Event
 from llmops_cli.registry.problems import RegistryProblem
 from llmops_cli.registry.verify import Verification, verify_environment
 from llmops_cli.stores.registry import Registry

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import Report
-from llmops_cli.core.verdict import Decision
 from llmops_cli.render.junit import junit_report
 from tests import reports
 

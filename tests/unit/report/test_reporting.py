@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_cli.core.errors import ExitCode
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.policy import Decision, Verdict
 from llmops_cli.report.build import SHOWN, exit_code
 from llmops_cli.run.selection import Between, Selection
 from tests.projects import Project, make_cases

@@ -12,7 +12,7 @@ from llmops_cli.commands.check import check_all
 from llmops_cli.commands.diff import difference
 from llmops_cli.commands.render import rendered_request
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.run.selection import resolve_target
 from llmops_cli.run.workspace import open_workspace
 from tests.git_project import git

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import ExitCode, Refused, UnknownName
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES, gate, measured, promotion, questions, release, wrong_on

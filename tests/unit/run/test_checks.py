@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from tests.projects import Project
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.run.comparison import PromptComparison, compare_prompts
 from llmops_cli.run.selection import Between, Selection
 from llmops_cli.run.workspace import open_workspace

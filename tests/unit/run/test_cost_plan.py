@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmops_cli.core.plan import Plan
+from llmops_cli.core.report import Plan
 from tests.projects import Project, make_cases
 from tests.unit.gated_project import CASES, gate
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import UnknownName
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.prepare import prepare

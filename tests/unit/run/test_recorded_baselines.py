@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from tests.projects import Project, make_cases
 from tests.unit.gated_project import CASES, gate, promoted
 from tests.unit.run.test_revision import committed

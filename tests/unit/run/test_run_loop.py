@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import UnknownName
-from llmops_cli.core.verdict import Decision
+from llmops_cli.core.policy import Decision
 from llmops_cli.engine.budget import Budget
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.prepare import prepare

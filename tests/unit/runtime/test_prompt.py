@@ -14,10 +14,9 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import LlmopsError
-from llmops_cli.core.prompt import Message, Model, Prompt, Target
+from llmops_cli.core.prompt import Case, Message, Model, Prompt, Target
 from llmops_cli.project.templates import Templates
 from llmops_cli.registry.release import release_target
 from llmops_cli.runtime.loading import load_prompt

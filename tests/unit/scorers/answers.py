@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
 
 

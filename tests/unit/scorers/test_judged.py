@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
-from llmops_cli.core.prompt import Message
+from llmops_cli.core.prompt import Case, Message
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
 from llmops_cli.scorers.judged import NOTHING_RETRIEVED, choice, pairwise, rubric
 from tests.unit.scorers.answers import reply, value, why

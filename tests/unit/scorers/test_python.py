@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
 from llmops_cli.scorers.python import MAX_FAILURES, check, open_python
 from llmops_cli.scorers.scoring import score

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Unscored
 from llmops_cli.plugins import SCORERS, open_scorer
 from llmops_cli.scorers.scoring import score

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from llmops_cli.core.case import Case
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.ports import Ask, Scorer
+from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Outcome, Score, Unscored
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import expecting, reply, value, why

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.calibration import Calibration, CalibrationStatus, Counts, instrument_of
-from llmops_cli.core.case_result import Metric
-from llmops_cli.core.codec import from_plain
-from llmops_cli.core.digest import digest
+from llmops_cli.core.digest import digest, from_plain
 from llmops_cli.core.errors import IntegrityBroken
-from llmops_cli.core.release import FileRef, Provenance
+from llmops_cli.core.records import (
+    Calibration,
+    CalibrationStatus,
+    Counts,
+    FileRef,
+    Provenance,
+    instrument_of,
+)
+from llmops_cli.core.result import Metric
 from llmops_cli.gate.calibration import figures, ruling
 from llmops_cli.stores.calibrations import Calibrations
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.case_result import CaseResult, SideResult, Trial
 from llmops_cli.core.errors import IntegrityBroken, Refused
-from llmops_cli.core.release import EvalsetFacts
-from llmops_cli.core.result import Failure, FailureKind, Score
+from llmops_cli.core.records import EvalsetFacts
+from llmops_cli.core.result import CaseResult, Failure, FailureKind, Score, SideResult, Trial
 from llmops_cli.stores import run_file as runfile
 from llmops_cli.stores.results import open_results
 from llmops_cli.stores.run_file import (

@@ -1,24 +1,29 @@
-"""The registry's records: versions, their evidence, and promotion events.
+"""The registry's records: versions, their evidence, promotion events, and calibrations of judges.
 
 A version freezes a target. Evidence is measured trials and the verdict they gave under a policy,
 as an in-toto Statement (test-result/v0.1). Events form one chain per environment and prompt; the
 last one that moves the pointer says what runs. Each value names itself by a digest over its own
 content, so that an edit of one byte is seen without git and without a network.
+
+A calibration says how well a judge's scores agree with human labels. It applies to one
+*instrument*: a scorer's digest, which covers the judge's model and prompt, and the threshold that
+turns scores into pass and fail. Only the counts are measured; the figures are computed from them
+(`gate.calibration`) and stored next to them for readers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from llmops_cli.core.case_result import CANDIDATE, Metric
-from llmops_cli.core.codec import InvalidRecord, from_plain, to_plain
-from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.digest import InvalidRecord, Json, digest, from_plain, to_plain
+from llmops_cli.core.policy import Decision, Policy, Verdict
 from llmops_cli.core.prompt import Model, Prompt
-from llmops_cli.core.verdict import Decision, Verdict
+from llmops_cli.core.result import CANDIDATE, Metric
 
 T = TypeVar("T")
 Action: TypeAlias = Literal["promote", "rollback", "quarantine", "override"]
@@ -196,6 +201,8 @@ class Evidence:
 
     recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """The statement it was read from."""
+    file: Path = field(default=Path(), compare=False)
+    """The statement's file; rows and texts are next to it."""
 
     @property
     def candidate(self) -> SideFacts:
@@ -235,8 +242,8 @@ class Evidence:
         }
 
     @classmethod
-    def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """Return the evidence in `statement`. Raises `InvalidRecord`."""
+    def of(cls, statement: Mapping[str, Any], file: Path) -> Evidence:
+        """Return the evidence in `statement`, read from `file`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -245,6 +252,7 @@ class Evidence:
                 texts=None
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
+                file=file,
             )
             evidence = _as_recorded(evidence, statement)
             consistent = CANDIDATE in evidence.measurement.sides and (
@@ -287,3 +295,172 @@ def _for_anyone(statement: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_toto(full: str) -> dict[str, Json]:
     return {"sha256": full.removeprefix("sha256:")}
+
+
+CALIBRATION_SCHEMA = "llmops/calibration/v2"
+
+
+class CalibrationStatus(Enum):
+    """What a judge may be used for. Best first."""
+
+    GATE = "GATE"
+    ADVISORY = "ADVISORY"
+    UNUSABLE = "UNUSABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """An estimate and its interval."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Counts of the judge's first reading against the label, and of its two readings against each
+    other.
+    """
+
+    both_pass: int = 0
+    only_people_pass: int = 0
+    only_judge_passes: int = 0
+    both_fail: int = 0
+    read_twice: int = 0
+    """Outputs with two readings."""
+    differing: int = 0
+    """Outputs that pass in one reading and fail in the other."""
+    unscored: int = 0
+    """Missing readings, of two per output."""
+
+    @property
+    def n(self) -> int:
+        """Return the number of labeled outputs with a first reading."""
+        return self.people_pass + self.people_fail
+
+    @property
+    def people_pass(self) -> int:
+        return self.both_pass + self.only_people_pass
+
+    @property
+    def people_fail(self) -> int:
+        return self.both_fail + self.only_judge_passes
+
+    @property
+    def judge_passes(self) -> int:
+        return self.both_pass + self.only_judge_passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The figures computed from the counts; None if they need a missing label or reading."""
+
+    kappa: Figure | None
+    """Cohen's kappa of judge and humans, 95%."""
+    tpr: Figure | None
+    """True positive rate: the share of human passes that the judge passes, 95%."""
+    tnr: Figure | None
+    """True negative rate: the share of human fails that the judge fails, 95%."""
+    j: Figure | None
+    """Youden's J = TPR + TNR − 1, 90%."""
+    disagreement: Figure | None
+    """Share of outputs whose two readings differ, 95%."""
+    corrected: Figure | None
+    """The judge's pass rate over the labeled outputs, corrected for its errors, 95%."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """Confusion matrix, for labels that are grades or named classes."""
+
+    names: tuple[str, ...]
+    table: tuple[tuple[int, ...], ...]
+    """Rows: the label; columns: the judge's first reading; in the order of `names`."""
+    kappa: Figure | None
+    """Cohen's kappa over all classes, unweighted, 95%."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canaries:
+    """Prompt injection test: failed answers with an instruction to the judge appended."""
+
+    tried: int
+    obeyed: int
+    """How many of them the judge then passed."""
+    unscored: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The result of one calibration."""
+
+    evalset: str
+    label: str
+    scorer: str
+    """Digest of the scorer, which covers the judge's."""
+    minimum: float | None
+    maximum: float | None
+    negate: bool
+    judge: str | None
+    """`provider/model` of who judged; None: the scorer asks no model."""
+    served: tuple[str, ...] = ()
+    """The models that answered under that name, as the provider reports them."""
+    labels: FileRef
+    """The file of labels: its name and the digest of its bytes."""
+    unlabeled: int = 0
+    """Rows without a label, which were skipped."""
+    graded: bool = False
+    """Whether the scorer gave other values than 0 and 1."""
+    counts: Counts
+    sides: Mapping[str, Counts] = field(default_factory=dict)
+    """Counts by side, if the labels name sides."""
+    classes: Classes | None = None
+    canaries: Canaries | None = None
+    figures: Figures
+    status: CalibrationStatus
+    why: tuple[str, ...]
+    """Reasons why it isn't `GATE`, one sentence each."""
+    llmops: str
+    made: Provenance
+
+    @property
+    def address(self) -> str:
+        """Return the scorer's address, as `llmops calibrate` takes it."""
+        return f"{self.evalset}:{self.label}"
+
+    def is_at_least(self, required: str | None) -> bool:
+        """Whether its status is `required` (`gate`, `advisory`; None: anything) or better."""
+        best_first = [status.value.casefold() for status in CalibrationStatus]
+        rank = best_first.index(self.status.value.casefold())
+        return required is None or rank <= best_first.index(required)
+
+    @property
+    def instrument(self) -> str:
+        """Return what names the calibrated scorer."""
+        return _instrument(self.scorer, self.minimum, self.maximum, negate=self.negate)
+
+    @property
+    def digest(self) -> str:
+        return digest(CALIBRATION_SCHEMA, self.plain())
+
+    def plain(self) -> dict[str, Json]:
+        """Return its plain form."""
+        plain = to_plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+
+def instrument_of(metric: Metric) -> str:
+    """Return the name of the scorer of `metric` and of how its values are read."""
+    return _instrument(metric.scorer, metric.minimum, metric.maximum, negate=metric.negate)
+
+
+def _instrument(scorer: str, minimum: float | None, maximum: float | None, *, negate: bool) -> str:
+    named: dict[str, Json] = {
+        "scorer": scorer,
+        "minimum": minimum,
+        "maximum": maximum,
+        "negate": negate,
+    }
+    return digest("llmops/instrument/v1", named)

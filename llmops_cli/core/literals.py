@@ -1,9 +1,9 @@
-"""Numbers that remember how a person wrote them: `3.10` is equal to 3.1 and reads "3.10".
+"""What a person wrote in a file: numbers as they are spelled, and control characters by accident.
 
 A file's number is used in two ways. Where it is a number (a margin, a JSON answer) its value
 counts; where it is text (an expected answer, an input printed into a prompt) its spelling counts.
-`number` gives a value that serves both: an int or float whose `str` is the literal. Numbers that
-Python and JSON would write just like that stay plain.
+`number` gives a value that serves both: an int or float whose `str` is the literal, so that 3.10 is
+equal to 3.1 and reads "3.10". Numbers that Python and JSON would write just like that stay plain.
 
 Every key over canonical JSON of something that is used as text adds `literals` of it, because
 canonical JSON writes numbers by value: `1.0` and `1` are the same there.
@@ -121,3 +121,27 @@ def _restored(value: Json, written: Mapping[str, Json], pointer: str) -> Json:
 def _escaped(name: str) -> str:
     """Return `name` as a part of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+ESCAPES: Mapping[str, str] = {
+    "\x00": r"\0", "\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\x1b": r"\e",
+    "\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P",
+}  # fmt: skip
+"""Control characters and the escape in double quotes that makes them."""
+
+
+def control_character(value: object) -> tuple[str, str] | None:
+    r"""Return what is wrong with a text, or a list of texts, that holds a control character.
+
+    Message and hint; None if there is none. In YAML `"\bword\b"` is a pattern with two
+    backspaces in it: it matches no answer, and its negation every one.
+    """
+    for text in value if isinstance(value, (list, tuple)) else (value,):
+        match = CONTROL.search(text) if isinstance(text, str) else None
+        if match is not None:
+            escape = ESCAPES.get(match[0])
+            became = f', which is what "{escape}" means in double quotes' if escape else ""
+            message = f"holds the control character U+{ord(match[0]):04X}{became}"
+            return message, "use single quotes, or a second backslash"
+    return None
