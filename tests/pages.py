@@ -21,7 +21,7 @@ from llmops_cli.core.report import (
 )
 from llmops_cli.render.html.cases import PageLimits
 from llmops_cli.render.html.page import html_report
-from llmops_cli.report.case_stream import stream_report
+from llmops_cli.report.finished_run import stream_report
 from tests import reports
 
 KIND = {

@@ -206,8 +206,7 @@ def report(
     """
     from llmops_cli.core.redact import Redactor
     from llmops_cli.project.project import find_root
-    from llmops_cli.report.run_file import read_report
-    from llmops_cli.report.sinks import write_earlier_reports
+    from llmops_cli.report.finished_run import read_report, write_earlier_reports
 
     files = sinks.files()
     root = context.obj if file is not None else find_root(context.obj)

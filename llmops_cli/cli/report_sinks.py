@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmops_cli.cli.output import Output
     from llmops_cli.core.report import Report
     from llmops_cli.render.progress import RunProgress
-    from llmops_cli.report.sinks import FinishedRun, Sink
+    from llmops_cli.report.finished_run import FinishedRun, Sink
     from llmops_cli.run.run_loop import Run
 
 Fill: TypeAlias = "Callable[[FinishedRun, BinaryIO], object]"
@@ -187,7 +187,7 @@ def _table(path: Path, write: Callable[..., None]) -> Sink:
 
 
 def _run_file(path: Path) -> Sink:
-    from llmops_cli.report.run_file import entries_of, manifest_of
+    from llmops_cli.report.finished_run import entries_of, manifest_of
     from llmops_cli.stores.run_file import write_run
 
     def write(finished: FinishedRun) -> None:

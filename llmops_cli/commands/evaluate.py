@@ -13,16 +13,14 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Progress
 from llmops_cli.core.report import Plan, Report
 from llmops_cli.report.build import build_report
-from llmops_cli.report.run_file import store_report
-from llmops_cli.report.sinks import Sink, write_reports
+from llmops_cli.report.finished_run import Sink, store_report, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
-from llmops_cli.run.comparison import PromptComparison, compare_prompts
+from llmops_cli.run.comparison import PromptComparison, changed_prompts, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
 from llmops_cli.run.prepare import prepare, refuse_unfit
-from llmops_cli.run.reuse import reuse_runs
 from llmops_cli.run.run_loop import Run, run_evalsets
 from llmops_cli.run.selection import EvalOptions
-from llmops_cli.run.workspace import Workspace, open_workspace
+from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,6 @@ def _evaluate(
     comparisons = compare_prompts(workspace, options.selection)
     notes: list[str] = []
     if options.changed is not None:
-        from llmops_cli.run.changed_prompts import changed_prompts  # noqa: PLC0415 - rarely used
-
         comparisons, note = changed_prompts(workspace, comparisons, options.changed)
         known = {text for comparison in comparisons for text in comparison.notes}
         prompts = options.selection.prompts

@@ -17,10 +17,9 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.core.result import Metric
 from llmops_cli.project.labels import UnlabeledAnswer, draft
-from llmops_cli.run.checks import TrustCheck
 from llmops_cli.run.comparison import compare_prompts
 from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.prepare import prepare
+from llmops_cli.run.prepare import TrustCheck, prepare
 from llmops_cli.run.scorers import BoundScorer
 from llmops_cli.run.selection import EvalOptions, Selection
 from llmops_cli.run.side import Side, chunks

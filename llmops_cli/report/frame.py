@@ -19,7 +19,7 @@ import pandas as pd
 from llmops_cli.core.digest import Json
 from llmops_cli.core.report import CaseStream, Report, ShownCase, ShownSide, ShownTrial
 from llmops_cli.gate.comparison import PASS_METRIC
-from llmops_cli.report.case_stream import stream_file
+from llmops_cli.report.finished_run import stream_file
 
 ROWS = 5_000
 """At most, in one table."""

@@ -24,9 +24,8 @@ from llmops_cli.core.prompt import Case, Evalset, Limits, Model, Price
 from llmops_cli.core.result import Metric
 from llmops_cli.gate.wording import cases, listed
 from llmops_cli.project.project import Project, has_project_file, load_project
-from llmops_cli.run.revision import AtRevision, reading
 from llmops_cli.run.selection import ResolvedTarget
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.workspace import AtRevision, Workspace, reading
 from llmops_cli.stores.git import Revision, open_git
 
 THRESHOLDS = ("minimum", "maximum", "negate", "advisory")

@@ -1,9 +1,14 @@
-"""Choose the baseline, cases and policy of each candidate.
+"""Choose the baseline, cases and policy of each candidate, and select the changed ones.
 
 The baseline is what the user named, or what the environment runs without this change. A change may
 release, measure and promote at once; it must not be compared with the version that it promotes,
 which is itself. So with a base revision, the log is read there: events that the change adds don't
 affect its own baseline. The answers in the evidence that they cite are reused.
+
+With `eval --changed BASE`, a prompt is affected if its requests, its model, or the cases, scorers
+or policy of the evalsets that gate it differ from those at the branch point. Parsed files are
+compared, so a comment affects no prompt, and an included file, a judge's prompt or a schema affects
+all prompts that use it.
 """
 
 from __future__ import annotations
@@ -11,12 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
-from llmops_cli.core.records import Event
-from llmops_cli.project.policy import policy_of
-from llmops_cli.project.project import Project
+from llmops_cli.core.records import EvalsetFacts, Event
+from llmops_cli.gate.calibration import GatingJudge, shrinkage
+from llmops_cli.project.project import Project, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,
@@ -25,7 +32,7 @@ from llmops_cli.run.base_changes import (
     model_changes,
     no_longer_gated,
 )
-from llmops_cli.run.reuse import reuse_evidence
+from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import (
     ResolvedTarget,
     Selection,
@@ -34,7 +41,8 @@ from llmops_cli.run.selection import (
     resolve_target,
     resolve_target_at_base,
 )
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.workspace import AtRevision, Workspace, reuse_evidence
+from llmops_cli.stores.git import open_git
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,30 @@ class EvalsetSelection:
     evalset: Evalset
     cases: Sequence[Case]
     policy: Policy
+
+
+def evalset_facts(
+    selection: EvalsetSelection,
+    scorers: Scorers,
+    *,
+    look: int = 1,
+    gating: Sequence[GatingJudge] = (),
+) -> EvalsetFacts:
+    """Return what an evalset asks of a prompt: cases, scorers, policy and its `gating` judges."""
+    due: list[Json] = [
+        [case.id, case.facts, [bound.digest for bound in scorers.due(case)]]
+        for case in selection.cases
+    ]
+    return EvalsetFacts(
+        evalset=selection.evalset.name,
+        digest=digest("llmops/evalset/v1", due),
+        cases=len(selection.cases),
+        policy=selection.policy,
+        metrics=tuple(scorers.metrics),
+        retired=selection.evalset.retired,
+        look=look,
+        shrinkage=shrinkage(gating, scorers.metrics),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,3 +355,79 @@ def _on_model(target: ResolvedTarget, model: Model) -> ResolvedTarget:
     return ResolvedTarget(
         name=f"{target.name} on {model.name}", target=replace(target.target, model=model)
     )
+
+
+def changed_prompts(
+    workspace: Workspace, comparisons: Sequence[PromptComparison], revision: str
+) -> tuple[list[PromptComparison], str]:
+    """Return those of `comparisons` that changed since the branch left `revision`, and a note.
+
+    All of them where the files there cannot be read. Raises `Refused` if git does not know how
+    the work here and `revision` are related.
+    """
+    if any(comparison.candidate.version is not None for comparison in comparisons):
+        raise Refused(
+            "--changed asks what changed in the files, and a version never does",
+            hint="name prompts without @version, or leave --changed away",
+        )
+    checkout = open_git(workspace.root)
+    if checkout is None:
+        raise Refused(
+            f"--changed {revision} needs git, and {workspace.root} is no git checkout",
+            hint="in CI, check the repository out; or leave --changed away",
+        )
+    left = checkout.merge_base(revision)
+    since = f"since {left.commit[:12]}, where this branch left {revision}"
+    source = AtRevision(left, left.commit[:12])
+    try:
+        before = load_project(workspace.root, workspace.catalog, source=source)
+        change = _Change(before=replace(workspace, project=before), now=workspace)
+        changed = [comparison for comparison in comparisons if change.concerns(comparison)]
+    except InvalidFiles as error:
+        return list(comparisons), f"the files {since}, cannot be read: {error.problems[0]}"
+    if not changed:
+        return [], f"no prompt changed {since}"
+    total, left_out = len(comparisons), len(comparisons) - len(changed)
+    return changed, f"{len(changed)} of {total} prompts changed {since}; {left_out} left out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """The project before and after a change."""
+
+    before: Workspace
+    now: Workspace
+
+    def concerns(self, comparison: PromptComparison) -> bool:
+        """Whether anything about `comparison` changed."""
+        if comparison.moves_environment:
+            return True
+        name, project = comparison.prompt, self.before.project
+        prompt = project.prompts.get(name)
+        gating = [selected.evalset.name for selected in comparison.evalsets]
+        earlier = project.evalsets_of(name)
+        # an evalset that is new, or that is gone or gates other prompts now
+        if prompt is None or {*gating} - {*earlier} or {*earlier} - {*self._evalsets(name)}:
+            return True
+        target, ours = project.target(prompt), comparison.candidate.target
+        if (target.digest, target.model) != (ours.digest, ours.model):
+            return True
+        return any(
+            _gate(self.now, selected.evalset, comparison.environment)
+            != _gate(self.before, evalset, comparison.environment)
+            for selected, evalset in zip(comparison.evalsets, project.load(gating), strict=True)
+        )
+
+    def _evalsets(self, prompt: str) -> Sequence[str]:
+        return self.now.project.evalsets_of(prompt)
+
+
+def _gate(workspace: Workspace, evalset: Evalset, environment: str) -> object:
+    """Return everything in the files that affects the verdict of an evalset."""
+    policy = policy_in(workspace.project, evalset, environment)
+    selected = EvalsetSelection(evalset=evalset, cases=evalset.cases, policy=policy)
+    organization = [
+        (case.id, case.tags, case.critical, case.group, case.known_failing)
+        for case in evalset.cases
+    ]
+    return evalset_facts(selected, workspace.scorers(evalset)), evalset.repeats, organization

@@ -6,38 +6,48 @@ trials, made apart from the ones that let it pass (the winner's curse).
 A file of recorded answers is used for both sides. So if the file changed since a version was
 measured, the version's evidence is used instead; and if one record would answer both sides, the
 baseline has no answer: a candidate is never compared with itself.
+
+Code that may not run here is refused before any call: a pull request must not be able to allow its
+own code. `core.ci` decides by the facts of the job and the project that are collected here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 
-from llmops_cli.core.digest import digest
-from llmops_cli.core.policy import Latency
+from llmops_cli.core.ci import ci_context, may_run, may_run_code, may_run_command
+from llmops_cli.core.digest import Json, digest
+from llmops_cli.core.errors import Refused, UnknownName
+from llmops_cli.core.policy import Latency, Policy, gated_metrics
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
-from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import sanitized
+from llmops_cli.engine.budget import tariff
 from llmops_cli.gate.calibration import refuse_unfit_judges
-from llmops_cli.gate.comparison import JUDGED_TRIALS
+from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.project.templates import Templates
 from llmops_cli.run.base_changes import removed_with_evalset
-from llmops_cli.run.checks import TrustCheck, vet_metrics
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
-from llmops_cli.run.reuse import MeasuredCase, evidence_store, measured_cases, measured_evalsets
-from llmops_cli.run.revision import reading
+from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import EvalOptions, ResolvedTarget
 from llmops_cli.run.side import Side, SideSpec, TrialPlan
-from llmops_cli.run.workspace import Workspace
+from llmops_cli.run.workspace import (
+    MeasuredCase,
+    Workspace,
+    evidence_store,
+    github_event,
+    measured_cases,
+    measured_evalsets,
+    reading,
+)
 
 BASELINE_REPEATS = 3
 CONFIRMATIONS = JUDGED_TRIALS - 1
@@ -191,7 +201,6 @@ class _Sides:
             name=target.name,
             role=role,
             target=target.target,
-            templates=Templates(target.target.prompt),
             documents=workspace.documents(target.target),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
@@ -376,3 +385,79 @@ def _in_folder(workspace: Workspace, path: str, content: bytes) -> Path:
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_bytes(content)
     return folder
+
+
+class TrustCheck:
+    """Refuses code and commands that may not run in this job."""
+
+    def __init__(self, workspace: Workspace, models: Iterable[Model]) -> None:
+        """Read what CI job this is. Raises `Refused` if nothing may run in it.
+
+        `models` are all that may be called: answers that are replayed need no secret.
+        """
+        environ = workspace.environ
+        self._workspace = workspace
+        self._trusted = workspace.rules.trust
+        self._ci = ci_context(environ, github_event(environ))
+        self._secrets = bool(Redactor.of(environ))
+        replaying = all(workspace.provider(model).offline for model in models)
+        why = may_run(self._ci, replaying=replaying)
+        if why is not None:
+            raise Refused(why)
+
+    def scorers(self, scorers: Scorers) -> None:
+        """Raise `Refused` if one of `scorers` is code that may not run."""
+        for kind, path in scorers.code():
+            self._refuse(self._code(path), f"the scorer {kind!r} may not run", path)
+
+    def applications(self, models: Iterable[Model]) -> None:
+        """Raise `Refused` if one of `models` is an application that may not or cannot run.
+
+        `call` names a function by its file, `run` a program with its arguments.
+        """
+        for model in models:
+            if not self._workspace.provider(model).code:
+                continue
+            command = [str(word) for word in _words(model.options.get("run"))]
+            code = " ".join(command) or str(model.options.get("call")).partition(":")[0]
+            why = self._command(command) if command else self._code(code)
+            self._refuse(why, f"{_named(model)} may not run", code)
+            path = self._workspace.environ.get("PATH")
+            if command and "/" not in command[0] and not which(command[0], path=path):
+                raise Refused(
+                    f"{_named(model)}: there is no program {command[0]!r} on the PATH",
+                    hint="install it, or write the path of a program of the project",
+                )
+
+    def commands(self, models: Iterable[Model]) -> None:
+        """Raise `Refused` if one of `models` starts a command that may not run."""
+        for model, command in self._workspace.commands(models):
+            why = self._command(command)
+            self._refuse(why, f"{_named(model)} may not be started", " ".join(command))
+
+    def _code(self, path: str) -> str | None:
+        return may_run_code(path, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
+
+    def _command(self, command: Sequence[str]) -> str | None:
+        return may_run_command(command, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
+
+    def _refuse(self, why: str | None, message: str, entry: str) -> None:
+        if why is not None:
+            hint = f"a maintainer lists it in llmops.yaml: `trust: [{entry}]`"
+            raise Refused(f"{message}: {why}", hint=hint)
+
+
+def vet_metrics(scorers: Scorers, policy: Policy) -> None:
+    """Raise `UnknownName` if a rule of `policy` asks for a metric that no scorer gives."""
+    known = [PASS_METRIC, *(metric.label for metric in scorers.metrics)]
+    for metric in sorted(gated_metrics(policy)):
+        if metric not in known:
+            raise UnknownName("metric", metric, known)
+
+
+def _named(model: Model) -> str:
+    return f"{model.where}: the model {model.name!r}" if model.where else repr(model.name)
+
+
+def _words(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, (list, tuple)) else ()

@@ -121,7 +121,7 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
             if not workspace.provider(side.spec.target.model).offline:
                 side.give_up(OFFLINE)
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
-        from llmops_cli.run.event_loop import call_missing  # noqa: PLC0415 - imports asyncio
+        from llmops_cli.run.execute import call_missing  # noqa: PLC0415 - imports asyncio
 
         done = call_missing(
             workspace,
@@ -220,7 +220,8 @@ def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
             continue
         drifted = list(_answered_by_others(evalset_run, run.comparisons[at]))
         for side, why in drifted:
-            side.plan.run_again(options.start)
+            side.plan.not_before, side.plan.pools = options.start, False
+            side.plan.model_changed = True
             side.state.failures.clear()
             run.notes.append(f"{evalset_run.name}: {why}: the {side.spec.role} is run again")
         if drifted:

@@ -1,7 +1,8 @@
 """An opened project: its files, registry, store, and the installed scorers and providers.
 
 A run gets everything from here and reads nothing from the process itself. That includes the user,
-the time and the CI run, which versions, evidence and events record.
+the time and the CI run, which versions, evidence and events record. Rules and registry can be those
+of another git revision. Earlier results, of evidence and of run files, are imported into the store.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import IntegrityBroken, InvalidFiles, Refused
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import (
     Catalog,
@@ -25,20 +29,20 @@ from llmops_cli.core.ports import (
     ignore_wait,
 )
 from llmops_cli.core.prompt import Evalset, Model, Target
-from llmops_cli.core.records import Provenance
+from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
-from llmops_cli.project.context import Check
-from llmops_cli.project.paths import MAX_FILE
-from llmops_cli.project.project import Project, find_root, load_project
+from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
+from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of
-from llmops_cli.run.revision import registry_at, rules_at
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
-from llmops_cli.stores.git import open_git
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.evidence import has_rows, read_results, read_rows
+from llmops_cli.stores.git import Revision, open_git
+from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
+from llmops_cli.stores.run_file import RunFile, open_run
 from llmops_cli.stores.shared_counters import FileCounters
 
 FROM_ENVIRONMENT = "env:"
@@ -246,3 +250,168 @@ def github_event(environ: Mapping[str, str]) -> Mapping[str, Json] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class AtRevision:
+    """A `files.paths.Source` over a commit."""
+
+    revision: Revision
+    name: str
+
+    def read(self, path: str, *, limit: int) -> bytes:
+        content = self.revision.read(path)
+        if content is None:
+            raise Unreadable(f"there is no file {path!r} at {self.name}")
+        if len(content) > limit:
+            raise Unreadable(f"{path!r} is larger than {limit // 1_000_000} MB")
+        return content
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        return self.revision.files(folder)
+
+
+def at_revision(root: Path, name: str) -> Source:
+    """Return the project's files at a git revision. Raises `Refused` if it is not here."""
+    checkout = open_git(root)
+    if checkout is None:
+        raise Refused(
+            f"--base {name} needs git, and {root} is no git checkout",
+            hint="in CI, check the repository out; or leave --base away",
+        )
+    return AtRevision(checkout.at(name), name)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Raise `Refused`, naming the files, where what is at the revision cannot be read."""
+    try:
+        yield
+    except InvalidFiles as error:
+        where = error.problems[0].where.path
+        raise _unusable(
+            name, "\n".join(f"  {problem}" for problem in error.problems), where
+        ) from error
+    except Unreadable as error:
+        raise _unusable(name, f"  {error}", ".") from error
+
+
+def registry_at(base: str, root: Path, source: Source) -> Registry:
+    """Return the registry with its log as it is in `source`, the revision `base`.
+
+    The log only grows: what a change adds to it does not count for its own baseline. Versions and
+    evidence are those that are here. Reading raises `IntegrityBroken` where that log is broken.
+    """
+
+    def chains(folder: Path) -> tuple[Event, ...]:
+        files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
+        here = [path for path in files if root / path.parent == folder and path.match(EVENT_FILES)]
+        with reading(base):
+            contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
+        try:
+            return chain_of((path, partial(contents.__getitem__, path)) for path in here)
+        except IntegrityBroken as broken:
+            where = f"{broken.where} at {base}"
+            raise IntegrityBroken(broken.why, where=where, hint=broken.hint) from broken
+
+    return Registry(root, chains)
+
+
+def _unusable(name: str, problems: str, path: str) -> Refused:
+    return Refused(
+        f"what decides is read at {name}, and there it is not valid:\n{problems}",
+        hint=f"fix it there first, in a change of its own; or --base the last commit at which it "
+        f"was valid: git log {name} -- {path}",
+    )
+
+
+def rules_at(base: str, project: Project) -> Project:
+    """Return the project at a git revision.
+
+    Before the project began, its policy is the default and nothing is trusted.
+    """
+    source = at_revision(project.root, base)
+    if has_project_file(project.root, source):
+        with reading(base):
+            return load_project(project.root, project.catalog, source=source)
+    environments = tuple(replace(environment, gate={}) for environment in project.environments)
+    bare = replace(
+        project,
+        context=replace(project.context, source=source),
+        environments=environments,
+        gate={},
+        prompts={},
+        evalsets={},
+        trust=(),
+    )
+    try:
+        before = load_project(project.root, project.catalog, source=source)
+    except InvalidFiles:  # prompts of another kind: it was no project yet
+        return bare
+    return replace(before, environments=environments, gate={}, trust=())
+
+
+class MeasuredCase(NamedTuple):
+    """Digests of a case's facts and request when it was measured."""
+
+    facts: str
+    request: str
+
+
+def measured_cases(
+    workspace: Workspace, name: str, number: int, evalset: str
+) -> Mapping[str, MeasuredCase]:
+    """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
+    for evidence in reversed(workspace.registry.evidence(name, number)):
+        if has_rows(evidence):
+            return {
+                row.case: MeasuredCase(row.facts, row.candidate.request)
+                for row in read_rows(evidence)
+                if row.evalset == evalset and row.candidate is not None
+            }
+    return {}
+
+
+def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
+    """Return the evalsets that the newest evidence of a version was measured on."""
+    for evidence in reversed(workspace.registry.evidence(name, number)):
+        if has_rows(evidence):
+            return tuple(facts.evalset for facts in evidence.measurement.evalsets)
+    return ()
+
+
+def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
+    """Return a store with only the evidence of a version."""
+    store = workspace.stack.enter_context(open_results(None))
+    for evidence in workspace.registry.evidence(name, number):
+        if has_rows(evidence):
+            store.ingest(evidence.digest, *read_results(evidence))
+    return store
+
+
+def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
+    """Import the results of run files into the store, once. Raises `Refused` for other files.
+
+    A partial run only fills gaps: as additional trials, its answers would bias the cases that were
+    selected for it.
+    """
+    runs = [open_run(path) for path in paths]
+    for run in sorted(runs, key=_is_partial):
+        if workspace.results.has_ingested(run.digest):
+            continue
+        completions, scores = run.results()
+        if _is_partial(run):
+            stored = workspace.results.completions(key for key, _ in completions)
+            completions = [(key, answer) for key, answer in completions if key not in stored]
+        workspace.results.ingest(run.digest, completions, scores)
+
+
+def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
+    """Import the committed evidence of a version into the store, once."""
+    for evidence in workspace.registry.evidence(name, number):
+        if has_rows(evidence) and not workspace.results.has_ingested(evidence.digest):
+            workspace.results.ingest(evidence.digest, *read_results(evidence))
+
+
+def _is_partial(run: RunFile) -> bool:
+    return any(evalset.partial is not None for evalset in run.manifest.evalsets)

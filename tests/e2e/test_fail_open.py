@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.run.event_loop import DRAIN
+from llmops_cli.run.execute import DRAIN
 from tests.projects import (
     Result,
     count_stored,

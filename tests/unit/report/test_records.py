@@ -10,8 +10,7 @@ import pytest
 from llmops_cli.cli.report_sinks import RunSinks
 from llmops_cli.commands.evaluate import evaluate
 from llmops_cli.core.report import Report, ShownCase
-from llmops_cli.report.case_stream import stream_file, stream_report
-from llmops_cli.report.sinks import FinishedRun
+from llmops_cli.report.finished_run import FinishedRun, stream_file, stream_report
 from llmops_cli.run.selection import EvalOptions
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server, status

@@ -9,7 +9,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.result import CaseResult, Completion, Score
 from llmops_cli.render.json import json_report
-from llmops_cli.report.run_file import KEPT, REPORTS, read_report, store_report
+from llmops_cli.report.finished_run import KEPT, REPORTS, read_report, store_report
 from llmops_cli.stores.run_file import merge, open_run, write_run
 from tests.projects import Project
 from tests.servers.faulty import Server, status

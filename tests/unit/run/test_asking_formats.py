@@ -15,7 +15,7 @@ from llmops_cli.core.result import Completion
 from llmops_cli.engine.call import Engine
 from llmops_cli.project.templates import Templates
 from llmops_cli.providers.openai.model import open_openai
-from llmops_cli.run.judge_client import JudgeCallCache, JudgeClient
+from llmops_cli.run.execute import JudgeCallCache, JudgeClient
 from llmops_cli.stores.results import open_results
 from tests.servers import faulty
 

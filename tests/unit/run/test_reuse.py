@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.run.reuse import evidence_store, measured_cases
-from llmops_cli.run.workspace import open_workspace
+from llmops_cli.run.workspace import evidence_store, measured_cases, open_workspace
 from tests.projects import Project
 from tests.servers.faulty import Server
 from tests.unit.gated_project import CASES, gate

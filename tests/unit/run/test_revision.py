@@ -9,7 +9,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.run.revision import at_revision
+from llmops_cli.run.workspace import at_revision
 from llmops_cli.stores.git import open_git
 from tests.projects import Project
 from tests.servers.faulty import Server

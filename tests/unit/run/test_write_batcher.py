@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.errors import Unmeasured
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.result import Completion
-from llmops_cli.run.judge_client import WriteBatcher
+from llmops_cli.run.execute import WriteBatcher
 from llmops_cli.stores.results import ResultsStore
 
 ANSWERS = {
