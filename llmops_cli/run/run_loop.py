@@ -219,7 +219,8 @@ def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
             continue
         drifted = list(_answered_by_others(evalset_run, run.comparisons[at]))
         for side, why in drifted:
-            side.plan.run_again(options.start)
+            side.plan.not_before, side.plan.pools = options.start, False
+            side.plan.model_changed = True
             side.state.failures.clear()
             run.notes.append(f"{evalset_run.name}: {why}: the {side.spec.role} is run again")
         if drifted:
