@@ -38,12 +38,12 @@ from llmops_cli.project.project import Project, find_root, has_project_file, loa
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.git import Revision, open_git
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.shared_counters import FileCounters
 
 FROM_ENVIRONMENT = "env:"
 """How a header in llmops.yaml refers to a secret."""
