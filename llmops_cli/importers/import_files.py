@@ -19,7 +19,7 @@ from llmops_cli.importers.openai_evals import EvalsImporter, is_registry
 from llmops_cli.importers.promptfoo import PromptfooImporter, is_promptfoo
 from llmops_cli.importers.source import CODE, ImportFolder, read_document
 from llmops_cli.importers.writing import files_of, models_text
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable
 from llmops_cli.project.project import PROJECT_FILE, load_project
 from llmops_cli.stores.atomic import write_bytes

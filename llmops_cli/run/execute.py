@@ -45,7 +45,7 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Sc
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine
 from llmops_cli.engine.pool import first_llmops_error, run
-from llmops_cli.plugins import open_scorer
+from llmops_cli.plugins.catalog import open_scorer
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
 from llmops_cli.run.scorers import BoundScorer, Scorers, TemplateRenderer
 from llmops_cli.run.side import Side, TrialAt, chunks

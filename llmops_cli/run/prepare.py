@@ -32,7 +32,7 @@ from llmops_cli.engine.prices import tariff
 from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
 from llmops_cli.gate.judges import refuse_unfit_judges
-from llmops_cli.plugins import open_records
+from llmops_cli.plugins.catalog import open_records
 from llmops_cli.project.paths import Unreadable
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.base_changes import removed_with_evalset

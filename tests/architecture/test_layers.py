@@ -68,7 +68,6 @@ LATE_IMPORTS = {
     "commands/check.py": "llmops_cli.judges.index",
     "engine/prices.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
-    "plugins/keys.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "llmops_cli.providers.openai",

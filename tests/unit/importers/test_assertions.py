@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.importers.imported import NotCarried
 from llmops_cli.importers.promptfoo_assertions import MAPPINGS, AssertionReader
 from llmops_cli.importers.source import ImportFolder
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import Folder
 
 

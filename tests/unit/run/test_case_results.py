@@ -9,7 +9,7 @@ import pytest
 
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.core.result import CaseResult, Completion, Failure, FailureKind, Score, Usage
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, TrialAt

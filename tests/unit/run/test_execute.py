@@ -12,7 +12,7 @@ from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Evalset, Model, Request, ScorerSpec
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.execute import ScoringContext, execute

@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.core.result import Completion
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.execute import ScoringContext, score_trial
 from llmops_cli.run.scorers import Scorers, missing_scores

@@ -11,7 +11,7 @@ import pytest
 from llmops_cli.core.prompt import Evalset, Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.providers.offline.replay import Recorded
 from llmops_cli.run.prepare import as_called
 from llmops_cli.run.scorers import Scorers

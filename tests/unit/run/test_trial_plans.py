@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.ports import TrialKey
 from llmops_cli.core.prompt import Case, Evalset, Message, Model, Prompt, ScorerSpec, Target
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, ToolCall
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, SideSpec, TrialAt, TrialPlan
