@@ -12,7 +12,7 @@ from llmops_cli.core.prompt import Evalset, Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.plugins import catalog
-from llmops_cli.providers.offline.replay import Recorded
+from llmops_cli.providers.replay import Recorded
 from llmops_cli.run.prepare import as_called
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, TrialAt, chunks
