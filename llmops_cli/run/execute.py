@@ -46,8 +46,9 @@ from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Sc
 from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine, run
 from llmops_cli.plugins import open_scorer
+from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
-from llmops_cli.run.scorers import BoundScorer, Scorers, TemplateRenderer
+from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
@@ -161,7 +162,7 @@ def _missing(evalset_runs: Iterable[EvalsetRun]) -> Iterator[Job]:
 
 
 def _stored(
-    evalset_runs: Iterable[EvalsetRun], select: Callable[[Side], Sequence[TrialAt]]
+    evalset_runs: Iterable[EvalsetRun], select: Callable[[Side], Iterable[TrialAt]]
 ) -> Iterator[Job]:
     """Yield the selected trials that are stored, or that an equal request has made."""
     for evalset_run in evalset_runs:
@@ -498,7 +499,7 @@ class JudgeClient:
         self,
         calls: JudgeCallCache,
         judge: Judge,
-        templates: TemplateRenderer,
+        templates: Templates,
         *,
         first: int = 0,
         outdated: AbstractSet[str] = frozenset(),

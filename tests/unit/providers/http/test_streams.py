@@ -18,6 +18,7 @@ from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.anthropic.model import open_anthropic
+from llmops_cli.providers.http import client
 from llmops_cli.providers.http.streams import Events
 from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
