@@ -24,7 +24,7 @@ _ENV = fixed(
 _ROWS = (
     ProviderKind(
         name="embedded",
-        target="llmops_cli.providers.offline.embedded:open_embedded",
+        target="llmops_cli.providers.embedded:open_embedded",
         summary="A small deterministic retrieval model over the prompt. No key, no network.",
         deterministic=True,
         offline=True,
@@ -33,8 +33,8 @@ _ROWS = (
     ),
     ProviderKind(
         name="replay",
-        target="llmops_cli.providers.offline.replay:open_replay",
-        records="llmops_cli.providers.offline.replay:Recorded",
+        target="llmops_cli.providers.replay:open_replay",
+        records="llmops_cli.providers.replay:Recorded",
         volatile=True,
         summary="Recorded answers from a JSONL file. A missing record is never called.",
         deterministic=True,
@@ -70,7 +70,7 @@ _ROWS = (
     ProviderKind(
         name="http",
         target="llmops_cli.providers.application.http:open_http",
-        check="llmops_cli.providers.application.config_checks:check_http",
+        check="llmops_cli.providers.application.checks:check_http",
         summary="An application behind a URL (`base_url`), with JSON requests and responses.",
         application=True,
         volatile=True,
@@ -93,8 +93,8 @@ _ROWS = (
     ),
     ProviderKind(
         name="python",
-        target="llmops_cli.providers.application.python:open_python",
-        check="llmops_cli.providers.application.config_checks:check_python",
+        target="llmops_cli.providers.application.code:open_python",
+        check="llmops_cli.providers.application.checks:check_python",
         summary="An application that is a function of the project, run in separate processes.",
         application=True,
         volatile=True,
@@ -105,8 +105,8 @@ _ROWS = (
     ),
     ProviderKind(
         name="command",
-        target="llmops_cli.providers.application.command:open_command",
-        check="llmops_cli.providers.application.config_checks:check_command",
+        target="llmops_cli.providers.application.code:open_command",
+        check="llmops_cli.providers.application.checks:check_command",
         summary="An application that is a program, run once per answer.",
         application=True,
         volatile=True,

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +31,14 @@ def base64_of(text: str) -> str:
         json.dumps(KEY, ensure_ascii=False),
         f"Authorization: Bearer {KEY}",
         f"https://example.org/?key={quote(KEY, safe='')}&x=1",
+        quote(KEY, safe="").lower(),
+        "".join(f"%{byte:02x}" for byte in KEY.encode()),
+        "".join(f"\\u{ord(character):04x}" for character in KEY),
+        "".join(f"&#{ord(character)};" for character in KEY),
+        html.escape(KEY),
+        json.dumps(KEY).replace("/", "\\/"),
+        json.dumps(json.dumps(KEY)),
+        quote(quote(json.dumps(html.escape(KEY)))),
     ],
 )
 def test_every_form_in_which_a_secret_travels_is_found(form: str) -> None:
@@ -65,6 +75,16 @@ def test_a_value_of_several_lines_is_found_line_by_line() -> None:
         ("GITHUB_TOKEN", True),
         ("DB_PASSWORD", True),
         ("client_secret", True),
+        ("PGPASSWORD", True),
+        ("MYSQL_PASS", True),
+        ("NPMTOKEN", True),
+        ("API_KEY1", True),
+        ("SESSION_JWT", True),
+        ("SENTRY_DSN", True),
+        ("GCPCREDENTIALS_FILE", True),
+        ("DB_PWD", True),
+        ("PWD", False),
+        ("MAX_TOKENS", False),
         ("AWS_SECRET_ACCESS_KEY", True),
         ("KEYBOARD", False),
         ("MONKEY", False),
@@ -111,6 +131,30 @@ def test_json_is_redacted_in_values_and_keys() -> None:
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
 def test_a_secret_never_survives_wherever_it_stands(before: str, after: str) -> None:
     assert "c4n4ry-value" not in Redactor(["c4n4ry-value"])(before + "c4n4ry-value" + after)
+
+
+ENCODERS: tuple[Callable[[str], str], ...] = (
+    lambda text: quote(text, safe=""),
+    lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    lambda text: json.dumps(text)[1:-1],
+    html.escape,
+    lambda text: "".join(f"&#x{ord(character):x};" for character in text),
+)
+
+
+@given(
+    secret=st.text(st.characters(min_codepoint=33, exclude_categories=("C", "Z")), min_size=12),
+    encoders=st.lists(st.sampled_from(ENCODERS), max_size=3),
+    around=st.sampled_from(["", " ", "x%zz", "\\u12", "&lt", "ä+"]),
+)
+def test_no_encoding_within_an_encoding_hides_a_secret(
+    secret: str, encoders: list[Callable[[str], str]], around: str
+) -> None:
+    text = secret
+    for encode in encoders:
+        text = encode(text)
+    clean = Redactor([secret])(f"{around} {text} {around}")
+    assert clean == f"{around} {MASK} {around}"
 
 
 def test_a_megabyte_of_clean_text_is_not_looked_at_piece_by_piece() -> None:
