@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmops_cli.core.report import Report
     from llmops_cli.render.progress import RunProgress
     from llmops_cli.report.finished_run import FinishedRun, Sink
-    from llmops_cli.run.run_loop import Run
+    from llmops_cli.run.evalset_run import Run
 
 Fill: TypeAlias = "Callable[[FinishedRun, BinaryIO], object]"
 """Writes a form into an open file."""
