@@ -20,7 +20,7 @@ from llmops_cli.core.ports import Progress
 from llmops_cli.core.records import Evidence, Measurement, Provenance, SideFacts
 from llmops_cli.core.report import Plan, Report
 from llmops_cli.core.result import BASELINE, Completion
-from llmops_cli.gate.judges import calibration_records
+from llmops_cli.gate.calibration import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, write_reports
