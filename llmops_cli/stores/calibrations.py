@@ -63,10 +63,12 @@ class Calibrations:
         return file
 
 
-def evidence_calibrations(evidence: Evidence, file: Path) -> tuple[Calibration, ...]:
-    """Return the calibrations in `evidence`, read from `file`. Raises `IntegrityBroken`."""
+def evidence_calibrations(evidence: Evidence) -> tuple[Calibration, ...]:
+    """Return the calibrations in `evidence`. Raises `IntegrityBroken`."""
     records = evidence.measurement.calibrations.values()
-    return tuple(calibration_of(record, file) for record in records if isinstance(record, Mapping))
+    return tuple(
+        calibration_of(record, evidence.file) for record in records if isinstance(record, Mapping)
+    )
 
 
 def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:
@@ -85,12 +87,12 @@ def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:
 
 def follows_from_counts(calibration: Calibration) -> bool:
     """Return whether the figures and the status of `calibration` are what its counts give."""
-    expected, expected_figures = ruling(calibration.counts), figures(calibration.counts)
+    expected = figures(calibration.counts)
     same_figures = all(
-        _is_close(getattr(calibration.figures, name), getattr(expected_figures, name))
+        _is_close(getattr(calibration.figures, name), getattr(expected, name))
         for name in Figures.__dataclass_fields__
     )
-    same_ruling = (expected.status, expected.why) == (calibration.status, calibration.why)
+    same_ruling = ruling(calibration.counts) == (calibration.status, calibration.why)
     return same_figures and same_ruling
 
 

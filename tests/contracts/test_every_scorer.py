@@ -15,6 +15,7 @@ import pytest
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, ScorerKind
 from llmops_cli.core.prompt import Case, Message, ScorerSpec
+from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import (
     Completion,
     Failure,
@@ -25,16 +26,15 @@ from llmops_cli.core.result import (
     Unscored,
     Usage,
 )
-from llmops_cli.engine.sanitize import without_surrogates
-from llmops_cli.plugins import (
-    SCORERS,
+from llmops_cli.plugins.catalog import (
     catalog,
+    load,
     open_scorer,
     scorer_digest,
     volatile,
     wrong_options,
 )
-from llmops_cli.plugins.loading import load
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.scorers.scoring import score
 from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llmops_cli.core.records import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
-from llmops_cli.render.calibration import calibration_line, calls_and_cost, console_calibration
+from llmops_cli.render.calibration import calibration_line, console_calibration
 from tests.hostile import HOSTILE
 from tests.unit.stores.test_calibrations import COUNTS, a_calibration
 
@@ -21,7 +21,7 @@ def shown(found: Calibration, **causes: int) -> str:
     with console.capture() as capture:
         console.print(
             console_calibration(
-                found, causes=causes, spent=calls_and_cost(4, 2, 0.5), replaced=None
+                found, causes=causes, spent="4 calls + 2 cached, $0.5000", replaced=None
             )
         )
     return " ".join(capture.get().split())
@@ -73,7 +73,7 @@ def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
 
 def test_a_calibration_in_a_line() -> None:
     found = a_calibration(GOOD)
-    assert (found.status, ruling(GOOD).status) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
+    assert (found.status, ruling(GOOD)[0]) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
     assert calibration_line(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
 
