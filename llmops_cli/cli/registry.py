@@ -341,7 +341,7 @@ def bundle(
 
     from llmops_cli.cli.output import Output
     from llmops_cli.project.project import find_root
-    from llmops_cli.registry.bundle import bundle as bundle_of
+    from llmops_cli.stores.bundle import bundle as bundle_of
     from llmops_cli.stores.atomic import write_bytes
     from llmops_cli.stores.registry import Registry
 

@@ -14,8 +14,7 @@ from llmops_cli.cli.options import option
 
 if TYPE_CHECKING:
     from llmops_cli.registry.fsck import RegistryGrowth
-    from llmops_cli.registry.problems import RegistryProblem
-    from llmops_cli.registry.verify import Verification
+    from llmops_cli.registry.verify import RegistryProblem, Verification
 
 
 def verify(

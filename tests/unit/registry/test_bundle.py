@@ -10,9 +10,8 @@ import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import Event
-from llmops_cli.registry.bundle import bundle, compare_bundle
-from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.stores.bundle import Bundle, bundle_of
+from llmops_cli.registry.verify import RegistryProblem, compare_bundle
+from llmops_cli.stores.bundle import Bundle, bundle, bundle_of
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, released
 
