@@ -22,8 +22,8 @@ from llmops_cli.core.policy import Decision, Environment, policy_changes
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.plugins import catalog
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.registry.verify import ProblemCollector, RegistryProblem, pass_check
@@ -262,12 +262,11 @@ class _RegistryCheck:
         if verdict.decision in allowed:
             return f"; by the earlier one it is {verdict.decision.value} as well", True
         advice = "Change the policy first, in a change of its own"
-        return f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}", False
+        words = f"; by the earlier one it is {verdict.decision.value}: {verdict.why}. {advice}"
+        return words, False
 
 
-def _facts_under(
-    project: Project, facts: EvalsetFacts, environment: Environment
-) -> EvalsetFacts:
+def _facts_under(project: Project, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:
     """Return `facts` with the policy that `project` has for the evalset."""
     header = project.evalsets.get(facts.evalset)
     gate = header.gate if header else {}

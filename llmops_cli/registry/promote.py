@@ -1,8 +1,8 @@
 """Move an environment: promote a version if its committed evidence allows it, or roll back.
 
-A promotion calls no model. The evidence is decided again under the environment's own policy and against
-the version that runs there now. Either one event is written, or nothing is and the result names
-the command that helps.
+A promotion calls no model. The evidence is decided again under the environment's own policy and
+against the version that runs there now. Either one event is written, or nothing is and the result
+names the command that helps.
 
 | the evidence | what happens | exit |
 |---|---|---|
@@ -26,7 +26,7 @@ from llmops_cli.core.errors import ExitCode, IntegrityBroken, LlmopsError, Refus
 from llmops_cli.core.policy import Decision, Environment, Verdict
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.records import EvalsetFacts, Event, Evidence, Version
-from llmops_cli.gate.judges import refuse_unfit_judges
+from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
@@ -73,7 +73,6 @@ class Promotion:
     event: Event | None = None
     verdict: Verdict | None = None
     evidence: Evidence | None = None
-
 
 
 def promote(start: Path, request: PromotionRequest, *, environ: Mapping[str, str]) -> Promotion:

@@ -56,12 +56,12 @@ class Bundle:
                 raise _broken(self.path, f"{name} is not what was bundled")
             versions = tuple(version_of(version, self.path) for version in record["versions"])
             events = tuple(event_from(_without_digest(event)) for event in record["events"])
-            if not versions or not events:
-                raise InvalidRecord("it has no version or no event")
             quarantined = tuple(record["quarantined"])
-            return BundledPrompt(versions=versions, events=events, quarantined=quarantined)
         except (InvalidRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
             raise _broken(self.path, f"{name}: {error}") from error
+        if not versions or not events:
+            raise _broken(self.path, f"{name}: it has no version or no event")
+        return BundledPrompt(versions=versions, events=events, quarantined=quarantined)
 
     def resolve(self, name: str, selector: str) -> int:
         """Return the number of the version at `name@selector`. Raises `UnknownName`, `Refused`."""
@@ -112,15 +112,10 @@ def bundle(registry: Registry, environment: str) -> Bundle:
     known = registry.environments()
     if known and environment not in known:
         raise UnknownName("environment", environment, known)
-    records: dict[str, dict[str, Json]] = {}
-    for name in registry.running(environment):
-        prompt = bundled_prompt(registry, registry.history(environment, name))
-        content: dict[str, Json] = {
-            "versions": [seal(version) for version in prompt.versions],
-            "events": [seal(event) for event in prompt.events],
-            "quarantined": list(prompt.quarantined),
-        }
-        records[name] = {"digest": digest(PROMPT_SCHEMA, content), **content}
+    records = {
+        name: record_of(bundled_prompt(registry, registry.history(environment, name)))
+        for name in registry.running(environment)
+    }
     if not records:
         raise Refused(
             f"{environment} runs nothing yet", hint="llmops promote NAME@v1 --initial -m WHY"
@@ -139,6 +134,16 @@ def bundled_prompt(registry: Registry, chain: Sequence[Event]) -> BundledPrompt:
         events=tuple(chain[moves[0].seq - 1 :]),
         quarantined=tuple(sorted(registry.quarantined(moves[0].prompt))),
     )
+
+
+def record_of(prompt: BundledPrompt) -> dict[str, Json]:
+    """Return `prompt` as it is in the file, with its digest."""
+    content: dict[str, Json] = {
+        "versions": [seal(version) for version in prompt.versions],
+        "events": [seal(event) for event in prompt.events],
+        "quarantined": list(prompt.quarantined),
+    }
+    return {"digest": digest(PROMPT_SCHEMA, content), **content}
 
 
 def bundle_of(content: bytes, path: Path) -> Bundle:

@@ -72,7 +72,7 @@ LATE_IMPORTS = {
     "plugins/keys.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",
     "providers/http/responses.py": "email.utils",
-    "providers/openai/model.py": "llmops_cli.providers.openai",
+    "providers/openai/model.py": "openai",
     "run/run_loop.py": "llmops_cli.run.execute",
     "runtime/prompt.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",

@@ -23,8 +23,8 @@ from llmops_cli.plugins.catalog import catalog
 from llmops_cli.plugins.loading import open_scorer
 from llmops_cli.project.project import Project, load_project
 from llmops_cli.project.templates import Options, Templates
-from llmops_cli.providers.offline.embedded import Embedded
-from llmops_cli.providers.offline.replay import Recorded
+from llmops_cli.providers.embedded import Embedded
+from llmops_cli.providers.replay import Recorded
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "examples" / "gsm8k-recorded"
