@@ -22,7 +22,7 @@ from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused
 from llmops_cli.core.policy import Decision, Environment, Verdict
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.records import EvalsetFacts, Event, Evidence, Version
-from llmops_cli.gate.judges import refuse_unfit_judges
+from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute

@@ -19,7 +19,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.records import Calibration, Event, Evidence, Version, VersionRef, instrument_of
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
-from llmops_cli.gate.judges import unfit_labels
+from llmops_cli.gate.calibration import unfit_labels
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.bundle import bundle_problems
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check

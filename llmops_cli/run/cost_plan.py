@@ -11,7 +11,7 @@ from itertools import islice
 from llmops_cli.core.prompt import Case, Judge, Model
 from llmops_cli.core.report import EvalsetPlan, JudgingPlan, Plan, PromptPlan, SidePlan
 from llmops_cli.engine.budget import ceiling, tariff
-from llmops_cli.gate.power import what_it_can_show
+from llmops_cli.gate.paired_test import what_it_can_show
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace

@@ -31,19 +31,25 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Model, Target
 from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
-from llmops_cli.gate.judges import GatingJudge, gating_judges
-from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
+from llmops_cli.gate.calibration import GatingJudge, gating_judges
+from llmops_cli.plugins.catalog import (
+    catalog,
+    check_ready,
+    command_of,
+    open_provider,
+    wrong_options,
+)
 from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.database import FileCounters
 from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.git import Revision, open_git
 from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.shared_counters import FileCounters
 
 FROM_ENVIRONMENT = "env:"
 """How a header in llmops.yaml refers to a secret."""
