@@ -19,6 +19,7 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from llmops_cli.core.digest import Json, digest
@@ -46,7 +47,9 @@ def table_json(rows: Iterable[Mapping[str, Json]]) -> str:
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any core value in, plain JSON data out
     """Return a core value as plain data: a dataclass as an object, an enum as its value."""
     if is_dataclass(value):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        # A path says where this machine keeps a record, and is no part of it.
+        return {name: as_json(part) for name, part in parts.items() if not isinstance(part, Path)}
     if isinstance(value, IntEnum):
         return int(value)
     if isinstance(value, Enum):
