@@ -45,11 +45,13 @@ def table_json(rows: Iterable[Mapping[str, Json]]) -> str:
 
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any core value in, plain JSON data out
-    """Return a core value as plain data: a dataclass as an object, an enum as its value."""
+    """Return a core value as plain data: a dataclass as an object, an enum as its value.
+
+    A path, where a value lies on this computer, is no part of it.
+    """
     if is_dataclass(value):
-        parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        # A path says where this machine keeps a record, and is no part of it.
-        return {name: as_json(part) for name, part in parts.items() if not isinstance(part, Path)}
+        values = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: as_json(item) for name, item in values.items() if not isinstance(item, Path)}
     if isinstance(value, IntEnum):
         return int(value)
     if isinstance(value, Enum):
