@@ -324,9 +324,7 @@ class Prompt:
             name=self.name,
             version=self.version,
             digest=self.digest,
-            request=Target(prompt=self._version.prompt, model=self._version.model).request(
-                messages
-            ),
+            request=target_of(self._version).request(messages),
         )
 
     @cached_property
