@@ -16,7 +16,7 @@ from typing import Any
 
 from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.records import Event, Version, event_from
+from llmops_cli.core.records import Event, Version
 from llmops_cli.stores.codec import from_bytes, seal
 from llmops_cli.stores.registry import version_of
 
@@ -133,7 +133,7 @@ def _record(prompt: BundledPrompt) -> dict[str, Json]:
 
 def _bundled_prompt(record: Mapping[str, Any], path: Path) -> BundledPrompt:
     versions = tuple(version_of(version, path) for version in record["versions"])
-    events = tuple(event_from(_without_digest(event)) for event in record["events"])
+    events = tuple(Event.of(_without_digest(event)) for event in record["events"])
     if not versions or not events:
         raise InvalidRecord("it has no version or no event")
     quarantined = tuple(record["quarantined"])
