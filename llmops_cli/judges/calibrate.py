@@ -30,7 +30,7 @@ from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine, run
 from llmops_cli.gate.calibration import LEVEL, UNSCORED, figures, kappa, ruling
 from llmops_cli.judges.labels import LabeledScorer, find_scorer
-from llmops_cli.project.labels import Label, LabelRequest, Labels, read_labels
+from llmops_cli.project.labels import Label, Labels, read_labels
 from llmops_cli.run.execute import JudgeCallCache, open_scoring, run_coroutine, stop_on_signal
 from llmops_cli.run.scorers import BoundScorer, judge_of
 from llmops_cli.run.workspace import Workspace, provenance
@@ -223,7 +223,7 @@ def calibrate(
     if too many scores are missing.
     """
     scorer = find_scorer(workspace, request.scorer)
-    labels = read_labels(request.labels, _wanted(workspace, scorer), workspace.project)
+    labels = read_labels(request.labels, scorer.evalset, scorer.bound.spec, workspace.project)
     if not labels.rows:
         raise Refused(
             f"{request.labels}: no row has a label ({labels.unlabeled} without one)",
@@ -264,17 +264,6 @@ def calibrate(
     file = store.write(calibration, redact=workspace.redact)
     path = file.relative_to(workspace.root).as_posix()
     return replace(result, calibration=calibration, path=path, replaced=replaced)
-
-
-def _wanted(workspace: Workspace, scorer: LabeledScorer) -> LabelRequest:
-    prompts = workspace.project.prompts
-    return LabelRequest(
-        evalset=scorer.evalset.name,
-        spec=scorer.bound.spec,
-        kind=scorer.bound.kind,
-        cases=scorer.evalset.cases,
-        schemas=[prompts[name].inputs for name in scorer.evalset.prompts],
-    )
 
 
 def _require_scores(causes: Counter[str], planned: int) -> None:

@@ -116,7 +116,7 @@ def judge_warnings(
             environment.name: policy_of(project.gate, evalset.gate, environment.gate)
             for environment in project.environments
         }
-        judged = Scorers(project.catalog, evalset, read, project.judges.of).judged_metrics
+        judged = Scorers(project.catalog, evalset, read, project.judge_of).judged_metrics
         warnings[evalset.name] = tuple(index.warnings(evalset.name, judged, policies))
     return warnings, tuple(error.message for error in index.broken)
 
