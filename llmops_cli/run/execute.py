@@ -43,7 +43,7 @@ from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request,
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.engine.call import Engine, run
-from llmops_cli.plugins import open_scorer
+from llmops_cli.plugins.catalog import open_scorer
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun, Run
 from llmops_cli.run.scorers import BoundScorer, Scorers

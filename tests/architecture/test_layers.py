@@ -69,7 +69,6 @@ LATE_IMPORTS = {
     "core/redact.py": "html.entities",
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
-    "plugins/keys.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
