@@ -34,7 +34,7 @@ from llmops_cli.project.inputs import Schemas, is_required, mismatch
 from llmops_cli.providers.anthropic import messages
 from llmops_cli.providers.openai import messages as chat
 from llmops_cli.stores.bundle import Bundle, bundle_of
-from llmops_cli.stores.registry import FOLDER, Registry
+from llmops_cli.stores.registry import FOLDER, Registry, target_of
 
 if TYPE_CHECKING:
     from llmops_cli.project.templates import Templates
