@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import NoReturn, cast
 
 from llmops_cli.core.digest import Json
@@ -39,9 +39,16 @@ from llmops_cli.providers.application.answer_fields import (
     malformed,
 )
 from llmops_cli.providers.application.checks import program
-from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, Finished, environment, run
+from llmops_cli.workers.process import (
+    LARGEST_ANSWER,
+    CodeFailure,
+    Finished,
+    Pool,
+    Worker,
+    environment,
+    run,
+)
 from llmops_cli.workers.project_code import located
-from llmops_cli.workers.worker import Pool, Worker
 
 SHOWN = 300
 """Characters of an exception's or a program's own words in a message."""
@@ -59,9 +66,9 @@ async def open_python(model: Model, context: PluginContext) -> AsyncIterator[Pro
         Worker(function, context, parameters=PARAMETERS, largest=LARGEST_ANSWER, environ=environ)
         for _ in range(model.limits.max_concurrency)
     ]
-    async with Pool(workers) as pool:
-        failure = await pool.load(seconds=model.limits.timeout)
-        if failure is not None:
+    async with aclosing(Pool(workers)) as pool:
+        failure = await pool.call(None, seconds=model.limits.timeout)
+        if isinstance(failure, CodeFailure):
             why = context.redact(failure.why)[:SHOWN]
             raise Refused(f"{model.name}: {call} cannot be loaded: {why}")
         yield PythonApplication(pool, AnswerReader(model, strict=True), context.redact)
