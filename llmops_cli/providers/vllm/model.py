@@ -19,7 +19,6 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +30,7 @@ from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
+from llmops_cli.providers.http.access import is_loopback
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
 from llmops_cli.providers.vllm.options import (
     adapters,
@@ -246,34 +246,17 @@ async def open_vllm(model: Model, context: PluginContext) -> AsyncIterator[Provi
     Raises `Refused` if its configuration can never work, or where there is no vllm to start.
     """
     check_model(model.name, model.parameters, DIALECT)
-    served = served_name(model)
-    if model.base_url is not None:
-        near = context if not _loopback(model.base_url) else _past_proxies(context)
-        async with open_openai(model, near, dialect=DIALECT) as api:
-            yield Vllm(api, model.model, served)
-        return
-    engine = await context.resources.take("vllm", Engines).of(model, context)
-    if isinstance(engine, Failure):
-        yield NotStarted(engine)
-        return
-    ours = replace(model, base_url=engine.url, api_key_env=KEY_ENV)
-    keyed = {**_past_proxies(context).environ, KEY_ENV: engine.key}
-    async with open_openai(ours, replace(context, environ=keyed), dialect=DIALECT) as api:
+    served, environ, url = served_name(model), dict(context.environ), model.base_url
+    engine: Engine | None = None
+    if url is None:
+        started = await context.resources.take("vllm", Engines).of(model, context)
+        if isinstance(started, Failure):
+            yield NotStarted(started)
+            return
+        engine = started
+        url, environ[KEY_ENV] = engine.url, engine.key
+        model = replace(model, base_url=url, api_key_env=KEY_ENV)
+    if is_loopback(host_of(url)):
+        environ = {name: environ[name] for name in environ if not name.lower().endswith("_proxy")}
+    async with open_openai(model, replace(context, environ=environ), dialect=DIALECT) as api:
         yield Vllm(api, model.model, served, engine)
-
-
-def _past_proxies(context: PluginContext) -> PluginContext:
-    environ = {
-        name: value
-        for name, value in context.environ.items()
-        if not name.lower().endswith("_proxy")
-    }
-    return replace(context, environ=environ)
-
-
-def _loopback(url: str) -> bool:
-    host = host_of(url)
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
