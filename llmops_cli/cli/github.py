@@ -273,7 +273,7 @@ def read_report(path: Path) -> Report | None:
 def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
     """Return broken files, and why, as `fsck --json` printed them; empty without a file."""
     from llmops_cli.core.digest import InvalidRecord, from_plain
-    from llmops_cli.registry.problems import RegistryProblem
+    from llmops_cli.registry.verify import RegistryProblem
 
     document = None if path is None else _document(path)
     if document is None:

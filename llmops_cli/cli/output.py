@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llmops_cli.render.progress import RunProgress
     from llmops_cli.render.renderable import Cell
     from llmops_cli.report.finished_run import FinishedRun, Sink
-    from llmops_cli.run.run_loop import Run
+    from llmops_cli.run.evalset_run import Run
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from llmops_cli.core.report import Plan
     from llmops_cli.judges.index import JudgeStatus
     from llmops_cli.registry.fsck import RegistryGrowth
-    from llmops_cli.registry.problems import RegistryProblem
-    from llmops_cli.registry.promote import Promotion
-    from llmops_cli.registry.rollback import Rollback
-    from llmops_cli.registry.verify import Verification
+    from llmops_cli.registry.promote import Promotion, Rollback
+    from llmops_cli.registry.verify import RegistryProblem, Verification
 
 NO_PROMPTS = "the project has no prompts: one is a file prompts/NAME.prompt.yml"
 
@@ -161,7 +160,8 @@ def promote(
             measured = make_evidence()
             promotion = promote_version(context.obj, request, environ=os.environ)
         else:
-            promotion = promotion.with_cost(cost)
+            hint = f"{promotion.hint}   ({cost})" if promotion.hint else cost
+            promotion = replace(promotion, hint=hint)
     output.show(promotion, _promotion(version, promotion))
     if measured is not None and measured.evidence is None:
         why = "; ".join(prompt.verdict.why for prompt in measured.report.prompts)
@@ -208,8 +208,8 @@ def rollback(
       llmops rollback support@production -m "wrong refunds" --push
     """
     from llmops_cli.registry.deliver import Delivery
-    from llmops_cli.registry.rollback import RollbackRequest
-    from llmops_cli.registry.rollback import rollback as roll_back
+    from llmops_cli.registry.promote import RollbackRequest
+    from llmops_cli.registry.promote import rollback as roll_back
 
     request = RollbackRequest(
         address=address, to=to, reason=message, delivery=Delivery(commit=commit, push=push)
@@ -339,8 +339,8 @@ def bundle(
     same bytes. An application reads it with load_prompt("NAME@ENV"), without git or network.
     """
     from llmops_cli.project.project import find_root
-    from llmops_cli.registry.bundle import bundle as bundle_of
     from llmops_cli.stores.atomic import write_bytes
+    from llmops_cli.stores.bundle import bundle as bundle_of
     from llmops_cli.stores.registry import Registry
 
     made = bundle_of(Registry(find_root(context.obj)), environment)

@@ -35,8 +35,7 @@ from llmops_cli.core.report import (
 )
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.comparison import Comparison, CriticalState, compare
-from llmops_cli.run.evalset_run import EvalsetRun, with_text
-from llmops_cli.run.run_loop import Run
+from llmops_cli.run.evalset_run import EvalsetRun, Run, with_text
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.run_file import Entry, Manifest, RunEvalset, RunIndex, RunSide, open_run
@@ -64,11 +63,11 @@ class EvalsetCases:
             )
 
 
-def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
+def cases_of(evalset_run: EvalsetRun) -> EvalsetCases:
     """Return the cases of an evalset that was just run; its store must stay open."""
     return EvalsetCases(
         metrics=evalset_run.scorers.by_label,
-        comparison=comparison,
+        comparison=evalset_run.result,
         retired=evalset_run.selection.evalset.retired,
         read=lambda positions: evalset_run.case_results(
             ["baseline"], positions=positions, texts=True
@@ -96,12 +95,7 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
-    return _stream(
-        [
-            cases_of(evalset_run, run.comparisons[at])
-            for at, evalset_run in enumerate(run.evalset_runs)
-        ]
-    )
+    return _stream([cases_of(evalset_run) for evalset_run in run.evalset_runs])
 
 
 def stream_report(report: Report) -> CaseStream:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.policy import Policy, Verdict
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.prompt import Case, Model
 from llmops_cli.core.records import EvalsetFacts
+from llmops_cli.core.report import Spending
 from llmops_cli.core.result import (
     BASELINE,
     CANDIDATE,
@@ -28,6 +29,7 @@ from llmops_cli.core.result import (
     SideResult,
     Trial,
 )
+from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.calibration import GatingJudge, scaled, shrinkage
 from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, evalset_facts
@@ -76,6 +78,8 @@ class EvalsetRun:
     notes: tuple[str, ...] = ()
     gating: tuple[GatingJudge, ...] = ()
     """The judges that gate, with their calibrations."""
+    result: Comparison = field(init=False)
+    """The candidate compared with the baseline, once that was measured."""
 
     @property
     def name(self) -> str:
@@ -162,14 +166,10 @@ class EvalsetRun:
         pairs = [] if self.compared_with is None else self._pairs(self.compared_with)
         lacking = []
         for pair in pairs:
-            case = self.cases[pair.at.case]
-            keys = [
-                bound.key(case, pair.candidate.digest, pair.baseline.digest)
-                for bound in self.scorers.paired
-            ]
-            stored = self.candidate.spec.results.scores(keys)
-            bound_keys = zip(self.scorers.paired, keys, strict=True)
-            if not all(self.scorers.counts(bound, stored, key) for bound, key in bound_keys):
+            answers = self.cases[pair.at.case], pair.candidate.digest, pair.baseline.digest
+            keys = [(bound, bound.key(*answers)) for bound in self.scorers.paired]
+            stored = self.candidate.spec.results.scores(key for _, key in keys)
+            if not all(self.scorers.counts(bound, stored, key) for bound, key in keys):
                 lacking.append(pair)
         return lacking
 
@@ -306,6 +306,49 @@ class EvalsetRun:
             and their_place == our_place
             and theirs.plan.requests[position] != ours.plan.requests[position]
         )
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Evalset runs, what was measured for them, and the gate's answer."""
+
+    evalset_runs: Sequence[EvalsetRun]
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By the name of the candidate."""
+    calls: int = 0
+    cost: float | None = 0.0
+    """US dollars; None: some of it is unpriced."""
+    spent: dict[str, Spending] = field(default_factory=dict)
+    """Of it, the calls of scorers, by role."""
+    served: dict[str, str] = field(default_factory=dict)
+    """The models that answered, as they report themselves, by the configured judge model."""
+    partial: str | None = None
+    """Why this run is partial: the filter or sample."""
+    budget: Budget | None = None
+    """The remaining budget."""
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sides(self) -> Iterator[Side]:
+        """Yield the sides of every evalset."""
+        return (side for evalset_run in self.evalset_runs for side in evalset_run.sides)
+
+    @property
+    def reused(self) -> int:
+        """Return how many trials were answered from evidence or the store."""
+        return sum(
+            side.plan.planned - side.state.called - len(side.state.failures) for side in self.sides
+        )
+
+    @property
+    def prompt_comparisons(self) -> list[PromptComparison]:
+        """Return the comparison of each prompt, in the order of the run."""
+        return list({id(run.comparison): run.comparison for run in self.evalset_runs}.values())
+
+    def evalsets_of(self, comparison: PromptComparison) -> list[EvalsetRun]:
+        """Return the evalsets of one prompt."""
+        return [run for run in self.evalset_runs if run.comparison is comparison]
 
 
 def side_results(

@@ -32,8 +32,15 @@ from llmops_cli.core.prompt import Evalset, Model, Target
 from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
-from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
-from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
+from llmops_cli.plugins.catalog import (
+    catalog,
+    check_ready,
+    command_of,
+    open_provider,
+    wrong_options,
+)
+from llmops_cli.project.models import Check
+from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
@@ -108,7 +115,7 @@ class Workspace:
 
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
-        return Scorers(self.catalog, evalset, self.read, self.project.judges.of)
+        return Scorers(self.catalog, evalset, self.read, self.project.judge_of)
 
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
@@ -337,7 +344,7 @@ def rules_at(base: str, project: Project) -> Project:
     environments = tuple(replace(environment, gate={}) for environment in project.environments)
     bare = replace(
         project,
-        context=replace(project.context, source=source),
+        source=source,
         environments=environments,
         gate={},
         prompts={},
@@ -359,25 +366,20 @@ class MeasuredCase(NamedTuple):
 
 
 def measured_cases(
-    workspace: Workspace, name: str, number: int, evalset: str
-) -> Mapping[str, MeasuredCase]:
-    """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
+    workspace: Workspace, name: str, number: int
+) -> Mapping[str, Mapping[str, MeasuredCase]]:
+    """Return the cases that the newest evidence of a version measured, by evalset and id."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if has_rows(evidence):
-            return {
-                row.case: MeasuredCase(row.facts, row.candidate.request)
-                for row in read_rows(evidence)
-                if row.evalset == evalset and row.candidate is not None
+            measured: dict[str, dict[str, MeasuredCase]] = {
+                facts.evalset: {} for facts in evidence.measurement.evalsets
             }
+            for row in read_rows(evidence):
+                if row.candidate is not None:
+                    case = MeasuredCase(row.facts, row.candidate.request)
+                    measured[row.evalset][row.case] = case
+            return measured
     return {}
-
-
-def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
-    """Return the evalsets that the newest evidence of a version was measured on."""
-    for evidence in reversed(workspace.registry.evidence(name, number)):
-        if has_rows(evidence):
-            return tuple(facts.evalset for facts in evidence.measurement.evalsets)
-    return ()
 
 
 def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:

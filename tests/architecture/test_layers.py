@@ -69,12 +69,11 @@ LATE_IMPORTS = {
     "core/redact.py": "html.entities",
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
-    "plugins/keys.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
     "run/run_loop.py": "llmops_cli.run.execute",
-    "runtime/prompt.py": "llmops_cli.project.templates",
+    "runtime.py": "llmops_cli.project.templates",
     "scorers/rag.py": "llmops_cli.scorers",
     "stores/git.py": "git",
 }

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
 from llmops_cli.core.digest import Json
@@ -40,9 +40,8 @@ from llmops_cli.providers.application.answer_fields import (
 )
 from llmops_cli.providers.application.checks import program
 from llmops_cli.providers.http.responses import strict_json
-from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, environment, run
+from llmops_cli.workers.process import LARGEST_ANSWER, CodeFailure, Pool, Worker, environment, run
 from llmops_cli.workers.project_code import located
-from llmops_cli.workers.worker import Pool, Worker
 
 SHOWN = 300
 """Characters of an exception's or a program's own words in a message."""
@@ -71,9 +70,9 @@ async def open_python(model: Model, context: PluginContext) -> AsyncIterator[Pro
             return Failure(kind=FailureKind.SERVER, message=f"the function raised {error}")
         return reader.outcome(message.get("value"))
 
-    async with Pool(workers) as pool:
-        failure = await pool.load(seconds=model.limits.timeout)
-        if failure is not None:
+    async with aclosing(Pool(workers)) as pool:
+        failure = await pool.call(None, seconds=model.limits.timeout)
+        if isinstance(failure, CodeFailure):
             why = context.redact(failure.why)[:SHOWN]
             raise Refused(f"{model.name}: {path} cannot be loaded: {why}")
         yield Application(call)
