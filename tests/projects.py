@@ -249,9 +249,9 @@ def run_on_terminal(
 ) -> tuple[int, str]:
     """Run the program on a terminal where `typed` is typed: its exit code and what was shown."""
     ours, theirs = pty.openpty()
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    command, environ = [*LLMOPS, *arguments], {**os.environ, **(env or {})}
     process = subprocess.Popen(
-        [*LLMOPS, *arguments], cwd=folder, env={**os.environ, **(env or {})}, **streams
+        command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     os.write(ours, typed)
