@@ -78,7 +78,7 @@ def _evaluate(
     if options.dry_run:
         return Evaluated(plan=plan, report=None)
     run = run_evalsets(workspace, evalset_runs, options, progress=progress)
-    run.notes += [*notes, *workspace.notes()]
+    run.notes += [*notes, *workspace.results.notes]
     if options.strict:
         _refuse_inconclusive(run)
     report = build_report(run)
