@@ -145,13 +145,11 @@ def _write_and_commit(checkout: Checkout, chain: EventChain, write_event: Callab
     result = write_event()
     if result.event is None:
         return result
-    committed = False
     try:
         checkout.commit(event_message(result.event))
-        committed = True
-    finally:
-        if not committed:
-            _remove_new_events(chain, events_before)
+    except BaseException:
+        _remove_new_events(chain, events_before)
+        raise
     return result
 
 
