@@ -81,14 +81,14 @@ def _prompt(run: Run, comparison: PromptComparison, shown: int) -> PromptReport:
         candidate=comparison.candidate.name,
         baseline=None if baseline is None else f"{baseline.name}{where}",
         verdict=verdict,
-        evalsets=tuple(_evalset(*measured, shown) for measured in run.evalsets_of(comparison)),
+        evalsets=tuple(_evalset(measured, shown) for measured in run.evalsets_of(comparison)),
         next_steps=tuple(_next_steps(comparison, verdict, run)),
         environment=comparison.environment if comparison.against_environment else None,
     )
 
 
-def _evalset(evalset_run: EvalsetRun, comparison: Comparison, shown: int) -> EvalsetReport:
-    cases = cases_of(evalset_run, comparison)
+def _evalset(evalset_run: EvalsetRun, shown: int) -> EvalsetReport:
+    cases, comparison = cases_of(evalset_run), evalset_run.result
     changes = changes_of(comparison, cases.retired)
     picked = dict(islice(changes.items(), shown))
     baseline = evalset_run.others.get("baseline")
@@ -212,7 +212,7 @@ def _lasting(comparison: PromptComparison, run: Run) -> bool:
     """Whether something failed that calling again does not fix."""
     return any(
         not failure.retryable
-        for evalset_run, _ in run.evalsets_of(comparison)
+        for evalset_run in run.evalsets_of(comparison)
         for side in evalset_run.sides
         for failure in side.state.failures.values()
     )

@@ -63,11 +63,11 @@ class EvalsetCases:
             )
 
 
-def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
+def cases_of(evalset_run: EvalsetRun) -> EvalsetCases:
     """Return the cases of an evalset that was just run; its store must stay open."""
     return EvalsetCases(
         metrics=evalset_run.scorers.by_label,
-        comparison=comparison,
+        comparison=evalset_run.result,
         retired=evalset_run.selection.evalset.retired,
         read=lambda positions: evalset_run.case_results(
             ["baseline"], positions=positions, texts=True
@@ -95,12 +95,7 @@ def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str
 
 def stream_run(run: Run) -> CaseStream:
     """Stream every case of `run`; the store must stay open while they are taken."""
-    return _stream(
-        [
-            cases_of(evalset_run, run.comparisons[at])
-            for at, evalset_run in enumerate(run.evalset_runs)
-        ]
-    )
+    return _stream([cases_of(evalset_run) for evalset_run in run.evalset_runs])
 
 
 def stream_report(report: Report) -> CaseStream:

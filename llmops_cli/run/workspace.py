@@ -366,25 +366,20 @@ class MeasuredCase(NamedTuple):
 
 
 def measured_cases(
-    workspace: Workspace, name: str, number: int, evalset: str
-) -> Mapping[str, MeasuredCase]:
-    """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
+    workspace: Workspace, name: str, number: int
+) -> Mapping[str, Mapping[str, MeasuredCase]]:
+    """Return the cases that the newest evidence of a version measured, by evalset and id."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
         if has_rows(evidence):
-            return {
-                row.case: MeasuredCase(row.facts, row.candidate.request)
-                for row in read_rows(evidence)
-                if row.evalset == evalset and row.candidate is not None
+            measured: dict[str, dict[str, MeasuredCase]] = {
+                facts.evalset: {} for facts in evidence.measurement.evalsets
             }
+            for row in read_rows(evidence):
+                if row.candidate is not None:
+                    case = MeasuredCase(row.facts, row.candidate.request)
+                    measured[row.evalset][row.case] = case
+            return measured
     return {}
-
-
-def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
-    """Return the evalsets that the newest evidence of a version was measured on."""
-    for evidence in reversed(workspace.registry.evidence(name, number)):
-        if has_rows(evidence):
-            return tuple(facts.evalset for facts in evidence.measurement.evalsets)
-    return ()
 
 
 def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore:
