@@ -32,7 +32,6 @@ from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import (
     Ask,
     Progress,
-    Results,
     Role,
     Scorer,
     ScorerKind,
@@ -51,6 +50,7 @@ from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
+from llmops_cli.stores.results import ResultsStore
 
 DRAIN = 4.0
 """Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
@@ -347,9 +347,9 @@ class WriteBatcher:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Results, _Batch] = {}
+        self._open: dict[ResultsStore, _Batch] = {}
 
-    async def put(self, results: Results, key: TrialKey, completion: Completion) -> None:
+    async def put(self, results: ResultsStore, key: TrialKey, completion: Completion) -> None:
         """Return when `completion` is in `results`. It is stored even if the caller is cancelled.
 
         Raises what the store raises.
@@ -387,7 +387,7 @@ class JudgeCallCache:
     def __init__(
         self,
         engine: ModelCaller,
-        results: Callable[[Model], Results],
+        results: Callable[[Model], ResultsStore],
         *,
         reachable: Callable[[Model], bool] = lambda _: True,
     ) -> None:

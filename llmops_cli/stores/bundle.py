@@ -16,7 +16,7 @@ from typing import Any
 
 from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.records import Event, Version, event_from
+from llmops_cli.core.records import Event, Version
 from llmops_cli.stores.codec import from_bytes, seal
 from llmops_cli.stores.registry import Registry, move_before, version_of
 
@@ -55,7 +55,7 @@ class Bundle:
             if digest(PROMPT_SCHEMA, _without_digest(record)) != record["digest"]:
                 raise _broken(self.path, f"{name} is not what was bundled")
             versions = tuple(version_of(version, self.path) for version in record["versions"])
-            events = tuple(event_from(_without_digest(event)) for event in record["events"])
+            events = tuple(Event.of(_without_digest(event)) for event in record["events"])
             quarantined = tuple(record["quarantined"])
         except (InvalidRecord, NotCanonical, KeyError, TypeError, AttributeError) as error:
             raise _broken(self.path, f"{name}: {error}") from error
