@@ -9,7 +9,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.prompt import Case, Prompt, Request
 from llmops_cli.project.project import Project
-from llmops_cli.project.templates import Templates
+from llmops_cli.project.templates import Templates, documents_of
 from llmops_cli.run.selection import resolve_target
 from llmops_cli.run.workspace import Workspace
 
@@ -27,7 +27,7 @@ def rendered_request(
         _case_of_inputs(target.prompt, inputs) if inputs else _case(workspace.project, name, case)
     )
     messages = Templates(target.prompt).messages(rendered)
-    documents = workspace.documents(target)
+    documents = documents_of(target, workspace.catalog)
     document = None if documents is None else documents.document(rendered, messages)
     return target.request(messages, document=document)
 

@@ -32,7 +32,7 @@ NUMBERS = range(1, 100)
 
 def console_calibration(
     calibration: Calibration, *, causes: Mapping[str, int], spent: str, replaced: Calibration | None
-) -> RenderableType:
+) -> Renderable:
     """Return the whole calibration; `causes` says why answers were not judged."""
 
     def draw(writer: LineWriter) -> Iterator[RenderableType]:

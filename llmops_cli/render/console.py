@@ -64,7 +64,7 @@ def console_report(
     verbose: bool = False,
     quiet: bool = False,
     seconds: float | None = None,
-) -> RenderableType:
+) -> Renderable:
     """Return the whole report, as wide as the console.
 
     `verbose` shows more cases, longer answers, every score, and passing prompts in full; `quiet`

@@ -13,7 +13,7 @@ from llmops_cli.render.formatting import money, plural
 from llmops_cli.render.renderable import LineWriter, Renderable, grid, table
 
 
-def console_plan(plan: Plan) -> RenderableType:
+def console_plan(plan: Plan) -> Renderable:
     """Return the plan of a dry run: both sides of every evalset, then the sum."""
 
     def draw(writer: LineWriter) -> Iterator[RenderableType]:
@@ -74,7 +74,7 @@ def _sides(writer: LineWriter, sides: Sequence[SidePlan]) -> RenderableType:
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-def probes_table(probed: Probed) -> RenderableType:
+def probes_table(probed: Probed) -> Renderable:
     """Return one row per model, one column per aspect."""
     rows = [
         (model.name, *(MARKS[model.of(aspect).works] for aspect in ASPECTS), _first_token(model))

@@ -155,7 +155,7 @@ def _borderless(*, show_header: bool = True) -> Table:
     )
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
+def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Renderable:
     """Return rows under dim headers; a column of numbers alone stands to the right.
 
     None is an empty cell. Every row has as many cells as there are headers. On a console too narrow

@@ -14,7 +14,7 @@ import pytest
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.records import Version, VersionRef
-from llmops_cli.runtime.loading import load_prompt
+from llmops_cli.runtime import load_prompt
 from tests.git_project import GitProject, make_git_project
 
 Rows = list[dict[str, Any]]
