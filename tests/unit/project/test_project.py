@@ -74,8 +74,10 @@ STAGING = Environment(name="staging")
             (STAGING, Environment(name="production", after="staging")),
         ),
         (
-            "environments:\n  staging:\n  production:\n    after: staging\n    accept: pass\n"
-            "    gate: {margin: 0.02}\n",
+            (
+                "environments:\n  staging:\n  production:\n    after: staging\n"
+                "    accept: pass\n    gate: {margin: 0.02}\n"
+            ),
             (
                 STAGING,
                 Environment(
