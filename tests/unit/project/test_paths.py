@@ -32,6 +32,7 @@ def root(tmp_path: Path) -> Path:
     (root / "real").write_bytes(b"x" * 100)
     (root / "large").write_bytes(b"x" * 101)
     os.mkfifo(root / "pipe")
+    links: dict[str, str | Path]
     links = {"in": root / "real", "out": tmp_path / "secret", "outside": tmp_path, "loop": "loop"}
     for name, target in links.items():
         (root / name).symlink_to(target)
