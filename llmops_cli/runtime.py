@@ -53,10 +53,7 @@ class QuarantinedVersion(UserWarning):
 
 
 def load_prompt(
-    address: str,
-    *,
-    source: str | os.PathLike[str] | None = None,
-    resource: str | None = None,
+    address: str, *, source: str | os.PathLike[str] | None = None, resource: str | None = None
 ) -> Prompt:
     """Return the version at `address`: `support@production`, `support@production~1`, `support@v3`.
 
@@ -134,8 +131,7 @@ def _package_data(resource: str) -> bytes:
         content, problem = None, str(error)
     if content is None:
         raise Refused(
-            f"no bundle in the package: {resource}: {problem}",
-            hint="write resource='package:file'",
+            f"no bundle in the package: {resource}: {problem}", hint="write resource='package:file'"
         )
     return content
 

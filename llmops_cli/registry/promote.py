@@ -160,8 +160,7 @@ def append_promotion(
         registry.append(event)
         why = "promoted by override: no evidence was needed"
         return Promotion(exit_code=ExitCode.DONE, why=why, event=event)
-    _refuse_quarantined(registry, version)
-    _refuse_breaking(request, version, running)
+    _refuse_unfit(registry, request, version, running)
     measure = f"llmops measure {version.address} --to {environment.name}"
     answer = _newest_verdict(registry, version, running, evalsets)
     if isinstance(answer, MissingEvidence):
@@ -266,14 +265,6 @@ def _refuse_without_reason(
             raise Refused(f"{option} is recorded with a reason", hint=f"{option} -m WHY")
 
 
-def _refuse_quarantined(registry: Registry, version: Version) -> None:
-    if version.number in registry.quarantined(version.name):
-        raise Refused(
-            f"{version.address} is quarantined: it was rolled back",
-            hint="release a better version; --override -m WHY lifts the quarantine and is recorded",
-        )
-
-
 def _event_of_previous_environment(
     registry: Registry, environment: Environment, version: Version, *, override: bool
 ) -> str | None:
@@ -292,7 +283,15 @@ def _event_of_previous_environment(
     )
 
 
-def _refuse_breaking(request: PromotionRequest, version: Version, running: Version | None) -> None:
+def _refuse_unfit(
+    registry: Registry, request: PromotionRequest, version: Version, running: Version | None
+) -> None:
+    """Raise `Refused` for a quarantined version, and for one that would break callers."""
+    if version.number in registry.quarantined(version.name):
+        raise Refused(
+            f"{version.address} is quarantined: it was rolled back",
+            hint="release a better version; --override -m WHY lifts the quarantine and is recorded",
+        )
     changes = breaking_changes(running.prompt, version.prompt) if running else []
     if changes and not request.accept_breaking:
         raise Refused(

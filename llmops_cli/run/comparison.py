@@ -216,16 +216,8 @@ def _compare(
     baseline, notes = _baseline_of(workspace, selection, name, environment.name)
     left_out = ", ".join(evalset for evalset in names if evalset not in selected)
     notes += (f"without {left_out}, which gates {name} as well",) if left_out else ()
-    base = base_snapshot(workspace, name, branched_from)
     rules = [rule for evalset in evalsets for rule in evalset.policy.rules]
-    tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
-    headers = [evalset.evalset for evalset in evalsets]
-    changes = {
-        "policy": _policy_changes(workspace, evalsets, environment.name, base),
-        "evalset": evalset_changes(workspace, name, headers, base, tags),
-        "models": model_changes(workspace, headers, candidate, baseline),
-    }
-    return PromptComparison(
+    comparison = PromptComparison(
         prompt=name,
         candidate=candidate,
         baseline=baseline,
@@ -240,12 +232,7 @@ def _compare(
         and selection.baseline is None
         and baseline is not None
         and baseline.target.digest == candidate.target.digest,
-        base=base,
-        changes=tuple(
-            Finding(rule=rule, decision=Decision.PASS, why=why)
-            for rule, reasons in changes.items()
-            for why in reasons
-        ),
+        base=base_snapshot(workspace, name, branched_from),
         against_environment=selection.baseline is None
         and selection.baseline_model is None
         and (baseline is None or baseline.version is not None),
@@ -254,6 +241,7 @@ def _compare(
         rerun_command=selection.rerun_command(address),
         notes=notes,
     )
+    return replace(comparison, changes=tuple(_change_findings(workspace, comparison)))
 
 
 def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
@@ -262,21 +250,31 @@ def policy_in(rules: Project, evalset: Evalset, environment: str) -> Policy:
     return policy_of(rules.gate, rules.gate_of(evalset), ours.gate if ours else {})
 
 
-def _policy_changes(
-    workspace: Workspace,
-    evalsets: Sequence[EvalsetSelection],
-    environment: str,
-    base: BaseSnapshot,
-) -> Iterator[str]:
+def _change_findings(workspace: Workspace, comparison: PromptComparison) -> Iterator[Finding]:
+    """Yield a finding for each change to the policy, evalsets or models it is measured with."""
+    evalsets = [selected.evalset for selected in comparison.evalsets]
+    rules = [rule for selected in comparison.evalsets for rule in selected.policy.rules]
+    tags = {tag for rule in rules if (tag := getattr(rule, "tag", None))}
+    called = comparison.candidate, comparison.baseline
+    for rule, changes in (
+        ("policy", _policy_changes(workspace, comparison)),
+        ("evalset", evalset_changes(workspace, comparison.prompt, evalsets, comparison.base, tags)),
+        ("models", model_changes(workspace, evalsets, *called)),
+    ):
+        for change in changes:
+            yield Finding(rule=rule, decision=Decision.PASS, why=change)
+
+
+def _policy_changes(workspace: Workspace, comparison: PromptComparison) -> Iterator[str]:
     """Say how the policy of the working copy differs from the one that is used."""
-    for selected in evalsets:
-        working = policy_in(workspace.project, selected.evalset, environment)
+    for selected in comparison.evalsets:
+        working = policy_in(workspace.project, selected.evalset, comparison.environment)
         changed = policy_changes(selected.policy, working)
         if changed:
             yield (
                 f"this change also changes the policy of {selected.evalset.name} "
                 f"({', '.join(changed)}); decided by the policy at the base revision"
-                f"{base.caveat}"
+                f"{comparison.base.caveat}"
             )
 
 

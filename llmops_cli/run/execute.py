@@ -42,7 +42,7 @@ from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request,
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.engine.call import Engine, run
-from llmops_cli.plugins.catalog import open_scorer
+from llmops_cli.plugins.catalog import check_ready, open_scorer
 from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun, Run
 from llmops_cli.run.scorers import BoundScorer, Scorers
@@ -267,7 +267,8 @@ async def call_missing(
     """Make every missing trial and score of `run`, and count the calls in it."""
     evalset_runs = run.evalset_runs
     if not options.offline:
-        workspace.check_ready(model for item in evalset_runs for model in item.models_due)
+        for model in (model for item in evalset_runs for model in item.models_due):
+            check_ready(workspace.provider(model), model, workspace.context)
     tell = getattr(progress, "waiting", ignore_wait)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),

@@ -31,8 +31,9 @@ from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion
 from llmops_cli.engine.budget import tariff
 from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
-from llmops_cli.plugins.catalog import open_records
+from llmops_cli.plugins.catalog import command_of, open_records
 from llmops_cli.project.paths import Unreadable
+from llmops_cli.project.templates import documents_of
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
@@ -190,7 +191,7 @@ class _Preparation:
             name=target.name,
             role=role,
             target=target.target,
-            documents=workspace.documents(target.target),
+            documents=documents_of(target.target, workspace.catalog),
             unavailable=target.unavailable,
             results=workspace.results_of(model),
             records=records,
@@ -378,9 +379,10 @@ class TrustCheck:
 
     def commands(self, models: Iterable[Model]) -> None:
         """Raise `Refused` if one of `models` starts a command that may not run."""
-        for model, command in self._workspace.commands(models):
-            why = self._command(command)
-            _refuse(why, f"{_named(model)} may not be started", " ".join(command))
+        for model in models:
+            if command := command_of(self._workspace.provider(model), model):
+                why = self._command(command)
+                _refuse(why, f"{_named(model)} may not be started", " ".join(command))
 
     def _code(self, path: str) -> str | None:
         return may_run_code(path, trusted=self._trusted, ci=self._ci, secrets=self._secrets)
