@@ -59,30 +59,27 @@ def ask(
     return anyio.run(main)
 
 
-NOW = datetime.now(UTC)
-
-
-def as_date(time: datetime) -> str:
-    return format_datetime(time, usegmt=True)
+def in_time(**after: float) -> str:
+    """A date in HTTP, so long after now."""
+    return format_datetime(datetime.now(UTC) + timedelta(**after), usegmt=True)
 
 
 @pytest.mark.parametrize(
-    ("headers", "least"),
+    ("refusal", "least"),
     [
-        (lambda: {"retry_after": "0.3"}, 0.3),
-        (lambda: {"retry_after": as_date(datetime.now(UTC) + timedelta(seconds=2))}, 0.8),
+        (lambda: faulty.status(429, retry_after="0.3"), 0.3),
+        (lambda: faulty.status(429, retry_after=in_time(seconds=2)), 0.8),
         (
-            lambda: {
-                "retry_after": as_date(NOW + timedelta(days=9, seconds=1)),
-                "date": as_date(NOW + timedelta(days=9)),
-            },
+            lambda: faulty.status(
+                429, retry_after=in_time(days=9, seconds=1), date=in_time(days=9)
+            ),
             1.0,
         ),
     ],
     ids=["seconds", "date", "date by the clock of the server"],
 )
-def test_a_429_is_waited_out(headers: Callable[[], dict[str, str]], least: float) -> None:
-    outcome, server = ask(faulty.status(429, **headers()))
+def test_a_429_is_waited_out(refusal: Callable[[], Behaviour], least: float) -> None:
+    outcome, server = ask(refusal())
     assert completion(outcome).attempts == 2
     assert least <= server.arrivals[1] - server.arrivals[0] < 5.0
 
