@@ -137,9 +137,23 @@ def _has_blanks_before_quotes(text: str) -> bool:
 
 def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
     try:
-        from pyarrow import compute, parquet, types  # noqa: PLC0415 - an extra, and large
+        from pyarrow import parquet  # noqa: PLC0415 - an extra, and large
     except ImportError:
         raise MissingExtra("reading Parquet files", extra="parquet") from None
+    where = Location(path=columns.path)
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content))
+    except ValueError as error:
+        columns.problems.add(where, f"not a Parquet file: {error}")
+        return
+    fields = columns.fields(file.schema_arrow.names)
+    for row in _parquet_rows(file) if fields else ():
+        if any(value is not None for value in row):
+            yield _at(where), columns.row(fields, row, where)
+
+
+def _parquet_rows(file: Any) -> Iterator[tuple[Any, ...]]:
+    from pyarrow import compute, types  # noqa: PLC0415 - an extra, and large
 
     def are_integers(name: str) -> bool:
         """Tell whether a column of floats holds whole numbers only, and lacks some."""
@@ -148,23 +162,12 @@ def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
         whole = compute.all(compute.equal(present, compute.floor(present))).as_py()
         return bool(whole) and 0 < len(present) < len(column)
 
-    where = Location(path=columns.path)
-    try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-    except ValueError as error:
-        columns.problems.add(where, f"not a Parquet file: {error}")
-        return
-    names = file.schema_arrow.names
-    fields = columns.fields(names)
-    if not fields:
-        return
-    floats = {
-        field.name: field.type for field in file.schema_arrow if types.is_floating(field.type)
-    }
+    schema = file.schema_arrow
+    floats = {field.name: field.type for field in schema if types.is_floating(field.type)}
     integers = set(filter(are_integers, floats))
     for batch in file.iter_batches(batch_size=BATCH):
         cells: list[Iterable[Any]] = []
-        for name, column in zip(names, batch.columns, strict=True):
+        for name, column in zip(schema.names, batch.columns, strict=True):
             values: Iterable[Any] = map(_plain, column.to_pylist())
             if name in integers:
                 values = (None if value is None else int(value) for value in values)
@@ -172,9 +175,7 @@ def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
                 shortest = map(str, column.to_numpy(zero_copy_only=False))  # 3.1, not 3.0999999
                 values = map(_plain, map(float, shortest))
             cells.append(values)
-        for row in zip(*cells, strict=True):
-            if any(value is not None for value in row):
-                yield _at(where), columns.row(fields, row, where)
+        yield from zip(*cells, strict=True)
 
 
 def _plain(value: Any) -> Any:
