@@ -17,8 +17,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Case, Limits, Message, Model, Request, ScorerSpec
@@ -220,7 +219,7 @@ class Catalog:
 T = TypeVar("T")
 
 
-class ResourceCache:
+class ResourceCache(ExitStack):
     """Holds what is opened once for a command, by name, and closes it at the end.
 
     A command may call models several times (a further look, a baseline that is run again): a server
@@ -228,37 +227,21 @@ class ResourceCache:
     """
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._held: dict[str, Any] = {}
 
     def take(self, name: str, opens: Callable[[], AbstractContextManager[T]]) -> T:
         """Return what is stored under `name`; it is opened the first time."""
         if name not in self._held:
-            self._held[name] = self._stack.enter_context(opens())
+            self._held[name] = self.enter_context(opens())
         return cast("T", self._held[name])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._held.clear()
-        self._stack.close()
 
 
 Listener: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """Reports a wait: takes a description and covers the block."""
 
 
-def _no_listener(_what: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-_LISTENER: ContextVar[Listener] = ContextVar("listener", default=_no_listener)
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=lambda _what: nullcontext())
 
 
 def listen(listener: Listener) -> None:
