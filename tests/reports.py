@@ -494,3 +494,17 @@ def enormous(cases: int = 10_000) -> Report:
     (prompt,) = failing().prompts
     (evalset,) = prompt.evalsets
     return report(replace(prompt, evalsets=(replace(evalset, shown=shown, hidden=90_000),)))
+
+
+SMALL: Mapping[str, Report] = {
+    "empty": report(),
+    "passing": passing(),
+    "failing": failing(),
+    "inconclusive": inconclusive(),
+    "incomplete": incomplete(),
+    "no_baseline": no_baseline(),
+    "several": several(),
+    "interrupted": interrupted(),
+}
+ALL: Mapping[str, Report] = {**SMALL, "hostile": hostile(), "enormous": enormous()}
+"""Every kind of report, by its name."""

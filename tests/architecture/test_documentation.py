@@ -253,7 +253,7 @@ def test_the_worked_example_of_a_verdict_is_what_the_gate_says() -> None:
 
     assert len(examples) == 3
     for regressed, improved, *shown in examples:
-        finding = judged(verdict(rows(int(regressed), int(improved), 120)), "no_worse")
+        finding = judged(verdict(rows(int(regressed), int(improved), n=120)), "no_worse")
         estimate = finding.estimate
         assert estimate is not None
         figures = (estimate.difference, estimate.lower, estimate.upper)

@@ -69,7 +69,7 @@ LATE_IMPORTS = {
     "core/redact.py": "html.entities",
     "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
-    "project/tables.py": "llmops_cli.project",
+    "project/tables.py": "pyarrow",
     "providers/http/responses.py": "email.utils",
     "providers/openai/model.py": "openai",
     "run/run_loop.py": "llmops_cli.run.execute",
