@@ -170,14 +170,14 @@ def test_sessions_stand_only_on_pages_that_are_run() -> None:
     assert {page for page in PAGES if session(page)} - set(STARTS_IN) == set()
 
 
-def test_the_generated_reference_is_up_to_date() -> None:
+@pytest.mark.parametrize("script", ["generate.py", "figures.py"])
+def test_the_generated_reference_and_pictures_are_up_to_date(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        [sys.executable, ROOT / "docs" / script, "--check"],
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-
     assert (done.returncode, done.stderr) == (0, "")
 
 
