@@ -284,10 +284,7 @@ def _at(where: Location) -> Where:
 
 
 def from_text(text: str, schema: Mapping[str, Json]) -> Json:
-    """Return a table's cell as the declared type: text as it is, everything else as JSON.
-
-    Raises `ValueError` if it is not plain JSON.
-    """
+    """Return a cell as its declared type: text, or else JSON. Raises `ValueError`."""
     if schema.get("type") in (None, "string"):
         return text
     value: Json = load_json(text.lower() if schema["type"] == "boolean" else text)
