@@ -170,11 +170,10 @@ def _judge_again(run: Run, _options: EvalOptions) -> Iterator[EvalsetRun]:
     Where the judge was not called in this run, all stored scores may be outdated.
     """
     for evalset_run in run.evalset_runs:
-        states = [side.state for side in evalset_run.sides]
         known = len(evalset_run.judged_again)
         for bound in evalset_run.scorers.all:
             label, judge = bound.label, bound.judge
-            served = {model for state in states for model in state.judges.get(label, ())}
+            served = evalset_run.judged_by(label)
             if judge is None or len(served) < 2 or label in evalset_run.judged_again:
                 continue
             evalset_run.judged_again.add(label)
