@@ -114,10 +114,9 @@ class EvalsetRun:
         return self._called_by(self.sides)
 
     @property
-    def models_to_vet(self) -> list[Model]:
+    def models_to_vet(self) -> tuple[Model, ...]:
         """Return the models that may be called: not those of sides that cannot be called here."""
-        gone = [side.spec.target.model for side in self.sides if side.spec.unavailable is not None]
-        return [model for model in self.models if not any(model is other for other in gone)]
+        return self._called_by([side for side in self.sides if side.spec.unavailable is None])
 
     @property
     def models_due(self) -> tuple[Model, ...]:
