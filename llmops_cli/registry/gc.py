@@ -27,7 +27,8 @@ def gc(
 ) -> dict[Path, int]:
     """Delete what is not needed, and return the size of each file.
 
-    `anchors` are of `anchored_versions`. Raises `IntegrityBroken` before anything is deleted where the registry is broken.
+    `anchors` are of `anchored_versions`. Raises `IntegrityBroken` where the registry is broken,
+    before anything is deleted.
     """
     files: dict[Path, int] = {}
     for name in registry.names():
