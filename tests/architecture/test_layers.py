@@ -118,15 +118,3 @@ def test_no_module_and_no_function_outgrows_a_reader() -> None:
         if (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
     }
     assert (long_modules, long_functions) == ({}, {})
-
-
-def test_nothing_on_disk_is_ever_unpickled() -> None:
-    places = [
-        f"{name}: {alias.name}"
-        for name, tree in modules()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-        if alias.name in {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
-    ]
-    assert places == []
