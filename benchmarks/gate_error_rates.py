@@ -44,16 +44,16 @@ from numpy.typing import NDArray
 from llmops_cli.core.policy import Decision, Floor, NoWorse, Policy
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.calibration import scaled
-from llmops_cli.gate.compare import compare
 from llmops_cli.gate.comparison import (
     PASS_METRIC,
     TRIALS_BY_LOOK,
     Comparison,
     GateInput,
     Tally,
+    compare,
 )
 from llmops_cli.gate.decide import decide, decide_all
-from llmops_cli.gate.power import NextLook, next_look
+from llmops_cli.gate.paired_test import next_look
 
 Values = NDArray[np.float64]
 
@@ -275,10 +275,10 @@ def _rerun(cell: Cell, random: np.random.Generator, _memo: Memo) -> Decision:
         sums = [total + random.binomial(more, p) for total, p in zip(sums, chances, strict=True)]
         compared = comparison_of(sums[0], sums[1], (trials, trials))
         decision = decide([gate_input(compared, policy, look)]).decision
-        answer = next_look(compared, policy, look)
-        if decision is not Decision.INCONCLUSIVE or not isinstance(answer, NextLook):
+        next_one, _ = next_look(compared, policy, look)
+        if decision is not Decision.INCONCLUSIVE or next_one is None:
             return decision
-        following = answer.look
+        following = next_one
 
 
 def group_sizes(kind: str, count: int) -> NDArray[np.int64]:

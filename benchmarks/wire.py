@@ -25,8 +25,7 @@ from openai import AsyncOpenAI, DefaultAioHttpClient, DefaultAsyncHttpxClient
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import run
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.providers.openai.messages import body
 from llmops_cli.providers.openai.model import open_openai
 

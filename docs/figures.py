@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llmops_cli.core.policy import Estimate, Finding, Policy
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.gate.compare import compare
+from llmops_cli.gate.comparison import compare
 from llmops_cli.gate.decide import GateInput, decide
 
 FOLDER = Path(__file__).parent / "figures"

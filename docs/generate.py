@@ -23,7 +23,7 @@ from llmops_cli.cli.main import full_app
 from llmops_cli.core.policy import DEFAULT_RULES, RULES, rule_options
 from llmops_cli.core.ports import Option, ScorerKind
 from llmops_cli.plugins import PROVIDERS, SCORERS
-from llmops_cli.project.policy import bare_option
+from llmops_cli.project.schema import bare_option
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmops_cli.commands.evaluate import evaluate
-    from llmops_cli.gate.compare import compare
+    from llmops_cli.gate.comparison import compare
     from llmops_cli.gate.decide import decide
     from llmops_cli.report.frame import frame
     from llmops_cli.run.selection import EvalOptions
@@ -36,7 +36,7 @@ _HOMES = {
     "evaluate": ("llmops_cli.commands.evaluate", "evaluate"),
     "frame": ("llmops_cli.report.frame", "frame"),
     "load_project": ("llmops_cli.run.workspace", "open_project"),
-    "compare": ("llmops_cli.gate.compare", "compare"),
+    "compare": ("llmops_cli.gate.comparison", "compare"),
     "decide": ("llmops_cli.gate.decide", "decide"),
     "load_prompt": ("llmops_cli.runtime.loading", "load_prompt"),
 }

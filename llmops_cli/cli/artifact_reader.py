@@ -17,7 +17,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.report import Report
 from llmops_cli.project.documents import NotPlain, load_json
 from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.render.report_schema import report_schema
+from llmops_cli.render.json import report_schema
 
 LARGEST = 32_000_000
 """Bytes."""

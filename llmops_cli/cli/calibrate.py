@@ -45,7 +45,8 @@ def calibrate(
     from llmops_cli.judges.calibrate import CalibrationRequest
     from llmops_cli.judges.calibrate import calibrate as calibrate_judge
     from llmops_cli.registry.deliver import commit as git_commit
-    from llmops_cli.render.calibration import calls_and_cost, console_calibration
+    from llmops_cli.render.calibration import console_calibration
+    from llmops_cli.render.formatting import calls, money
     from llmops_cli.run.workspace import open_workspace
 
     if (labels is None) == (draft is None):
@@ -76,7 +77,7 @@ def calibrate(
     shown = console_calibration(
         calibration,
         causes=result.causes,
-        spent=calls_and_cost(result.calls, result.reused, result.cost),
+        spent=f"{calls(result.calls, result.reused)}, {money(result.cost)}",
         replaced=result.replaced,
     )
     output.show(result, shown)

@@ -33,7 +33,7 @@ def comment(
     from llmops_cli.core.ci import subject_of
     from llmops_cli.core.errors import Refused
     from llmops_cli.core.redact import Redactor
-    from llmops_cli.render.comment import CommentContent, comment_body, mark
+    from llmops_cli.render.markdown import comment_body, mark
     from llmops_cli.run.workspace import github_event
     from llmops_cli.stores.atomic import write_text
 
@@ -44,16 +44,17 @@ def comment(
         published, registry_problems = read_report(report), read_registry_problems(registry)
     except Refused as error:  # an older comment must not be left standing
         refused = error
-    content = CommentContent(
-        report=published,
-        problem=problem if refused is None else refused.message,
-        registry_problems=registry_problems,
-        name=name,
-        page=subject.page,
-        commit=subject.commit,
-    )
     redact = Redactor.of(os.environ)
-    body = redact(comment_body(content))
+    body = redact(
+        comment_body(
+            published,
+            problem=problem if refused is None else refused.message,
+            registry_problems=registry_problems,
+            name=name,
+            page=subject.page,
+            commit=subject.commit,
+        )
+    )
     if out is not None:
         write_text(out, body, redact=redact)
     _post(subject, body, mark=mark(name), author=author)

@@ -21,7 +21,7 @@ from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
 from llmops_cli.render.json import as_json, json_report, table_json
 from llmops_cli.render.progress import RunProgress
-from llmops_cli.render.tables import Cell, table
+from llmops_cli.render.renderable import Cell, table
 
 CI_WIDTH = 100
 """Columns where standard output is no terminal."""

@@ -233,7 +233,7 @@ def schema(
     from llmops_cli.cli.output import Output
     from llmops_cli.commands.init import all_schemas, write_schemas
     from llmops_cli.core.errors import UnknownName
-    from llmops_cli.render.report_schema import report_schema
+    from llmops_cli.render.json import report_schema
 
     output = Output()
     if write:

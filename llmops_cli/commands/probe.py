@@ -18,9 +18,8 @@ from llmops_cli.core.ports import Progress, ProviderKind
 from llmops_cli.core.prompt import Message, Model, Request, ResponseFormat
 from llmops_cli.core.report import Aspect, Probe, Probed, ProbedModel
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import run
-from llmops_cli.engine.prices import tariff
+from llmops_cli.engine.budget import tariff
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.plugins import check_ready
 from llmops_cli.project.project import Project
 from llmops_cli.run.execute import run_coroutine
@@ -96,7 +95,7 @@ def probe_models(
     run_coroutine(probe_all())
     return Probed(
         models=tuple(probed[model.name] for model in models),
-        calls=engine.attempts,
+        calls=engine.spent.attempts,
         input_tokens=engine.spent.input_tokens,
         output_tokens=engine.spent.output_tokens,
         cost=None if engine.spent.unpriced else engine.spent.cost,

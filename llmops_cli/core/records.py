@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from llmops_cli.core.digest import InvalidRecord, Json, digest, from_plain, to_plain
@@ -200,6 +201,8 @@ class Evidence:
 
     recorded: Mapping[str, Json] | None = field(default=None, init=False, compare=False)
     """The statement it was read from."""
+    file: Path = field(default=Path(), compare=False)
+    """The statement's file; rows and texts are next to it."""
 
     @property
     def candidate(self) -> SideFacts:
@@ -239,8 +242,8 @@ class Evidence:
         }
 
     @classmethod
-    def of(cls, statement: Mapping[str, Any]) -> Evidence:
-        """Return the evidence in `statement`. Raises `InvalidRecord`."""
+    def of(cls, statement: Mapping[str, Any], file: Path) -> Evidence:
+        """Return the evidence in `statement`, read from `file`. Raises `InvalidRecord`."""
         try:
             ours = statement["predicate"]["llmops"]
             evidence = cls(
@@ -249,6 +252,7 @@ class Evidence:
                 texts=None
                 if ours["texts"] is None
                 else from_plain(FileRef, ours["texts"], "texts"),
+                file=file,
             )
             evidence = _as_recorded(evidence, statement)
             consistent = CANDIDATE in evidence.measurement.sides and (

@@ -1,4 +1,4 @@
-"""Remove secrets from everything that is read, stored or printed.
+"""Remove secrets, and text that cannot be written, from what is read, stored or printed.
 
 A secret is the value of an environment variable that is named as one, or that a model or header
 of the project refers to, and the password in any URL of the environment (a proxy's). It is looked
@@ -11,13 +11,17 @@ it came.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 
-from llmops_cli.core.digest import Json
+from llmops_cli.core.digest import Json, NotCanonical, canonical
+from llmops_cli.core.result import Completion, ToolCall
 
 MASK = "[redacted]"
 SHORTEST = 6
@@ -198,3 +202,55 @@ def _base64(raw: bytes) -> Iterator[str]:
             form = encode(padded).decode("ascii")[start:stop]
             if len(form) >= SHORTEST:
                 yield form
+
+
+def sanitized(completion: Completion, redact: Redactor) -> Completion:
+    """Return `completion` with its time, without secrets, and such that it can be stored.
+
+    Every string is Unicode that can be written (a model can send half a surrogate pair, which no
+    file, database or digest takes) and every tool's arguments have a digest (a model can send a
+    nesting that canonical JSON cannot carry).
+    """
+
+    def clean(text: str) -> str:
+        return redact(without_surrogates(text))
+
+    def clean_call(call: ToolCall) -> ToolCall:
+        try:
+            arguments = redact.plain(_deep(call.arguments))
+            canonical(arguments)
+        except (NotCanonical, RecursionError):
+            arguments = clean(json.dumps(call.arguments))
+        return ToolCall(name=clean(call.name), arguments=arguments)
+
+    contexts, ids = completion.contexts, completion.ids
+    return replace(
+        completion,
+        at=completion.at or datetime.now(UTC).isoformat(timespec="milliseconds"),
+        text=None if completion.text is None else clean(completion.text),
+        tool_calls=tuple(map(clean_call, completion.tool_calls)),
+        finish_reason=clean(completion.finish_reason),
+        contexts=None if contexts is None else tuple(map(clean, contexts)),
+        ids=None if ids is None else tuple(map(clean, ids)),
+        served_model=completion.served_model and clean(completion.served_model),
+        fingerprint=completion.fingerprint and clean(completion.fingerprint),
+    )
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` with U+FFFD for every lone surrogate; nearly always the same object."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _deep(value: Json) -> Json:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, Mapping):
+        return {without_surrogates(key): _deep(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_deep(item) for item in value]
+    return value

@@ -10,46 +10,36 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from llmops_cli.core.digest import digest_bytes
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import OpenSharedCounter, Provider, ignore_wait
 from llmops_cli.core.prompt import Model, Request
-from llmops_cli.core.redact import Redactor
-from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.engine.budget import Account, Budget
-from llmops_cli.engine.limits import LocalCounter
-from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.queue import ModelQueue, RunContext
-from llmops_cli.engine.sanitize import sanitized, sanitized_failure
+from llmops_cli.core.redact import Redactor, sanitized, without_surrogates
+from llmops_cli.core.result import Failure, FailureKind, Outcome
+from llmops_cli.engine.budget import Account, Budget, Spent, tariff
+from llmops_cli.engine.queue import LocalCounter, ModelQueue, RunContext
 
 OpenModel: TypeAlias = Callable[[Model], AbstractAsyncContextManager[Provider]]
 """Opens the provider of a model; `core.ports.OpenProvider` with its context bound."""
 
 LimitsKey: TypeAlias = tuple[object, ...]
 
+J = TypeVar("J")
+
 CLOSING = 5.0
 """Seconds a provider gets to close its connections or stop its server."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Spent:
-    """The usage of the run so far, as reported by the providers."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    """US dollars of the priced calls."""
-    unpriced: int = 0
-    """Answers whose price or usage is not known: with any, `cost` is not the whole cost."""
+YIELD_AFTER = 64
+"""Jobs after which a worker yields to the event loop (and Ctrl-C): a job may never await."""
 
 
 class Engine:
@@ -71,30 +61,24 @@ class Engine:
         calls up, and with the empty text when they go on.
         """
         self._providers = providers
-        self._budget = budget or Budget()
         self._redact = redact or Redactor()
         self._counters = counters
         self._jitter = jitter
         self._tell = tell
         self._queues: dict[LimitsKey, ModelQueue | Refused] = {}
         self._stopped: str | None = None
-        self.calls = 0
-        """Calls that were sent at least once, answered or not."""
-        self.attempts = 0
-        """Requests sent, retries included."""
         self.spent = Spent()
-        self.left = self._budget
+        self.left = budget or Budget()
         """Once the engine is left: what the budget still allows, for the next engine of the run."""
 
     async def __aenter__(self) -> Self:
         self._closing = anyio.Event()
         self._opening: defaultdict[LimitsKey, anyio.Lock] = defaultdict(anyio.Lock)
-        self._account = Account(self._budget)
+        self._account = Account(self.left)
         self._context = RunContext(
             account=self._account,
-            counts_tokens=self._budget.counts_tokens,
+            spent=self.spent,
             jitter=self._jitter,
-            sent=self._count_attempt,
             counters=self._counters,
             tell=self._tell,
         )
@@ -124,15 +108,19 @@ class Engine:
             message = f"{model.name}: {self._stopped}"
             return Failure(kind=FailureKind.NOT_ATTEMPTED, message=message, attempts=0)
         key = _limits_key(model)
-        queue = self._queues.get(key)
-        if not isinstance(queue, ModelQueue):
-            queue = await self._open_once(key, model)
+        if key not in self._queues:
+            async with self._opening[key]:  # a server that starts holds up no other model
+                if key not in self._queues:
+                    self._queues[key] = await self._open(key, model)
+        queue = self._queues[key]
+        if isinstance(queue, Refused):
+            raise queue.with_traceback(None)
         outcome = await queue.call(request)
         if outcome.attempts:
-            self.calls += 1
+            self.spent.calls += 1
         if isinstance(outcome, Failure):
-            return sanitized_failure(outcome, self._redact)
-        self._count_usage(outcome)
+            return replace(outcome, message=self._redact(without_surrogates(outcome.message)))
+        self.spent.add(outcome)
         return sanitized(outcome, self._redact)
 
     def interrupt(self, why: str = "interrupted") -> None:
@@ -143,18 +131,9 @@ class Engine:
             if isinstance(queue, ModelQueue):
                 queue.stop(why)
 
-    async def _open_once(self, key: LimitsKey, model: Model) -> ModelQueue:
-        async with self._opening[key]:  # a server that starts holds up no other model
-            if key not in self._queues:
-                self._queues[key] = await self._open(key, model)
-        queue = self._queues[key]
-        if isinstance(queue, Refused):
-            raise queue.with_traceback(None)
-        return queue
-
     async def _open(self, key: LimitsKey, model: Model) -> ModelQueue | Refused:
         price = tariff(model)
-        if price is None and self._budget.cost is not None:
+        if price is None and self._account.budget.cost is not None:
             return Refused(
                 f"no price is known for {model.name} ({model.provider}/{model.model}), "
                 "so a budget in dollars cannot hold",
@@ -186,18 +165,6 @@ class Engine:
                 await self._closing.wait()
                 scope.deadline = anyio.current_time() + CLOSING
 
-    def _count_attempt(self) -> None:
-        self.attempts += 1
-
-    def _count_usage(self, completion: Completion) -> None:
-        if completion.usage is not None:
-            self.spent.input_tokens += completion.usage.input
-            self.spent.output_tokens += completion.usage.output
-        if completion.cost is None:
-            self.spent.unpriced += 1
-        else:
-            self.spent.cost += completion.cost
-
 
 def _limits_key(model: Model) -> LimitsKey:
     """Return the key of the limits that a model's calls count against.
@@ -214,3 +181,22 @@ def _limits_key(model: Model) -> LimitsKey:
         tuple(sorted(model.headers.items())),
         repr(model.options),
     )
+
+
+async def run(jobs: Iterable[J], work: Callable[[J], Awaitable[None]], *, workers: int) -> None:
+    """Await `work(job)` for every job, at most `workers` at a time.
+
+    Workers pull: there is no task and no queue entry per job, so a million jobs weigh as little as
+    ten, and a slow job delays nothing but its own worker.
+    """
+    source = iter(jobs)
+
+    async def pull() -> None:
+        for count, job in enumerate(source, start=1):
+            await work(job)
+            if count % YIELD_AFTER == 0:
+                await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(max(1, workers)):
+            group.start_soon(pull)

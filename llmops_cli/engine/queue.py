@@ -1,4 +1,4 @@
-"""The queue of one model: concurrency, rate limits, retries, deadlines and the circuit breaker.
+"""The queue of one model: concurrency, rates per minute, retries, deadlines, circuit breaker.
 
 An attempt holds a slot only while its request is out. Waiting for a retry gives the slot back; if a
 model says when to retry, all its calls wait until then. Once a queue is stopped, calls that haven't
@@ -7,19 +7,230 @@ started fail with the cause, and running ones may finish.
 
 from __future__ import annotations
 
+import math
+import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.core.ports import OpenSharedCounter, Provider, ignore_wait
-from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.ports import OpenSharedCounter, Provider, SharedCounter
+from llmops_cli.core.prompt import Limits, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.engine.budget import Account, Reservation, ceiling
-from llmops_cli.engine.limits import Rates, Slots
-from llmops_cli.engine.prices import Tariff, highest
-from llmops_cli.engine.retry import LONGEST_WAIT, RetryState
+from llmops_cli.engine.budget import Account, Reservation, Spent, Tariff, ceiling, highest
+
+if sys.platform != "win32":
+    import resource
+
+START = 20
+CUT = 0.8
+RECOVERY = 0.05
+SPARE_FILES = 32
+"""File descriptors left for everything that is not a call: the store, reports, git, pipes."""
+
+
+class Slots:
+    """Adapts how many calls of one model are out: `async with slots.limiter:` holds one of them.
+
+    The number starts at up to `START`, grows by one with every answer (doubling per round) until
+    the model first pushes back, then falls to 80% once per episode and recovers by one or 5% per
+    round. It is never under one and never stands still while answers come.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = max(1, min(maximum, _open_files()))
+        self._slow_start = True
+        self.width = float(min(self._maximum, START))
+        """Calls allowed at once, now; a fraction counts towards the next one."""
+        self.limiter = anyio.CapacityLimiter(int(self.width))
+        self.episode = 0
+        """Counts cuts. A push-back is news only if its call began in the present episode."""
+
+    def answered(self) -> None:
+        """Allow a little more: a call was answered."""
+        if self.width < self._maximum:
+            step = 1.0 if self._slow_start else max(1.0, RECOVERY * self.width) / self.width
+            self._resize(min(float(self._maximum), self.width + step))
+
+    def pushed_back(self, episode: int) -> None:
+        """Allow less: a call that began in `episode` was too much for the model."""
+        if episode == self.episode:
+            self.episode += 1
+            self._slow_start = False
+            self._resize(max(1.0, self.width * CUT))
+
+    def open(self) -> None:
+        """Wake up every waiting call: they end because the queue is stopped."""
+        self.limiter.total_tokens = math.inf
+
+    def _resize(self, width: float) -> None:
+        changed = int(width) != int(self.width)
+        self.width = width
+        if changed and self.limiter.total_tokens != math.inf:
+            self.limiter.total_tokens = int(width)
+
+
+def _open_files() -> int:
+    if sys.platform == "win32":
+        return 512
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else max(1, (soft - SPARE_FILES) // 2)
+
+
+POLL = 0.25
+"""Seconds after which a waiting call looks again: others settle meanwhile."""
+AVERAGED = 8
+"""Calls over which the average is taken."""
+_SLACK = 1e-6
+"""Seconds: a timer may end this much early."""
+
+
+class LocalCounter:
+    """The counter of a rate that no other process keeps, on the event loop's clock."""
+
+    def __init__(self, name: str = "") -> None:
+        """`name` is only for messages: a local counter isn't shared."""
+        self.name = name
+        self._number = -math.inf
+
+    def now(self) -> float:
+        return anyio.current_time()
+
+    def change(self, step: Callable[[float], float]) -> float:
+        before = self._number
+        self._number = step(before)
+        return before
+
+
+class Pace:
+    """A rate of units per minute, spread evenly: a generic cell rate algorithm (ITU-T I.371).
+
+    One second's worth may start at once. Nothing is taken before it may start, so a process that is
+    killed while waiting owes nothing. What turned out larger or smaller than it was taken for is
+    settled afterwards, and the next call waits longer or shorter.
+    """
+
+    def __init__(self, per_minute: int, counter: SharedCounter) -> None:
+        self._seconds = 60.0 / per_minute
+        self._counter = counter
+
+    def take(self, units: float) -> float:
+        """Take `units` that may start now and return 0, else the seconds until asking again."""
+        now = self._counter.now()
+        earliest = now - max(0.0, 1.0 - self._seconds)
+
+        def step(due: float) -> float:
+            return due if due > now + _SLACK else max(due, earliest) + units * self._seconds
+
+        wait = self._counter.change(step) - now
+        return wait if wait > _SLACK else 0.0
+
+    def settle(self, difference: float) -> None:
+        """Count `difference` units more than were taken; fewer, if negative."""
+        self._counter.change(lambda due: due + difference * self._seconds)
+
+
+class Rates:
+    """Keeps `limits.rpm` and `limits.tpm`; nothing is counted where neither is set.
+
+    What a call will use is known only afterwards: it takes what calls of this model have used so
+    far on average, the first ones their ceiling, and the difference is settled when it has ended.
+    Over a minute the rate counts actual use, so a generous ceiling wastes none of it.
+    """
+
+    def __init__(self, limits: Limits, counters: OpenSharedCounter, key: str) -> None:
+        """`key` names what counts against the same rates, in other processes too."""
+        self._requests = Pace(limits.rpm, counters(f"{key} requests")) if limits.rpm else None
+        self._tokens = Pace(limits.tpm, counters(f"{key} tokens")) if limits.tpm else None
+        self._minute = limits.tpm or 0
+        self._average: float | None = None
+        self._queue = anyio.Lock()
+
+    async def turn(self, request: Request, stopped: anyio.Event) -> float:
+        """Wait until `request` may start, or until `stopped`; return the tokens it took."""
+        if self._requests is not None:
+            await self._wait(self._requests, 1, stopped)
+        if self._tokens is None:
+            return 0
+        usage = ceiling(request)
+        expected = self._average or usage.input + usage.output
+        return expected if await self._wait(self._tokens, expected, stopped) else 0
+
+    def settle(self, taken: float, used: int) -> None:
+        """Count a call that took so many tokens and used so many; 0 where it was none.
+
+        At most a minute's worth is counted: whatever usage a server reports, one answer delays the
+        next by at most a minute.
+        """
+        if self._tokens is None:
+            return
+        used = min(used, self._minute)
+        self._tokens.settle(used - taken)
+        if used:
+            average = self._average or used
+            self._average = average + (used - average) / AVERAGED
+
+    async def _wait(self, pace: Pace, units: float, stopped: anyio.Event) -> bool:
+        """Return whether `units` were taken. Only the first call asks: calls stay in order."""
+        async with self._queue:
+            while not stopped.is_set():
+                wait = pace.take(units)
+                if wait == 0:
+                    return True
+                with anyio.move_on_after(min(wait, POLL)):
+                    await stopped.wait()
+        return False
+
+
+LONGEST_WAIT = 300.0
+"""Seconds one call waits, in all, for a rate limit to clear."""
+MAX_TRIES = 50
+"""The most attempts at one call, for any failures and waits."""
+FIRST_BACKOFF = 0.5
+LONGEST_BACKOFF = 30.0
+
+
+class RetryState:
+    """How often and how long one call is tried again.
+
+    Rate limits are waited for, however often, up to `LONGEST_WAIT` seconds; an answer that could
+    not be read is requested once more; everything else that may pass is tried `retries` times.
+    With `retries` 0 nothing is tried twice.
+    """
+
+    def __init__(self, retries: int, jitter: Callable[[], float]) -> None:
+        """`jitter`: a number in [0, 1), for every wait a new one."""
+        self._retries = retries
+        self._jitter = jitter
+        self._tries: Counter[FailureKind] = Counter()
+        self._waited = 0.0
+
+    def wait(self, failure: Failure) -> float | None:
+        """Return the seconds to wait before the next attempt; None: this failure is final.
+
+        Never less than what the server asked for, and always with jitter, so that calls that failed
+        together do not come back together (Brooker, "Exponential Backoff And Jitter", 2015).
+        """
+        if not failure.retryable or self._retries <= 0:
+            return None
+        tries = self._tries
+        tries[failure.kind] += 1
+        if (
+            tries.total() - tries[FailureKind.RATE_LIMITED] > self._retries
+            or tries[FailureKind.BAD_ANSWER] > 1
+            or tries.total() >= MAX_TRIES
+        ):
+            return None
+        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (tries[failure.kind] - 1))
+        if failure.retry_after is None:
+            wait = self._jitter() * backoff
+        else:
+            wait = failure.retry_after + self._jitter() * min(1.0, backoff)
+        self._waited += wait
+        return wait if self._waited <= LONGEST_WAIT else None
+
 
 REFUSALS = 3
 """Calls in a row that are answered 401, 403 or 404."""
@@ -30,21 +241,15 @@ UNREACHED = 3
 GRACE = 3.0
 """… for this many seconds: a server that restarts is given a chance."""
 
-_REFUSED = frozenset({FailureKind.AUTHENTICATION, FailureKind.NOT_FOUND})
-_UNREACHABLE = frozenset({FailureKind.CONNECTION, FailureKind.TIMEOUT})
-_MAYBE_THE_CASE = frozenset(
-    {FailureKind.BAD_REQUEST, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE}
-)
-_MAYBE_BILLED = frozenset({FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE})
-_SERVER_FAULTS = _UNREACHABLE | {
-    FailureKind.SERVER,
-    FailureKind.OVERLOADED,
-    FailureKind.RATE_LIMITED,
-}
+_REFUSED = {FailureKind.AUTHENTICATION, FailureKind.NOT_FOUND}
+_UNREACHABLE = {FailureKind.CONNECTION, FailureKind.TIMEOUT}
+_MAYBE_THE_CASE = {FailureKind.BAD_REQUEST, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE}
+_MAYBE_BILLED = {FailureKind.TIMEOUT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE}
 _PUSHED_BACK = {
     FailureKind.RATE_LIMITED: "says: too many requests; waiting",
     FailureKind.OVERLOADED: "says that it is overloaded; waiting",
 }
+_SERVER_FAULTS = {FailureKind.SERVER, *_UNREACHABLE, *_PUSHED_BACK}
 
 
 class CircuitBreaker:
@@ -54,8 +259,6 @@ class CircuitBreaker:
     one cause, and never closes again: what a run measures is decided by its end, not by a lucky
     moment. `cause` is None until it opens.
     """
-
-    __slots__ = ("_answered", "_failed", "_first_miss", "_misses", "_refused", "cause")
 
     def __init__(self) -> None:
         self.cause: str | None = None
@@ -104,13 +307,11 @@ class RunContext:
     """What the queues of one engine have in common."""
 
     account: Account
-    counts_tokens: bool
+    spent: Spent
     jitter: Callable[[], float]
-    sent: Callable[[], None]
-    """Called once for every request that is sent."""
     counters: OpenSharedCounter
     """Counts the rates per minute."""
-    tell: Callable[[str], None] = ignore_wait
+    tell: Callable[[str], None]
     """Called with what holds calls up, and with the empty text when they go on."""
 
 
@@ -124,17 +325,15 @@ class ModelQueue:
         *,
         price: Tariff | None,
         context: RunContext,
-        key: str = "",
+        key: str,
     ) -> None:
         """`key` names what counts against the same rates per minute."""
-        limits = model.limits
         self.model = model
         self._provider = provider
         self._price = price
         self._context = context
-        self._timeout = limits.timeout
-        self._slots = Slots(limits.max_concurrency)
-        self._rates = Rates(limits, context.counters, key)
+        self._slots = Slots(model.limits.max_concurrency)
+        self._rates = Rates(model.limits, context.counters, key)
         self._breaker = CircuitBreaker()
         self._paused_until = 0.0
         self._stopped = anyio.Event()
@@ -166,13 +365,16 @@ class ModelQueue:
         attempts, failure = 0, None
         while True:
             outcome = await self._attempt(request)
-            if outcome is None:
-                return self._not_attempted(failure, attempts)
+            if outcome is None:  # stopped, perhaps because of what this call met before
+                if failure is not None and self._breaker.cause is not None:
+                    return replace(failure, attempts=attempts)
+                why = f"{self.model.name}: {self._why}"
+                return Failure(kind=FailureKind.NOT_ATTEMPTED, message=why, attempts=attempts)
             if isinstance(outcome, Failure) and outcome.kind is FailureKind.BUDGET:
-                return outcome if failure is None else replace(failure, attempts=attempts)
+                return replace(failure or outcome, attempts=attempts)
             attempts += 1
             if isinstance(outcome, Completion):
-                return outcome if attempts == 1 else replace(outcome, attempts=attempts)
+                return replace(outcome, attempts=attempts)
             failure = outcome
             wait = retry.wait(failure)
             if wait is None:
@@ -181,49 +383,39 @@ class ModelQueue:
                 return replace(failure, attempts=attempts)
             await self._sleep(wait)
 
-    def _not_attempted(self, failure: Failure | None, attempts: int) -> Failure:
-        """Return the outcome of a call that the stop prevented from its (next) attempt."""
-        if failure is not None and self._breaker.cause is not None:
-            return replace(failure, attempts=attempts)
-        why = f"{self.model.name}: {self._why}"
-        return Failure(kind=FailureKind.NOT_ATTEMPTED, message=why, attempts=attempts)
-
     async def _attempt(self, request: Request) -> Outcome | None:
         """Make one attempt; None: the queue is stopped, nothing was sent."""
-        async with self._slots:
-            await self._wait_for_pause()
+        account = self._context.account
+        async with self._slots.limiter:
+            while (pause := self._paused_until - anyio.current_time()) > 0:
+                if self._stopped.is_set():
+                    break
+                await self._sleep(pause + self._context.jitter() * min(1.0, pause / 10))
             tokens = await self._rates.turn(request, self._stopped)
             if self._stopped.is_set():
                 self._rates.settle(tokens, 0)
                 return None
             reserved = self._reservation(request)
-            refused = await self._context.account.reserve(reserved)
+            refused = await account.reserve(reserved)
             if refused is not None:
                 return Failure(kind=FailureKind.BUDGET, message=refused, attempts=0)
             if self._stopped.is_set():
-                self._context.account.settle(reserved, Reservation())
+                account.settle(reserved, Reservation())
                 return None
             episode = self._slots.episode
-            self._context.sent()
+            self._context.spent.attempts += 1
             try:
                 outcome = await self._within_deadline(request)
             except BaseException:
-                self._context.account.settle(reserved, reserved)  # cut short: maybe billed
+                account.settle(reserved, reserved)  # cut short: maybe billed
                 raise
             self._settle(outcome, reserved, tokens)
             self._adapt(outcome, episode)
             return outcome
 
-    async def _wait_for_pause(self) -> None:
-        """Wait until the model may be called again, if it said when."""
-        while (pause := self._paused_until - anyio.current_time()) > 0:
-            if self._stopped.is_set():
-                return
-            await self._sleep(pause + self._context.jitter() * min(1.0, pause / 10))
-
     async def _within_deadline(self, request: Request) -> Outcome:
-        started = anyio.current_time()
-        with anyio.move_on_after(self._timeout):
+        started, timeout = anyio.current_time(), self.model.limits.timeout
+        with anyio.move_on_after(timeout):
             outcome = await self._provider.complete(request)
             if isinstance(outcome, Failure):
                 return outcome
@@ -235,12 +427,13 @@ class ModelQueue:
             return replace(outcome, latency=anyio.current_time() - started, cost=cost)
         return Failure(
             kind=FailureKind.TIMEOUT,
-            message=f"no whole answer within {self._timeout:g} s (`timeout` in llmops.yaml)",
+            message=f"no whole answer within {timeout:g} s (`timeout` in llmops.yaml)",
             retryable=True,
         )
 
     def _reservation(self, request: Request) -> Reservation:
-        if not self._context.counts_tokens:
+        cap = self._context.account.budget
+        if cap.tokens is None and cap.cost is None:
             return Reservation(calls=1)
         usage = ceiling(request)
         cost = highest(self._price, usage) if self._price is not None else 0.0
@@ -248,17 +441,14 @@ class ModelQueue:
 
     def _settle(self, outcome: Outcome, reserved: Reservation, tokens: float) -> None:
         """Settle the budget and the rate; unknown usage counts as reserved."""
-        if isinstance(outcome, Failure):
-            if outcome.kind in _MAYBE_BILLED:
-                spent = reserved
-            else:
-                spent = Reservation(calls=1)
-                self._rates.settle(tokens, 0)
-        elif outcome.usage is None:
-            spent = reserved
-        else:
-            used = outcome.usage.input + outcome.usage.output
-            spent = Reservation(calls=1, tokens=used, cost=outcome.cost or 0.0)
+        spent, used = reserved, None
+        if isinstance(outcome, Completion):
+            if outcome.usage is not None:
+                used = outcome.usage.input + outcome.usage.output
+                spent = Reservation(calls=1, tokens=used, cost=outcome.cost or 0.0)
+        elif outcome.kind not in _MAYBE_BILLED:
+            spent, used = Reservation(calls=1), 0
+        if used is not None:
             self._rates.settle(tokens, used)
         self._context.account.settle(reserved, spent)
 

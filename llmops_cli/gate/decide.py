@@ -18,9 +18,7 @@ from llmops_cli.core.policy import Coverage, Decision, Errors, Finding, OnInconc
 from llmops_cli.core.report import SliceSummary
 from llmops_cli.gate import rules
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, GateInput
-from llmops_cli.gate.paired_test import Measured, judge
-from llmops_cli.gate.pairs import Pairs, pairs
-from llmops_cli.gate.score_test import corrected_z
+from llmops_cli.gate.paired_test import Measured, judge, pairs
 
 __all__ = ["GateInput", "decide", "decide_all"]
 
@@ -68,7 +66,7 @@ def slices(comparison: Comparison) -> tuple[SliceSummary, ...]:
     """
     compared = {tag: pairs(comparison, PASS_METRIC, tag) for tag in comparison.tags}
     shown = {tag: tagged for tag, tagged in compared.items() if tagged and len(tagged.observed)}
-    adjusted = benjamini_hochberg([_p_of_loss(tagged) for tagged in shown.values()])
+    adjusted = benjamini_hochberg([tagged.p_of_regression(0.0) for tagged in shown.values()])
     return tuple(
         SliceSummary(
             tag=tag,
@@ -88,7 +86,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     n = len(p_values)
     order = sorted(range(n), key=p_values.__getitem__)
     raised = accumulate(((n - rank) * p_values[at] for rank, at in enumerate(order)), max)
-    return _in_order(order, raised)
+    return [min(1.0, p) for _, p in sorted(zip(order, raised, strict=True))]
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
@@ -96,14 +94,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     n = len(p_values)
     order = sorted(range(n), key=p_values.__getitem__, reverse=True)
     lowered = accumulate((n / (n - rank) * p_values[at] for rank, at in enumerate(order)), min)
-    return _in_order(order, lowered)
-
-
-def _in_order(order: Sequence[int], adjusted: accumulate[float]) -> list[float]:
-    placed = [0.0] * len(order)
-    for at, value in zip(order, adjusted, strict=True):
-        placed[at] = min(1.0, value)
-    return placed
+    return [min(1.0, p) for _, p in sorted(zip(order, lowered, strict=True))]
 
 
 def _adjusted(findings: Sequence[Finding | Measured]) -> dict[int, float]:
@@ -113,25 +104,21 @@ def _adjusted(findings: Sequence[Finding | Measured]) -> dict[int, float]:
     return {id(measured): p for measured, p in zip(tested, adjusted, strict=True)}
 
 
-def _p_of_loss(compared: Pairs) -> float:
-    """Return the one-sided p of a regression; 1 if there are too few groups."""
-    if compared.too_few_groups:
-        return 1.0
-    values, compared_with = compared.for_regression
-    return compared_with.below(corrected_z(values, 0.0))
-
-
 def _findings(gate_input: GateInput) -> list[Finding | Measured]:
     """Return one per rule, in the policy's order, then what is incomplete without a rule for it."""
     policy = gate_input.policy
     findings = [rules.DECISIONS[type(rule)](rule, gate_input) for rule in policy.rules]
     listed = {type(rule) for rule in policy.rules}
-    unlisted = (
-        None if Errors in listed else rules.errors(Errors(), gate_input),
-        None if Coverage in listed else rules.everything_made(gate_input),
-    )
-    added = (finding for finding in unlisted if finding is not None)
-    return findings + [finding for finding in added if finding.decision is Decision.INCOMPLETE]
+    errors = rules.errors(Errors(), gate_input)
+    if Errors not in listed and errors.decision is Decision.INCOMPLETE:
+        findings.append(errors)
+    missing = rules.missing_trials(gate_input)
+    if Coverage not in listed and missing is not None:
+        incomplete = Decision.INCOMPLETE
+        findings.append(
+            Finding(rule="coverage", decision=incomplete, why=missing, evalset=gate_input.evalset)
+        )
+    return findings
 
 
 def _verdict(findings: tuple[Finding, ...], gate_inputs: Sequence[GateInput]) -> Verdict:

@@ -1,12 +1,17 @@
 """The rules other than the paired tests, one function each, and the table of all rules.
 
 A rule is a function from its options and a gate input to one finding. `no_worse` and `anchor` are
-in `paired_test`, `cost`, `tokens` and `latency` in `cost_rules`. Where a decision depends on trials
-that were not measured it is INCOMPLETE, never a guess.
+in `paired_test`. Where a decision depends on trials that were not measured it is INCOMPLETE, never
+a guess.
+
+`cost` and `tokens` test the mean of x = c − (1 + margin)·b over the compared cases: significantly
+above 0 is FAIL, significantly below PASS. `latency` tests the 95th percentile of the calls of this
+run by the exact distribution-free test; a cached answer has no latency.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +32,7 @@ from llmops_cli.core.policy import (
     Regressed,
     Rule,
     Tokens,
+    rule_name,
 )
 from llmops_cli.gate.comparison import (
     NO_BASELINE,
@@ -36,12 +42,156 @@ from llmops_cli.gate.comparison import (
     Floats,
     GateInput,
     SideTotals,
+    pooled_means,
 )
-from llmops_cli.gate.cost_rules import cost, latency, tokens
 from llmops_cli.gate.paired_test import Measured, measure
-from llmops_cli.gate.pairs import Groups, reference
-from llmops_cli.gate.score_test import sample, upper_end
+from llmops_cli.gate.score_test import (
+    Groups,
+    group_variance,
+    reference,
+    sample,
+    t_quantile,
+    upper_end,
+)
 from llmops_cli.gate.wording import cases, counted, listed, percent, percent_up
+
+P95 = 0.95
+FEWEST_CALLS = 59
+"""0.95⁵⁹ < 0.05: with fewer calls no p95 can be shown to be under a limit at level 0.05."""
+
+
+def latency(rule: Latency, gate_input: GateInput) -> Finding:
+    """The 95th percentile of this run's own calls is at most `p95` seconds."""
+    totals = gate_input.comparison.candidate
+    if rule.of == "first_token":
+        seconds, what = np.sort(totals.first_tokens), "first token p95"
+        nothing = (
+            "no answer was streamed in this run: cached answers and servers that do not stream "
+            "have no first token"
+        )
+    else:
+        seconds, what = np.sort(totals.latencies), "p95"
+        nothing = "no call was made in this run: cached answers have no latency"
+    n = len(seconds)
+    finding = Finding(
+        rule="latency",
+        decision=Decision.INCONCLUSIVE,
+        why=nothing,
+        evalset=gate_input.evalset,
+        figures={"calls": n, "limit": rule.p95},
+    )
+    if n == 0:
+        return finding
+    observed = float(seconds[math.ceil(P95 * n) - 1])
+    low = quantile_lower_bound(seconds, P95, gate_input.rates.alpha)
+    high = quantile_upper_bound(seconds, P95, gate_input.rates.beta)
+    if low is not None and low > rule.p95:
+        decision, side = Decision.FAIL, f"significantly above (at least {low:.2f} s)"
+    elif high is not None and high <= rule.p95:
+        decision, side = Decision.PASS, f"significantly below (at most {high:.2f} s)"
+    else:
+        few = f"; a PASS needs {FEWEST_CALLS} calls" if n < FEWEST_CALLS else ""
+        decision, side = Decision.INCONCLUSIVE, f"could be below or above{few}"
+    return replace(
+        finding,
+        decision=decision,
+        why=f"{what} {observed:.2f} s of {counted(n, 'call')}, limit {rule.p95:g} s: {side}",
+        figures={**finding.figures, "p95": observed, "lower": low, "upper": high},
+    )
+
+
+def quantile_upper_bound(ordered: Floats, p: float, level: float) -> float | None:
+    """Return the upper confidence bound of the p-quantile at 1 − `level`; None without one.
+
+    It is the least order statistic x₍ₖ₎ with P(Bin(n, p) < k) ≥ 1 − `level`. `ordered` is
+    ascending.
+    """
+    below = _binomial_cdf(len(ordered), p)
+    enough = np.flatnonzero(below[:-1] >= 1.0 - level)
+    return float(ordered[enough[0]]) if len(enough) else None
+
+
+def quantile_lower_bound(ordered: Floats, p: float, level: float) -> float | None:
+    """Return the lower bound: the greatest x₍ₖ₎ with P(Bin(n, p) < k) ≤ `level`."""
+    below = _binomial_cdf(len(ordered), p)
+    few = np.flatnonzero(below[:-1] <= level)
+    return float(ordered[few[-1]]) if len(few) else None
+
+
+def _binomial_cdf(n: int, p: float) -> Floats:
+    """Return P(Bin(n, p) ≤ k) for k = 0 … n."""
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, n + 1)))])
+    k = np.arange(n + 1)
+    log_choose = log_factorial[n] - log_factorial - log_factorial[::-1]
+    cdf: Floats = np.cumsum(np.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p)))
+    return cdf
+
+
+_AGAINST_LIMIT = {
+    Decision.PASS: "significantly below",
+    Decision.FAIL: "significantly above",
+    Decision.INCONCLUSIVE: "could be below or above",
+}
+
+
+def growth(rule: Cost | Tokens, gate_input: GateInput) -> Finding:
+    """Mean cost or tokens per case grow by at most `margin`."""
+    what, margin, comparison = rule_name(type(rule)), rule.margin, gate_input.comparison
+    finding = Finding(
+        rule=what,
+        decision=Decision.INCONCLUSIVE,
+        why=NO_BASELINE,
+        evalset=gate_input.evalset,
+        figures={"margin": margin},
+    )
+    if not comparison.has_baseline:
+        return finding
+    sides = (comparison.candidate, comparison.baseline)
+    unknown = sum(side.unpriced if what == "cost" else side.uncounted for side in sides)
+    if unknown:
+        why = f"{counted(unknown, 'trial')} of unknown {what}"
+        return replace(finding, decision=Decision.INCOMPLETE, why=why)
+    now, before = (side.cost if what == "cost" else side.tokens for side in sides)
+    mask = comparison.paired & (now.measured > 0) & (before.measured > 0)
+    means = pooled_means(now, before, comparison.identical)
+    after_per_trial, before_per_trial = (mean[mask] for mean in means)
+    groups = Groups.of(comparison.group[mask]) if comparison.grouped else None
+    n = int(mask.sum())
+    if n < 2 or (groups is not None and groups.too_few):
+        few = cases(n) if groups is None else counted(groups.count, "group")
+        return replace(finding, why=f"{few} measured on both sides: too few to decide")
+    paid, paid_before = float(after_per_trial.mean()), float(before_per_trial.mean())
+    growth = paid / paid_before - 1 if paid_before else math.inf if paid else 0.0
+    excess = after_per_trial - (1 + margin) * before_per_trial
+    decision = _decide_growth(excess, groups, gate_input)
+    return replace(
+        finding,
+        decision=decision,
+        why=f"{_amount(what, paid_before)} → {_amount(what, paid)} per trial over {cases(n)} "
+        f"({100 * growth:+.1f}%), {_AGAINST_LIMIT[decision]} the limit of {percent(margin)}",
+        figures={"margin": margin, "n": n, "candidate": paid, "baseline": paid_before},
+    )
+
+
+def _decide_growth(excess: Floats, groups: Groups | None, gate_input: GateInput) -> Decision:
+    """Decide by a one-sided t on the mean excess; without any variance its sign decides."""
+    n, mean = len(excess), float(excess.mean())
+    single = float(excess.var(ddof=1)) / n
+    variance = single if groups is None else max(single, group_variance(excess, groups))
+    if variance <= (1e-12 * float(np.abs(excess).max())) ** 2:
+        return Decision.FAIL if mean > 0 else Decision.PASS
+    t = mean / math.sqrt(variance)
+    degrees = (n if groups is None else groups.count) - 1
+    if t > t_quantile(1 - gate_input.rates.alpha, degrees):
+        return Decision.FAIL
+    if t < -t_quantile(1 - gate_input.rates.beta, degrees):
+        return Decision.PASS
+    return Decision.INCONCLUSIVE
+
+
+def _amount(what: str, value: float) -> str:
+    return f"${value:.6f}" if what == "cost" else f"{value:,.1f} tokens"
+
 
 EQUAL = 1e-12
 """Rounding error to ignore when a mean is compared with a floor."""
@@ -50,7 +200,7 @@ EQUAL = 1e-12
 def critical(_rule: Critical, gate_input: GateInput) -> Finding:
     """No case marked critical may fail (`comparison.critical_state` defines failing)."""
     comparison = gate_input.comparison
-    failed = comparison.critical_failed_cases()
+    failed = comparison.in_state(CriticalState.FAILED)
     unknown = comparison.named(comparison.critical >= CriticalState.UNMEASURED)
     total = int((comparison.critical != CriticalState.NOT_CRITICAL).sum())
     of = f"of {counted(total, 'critical case')}"
@@ -213,7 +363,7 @@ def coverage(_rule: Coverage, gate_input: GateInput) -> Finding:
     comparison = gate_input.comparison
     removed = () if gate_input.partial else comparison.removed_cases()
     gone = tuple(case for case in removed if case not in gate_input.retired)
-    missing = _missing_trials(gate_input)
+    missing = missing_trials(gate_input)
     total = int(comparison.candidate.present.sum())
     if gone:
         decision, why = Decision.FAIL, _removed(gate_input, gone)
@@ -224,7 +374,7 @@ def coverage(_rule: Coverage, gate_input: GateInput) -> Finding:
     figures = {
         "cases": total,
         "added": len(comparison.added_cases()),
-        "edited": len(comparison.edited_cases()),
+        "edited": int(comparison.edited.sum()),
         "removed": len(gone),
         "retired": len(removed) - len(gone),
         "missing": sum(side.missing for side in _sides(gate_input).values()),
@@ -257,17 +407,7 @@ def _removed(gate_input: GateInput, gone: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def everything_made(gate_input: GateInput) -> Finding | None:
-    """Return the finding of `coverage` about missing trials, for a policy without that rule."""
-    why = _missing_trials(gate_input)
-    if why is None:
-        return None
-    return Finding(
-        rule="coverage", decision=Decision.INCOMPLETE, why=why, evalset=gate_input.evalset
-    )
-
-
-def _missing_trials(gate_input: GateInput) -> str | None:
+def missing_trials(gate_input: GateInput) -> str | None:
     """Return which planned trials are missing; None: none is, and something was planned."""
     if not gate_input.comparison.candidate.present.any():
         return "no case was planned"
@@ -282,8 +422,8 @@ DECISIONS: Mapping[type[Rule], Callable[[Any, GateInput], Finding | Measured]] =
     Anchor: measure,
     Floor: floor,
     Regressed: regressed,
-    Cost: cost,
-    Tokens: tokens,
+    Cost: growth,
+    Tokens: growth,
     Latency: latency,
     Errors: errors,
     Coverage: coverage,

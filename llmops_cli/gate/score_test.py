@@ -10,13 +10,22 @@ values, where `z` passes a loss of the margin in up to 9% of runs (docs/verdict-
 
 Values repeat (a binary difference has three), so a sample holds distinct values with weights: the
 cost grows with the number of distinct values, not of cases.
+
+Cases of one group are not independent. For PASS the groups are the sample (decision record 0021).
+For REGRESSION the statistic of the cases is compared with Student's t with G − 1 degrees of
+freedom, stretched by √deff: the CR1 cluster variance of the mean over its variance for independent
+cases (both ddof 0; Miller 2024, app. A, with the factor G/(G − 1)).
+
+Student's t is in closed form for whole degrees of freedom (Abramowitz & Stegun 26.7.3–4), so that
+nothing here needs scipy, whose import takes longer than a cached run (decision record 0003).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -25,7 +34,7 @@ import numpy as np
 from llmops_cli.gate.comparison import Counts, Floats
 
 NEGLIGIBLE = 1e-12
-"""A smaller difference of means is rounding."""
+"""A smaller difference is rounding."""
 STEPS = 200
 """Of a root search; a few suffice, the bracket bounds the rest."""
 
@@ -81,23 +90,22 @@ def sample(values: Floats, *, low: float = -1.0, high: float = 1.0) -> Sample:
     return Sample(values=distinct, weights=weights, n=len(values), low=low, high=high, mean=mean)
 
 
-def group_sample(values: Floats, numbers: Counts, sizes: Floats) -> Sample:
+def group_sample(values: Floats, groups: Groups) -> Sample:
     """Return the sample of one value per group: its cases' sum over the mean group size.
 
-    `values` are of cases within [−1, 1], shape (n,); `numbers` are their groups, from 0; `sizes`
-    are cases per group, shape (G,). The mean over groups is the mean over cases.
+    `values` are of cases within [−1, 1], shape (n,). The mean over groups is the mean over cases.
     """
-    relative = sizes * (len(sizes) / len(values))
-    sums = np.bincount(numbers, values, len(sizes)).astype(np.float64)
-    distinct, weights, mean = _distinct(sums * (len(sizes) / len(values)))
+    scale = groups.count / len(values)
+    sums = np.bincount(groups.numbers, values, groups.count).astype(np.float64)
+    distinct, weights, mean = _distinct(sums * scale)
     return Sample(
         values=distinct,
         weights=weights,
-        n=len(sizes),
+        n=groups.count,
         low=-1.0,
         high=1.0,
         mean=mean,
-        sizes=np.sort(relative)[::-1],
+        sizes=np.sort(groups.sizes * scale)[::-1],
     )
 
 
@@ -262,3 +270,125 @@ def _crossing(of: Sample, critical: float, low: float, high: float, statistic: S
             f_low /= 2 if side < 0 else 1
             side = -1
     return middle
+
+
+FEWEST_GROUPS = 10
+"""With fewer, the variance between groups is too rough to decide on."""
+
+
+def t_cdf(t: float, degrees: int) -> float:
+    """Return P(T ≤ t) for `degrees` ≥ 1."""
+    if math.isinf(t):
+        return 1.0 if t > 0 else 0.0
+    return 0.5 + math.copysign(_t_within(abs(t), degrees), t) / 2
+
+
+@cache
+def t_quantile(p: float, degrees: int) -> float:
+    """Return the t with P(T ≤ t) = p, for 0 < p < 1."""
+    if p < 0.5:
+        return -t_quantile(1.0 - p, degrees)
+    low, high = 0.0, max(1.0, NormalDist().inv_cdf(p))
+    while t_cdf(high, degrees) < p:
+        low, high = high, 2.0 * high
+    while high - low > 1e-13 * (1.0 + high):
+        middle = (low + high) / 2
+        if t_cdf(middle, degrees) < p:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _t_within(t: float, degrees: int) -> float:
+    """Return P(−t ≤ T ≤ t) for t ≥ 0."""
+    angle = math.atan2(t, math.sqrt(degrees))
+    odd = degrees % 2
+    k = np.arange(1, (degrees - 2 - odd) // 2 + 1, dtype=np.float64)
+    ratios = (2 * k - 1 + odd) / (2 * k + odd) * degrees / (degrees + t * t)
+    series = 1.0 + float(np.cumprod(ratios).sum())
+    if not odd:
+        return math.sin(angle) * series
+    if degrees == 1:
+        series = 0.0
+    return (angle + math.sin(angle) * math.cos(angle) * series) * 2 / math.pi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a statistic is compared with: normal, or t with `degrees`, stretched by `scale`."""
+
+    degrees: int | None = None
+    scale: float = 1.0
+
+    def critical(self, level: float) -> float:
+        """Return the value that the statistic exceeds with probability `level`, 0 < level < 1."""
+        if self.degrees is None:
+            return self.scale * NormalDist().inv_cdf(1.0 - level)
+        return self.scale * t_quantile(1.0 - level, self.degrees)
+
+    def below(self, statistic: float) -> float:
+        """Return P(reference ≤ statistic): the one-sided p of a low statistic."""
+        if self.degrees is None:
+            return NormalDist().cdf(statistic / self.scale)
+        return t_cdf(statistic / self.scale, self.degrees)
+
+
+NORMAL = Reference()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Groups:
+    """Which group, numbered from 0, each case of a sample is in; at least one case."""
+
+    numbers: Counts
+    sizes: Floats
+    """Cases in each group."""
+
+    @classmethod
+    def of(cls, labels: Counts) -> Groups:
+        """Return the groups of arbitrary labels, shape (n,)."""
+        _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        return cls(numbers=numbers.astype(np.int32), sizes=sizes.astype(np.float64))
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def too_few(self) -> bool:
+        return self.count < FEWEST_GROUPS
+
+
+def group_reference(count: int) -> Reference:
+    """Return what a statistic of one value per group is compared with."""
+    return Reference(degrees=max(1, count - 1))
+
+
+def group_variance(values: Floats, groups: Groups) -> float:
+    """Return the CR1 variance of the mean of `values`; infinite for a single group."""
+    if groups.count < 2:
+        return math.inf
+    sums = np.bincount(groups.numbers, values - values.mean(), groups.count)
+    factor = groups.count / (groups.count - 1)
+    return factor * float(sums @ sums) / len(values) ** 2
+
+
+def design_effect(values: Floats, groups: Groups) -> float:
+    """Return how many times the variance of independent cases the mean has; at least 1.
+
+    If all differences are equal, the correlation within groups is unknown, so the worst case is
+    assumed, full correlation: Σ m² / n over group sizes m (Kish 1965, §5.4; decision record 0007).
+    """
+    if np.ptp(values) < NEGLIGIBLE:  # the variance of equal values is rounding, and its ratio noise
+        return float(groups.sizes @ groups.sizes) / len(values)
+    single = float(values.var()) / len(values)
+    return max(1.0, group_variance(values, groups) / single)
+
+
+def reference(values: Floats, groups: Groups | None) -> Reference:
+    """Return what a score statistic of cases is compared with. None: they are independent."""
+    if groups is None:
+        return NORMAL
+    effect = design_effect(values, groups)
+    return replace(group_reference(groups.count), scale=math.sqrt(effect))

@@ -14,11 +14,17 @@ from pathlib import Path
 from llmops_cli.commands.check import check_all
 from llmops_cli.core.errors import ExitCode, InvalidFiles, Problem, Refused, UnknownName
 from llmops_cli.core.ports import Catalog
-from llmops_cli.importers.imported import FALLBACK, ImportChoices, Imported, Note, name_for
+from llmops_cli.importers.imported import (
+    FALLBACK,
+    ImportChoices,
+    Imported,
+    files_of,
+    models_text,
+    name_for,
+)
 from llmops_cli.importers.openai_evals import EvalsImporter, is_registry
-from llmops_cli.importers.promptfoo import PromptfooImporter, is_promptfoo
-from llmops_cli.importers.source import CODE, ImportFolder, read_document
-from llmops_cli.importers.writing import files_of, models_text
+from llmops_cli.importers.promptfoo import import_promptfoo, is_promptfoo
+from llmops_cli.importers.source import CODE, ImportFolder, Node, Note, read_document
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable
 from llmops_cli.project.project import PROJECT_FILE, load_project
@@ -71,9 +77,14 @@ def import_files(source: Path, options: ImportOptions) -> ImportReport:
     if `source` cannot be read.
     """
     known = catalog()
-    name = options.name or _name(source)
-    choices = ImportChoices(name=name, model=_existing_provider(options.model, known))
-    imported = read_foreign(*_opened(source), choices, known)
+    provider = (options.model or FALLBACK).partition("/")[0]
+    if provider not in known.providers:
+        raise UnknownName("provider", provider, known.providers)
+    choices = ImportChoices(name=options.name or _name(source), model=options.model)
+    folder, path = source.parent, source.name
+    if folder.name == "evals" and (folder.parent / "data").is_dir():  # a registry and its samples
+        folder, path = folder.parent, f"evals/{path}"
+    imported = read_foreign(Folder(folder), path, choices, known)
     if not imported.prompts:
         notes = "".join(f"\n  {note.where}: {note.what}: {note.why}" for note in imported.notes)
         hint = "the notes say what to write instead"
@@ -82,7 +93,11 @@ def import_files(source: Path, options: ImportOptions) -> ImportReport:
     if not with_project:
         _check_models(imported, options.into, known)
     files = files_of(imported, known, with_project=with_project)
-    _check_free(files, options.into)
+    for existing in (path for path in files if (options.into / path).exists()):
+        raise Refused(
+            f"{existing} exists already, and imports overwrite nothing",
+            hint="import under another --name, or --into another folder",
+        )
     report = ImportReport(
         written=tuple(files),
         prompts=tuple(prompt.name for prompt in imported.prompts),
@@ -114,19 +129,12 @@ def read_foreign(folder: Folder, path: str, choices: ImportChoices, known: Catal
     if is_jsonl:
         return EvalsImporter(nearby, choices).samples(path)
     document = read_document(content, path)
+    root = Node(document.data, document)
     if is_promptfoo(document.data):
-        return PromptfooImporter(document, nearby, known, choices).imported()
+        return import_promptfoo(root, nearby, known, choices)
     if is_registry(document.data):
-        return EvalsImporter(nearby, choices).registry(document)
+        return EvalsImporter(nearby, choices).registry(root)
     raise Refused(f"{path} is nothing that can be imported", hint=f"give a file: {KINDS}")
-
-
-def _opened(source: Path) -> tuple[Folder, str]:
-    """Return a file's folder and its path there; of an Evals registry, the folder of its data."""
-    folder = source.parent
-    if folder.name == "evals" and (folder.parent / "data").is_dir():
-        return Folder(folder.parent), f"evals/{source.name}"
-    return Folder(folder), source.name
 
 
 def _name(source: Path) -> str:
@@ -135,14 +143,6 @@ def _name(source: Path) -> str:
     if stem not in GENERIC:
         return stem
     return name_for(source.resolve().parent.name) or "imported"
-
-
-def _existing_provider(model: str | None, known: Catalog) -> str | None:
-    """Return `model` if its provider exists. Raises `UnknownName`."""
-    provider = (model or FALLBACK).partition("/")[0]
-    if provider not in known.providers:
-        raise UnknownName("provider", provider, known.providers)
-    return model
 
 
 def _check_models(imported: Imported, into: Path, known: Catalog) -> None:
@@ -154,15 +154,6 @@ def _check_models(imported: Imported, into: Path, known: Catalog) -> None:
         raise Refused(
             f"{into / PROJECT_FILE} exists and lacks models; add these lines to it:\n{lines}",
             hint="then run the same command again",
-        )
-
-
-def _check_free(files: Mapping[str, str], into: Path) -> None:
-    existing = [path for path in files if (into / path).exists()]
-    if existing:
-        raise Refused(
-            f"{existing[0]} exists already, and imports overwrite nothing",
-            hint="import under another --name, or --into another folder",
         )
 
 

@@ -20,22 +20,22 @@ from llmops_cli.importers.imported import (
     Imported,
     ImportedEvalset,
     ImportedPrompt,
-    NotCarried,
-    Notes,
     free_name,
     name_for,
 )
-from llmops_cli.importers.nunjucks import literal
-from llmops_cli.importers.source import ImportFolder, mapping
-from llmops_cli.project.documents import Document, load_json
+from llmops_cli.importers.source import ImportFolder, Node, NotCarried, literal, mapping
+from llmops_cli.project.documents import load_json
 from llmops_cli.project.paths import MAX_CASES, Unreadable
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
 SPEAKERS: Mapping[str, str] = {"example_user": "user", "example_assistant": "assistant"}
 """Names that mark few-shot turns in system messages."""
-ARGUMENTS = frozenset(
-    {"samples_jsonl", "max_tokens", "ignore_case", "num_few_shot", "few_shot_jsonl"}
-)
+READ = frozenset({"samples_jsonl", "ignore_case", "num_few_shot", "few_shot_jsonl"})
+NOT_READ: Mapping[str, tuple[str, str]] = {
+    "max_tokens": ("it is a prompt's parameter", "`modelParameters: {maxTokens: …}` in the prompt")
+}
+UNKNOWN = ("it is not read", "look at its meaning")
+"""Why an argument is left out, and what to do instead."""
 FOLDERS = ("", "registry/data/", "data/")
 """The folder of samples, relative to the imported one."""
 
@@ -73,10 +73,10 @@ def is_registry(data: Any) -> bool:
 class EvalsImporter:
     """Imports samples, or the evals of a registry file."""
 
-    def __init__(self, nearby: ImportFolder, choices: ImportChoices) -> None:
-        self._nearby = nearby
+    def __init__(self, folder: ImportFolder, choices: ImportChoices) -> None:
+        self._folder = folder
         self._choices = choices
-        self._notes = Notes()
+        self._notes = folder.notes
 
     def samples(self, path: str) -> Imported:
         """Return what the samples of one JSONL file become, without their registry entry."""
@@ -85,35 +85,31 @@ class EvalsImporter:
         )
         out = "import the YAML of the registry, or change `scorers`"
         self._notes.changed(Location(path=path), "the grading", why, out)
-        made = self._made(self._choices.name, "", path, MATCH)
-        return self._imported([] if made is None else [made], path)
+        return self._imported(list(self._made(self._choices.name, "", path, MATCH)), path)
 
-    def registry(self, document: Document) -> Imported:
+    def registry(self, registry: Node) -> Imported:
         """Return what the evals of a registry file become: those that have a class."""
         evals: list[Made] = []
-        data = mapping(document.data)
-        classes = {name: mapping(data[name]) for name in data if "class" in mapping(data[name])}
-        described = {
-            mapping(entry).get("id"): mapping(entry).get("description") for entry in data.values()
-        }
-        for name, entry in classes.items():
-            arguments = mapping(entry.get("args"))
-            try:
-                grading = _grading(str(entry["class"]), arguments)
-                path = self._samples_path(arguments)
-                shots = self._shots(arguments)
-            except NotCarried as error:
-                self._notes.take(document.where(name), f"the eval '{name}'", error)
-                continue
-            self._note_arguments(arguments, document, name)
-            if grading.differs is not None:
-                where = document.where(name, "class")
-                self._notes.changed(where, f"the class of '{name}'", grading.differs, "look at it")
-            stem = self._choices.name if len(classes) == 1 else name_for(name.partition(".")[0])
-            own = free_name(stem or self._choices.name, (prompt.name for prompt, _ in evals))
-            made = self._made(own, str(described.get(name) or ""), path, grading, shots)
-            evals += [] if made is None else [made]
-        return self._imported(evals, document.path)
+        entries = [registry.at(name) for name in registry.fields]
+        described = {entry.fields.get("id"): entry.fields.get("description") for entry in entries}
+        classes = [entry for entry in entries if "class" in entry.fields]
+        for entry in classes:
+            name = str(entry.place[-1])
+            arguments = entry.at("args")
+            with self._notes.reporting(entry.where, f"the eval '{name}'"):
+                grading = _grading(str(entry.fields["class"]), arguments.fields)
+                path = self._samples_path(arguments.fields)
+                shots = self._shots(arguments.fields)
+                for argument in sorted(set(arguments.fields) - READ):
+                    where, what = arguments.at(argument).where, f"the argument '{argument}'"
+                    self._notes.lost(where, what, *NOT_READ.get(argument, UNKNOWN))
+                if grading.differs is not None:
+                    where, what = entry.at("class").where, f"the class of '{name}'"
+                    self._notes.changed(where, what, grading.differs, "look at it")
+                stem = name_for(name.partition(".")[0]) if classes[1:] else ""
+                own = free_name(stem or self._choices.name, (prompt.name for prompt, _ in evals))
+                evals += self._made(own, str(described.get(name) or ""), path, grading, shots)
+        return self._imported(evals, registry.document.path)
 
     def _imported(self, evals: Sequence[Made], path: str) -> Imported:
         if evals and self._choices.model is None:
@@ -129,13 +125,12 @@ class EvalsImporter:
 
     def _made(
         self, name: str, description: str, path: str, grading: _Grading, shots: Turns = ()
-    ) -> Made | None:
-        """Return the prompt and the evalset of samples; None if there are none to make."""
+    ) -> Iterator[Made]:
+        """Yield the prompt and the evalset of samples; none if there are none to make."""
         samples = list(self._samples(path))
         if not samples:
-            where = Location(path=path)
-            self._notes.lost(where, "the samples", "none can be read", "fix the file")
-            return None
+            self._notes.lost(Location(path=path), "the samples", "none can be read", "fix the file")
+            return
         last = Counter(sample.turns[-1][0] for sample in samples).most_common(1)[0][0]
         for sample in samples:
             if sample.turns[-1][0] != last:
@@ -145,25 +140,22 @@ class EvalsImporter:
         common = _common([sample.turns[:-1] for sample in samples])
         if last != "user" and any(len(sample.turns) > len(common) + 1 for sample in samples):
             common = ()  # earlier turns of a case stand before the prompt's last user turn
-        try:
+        with self._notes.reporting(Location(path=path), "the turns that all samples share"):
             fixed = [{"role": role, "content": literal(text)} for role, text in (*common, *shots)]
-        except NotCarried as error:
-            where = Location(path=path)
-            self._notes.take(where, "the turns that all samples share", error)
-            return None
-        cases = list(self._cases(samples, len(common), grading))
-        if not cases:
-            return None  # each of the samples has its note
-        prompt = ImportedPrompt(
-            name=name,
-            description=description,
-            model="default",
-            messages=[*fixed, {"role": last, "content": "{{ input }}"}],
-            inputs={"input": {"type": "string"}},
-        )
-        return prompt, ImportedEvalset(
-            name=name, prompts=[name], scorers=[grading.scorer], cases=cases
-        )
+            prompt = ImportedPrompt(
+                name=name,
+                description=description,
+                model="default",
+                messages=[*fixed, {"role": last, "content": "{{ input }}"}],
+                inputs={"input": {"type": "string"}},
+            )
+            cases = list(self._cases(samples, len(common), grading))
+            if cases:  # otherwise each of the samples has its note
+                scorers = [grading.scorer]
+                yield (
+                    prompt,
+                    ImportedEvalset(name=name, prompts=[name], scorers=scorers, cases=cases),
+                )
 
     def _samples_path(self, arguments: Mapping[str, Any]) -> str:
         path = arguments.get("samples_jsonl")
@@ -176,12 +168,9 @@ class EvalsImporter:
         if not isinstance(count, int) or count < 1:
             return ()
         shots: list[tuple[str, str]] = []
-        lines = self._nearby.lines(self._existing(str(arguments.get("few_shot_jsonl"))))
+        lines = self._folder.lines(self._existing(str(arguments.get("few_shot_jsonl"))))
         for _, (_, line) in zip(range(count), lines, strict=False):
-            try:
-                shots += _turns(mapping(load_json(line)).get("sample"))
-            except ValueError as error:
-                raise NotCarried(f"few-shot turns: {error}", "fix the file") from None
+            shots += _turns(mapping(_json(line, "few-shot turns: ", "fix the file")).get("sample"))
         return tuple(shots)
 
     def _existing(self, path: str) -> str:
@@ -189,34 +178,18 @@ class EvalsImporter:
         reasons = []
         for folder in FOLDERS:
             try:
-                self._nearby.source.read(f"{folder}{path}", limit=MAX_CASES)
+                self._folder.source.read(f"{folder}{path}", limit=MAX_CASES)
             except Unreadable as error:
                 reasons.append(str(error))
             else:
                 return f"{folder}{path}"
         raise NotCarried(reasons[0], "put it below, in registry/data/")
 
-    def _note_arguments(self, arguments: Mapping[str, Any], document: Document, name: str) -> None:
-        for argument in sorted(set(arguments) - ARGUMENTS):
-            where = document.where(name, "args", argument)
-            what = f"the argument '{argument}'"
-            self._notes.lost(where, what, "it is not read", "look at its meaning")
-        if "max_tokens" in arguments:
-            where = document.where(name, "args", "max_tokens")
-            out = "`modelParameters: {maxTokens: …}` in the prompt"
-            what = "the argument 'max_tokens'"
-            self._notes.lost(where, what, "it is a prompt's parameter", out)
-
     def _samples(self, path: str) -> Iterator[_Sample]:
-        try:
-            for where, line in self._nearby.lines(path):
-                try:
-                    yield self._sample(load_json(line), where)
-                except (ValueError, NotCarried) as error:
-                    out = error.instead if isinstance(error, NotCarried) else "fix the line"
-                    self._notes.lost(where, "a sample", str(error), out)
-        except NotCarried as error:
-            self._notes.take(Location(path=path), "the samples", error)
+        with self._notes.reporting(Location(path=path), "the samples"):
+            for where, line in self._folder.lines(path):
+                with self._notes.reporting(where, "a sample"):
+                    yield self._sample(_json(line, "", "fix the line"), where)
 
     def _sample(self, data: Any, where: Location) -> _Sample:
         row = mapping(data)
@@ -240,24 +213,20 @@ class EvalsImporter:
     def _cases(self, samples: Sequence[_Sample], common: int, grading: _Grading) -> Iterator[Case]:
         questions: set[Turns] = set()
         for number, sample in enumerate(samples, start=1):
-            try:
-                expected = _parsed(sample.ideal) if grading.parses else sample.ideal
-            except NotCarried as error:
-                self._notes.take(sample.where, "a sample", error)
-                continue
-            case: Case = {
-                "inputs": {"input": sample.turns[-1][1]},
-                "scorers": [],
-                "expected": expected,
-            }
-            if earlier := sample.turns[common:-1]:
-                case["messages"] = [{"role": role, "content": text} for role, text in earlier]
-            if sample.metadata:
-                case["metadata"] = dict(sample.metadata)
-            if sample.turns in questions:
-                case = {"id": f"sample-{number}", **case}
-            questions.add(sample.turns)
-            yield case
+            with self._notes.reporting(sample.where, "a sample"):
+                case: Case = {
+                    "inputs": {"input": sample.turns[-1][1]},
+                    "scorers": [],
+                    "expected": _parsed(sample.ideal) if grading.parses else sample.ideal,
+                }
+                if earlier := sample.turns[common:-1]:
+                    case["messages"] = [{"role": role, "content": text} for role, text in earlier]
+                if sample.metadata:
+                    case["metadata"] = dict(sample.metadata)
+                if sample.turns in questions:
+                    case["id"] = f"sample-{number}"
+                questions.add(sample.turns)
+                yield case
 
 
 def _grading(name: str, arguments: Mapping[str, Any]) -> _Grading:
@@ -307,7 +276,12 @@ def _common(conversations: Sequence[Turns]) -> Turns:
 def _parsed(ideal: Any) -> Any:
     if isinstance(ideal, list):
         raise NotCarried("one of several JSON values is not expected", "a case for each")
+    return _json(ideal, "its `ideal` is not JSON: ", "fix it")
+
+
+def _json(text: str, before: str, instead: str) -> Any:
+    """Return the JSON of `text`. Raises `NotCarried`, with `before` ahead of the reason."""
     try:
-        return load_json(ideal)
+        return load_json(text)
     except ValueError as error:
-        raise NotCarried(f"its `ideal` is not JSON: {error}", "fix it") from None
+        raise NotCarried(f"{before}{error}", instead) from None

@@ -1,31 +1,114 @@
-"""Reads foreign configuration files: YAML as other tools write it, with the line of every value.
+"""Reads foreign files: YAML as other tools write it, the line of every value, and notes on losses.
 
 Other tools' YAML has anchors, aliases and merge keys, which a project's files may not have. They
 are expanded here under a cap, so that a small file cannot become a large one. Numbers are read as
 JavaScript reads them: `1.0` is 1. Every path goes through `Folder`: nothing outside the folder of
 the imported file is read.
+
+Nothing is dropped silently: whatever an importer leaves out, or has to write differently, is a
+`Note` with its line, the reason and a way out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location
-from llmops_cli.importers.imported import NotCarried
 from llmops_cli.project.documents import Document, Place, YamlReader, decode, load_yaml
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable, within
+from llmops_cli.project.templates import is_template
 
 MAX_VALUES = 500_000
 """Values that one file may expand to."""
 STANDARD = "tag:yaml.org,2002:"
 CODE = re.compile(r"\.(js|cjs|mjs|ts|cts|mts|py|rb|sh|go)(:[^/]*)?$")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One thing that is not as it was in the file that was imported."""
+
+    where: Location
+    what: str
+    why: str
+    instead: str
+    lost: bool = True
+    """False: it was carried over, and can decide differently in rare cases."""
+
+
+class NotCarried(Exception):
+    """Something that can't be imported. `str()` is the reason, `instead` the alternative."""
+
+    def __init__(self, why: str, instead: str) -> None:
+        super().__init__(why)
+        self.instead = instead
+
+
+class Notes:
+    """A growing list of notes, in which the same note about the same line stands once."""
+
+    def __init__(self) -> None:
+        self._notes: dict[Note, None] = {}
+
+    def __iter__(self) -> Iterator[Note]:
+        return iter(sorted(self._notes, key=lambda note: (note.where.path, note.where.line or 0)))
+
+    def lost(self, where: Location, what: str, why: str, instead: str) -> None:
+        """Note something that was left out."""
+        self._notes.setdefault(Note(where=where, what=what, why=why, instead=instead))
+
+    def changed(self, where: Location, what: str, why: str, instead: str) -> None:
+        """Note something that was carried over and is not quite the same."""
+        self._notes.setdefault(Note(where=where, what=what, why=why, instead=instead, lost=False))
+
+    @contextmanager
+    def reporting(self, where: Location, what: str) -> Iterator[None]:
+        """Note `what` as lost if the block raises `NotCarried`, and go on after it."""
+        try:
+            yield
+        except NotCarried as error:
+            self.lost(where, what, str(error), error.instead)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value of a foreign file that knows its line."""
+
+    value: Any
+    document: Document
+    place: Place = ()
+
+    @property
+    def where(self) -> Location:
+        """Its line, or that of the nearest thing around it."""
+        return self.document.where(*self.place)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The value where it is a mapping, else an empty one."""
+        return mapping(self.value)
+
+    def at(self, key: str) -> Node:
+        """Return the value of `key`; None where there is no such key."""
+        return replace(self, value=self.fields.get(key), place=(*self.place, key))
+
+    def items(self) -> list[Node]:
+        """Return the items of a list; any other value is the only item, and nothing is none."""
+        if not isinstance(self.value, list):
+            return [self] if self.value else []
+        places = ((*self.place, position) for position in range(len(self.value)))
+        return [
+            replace(self, value=value, place=place)
+            for value, place in zip(self.value, places, strict=True)
+        ]
 
 
 def read_document(content: bytes, path: str) -> Document:
@@ -75,9 +158,10 @@ class _ForeignReader(YamlReader):
 
 @dataclass(frozen=True, slots=True)
 class ImportFolder:
-    """The files below the folder of the file that is imported."""
+    """The files below the folder of the file that is imported, and the notes on them."""
 
     source: Folder
+    notes: Notes = field(default_factory=Notes)
 
     def text(self, reference: str, *, limit: int = MAX_FILE) -> str:
         """Return the text that `file://…` or a path names. Raises `NotCarried`."""
@@ -95,14 +179,15 @@ class ImportFolder:
             if line.strip():
                 yield Location(path=path_of(reference), line=number), line
 
-    def document(self, reference: str) -> Document:
+    def document(self, reference: str) -> Node:
         """Return the YAML or JSON that `file://…` or a path names. Raises `NotCarried`."""
         path = path_of(reference)
         try:
-            return read_document(self.text(reference).encode(), path)
+            document = read_document(self.text(reference).encode(), path)
         except InvalidFiles as error:
             first = error.problems[0]
             raise NotCarried(f"{first.where}: {first.message}", "fix the file") from None
+        return Node(document.data, document)
 
     def matching(self, reference: str) -> list[str]:
         """Return the paths that a reference with `*` names, sorted; any other is itself.
@@ -145,6 +230,17 @@ def as_javascript(value: Any) -> Any:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def mapped_texts(value: Any, convert: Callable[[str], Any]) -> Any:
+    """Return plain data with every text in it converted."""
+    if isinstance(value, str):
+        return convert(value)
+    if isinstance(value, list):
+        return [mapped_texts(item, convert) for item in value]
+    if isinstance(value, dict):
+        return {name: mapped_texts(item, convert) for name, item in value.items()}
+    return value
+
+
 def is_file(value: Any) -> bool:
     """Tell whether a value refers to a file."""
     return isinstance(value, str) and value.startswith("file://")
@@ -153,3 +249,12 @@ def is_file(value: Any) -> bool:
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return `value` where it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
+
+
+def literal(text: str) -> str:
+    """Return a template that renders to `text` as it is. Raises `NotCarried`."""
+    if not is_template(text):
+        return text
+    if re.search(r"\{%-?\s*endraw", text):
+        raise NotCarried("it ends a raw block of the template language", "rewrite it")
+    return f"{{% raw %}}{text}{{% endraw %}}"

@@ -15,10 +15,10 @@ from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Evalset
 from llmops_cli.core.records import Calibration, EvalsetFacts, instrument_of
 from llmops_cli.core.result import Metric
-from llmops_cli.gate.judges import gates
+from llmops_cli.gate.calibration import gates
 from llmops_cli.project.paths import MAX_FILE
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import Project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
 

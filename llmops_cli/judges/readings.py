@@ -17,8 +17,7 @@ from llmops_cli.core.ports import Progress, ignore_wait
 from llmops_cli.core.prompt import Case, Model
 from llmops_cli.core.result import Completion, Score, Unscored
 from llmops_cli.engine.budget import Budget
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import run
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.run.execute import JudgeCallCache, open_scoring, run_coroutine, stop_on_signal
 from llmops_cli.run.scorers import BoundScorer
 from llmops_cli.run.workspace import Workspace
@@ -116,7 +115,7 @@ def read_answers(
             await run(range(len(answers)), read, workers=workers)
             group.cancel_scope.cancel()
         readings.budget = engine.left
-        readings.calls = engine.calls
+        readings.calls = engine.spent.calls
         readings.reused = sum(spending.reused for spending in calls.spent.values())
         readings.cost = None if engine.spent.unpriced else engine.spent.cost
 

@@ -27,14 +27,13 @@ from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.core.ports import ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.core.records import FileRef
-from llmops_cli.project.cases import CaseReader
+from llmops_cli.project.evalsets import CaseReader
 from llmops_cli.project.inputs import Schemas
 from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable
 from llmops_cli.project.project import Project
-from llmops_cli.project.schema import Text, Written
+from llmops_cli.project.schema import Text, Where, Written, validated
 from llmops_cli.project.scorers import ScorerReader
 from llmops_cli.project.tables import TableShape, rows_of
-from llmops_cli.project.validation import Where, validated
 
 CELLS = frozenset({"id", "case", "side", "expected", "contexts", "output", "label"})
 VERDICTS: Mapping[str, bool] = {

@@ -22,17 +22,27 @@ from llmops_cli.core.prompt import Evalset, Model, Prompt, Target
 from llmops_cli.project import evalsets as evalset_files
 from llmops_cli.project import prompts as prompt_files
 from llmops_cli.project import tables
-from llmops_cli.project.context import Check, ProjectContext
 from llmops_cli.project.documents import Document, load_yaml
 from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
-from llmops_cli.project.judges import Judges
-from llmops_cli.project.models import ModelReader, resolve
-from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
-from llmops_cli.project.policy import read_gate
+from llmops_cli.project.models import Judges, ModelReader, resolve
+from llmops_cli.project.paths import (
+    MAX_FILE,
+    Check,
+    Folder,
+    Problems,
+    ProjectContext,
+    Source,
+    Unreadable,
+)
 from llmops_cli.project.prompts import PromptReader
-from llmops_cli.project.sandbox import Sandbox
-from llmops_cli.project.schema import WrittenEnvironment, WrittenProject, WrittenPrompt
-from llmops_cli.project.validation import validated
+from llmops_cli.project.schema import (
+    WrittenEnvironment,
+    WrittenProject,
+    WrittenPrompt,
+    read_gate,
+    validated,
+)
+from llmops_cli.project.templates import Sandbox
 
 PROJECT_FILE = "llmops.yaml"
 

@@ -1,13 +1,19 @@
-"""The schema of every file that users write, as pydantic models. JSON Schemas are generated from
-them.
+"""The schema of every file that users write, as pydantic models, and the reading of values by it.
 
 Nothing is guessed: unknown keys are errors, and text is not turned into numbers. What scorers and
-providers add to the shapes comes from the catalog.
+providers add to the shapes comes from the catalog. `validated` turns pydantic's errors into plain
+sentences with file:line and the nearest known key; JSON Schemas are generated from the models.
+
+A gate is a patch of the policy: project < evalset < environment. A later patch overrides key by
+key; `rules` replaces the whole list. Rules have three spellings, like scorers: `critical` ·
+`{floor: 0.9}` · `{floor: {metric: tone, min: 0.9}}`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AliasChoices,
@@ -17,20 +23,22 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     create_model,
 )
 
-from llmops_cli.core.policy import RULES, Rule, rule_options
+from llmops_cli.core.errors import Location, suggestion
+from llmops_cli.core.policy import RULES, Policy, Rule, rule_options
+from llmops_cli.project.paths import Problems
 
 NAME = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
 """Names of prompts, evalsets and environments: lower case, `/` for folders."""
+URL = r"^https?://[^\s]+$"
 
 Reservation = Annotated[float, Field(ge=0, le=1)]
-Margin = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=0.5)]
 Positive = Annotated[int, Field(ge=1)]
 Repeats = Annotated[int, Field(ge=1, le=100)]
-Seconds = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=NAME, max_length=200)]
 Text = Annotated[str, Field(min_length=1)]
 Spelled = str | int | float | bool | None
@@ -223,11 +231,13 @@ class WrittenCase(Written):
 
 def _rule_shape(kind: type[Rule]) -> type[Written]:
     """Return the shape of a rule's options, as `core.policy` declares them."""
-    shapes: dict[str, Any] = {}
-    for option in rule_options(kind):
-        default: Any = ... if option.required else None
-        shape = option.type if option.required else option.type | None
-        shapes[option.key] = shape, Field(default, description=option.help, **option.limits)
+    shapes: dict[str, Any] = {
+        option.key: (
+            option.type if option.required else option.type | None,
+            Field(... if option.required else None, description=option.help, **option.limits),
+        )
+        for option in rule_options(kind)
+    }
     shaped: type[Written] = create_model(kind.__name__, __base__=Written, **shapes)
     return shaped
 
@@ -238,7 +248,7 @@ RULE_OPTIONS: dict[str, type[Written]] = {name: _rule_shape(kind) for name, kind
 class Gate(Written):
     """A patch of the policy: project < evalset < environment (docs/verdict.md)."""
 
-    margin: Margin | None = None
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     tolerance: Reservation | None = None
     alpha: Rate | None = None
     beta: Rate | None = None
@@ -292,7 +302,7 @@ class WrittenModel(Written):
 
     provider: Text
     model: Text | None = Field(default=None, description="The provider's own name for it")
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    base_url: Annotated[str, Field(pattern=URL)] | None = None
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         default=None, description="Name of the environment variable that holds the key"
     )
@@ -303,15 +313,14 @@ class WrittenModel(Written):
     max_concurrency: Positive = 16
     rpm: Positive | None = Field(default=None, description="Requests per minute")
     tpm: Positive | None = Field(default=None, description="Tokens per minute")
-    timeout: Seconds = Field(default=120.0, description="Seconds for one call in all")
+    timeout: float = Field(default=120.0, gt=0, description="Seconds for one call in all")
     retries: Annotated[int, Field(ge=0)] = 5
     model_parameters: ModelParameters = Field(
         default_factory=ModelParameters, alias="modelParameters"
     )
     price: WrittenPrice | None = None
     structured_output: Literal["json_schema", "json_object", "none"] | None = Field(
-        default=None,
-        description="What the server can enforce; default: as its provider",
+        default=None, description="What the server can enforce; default: as its provider"
     )
     identity: Identity | None = None
 
@@ -340,3 +349,250 @@ class WrittenProject(Written):
     trust: list[Text] = Field(
         default_factory=list, description="Project files (globs) whose code may run"
     )
+
+
+Where = Callable[..., Location]
+"""From a place (keys and positions) to its line: `Document.where`, or one line of a table."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("assert", "assertions", "metrics", "graders", "evaluators"), "scorers"),
+    **dict.fromkeys(("tests", "dataset", "testData"), "cases"),
+    **dict.fromkeys(("vars", "variables", "input"), "inputs"),
+    **dict.fromkeys(("output", "answer", "reference"), "expected"),
+    **dict.fromkeys(("params", "parameters", "temperature"), "modelParameters"),
+    "threshold": "min",
+    "context": "contexts",
+    "api_key": "api_key_env",
+}
+"""What other tools call it."""
+
+KINDS: Mapping[str, str] = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "union_tag_invalid": "text or a list",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "below {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""What a value must be, by pydantic's name of the error."""
+PATTERNS: Mapping[str, str] = {
+    NAME: "lower case letters, digits, '.', '_', '-', and '/' for folders",
+    URL: "a URL that starts with http:// or https://",
+}
+
+
+def validated(
+    shape: type[Model],
+    data: Any,
+    where: Where,
+    problems: Problems,
+    *at: str | int,
+    salvage: bool = False,
+) -> Model | None:
+    """Return `data` as `shape`; None, with every problem added, if it does not fit.
+
+    `at` is where `data` stands in its file. With `salvage`, the keys that are right are still
+    read, so that more can be checked: what is returned then is for looking at only.
+    """
+    try:
+        return shape.model_validate(data)
+    except ValidationError as error:
+        errors: Sequence[Any] = error.errors(include_url=False)
+    for detail in errors:
+        place = tuple(_path(data, detail["loc"]))
+        problems.add(where(*at, *place), *_sentence(shape, place, at, detail))
+    if not salvage or not isinstance(data, Mapping):
+        return None
+    wrong = {detail["loc"][0] for detail in errors if detail["loc"]}
+    try:
+        return shape.model_validate({key: data[key] for key in data if key not in wrong})
+    except ValidationError:
+        return None
+
+
+def type_mismatch(error: ValidationError, value: Any) -> str:
+    """Return why an option's `value` is not of its type: `must be text or a list, not a mapping`.
+
+    Where an item of a list or mapping is at fault, the sentence is about the item.
+    """
+    errors: Sequence[Any] = error.errors(include_url=False)
+    paths = [tuple(_path(value, detail["loc"], missing=False)) for detail in errors]
+    deepest = max(paths, key=len)
+    about = [detail for path, detail in zip(paths, errors, strict=True) if path == deepest]
+    kinds = dict.fromkeys(_kind_wanted(detail) for detail in about)
+    item = "".join(
+        f"item {part + 1} " if isinstance(part, int) else f"'{part}' " for part in deepest
+    )
+    return f"{item}must be {' or '.join(kinds)}, not {_kind(about[0]['input'])}"
+
+
+def nearest(name: str, known: list[str]) -> str | None:
+    """Return a suggestion for an unknown key, knowing the words of other tools."""
+    others = {word: ours for word, ours in ELSEWHERE.items() if ours in known and word not in known}
+    near = get_close_matches(name, [*known, *others], n=1, cutoff=0.65)
+    if near and near[0] in others:
+        return f"did you mean {others[near[0]]!r}?"
+    return suggestion(name, known)
+
+
+def _path(data: Any, loc: tuple[str | int, ...], *, missing: bool = True) -> Iterator[str | int]:
+    """Yield the parts of pydantic's location that stand in the data: no tags of unions.
+
+    With `missing`, a last part that does not stand there is a missing key.
+    """
+    for position, part in enumerate(loc):
+        if isinstance(data, Mapping) and isinstance(part, str):
+            if part in data:
+                data = data[part]
+                yield part
+            elif missing and position == len(loc) - 1:
+                yield part
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+            yield part
+
+
+def _sentence(
+    shape: type[BaseModel],
+    place: tuple[str | int, ...],
+    at: tuple[str | int, ...],
+    error: Mapping[str, Any],
+) -> tuple[str, str | None]:
+    """Return the message for one error of pydantic, and the hint."""
+    name = ".".join(map(str, (*at, *place))) or "the file"
+    value = error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            known = _keys(shape, place[:-1])
+            return f"unknown key '{place[-1]}'", nearest(str(place[-1]), known)
+        case "missing":
+            return f"'{name}' is missing", None
+        case "literal_error":
+            return f"'{name}' cannot be {value!r}", suggestion(str(value), _choices(error))
+        case "string_pattern_mismatch":
+            pattern = error["ctx"]["pattern"]
+            return f"'{name}' cannot be {value!r}", PATTERNS.get(
+                pattern, f"it must match {pattern}"
+            )
+        case "too_short" | "string_too_short":
+            return f"'{name}' must not be empty", None
+        case kind if kind in KINDS:
+            return f"'{name}' must be {_kind_wanted(error)}, not {_kind(value)}", None
+        case _:
+            return f"'{name}': {error['msg'][:1].lower()}{error['msg'][1:]}", None
+
+
+def _kind_wanted(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return "one of " + ", ".join(_choices(error))
+    if error["type"] not in KINDS:
+        return str(error["msg"])
+    context = error.get("ctx", {})
+    limits = {key: f"{context[key]:g}" for key in ("gt", "ge", "lt", "le") if key in context}
+    return KINDS[error["type"]].format(**limits)
+
+
+def _choices(error: Mapping[str, Any]) -> list[str]:
+    expected = error["ctx"]["expected"].replace(" or ", ", ")
+    return [choice.strip(" '") for choice in expected.split(",")]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def _keys(shape: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that are known at `place`."""
+    for part in place:
+        fields = {field.alias or name: field for name, field in shape.model_fields.items()}
+        if part in fields:
+            shape = _model(fields[str(part)].annotation) or shape
+    return [field.alias or name for name, field in shape.model_fields.items()]
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """Return the first pydantic model in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model, get_args(annotation))), None)
+
+
+def policy_of(*patches: Mapping[str, Any]) -> Policy:
+    """Return the policy that validated patches, weakest first, make together."""
+    merged = {key: value for patch in patches for key, value in patch.items()}
+    if "rules" in merged:
+        merged["rules"] = tuple(map(rule_of, merged["rules"]))
+    return Policy(**merged)
+
+
+def rule_of(written: str | Mapping[str, Any]) -> Rule:
+    """Return one rule from any of its spellings."""
+    name, values = spelled(written)
+    options = rule_options(RULES[name])
+    return RULES[name](**{item.field: values[item.key] for item in options if item.key in values})
+
+
+def bare_option(name: str) -> str | None:
+    """Return the option that `name: value` sets; None if the rule takes no value."""
+    return next((option.key for option in rule_options(RULES[name]) if option.bare), None)
+
+
+def spelled(written: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return name and options of a rule in any of its spellings."""
+    ((name, value),) = ({written: None} if isinstance(written, str) else written).items()
+    if value is None or isinstance(value, Mapping):
+        return name, value or {}
+    return name, {str(bare_option(name)): value}
+
+
+def read_gate(gate: Gate, where: Where, problems: Problems, *at: str | int) -> dict[str, Any]:
+    """Return the keys that the patch sets, as plain data; `at` is where it stands in its file."""
+    patch = gate.model_dump(exclude_unset=True, exclude_none=True)
+    if "rules" in patch:
+        patch["rules"] = [
+            rule
+            for position, written in enumerate(patch["rules"])
+            if (rule := _rule(written, where, problems, *at, "rules", position)) is not None
+        ]
+    return patch
+
+
+def _rule(
+    written: Any, where: Where, problems: Problems, *at: str | int
+) -> str | dict[str, Any] | None:
+    """Return a rule as its name, or its name and options; None, and a problem, if it is wrong."""
+    name = next(iter(written)) if isinstance(written, dict) and len(written) == 1 else written
+    hint = None
+    if not isinstance(name, str):
+        message, hint = "not a rule", "write `name`, `name: value` or `name: {options}`"
+    elif name not in RULE_OPTIONS:
+        message, hint = f"unknown rule '{name}'", suggestion(name, list(RULE_OPTIONS))
+    elif isinstance(written, dict) and not (isinstance(written[name], dict) or bare_option(name)):
+        message = f"the rule '{name}' takes no value"
+    else:
+        _, options = spelled(written)
+        shape = validated(RULE_OPTIONS[name], options, where, problems, *at, name)
+        if shape is None:
+            return None
+        plain = shape.model_dump(exclude_unset=True, exclude_none=True)
+        return {name: plain} if plain else name
+    problems.add(where(*at), message, hint)
+    return None

@@ -22,12 +22,17 @@ from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.core.literals import control_character
 from llmops_cli.core.ports import Option, ScorerKind
 from llmops_cli.core.prompt import Case, ScorerSpec
-from llmops_cli.project.context import ProjectContext
-from llmops_cli.project.judges import Judges
-from llmops_cli.project.paths import MAX_FILE, Problems, Unreadable
-from llmops_cli.project.sandbox import BadTemplate, Sandbox, is_template
-from llmops_cli.project.templates import FACTS, single_name, strings
-from llmops_cli.project.validation import Where, nearest, type_mismatch
+from llmops_cli.project.models import Judges
+from llmops_cli.project.paths import MAX_FILE, Problems, ProjectContext, Unreadable
+from llmops_cli.project.schema import Where, nearest, type_mismatch
+from llmops_cli.project.templates import (
+    FACTS,
+    BadTemplate,
+    Sandbox,
+    is_template,
+    single_name,
+    strings,
+)
 
 COMMON = ("name", "min", "max", "advisory")
 """Options that every scorer takes; where a kind has one of that name, its own is meant."""
@@ -269,7 +274,7 @@ class ScorerReader:
         label = f"'{entry.kind.name}.{name}'"
         for text in filter(is_template, strings(value)):
             try:
-                used = self._sandbox.examine(text).names
+                used, _ = self._sandbox.examine(text)
             except BadTemplate as error:
                 self._problems.add(entry.where, f"{label}: {error.message}", error.hint)
                 continue

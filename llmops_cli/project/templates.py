@@ -1,24 +1,346 @@
-"""Renders prompts' messages, scorers' options and applications' documents for a case.
+"""The Jinja2 dialect of prompts: plain data in, text out, and no way to anything else.
 
-Each `content` is rendered on its own and never parsed again for roles, so nothing in an input can
-open a turn of its own. Text without template marks is not rendered at all: a prompt with hundreds
-of few-shot turns costs as much as its one turn that changes.
+Built on Jinja's `ImmutableSandboxedEnvironment` with strict undefined names and empty globals.
+Jinja's sandbox keeps a template away from Python's objects, not from the machine's memory
+(docs/security.md), so the language is made smaller by lists of what is allowed: statements that
+cannot multiply text, filters and methods whose result is bounded by their input, operators with a
+capped result, loops at most two deep, and a cap on what is written. Most filters are Jinja's own
+behind a check of their arguments; those that could make long text of short ones are ours.
+
+Each `content` of a prompt is rendered on its own and never parsed again for roles, so nothing in
+an input can open a turn of its own. Text without template marks is not rendered at all: a prompt
+with hundreds of few-shot turns costs as much as its one turn that changes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from jinja2 import Undefined, nodes
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    Undefined,
+    meta,
+    nodes,
+)
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.loaders import DictLoader
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Problem, suggestion
+from llmops_cli.core.literals import dump_json
 from llmops_cli.core.ports import Catalog, ScorerKind
 from llmops_cli.core.prompt import Case, Message, Prompt, ScorerSpec, Target
 from llmops_cli.project.inputs import default_of
-from llmops_cli.project.sandbox import RENDERING, BadTemplate, Sandbox, is_template
+
+MAX_OUTPUT = 4_000_000
+"""Characters that one template may write, and that one operation may touch."""
+ITEM = 8
+"""Characters that an item of a list or a mapping counts as."""
+
+PLAIN_FILTERS = (
+    *("abs", "batch", "capitalize", "count", "dictsort", "first", "float", "groupby", "int"),
+    *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr"),
+    *("reverse", "round", "select", "selectattr", "slice", "sort", "string", "sum", "title"),
+    *("trim", "truncate", "unique", "upper", "urlencode", "wordcount"),
+)
+"""Jinja's own that the language keeps."""
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether Jinja calculates with a value: booleans are numbers to it, too."""
+    return isinstance(value, (int, float))
+
+
+def weight(value: Any) -> int:
+    """Return how much text a value holds or would make, counted no further than the cap.
+
+    Raises for what is not plain data: undefined names in a list, functions.
+    """
+    total = 0
+    waiting = [value]
+    while waiting and total <= MAX_OUTPUT:
+        item = waiting.pop()
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, (dict, list, tuple)):
+            total += ITEM * len(item)
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+        elif item is None or is_number(item):
+            total += 1
+        elif isinstance(item, Undefined):
+            str(item)  # raises, naming what is not there
+        else:
+            raise TemplateRuntimeError(f"a {type(item).__name__} is no plain data")
+    return total
+
+
+def printable(value: Any) -> Any:
+    """Return `value` if it can be written as text: never null, a function or an endless list."""
+    if value is None:
+        raise TemplateRuntimeError("nothing to write: the value is null (use `or`, or `if`)")
+    if isinstance(value, (list, dict, tuple)):
+        _check_size(value)
+    elif not isinstance(value, (str, int, float, Undefined)):
+        raise TemplateRuntimeError(f"a {type(value).__name__} cannot be written as text")
+    return value
+
+
+def _check_size(*values: Any) -> None:
+    if sum(map(weight, values)) > MAX_OUTPUT:
+        raise TemplateRuntimeError("too much text for one operation")
+
+
+def _bounded(filter_: Any) -> Any:
+    """Return Jinja's own filter, refusing arguments that could make it allocate without bound."""
+
+    def bounded(*args: Any, **options: Any) -> Any:
+        for value in (*args, *options.values()):
+            if isinstance(value, (str, list, dict, tuple)):
+                _check_size(value)
+            elif isinstance(value, int) and abs(value) > MAX_OUTPUT and len(args) > 1:
+                raise TemplateRuntimeError(f"{value} is too large a number for a filter")
+        return filter_(*args, **options)
+
+    vars(bounded).update(getattr(filter_, "__dict__", {}))  # keeps Jinja's @pass_environment marks
+    return bounded
+
+
+def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002
+    missing = isinstance(value, Undefined) or value is None or (boolean and not value)
+    return other if missing else value
+
+
+def _indent(text: str, width: int = 4, first: bool = False) -> str:  # noqa: FBT001, FBT002
+    if not 0 <= width <= 100:
+        raise TemplateRuntimeError("indent takes 0 to 100 spaces")
+    lines = str(text).splitlines(keepends=True)
+    return "".join(
+        " " * width + line if line.strip() and (first or position) else line
+        for position, line in enumerate(lines)
+    )
+
+
+def _join(items: Any, separator: str = "") -> str:
+    items = list(items)
+    _check_size(items)
+    if len(separator) * len(items) > MAX_OUTPUT:
+        raise TemplateRuntimeError("join makes too much text")
+    return str(separator).join(str(printable(item)) for item in items)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    text, old, new = str(text), str(old), str(new)
+    if len(text) + text.count(old) * len(new) > MAX_OUTPUT:
+        raise TemplateRuntimeError("replace makes too much text")
+    return text.replace(old, new)
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    _check_size(value)
+    if indent is not None and not 0 <= indent <= 8:
+        raise TemplateRuntimeError("tojson takes an indent of 0 to 8")
+    return dump_json(value, indent=indent)
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    **{name: _bounded(JINJA_FILTERS[name]) for name in PLAIN_FILTERS},
+    "default": _default,
+    "d": _default,
+    "indent": _indent,
+    "join": _join,
+    "replace": _replace,
+    "tojson": _tojson,
+}
+"""Every filter of the language."""
+MAX_LOOPS = 2
+MAX_INCLUDES = 5
+MAX_DEPTH = 60
+"""Python, into which Jinja compiles, has its own limits a little further on."""
+
+MARKERS = ("{{", "{%", "{#")
+METHODS = frozenset(
+    (
+        *("capitalize", "casefold", "count", "endswith", "find", "get", "index", "isalpha"),
+        *("isdigit", "isnumeric", "isspace", "items", "keys", "lower", "lstrip", "partition"),
+        *("removeprefix", "removesuffix", "rpartition", "rsplit", "rstrip", "split"),
+        *("splitlines", "startswith", "strip", "title", "upper", "values", "cycle"),
+    )
+)
+"""Methods of texts, lists and mappings (and `loop.cycle`) that never make more than they got."""
+REFUSED: Mapping[type[nodes.Node], str] = {
+    nodes.Macro: "macro",
+    nodes.CallBlock: "call",
+    nodes.FilterBlock: "filter block",
+    nodes.Block: "block",
+    nodes.Extends: "extends",
+    nodes.Import: "import",
+    nodes.FromImport: "import",
+    nodes.AssignBlock: "set block",
+}
+
+
+class BadTemplate(Exception):
+    """A template that must not be used: what is wrong, and on which of its lines."""
+
+    def __init__(self, message: str, *, line: int = 1, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.hint = hint
+
+
+def is_template(text: str) -> bool:
+    """Tell whether there is anything to render: static text is never touched."""
+    return "{" in text and any(marker in text for marker in MARKERS)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """One environment per prompt; `includes` is all that `{% include %}` can reach."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, includes: Mapping[str, str] | None = None) -> None:
+        super().__init__(
+            loader=DictLoader(includes or {}),
+            undefined=StrictUndefined,
+            finalize=printable,
+            keep_trailing_newline=True,
+            optimized=False,  # constants are computed when rendering, under the same limits
+            autoescape=False,  # prompts are text, not HTML
+        )
+        self.globals.clear()
+        self.filters = {**FILTERS}
+
+    def examine(self, source: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Check `source` against the dialect; return the names and the included paths that it
+        uses, each with its line. Raises `BadTemplate`.
+        """
+        try:
+            tree = self.parse(source)
+            self._check(tree, loops=0, depth=0)
+            names = meta.find_undeclared_variables(tree)
+        except TemplateSyntaxError as error:
+            raise BadTemplate(error.message or "not a template", line=error.lineno) from None
+        except RecursionError:
+            raise BadTemplate("nested too deeply") from None
+        lines: dict[str, int] = {}
+        for name in tree.find_all(nodes.Name):
+            if name.name in names:
+                lines.setdefault(name.name, name.lineno)
+        includes = tree.find_all(nodes.Include)
+        return lines, {include.template.as_const(): include.lineno for include in includes}
+
+    def compiled(self, source: str) -> Template:
+        """Return the template of `source`, examined and compiled. Raises `BadTemplate`."""
+        self.examine(source)
+        try:
+            return self.from_string(source)
+        except (RecursionError, SyntaxError, MemoryError):
+            # Python's compiler has limits of its own, and these are its ways to say so.
+            raise BadTemplate("nested too deeply") from None
+
+    def write(self, template: Template, values: Mapping[str, Any]) -> str:
+        """Render a compiled template over plain data. Raises `BadTemplate`."""
+        pieces: list[str] = []
+        written = 0
+        try:
+            for piece in template.generate(values):
+                pieces.append(piece)
+                written += len(piece)
+                if written > MAX_OUTPUT:
+                    raise BadTemplate(f"more than {MAX_OUTPUT:,} characters of text")
+        except RENDERING as error:
+            raise BadTemplate(str(error)) from error
+        return "".join(pieces)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not self.is_safe_callable(obj):
+            name = getattr(obj, "__name__", type(obj).__name__)
+            raise SecurityError(f"calling '{name}' is not part of the template language")
+        return super().call(context, obj, *args, **kwargs)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        owner = getattr(obj, "__self__", None)
+        return isinstance(owner, (str, list, dict, LoopContext)) and obj.__name__ in METHODS
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+":
+            if not is_number(left) and weight(left) + weight(right) > MAX_OUTPUT:
+                raise TemplateRuntimeError("'+' makes too much text")
+        elif operator == "**" or not (is_number(left) and is_number(right)):
+            raise TemplateRuntimeError(f"'{operator}' is for numbers only, and '**' for none")
+        elif operator == "*" and abs(left * right) > 2**53:
+            raise TemplateRuntimeError("'*' makes too large a number")
+        return super().call_binop(context, operator, left, right)
+
+    def _generate(self, source: nodes.Template, *rest: Any, **more: Any) -> str:
+        return super()._generate(_Concatenation().visit(source), *rest, **more)
+
+    def _check(self, node: nodes.Node, *, loops: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise BadTemplate("nested too deeply", line=node.lineno)
+        refused = REFUSED.get(type(node))
+        if refused is not None or (isinstance(node, nodes.For) and node.recursive):
+            what = refused or "recursive loop"
+            raise BadTemplate(f"a {what} is not part of the template language", line=node.lineno)
+        if isinstance(node, nodes.Concat) and len(node.nodes) > MAX_DEPTH:
+            raise BadTemplate("too many '~' in one expression", line=node.lineno)
+        if isinstance(node, nodes.For):
+            loops += 1
+        if loops > MAX_LOOPS:
+            raise BadTemplate(f"loops more than {MAX_LOOPS} deep", line=node.lineno)
+        if isinstance(node, nodes.Filter) and node.name not in self.filters:
+            raise _unknown("filter", node.name, self.filters, node.lineno)
+        if isinstance(node, nodes.Test) and node.name not in self.tests:
+            raise _unknown("test", node.name, self.tests, node.lineno)
+        if isinstance(node, nodes.Include):
+            _check_include(node, loops)
+        for child in node.iter_child_nodes():
+            self._check(child, loops=loops, depth=depth + 1)
+
+
+RENDERING = (TemplateRuntimeError, ArithmeticError, TypeError, ValueError, LookupError)
+"""What a template can raise over plain data; all of it is the template's fault."""
+
+
+class _Concatenation(NodeTransformer):
+    """Turns `a ~ b` into `a|string + b|string`, so that its result is capped like any `+`."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - named by Jinja
+        self.generic_visit(node)
+        first, *rest = (
+            nodes.Filter(part, "string", [], [], None, None, lineno=node.lineno)
+            for part in node.nodes
+        )
+        joined: nodes.Expr = first
+        for part in rest:
+            joined = nodes.Add(joined, part, lineno=node.lineno)
+        return joined
+
+
+def _check_include(include: nodes.Include, loops: int) -> None:
+    path, line = include.template, include.lineno
+    if loops:
+        raise BadTemplate("an include inside a loop", line=line)
+    if not isinstance(path, nodes.Const) or not isinstance(path.value, str):
+        raise BadTemplate("an include whose name is computed", line=line, hint="write the path out")
+    if include.ignore_missing:
+        raise BadTemplate("an include that may be missing", line=line)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any], line: int) -> BadTemplate:
+    return BadTemplate(f"unknown {what} '{name}'", line=line, hint=suggestion(name, sorted(known)))
+
 
 FACTS = ("inputs", "expected", "contexts", "metadata")
 """Names that scorers' templates may use beside the inputs' own; they win where both exist."""
@@ -40,11 +362,12 @@ class Templates:
         self._where = Location(path=prompt.path)
         self._sandbox = Sandbox(prompt.includes)
         self._turns = list(prompt.messages)
-        self._changing = [
-            (position, self._renderer(position, message.content))
-            for position, message in enumerate(prompt.messages)
-            if _changes(message.content)
-        ]
+        self._changing: list[tuple[int, Render]] = []
+        for position, message in enumerate(prompt.messages):
+            if _changes(message.content):
+                with _located(self._where, f"message {position + 1}"):
+                    render = _compiled(self._sandbox, message.content, native=False)
+                self._changing.append((position, render))
         self._defaults: Values = {
             name: default_of(schema)
             for name, schema in prompt.inputs.items()
@@ -64,12 +387,9 @@ class Templates:
         turns = self._turns.copy()
         for position, render in self._changing:
             role = turns[position].role
-            try:
-                content = render(values)
-            except BadTemplate as error:
-                what = f"message {position + 1} ({role}) for the case {case.id!r}"
-                raise _unrenderable(self._where, what, error, values) from error
-            turns[position] = Message(role=role, content=content)
+            what = f"message {position + 1} ({role}) for the case {case.id!r}"
+            with _located(self._where, what, values):
+                turns[position] = Message(role=role, content=render(values))
         if case.messages:
             turns[self._history_at : self._history_at] = case.messages
         return tuple(turns)
@@ -77,12 +397,6 @@ class Templates:
     def inputs(self, case: Case) -> Values:
         """Return the inputs of `case`, with null or its default for each that it leaves out."""
         return {**self._defaults, **case.inputs}
-
-    def _renderer(self, position: int, content: Any) -> Render:
-        try:
-            return _compiled(self._sandbox, content, native=False)
-        except BadTemplate as error:
-            raise _unrenderable(self._where, f"message {position + 1}", error) from error
 
 
 class Documents:
@@ -98,10 +412,8 @@ class Documents:
         self._target = target
         self._templates = Templates(target.prompt)
         self._where = target.model.where or Location(path=target.prompt.path)
-        try:
+        with _located(self._where, None):
             self._render = _compiled(Sandbox(), template or _WHOLE, native=True, null=True)
-        except BadTemplate as error:
-            raise _unrenderable(self._where, None, error) from error
 
     def document(self, case: Case, messages: Sequence[Message]) -> dict[str, Any]:
         """Return the document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
@@ -112,11 +424,9 @@ class Documents:
             "messages": [message.plain() for message in messages],
             "parameters": self._target.parameters,
         }
-        try:
+        what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
+        with _located(self._where, what, values):
             document: dict[str, Any] = self._render(values)
-        except BadTemplate as error:
-            what = f"`request` of {self._target.model.name!r} for the case {case.id!r}"
-            raise _unrenderable(self._where, what, error, values) from error
         return document
 
 
@@ -137,40 +447,26 @@ class Options:
         self._spec = spec
         sandbox = Sandbox()
         options = kind.options if kind else {}
-        self._plain: Values = {}
-        self._changing: list[tuple[str, Render]] = []
-        for name, value in spec.options.items():
-            if (name not in options or options[name].template) and _changes(value):
-                self._changing.append((name, _compiled(sandbox, value, native=True)))
-            else:
-                self._plain[name] = value
-        self.changing = tuple(name for name, _ in self._changing)
+        self.changing: dict[str, Render] = {
+            name: _compiled(sandbox, value, native=True)
+            for name, value in spec.options.items()
+            if (name not in options or options[name].template) and _changes(value)
+        }
         """The options that differ from case to case."""
 
     def render(self, case: Case) -> dict[str, Any]:
         """Return the options for a case. Raises `InvalidFiles` if one cannot be rendered."""
-        rendered = self._plain.copy()
-        values = facts(case) if self._changing else {}
-        for name, render in self._changing:
-            try:
+        rendered = dict(self._spec.options)
+        if not self.changing:
+            return rendered
+        inputs = dict(case.inputs)
+        facts = (inputs, case.expected, list(case.contexts), dict(case.metadata))
+        values = inputs | dict(zip(FACTS, facts, strict=True))
+        where = case.where or self._spec.where or Location(path="")
+        for name, render in self.changing.items():
+            with _located(where, f"case {case.id!r}: {self._spec.label}.{name}", values):
                 rendered[name] = render(values)
-            except BadTemplate as error:
-                where = case.where or self._spec.where or Location(path="")
-                what = f"case {case.id!r}: {self._spec.label}.{name}"
-                raise _unrenderable(where, what, error, values) from error
         return rendered
-
-
-def facts(case: Case) -> Values:
-    """Return what a scorer's templates may read."""
-    inputs = dict(case.inputs)
-    return {
-        **inputs,
-        "inputs": inputs,
-        "expected": case.expected,
-        "contexts": list(case.contexts),
-        "metadata": dict(case.metadata),
-    }
 
 
 def single_name(text: str) -> str | None:
@@ -185,21 +481,21 @@ def strings(value: Any) -> list[str]:
         return [value]
     if isinstance(value, Mapping):
         value = list(value.values())
-    return [text for item in value for text in strings(item)] if _is_list(value) else []
+    if not isinstance(value, (list, tuple)):
+        return []
+    return [text for item in value for text in strings(item)]
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
-
-
-def _unrenderable(
-    where: Location, what: str | None, error: BadTemplate, values: Values | None = None
-) -> InvalidFiles:
-    """Return the exception for a template that cannot be rendered, with the nearest known name."""
-    unknown = re.match(r"'(\w+)' is undefined", error.message)
-    hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
-    message = f"{what}: {error.message}" if what else error.message
-    return InvalidFiles([Problem(where=where, message=message, hint=hint)])
+@contextmanager
+def _located(where: Location, what: str | None, values: Values | None = None) -> Iterator[None]:
+    """Raise `InvalidFiles` for a template that cannot be rendered, with the nearest known name."""
+    try:
+        yield
+    except BadTemplate as error:
+        unknown = re.match(r"'(\w+)' is undefined", error.message)
+        hint = suggestion(unknown[1], sorted(values)) if unknown and values else error.hint
+        message = f"{what}: {error.message}" if what else error.message
+        raise InvalidFiles([Problem(where=where, message=message, hint=hint)]) from error
 
 
 def _changes(value: Any) -> bool:
@@ -214,22 +510,20 @@ def _compiled(sandbox: Sandbox, value: Any, *, native: bool, null: bool = False)
     if isinstance(value, str):
         if not is_template(value):
             return lambda _: value
-        return (native and _expression(sandbox, value, null=null)) or _text(sandbox, value)
+        if native and (render := _expression(sandbox, value, null=null)) is not None:
+            return render
+        template = sandbox.compiled(value)
+        return lambda values: sandbox.write(template, values)
     if isinstance(value, Mapping):
         fields = {
             key: _compiled(sandbox, inner, native=native, null=null) for key, inner in value.items()
         }
         return lambda values: {key: render(values) for key, render in fields.items()}
-    if _is_list(value):
+    if isinstance(value, (list, tuple)):
         items = [_compiled(sandbox, item, native=native, null=null) for item in value]
         made = type(value)
         return lambda values: made(render(values) for render in items)
     return lambda _: value
-
-
-def _text(sandbox: Sandbox, source: str) -> Render:
-    template = sandbox.compiled(source)
-    return lambda values: sandbox.write(template, values)
 
 
 def _expression(sandbox: Sandbox, source: str, *, null: bool) -> Render | None:

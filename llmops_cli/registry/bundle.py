@@ -11,9 +11,8 @@ from pathlib import Path
 from llmops_cli.core.errors import LlmopsError, Refused, UnknownName
 from llmops_cli.core.records import Event
 from llmops_cli.registry.problems import RegistryProblem
-from llmops_cli.stores import event_log
 from llmops_cli.stores.bundle import Bundle, BundledPrompt, bundle_of
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.registry import Registry, last_move, move_before
 
 
 def bundle(registry: Registry, environment: str) -> Bundle:
@@ -40,7 +39,7 @@ def bundled_prompt(registry: Registry, chain: Sequence[Event]) -> BundledPrompt:
 
     Raises `IntegrityBroken`.
     """
-    moves = [event for steps in (0, 1) if (event := event_log.before(chain, steps)) is not None]
+    moves = [event for steps in (0, 1) if (event := move_before(chain, steps)) is not None]
     return BundledPrompt(
         versions=tuple(registry.moved_to(event) for event in moves),
         events=tuple(chain[moves[0].seq - 1 :]),
@@ -82,7 +81,7 @@ def compare_bundle(registry: Registry, shipped: Bundle, where: str) -> tuple[Reg
         bundled = shipped.prompt(name)
         chain = registry.history(environment, name)
         chain_then = chain[: bundled.events[-1].seq]
-        if event_log.pointer(chain_then) is None or not _same_moves(
+        if last_move(chain_then) is None or not _same_moves(
             bundled_prompt(registry, chain_then), bundled
         ):
             message = f"{_describe(bundled)} is not what the log of {environment} says"

@@ -18,9 +18,8 @@ from typing import Protocol, TypeVar
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.records import Action, Event, Evidence, Version, VersionRef
 from llmops_cli.run.workspace import actor, now, run_url
-from llmops_cli.stores import event_log
 from llmops_cli.stores.git import Branch, open_branch
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.registry import Registry, last_move
 
 ATTEMPTS = 40
 """Pushes before giving up because others keep pushing first."""
@@ -78,12 +77,12 @@ class EventChain:
 
     def pointer(self) -> Event | None:
         """Return the event that says what runs; None: the prompt does not run there."""
-        return event_log.pointer(self.events())
+        return last_move(self.events())
 
     def next_event(self, action: Action, to: Version, origin: EventOrigin) -> Event:
         """Return an event that moves the environment to `to`; it is not written."""
         events = self.events()
-        current = event_log.pointer(events)
+        current = last_move(events)
         return Event(
             seq=len(events) + 1,
             environment=self.environment,

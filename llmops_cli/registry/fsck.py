@@ -24,13 +24,14 @@ from llmops_cli.core.policy import Decision, Environment, Verdict, policy_change
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
 from llmops_cli.plugins import catalog
-from llmops_cli.project.policy import policy_of
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.workspace import AtRevision
 from llmops_cli.stores.calibrations import Calibrations
+from llmops_cli.stores.evidence import damage, has_rows
 from llmops_cli.stores.git import open_git
 from llmops_cli.stores.registry import FOLDER, Registry
 
@@ -189,7 +190,7 @@ class RegistryCheck:
     def _read_evidence(self, statements: Iterable[str]) -> None:
         for path in statements:
             evidence = self._read(partial(self._registry.evidence_at, self._root / path))
-            for error in self._registry.damage(evidence) if evidence is not None else ():
+            for error in damage(evidence) if evidence is not None else ():
                 self._collector.add_error(error)
 
     def _new_events(self, added: set[str]) -> Iterator[Event]:
@@ -208,12 +209,12 @@ class RegistryCheck:
         needed = self._read(partial(needed_evidence, self._registry, event.prompt))
         cited = {*event.evidence, *event.baseline_evidence} & (needed or frozenset())
         for evidence in self._read(partial(self._registry.all_evidence, event.prompt)) or ():
-            if evidence.digest in cited and not self._registry.has_rows(evidence):
+            if evidence.digest in cited and not has_rows(evidence):
                 message = (
                     f"event {event.seq} in {event.environment} is based on it, and its rows are "
                     "not here"
                 )
-                self._collector.add(self._registry.evidence_file(evidence), message)
+                self._collector.add(evidence.file, message)
 
     def _read(self, read: Callable[[], T]) -> T | None:
         return self._collector.read(read, FOLDER)
@@ -290,14 +291,14 @@ class BasePolicy:
 
     def _verdict(self, event: Event, earlier: list[EvalsetFacts]) -> Verdict | None:
         all_evidence = self.registry.all_evidence(event.prompt)
-        with_rows = {piece.digest: piece for piece in all_evidence if self.registry.has_rows(piece)}
+        with_rows = {piece.digest: piece for piece in all_evidence if has_rows(piece)}
         cited = (*event.evidence, *event.baseline_evidence)
         known = [with_rows[digest] for digest in cited if digest in with_rows]
         if not known or len(known) < len(cited):
             return None
         baseline = BaselineRows(known[-1], OWN_BASELINE if event.baseline_evidence else BASELINE)
         against = None if event.from_version is None else baseline
-        return verdict_of(self.registry, known[0], against, earlier)
+        return verdict_of(known[0], against, earlier)
 
     def _earlier(self, facts: EvalsetFacts, environment: Environment) -> EvalsetFacts:
         header = self.project.evalsets.get(facts.evalset)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from llmops_cli.core.policy import Anchor
 from llmops_cli.core.records import Event
-from llmops_cli.project.policy import policy_of
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.workspace import Workspace
-from llmops_cli.stores import event_log
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.evidence import data_files, has_rows
+from llmops_cli.stores.registry import Registry, move_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def gc(
             DeletedFile(path=path, size=path.stat().st_size)
             for evidence in registry.all_evidence(name)
             if evidence.digest not in needed
-            for path in registry.evidence_data(evidence)
+            for path, _ in data_files(evidence)
         ]
     if not dry_run:
         for file in files:
@@ -74,7 +74,7 @@ def needed_evidence(registry: Registry, name: str, anchors: Collection[int] = ()
     moves = [
         event
         for environment in environments
-        for event in _last_moves(registry.history(environment, name))
+        for event in _deciding_events(registry.history(environment, name))
     ]
     cited = {digest for event in moves for digest in (*event.evidence, *event.baseline_evidence)}
     pointers = (registry.pointer(environment, name) for environment in environments)
@@ -84,18 +84,18 @@ def needed_evidence(registry: Registry, name: str, anchors: Collection[int] = ()
     newest = set[str]()
     for number in (version.number for version in registry.versions(name)):
         if number in ran or number in anchors or number > oldest:
-            with_rows = filter(registry.has_rows, registry.evidence(name, number))
+            with_rows = filter(has_rows, registry.evidence(name, number))
             newest.update([evidence.digest for evidence in with_rows][-1:])
     return frozenset(cited | newest)
 
 
-def _last_moves(chain: tuple[Event, ...]) -> Iterator[Event]:
+def _deciding_events(chain: tuple[Event, ...]) -> Iterator[Event]:
     """Yield the events that put the current and the previous distinct version there.
 
     Where one of them is a rollback, also the promotion that first let its version in.
     """
     for steps in (0, 1):
-        event = event_log.before(chain, steps)
+        event = move_before(chain, steps)
         if event is None:
             return
         yield event

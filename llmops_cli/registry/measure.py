@@ -20,7 +20,7 @@ from llmops_cli.core.ports import Progress
 from llmops_cli.core.records import Evidence, Measurement, Provenance, SideFacts
 from llmops_cli.core.report import Plan, Report
 from llmops_cli.core.result import BASELINE, Completion
-from llmops_cli.gate.judges import calibration_records
+from llmops_cli.gate.calibration import calibration_records
 from llmops_cli.registry.release import released_number
 from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, write_reports
@@ -32,6 +32,7 @@ from llmops_cli.run.run_loop import Run, run_evalsets
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
+from llmops_cli.stores.evidence import has_rows, read_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +198,8 @@ def _committed(workspace: Workspace, comparison: PromptComparison, side: Side) -
     return {
         output
         for evidence in registry.evidence(comparison.prompt, version)
-        if registry.has_rows(evidence)
-        for output in registry.evidence_texts(evidence)
+        if has_rows(evidence)
+        for output in read_texts(evidence)
     }
 
 

@@ -22,7 +22,7 @@ from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused
 from llmops_cli.core.policy import Decision, Environment, Verdict
 from llmops_cli.core.prompt import Prompt
 from llmops_cli.core.records import EvalsetFacts, Event, Evidence, Version
-from llmops_cli.gate.judges import refuse_unfit_judges
+from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.deliver import Delivery, EventChain, EventOrigin, deliver
 from llmops_cli.registry.recompute import MissingEvidence, RecomputedVerdict, recompute
@@ -30,6 +30,7 @@ from llmops_cli.registry.release import released_number
 from llmops_cli.run.comparison import EvalsetSelection, compare_prompts, evalset_facts
 from llmops_cli.run.selection import Selection, environment_of
 from llmops_cli.run.workspace import Workspace, open_project, open_workspace
+from llmops_cli.stores.evidence import has_rows
 from llmops_cli.stores.registry import Registry
 
 _RULES_ABOUT_A_BASELINE = frozenset({"no_worse", "regressed", "cost", "tokens"})
@@ -199,12 +200,12 @@ def _newest_verdict(
     """Return the verdict of the newest evidence that covers `evalsets`."""
     newest: MissingEvidence | None = None
     for evidence in reversed(registry.evidence(version.name, version.number)):
-        if not registry.has_rows(evidence):
+        if not has_rows(evidence):
             continue
         if evidence.candidate.target != version.target:
             raise IntegrityBroken(
                 f"it is not about what {version.address} sends",
-                where=str(registry.evidence_file(evidence)),
+                where=str(evidence.file),
                 hint="restore it from git, or measure the version again",
             )
         answer = recompute(registry, evidence, running, evalsets)

@@ -15,12 +15,11 @@ from datetime import datetime
 from llmops_cli.core.policy import Anchor, Verdict
 from llmops_cli.core.records import EvalsetFacts, Evidence, SideFacts, Version
 from llmops_cli.core.result import BASELINE, OWN_BASELINE, CaseResult, Metric, SideResult
-from llmops_cli.gate.calibration import scaled
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.calibration import scaled, unfit_labels
+from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.gate.decide import GateInput, decide
-from llmops_cli.gate.judges import unfit_labels
 from llmops_cli.stores.calibrations import evidence_calibrations
+from llmops_cli.stores.evidence import has_rows, read_rows
 from llmops_cli.stores.registry import Registry
 
 SECONDS_A_DAY = 86_400
@@ -68,13 +67,13 @@ def recompute(
 
     Raises `IntegrityBroken` if a file of evidence is not what was measured.
     """
-    if missing := tuple(_missing(registry, evidence, evalsets)):
+    if missing := tuple(_missing(evidence, evalsets)):
         return MissingEvidence(why=missing)
     baseline = None if running is None else _baseline_rows(registry, evidence, running, evalsets)
     if isinstance(baseline, MissingEvidence):
         return baseline
     return RecomputedVerdict(
-        verdict=verdict_of(registry, evidence, baseline, evalsets),
+        verdict=verdict_of(evidence, baseline, evalsets),
         evidence=evidence,
         baseline=baseline,
         judged_by=tuple(evalsets),
@@ -82,7 +81,6 @@ def recompute(
 
 
 def verdict_of(
-    registry: Registry,
     evidence: Evidence,
     baseline: BaselineRows | None,
     evalsets: Sequence[EvalsetFacts],
@@ -93,11 +91,11 @@ def verdict_of(
         [
             GateInput(
                 evalset=facts.evalset,
-                comparison=_comparison(registry, evidence, baseline, facts),
+                comparison=_comparison(evidence, baseline, facts),
                 policy=scaled(facts.policy, facts.shrinkage),
                 retired=facts.retired,
                 anchors={
-                    version: _comparison(registry, evidence, BaselineRows(evidence, role), facts)
+                    version: _comparison(evidence, BaselineRows(evidence, role), facts)
                     for version, role in _anchor_roles(facts).items()
                 },
                 look=looks.get(facts.evalset, 1),
@@ -107,9 +105,7 @@ def verdict_of(
     )
 
 
-def _missing(
-    registry: Registry, evidence: Evidence, evalsets: Sequence[EvalsetFacts]
-) -> Iterator[str]:
+def _missing(evidence: Evidence, evalsets: Sequence[EvalsetFacts]) -> Iterator[str]:
     """Yield what `evidence` lacks to be decided on `evalsets`.
 
     An evalset that was measured and gates no longer counts too: leaving it out is no way around
@@ -119,7 +115,7 @@ def _missing(
     removed = [name for name in measured if name not in {facts.evalset for facts in evalsets}]
     if removed:
         yield f"it was measured on {', '.join(removed)} too, which gates the prompt no longer"
-    calibrations = evidence_calibrations(evidence, registry.evidence_file(evidence))
+    calibrations = evidence_calibrations(evidence)
     for facts in evalsets:
         name = facts.evalset
         if name not in measured:
@@ -161,7 +157,7 @@ def _baseline_rows(
         return BaselineRows(evidence, BASELINE)
     reasons = [f"{running.address} runs now, and the evidence was not made against it"]
     for other in reversed(registry.evidence(running.name, running.number)):
-        why = _why_incomparable(registry, evidence, other, evalsets)
+        why = _why_incomparable(evidence, other, evalsets)
         if why is None:
             return BaselineRows(other, OWN_BASELINE)
         reasons.append(f"its own evidence cannot be used instead: {why}")
@@ -169,10 +165,10 @@ def _baseline_rows(
 
 
 def _why_incomparable(
-    registry: Registry, evidence: Evidence, other: Evidence, evalsets: Sequence[EvalsetFacts]
+    evidence: Evidence, other: Evidence, evalsets: Sequence[EvalsetFacts]
 ) -> str | None:
     """Return why the own baseline of `other` cannot be compared with `evidence`; None: it can."""
-    if not registry.has_rows(other):
+    if not has_rows(other):
         return "its rows were deleted"
     ours, theirs = evidence.candidate, other.candidate
     served = [set(ours.served_models), set(theirs.served_models)]
@@ -187,7 +183,7 @@ def _why_incomparable(
             return f"it does not cover {facts.evalset}"
         for reason in _changed_scorers(measured[facts.evalset], facts.metrics):
             return reason
-        count = _count_unmatched(registry, evidence, other, facts.evalset)
+        count = _count_unmatched(evidence, other, facts.evalset)
         if count:
             cases = "case" if count == 1 else "cases"
             return f"{count} {cases} of {facts.evalset} were not measured alike"
@@ -206,11 +202,11 @@ def _is_too_old(ours: SideFacts, theirs: SideFacts, days: int) -> bool:
     return abs(apart).total_seconds() > days * SECONDS_A_DAY
 
 
-def _count_unmatched(registry: Registry, evidence: Evidence, other: Evidence, evalset: str) -> int:
+def _count_unmatched(evidence: Evidence, other: Evidence, evalset: str) -> int:
     """Count the cases of `evidence` without baseline trials in `other` on the same facts."""
-    others = _rows_by_case(registry, other, evalset)
+    others = _rows_by_case(other, evalset)
     count = 0
-    for row in _rows(registry, evidence, evalset):
+    for row in _rows(evidence, evalset):
         if row.candidate is not None:
             match = others.get(row.case)
             side = match.sides.get(OWN_BASELINE) if match else None
@@ -219,9 +215,9 @@ def _count_unmatched(registry: Registry, evidence: Evidence, other: Evidence, ev
 
 
 def _comparison(
-    registry: Registry, evidence: Evidence, baseline: BaselineRows | None, facts: EvalsetFacts
+    evidence: Evidence, baseline: BaselineRows | None, facts: EvalsetFacts
 ) -> Comparison:
-    rows = _paired_rows(registry, evidence, baseline, facts.evalset)
+    rows = _paired_rows(evidence, baseline, facts.evalset)
     if baseline is not None and baseline.evidence.digest != evidence.digest:
         paired = {metric.label for metric in facts.metrics if metric.paired}
         rows = (replace(row, candidate=_without_scores(row.candidate, paired)) for row in rows)
@@ -243,15 +239,15 @@ def _without_scores(side: SideResult | None, labels: AbstractSet[str]) -> SideRe
 
 
 def _paired_rows(
-    registry: Registry, evidence: Evidence, baseline: BaselineRows | None, evalset: str
+    evidence: Evidence, baseline: BaselineRows | None, evalset: str
 ) -> Iterator[CaseResult]:
-    rows = _rows(registry, evidence, evalset)
+    rows = _rows(evidence, evalset)
     if baseline is None:
         yield from (row.against(None) for row in rows if row.candidate is not None)
     elif baseline.evidence.digest == evidence.digest:
         yield from (row.against(row.sides.get(baseline.role)) for row in rows)
     else:
-        others = _rows_by_case(registry, baseline.evidence, evalset)
+        others = _rows_by_case(baseline.evidence, evalset)
         for row in rows:
             if row.candidate is not None:
                 other = others.pop(row.case, None)
@@ -261,9 +257,9 @@ def _paired_rows(
                 yield replace(row, candidate=None, baseline=row.sides[baseline.role], others={})
 
 
-def _rows(registry: Registry, evidence: Evidence, evalset: str) -> Iterator[CaseResult]:
-    return (row for row in registry.evidence_rows(evidence) if row.evalset == evalset)
+def _rows(evidence: Evidence, evalset: str) -> Iterator[CaseResult]:
+    return (row for row in read_rows(evidence) if row.evalset == evalset)
 
 
-def _rows_by_case(registry: Registry, evidence: Evidence, evalset: str) -> dict[str, CaseResult]:
-    return {row.case: row for row in _rows(registry, evidence, evalset)}
+def _rows_by_case(evidence: Evidence, evalset: str) -> dict[str, CaseResult]:
+    return {row.case: row for row in _rows(evidence, evalset)}

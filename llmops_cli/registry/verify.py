@@ -19,16 +19,16 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.records import Calibration, Event, Evidence, Version, VersionRef, instrument_of
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
-from llmops_cli.gate.judges import unfit_labels
+from llmops_cli.gate.calibration import unfit_labels
 from llmops_cli.project.project import find_root
 from llmops_cli.registry.bundle import bundle_problems
 from llmops_cli.registry.problems import ProblemCollector, RegistryProblem, pass_check
 from llmops_cli.registry.recompute import BaselineRows, verdict_of
 from llmops_cli.run.selection import environment_of
 from llmops_cli.run.workspace import open_project
-from llmops_cli.stores import event_log
 from llmops_cli.stores.calibrations import evidence_calibrations
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.evidence import damage, has_rows
+from llmops_cli.stores.registry import Registry, last_move
 
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ class _PromptVerifier:
         )
 
     def _moves(self, events: Sequence[Event]) -> Iterator[_Move]:
-        last, ran = event_log.pointer(events), None
+        last, ran = last_move(events), None
         running: Version | None = None
         for event in events:
             version = self._version(event)
@@ -179,7 +179,7 @@ class _PromptVerifier:
             read_evidence = partial(self._registry.evidence, self._name, number)
             for evidence in self._read(read_evidence) or ():
                 by_digest[evidence.digest] = evidence
-                for error in self._registry.damage(evidence):
+                for error in damage(evidence):
                     self._collector.add_error(error)
         return by_digest
 
@@ -244,7 +244,7 @@ class _PromptVerifier:
             digest for citing in events for digest in (*citing.evidence, *citing.baseline_evidence)
         }
         files = [
-            str(self._registry.evidence_file(evidence))
+            str(evidence.file)
             for digest, evidence in known.items()
             if digest not in cited and evidence.measurement.number == _number(event)
         ]
@@ -256,16 +256,15 @@ class _PromptVerifier:
         self._check_judges(move, evidence)
         if move.version is not None and evidence.candidate.target != move.version.target:
             self._add(move.event, f"its evidence is not about {move.version.address}")
-        elif not all(map(self._registry.has_rows, all_evidence)):
+        elif not all(map(has_rows, all_evidence)):
             if move.current:
                 self._add(move.event, "the rows behind its verdict are not here")
-        elif not any(map(self._registry.damage, all_evidence)):
+        elif not any(map(damage, all_evidence)):
             self._check_verdict(move, evidence, others)
 
     def _check_judges(self, move: _Move, evidence: Evidence) -> None:
         """Check the calibrations in the evidence, and what the policy demands of the judges."""
-        file = self._registry.evidence_file(evidence)
-        calibrations = self._read(partial(evidence_calibrations, evidence, file))
+        calibrations = self._read(partial(evidence_calibrations, evidence))
         if calibrations is None:
             return
         for facts in move.event.judged_by:
@@ -293,7 +292,7 @@ class _PromptVerifier:
             self._add(event, f"its evidence does not compare with {running.address}, which ran")
             return
         against = None if running is None else rows
-        verdict = self._read(lambda: verdict_of(self._registry, evidence, against, event.judged_by))
+        verdict = self._read(lambda: verdict_of(evidence, against, event.judged_by))
         if verdict is None:
             return
         self._verdicts += 1

@@ -17,7 +17,7 @@ from llmops_cli.gate.calibration import (
     KAPPA_FOR_GATE,
     shown_as,
 )
-from llmops_cli.render.formatting import money, percent, plural
+from llmops_cli.render.formatting import percent, plural
 from llmops_cli.render.renderable import LineWriter, Renderable, grid
 
 _COLORS = {
@@ -55,12 +55,6 @@ def console_calibration(
         yield from _footer(writer, calibration, causes, spent, replaced)
 
     return Renderable(draw)
-
-
-def calls_and_cost(calls: int, reused: int, cost: float | None) -> str:
-    """Return `400 calls + 12 cached, $0.0312`."""
-    cached = f" + {reused:,} cached" if reused else ""
-    return f"{plural(calls, 'call')}{cached}, {money(cost)}"
 
 
 def sentence(calibration: Calibration) -> str:

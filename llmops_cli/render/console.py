@@ -6,30 +6,32 @@ that, which cases changed and how, what did it cost, what now. It reads without 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import (
+    Change,
     EvalsetReport,
     MetricSummary,
     PromptReport,
     Report,
     ShownCase,
+    ShownTrial,
     SliceSummary,
 )
 from llmops_cli.render import formatting
-from llmops_cli.render.console_cases import case_block
-from llmops_cli.render.headline import Headline, headlines, reasons
-from llmops_cli.render.interval import NARROWEST, interval
+from llmops_cli.render.formatting import Headline, headlines, percent, plain
 from llmops_cli.render.renderable import COLORS, LineWriter, Renderable, grid
-from llmops_cli.render.safe_text import clip
+from llmops_cli.render.safe_text import clip, shortened
 
 _PICTURE = 60
 _CASES = 10
@@ -41,6 +43,19 @@ _NAME = 32
 _GAP = 3
 _SENTENCE = 2_000
 _ALARMING = 0.05
+SIDE_BY_SIDE = 100
+"""Console width from which the answers are side by side."""
+_CASE_INDENT = 6
+_CASE_COLORS: Mapping[Change | None, str] = {
+    "critical": "bold red",
+    "regressed": "bold red",
+    "improved": "bold green",
+    "failing": "red",
+    "unmeasured": "bold magenta",
+    "added": "cyan",
+    "removed": "cyan",
+    "known_passing": "green",
+}
 
 
 def console_report(
@@ -49,9 +64,8 @@ def console_report(
     verbose: bool = False,
     quiet: bool = False,
     seconds: float | None = None,
-    width: int | None = None,
 ) -> RenderableType:
-    """Return the whole report; at most `width` columns, by default as wide as the console.
+    """Return the whole report, as wide as the console.
 
     `verbose` shows more cases, longer answers, every score, and passing prompts in full; `quiet`
     the verdict lines only. `seconds` is how long the command took.
@@ -74,13 +88,13 @@ def console_report(
             yield from _last_verdicts(writer, detailed)
             yield Text()
         for note in formatting.notes(report):
-            yield writer.joined(("note: ", "yellow"), note)
+            yield writer.note(note)
         closing = formatting.closing(report, prompts, seconds=seconds)
         yield writer.line(" · ".join(closing), "bold")
         for step in formatting.next_steps(prompts):
-            yield writer.joined(("next: ", "bold cyan"), (step, "bold"))
+            yield writer.next_step(step)
 
-    return Renderable(lines, width=width)
+    return Renderable(lines)
 
 
 # Verdict lines.
@@ -104,9 +118,9 @@ def _verdicts(
             yield _headline(writer, line, columns)
         if quiet:
             continue
-        for _, reason in reasons(prompt):
+        for reason in formatting.reasons(prompt):
             if reason not in {line.remark for line in lines}:
-                yield Padding(writer.line(_sentence(reason)), indent)
+                yield Padding(writer.line(shortened(reason, _SENTENCE)), indent)
         warning_note = formatting.warning_note(prompt.verdict)
         if warning_note and prompt.baseline is not None and not alike:
             yield Padding(writer.line(warning_note, "yellow"), indent)
@@ -135,7 +149,7 @@ def _headline(
     name = writer.line(clip(line.name, characters=_SENTENCE).text, "bold")
     pieces = [*line.pieces, last] if last else line.pieces
     indent = columns[0] + 2
-    sentence = writer.line(_sentence("   ".join(pieces)))
+    sentence = writer.line(shortened("   ".join(pieces), _SENTENCE))
     fits = indent + columns[1] + _GAP + sentence.cell_len <= writer.width
     if indent + name.cell_len > writer.width or (line.remark and not fits):
         return Group(Text.assemble(label, "  ", name), Padding(sentence, (0, 0, 0, indent)))
@@ -161,11 +175,6 @@ def _last_verdicts(writer: LineWriter, prompts: Sequence[PromptReport]) -> Itera
     for prompt, line in lines:
         code = int(prompt.verdict.exit_code)
         yield _headline(writer, line, columns, last=f"exit code {code}" if code else "")
-
-
-def _sentence(text: str) -> str:
-    cut = clip(text, characters=_SENTENCE)
-    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
 
 
 # One prompt.
@@ -223,7 +232,11 @@ def _findings(writer: LineWriter, prompt: PromptReport, *, verbose: bool) -> Ren
     for finding in findings:
         # A reason above is this sentence already, unless it has an interval.
         deciding = finding.decision is verdict.decision is Decision.FAIL
-        why = "see above" if deciding and finding.estimate is None else _sentence(finding.why)
+        why = (
+            "see above"
+            if deciding and finding.estimate is None
+            else shortened(finding.why, _SENTENCE)
+        )
         rule = formatting.rule(finding, several=several)
         rows.add_row(
             writer.line(f"  {finding.decision.value}", COLORS[finding.decision]),
@@ -244,8 +257,8 @@ def _picture(
         return
     if not (verbose or finding.quality):
         return
-    if room >= NARROWEST:
-        for line in interval(estimate, width=min(room, _PICTURE)):
+    if room >= formatting.NARROWEST_INTERVAL:
+        for line in formatting.interval(estimate, width=min(room, _PICTURE)):
             yield writer.line(line, COLORS[finding.decision].removeprefix("bold "))
     reading = formatting.reading(finding, estimate)
     if reading:
@@ -275,8 +288,8 @@ def _metrics(writer: LineWriter, title: str, metrics: Sequence[MetricSummary]) -
         for metric in half:
             rows.add_row(
                 writer.line(f"  {'  ' * bool(part)}{metric.label}"),
-                writer.line(formatting.percent(metric.baseline)),
-                writer.line(formatting.percent(metric.candidate)),
+                writer.line(percent(metric.baseline)),
+                writer.line(percent(metric.candidate)),
                 writer.line(formatting.status(metric), "dim"),
             )
     return rows
@@ -288,8 +301,8 @@ def _tags(writer: LineWriter, tags: Sequence[SliceSummary]) -> RenderableType:
         changes = f"{tag.regressed} regressed, {tag.improved} improved of {tag.cases}"
         rows.add_row(
             writer.line(f"  #{tag.tag}"),
-            writer.line(formatting.percent(tag.baseline)),
-            writer.line(formatting.percent(tag.candidate)),
+            writer.line(percent(tag.baseline)),
+            writer.line(percent(tag.candidate)),
             writer.line(changes, "red" if tag.p_adjusted <= _ALARMING else "dim"),
         )
     return rows
@@ -298,7 +311,12 @@ def _tags(writer: LineWriter, tags: Sequence[SliceSummary]) -> RenderableType:
 def _cases(
     writer: LineWriter, evalset: EvalsetReport, *, verbose: bool
 ) -> Iterator[RenderableType]:
-    shown = evalset.shown[:_CASES_VERBOSE] if verbose else _most_relevant(evalset.shown)
+    if verbose:
+        shown = list(evalset.shown[:_CASES_VERBOSE])
+    else:  # the changed cases, then a few that still fail
+        shown = [case for case in evalset.shown if case.change != "failing"][:_CASES]
+        failing = [case for case in evalset.shown if case.change == "failing"]
+        shown += failing[: max(0, _FAILING - len(shown))]
     if not shown:
         return
     every = len(evalset.shown) + evalset.hidden
@@ -307,7 +325,7 @@ def _cases(
     yield writer.joined((title, "bold"), (f"  {len(shown)} of {every:,} shown", "dim"))
     for case in shown:
         yield Text()
-        yield from case_block(writer, case, verbose=verbose)
+        yield from _case(writer, case, verbose=verbose)
     if len(shown) < every:
         room = len(evalset.shown) > len(shown) and not verbose
         more = f" (--verbose: up to {_CASES_VERBOSE}; --html FILE: all)" if room else ""
@@ -315,8 +333,130 @@ def _cases(
         yield writer.line(f"  and {every - len(shown):,} more{more}", "dim")
 
 
-def _most_relevant(shown: tuple[ShownCase, ...]) -> list[ShownCase]:
-    """Return the changed cases first, then a few that still fail."""
-    news = [case for case in shown if case.change != "failing"][:_CASES]
-    failing = [case for case in shown if case.change == "failing"]
-    return news + failing[: max(0, _FAILING - len(news))]
+# One case: inputs, expected answer, and the answers before and after.
+
+
+def _case(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Iterator[RenderableType]:
+    """Yield the case's heading and, indented below it, what happened to it."""
+    yield _heading(writer, shown)
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(max_width=24, overflow="fold")
+    facts.add_column(overflow="fold")
+    for name, value in shown.inputs.items():
+        facts.add_row(writer.line(name, "dim"), _value(writer, plain(value), verbose=verbose))
+    if shown.expected is not None:
+        facts.add_row(
+            writer.line("expected", "dim"), _value(writer, plain(shown.expected), verbose=verbose)
+        )
+    if shown.known_failing is not None:
+        facts.add_row(writer.line("known failing", "dim"), writer.line(shown.known_failing))
+    if writer.width >= SIDE_BY_SIDE and shown.baseline is not None and shown.candidate is not None:
+        yield Padding(facts, (0, 0, 0, _CASE_INDENT))
+        yield Padding(_beside(writer, shown, verbose=verbose), (0, 0, 0, _CASE_INDENT))
+        return
+    for name, trial, passed in _sides(shown):
+        text = _value(writer, formatting.answer(trial), verbose=verbose)
+        scores = _scores(writer, trial, passed, verbose=verbose)
+        facts.add_row(_side(writer, name, passed), Group(text, *scores))
+    yield Padding(facts, (0, 0, 0, _CASE_INDENT))
+
+
+def _heading(writer: LineWriter, shown: ShownCase) -> Text:
+    parts: list[str | tuple[str, str]] = [
+        "  ",
+        (formatting.change_label(shown), _CASE_COLORS[shown.change]),
+        "  ",
+        (clip(shown.case, characters=200).text, "bold"),
+    ]
+    if shown.critical and shown.change != "critical":
+        parts.append(("  critical", "bold red"))
+    parts += [(f"  #{clip(tag, characters=60).text}", "dim") for tag in shown.tags]
+    parts.append((f"  {formatting.change_meaning(shown)}", "dim"))
+    return writer.joined(*parts)
+
+
+def _sides(shown: ShownCase) -> Iterable[tuple[str, ShownTrial | None, float | None]]:
+    """Yield (name, trial, share that passed) of each side of a case."""
+    if shown.baseline is not None:
+        yield "before", shown.baseline.first, shown.baseline.passed
+    if shown.candidate is not None:
+        name = "answer" if shown.baseline is None else "after"
+        yield name, shown.candidate.first, shown.candidate.passed
+
+
+def _side(writer: LineWriter, name: str, passed: float | None) -> Text:
+    """Return `before ✓`, `after ✗ 33.3%`."""
+    if passed is None:
+        return writer.joined((name, "dim"), (" ?", "magenta"))
+    mark = (" ✓", "green") if passed >= 0.5 else (" ✗", "red")
+    share = "" if passed in {0, 1} else f" {percent(passed)}"
+    return writer.joined((name, "dim"), mark, (share, "dim"))
+
+
+def _beside(writer: LineWriter, shown: ShownCase, *, verbose: bool) -> Table:
+    grid = Table.grid(padding=(0, 3, 0, 0), expand=True)
+    sides = list(_sides(shown))
+    for _ in sides:
+        grid.add_column(ratio=1, overflow="fold")
+    grid.add_row(*(_side(writer, name, passed) for name, _, passed in sides))
+    grid.add_row(
+        *(_quoted(writer, formatting.answer(trial), verbose=verbose) for _, trial, _ in sides)
+    )
+    grid.add_row(
+        *(Group(*_scores(writer, trial, passed, verbose=verbose)) for _, trial, passed in sides)
+    )
+    return grid
+
+
+def _scores(
+    writer: LineWriter, trial: ShownTrial | None, passed: float | None, *, verbose: bool
+) -> list[RenderableType]:
+    """Return the scores that explain the outcome: of a passing answer none, unless `verbose`."""
+    telling = [
+        score
+        for score in (trial.scores if trial else ())
+        if verbose or (passed != 1 and score.passed is not True and not score.advisory)
+    ]
+    lines = []
+    for score in telling:
+        style = "magenta" if score.passed is None else "green" if score.passed else "red"
+        text = clip(formatting.score(score), characters=400 if verbose else 200).text
+        lines.append(writer.line(text, style))
+    return list(lines)
+
+
+def _value(writer: LineWriter, text: str, *, verbose: bool) -> RenderableType:
+    """Return a short text as it is; one of several lines with a gutter."""
+    return (
+        _quoted(writer, text, verbose=verbose)
+        if "\n" in text.strip("\n")
+        else _clipped(writer, text.strip("\n"), verbose=verbose)
+    )
+
+
+def _quoted(writer: LineWriter, text: str, *, verbose: bool) -> RenderableType:
+    return Quote(_clipped(writer, text, verbose=verbose), gutter="│ " if writer.unicode else "| ")
+
+
+def _clipped(writer: LineWriter, text: str, *, verbose: bool) -> Text:
+    cut = clip(text, characters=4_000 if verbose else 600, lines=60 if verbose else 8)
+    block = writer.block(cut.text)
+    if cut.remark:
+        block.append_text(writer.line(f" … {cut.remark}", "dim italic"))
+    return block
+
+
+class Quote:
+    """A text behind a gutter on every line, so that none of its lines begins one of the log's."""
+
+    def __init__(self, text: Text, *, gutter: str) -> None:
+        self._text = text
+        self._gutter = gutter
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the wrapped lines, each behind the gutter."""
+        inner = options.update(width=max(options.max_width - len(self._gutter), 1))
+        for line in console.render_lines(self._text, inner, pad=False):
+            yield Segment(self._gutter, Style(dim=True))
+            yield from line
+            yield Segment.line()

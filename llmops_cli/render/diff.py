@@ -29,7 +29,7 @@ def console_difference(difference: Difference) -> RenderableType:
             yield writer.line(change.what, "bold")
             yield _change(writer, change)
         for sentence in difference.breaking:
-            yield writer.joined(("note: ", "yellow"), f"callers break: {sentence}")
+            yield writer.note(f"callers break: {sentence}")
         for name, verdict in difference.scores.items():
             yield Text()
             yield writer.joined((f"{name}  ", "bold"), verdict)

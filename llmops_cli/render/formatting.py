@@ -1,4 +1,4 @@
-"""The wording and number formats that all renderers share.
+"""What all renderers say in the same words: headlines, reasons, figures, intervals.
 
 Numbers are written for people: shares as points or percents, money with the digits that matter,
 thousands with a comma. Nothing here makes a text safe; that is each sink's own duty.
@@ -7,8 +7,10 @@ thousands with a comma. Nothing here makes a text safe; that is each sink's own 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import ExitCode
@@ -26,7 +28,7 @@ from llmops_cli.core.report import (
     SideSummary,
 )
 from llmops_cli.gate import wording
-from llmops_cli.gate.wording import points
+from llmops_cli.gate.wording import listed, points
 
 CHANGES: Mapping[Change | None, str] = {
     "critical": "CRITICAL",
@@ -64,13 +66,8 @@ def change_meaning(shown: ShownCase) -> str:
     return "fails" if failing else MEANINGS[shown.change]
 
 
-NAMED = 3
-"""Evalsets that share a note, by their names."""
-STEPS = 12
-
 SEVERITY: Mapping[Decision, int] = {decision: place for place, decision in enumerate(Decision)}
 """Sorts the worst decision first."""
-
 
 OUTCOMES: Mapping[Decision, tuple[str, str]] = {
     Decision.FAIL: ("prompt fails", "prompts fail"),
@@ -78,10 +75,14 @@ OUTCOMES: Mapping[Decision, tuple[str, str]] = {
     Decision.INCONCLUSIVE: ("prompt inconclusive", "prompts inconclusive"),
     Decision.PASS: ("prompt passes", "prompts pass"),
 }
-
 WITHOUT_BASELINE = ("prompt without a baseline", "prompts without a baseline")
 
-HALVES: Sequence[Part | None] = (None, "retrieval", "generation")
+PASS = "pass"  # noqa: S105 - a metric, not a password
+PARTS: Sequence[Part | None] = (None, "retrieval", "generation")
+NAMED = 3
+"""Evalsets that share a note, by their names."""
+STEPS = 12
+"""Next steps that are shown."""
 
 
 def worst_first(prompts: Iterable[PromptReport]) -> list[PromptReport]:
@@ -106,7 +107,7 @@ def by_stage(metrics: Sequence[MetricSummary]) -> list[tuple[str, list[MetricSum
     """
     if all(metric.part != "retrieval" for metric in metrics):
         return [("", list(metrics))]
-    groups = {part: [metric for metric in metrics if metric.part == part] for part in HALVES}
+    groups = {part: [metric for metric in metrics if metric.part == part] for part in PARTS}
     return [(part or "", group) for part, group in groups.items() if group]
 
 
@@ -185,8 +186,8 @@ def reading(finding: Finding, estimate: Estimate) -> str:
         case Decision.INCONCLUSIVE if estimate.upper < 0:
             return "The whole interval is below 0, but can be by chance in so many comparisons."
         case Decision.INCONCLUSIVE if estimate.lower <= -estimate.margin:
-            needed = f"; ~{plural(estimate.cases_needed, 'case')} needed for 80% power"
-            more = needed if estimate.cases_needed > estimate.n else ""
+            needed = _cases_needed(estimate)
+            more = f"; {needed}" if needed else ""
             return f"The interval reaches below {margin}, but not all of it is below 0{more}."
         case _:
             return ""
@@ -205,11 +206,9 @@ def measured(side: SideSummary) -> str:
     return ", ".join(parts)
 
 
-def sides(report: Report) -> list[SideSummary]:
-    """Return both sides of every evalset."""
-    evalsets = [evalset for prompt in report.prompts for evalset in prompt.evalsets]
-    both = [side for evalset in evalsets for side in (evalset.candidate, evalset.baseline)]
-    return [side for side in both if side is not None]
+def evalsets_of(prompts: Iterable[PromptReport]) -> list[EvalsetReport]:
+    """Return the evalsets of all prompts."""
+    return [evalset for prompt in prompts for evalset in prompt.evalsets]
 
 
 def closing(
@@ -217,7 +216,7 @@ def closing(
 ) -> list[str]:
     """Return the pieces of the last line: verdicts, calls, money, and time where it is known."""
     parts = [outcome(prompts)] if prompts else []
-    parts += [calls(report), money(report.cost)]
+    parts += [calls(report.calls, report.reused), money(report.cost)]
     return parts if seconds is None else [*parts, duration(seconds)]
 
 
@@ -228,17 +227,12 @@ def outcome(prompts: Sequence[PromptReport]) -> str:
         decision = prompt.verdict.decision
         alone = decision is Decision.INCONCLUSIVE and prompt.baseline is None
         counts[WITHOUT_BASELINE if alone else OUTCOMES[decision]] += 1
-    words = (
-        (count, singular if count == 1 else plural_form)
-        for (singular, plural_form), count in counts.items()
-    )
-    return ", ".join(f"{count:,} {text}" for count, text in words)
+    return ", ".join(f"{count:,} {words[count > 1]}" for words, count in counts.items())
 
 
-def calls(report: Report) -> str:
+def calls(made: int, reused: int) -> str:
     """Return `700 calls + 700 cached`."""
-    cached = f" + {report.reused:,} cached" if report.reused else ""
-    return f"{plural(report.calls, 'call')}{cached}"
+    return plural(made, "call") + (f" + {reused:,} cached" if reused else "")
 
 
 def duration(seconds: float) -> str:
@@ -251,12 +245,15 @@ def duration(seconds: float) -> str:
 
 def tokens(report: Report) -> str:
     """Return `824,208 tokens in, 2,408 out` over all answers; empty if they are not known."""
-    counted = [
-        (side.input_tokens, side.output_tokens)
-        for side in sides(report)
-        if side.input_tokens is not None and side.output_tokens is not None
-    ]
-    sent, made = (sum(column) for column in zip((0, 0), *counted, strict=True))
+    sides = (
+        side
+        for evalset in evalsets_of(report.prompts)
+        for side in (evalset.candidate, evalset.baseline)
+        if side is not None and side.input_tokens is not None and side.output_tokens is not None
+    )
+    sent = made = 0
+    for side in sides:
+        sent, made = sent + (side.input_tokens or 0), made + (side.output_tokens or 0)
     return f"{sent:,} tokens in, {made:,} out" if sent or made else ""
 
 
@@ -321,20 +318,12 @@ def effort(side: SideSummary) -> str:
 
 def notes(report: Report) -> list[str]:
     """Return every note once: those of the run, then those of its evalsets with their names."""
-    evalsets: dict[str, list[str]] = {}
-    for prompt in report.prompts:
-        for evalset in prompt.evalsets:
-            for note in evalset.notes:
-                evalsets.setdefault(note, []).append(evalset.evalset)
-    named = (f"{_several(dict.fromkeys(names))}: {note}" for note, names in evalsets.items())
+    names_of: dict[str, dict[str, None]] = {}
+    for evalset in evalsets_of(report.prompts):
+        for note in evalset.notes:
+            names_of.setdefault(note, {})[evalset.evalset] = None
+    named = (f"{listed(tuple(names), at_most=NAMED)}: {note}" for note, names in names_of.items())
     return list(dict.fromkeys([*report.notes, *named]))
-
-
-def _several(names: Iterable[str]) -> str:
-    """Return `a, b`; `a, b, c and 57 more`."""
-    every = list(names)
-    rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
-    return ", ".join(every[:NAMED]) + rest
 
 
 def next_steps(prompts: Sequence[PromptReport]) -> list[str]:
@@ -342,3 +331,239 @@ def next_steps(prompts: Sequence[PromptReport]) -> list[str]:
     every = list(dict.fromkeys(step for prompt in prompts for step in prompt.next_steps))
     rest = [f"# and {len(every) - STEPS} more like these"] if len(every) > STEPS else []
     return [*every[:STEPS], *rest]
+
+
+# Verdict lines and reasons.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One prompt on one evalset, in the pieces of a line; empty if there is nothing to say."""
+
+    label: str
+    """The decision, or `NO BASELINE`."""
+    decision: Decision
+    name: str
+    """The prompt; with its evalset where it has several."""
+    rates: str = ""
+    """`62.0% → 68.0%`."""
+    difference: str = ""
+    """`+6.0 (90% CI +2.5 to +9.6)`."""
+    counts: str = ""
+    """`49 improved, 25 regressed of 400`."""
+    remark: str = ""
+    """Why there is no comparison."""
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Return what follows the name."""
+        return tuple(filter(None, (self.rates, self.difference, self.counts, self.remark)))
+
+    def short(self) -> Headline:
+        """Return the line for below the details: rates and what regressed."""
+        _, _, regressed = self.counts.partition(" of ")[0].rpartition(", ")
+        return replace(self, difference="", counts=regressed, remark="")
+
+
+def headlines(prompt: PromptReport) -> list[Headline]:
+    """Return a line for each evalset of `prompt`; one for the prompt where it has none."""
+    decision = prompt.verdict.decision
+    line = Headline(label=decision.value, decision=decision, name=prompt.prompt)
+    return [_headline(line, prompt, evalset) for evalset in prompt.evalsets] or [line]
+
+
+def _headline(line: Headline, prompt: PromptReport, evalset: EvalsetReport) -> Headline:
+    """Return `line` with what is known of `prompt` on `evalset`."""
+    if len(prompt.evalsets) > 1:
+        line = replace(line, name=f"{prompt.prompt} on {evalset.evalset}")
+    findings = [
+        finding for finding in prompt.verdict.findings if finding.evalset in (None, evalset.evalset)
+    ]
+    if line.decision is Decision.INCOMPLETE and (cause := _incomplete_cause(evalset, findings)):
+        return replace(line, remark=cause)
+    of_pass_rate = [f for f in findings if f.metric == PASS and not f.slice]
+    estimate = next((f.estimate for f in of_pass_rate if f.estimate is not None), None)
+    if estimate is not None:
+        n, ends = estimate.n, " to ".join(interval_ends(estimate))
+        return replace(
+            line,
+            rates=f"{percent(estimate.baseline_mean)} → {percent(estimate.candidate_mean)}",
+            difference=f"{points(estimate.difference)} (90% CI {ends})",
+            counts=f"{estimate.improved:,} improved, {estimate.regressed:,} regressed of {n:,}",
+        )
+    rates = pass_rates(evalset)
+    unchanged = next((f.why for f in of_pass_rate if f.why.startswith("unchanged")), "")
+    if unchanged:  # as in `unchanged: all 60 requests match the baseline`
+        return replace(line, rates=rates.rpartition("→ ")[2], counts=unchanged)
+    if prompt.baseline is not None:
+        return replace(line, rates=rates, counts=_change_counts(evalset))
+    if line.decision is not Decision.INCONCLUSIVE:
+        return replace(line, rates=rates)
+    where = f" in {prompt.environment}" if prompt.environment else ""
+    remark = f"nothing{where} to compare with"
+    return replace(line, label="NO BASELINE", rates=rates, remark=remark)
+
+
+def pass_rates(evalset: EvalsetReport) -> str:
+    """Return `62.0% → 68.0%`, or `13.0% (7 of 54)` where there is no baseline."""
+    metric = next((metric for metric in evalset.metrics if metric.label == PASS), None)
+    if metric is None:
+        return ""
+    share, cases = metric.candidate, metric.candidate_n
+    if metric.baseline is not None:
+        return f"{percent(metric.baseline)} → {percent(share)}"
+    if share is None:
+        return ""
+    # A case with several trials passes in part: then there is no whole number to tell.
+    passed = (
+        f"{round(share * cases):,} of {cases:,}" if evalset.repeats == 1 else plural(cases, "case")
+    )
+    return f"{percent(share)} ({passed})"
+
+
+def _change_counts(evalset: EvalsetReport) -> str:
+    """Return `49 improved, 25 regressed of 400`; empty if nothing changed."""
+    improved = evalset.changes.get("improved", 0)
+    regressed = evalset.changes.get("regressed", 0) + evalset.changes.get("critical", 0)
+    if not improved and not regressed:
+        return ""
+    return f"{improved:,} improved, {regressed:,} regressed of {evalset.cases:,}"
+
+
+def _incomplete_cause(evalset: EvalsetReport, findings: Iterable[Finding]) -> str:
+    """Say what went wrong and how much of the run it cost; else what the findings say of it.
+
+    `the API key was rejected (401) by api.example.com: 12 calls made, 468 not attempted`.
+    """
+    sides = [side for side in (evalset.candidate, evalset.baseline) if side is not None]
+    cause = next((side.cause for side in sides if side.cause and side.failures), "")
+    if not cause:
+        return next((f.why for f in findings if f.decision is Decision.INCOMPLETE), "")
+    skipped = sum(side.failures.get("not_attempted", 0) for side in sides)
+    failed = sum(sum(side.failures.values()) for side in sides) - skipped
+    made = sum(side.called for side in sides) + failed
+    return f"{cause}: {plural(made, 'call')} made, {skipped:,} not attempted"
+
+
+def reasons(prompt: PromptReport) -> list[str]:
+    """Return why a prompt does not pass: a sentence for each finding that decided it.
+
+    Of an incomplete prompt and of one without a baseline the headline says it.
+    """
+    decision = prompt.verdict.decision
+    alone = decision is Decision.INCONCLUSIVE and prompt.baseline is None
+    if alone or decision in {Decision.PASS, Decision.INCOMPLETE}:
+        return []
+    deciding = (finding for finding in prompt.verdict.findings if finding.decision is decision)
+    return [_reason(prompt, finding) for finding in deciding]
+
+
+def _reason(prompt: PromptReport, finding: Finding) -> str:
+    estimate = finding.estimate
+    if estimate is None:
+        return finding.why
+    where = f" on {finding.evalset}" if len(prompt.evalsets) > 1 else ""
+    metric = finding.metric or PASS
+    measured = f"{metric} on #{finding.slice}" if finding.slice else metric
+    what = "" if measured == PASS else f" of {measured}"
+    against = _baseline_name(prompt)
+    allowed = f"allowed: {100 * estimate.margin:.1f} points"
+    if finding.decision is Decision.FAIL:
+        return f"Statistically significant regression{what}{where} against {against}; {allowed}."
+    worst = max(0.0, -100 * estimate.lower)
+    needed = _cases_needed(estimate)
+    more = f" {needed}." if needed else ""
+    return f"Could be up to {worst:.1f} points worse{what}{where} than {against}; {allowed}.{more}"
+
+
+def _baseline_name(prompt: PromptReport) -> str:
+    """Return `production (v1)`, or the name of what the prompt was compared with."""
+    if prompt.baseline is None:
+        return "nothing"
+    name = prompt.baseline.partition(" (")[0]
+    version = name.partition("@")[2] or name
+    return f"{prompt.environment} ({version})" if prompt.environment else name
+
+
+def _cases_needed(estimate: Estimate) -> str:
+    """Return `~301 cases needed for 80% power`; empty if there are as many."""
+    if estimate.cases_needed <= estimate.n:
+        return ""
+    return f"~{plural(estimate.cases_needed, 'case')} needed for 80% power"
+
+
+# Intervals drawn as text.
+
+NARROWEST_INTERVAL = 40
+"""Columns that an interval takes at least."""
+_NARROWEST_BAR = 8
+_ZERO = " 0 (no change)"
+
+
+def interval(estimate: Estimate, *, width: int) -> tuple[str, str]:
+    """Draw an interval and its margin in two lines of at most `width` columns (40 at least).
+
+        −9.1 ├───────┼─────●─────────────┼──────────┤ +4.1
+        margin −5.0 ─┘                   └─ 0 (no change)
+
+    The upper line is the interval with the measured difference; the lower one names the two places
+    that decide: right of the margin is a pass, left of 0 is a loss.
+    """
+    margin_label = f"margin {points(-estimate.margin)} "
+    lower, upper = interval_ends(estimate)
+    left = min(estimate.lower, -estimate.margin, 0.0)
+    span = max(estimate.upper, 0.0) - left or 1.0
+    margin_at, zero_at = (-estimate.margin - left) / span, -left / span
+    room, before = _fit(
+        max(width, NARROWEST_INTERVAL),
+        ends=(len(lower) + 1, len(upper) + 1),
+        margin=(margin_at, len(margin_label) + 1),
+        zero=(zero_at, len(_ZERO) + 2),
+    )
+
+    def column(value: float) -> int:
+        return before + round((value - left) / span * (room - 1))
+
+    start, end = column(estimate.lower), column(estimate.upper)
+    margin, zero = column(-estimate.margin), column(0.0)
+    zero += zero == margin
+    bar = [" "] * (max(end, zero) + 1)
+    bar[start : end + 1] = "─" * (end - start + 1)
+    bar[start], bar[end] = "├", "┤"
+    for place in (margin, zero):
+        bar[place] = "┼" if start <= place <= end else "│"
+    bar[column(estimate.difference)] = "●"
+    above = _labeled("".join(bar), start, lower, end, upper)
+    below = " " * (margin - len(margin_label) - 1) + margin_label + "─┘"
+    below += " " * (zero - len(below)) + "└─" + _ZERO
+    return above, below
+
+
+def _fit(
+    width: int, *, ends: tuple[int, int], margin: tuple[float, int], zero: tuple[float, int]
+) -> tuple[int, int]:
+    """Return the widest drawing that leaves room for its labels, and the columns before it.
+
+    `ends` are the widths of the figures beside it; `margin` and `zero` the places of the two
+    marks on [0, 1], with the width of the label to the left of the one and right of the other.
+    """
+    for room in range(width, _NARROWEST_BAR, -1):
+        before = max(ends[0], math.ceil(margin[1] - margin[0] * (room - 1)))
+        after = max(ends[1], math.ceil(zero[1] - (1 - zero[0]) * (room - 1)))
+        if before + room + after <= width:
+            return room, before
+    return _NARROWEST_BAR, max(ends[0], margin[1])
+
+
+def _labeled(bar: str, start: int, lower: str, end: int, upper: str) -> str:
+    """Return `bar` with the figures beside its ends; one that has no room is left out."""
+    at = start - len(lower) - 1
+    if not bar[max(at - 1, 0) : start].strip():
+        bar = f"{bar[:at]}{lower} {bar[start:]}"
+    tail = bar[end + 1 :]
+    room = len(upper) + 2
+    if not tail.strip():
+        return f"{bar[: end + 1]} {upper}"
+    if not tail[:room].strip():
+        return f"{bar[: end + 2]}{upper}{tail[room - 1 :]}"
+    return bar

@@ -17,8 +17,7 @@ from llmops_cli.core.errors import Location, Problem
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, SourceLocations
 from llmops_cli.render import formatting
-from llmops_cli.render.headline import headlines
-from llmops_cli.render.safe_text import clip, terminal_line
+from llmops_cli.render.safe_text import clip, shortened, terminal_line
 
 Level: TypeAlias = Literal["error", "warning", "notice"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "notice")
@@ -96,8 +95,7 @@ def _command(annotation: Annotation) -> str:
         properties.append(f"line={annotation.where.line or 1}")
     properties.append(f"title={_property(clip(annotation.title, characters=_TITLE).text)}")
     message = "\n".join(terminal_line(line) for line in annotation.message.split("\n"))
-    cut = clip(message, characters=LONGEST - 60)
-    text = f"{cut.text} … {cut.remark}" if cut.remark else cut.text
+    text = shortened(message, LONGEST - 60)
     return f"::{annotation.level} {','.join(properties)}::{text.translate(_DATA)}"
 
 
@@ -121,7 +119,7 @@ def _relevant(prompt: PromptReport) -> bool:
 
 def _verdict(prompt: PromptReport, places: SourceLocations) -> Annotation:
     verdict = prompt.verdict
-    rates = [" ".join(line.pieces) for line in headlines(prompt) if line.rates]
+    rates = [" ".join(line.pieces) for line in formatting.headlines(prompt) if line.rates]
     lines = [*rates, verdict.why]
     for evalset in prompt.evalsets:
         worse = [case.case for case in evalset.shown if case.change in {"critical", "regressed"}]

@@ -1,9 +1,10 @@
 """Writes a report as JSON that programs can rely on: documented, versioned and reproducible.
 
 The document is `{"schema": "llmops/report/v2", "report": {…}}`. Its fields are those of
-`core.report` and `core.policy` under their own names, all of them always; `report_schema` has
-the JSON Schema. Keys are sorted, so that equal reports give equal bytes. The text is plain ASCII
-and harmless in a terminal or a CI log; texts in it come back exactly as they were.
+`core.report` and `core.policy` under their own names, all of them always; their JSON Schema is
+derived from the types, so that it cannot go stale. Keys are sorted, so that equal reports give
+equal bytes. The text is plain ASCII and harmless in a terminal or a CI log; texts in it come back
+exactly as they were.
 
 `outputs` has a run in a dozen words and numbers, for later steps of a pipeline. `verdict` is FAIL,
 INCOMPLETE, INCONCLUSIVE or PASS, the worst of all prompts'; UNCHANGED where there was nothing to
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.errors import ExitCode
@@ -103,3 +105,66 @@ def output_lines(values: Mapping[str, str]) -> str:
     """
     end = f"end-{secrets.token_hex(16)}"
     return "".join(f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())
+
+
+# The JSON Schema of the document.
+
+_PLAIN: Mapping[object, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of what `json_report` writes."""
+    definitions: dict[str, Any] = {}
+    report = _schema(Report, definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "llmops report",
+        "type": "object",
+        "properties": {"schema": {"const": SCHEMA}, "report": report},
+        "required": ["schema", "report"],
+        "additionalProperties": False,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a type form
+    if kind is Any:
+        return {}
+    if kind in _PLAIN:
+        return {"type": _PLAIN[kind]}
+    if is_dataclass(kind):
+        return _object(kind, definitions)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [member.value for member in kind]}
+    inner = get_args(kind)
+    match get_origin(kind):
+        case origin if origin is Literal:
+            return {"enum": list(inner)}
+        case origin if origin in (Union, types.UnionType):
+            return {"anyOf": [_schema(alternative, definitions) for alternative in inner]}
+        case origin if origin is tuple:
+            return {"type": "array", "items": _schema(inner[0], definitions)}
+        case _:
+            return {"type": "object", "additionalProperties": _schema(inner[1], definitions)}
+
+
+def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
+    name = kind.__name__
+    if name not in definitions:
+        definitions[name] = {}  # a placeholder, in case a type contains itself
+        hints = get_type_hints(kind, localns={"Json": Any})
+        names = [item.name for item in fields(kind)]
+        definitions[name] = {
+            "description": (kind.__doc__ or "").split("\n")[0],
+            "type": "object",
+            "properties": {name: _schema(hints[name], definitions) for name in names},
+            "required": names,
+            "additionalProperties": False,
+        }
+    return {"$ref": f"#/$defs/{name}"}

@@ -23,7 +23,7 @@ from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import Decision, Verdict
 from llmops_cli.core.report import EvalsetReport, JudgeSummary, PromptReport, Report, ShownCase
 from llmops_cli.render import formatting
-from llmops_cli.render.safe_text import clip, terminal_line, xml
+from llmops_cli.render.safe_text import clip, shortened, terminal_line, xml
 
 _MESSAGE = 1_000
 _ANSWER = 4_000
@@ -128,12 +128,7 @@ def _account(shown: ShownCase) -> str:
         for trial in side.trials if side else ():
             scores = [*map(formatting.score, trial.scores)]
             parts.append((when, "\n".join([formatting.answer(trial), *scores])))
-    return "\n\n".join(f"{name}:\n{_clipped(text)}" for name, text in parts)
-
-
-def _clipped(text: str) -> str:
-    cut = clip(text, characters=_ANSWER)
-    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
+    return "\n\n".join(f"{name}:\n{shortened(text, _ANSWER)}" for name, text in parts)
 
 
 def _error(message: str) -> Error:

@@ -3,30 +3,42 @@
 The verdicts stand first, then what to do next, then the evidence, worst first, with the answers
 folded away. The page never exceeds its limit in bytes: what doesn't fit is counted. Text from
 models and files stands in code, where nothing in it is markup or a mention.
+
+A comment begins with a hidden mark by which the next run finds it again, and ends with a link to
+the run. A run that ended without a verdict says so, so that no older verdict is left standing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.report import EvalsetReport, PromptReport, Report, ShownCase
 from llmops_cli.render import formatting
-from llmops_cli.render.headline import headlines, reasons
-from llmops_cli.render.interval import interval
+from llmops_cli.render.formatting import headlines
+from llmops_cli.render.json import overall
 from llmops_cli.render.safe_text import (
     clip,
+    fenced,
     html_inline,
     markdown_code,
     markdown_inline,
     markdown_span,
+    shortened,
+    visible,
 )
 
+LIMIT = 60_000
+"""Bytes; GitHub refuses a comment over 65,536 characters and drops a summary over 1 MiB."""
 _SIGNS = {
-    Decision.FAIL: "❌",
-    Decision.INCOMPLETE: "⛔",
-    Decision.INCONCLUSIVE: "❔",
-    Decision.PASS: "✅",
+    "FAIL": "❌",
+    "INCOMPLETE": "⛔",
+    "INCONCLUSIVE": "❔",
+    "PASS": "✅",
+    "UNCHANGED": "✅",
+    "ERROR": "⛔",
 }
 _SENTENCE = 2_000
 _NAME = 200
@@ -39,13 +51,15 @@ _TAGS = 20
 _COLUMNS = "| | prompt | passing | cases | why |\n|---|---|---|---|---|"
 _RESERVE = 400
 """Bytes kept for the closing sentence that counts what had no room."""
+_REGISTRY_PROBLEMS = 20_000
+"""Bytes for broken files of the registry."""
+_PROBLEM = 6_000
+_LONGEST_PROBLEM = 100_000
+_GATE_NAME = 100
 
 
-def markdown_report(report: Report, *, limit_bytes: int = 60_000) -> str:
-    """Return the report in at most `limit_bytes` bytes of UTF-8 (1,000 at least), worst first.
-
-    GitHub refuses a comment over 65,536 characters and drops a summary over 1 MiB.
-    """
+def markdown_report(report: Report, *, limit_bytes: int = LIMIT) -> str:
+    """Return the report in at most `limit_bytes` bytes of UTF-8 (1,000 at least), worst first."""
     prompts = formatting.worst_first(report.prompts)
     page = _Page(limit_bytes - _RESERVE)
     many = len(prompts) > _HEADS
@@ -57,12 +71,13 @@ def markdown_report(report: Report, *, limit_bytes: int = 60_000) -> str:
     sections = [*_closing(report, prompts), *(s for prompt in detailed for s in _evidence(prompt))]
     unnamed = len(heads) - (_overview(page, prompts) if many else page.fill(heads))
     unsaid = len(warnings) - page.fill(warnings) + len(sections) - page.fill(sections)
-    hidden = _count_cases(prompts) - page.fill(_cases(prompts))
+    evalsets = formatting.evalsets_of(prompts)
+    cases = sum(len(evalset.shown) + evalset.hidden for evalset in evalsets)
+    hidden = cases - page.fill(_cases(prompts))
     missing = {"verdict": unnamed, "section": unsaid, "changed case": hidden}
-    if any(missing.values()):
-        counts = [formatting.plural(count, noun) for noun, count in missing.items() if count]
-        page.close(f"*Not shown here: {', '.join(counts)}.*")
-    return page.text
+    counts = [formatting.plural(count, noun) for noun, count in missing.items() if count]
+    closing = [f"*Not shown here: {', '.join(counts)}.*"] if counts else []
+    return "\n\n".join([*page.blocks, *closing]) + "\n"
 
 
 class _Page:
@@ -70,11 +85,7 @@ class _Page:
 
     def __init__(self, limit: int) -> None:
         self._left = limit
-        self._blocks: list[str] = []
-
-    @property
-    def text(self) -> str:
-        return "\n\n".join(self._blocks) + "\n"
+        self.blocks: list[str] = []
 
     def fill(self, blocks: Iterable[str]) -> int:
         """Add blocks until one does not fit; return how many were added."""
@@ -84,7 +95,7 @@ class _Page:
             if size > self._left:
                 break
             self._left -= size
-            self._blocks.append(block)
+            self.blocks.append(block)
             added += 1
         return added
 
@@ -101,34 +112,32 @@ class _Page:
             self.fill(["\n".join([head, *lines]) + foot])
         return len(lines)
 
-    def close(self, block: str) -> None:
-        """Add the closing sentence, for which room was kept."""
-        self._blocks.append(block)
-
 
 def _sentence(text: str) -> str:
-    cut = clip(text, characters=_SENTENCE)
-    return markdown_inline(cut.text + (f" … {cut.remark}" if cut.remark else ""))
+    return markdown_inline(shortened(text, _SENTENCE))
 
 
 def _name(text: str) -> str:
     return markdown_span(clip(text, characters=_NAME).text)
 
 
+def _signed(decision: Decision) -> str:
+    return f"{_SIGNS[decision.value]} {decision.value}"
+
+
 def _head(prompt: PromptReport) -> str:
     """Return the verdict with the pass rates, and why it is not PASS."""
     verdict = prompt.verdict
-    title = f"### {_SIGNS[verdict.decision]} {verdict.decision.value} · {_name(prompt.prompt)}"
-    lines = [title]
+    lines = [f"### {_signed(verdict.decision)} · {_name(prompt.prompt)}"]
     for line in headlines(prompt):
         others = filter(None, (line.difference, line.counts, line.remark))
         pieces = [f"**{line.rates}**"] if line.rates else []
         pieces += map(_sentence, others)
         if pieces:
             lines += ["", " · ".join(pieces)]
-    lines += [part for _, why in reasons(prompt) for part in ("", _sentence(why))]
-    if formatting.warning_note(verdict):
-        lines += ["", f"*{markdown_inline(formatting.warning_note(verdict))}*"]
+    lines += [part for why in formatting.reasons(prompt) for part in ("", _sentence(why))]
+    if note := formatting.warning_note(verdict):
+        lines += ["", f"*{markdown_inline(note)}*"]
     return "\n".join(lines)
 
 
@@ -145,12 +154,11 @@ def _overview(page: _Page, prompts: Sequence[PromptReport]) -> int:
 
 
 def _row(prompt: PromptReport) -> str:
-    decision = prompt.verdict.decision
     passing = "; ".join(filter(None, (line.rates for line in headlines(prompt))))
     counts = "; ".join(filter(None, map(formatting.counted, prompt.evalsets)))
     why = markdown_inline(clip(prompt.verdict.why, characters=_LINE).text)
-    name = _name(prompt.prompt)
-    return f"| {_SIGNS[decision]} {decision.value} | {name} | {passing} | {counts} | {why} |"
+    cells = (_signed(prompt.verdict.decision), _name(prompt.prompt), passing, counts, why)
+    return f"| {' | '.join(cells)} |"
 
 
 def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
@@ -163,10 +171,7 @@ def _closing(report: Report, prompts: Sequence[PromptReport]) -> list[str]:
 
 def _evidence(prompt: PromptReport) -> Iterator[str]:
     baseline = _name(prompt.baseline) if prompt.baseline else "nothing: there is no baseline"
-    evalsets = prompt.evalsets
-    sizes = "; ".join(
-        f"{_name(evalset.evalset)} {formatting.size(evalset)}" for evalset in evalsets
-    )
+    sizes = "; ".join(f"{_name(one.evalset)} {formatting.size(one)}" for one in prompt.evalsets)
     yield f"#### {_name(prompt.candidate)} against {baseline}\n\n{sizes}"
     yield _findings(prompt)
     for evalset in prompt.evalsets:
@@ -181,12 +186,11 @@ def _findings(prompt: PromptReport) -> str:
     rows = ["| | rule | figures |", "|---|---|---|"]
     pictures = []
     for finding in formatting.worst_findings_first(verdict):
-        name, decision = formatting.rule(finding, several=several), finding.decision
-        why = _sentence(finding.why)
-        rows.append(f"| {_SIGNS[decision]} {decision.value} | {_name(name)} | {why} |")
+        name, why = formatting.rule(finding, several=several), _sentence(finding.why)
+        rows.append(f"| {_signed(finding.decision)} | {_name(name)} | {why} |")
         estimate = finding.estimate
         if estimate is not None and finding.quality and estimate.identical < estimate.n:
-            picture = "\n".join(interval(estimate, width=_PICTURE))
+            picture = "\n".join(formatting.interval(estimate, width=_PICTURE))
             reading = formatting.reading(finding, estimate)
             title = clip(name, characters=_NAME).text
             pictures.append(markdown_code(f"{title}\n{picture}\n{reading}".rstrip()))
@@ -229,12 +233,6 @@ def _first_tokens(evalset: EvalsetReport) -> Iterator[str]:
             yield f"| first token, {when} | {' | '.join(cells)} | |"
 
 
-def _count_cases(prompts: Sequence[PromptReport]) -> int:
-    """Count every case worth showing, those that the report itself leaves out included."""
-    evalsets = [evalset for prompt in prompts for evalset in prompt.evalsets]
-    return sum(len(evalset.shown) + evalset.hidden for evalset in evalsets)
-
-
 def _cases(prompts: Sequence[PromptReport]) -> Iterator[str]:
     """Yield the cases of every prompt, below its name where there are several."""
     for prompt in prompts:
@@ -274,3 +272,73 @@ def _texts(shown: ShownCase) -> Iterator[tuple[str, str]]:
             when,
             "\n".join([clip(formatting.answer(trial), characters=_ANSWER).text, "", *scores]),
         )
+
+
+# The comment on a pull request.
+
+
+def mark(name: str) -> str:
+    """Return the hidden first line of a gate's comment, which ends no HTML comment early."""
+    plain = re.sub(r"[^A-Za-z0-9./_-]+|--+", "_", name[:_GATE_NAME])
+    return f"<!-- llmops gate: {plain} -->"
+
+
+def comment_body(
+    report: Report | None,
+    *,
+    problem: str = "",
+    registry_problems: Sequence[tuple[str, str]] = (),
+    name: str = "llmops",
+    page: str | None = None,
+    commit: str | None = None,
+) -> str:
+    """Return the comment in at most `LIMIT` bytes: verdict first, then why, then the cases.
+
+    `problem` is the error message where there is no report; `registry_problems` are broken files
+    and why; `name` is the gate's, since a repository may have several; `page` is the run's address.
+    """
+    word = "ERROR" if report is None else overall(report)
+    title = _comment_title(report, word)
+    title += " · the registry is broken" if registry_problems else ""
+    title += f" · {markdown_span(name[:_GATE_NAME])}" if name != "llmops" else ""
+    parts = [mark(name), f"## {_SIGNS[word]} {title}"]
+    if registry_problems:
+        parts.append(_registry(registry_problems))
+    if report is None and problem.strip():
+        parts.append(fenced(visible(problem[:_LONGEST_PROBLEM]), _PROBLEM))
+    elif report is None:
+        parts.append("The run ended without a verdict; its log says why.")
+    about = [f"evaluated at {markdown_span(commit[:12])}"] if commit else []
+    about += [f"[summary, log and reports]({page})"] if page else []
+    if report is not None and report.llmops:
+        about.append(f"llmops {markdown_inline(clip(report.llmops, characters=40).text)}")
+    footer = f"<sub>{' · '.join(about) or 'llmops'}</sub>"
+    if report is not None and report.prompts:
+        room = LIMIT - len("\n\n".join([*parts, footer]).encode()) - 2
+        parts.append(markdown_report(report, limit_bytes=room).rstrip("\n"))
+    return "\n\n".join([*parts, footer]) + "\n"
+
+
+def _comment_title(report: Report | None, word: str) -> str:
+    """Return `FAIL · 2 of 60 prompts blocked`."""
+    if report is None:
+        return "no verdict"
+    if word == "UNCHANGED":
+        return "nothing to evaluate: no prompt changed"
+    blocked = sum(prompt.verdict.exit_code is not ExitCode.DONE for prompt in report.prompts)
+    return f"{word} · {blocked} of {formatting.plural(len(report.prompts), 'prompt')} blocked"
+
+
+def _registry(registry_problems: Sequence[tuple[str, str]]) -> str:
+    """Return a table of broken files, as many as there is room for."""
+    rows = ["| broken in `.llmops/` | |", "|---|---|"]
+    room = _REGISTRY_PROBLEMS
+    for where, message in registry_problems:
+        file = markdown_span(clip(where, characters=300).text)
+        row = f"| {file} | {markdown_inline(clip(message, characters=600).text)} |"
+        room -= len(row.encode())
+        if room < 0:
+            break
+        rows.append(row)
+    hidden = len(registry_problems) - (len(rows) - 2)
+    return "\n".join(rows) + (f"\n\n*{hidden:,} more.*" if hidden > 0 else "")

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from llmops_cli.core.report import ASPECTS, Plan, Probed, ProbedModel, PromptPlan, SidePlan
 from llmops_cli.render.formatting import money, plural
-from llmops_cli.render.renderable import LineWriter, Renderable, grid
-from llmops_cli.render.tables import table
+from llmops_cli.render.renderable import LineWriter, Renderable, grid, table
 
 
 def console_plan(plan: Plan) -> RenderableType:
@@ -23,7 +22,7 @@ def console_plan(plan: Plan) -> RenderableType:
             yield Text()
         yield writer.joined(("would call: ", "dim"), (cost_sentence(plan), "bold"))
         for note in plan.notes:
-            yield writer.joined(("note: ", "yellow"), note)
+            yield writer.note(note)
 
     return Renderable(draw)
 
@@ -52,7 +51,7 @@ def _prompt(writer: LineWriter, prompt: PromptPlan) -> Iterator[RenderableType]:
             yield writer.line(f"  {judging.label}: {calls} as {judging.role}, {cost}", "dim")
         yield Padding(writer.line(evalset.shows, "dim"), (0, 0, 0, 2))
     for note in prompt.notes:
-        yield writer.joined(("note: ", "yellow"), note)
+        yield writer.note(note)
 
 
 def _sides(writer: LineWriter, sides: Sequence[SidePlan]) -> RenderableType:

@@ -46,11 +46,8 @@ class Clipped:
     @property
     def remark(self) -> str:
         """Return `3 lines more`; nothing if nothing was cut."""
-        if self.lines:
-            return f"{self.lines:,} line{'s' if self.lines != 1 else ''} more"
-        if self.characters:
-            return f"{self.characters:,} character{'s' if self.characters != 1 else ''} more"
-        return ""
+        count, unit = (self.lines, "line") if self.lines else (self.characters, "character")
+        return f"{count:,} {unit}{'s' if count != 1 else ''} more" if count else ""
 
 
 def clip(text: str, *, characters: int, lines: int | None = None) -> Clipped:
@@ -60,6 +57,12 @@ def clip(text: str, *, characters: int, lines: int | None = None) -> Clipped:
         kept = "\n".join(kept.split("\n", lines)[:lines])
     cut = text[len(kept) :]
     return Clipped(kept, characters=len(cut), lines=cut.count("\n"))
+
+
+def shortened(text: str, characters: int) -> str:
+    """Cut `text` to at most so many characters, with a remark on how many are missing."""
+    cut = clip(text, characters=characters)
+    return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
 
 
 def visible(text: str) -> str:

@@ -29,10 +29,9 @@ from llmops_cli.core.report import (
     SourceLocations,
 )
 from llmops_cli.core.result import FailureKind
-from llmops_cli.gate.calibration import corrected
+from llmops_cli.gate.calibration import GatingJudge, corrected
 from llmops_cli.gate.comparison import PASS_METRIC, Comparison, SideTotals
 from llmops_cli.gate.decide import slices
-from llmops_cli.gate.judges import GatingJudge
 from llmops_cli.gate.wording import percent, points_up
 from llmops_cli.project.project import PROJECT_FILE
 from llmops_cli.report.finished_run import EvalsetCases, cases_of, changes_of

@@ -34,8 +34,7 @@ from llmops_cli.core.report import (
     ShownTrial,
 )
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import CaseShare, Comparison
+from llmops_cli.gate.comparison import Comparison, CriticalState, compare
 from llmops_cli.run.evalset_run import EvalsetRun, with_text
 from llmops_cli.run.run_loop import Run
 from llmops_cli.run.side import Side, chunks
@@ -61,7 +60,7 @@ class EvalsetCases:
         """Yield the cases at `positions`; `changes` says why they are of note."""
         for case in self.read(positions):
             yield shown_case(
-                case, changes.get(case.case), self.comparison.share(case.case), self.metrics
+                case, changes.get(case.case), self.comparison.shares(case.case), self.metrics
             )
 
 
@@ -80,12 +79,12 @@ def cases_of(evalset_run: EvalsetRun, comparison: Comparison) -> EvalsetCases:
 def changes_of(comparison: Comparison, retired: Container[str] = ()) -> dict[str, Change]:
     """Return why cases are worth showing, worst first; a case is shown once."""
     kinds: list[tuple[Change, tuple[str, ...]]] = [
-        ("critical", comparison.critical_failed_cases()),
-        ("regressed", comparison.regressed_cases()),
+        ("critical", comparison.in_state(CriticalState.FAILED)),
+        ("regressed", comparison.named(comparison.regressed())),
         ("unmeasured", comparison.unmeasured_cases()),
         ("removed", tuple(case for case in comparison.removed_cases() if case not in retired)),
         ("known_passing", comparison.known_passing_cases()),
-        ("improved", comparison.improved_cases()),
+        ("improved", comparison.named(comparison.improved())),
         ("failing", comparison.failing_cases()),
     ]
     changes: dict[str, Change] = {}
@@ -197,9 +196,15 @@ def _stream(evalsets: Sequence[EvalsetCases]) -> CaseStream:
 
 
 def shown_case(
-    case: CaseResult, change: Change | None, share: CaseShare, metrics: Mapping[str, Metric]
+    case: CaseResult,
+    change: Change | None,
+    shares: tuple[float | None, float | None],
+    metrics: Mapping[str, Metric],
 ) -> ShownCase:
-    """Return `case` as a report shows it: scores against their thresholds."""
+    """Return `case` as a report shows it: scores against their thresholds.
+
+    `shares` are those of the candidate's and the baseline's trials that passed.
+    """
     baseline = case.baseline if case.baseline and case.baseline.trials else None
     return ShownCase(
         prompt=case.prompt,
@@ -214,8 +219,8 @@ def shown_case(
         critical=case.critical,
         group=case.group,
         known_failing=case.known_failing,
-        candidate=_side(case.candidate, share.candidate, metrics),
-        baseline=_side(baseline, share.baseline, metrics),
+        candidate=_side(case.candidate, shares[0], metrics),
+        baseline=_side(baseline, shares[1], metrics),
         identical=case.same_request,
     )
 

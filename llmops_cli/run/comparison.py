@@ -21,9 +21,9 @@ from llmops_cli.core.errors import InvalidFiles, Refused, UnknownName
 from llmops_cli.core.policy import Anchor, Environment, Policy, policy_changes
 from llmops_cli.core.prompt import Case, Evalset, Model
 from llmops_cli.core.records import EvalsetFacts, Event
-from llmops_cli.gate.judges import GatingJudge, shrinkage
-from llmops_cli.project.policy import policy_of
+from llmops_cli.gate.calibration import GatingJudge, shrinkage
 from llmops_cli.project.project import Project, load_project
+from llmops_cli.project.schema import policy_of
 from llmops_cli.run.base_changes import (
     BaseSnapshot,
     base_snapshot,

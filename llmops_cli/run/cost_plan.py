@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from llmops_cli.core.prompt import Case, Judge, Model
 from llmops_cli.core.report import EvalsetPlan, JudgingPlan, Plan, PromptPlan, SidePlan
-from llmops_cli.engine.budget import ceiling
-from llmops_cli.engine.prices import tariff
-from llmops_cli.gate.power import what_it_can_show
+from llmops_cli.engine.budget import ceiling, tariff
+from llmops_cli.gate.paired_test import what_it_can_show
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
@@ -116,6 +116,6 @@ def _cost(workspace: Workspace, side: Side, evalset_run: EvalsetRun) -> float | 
     price = tariff(model)
     if price is None:
         return None
-    sample = missing[:: max(1, len(missing) // SAMPLED)]
+    sample = islice(missing, 0, None, max(1, len(missing) // SAMPLED))
     costs = [price(ceiling(side.request(evalset_run.cases[at.case]))) for at in sample]
     return sum(costs) / len(costs) * len(missing)

@@ -28,10 +28,8 @@ from llmops_cli.core.result import (
     SideResult,
     Trial,
 )
-from llmops_cli.gate.calibration import scaled
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import Comparison
-from llmops_cli.gate.judges import GatingJudge, shrinkage
+from llmops_cli.gate.calibration import GatingJudge, scaled, shrinkage
+from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, evalset_facts
 from llmops_cli.run.scorers import BoundScorer, Scorers, judge_of
 from llmops_cli.run.side import Side, TrialAt, chunks

@@ -28,6 +28,7 @@ import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.errors import LlmopsError
 from llmops_cli.core.ports import (
     Ask,
     Progress,
@@ -43,11 +44,11 @@ from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request,
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
 from llmops_cli.engine.budget import Budget
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import first_llmops_error, run
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.plugins import open_scorer
+from llmops_cli.project.templates import Templates
 from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
-from llmops_cli.run.scorers import BoundScorer, Scorers, TemplateRenderer
+from llmops_cli.run.scorers import BoundScorer, Scorers
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
@@ -161,7 +162,7 @@ def _missing(evalset_runs: Iterable[EvalsetRun]) -> Iterator[Job]:
 
 
 def _stored(
-    evalset_runs: Iterable[EvalsetRun], select: Callable[[Side], Sequence[TrialAt]]
+    evalset_runs: Iterable[EvalsetRun], select: Callable[[Side], Iterable[TrialAt]]
 ) -> Iterator[Job]:
     """Yield the selected trials that are stored, or that an equal request has made."""
     for evalset_run in evalset_runs:
@@ -301,10 +302,18 @@ def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        error = first_llmops_error(errors)
+        error = _first_llmops_error(errors)
         if error is None:
             raise
         raise error from errors
+
+
+def _first_llmops_error(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
+    for error in group.exceptions:
+        first = _first_llmops_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(first, LlmopsError):
+            return first
+    return None
 
 
 async def _call_missing(
@@ -339,7 +348,7 @@ async def _call_missing(
     if calls.interrupted:
         for side in (side for run in evalset_runs for side in run.sides):
             side.cut_short(INTERRUPTED)
-    calls.calls, calls.budget = engine.calls, engine.left
+    calls.calls, calls.budget = engine.spent.calls, engine.left
     calls.cost = None if engine.spent.unpriced else engine.spent.cost
     calls.served = judges.answering
     calls.spent.update((str(role), spending) for role, spending in judges.spent.items())
@@ -490,7 +499,7 @@ class JudgeClient:
         self,
         calls: JudgeCallCache,
         judge: Judge,
-        templates: TemplateRenderer,
+        templates: Templates,
         *,
         first: int = 0,
         outdated: AbstractSet[str] = frozenset(),

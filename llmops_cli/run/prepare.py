@@ -26,15 +26,13 @@ from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.policy import Latency, Policy, gated_metrics
 from llmops_cli.core.ports import Records, TrialKey
 from llmops_cli.core.prompt import Model
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion, Purpose
-from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import sanitized
+from llmops_cli.engine.budget import tariff
+from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
-from llmops_cli.gate.judges import refuse_unfit_judges
 from llmops_cli.plugins import open_records
 from llmops_cli.project.paths import Unreadable
-from llmops_cli.project.templates import Templates
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
@@ -203,7 +201,6 @@ class _Sides:
             name=target.name,
             role=role,
             target=target.target,
-            templates=Templates(target.target.prompt),
             documents=workspace.documents(target.target),
             unavailable=target.unavailable,
             results=workspace.results_of(model),

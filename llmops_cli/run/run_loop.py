@@ -20,9 +20,9 @@ from llmops_cli.core.ports import Progress, TrialKey
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
 from llmops_cli.engine.budget import Budget
-from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison
+from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, CriticalState
 from llmops_cli.gate.decide import GateInput, decide_all
-from llmops_cli.gate.power import NextLook, next_look
+from llmops_cli.gate.paired_test import next_look
 from llmops_cli.run.comparison import PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.selection import EvalOptions
@@ -204,7 +204,8 @@ def _confirm_critical(run: Run, _options: EvalOptions) -> bool:
     again = []
     for at, evalset_run in enumerate(run.evalset_runs):
         comparison = run.comparisons[at]
-        unsure = {comparison.cases[case] for case in comparison.unconfirmed_cases()}
+        unconfirmed = comparison.in_state(CriticalState.UNCONFIRMED)
+        unsure = {comparison.cases[case] for case in unconfirmed}
         if not unsure <= evalset_run.unconfirmed:
             evalset_run.unconfirmed |= unsure
             again.append(evalset_run)
@@ -219,7 +220,8 @@ def _run_again_changed_models(run: Run, options: EvalOptions) -> bool:
             continue
         drifted = list(_answered_by_others(evalset_run, run.comparisons[at]))
         for side, why in drifted:
-            side.plan.run_again(options.start)
+            side.plan.not_before, side.plan.pools = options.start, False
+            side.plan.model_changed = True
             side.state.failures.clear()
             run.notes.append(f"{evalset_run.name}: {why}: the {side.spec.role} is run again")
         if drifted:
@@ -298,13 +300,13 @@ def _look_further(run: Run, options: EvalOptions) -> bool:
         comparison = run.comparisons[at]
         if not comparison.has_baseline or not _undecided(run, evalset_run):
             continue
-        answer = next_look(comparison, evalset_run.policy, evalset_run.look)
-        note = f"{evalset_run.name}: {answer.why}"
+        look, why = next_look(comparison, evalset_run.policy, evalset_run.look)
+        note = f"{evalset_run.name}: {why}"
         run.notes += [] if note in run.notes else [note]
-        if isinstance(answer, NextLook):
-            evalset_run.look = answer.look
+        if look is not None:
+            evalset_run.look = look
             for side in evalset_run.sides:
-                side.plan.repeats = max(side.plan.repeats, answer.trials)
+                side.plan.repeats = max(side.plan.repeats, TRIALS_BY_LOOK[look])
                 side.state.failures.clear()
             again.append(evalset_run)
     return _plan(again)

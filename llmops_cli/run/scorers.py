@@ -11,29 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from itertools import chain
+from typing import TypeVar
 
 from llmops_cli.core.digest import Json, digest
-from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import Catalog, Results, ScoreKey, ScorerKind
-from llmops_cli.core.prompt import Case, Evalset, Judge, Message, ScorerSpec
+from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
 from llmops_cli.plugins import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
 
-
-class TemplateRenderer(Protocol):
-    """A prompt's compiled templates."""
-
-    def messages(self, case: Case) -> tuple[Message, ...]: ...
-
-
-FindJudge: TypeAlias = Callable[[ScorerKind, Mapping[str, Json]], Judge]
-"""Finds the judge of a judged scorer, by its options; raises `Refused`."""
-
-
-def _no_judge(kind: ScorerKind, _options: Mapping[str, Json]) -> Judge:
-    raise Refused(f"no model is here to judge for {kind.name!r}")
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +38,7 @@ class BoundScorer:
     """Whether its scores are stored: not of a live call's clock, nor of code without identity."""
 
     @cached_property
-    def templates(self) -> TemplateRenderer | None:
+    def templates(self) -> Templates | None:
         """Return the judge's prompt, compiled where it is called."""
         return Templates(self.judge.target.prompt) if self.judge else None
 
@@ -98,33 +86,43 @@ class Scorers:
         catalog: Catalog,
         evalset: Evalset,
         read: Callable[[str], bytes],
-        judges: FindJudge = _no_judge,
+        judges: Callable[[ScorerKind, Mapping[str, Json]], Judge],
     ) -> None:
         self._catalog = catalog
         self._read = read
         self._judges = judges
-        self._shared = tuple(self._bind(spec) for spec in evalset.scorers)
-        self.paired = tuple(bound for bound in self._shared if bound.kind.paired)
+        shared = tuple(self._bind(spec, spec.label) for spec in evalset.scorers)
+        taken = {bound.label for bound in shared}
+        self.paired = tuple(bound for bound in shared if bound.kind.paired)
         """Those that compare the candidate's answer with the baseline's."""
-        self._single = tuple(bound for bound in self._shared if not bound.kind.paired)
+        self._single = tuple(bound for bound in shared if not bound.kind.paired)
         self._own = _with_own_labels(
-            {case.id: self._bind_own(case) for case in evalset.cases if case.scorers}
+            {
+                case.id: [
+                    self._bind(spec, f"{spec.label} (case)" if spec.label in taken else spec.label)
+                    for spec in case.scorers
+                ]
+                for case in evalset.cases
+                if case.scorers
+            }
         )
-        self.metrics: Sequence[Metric] = self._metrics()
+        self.all = (*shared, *chain.from_iterable(self._own.values()))
+        """Every scorer, those of single cases included."""
+        by_label: dict[str, list[BoundScorer]] = {}
+        for bound in self.all:
+            by_label.setdefault(bound.label, []).append(bound)
+        self.by_label = {
+            label: same_label[0].metric(bound.digest for bound in same_label)
+            for label, same_label in by_label.items()
+        }
+        """Every metric by its label."""
         self.outdated: dict[str, AbstractSet[str]] = {}
         """By label, the judges whose stored scores are no longer valid."""
 
     def counts(self, bound: BoundScorer, stored: Mapping[ScoreKey, Score], key: ScoreKey) -> bool:
         """Whether a valid score of `key` is stored."""
         score = stored.get(key)
-        if score is None:
-            return False
-        return judge_of(score) not in self.outdated.get(bound.label, ())
-
-    @property
-    def all(self) -> tuple[BoundScorer, ...]:
-        """Return every scorer, those of single cases included."""
-        return (*self._shared, *(bound for own in self._own.values() for bound in own))
+        return score is not None and judge_of(score) not in self.outdated.get(bound.label, ())
 
     @property
     def kinds(self) -> tuple[ScorerKind, ...]:
@@ -136,10 +134,10 @@ class Scorers:
         """Return the metric of each judged scorer by itself."""
         return [bound.metric([bound.digest]) for bound in self.all if bound.kind.judged]
 
-    @cached_property
-    def by_label(self) -> Mapping[str, Metric]:
-        """Return every metric by its label."""
-        return {metric.label: metric for metric in self.metrics}
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """Return every metric, in the order of the evalset."""
+        return tuple(self.by_label.values())
 
     @property
     def timed(self) -> bool:
@@ -177,14 +175,13 @@ class Scorers:
 
     def own_digests(self, case: Case) -> Mapping[str, str]:
         """Return, by label, the digests of the scorers of `case` that its metrics do not name."""
-        metrics = self.by_label
         return {
             bound.label: bound.digest
             for bound in self.due(case)
-            if bound.digest != metrics[bound.label].scorer
+            if bound.digest != self.by_label[bound.label].scorer
         }
 
-    def _bind(self, spec: ScorerSpec, label: str | None = None) -> BoundScorer:
+    def _bind(self, spec: ScorerSpec, label: str) -> BoundScorer:
         kind = self._catalog.scorers[spec.kind]
         judge = self._judges(kind, spec.options) if kind.judged else None
         return BoundScorer(
@@ -192,30 +189,14 @@ class Scorers:
             kind=kind,
             digest=scorer_digest(kind, spec, self._read, judge=judge.digest if judge else None),
             judge=judge,
-            label=label or spec.label,
+            label=label,
             options=Options(spec, kind),
             stored=not kind.live and not volatile(kind, spec),
         )
 
-    def _bind_own(self, case: Case) -> tuple[BoundScorer, ...]:
-        taken = {bound.label for bound in self._shared}
-        return tuple(
-            self._bind(spec, f"{spec.label} (case)" if spec.label in taken else spec.label)
-            for spec in case.scorers
-        )
-
-    def _metrics(self) -> list[Metric]:
-        by_label: dict[str, list[BoundScorer]] = {}
-        for bound in self.all:
-            by_label.setdefault(bound.label, []).append(bound)
-        return [
-            same_label[0].metric(bound.digest for bound in same_label)
-            for same_label in by_label.values()
-        ]
-
 
 def _with_own_labels(
-    own: Mapping[str, tuple[BoundScorer, ...]],
+    own: Mapping[str, Sequence[BoundScorer]],
 ) -> Mapping[str, tuple[BoundScorer, ...]]:
     """Label single cases' scorers by their thresholds, where one label has several.
 
@@ -223,7 +204,7 @@ def _with_own_labels(
     on another are two metrics.
     """
     readings: dict[str, set[str]] = {}
-    for bound in (bound for scorers in own.values() for bound in scorers):
+    for bound in chain.from_iterable(own.values()):
         readings.setdefault(bound.label, set()).add(bound.reading)
     return {
         case: tuple(
@@ -237,23 +218,24 @@ def _with_own_labels(
 
 
 def missing_scores(
-    results: Results, answers: Sequence[tuple[Case, str]], scorers: Scorers
-) -> list[int]:
-    """Return the positions in `answers` where a due score is not stored and needs no call.
+    results: Results, answers: Mapping[T, tuple[Case, str]], scorers: Scorers
+) -> set[T]:
+    """Return the keys of `answers` where a due score is not stored and needs no call.
 
     `answers` are cases with the output digests of their answers.
     """
-    stored = results.scores([key for case, output in answers for key in scorers.keys(case, output)])
-    return [
-        position
-        for position, (case, output) in enumerate(answers)
+    due = answers.values()
+    stored = results.scores([key for case, output in due for key in scorers.keys(case, output)])
+    return {
+        name
+        for name, (case, output) in answers.items()
         if any(
             not scorers.counts(bound, stored, bound.key(case, output))
             if bound.stored
             else not bound.kind.live
             for bound in scorers.due(case)
         )
-    ]
+    }
 
 
 def judge_of(score: Score) -> str | None:

@@ -9,16 +9,17 @@ there and 120 as text, a trial is 8 bytes there and a tuple of two numbers other
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import NamedTuple, Protocol, TypeVar, overload
+from typing import NamedTuple, TypeVar
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Records, Results, TrialKey
 from llmops_cli.core.prompt import Case, Message, Request, Target
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind, Purpose, Score
-from llmops_cli.run.scorers import Scorers, TemplateRenderer, missing_scores
+from llmops_cli.project.templates import Documents, Templates
+from llmops_cli.run.scorers import Scorers, missing_scores
 
 CHUNK = 64
 """Cases whose results are read together: enough for SQLite to be fast, few enough for little
@@ -29,6 +30,7 @@ WIDTH = 32
 """Bytes of a digest."""
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", Completion, Brief)
 
 
 class TrialAt(NamedTuple):
@@ -54,10 +56,9 @@ class Digests:
         return len(self._bytes) // WIDTH
 
     def __getitem__(self, position: int) -> str:
-        start = position * WIDTH
-        if not 0 <= start < len(self._bytes):
+        if not 0 <= position < len(self):
             raise IndexError(position)
-        return PREFIX + self._bytes[start : start + WIDTH].hex()
+        return PREFIX + self._bytes[position * WIDTH : (position + 1) * WIDTH].hex()
 
     def __setitem__(self, position: int, digest: str) -> None:
         raw = bytes.fromhex(digest.removeprefix(PREFIX))
@@ -67,7 +68,7 @@ class Digests:
         return map(self.__getitem__, range(len(self)))
 
 
-class TrialColumn(Sequence[TrialAt]):
+class TrialColumn:
     """Trials in the order in which they were added."""
 
     __slots__ = ("_cases", "_numbers")
@@ -84,22 +85,8 @@ class TrialColumn(Sequence[TrialAt]):
     def __len__(self) -> int:
         return len(self._cases)
 
-    @overload
-    def __getitem__(self, at: int) -> TrialAt: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[TrialAt]: ...
-    def __getitem__(self, at: int | slice) -> TrialAt | list[TrialAt]:
-        if isinstance(at, slice):
-            return list(map(TrialAt, self._cases[at], self._numbers[at]))
-        return TrialAt(self._cases[at], self._numbers[at])
-
     def __iter__(self) -> Iterator[TrialAt]:
         return map(TrialAt, self._cases, self._numbers)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(kw_only=True)
@@ -127,11 +114,11 @@ class TrialPlan:
     """Positions of cases whose only record is the answer of the other side."""
     trial_numbers: list[tuple[int, ...]] = field(default_factory=list)
     """Numbers of the trials of each case."""
-    missing: Sequence[TrialAt] = ()
+    missing: TrialColumn = field(default_factory=TrialColumn)
     """Trials to call."""
-    shared: Sequence[TrialAt] = ()
+    shared: TrialColumn = field(default_factory=TrialColumn)
     """Trials that an equal request, here or of another side, makes for this one too."""
-    rescore: Sequence[TrialAt] = ()
+    rescore: TrialColumn = field(default_factory=TrialColumn)
     """Trials whose answer is stored and some score is not."""
 
     @property
@@ -151,17 +138,7 @@ class TrialPlan:
 
     def finish(self) -> None:
         """Clear the remaining work: it is done, or recorded as failures."""
-        self.missing, self.shared, self.rescore = (), (), ()
-
-    def run_again(self, now: str) -> None:
-        """Plan every trial again: another model answered under the same name."""
-        self.not_before, self.model_changed, self.pools = now, True, False
-
-
-class Documents(Protocol):
-    """What an application receives for a case, in addition to its messages."""
-
-    def document(self, case: Case, messages: Sequence[Message]) -> Mapping[str, Json]: ...
+        self.missing, self.shared, self.rescore = TrialColumn(), TrialColumn(), TrialColumn()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +150,6 @@ class SideSpec:
     role: str
     """`candidate`, `baseline`, `anchor v3`, `own baseline` or `confirming`."""
     target: Target
-    templates: TemplateRenderer
     results: Results
     purpose: Purpose
     documents: Documents | None = None
@@ -225,18 +201,21 @@ class Side:
     spec: SideSpec
     plan: TrialPlan
     state: SideState = field(default_factory=SideState)
+    _templates: Templates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._templates = Templates(self.spec.target.prompt)
 
     def request(self, case: Case) -> Request:
         """Return the request for `case`. Raises what the template raises."""
-        messages = self.spec.templates.messages(case)
-        document = self._document(case, messages)
-        request = self.spec.target.request(messages, document=document)
+        messages = self._templates.messages(case)
+        request = self.spec.target.request(messages, document=self._document(case, messages))
         return replace(request, timed=True) if self.spec.timed else request
 
     def make_requests(self, cases: Iterable[Case]) -> None:
         """Fill in the request digests; what cannot be rendered is known before any call."""
         for case in cases:
-            messages = self.spec.templates.messages(case)
+            messages = self._templates.messages(case)
             identity = None
             if self.spec.records is not None:
                 record = self.spec.records.find(case.id, self.spec.target.request(messages))
@@ -253,29 +232,36 @@ class Side:
 
     def completions(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Completion]:
         """Return the stored answers of `trials`, those that count."""
-        if self.spec.records is not None:
-            places = self._recorded(trials)
-            return {at: self.spec.records.completion(place) for at, place in places.items()}
-        keys = {at: self.key(at) for at in trials}
-        stored = self.spec.results.completions(keys.values())
-        return {at: stored[key] for at, key in keys.items() if self._counts(stored.get(key))}
+        records = self.spec.records
+        if records is None:
+            return self._stored(trials, self.spec.results.completions)
+        return {at: records.completion(place) for at, place in self._recorded(trials).items()}
 
     def briefs(self, trials: Iterable[TrialAt]) -> Mapping[TrialAt, Brief]:
         """Return what `completions` does, without texts."""
-        if self.spec.records is not None:
-            places = self._recorded(trials)
-            return dict(zip(places, self.spec.records.briefs(places.values()), strict=True))
-        keys = {at: self.key(at) for at in trials}
-        stored = self.spec.results.briefs(keys.values())
-        return {at: stored[key] for at, key in keys.items() if self._counts(stored.get(key))}
+        if self.spec.records is None:
+            return self._stored(trials, self.spec.results.briefs)
+        places = self._recorded(trials)
+        return dict(zip(places, self.spec.records.briefs(places.values()), strict=True))
 
     def _recorded(self, trials: Iterable[TrialAt]) -> dict[TrialAt, int]:
         """Return the places of recorded answers, of those trials that have one."""
         places = ((at, self.plan.record_places[at.case]) for at in trials)
         return {at: place for at, place in places if place}
 
-    def _counts(self, answer: Completion | Brief | None) -> bool:
-        return answer is not None and self.plan.counts(answer.at)
+    def _stored(
+        self,
+        trials: Iterable[TrialAt],
+        read: Callable[[Iterable[TrialKey]], Mapping[TrialKey, Answer]],
+    ) -> Mapping[TrialAt, Answer]:
+        """Return what `read` finds in the store, of those trials whose answer counts."""
+        keys = {at: self.key(at) for at in trials}
+        stored = read(keys.values())
+        return {
+            at: stored[key]
+            for at, key in keys.items()
+            if key in stored and self.plan.counts(stored[key].at)
+        }
 
     def plan_trials(
         self,
@@ -302,9 +288,8 @@ class Side:
                     self._fail_without_record(cases[position], position)
             trials = [at for at in plan.trials(positions) if at not in self.state.failures]
             stored = self.briefs(trials)
-            order = list(stored)
-            answers = [(cases[at.case], stored[at].digest) for at in order]
-            unscored = {order[i] for i in missing_scores(self.spec.results, answers, scorers)}
+            answers = {at: (cases[at.case], brief.digest) for at, brief in stored.items()}
+            unscored = missing_scores(self.spec.results, answers, scorers)
             for at in trials:
                 if at in stored and at not in unscored:
                     continue
@@ -324,7 +309,7 @@ class Side:
         """Record `failure` for each trial that is to be called: none of them can be."""
         left = chain(self.plan.missing, self.plan.shared)
         self.state.failures.update(dict.fromkeys(left, failure))
-        self.plan.missing, self.plan.shared = (), ()
+        self.plan.missing, self.plan.shared = TrialColumn(), TrialColumn()
 
     def cut_short(self, failure: Failure) -> None:
         """Record `failure` for each trial that was to be called in this run and was not."""

@@ -31,20 +31,19 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import Evalset, Model, Target
 from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
-from llmops_cli.gate.judges import GatingJudge, gating_judges
+from llmops_cli.gate.calibration import GatingJudge, gating_judges
 from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
-from llmops_cli.project.context import Check
-from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
+from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.stores.calibrations import Calibrations
-from llmops_cli.stores.event_log import chain_of, is_event
+from llmops_cli.stores.database import FileCounters
+from llmops_cli.stores.evidence import has_rows, read_results, read_rows
 from llmops_cli.stores.git import Revision, open_git
-from llmops_cli.stores.registry import Registry
+from llmops_cli.stores.registry import EVENT_FILES, Registry, chain_of
 from llmops_cli.stores.results import ResultsStore, open_results
 from llmops_cli.stores.run_file import RunFile, open_run
-from llmops_cli.stores.shared_counters import FileCounters
 
 FROM_ENVIRONMENT = "env:"
 """How a header in llmops.yaml refers to a secret."""
@@ -306,7 +305,7 @@ def registry_at(base: str, root: Path, source: Source) -> Registry:
 
     def chains(folder: Path) -> tuple[Event, ...]:
         files = sorted(map(Path, source.files(folder.relative_to(root).as_posix())))
-        here = [path for path in files if root / path.parent == folder and is_event(path)]
+        here = [path for path in files if root / path.parent == folder and path.match(EVENT_FILES)]
         with reading(base):
             contents = {path: source.read(path.as_posix(), limit=MAX_FILE) for path in here}
         try:
@@ -364,10 +363,10 @@ def measured_cases(
 ) -> Mapping[str, MeasuredCase]:
     """Return the cases of `evalset` by id, as the newest evidence of a version measured them."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
-        if workspace.registry.has_rows(evidence):
+        if has_rows(evidence):
             return {
                 row.case: MeasuredCase(row.facts, row.candidate.request)
-                for row in workspace.registry.evidence_rows(evidence)
+                for row in read_rows(evidence)
                 if row.evalset == evalset and row.candidate is not None
             }
     return {}
@@ -376,7 +375,7 @@ def measured_cases(
 def measured_evalsets(workspace: Workspace, name: str, number: int) -> tuple[str, ...]:
     """Return the evalsets that the newest evidence of a version was measured on."""
     for evidence in reversed(workspace.registry.evidence(name, number)):
-        if workspace.registry.has_rows(evidence):
+        if has_rows(evidence):
             return tuple(facts.evalset for facts in evidence.measurement.evalsets)
     return ()
 
@@ -385,8 +384,8 @@ def evidence_store(workspace: Workspace, name: str, number: int) -> ResultsStore
     """Return a store with only the evidence of a version."""
     store = workspace.stack.enter_context(open_results(None))
     for evidence in workspace.registry.evidence(name, number):
-        if workspace.registry.has_rows(evidence):
-            store.ingest(evidence.digest, *workspace.registry.evidence_results(evidence))
+        if has_rows(evidence):
+            store.ingest(evidence.digest, *read_results(evidence))
     return store
 
 
@@ -410,12 +409,8 @@ def reuse_runs(workspace: Workspace, paths: Iterable[Path]) -> None:
 def reuse_evidence(workspace: Workspace, name: str, number: int) -> None:
     """Import the committed evidence of a version into the store, once."""
     for evidence in workspace.registry.evidence(name, number):
-        if workspace.registry.has_rows(evidence) and not workspace.results.has_ingested(
-            evidence.digest
-        ):
-            workspace.results.ingest(
-                evidence.digest, *workspace.registry.evidence_results(evidence)
-            )
+        if has_rows(evidence) and not workspace.results.has_ingested(evidence.digest):
+            workspace.results.ingest(evidence.digest, *read_results(evidence))
 
 
 def _is_partial(run: RunFile) -> bool:

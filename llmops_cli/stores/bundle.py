@@ -17,8 +17,8 @@ from typing import Any
 from llmops_cli.core.digest import InvalidRecord, Json, NotCanonical, digest
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import Event, Version, event_from
-from llmops_cli.stores.codec import from_bytes
-from llmops_cli.stores.versions import version_of, version_record
+from llmops_cli.stores.codec import from_bytes, seal
+from llmops_cli.stores.registry import version_of
 
 SCHEMA = "llmops/bundle/v1"
 PROMPT_SCHEMA = "llmops/bundle/prompt/v1"
@@ -124,8 +124,8 @@ def _digest(environment: str, records: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _record(prompt: BundledPrompt) -> dict[str, Json]:
     content: dict[str, Json] = {
-        "versions": [version_record(version) for version in prompt.versions],
-        "events": [{**event.record(), "digest": event.digest} for event in prompt.events],
+        "versions": [seal(version) for version in prompt.versions],
+        "events": [seal(event) for event in prompt.events],
         "quarantined": list(prompt.quarantined),
     }
     return {"digest": digest(PROMPT_SCHEMA, content), **content}

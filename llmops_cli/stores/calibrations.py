@@ -63,10 +63,12 @@ class Calibrations:
         return file
 
 
-def evidence_calibrations(evidence: Evidence, file: Path) -> tuple[Calibration, ...]:
-    """Return the calibrations in `evidence`, read from `file`. Raises `IntegrityBroken`."""
+def evidence_calibrations(evidence: Evidence) -> tuple[Calibration, ...]:
+    """Return the calibrations in `evidence`. Raises `IntegrityBroken`."""
     records = evidence.measurement.calibrations.values()
-    return tuple(calibration_of(record, file) for record in records if isinstance(record, Mapping))
+    return tuple(
+        calibration_of(record, evidence.file) for record in records if isinstance(record, Mapping)
+    )
 
 
 def calibration_of(record: Mapping[str, Any], file: Path) -> Calibration:

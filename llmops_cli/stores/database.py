@@ -1,17 +1,20 @@
-"""A SQLite file that survives damage, a full disk and a folder that cannot be written.
+"""SQLite files under `.llmops/store/`: the results database, and counters that processes share.
 
-The header's application id says whose file it is and `user_version` which format it has: an older
-format is migrated step by step, a newer one refused. A damaged file is moved aside and a new one
+Neither stops a run. The results database survives damage and a folder that cannot be written: its
+header's application id says whose file it is and `user_version` which format it has; an older
+format is migrated step by step, a newer one refused, a damaged file moved aside and a new one
 started. A place that can only be read gives a private database for this run. What a reader of the
 run must know about that is in `notes`.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -20,8 +23,6 @@ from llmops_cli.core.errors import Refused, Unmeasured
 
 FILE_NAME = "results.sqlite3"
 APPLICATION = 0x6C6C6D6F  # "llmo" in ASCII
-BUSY_SECONDS = 30.0
-
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE completions (
@@ -44,6 +45,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("DROP TABLE quarantine",),
 )
 """Step i migrates a database of format i to format i + 1."""
+BUSY_SECONDS = 30.0
+
+COUNTERS_FILE = "pace.sqlite3"
+SAME_BOOT = 60.0
+"""Seconds by which the machine's start may seem to move: clocks are corrected."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
@@ -64,26 +70,6 @@ class NotOurs(sqlite3.DatabaseError):
     """A SQLite file that another program wrote."""
 
 
-def prepare_folder(folder: Path) -> Path:
-    """Create `folder` if it is missing, with a .gitignore of its own, and return it.
-
-    Raises `NotWritable` if it cannot be written, `Unmeasured` for other errors of the disk.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        if error.errno in {EACCES, EPERM, EROFS}:
-            raise NotWritable(folder) from error
-        raise Unmeasured(
-            f"cannot create the results store {folder}: {error.strerror}",
-            hint="free disk space, or remove what is in its place",
-        ) from error
-    return folder
-
-
 class SelfHealingDatabase:
     """The results database in `folder`; None: a private one on the temporary disk.
 
@@ -97,7 +83,7 @@ class SelfHealingDatabase:
         self._inode: int | None = None
         if folder is not None:
             try:
-                self.path = prepare_folder(folder) / FILE_NAME
+                self.path = _prepare_folder(folder) / FILE_NAME
             except NotWritable as error:
                 self.notes.append(str(error))
         self._connection = self._connect()
@@ -134,8 +120,10 @@ class SelfHealingDatabase:
             self._connection.close()
 
     def _run(self, begin: str, action: Callable[[], T]) -> T:
+        """Run `action` in a transaction; where the file is damaged, again in a new one."""
         try:
-            return self._transaction(begin, action)
+            with _transaction(self._connection, begin):
+                return action()
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise self._disk_error(error) from error
@@ -143,21 +131,10 @@ class SelfHealingDatabase:
         self._move_aside()
         self._connection = self._connect()
         try:
-            return self._transaction(begin, action)
+            with _transaction(self._connection, begin):
+                return action()
         except sqlite3.Error as error:
             raise self._disk_error(error) from error
-
-    def _transaction(self, begin: str, action: Callable[[], T]) -> T:
-        self._connection.execute(begin)
-        try:
-            result = action()
-            self._connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            raise
-        return result
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file; move a damaged one aside; use a private one where it is read-only."""
@@ -179,25 +156,21 @@ class SelfHealingDatabase:
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path or "", timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            if self.path is None:
-                connection.execute("PRAGMA synchronous = OFF")
-            else:
-                self._set_journal(connection, self.path)
+            synchronous = "OFF"
+            if self.path is not None:
+                wal = _enable_wal(connection)
+                synchronous = "FULL" if self._durable or not wal else "NORMAL"
+                if not wal:
+                    self.notes.append(
+                        f"the disk of {self.path} has no write-ahead logging (a network share?): "
+                        "the store is slower, and one process at a time can write"
+                    )
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
             _migrate(connection, self.path)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _set_journal(self, connection: sqlite3.Connection, path: Path) -> None:
-        wal = _enable_wal(connection)
-        full = self._durable or not wal
-        connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
-        if not wal:
-            self.notes.append(
-                f"the disk of {path} has no write-ahead logging (a network share?): "
-                "the store is slower, and one process at a time can write"
-            )
 
     def _move_aside(self) -> None:
         """Rename the damaged file, unless another process has started a new one in its place."""
@@ -226,6 +199,39 @@ class SelfHealingDatabase:
         )
 
 
+def _prepare_folder(folder: Path) -> Path:
+    """Create `folder` if it is missing, with a .gitignore of its own, and return it.
+
+    Raises `NotWritable` if it cannot be written, `Unmeasured` for other errors of the disk.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        if error.errno in {EACCES, EPERM, EROFS}:
+            raise NotWritable(folder) from error
+        raise Unmeasured(
+            f"cannot create the results store {folder}: {error.strerror}",
+            hint="free disk space, or remove what is in its place",
+        ) from error
+    return folder
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Commit what the block does, or roll it back where it raises."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _enable_wal(connection: sqlite3.Connection) -> bool:
     """Switch to write-ahead mode and return whether the disk supports it."""
     deadline = time.monotonic() + BUSY_SECONDS
@@ -242,25 +248,24 @@ def _enable_wal(connection: sqlite3.Connection) -> bool:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Bring the file to the current format. Raises `NotOurs`, and `Refused` for a newer one."""
     if _pragma(connection, "user_version") == len(MIGRATIONS):
         _require_ours(connection)
         return
-    connection.execute("BEGIN IMMEDIATE")
-    current = _pragma(connection, "user_version")  # another process may have been first
-    if current > len(MIGRATIONS):
-        raise Refused(
-            f"{path} was written by a newer llmops (format {current}, this one knows "
-            f"{len(MIGRATIONS)})",
-            hint=f"upgrade llmops, or move {path} away: what it holds is then measured again",
-        )
-    if current or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        _require_ours(connection)
-    for step in MIGRATIONS[current:]:
-        for statement in step:
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        current = _pragma(connection, "user_version")  # another process may have been first
+        if current > len(MIGRATIONS):
+            raise Refused(
+                f"{path} was written by a newer llmops (format {current}, this one knows "
+                f"{len(MIGRATIONS)})",
+                hint=f"upgrade llmops, or move {path} away: what it holds is then measured again",
+            )
+        if current or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _require_ours(connection)
+        for statement in (statement for step in MIGRATIONS[current:] for statement in step):
             connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    connection.execute("COMMIT")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 def _require_ours(connection: sqlite3.Connection) -> None:
@@ -282,3 +287,83 @@ def _code(error: Exception) -> int | None:
     """Return the primary SQLite result code, whatever its extension."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else int(code) & 0xFF
+
+
+class FileCounters:
+    """Numbers by name that all processes of one machine share: how fast they may call a model.
+
+    One small SQLite file in `folder`, opened when the first number is changed. It holds times of
+    the machine's monotonic clock, so no jump of the wall clock stalls or floods a model; a restart
+    of the machine, which resets that clock, invalidates them. Where the file cannot be written,
+    each process has its own numbers: a run never fails because of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._database: sqlite3.Connection | None = None
+
+    def __call__(self, name: str) -> FileCounter:
+        """Return the counter `name`."""
+        return FileCounter(self, name)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def change(self, name: str, step: Callable[[float], float]) -> float:
+        """Replace the number `name` by `step(number)`, atomically, and return the old one."""
+        if self._database is None:
+            try:
+                self._database = _open_counters(str(_prepare_folder(self._folder) / COUNTERS_FILE))
+            except (sqlite3.Error, NotWritable, Unmeasured):
+                self._database = _open_counters(":memory:")
+        try:
+            return _change(self._database, name, step)
+        except sqlite3.Error:
+            self.close()
+            self._database = _open_counters(":memory:")
+            return _change(self._database, name, step)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCounter:
+    """One number of `FileCounters`, a `core.ports.SharedCounter`."""
+
+    counters: FileCounters
+    name: str
+
+    def now(self) -> float:
+        """Return seconds on the clock that all processes of this machine share."""
+        return time.monotonic()
+
+    def change(self, step: Callable[[float], float]) -> float:
+        """Replace the number by `step(number)`, atomically, and return the old one, -inf first."""
+        return self.counters.change(self.name, step)
+
+
+def _open_counters(where: str) -> sqlite3.Connection:
+    database = sqlite3.connect(where, timeout=5.0, isolation_level=None)
+    try:
+        database.execute("PRAGMA synchronous = OFF")
+        with _transaction(database, "BEGIN IMMEDIATE"):
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, number REAL, boot REAL)"
+            )
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _change(database: sqlite3.Connection, name: str, step: Callable[[float], float]) -> float:
+    boot = time.time() - time.monotonic()
+    with _transaction(database, "BEGIN IMMEDIATE"):
+        row = database.execute(
+            "SELECT number FROM cells WHERE name = ? AND abs(boot - ?) < ?", (name, boot, SAME_BOOT)
+        ).fetchone()
+        before = -math.inf if row is None else float(row[0])
+        new = (name, step(before), boot)
+        database.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?)", new)
+    return before

@@ -15,7 +15,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +27,20 @@ from llmops_cli.core.result import (
     CANDIDATE,
     CaseResult,
     Completion,
-    Metric,
     Purpose,
     Score,
     Trial,
     Usage,
 )
 from llmops_cli.stores.atomic import Redact, write_bytes
-from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import completion_of, completion_record, from_bytes, to_bytes
+from llmops_cli.stores.codec import (
+    case_of,
+    case_record,
+    completion_of,
+    completion_record,
+    from_bytes,
+    to_bytes,
+)
 
 _ANSWER_FIELDS = ("text", "tool_calls", "finish_reason", "contexts", "ids")
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
@@ -77,7 +82,7 @@ def write_evidence(
 def read_evidence(path: Path) -> Evidence:
     """Return the evidence whose statement is at `path`. Raises `IntegrityBroken`."""
     try:
-        evidence = Evidence.of(from_bytes(path.read_bytes()))
+        evidence = Evidence.of(from_bytes(path.read_bytes()), path)
     except (OSError, InvalidRecord) as error:
         raise _broken(path, str(error)) from error
     names = {evidence.cases.name, evidence.texts.name if evidence.texts else None}
@@ -86,12 +91,35 @@ def read_evidence(path: Path) -> Evidence:
     return evidence
 
 
-def read_rows(folder: Path, evidence: Evidence) -> Iterator[CaseResult]:
+def has_rows(evidence: Evidence) -> bool:
+    """Return whether its rows are still here: `gc` deletes those that nothing cites."""
+    return evidence.file.with_name(evidence.cases.name).exists()
+
+
+def data_files(evidence: Evidence) -> list[tuple[Path, FileRef]]:
+    """Return the files of rows and texts that are here."""
+    refs = (evidence.cases, *([evidence.texts] if evidence.texts else []))
+    files = ((evidence.file.with_name(ref.name), ref) for ref in refs)
+    return [(path, ref) for path, ref in files if path.exists()]
+
+
+def damage(evidence: Evidence) -> list[IntegrityBroken]:
+    """Return what is wrong with its rows and texts; deleted ones are not damaged."""
+    errors = []
+    for path, ref in data_files(evidence):
+        try:
+            _check_digest(path, ref)
+        except IntegrityBroken as error:
+            errors.append(error)
+    return errors
+
+
+def read_rows(evidence: Evidence) -> Iterator[CaseResult]:
     """Yield the rows of `evidence`, after the digest of their file was checked.
 
     Raises `IntegrityBroken`, after the last row where cases are missing or too many.
     """
-    path = folder / evidence.cases.name
+    path = evidence.file.with_name(evidence.cases.name)
     _check_digest(path, evidence.cases)
     counts: Counter[str] = Counter()
     with path.open("rb") as lines:
@@ -108,11 +136,14 @@ def read_rows(folder: Path, evidence: Evidence) -> Iterator[CaseResult]:
             raise _broken(path, f"it holds {count} of the {facts.cases} cases of {facts.evalset}")
 
 
-def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
-    """Return the answers of `evidence` by output digest; usage, cost and time are in the rows."""
+def read_texts(evidence: Evidence) -> dict[str, Completion]:
+    """Return the answers of `evidence` by output digest; none if only digests are there.
+
+    Their usage, cost and time are in the rows.
+    """
     if evidence.texts is None:
         return {}
-    path = folder / evidence.texts.name
+    path = evidence.file.with_name(evidence.texts.name)
     _check_digest(path, evidence.texts)
     texts = {}
     try:
@@ -128,81 +159,58 @@ def read_texts(folder: Path, evidence: Evidence) -> dict[str, Completion]:
     return texts
 
 
-def data_files(folder: Path, evidence: Evidence) -> Iterator[tuple[Path, FileRef]]:
-    """Yield the files of rows and texts that are here: `gc` deletes those that nothing cites."""
-    for file in (evidence.cases, evidence.texts):
-        if file is not None and (folder / file.name).exists():
-            yield folder / file.name, file
-
-
-def damage(folder: Path, evidence: Evidence) -> Iterator[IntegrityBroken]:
-    """Yield what is wrong with the files of rows and texts that are here."""
-    for path, file in data_files(folder, evidence):
-        try:
-            _check_digest(path, file)
-        except IntegrityBroken as error:
-            yield error
-
-
 def read_results(
-    folder: Path, evidence: Evidence
+    evidence: Evidence,
 ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-    """Return every completion and score of `evidence`, keyed for a results store.
+    """Return every completion and score of `evidence`, keyed for `ResultsStore.ingest`.
 
     A trial is taken to be as old as the oldest of its side, so that age limits err on the safe
     side.
     """
-    texts = read_texts(folder, evidence)
+    texts, measurement = read_texts(evidence), evidence.measurement
     metrics = {
-        facts.evalset: {metric.label: metric for metric in facts.metrics}
-        for facts in evidence.measurement.evalsets
+        (facts.evalset, metric.label): metric
+        for facts in measurement.evalsets
+        for metric in facts.metrics
     }
-    judges = evidence.measurement.judges
     completions: dict[TrialKey, Completion] = {}
     scores: dict[ScoreKey, Score] = {}
-    for row in read_rows(folder, evidence):
+    for row in read_rows(evidence):
         for role, side in row.sides.items():
-            at = evidence.measurement.sides[role].oldest or _UNKNOWN_TIME
+            at = measurement.sides[role].oldest or _UNKNOWN_TIME
             purpose: Purpose = "gate" if role == CANDIDATE else "baseline"
             trials = [(TrialKey(side.request, purpose, n), t) for n, t in enumerate(side.trials)]
             trials += [
                 (TrialKey(side.request, "confirm", n), t) for n, t in enumerate(side.confirm)
             ]
             for key, trial in trials:
-                if trial.output is not None:
-                    text = texts.get(trial.output)
-                    completions[key] = _completion(trial, trial.output, text, at)
-                    scores.update(_scores(row, trial, trial.output, metrics[row.evalset], judges))
+                if trial.output is None:
+                    continue
+                completions[key] = _completion(trial, texts.get(trial.output), at)
+                for label, value in trial.scores.items():
+                    metric = metrics[row.evalset, label]
+                    if value is None or metric.paired:  # a paired one is about two answers
+                        continue
+                    scorer = row.scorers.get(label, metric.scorer)
+                    served = measurement.judges.get(f"{row.evalset}:{label}", ())
+                    detail: dict[str, Json] = {"judge": served[0]} if len(served) == 1 else {}
+                    score = Score(value=value, detail=detail)
+                    scores[ScoreKey(scorer, row.facts, trial.output)] = score
     return list(completions.items()), list(scores.items())
 
 
-def _completion(trial: Trial, output: str, text: Completion | None, at: str) -> Completion:
+def _completion(trial: Trial, text: Completion | None, at: str) -> Completion:
     usage = None
     if trial.input_tokens is not None and trial.output_tokens is not None:
         usage = Usage(input=trial.input_tokens, output=trial.output_tokens)
     return replace(
-        text or Completion(text=None, known_digest=output),
+        text or Completion(text=None, known_digest=trial.output),
         finish_reason=trial.finish_reason or "stop",
         usage=usage,
         cost=trial.cost,
         served_model=trial.served_model,
         at=at,
     )
-
-
-def _scores(
-    row: CaseResult,
-    trial: Trial,
-    output: str,
-    metrics: dict[str, Metric],
-    judges: Mapping[str, tuple[str, ...]],
-) -> Iterator[tuple[ScoreKey, Score]]:
-    for label, value in trial.scores.items():
-        if value is not None and not metrics[label].paired:  # it is about two answers
-            scorer = row.scorers.get(label, metrics[label].scorer)
-            served = judges.get(f"{row.evalset}:{label}", ())
-            detail: dict[str, Json] = {"judge": served[0]} if len(served) == 1 else {}
-            yield ScoreKey(scorer, row.facts, output), Score(value=value, detail=detail)
 
 
 def _pack(texts: Iterable[Completion], redact: Redact) -> bytes:

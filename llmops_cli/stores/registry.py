@@ -1,31 +1,49 @@
 """The registry in git: every version, its evidence, and what each environment runs.
 
+    .llmops/versions/support@v3/version.json      the parsed target; its source files in files/
+            log/production/support/000007.json    one event
+            evidence/support@v3/                  see stores.evidence
+
 Reads and writes `.llmops/` and nothing else: no network, no git. Everything that is read is checked
 against the digest that names it. Everything that is written is complete or absent, and nothing that
 exists is ever changed: a second writer of the same name is refused.
+
+The events of a prompt in an environment are a chain. Files named by sequence number merge cleanly
+for different prompts and conflict for the same one: git is the lock. Each event holds the digest of
+the one before, so an event that was edited, or removed from the middle, is noticed by reading.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
+from llmops_cli.core.digest import InvalidRecord, Json, digest_bytes
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
-from llmops_cli.core.ports import ScoreKey, TrialKey
-from llmops_cli.core.records import Event, Evidence, Measurement, Version
-from llmops_cli.core.result import CaseResult, Completion, Score
-from llmops_cli.stores import event_log
+from llmops_cli.core.prompt import Target
+from llmops_cli.core.records import Event, Evidence, Measurement, Version, event_from, version_from
+from llmops_cli.core.result import CaseResult, Completion
 from llmops_cli.stores import evidence as evidence_files
-from llmops_cli.stores.atomic import Redact, write_bytes
-from llmops_cli.stores.versions import read_version, target_of, write_version
-
-__all__ = ["Registry", "target_of"]
+from llmops_cli.stores.atomic import (
+    AlreadyThere,
+    Redact,
+    create_bytes,
+    disk_error,
+    sync_folder,
+    write_bytes,
+)
+from llmops_cli.stores.codec import from_bytes, seal, unseal
 
 FOLDER = ".llmops"
+EVENT_FILES = "[0-9]" * 6 + ".json"
+"""Matches the file of an event."""
 _ATTRIBUTES = """\
 # written by llmops: what digests name must not be rewritten by a checkout
 * -text
@@ -41,20 +59,64 @@ store/
 _FROM_GIT = "restore it from git: git log --stat -- .llmops shows who changed it"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _SELECTOR = re.compile(r"v(?P<number>[1-9][0-9]*)|(?P<name>[a-z0-9._-]+)(~(?P<back>[0-9]+))?")
+_MOVES = frozenset({"promote", "rollback", "override"})
 
 ReadChain: TypeAlias = Callable[[Path], tuple[Event, ...]]
 """Returns the events in the folder of a chain. Raises `IntegrityBroken`."""
 
 
+def read_chain(folder: Path) -> tuple[Event, ...]:
+    """Return the events in `folder`, in order; none if there is no folder."""
+    return chain_of((path, path.read_bytes) for path in sorted(folder.glob(EVENT_FILES)))
+
+
+def chain_of(files: Iterable[tuple[Path, Callable[[], bytes]]]) -> tuple[Event, ...]:
+    """Return the events in `files`, each with a function that reads it, in order of their names.
+
+    Raises `IntegrityBroken` that names the file where the chain breaks.
+    """
+    events: list[Event] = []
+    for path, read in files:
+        try:
+            event, seq = unseal(from_bytes(read()), event_from), len(events) + 1
+        except (OSError, InvalidRecord) as error:
+            raise _broken(path, str(error)) from error
+        if event.action in _MOVES and event.to_version is None:
+            raise _broken(path, f"it is a {event.action} to no version")
+        if path.name != f"{seq:06}.json" or event.seq != seq:
+            raise _broken(path, f"event {seq} is missing before it")
+        if event.previous != (events[-1].digest if events else None):
+            raise _broken(path, "it does not follow from the event before it")
+        events.append(event)
+    return tuple(events)
+
+
+def last_move(events: Sequence[Event]) -> Event | None:
+    """Return the event of a chain that says what runs: the last one that moved the pointer."""
+    return next((event for event in reversed(events) if event.action in _MOVES), None)
+
+
+def move_before(events: Sequence[Event], steps: int) -> Event | None:
+    """Return the last event that moved to the `steps`-th distinct version before the current one.
+
+    None: there were not so many versions.
+    """
+    last_moves: dict[int, Event] = {}
+    for event in reversed(events):
+        if event.action in _MOVES and event.to_version is not None:
+            last_moves.setdefault(event.to_version.number, event)
+    return list(last_moves.values())[steps] if steps < len(last_moves) else None
+
+
 class Registry:
     """The registry under `root`, which need not exist yet.
 
-    `read_chain` reads its log: that of another revision, say, about the versions that are here.
+    `chains` reads its log: that of another revision, say, about the versions that are here.
     """
 
-    def __init__(self, root: Path, read_chain: ReadChain = event_log.read_chain) -> None:
+    def __init__(self, root: Path, chains: ReadChain = read_chain) -> None:
         self.folder = root / FOLDER
-        self._read_chain = read_chain
+        self._read_chain = chains
 
     def prepare(self) -> None:
         """Write the files that make git treat the folder right, once."""
@@ -87,12 +149,46 @@ class Registry:
             )
         if number not in numbers:
             raise UnknownName("version", address, [f"{name}@v{known}" for known in numbers])
-        return read_version(self._version_folder(name, number), name, number)
+        file = self._version_folder(name, number) / "version.json"
+        try:
+            version = version_of(from_bytes(file.read_bytes()), file)
+        except (OSError, InvalidRecord) as error:
+            raise _broken_version(file, str(error)) from error
+        if (version.name, version.number) != (name, number):
+            raise _broken_version(file, f"it says it is {version.address}")
+        for path, digest in version.files.items():
+            source = file.parent / "files" / path
+            if not source.is_file() or digest_bytes(source.read_bytes()) != digest:
+                raise _broken_version(source, "its content is not what was released")
+        return version
 
     def add_version(self, version: Version, sources: Mapping[str, bytes]) -> None:
-        """Write a new version. Raises `Refused` if the number is taken."""
+        """Write a new version; its folder appears in one step. Raises `Refused` if it exists."""
         self.prepare()
-        write_version(self._version_folder(version.name, version.number), version, sources)
+        folder = self._version_folder(version.name, version.number)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+        except OSError as error:
+            raise disk_error(folder, error) from error
+        try:
+            for path, content in sources.items():
+                write_bytes(new / "files" / path, content)
+            # keys stay in order: a model answers in the order of its schema's properties
+            text = json.dumps(seal(version), indent=2, ensure_ascii=False)
+            write_bytes(new / "version.json", text.encode() + b"\n")
+            new.chmod(0o755)
+            os.rename(new, folder)  # noqa: PTH104 - Path.rename would replace an empty folder silently
+            sync_folder(folder.parent)
+        except OSError as error:
+            if not folder.exists():
+                raise disk_error(folder, error) from error
+            raise Refused(
+                f"{version.address} was released by someone else meanwhile",
+                hint=f"run llmops release {version.name} again: it takes the next number",
+            ) from error
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
     def _addresses(self, pattern: str) -> Iterator[tuple[str, int]]:
         versions = self.folder / "versions"
@@ -114,12 +210,12 @@ class Registry:
         for event in events:
             if (event.environment, event.prompt) != (environment, name):
                 why = f"it belongs to {event.prompt} in {event.environment}"
-                raise _broken(event_log.file_of(folder, event), why)
+                raise _broken(folder / f"{event.seq:06}.json", why)
         return events
 
     def pointer(self, environment: str, name: str) -> Event | None:
         """Return the event that says what `environment` runs; None: it does not run `name`."""
-        return event_log.pointer(self.history(environment, name))
+        return last_move(self.history(environment, name))
 
     def moved_to(self, event: Event) -> Version:
         """Return the version that `event` moved the pointer to.
@@ -140,7 +236,9 @@ class Registry:
 
     def prompts_in(self, environment: str) -> tuple[str, ...]:
         """Return the prompts that have any event in `environment`; nothing is checked."""
-        return event_log.prompts(self.folder / "log" / _checked("environment", environment))
+        folder = self.folder / "log" / _checked("environment", environment)
+        chains = {path.parent for path in folder.rglob(EVENT_FILES)}
+        return tuple(sorted(chain.relative_to(folder).as_posix() for chain in chains))
 
     def running(self, environment: str) -> tuple[str, ...]:
         """Return the prompts that `environment` runs."""
@@ -148,9 +246,20 @@ class Registry:
         return tuple(name for name in names if self.pointer(environment, name) is not None)
 
     def quarantined(self, name: str) -> frozenset[int]:
-        """Return the versions of `name` that any environment has quarantined."""
-        chains = (self.history(environment, name) for environment in self.environments())
-        return frozenset().union(*map(event_log.quarantined, chains))
+        """Return the versions of `name` that may not be promoted, in any environment.
+
+        An override lifts the quarantine of its own environment.
+        """
+        quarantined = set[int]()
+        for environment in self.environments():
+            numbers = set[int]()
+            for event in self.history(environment, name):
+                if event.action in {"rollback", "quarantine"} and event.from_version is not None:
+                    numbers.add(event.from_version.number)
+                if event.action == "override" and event.to_version is not None:
+                    numbers.discard(event.to_version.number)
+            quarantined |= numbers
+        return frozenset(quarantined)
 
     def chain_folder(self, environment: str, name: str) -> Path:
         """Return the folder of the events of `name` in `environment`."""
@@ -159,23 +268,30 @@ class Registry:
 
     def event_file(self, event: Event) -> Path:
         """Return the file of `event`."""
-        return event_log.file_of(self.chain_folder(event.environment, event.prompt), event)
+        return self.chain_folder(event.environment, event.prompt) / f"{event.seq:06}.json"
 
     def append(self, event: Event) -> Path:
         """Write `event` as the next of its chain and return its file.
 
-        Raises `Refused` if another one was first, `IntegrityBroken` where it does not follow
-        from the last one.
+        Raises `Refused` if another one was first, with nothing written, and `IntegrityBroken`
+        where it does not follow from the last one.
         """
-        events = self.history(event.environment, event.prompt)
+        events, file = self.history(event.environment, event.prompt), self.event_file(event)
         is_next = event.seq == len(events) + 1
         if event.seq > len(events) + 1 or (
             is_next and event.previous != (events[-1].digest if events else None)
         ):
             why = f"event {event.seq} does not follow from the {len(events)} before it"
-            raise _broken(self.event_file(event), why)
+            raise _broken(file, why)
         self.prepare()
-        return event_log.append(self.chain_folder(event.environment, event.prompt), event)
+        try:
+            create_bytes(file, json.dumps(seal(event), indent=2).encode() + b"\n")
+        except AlreadyThere as error:
+            raise Refused(
+                f"{event.prompt} was moved in {event.environment} by someone else meanwhile",
+                hint="llmops status shows what runs now; then run the same command again",
+            ) from error
+        return file
 
     # evidence
 
@@ -185,14 +301,17 @@ class Registry:
         Ordered by what was there when it was made, and by the clock only where two were made
         apart from each other.
         """
+
+        def age(evidence: Evidence) -> tuple[int, str, str]:
+            measurement = evidence.measurement
+            return len(measurement.earlier), measurement.made.at, evidence.digest
+
         statements = sorted(self._evidence_folder(name, number).glob("*.json"))
-        return tuple(sorted(map(self.evidence_at, statements), key=_age))
+        return tuple(sorted(map(self.evidence_at, statements), key=age))
 
     def all_evidence(self, name: str) -> list[Evidence]:
         """Return the evidence of every version of `name`."""
-        return list(
-            chain.from_iterable(self.evidence(name, number) for number in self.numbers(name))
-        )
+        return [piece for number in self.numbers(name) for piece in self.evidence(name, number)]
 
     def evidence_at(self, statement: Path) -> Evidence:
         """Return the evidence whose statement is at `statement`.
@@ -200,43 +319,11 @@ class Registry:
         Raises `IntegrityBroken`, also where it is about another version than its folder's.
         """
         evidence = evidence_files.read_evidence(statement)
-        if statement.parent != self._folder_of(evidence):
-            measurement = evidence.measurement
+        measurement = evidence.measurement
+        if statement.parent != self._evidence_folder(measurement.name, measurement.number):
             why = f"it is evidence about {measurement.name}@v{measurement.number}"
             raise _broken(statement, why)
         return evidence
-
-    def evidence_rows(self, evidence: Evidence) -> Iterator[CaseResult]:
-        """Yield the rows of `evidence`."""
-        return evidence_files.read_rows(self._folder_of(evidence), evidence)
-
-    def evidence_texts(self, evidence: Evidence) -> Mapping[str, Completion]:
-        """Return the answers of `evidence` by output digest; none if only digests are there."""
-        return evidence_files.read_texts(self._folder_of(evidence), evidence)
-
-    def evidence_results(
-        self, evidence: Evidence
-    ) -> tuple[list[tuple[TrialKey, Completion]], list[tuple[ScoreKey, Score]]]:
-        """Return the completions and scores of `evidence`, for `ResultsStore.ingest`."""
-        return evidence_files.read_results(self._folder_of(evidence), evidence)
-
-    def evidence_file(self, evidence: Evidence) -> Path:
-        """Return the file of the statement of `evidence`."""
-        return self._folder_of(evidence) / f"{evidence.cases.name.partition('.')[0]}.json"
-
-    def has_rows(self, evidence: Evidence) -> bool:
-        """Return whether its rows are still here: `gc` deletes those that nothing cites."""
-        return (self._folder_of(evidence) / evidence.cases.name).exists()
-
-    def evidence_data(self, evidence: Evidence) -> tuple[Path, ...]:
-        """Return its files of rows and texts that are here."""
-        return tuple(
-            path for path, _ in evidence_files.data_files(self._folder_of(evidence), evidence)
-        )
-
-    def damage(self, evidence: Evidence) -> tuple[IntegrityBroken, ...]:
-        """Return what is wrong with its rows and texts; deleted ones are not damaged."""
-        return tuple(evidence_files.damage(self._folder_of(evidence), evidence))
 
     def write_evidence(
         self,
@@ -258,9 +345,6 @@ class Registry:
 
     def _evidence_folder(self, name: str, number: int) -> Path:
         return self.folder / "evidence" / f"{_checked('prompt', name)}@v{number}"
-
-    def _folder_of(self, evidence: Evidence) -> Path:
-        return self._evidence_folder(evidence.measurement.name, evidence.measurement.number)
 
     # addresses
 
@@ -296,10 +380,10 @@ class Registry:
 
     def _resolve_environment(self, name: str, environment: str, back: int) -> int:
         events = self.history(environment, name)
-        event = event_log.before(events, back)
+        event = move_before(events, back)
         if event is not None:
             return self.moved_to(event).number
-        if event_log.pointer(events) is not None:
+        if last_move(events) is not None:
             raise Refused(f"{environment} has not run {back + 1} distinct versions of {name}")
         known = self.environments()
         if environment not in known:
@@ -310,13 +394,29 @@ class Registry:
         )
 
 
-def _age(evidence: Evidence) -> tuple[int, str, str]:
-    measurement = evidence.measurement
-    return len(measurement.earlier), measurement.made.at, evidence.digest
+def target_of(version: Version) -> Target:
+    """Return the target exactly as it was released, from the snapshot alone."""
+    return Target(prompt=version.prompt, model=version.model)
+
+
+def version_of(record: Mapping[str, Json], file: Path) -> Version:
+    """Return the version in `record`, which was read from `file`. Raises `IntegrityBroken`."""
+    try:
+        version = unseal(record, version_from, was="released")
+    except InvalidRecord as error:
+        raise _broken_version(file, str(error)) from error
+    if target_of(version).digest != version.target:
+        raise _broken_version(file, "its content is not what was released")
+    return version
 
 
 def _broken(file: Path, why: str) -> IntegrityBroken:
     return IntegrityBroken(why, where=str(file), hint=_FROM_GIT)
+
+
+def _broken_version(file: Path, why: str) -> IntegrityBroken:
+    hint = "restore it from git: a version is never edited, release a new one"
+    return IntegrityBroken(why, where=str(file), hint=hint)
 
 
 def _checked(kind: str, name: str) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmops_cli.core.digest import InvalidRecord
 from llmops_cli.core.errors import Unmeasured
@@ -37,13 +37,10 @@ from llmops_cli.stores.codec import (
     score_record,
     to_bytes,
 )
-from llmops_cli.stores.database import FILE_NAME, Columns, Row, SelfHealingDatabase
-
-__all__ = ["FILE_NAME", "ResultsStore", "open_results"]
+from llmops_cli.stores.database import Columns, Row, SelfHealingDatabase
 
 GROUP = 500
 """Scores that wait at most before they are written."""
-
 FAST_CLOCK = timedelta(days=1)
 """No two processes take this long between making an answer and writing it."""
 
@@ -121,9 +118,11 @@ class ResultsStore:
         keys = list(keys)
         if any(key in self._waiting for key in keys):
             self.flush()
-        return self._lookup(
-            keys, lambda key: self._row(_OF_SCORE, _score_columns(key), _parse_score)
-        )
+
+        def score(key: ScoreKey) -> Score | None:
+            return self._row(_OF_SCORE, _score_columns(key), score_of)
+
+        return self._lookup(keys, score)
 
     def put_completions(self, completions: Iterable[tuple[TrialKey, Completion]]) -> None:
         """Store `completions`; on return they are on disk, or none is where this raises."""
@@ -199,15 +198,12 @@ class ResultsStore:
         An answer that is not later than the stored one is dropped.
         """
         earlier = self._completion(_trial_columns(key))
-        if earlier is not None and earlier.text is None and completion.text is None:
-            return
-        if earlier is not None and earlier.text is not None:
-            if not _is_later(completion, earlier):
-                return
+        if earlier is None or earlier.text is None:
+            if earlier is None or completion.text is not None:
+                self._db.execute(_PUT_COMPLETION, row)
+        elif _is_later(completion, earlier):
             self._db.execute(_PUT_COMPLETION, row)
             self._add_trial(key, earlier)
-        else:
-            self._db.execute(_PUT_COMPLETION, row)
 
     def _pool(self, key: TrialKey, completion: Completion) -> None:
         """Put `completion` under its key, or under the next free n where another one is there."""
@@ -233,7 +229,7 @@ class ResultsStore:
         self._db.execute(_PUT_COMPLETION, _completion_row(place, completion, origin))
 
     def _completion(self, columns: Columns) -> Completion | None:
-        return self._row(_OF_TRIAL, columns, _parse_completion)
+        return self._row(_OF_TRIAL, columns, completion_of)
 
     def _brief(self, columns: Columns) -> Brief | None:
         """Return the brief at `columns`; of a row without a valid one, from its value."""
@@ -247,7 +243,7 @@ class ResultsStore:
         completion = self._completion(columns)
         return None if completion is None else completion.brief
 
-    def _row(self, where: str, columns: Columns, parse: Callable[[bytes], T]) -> T | None:
+    def _row(self, where: str, columns: Columns, parse: Callable[[dict[str, Any]], T]) -> T | None:
         """Return what is stored at `columns`; a damaged row counts as missing."""
         row = self._db.execute(f"SELECT value, checksum {where}", columns).fetchone()
         if row is None:
@@ -255,23 +251,18 @@ class ResultsStore:
         value, check = row
         if isinstance(value, bytes) and check == checksum(columns, value):
             with suppress(InvalidRecord):
-                return parse(value)
+                return parse(from_bytes(value))
         # by its checksum too, so that a row that replaces it in this transaction stays
         self._damaged[f"DELETE {where} AND checksum IS ?", (*columns, check)] = None
         return None
 
     def _lookup(self, keys: Iterable[K], get: Callable[[K], T | None]) -> dict[K, T]:
         """Return `get(key)` for each of `keys` that is stored, from one transaction."""
-
-        def read() -> dict[K, T]:
-            rows = ((key, get(key)) for key in keys)
-            return {key: value for key, value in rows if value is not None}
-
         keys = list(keys)
-        stored = self._db.read(read)
+        rows = self._db.read(lambda: [(key, get(key)) for key in keys])
         if self._damaged:
             self._write(lambda: None)
-        return stored
+        return {key: value for key, value in rows if value is not None}
 
     def _write(self, write: Callable[[], T]) -> T:
         """Do `write` in one transaction, with the scores that wait; remove damaged rows."""
@@ -288,14 +279,6 @@ class ResultsStore:
         self._damaged.clear()
         self._waiting.clear()
         return result
-
-
-def _parse_completion(value: bytes) -> Completion:
-    return completion_of(from_bytes(value))
-
-
-def _parse_score(value: bytes) -> Score:
-    return score_of(from_bytes(value))
 
 
 def _is_later(made: Completion, stored: Completion) -> bool:
@@ -324,11 +307,10 @@ def _score_columns(key: ScoreKey) -> tuple[bytes, bytes, bytes]:
 def _completion_row(key: TrialKey, completion: Completion, origin: int | None = None) -> Row:
     columns = _trial_columns(key)
     value, brief = to_bytes(completion_record(completion)), brief_bytes(completion)
-    whole = int(completion.text is not None)
     return (
         *columns,
         key.n if origin is None else origin,
-        whole,
+        int(completion.text is not None),
         value,
         checksum(columns, value),
         brief,

@@ -30,8 +30,9 @@ from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.records import EvalsetFacts
 from llmops_cli.core.result import CaseResult, Completion, Score
 from llmops_cli.stores.atomic import Redact, write_stream
-from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
+    case_of,
+    case_record,
     completion_of,
     completion_record,
     from_bytes,

@@ -67,7 +67,7 @@ def test_only_the_command_line_and_the_scorers_catch_everything() -> None:
 LATE_IMPORTS = {
     "commands/check.py": "llmops_cli.judges.index",
     "core/redact.py": "html.entities",
-    "engine/prices.py": "genai_prices",
+    "engine/budget.py": "genai_prices",
     "plugins/catalog.py": "importlib.metadata",
     "plugins/keys.py": "importlib.metadata",
     "project/tables.py": "llmops_cli.project",

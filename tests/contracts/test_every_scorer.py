@@ -15,6 +15,7 @@ import pytest
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, ScorerKind
 from llmops_cli.core.prompt import Case, Message, ScorerSpec
+from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import (
     Completion,
     Failure,
@@ -25,7 +26,6 @@ from llmops_cli.core.result import (
     Unscored,
     Usage,
 )
-from llmops_cli.engine.sanitize import without_surrogates
 from llmops_cli.plugins import (
     SCORERS,
     catalog,

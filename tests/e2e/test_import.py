@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmops_cli.importers.writing import dumped
+from llmops_cli.importers.imported import dumped
 from llmops_cli.project.documents import load_yaml
 from tests.projects import llmops
 

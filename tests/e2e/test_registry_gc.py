@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmops_cli.stores.evidence import has_rows
 from tests.git_project import GitProject, make_git_project
 
 
@@ -26,7 +27,7 @@ def with_rows(repo: GitProject) -> list[int]:
     return [
         number
         for number in registry.numbers("support")
-        if any(registry.has_rows(row) for row in registry.evidence("support", number))
+        if any(has_rows(row) for row in registry.evidence("support", number))
     ]
 
 

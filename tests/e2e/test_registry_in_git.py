@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import IntegrityBroken
+from llmops_cli.stores.evidence import read_rows, read_texts
 from llmops_cli.stores.registry import Registry
 from tests.unit.releases import event, measured, released, rows
 from tests.unit.stores.test_git import git
@@ -43,8 +44,8 @@ def whole(folder: Path) -> bool:
         registry.history("production", name)
         for version in registry.versions(name):
             for evidence in registry.evidence(name, version.number):
-                assert list(registry.evidence_rows(evidence))
-                registry.evidence_texts(evidence)
+                assert list(read_rows(evidence))
+                read_texts(evidence)
     return True
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.prompt import Case, Message, Prompt
 from llmops_cli.project.paths import Unreadable, within
-from llmops_cli.project.sandbox import BadTemplate, Sandbox
-from llmops_cli.project.templates import Templates
+from llmops_cli.project.templates import BadTemplate, Sandbox, Templates
 
 HOSTILE = st.text(
     st.sampled_from(string.ascii_letters + "{}%#\"'\\\n\r\t<>|-:_ \u2028\ufeff\x00é漢")

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from llmops_cli.gate.decide import benjamini_hochberg, holm
-from llmops_cli.gate.pairs import Groups, design_effect
-from llmops_cli.gate.score_test import corrected_z, lower_end, sample, upper_end, z
+from llmops_cli.gate.score_test import (
+    Groups,
+    corrected_z,
+    design_effect,
+    lower_end,
+    sample,
+    upper_end,
+    z,
+)
 
 Q = NormalDist().inv_cdf(0.95)
 

@@ -21,8 +21,9 @@ from llmops_cli.core.result import (
     Trial,
     Usage,
 )
-from llmops_cli.stores.case_codec import case_of, case_record
 from llmops_cli.stores.codec import (
+    case_of,
+    case_record,
     completion_of,
     completion_record,
     failure_of,

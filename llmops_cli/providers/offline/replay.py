@@ -25,6 +25,7 @@ from llmops_cli.core.digest import Json, NotCanonical, digest
 from llmops_cli.core.errors import Location, Refused
 from llmops_cli.core.ports import PluginContext, Record
 from llmops_cli.core.prompt import Model, Request
+from llmops_cli.core.redact import without_surrogates
 from llmops_cli.core.result import Brief, Completion, Failure, FailureKind
 from llmops_cli.providers.application.answer_fields import BESIDE, Malformed, completion_of
 
@@ -281,13 +282,6 @@ def identity_of(answer: Answer) -> str:
 def messages_key(request: Request) -> str:
     """Return what finds a record by its rendered messages."""
     return _digest([message.plain() for message in request.messages], "messages")
-
-
-def without_surrogates(text: str) -> str:
-    """Return `text` with lone surrogates, which no digest and no file can carry, as U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _digest(value: Json, what: str) -> str:

@@ -3,21 +3,33 @@
 Blocks are written one after the other and read one by one: the page shows ten thousand cases
 without unpacking them first. What has no room is counted: of a text the characters, of the cases
 the number, least bad first.
+
+Secrets are taken out of a text first, while it is whole; then it is cut to its room, and what
+cannot be seen is written as an escape. The template escapes what means something to HTML, `data`
+what means something to a script element.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
 
 from markupsafe import Markup
+from rapidfuzz.distance import Indel
 
 from llmops_cli.core.digest import Json
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, ShownCase, ShownScore, ShownSide, ShownTrial
 from llmops_cli.render import formatting
-from llmops_cli.render.html.escape import PageText, data, word_diff
+from llmops_cli.render.safe_text import Clipped, clip, visible
 
+SENTENCE = 4_000
+"""Characters of a sentence in the page."""
 TEXT = 8_000
 """Characters of one text."""
 NAME = 300
@@ -31,6 +43,11 @@ BYTES = 60_000_000
 FAILED, CRITICAL, UNMEASURED, FLIPPED = 1, 2, 4, 8
 """Bits of a case in the index; page.js knows them too."""
 
+ALIKE = 0.3
+"""Below this share of common characters, marks would be noise: the texts are shown as they are."""
+_WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+_IN_SCRIPT = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLimits:
@@ -40,31 +57,49 @@ class PageLimits:
     size: int = BYTES
 
 
-@dataclass(slots=True)
-class Names:
-    """Texts that many cases share, by number."""
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """Texts as the page may show them, with `redact` taking secrets out."""
 
-    numbers: dict[str, int] = field(default_factory=dict)
+    redact: Redactor
 
-    def number(self, name: str) -> int:
-        """Return the number of `name`, a new one where it is new."""
-        return self.numbers.setdefault(name, len(self.numbers))
+    def clipped(self, text: str, characters: int) -> Clipped:
+        """Return `text` as it may be seen, and how many of its characters are not."""
+        cut = clip(self.redact(text), characters=characters)
+        return Clipped(visible(cut.text), characters=cut.characters, lines=cut.lines)
+
+    def line(self, text: str, characters: int = SENTENCE) -> str:
+        """Return `text` as it may be seen, with a remark where it was cut."""
+        cut = self.clipped(text, characters)
+        return f"{cut.text} … {cut.remark}" if cut.remark else cut.text
+
+
+def data(name: str, value: Json) -> Markup:
+    """Return a block of data for the page's script, which nothing in it can end."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for mark, escaped in _IN_SCRIPT:
+        text = text.replace(mark, escaped)
+    return Markup('<script type="application/json" class="{}">{}</script>\n').format(
+        name,
+        Markup(text),  # noqa: S704 - free of `<`, `>` and `&`
+    )
 
 
 class CaseBlocks:
     """Converts cases to the page's data one by one, and counts what it contains."""
 
-    def __init__(self, text: PageText, room: PageLimits | None = None) -> None:
+    def __init__(self, text: PageText, room: PageLimits) -> None:
         self._page = text
-        self._room = room or PageLimits()
+        self._room = room
         self._index: list[Json] = []
-        self._sets, self._tags, self._scorers = Names(), Names(), Names()
-        self._known: dict[str, str] = {}
-        self.total = 0
+        # Texts that many cases share are numbered as they come.
+        self._sets, self._tags, self._scorers = (
+            defaultdict[str, int](count().__next__) for _ in range(3)
+        )
+        self._shared_name = cache(self._name)
 
     def written(self, cases: CaseStream) -> Iterator[Markup]:
         """Yield the cases as data, a block at a time, and the index after them."""
-        self.total = cases.total
         left, block = self._room.size, list[Json]()
         for case in cases.worst_first:
             block.append(self._case(case))
@@ -78,39 +113,36 @@ class CaseBlocks:
                 break
         if block:
             yield data("block", block)
-        yield data("index", self._contents())
-
-    def _contents(self) -> Json:
-        return {
+        index: Json = {
             "block": BLOCK,
-            "total": self.total,
-            "sets": list(self._sets.numbers),
-            "tags": list(self._tags.numbers),
-            "scorers": list(self._scorers.numbers),
+            "total": cases.total,
+            "sets": list(self._sets),
+            "tags": list(self._tags),
+            "scorers": list(self._scorers),
             "words": {str(name): word for name, word in formatting.CHANGES.items()},
             "meanings": {str(name): text for name, text in formatting.MEANINGS.items()},
             "cases": self._index,
         }
+        yield data("index", index)
 
     def _case(self, record: ShownCase) -> Json:
-        prompt, evalset = self._often(record.prompt), self._often(record.evalset)
-        tags = [self._often(tag) for tag in record.tags]
-        case = self._name(record.case)
+        name = self._shared_name
         self._index.append(
             [
-                case,
-                self._sets.number(f"{prompt}\n{evalset}"),
+                self._name(record.case),
+                self._sets[f"{name(record.prompt)}\n{name(record.evalset)}"],
                 record.change,
                 _flags(record),
-                [self._tags.number(tag) for tag in tags],
-                [self._scorers.number(self._often(label)) for label in _failing(record)],
+                [self._tags[name(tag)] for tag in record.tags],
+                [self._scorers[name(label)] for label in _failing(record)],
             ]
         )
-        inputs: list[Json] = [
-            [self._name(name), self._text(text)] for name, text in _short_first(record.inputs)
-        ]
+        texts = [(name, formatting.plain(value)) for name, value in record.inputs.items()]
+        # Short ones first: a question before its passages.
+        texts.sort(key=lambda named: (len(named[1]), named[0]))
+        inputs: list[Json] = [[self._name(name), self._text(text)] for name, text in texts]
         ours, theirs = self._side(record.candidate), self._side(record.baseline)
-        whole: dict[str, Json] = {
+        values: dict[str, Json] = {
             "inputs": inputs,
             "expected": None if record.expected is None else self._value(record.expected),
             "contexts": [self._text(text) for text in record.contexts],
@@ -122,7 +154,7 @@ class CaseBlocks:
             "candidate": ours,
             "diff": _marked(record, theirs, ours),
         }
-        return {name: value for name, value in whole.items() if value not in (None, [], False)}
+        return {name: value for name, value in values.items() if value not in (None, [], False)}
 
     def _side(self, side: ShownSide | None) -> dict[str, Json] | None:
         if side is None:
@@ -130,7 +162,7 @@ class CaseBlocks:
         return {"passed": side.passed, "trials": [*map(self._trial, side.trials)]}
 
     def _trial(self, trial: ShownTrial) -> Json:
-        whole: dict[str, Json] = {
+        values: dict[str, Json] = {
             "text": None if trial.text is None else self._text(trial.text),
             "failure": self._text(trial.failure) if trial.failure is not None else None,
             "tools": self._value(trial.tool_calls) if trial.tool_calls else None,
@@ -139,20 +171,15 @@ class CaseBlocks:
             "facts": self._name(_facts(trial)),
             "confirming": trial.confirming or None,
         }
-        return {name: value for name, value in whole.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _score(self, score: ShownScore) -> Json:
         value = None if score.value is None else f"{score.value:.4g}"
         reason = self._text(score.reason) if score.reason else None
-        return [self._often(score.label), value, score.passed, reason, score.advisory]
+        return [self._shared_name(score.label), value, score.passed, reason, score.advisory]
 
     def _name(self, text: str) -> str:
         return self._page.line(text, NAME)
-
-    def _often(self, name: str) -> str:
-        """Return a name that many cases share."""
-        known = self._known.get(name)
-        return self._known.setdefault(name, self._name(name)) if known is None else known
 
     def _value(self, value: Json) -> Json:
         return self._text(formatting.plain(value))
@@ -161,12 +188,6 @@ class CaseBlocks:
         """Return the text; with the number of characters that were cut, if any."""
         cut = self._page.clipped(text, TEXT)
         return [cut.text, cut.characters] if cut.characters else cut.text
-
-
-def _short_first(inputs: Mapping[str, Json]) -> list[tuple[str, str]]:
-    """Return inputs as texts, short ones first: a question before its passages."""
-    texts = [(name, formatting.plain(value)) for name, value in inputs.items()]
-    return sorted(texts, key=lambda named: (len(named[1]), named[0]))
 
 
 def _marked(
@@ -237,3 +258,41 @@ def _flags(record: ShownCase) -> int:
     if ours is not None and theirs is not None:
         flags |= FLIPPED * ((ours >= 0.5) != (theirs >= 0.5))
     return flags
+
+
+def word_diff(before: str, after: str) -> list[str] | None:
+    """Return both texts at once: common, gone and new text in turn, over and over.
+
+    All pieces but every third make up `before`, all but every second of three `after`. None if
+    the texts have too little in common.
+    """
+    if before == after:
+        return [before]
+    words_before, words_after = _WORDS.findall(before), _WORDS.findall(after)
+    pieces: list[list[str]] = [["", "", ""]]
+    for step in Indel.opcodes(words_before, words_after):
+        kind, gone = step.tag, "".join(words_before[step.src_start : step.src_end])
+        new = "".join(words_after[step.dest_start : step.dest_end])
+        if kind == "equal" and not (gone.isspace() and pieces[-1][1] + pieces[-1][2]):
+            if any(pieces[-1]):
+                pieces.append(["", "", ""])
+            pieces[-1][0] = gone
+        else:
+            pieces[-1][1] += gone
+            pieces[-1][2] += gone if kind == "equal" else new
+    common = sum(len(same.strip()) for same, _, _ in pieces)
+    if common < ALIKE * max(len(before), len(after)):
+        return None
+    return [text for piece in _tidy(pieces) for text in piece]
+
+
+def _tidy(pieces: list[list[str]]) -> Iterator[list[str]]:
+    """Give white space that both sides end with back to what is common."""
+    for at, piece in enumerate(pieces):
+        _, gone, new = piece
+        space = gone[len(gone.rstrip()) :] if new else ""
+        if space and new.endswith(space) and at + 1 < len(pieces):
+            piece[1], piece[2] = gone[: -len(space)], new[: -len(space)]
+            pieces[at + 1][0] = space + pieces[at + 1][0]
+        if any(piece) or at + 1 < len(pieces):
+            yield piece

@@ -5,23 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_cli.engine.limits import START, LocalCounter, Pace, Slots
+from llmops_cli.engine.queue import START, LocalCounter, Pace, Slots
 from tests.unit.engine import in_virtual_time
 
 
 def after(slots: Slots, answers: int) -> int:
     for _ in range(answers):
         slots.answered()
-    return slots.limit
+    return int(slots.width)
 
 
 def test_a_model_starts_with_no_more_than_it_may_have() -> None:
-    assert (Slots(5).limit, Slots(500).limit) == (5, START)
+    assert (Slots(5).width, Slots(500).width) == (5, START)
 
 
 def test_slow_start_doubles_in_a_round() -> None:
     slots = Slots(500)
-    assert [after(slots, slots.limit) for _ in range(3)] == [40, 80, 160]
+    assert [after(slots, int(slots.width)) for _ in range(3)] == [40, 80, 160]
 
 
 def test_growth_ends_at_the_maximum() -> None:
@@ -34,9 +34,9 @@ def test_a_push_back_cuts_to_80_percent_once_per_episode() -> None:
     began = slots.episode
     for _ in range(30):
         slots.pushed_back(began)
-    assert slots.limit == 80
+    assert int(slots.width) == 80
     slots.pushed_back(slots.episode)
-    assert slots.limit == 64
+    assert int(slots.width) == 64
 
 
 def test_after_a_cut_it_recovers_by_one_or_5_percent_in_a_round() -> None:
@@ -51,7 +51,7 @@ def test_the_limit_never_falls_under_one_and_always_comes_back() -> None:
     slots = Slots(10)
     for _ in range(100):
         slots.pushed_back(slots.episode)
-    assert slots.limit == 1
+    assert int(slots.width) == 1
     assert after(slots, 200) == 10
 
 
@@ -61,7 +61,7 @@ def test_no_more_than_the_limit_hold_a_slot() -> None:
 
         async def call() -> None:
             nonlocal running, most
-            async with slots:
+            async with slots.limiter:
                 running += 1
                 most = max(most, running)
                 await anyio.sleep(1)
@@ -80,7 +80,7 @@ def test_opened_slots_let_everyone_through() -> None:
         slots = Slots(1)
 
         async def wait() -> None:
-            async with slots:
+            async with slots.limiter:
                 await anyio.sleep(1)
 
         async with anyio.create_task_group() as group:

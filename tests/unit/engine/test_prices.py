@@ -10,7 +10,7 @@ from genai_prices import calc_price
 
 from llmops_cli.core.prompt import Model, Price
 from llmops_cli.core.result import Usage
-from llmops_cli.engine.prices import highest, tariff
+from llmops_cli.engine.budget import highest, tariff
 
 
 def model(provider: str, name: str, *, base_url: str | None = None) -> Model:
@@ -117,9 +117,9 @@ def test_the_tables_are_loaded_for_vendors_only() -> None:
     program = (
         "import sys\n"
         "from llmops_cli.core.prompt import Model\n"
-        "from llmops_cli.engine import call, prices\n"
+        "from llmops_cli.engine import budget, call\n"
         "for provider in ('embedded', 'vllm', 'replay'):\n"
-        "    prices.tariff(Model(name='m', provider=provider, model='m'))\n"
+        "    budget.tariff(Model(name='m', provider=provider, model='m'))\n"
         "print({'genai_prices', 'openai', 'anthropic', 'aiohttp'} & set(sys.modules))\n"
     )
     command = [sys.executable, "-c", program]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_cli.core.result import FailureKind
-from llmops_cli.engine.retry import LONGEST_WAIT, MAX_TRIES, RetryState
+from llmops_cli.engine.queue import LONGEST_WAIT, MAX_TRIES, RetryState
 from tests.unit.engine import busy, failure
 
 SERVER = failure(FailureKind.SERVER, status=500)

@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from llmops_cli.core.policy import Finding, Policy, Verdict
 from llmops_cli.core.result import CaseResult, Failure, FailureKind, Metric, SideResult, Trial
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import Comparison
+from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.gate.decide import GateInput, decide
 
 Outcome: TypeAlias = float | bool | Trial | None

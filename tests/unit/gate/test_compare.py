@@ -10,8 +10,7 @@ import pytest
 
 from llmops_cli.core.errors import Refused, UnknownName
 from llmops_cli.core.result import CaseResult, FailureKind, SideResult, Trial
-from llmops_cli.gate.compare import compare
-from llmops_cli.gate.comparison import CaseShare, Comparison
+from llmops_cli.gate.comparison import Comparison, compare
 from tests.unit.gate.build import EXACT, METRICS, compared, failed, row, side
 
 
@@ -41,7 +40,7 @@ def test_an_advisory_scorer_has_no_say_in_pass() -> None:
 
 def test_an_unscored_trial_is_neither_a_pass_nor_a_zero() -> None:
     columns = one(scored(exact=1.0, similarity=None), scored(exact=1.0, similarity=0.9))
-    assert columns.share("a") == CaseShare(candidate=1.0, baseline=None)
+    assert columns.shares("a") == (1.0, None)
     assert columns.metric("pass").candidate.measured.tolist() == [1]
     assert columns.candidate.unscored == 1
     assert columns.unmeasured_cases() == ("a",)
@@ -49,14 +48,14 @@ def test_an_unscored_trial_is_neither_a_pass_nor_a_zero() -> None:
 
 def test_a_trial_that_one_scorer_fails_has_failed_whatever_another_would_say() -> None:
     columns = one(scored(exact=0.0, similarity=None))
-    assert columns.share("a") == CaseShare(candidate=0.0, baseline=None)
+    assert columns.shares("a") == (0.0, None)
     assert columns.candidate.unscored == 1
 
 
 def test_a_case_that_only_advisory_scorers_look_at_owes_pass_nothing() -> None:
     columns = one(scored(style=1.0))
     assert columns.metric("pass").due.tolist() == [False]
-    assert columns.share("a") == CaseShare(candidate=None, baseline=None)
+    assert columns.shares("a") == (None, None)
 
 
 def test_a_case_of_which_nothing_was_scored_owes_every_metric() -> None:
@@ -116,7 +115,7 @@ def test_planned_trials_that_are_absent_are_missing() -> None:
 
 def test_pooled_trials_beyond_the_plan_all_count() -> None:
     columns = compared([CaseResult(case="a", candidate=side(1, 0, 1, 1, planned=1), baseline=None)])
-    assert columns.share("a").candidate == 0.75
+    assert columns.shares("a")[0] == 0.75
     assert columns.candidate.planned_trials.tolist() == [4]
 
 
@@ -135,9 +134,9 @@ def test_edited_facts_make_two_questions_that_are_not_compared() -> None:
     columns = compared(
         [CaseResult(case="a", candidate=side(0, facts="new"), baseline=side(1, facts="old"))]
     )
-    assert columns.edited_cases() == ("a",)
+    assert columns.named(columns.edited) == ("a",)
     assert columns.paired.tolist() == [False]
-    assert columns.regressed_cases() == ()
+    assert columns.named(columns.regressed()) == ()
     assert columns.baseline.planned == 0
 
 
@@ -146,7 +145,7 @@ def test_equal_requests_on_equal_facts_are_identical_unless_one_target_is_watche
     assert compare(same, METRICS).identical.tolist() == [True]
     watched = compare(same, METRICS, same_target=True)
     assert watched.identical.tolist() == [False]
-    assert watched.regressed_cases() == ("a",)
+    assert watched.named(watched.regressed()) == ("a",)
 
 
 def test_cases_are_distinguished_in_evalset_order() -> None:
@@ -164,14 +163,14 @@ def test_cases_are_distinguished_in_evalset_order() -> None:
         replace(row("healed", [1], [0]), known_failing="ticket 8"),
     ]
     columns = compared(cases)
-    assert columns.regressed_cases() == ("lost",)
-    assert columns.improved_cases() == ("gained", "healed")
+    assert columns.named(columns.regressed()) == ("lost",)
+    assert columns.named(columns.improved()) == ("gained", "healed")
     assert columns.failing_cases() == ("failing", "added")
     assert columns.added_cases() == ("added",)
     assert columns.removed_cases() == ("gone",)
     assert columns.unmeasured_cases() == ("broken",)
     assert columns.known_passing_cases() == ("healed",)
-    assert columns.share("half") == CaseShare(candidate=0.5, baseline=1.0)
+    assert columns.shares("half") == (0.5, 1.0)
 
 
 def test_without_a_baseline_every_failing_case_is_shown_and_none_is_added() -> None:

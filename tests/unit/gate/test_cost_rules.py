@@ -12,8 +12,8 @@ from scipy import stats
 
 from llmops_cli.core.policy import Cost, Decision, Finding, Latency, Tokens
 from llmops_cli.core.result import CaseResult, Trial
-from llmops_cli.gate import cost_rules as spending
-from llmops_cli.gate.cost_rules import quantile_lower_bound, quantile_upper_bound
+from llmops_cli.gate import rules as spending
+from llmops_cli.gate.rules import quantile_lower_bound, quantile_upper_bound
 from tests.unit.gate.build import gate_input, grouped, row, side
 
 
@@ -29,7 +29,7 @@ def bills(now: Sequence[float], before: Sequence[float]) -> list[CaseResult]:
 
 
 def cost(cases: list[CaseResult], margin: float = 0.1) -> Finding:
-    return spending.cost(Cost(margin=margin), gate_input(cases))
+    return spending.growth(Cost(margin=margin), gate_input(cases))
 
 
 def waited(seconds: Sequence[float], limit: float) -> Finding:
@@ -87,7 +87,7 @@ def test_tokens_are_input_and_output_together() -> None:
         return replace(paid(0.1), output_tokens=output)
 
     cases = [row(f"c{at}", [reported(20)], [reported(5)]) for at in range(3)]
-    result = spending.tokens(Tokens(margin=0.5), gate_input(cases))
+    result = spending.growth(Tokens(margin=0.5), gate_input(cases))
     assert result.why == (
         "15.0 tokens → 30.0 tokens per trial over 3 cases (+100.0%), "
         "significantly above the limit of 50.0%"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmops_cli.gate.pairs import (
+from llmops_cli.gate.score_test import (
     NORMAL,
     Groups,
     Reference,

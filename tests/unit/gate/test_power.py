@@ -10,9 +10,7 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.policy import Critical, Decision, NoWorse, Policy
 from llmops_cli.core.result import CaseResult
 from llmops_cli.gate.comparison import SHARES, TRIALS_BY_LOOK, at_look
-from llmops_cli.gate.power import (
-    AddCases,
-    NextLook,
+from llmops_cli.gate.paired_test import (
     cases_needed,
     next_look,
     smallest_margin_shown,
@@ -74,9 +72,10 @@ def test_groups_count_and_not_their_cases() -> None:
     assert "can show a margin of 5%" in what_it_can_show(
         [f"g{at // 5}" for at in range(300)], Policy()
     )
-    assert what_it_can_show(["a", "b", "a"], Policy()) == (
-        "3 cases in 2 groups cannot show anything: at least 10 groups are needed"
-    )
+    for policy in (Policy(), Policy(on_inconclusive="rerun")):
+        assert what_it_can_show(["a", "b", "a"], policy) == (
+            "3 cases in 2 groups cannot show anything: at least 10 groups are needed"
+        )
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -122,43 +121,38 @@ def test_the_looks_together_spend_the_error_rates_once() -> None:
 def test_noise_between_trials_is_worth_another_look() -> None:
     cases = rows(regressed=6, improved=7, n=120)
     assert verdict(cases, RERUN).decision is Decision.INCONCLUSIVE
-    assert next_look(compared(cases), RERUN, 1) == NextLook(
-        look=2, trials=3, why="3 trials per case can decide"
-    )
+    assert next_look(compared(cases), RERUN, 1) == (2, "3 trials per case can decide")
 
 
 def test_a_look_that_cannot_decide_is_left_out_for_a_later_one_that_can() -> None:
     cases = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0] * 3) for at in range(100)]
     assert verdict(cases, RERUN).decision is Decision.INCONCLUSIVE
-    assert next_look(compared(cases), RERUN, 1) == NextLook(
-        look=3, trials=5, why="5 trials per case can decide"
-    )
+    assert next_look(compared(cases), RERUN, 1) == (3, "5 trials per case can decide")
 
 
 def test_too_few_cases_are_not_helped_by_repeats() -> None:
-    answer = next_look(compared(rows(regressed=0, improved=0, n=30)), RERUN, 1)
-    assert isinstance(answer, AddCases)
-    assert answer.why == (
-        "more trials of the same cases cannot decide at this difference: add cases, not repeats"
+    assert next_look(compared(rows(regressed=0, improved=0, n=30)), RERUN, 1) == (
+        None,
+        "more trials of the same cases cannot decide at this difference: add cases, not repeats",
     )
 
 
 def test_after_the_last_look_only_cases_help() -> None:
     answer = next_look(compared(rows(regressed=6, improved=7, n=120)), RERUN, 3)
-    assert answer == AddCases(why="all 3 looks are used: add cases, not repeats")
+    assert answer == (None, "all 3 looks are used: add cases, not repeats")
 
 
 def test_a_side_that_has_enough_trials_is_left_alone_and_helps_less() -> None:
     once = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0]) for at in range(100)]
     thrice = [row(f"c{at}", [at % 18 != 0], [at % 17 != 0] * 3) for at in range(100)]
     answers = [next_look(compared(cases), RERUN, 1) for cases in (once, thrice)]
-    assert [isinstance(case, NextLook) and case.look for case in answers] == [2, 3]
+    assert [look for look, _ in answers] == [2, 3]
 
 
 def test_a_projected_regression_is_a_decision_too() -> None:
     cases = rows(regressed=7, improved=2, n=60)
     assert verdict(cases, RERUN).decision is Decision.INCONCLUSIVE
-    assert isinstance(next_look(compared(cases), RERUN, 1), NextLook)
+    assert next_look(compared(cases), RERUN, 1)[0] is not None
 
 
 @pytest.mark.parametrize(
@@ -170,14 +164,14 @@ def test_a_projected_regression_is_a_decision_too() -> None:
     ],
 )
 def test_what_repeats_cannot_cure_is_not_run_again(cases: list[CaseResult]) -> None:
-    assert isinstance(next_look(compared(cases), RERUN, 1), AddCases)
+    assert next_look(compared(cases), RERUN, 1)[0] is None
 
 
 def test_identical_requests_are_decided_already() -> None:
     same = [CaseResult(case="a", candidate=side(0), baseline=side(1))]
-    assert isinstance(next_look(compared(same), RERUN, 1), NextLook)
+    assert next_look(compared(same), RERUN, 1)[0] is not None
 
 
 def test_a_policy_without_a_paired_rule_has_nothing_to_look_at() -> None:
     policy = replace(RERUN, rules=[Critical()])
-    assert isinstance(next_look(compared(rows(6, 7, 120)), policy, 1), AddCases)
+    assert next_look(compared(rows(6, 7, 120)), policy, 1)[0] is None

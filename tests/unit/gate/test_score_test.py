@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from llmops_cli.gate.score_test import (
+    Groups,
     Statistic,
     corrected_z,
     group_sample,
@@ -85,7 +86,7 @@ def test_rare_jumps_are_corrected_toward_no_evidence() -> None:
 def test_groups_of_one_size_are_tested_as_cases_of_that_number() -> None:
     numbers = np.repeat(np.arange(70, dtype=np.int32), 4)
     whole = np.repeat(np.repeat([-1.0, 0.0, 1.0], [2, 65, 3]), 4)
-    groups = group_sample(whole, numbers, np.full(70, 4.0))
+    groups = group_sample(whole, Groups.of(numbers))
     cases = sample(np.repeat([-1.0, 0.0, 1.0], [2, 65, 3]))
     assert corrected_z(groups, -0.05) == pytest.approx(corrected_z(cases, -0.05))
     assert lower_end(groups, Q) == pytest.approx(lower_end(cases, Q))

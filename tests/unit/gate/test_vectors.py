@@ -13,11 +13,20 @@ import pytest
 
 from llmops_cli.core.policy import Decision, NoWorse, Policy
 from llmops_cli.gate.calibration import kappa, lang_reiczigel, rogan_gladen, wilson, youden
-from llmops_cli.gate.cost_rules import quantile_upper_bound
 from llmops_cli.gate.decide import benjamini_hochberg, holm
-from llmops_cli.gate.pairs import Groups, design_effect, group_variance, reference
-from llmops_cli.gate.power import cases_needed
-from llmops_cli.gate.score_test import Sample, lower_end, sample, upper_end, z
+from llmops_cli.gate.paired_test import cases_needed
+from llmops_cli.gate.rules import quantile_upper_bound
+from llmops_cli.gate.score_test import (
+    Groups,
+    Sample,
+    design_effect,
+    group_variance,
+    lower_end,
+    reference,
+    sample,
+    upper_end,
+    z,
+)
 from tests.unit.gate.build import rows, verdict
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "stats.json"

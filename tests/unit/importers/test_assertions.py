@@ -7,22 +7,20 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.importers.imported import NotCarried
-from llmops_cli.importers.promptfoo_assertions import MAPPINGS, AssertionReader
-from llmops_cli.importers.source import ImportFolder
+from llmops_cli.importers.promptfoo_tests import MAPPINGS, scorer_of
+from llmops_cli.importers.source import ImportFolder, NotCarried
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import Folder
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> AssertionReader:
-    return AssertionReader(ImportFolder(Folder(tmp_path)), _grader)
+def no_judge() -> str:
+    raise NotCarried("a judge is never implied", "name one")
 
 
-def _grader(written: Any) -> str:
-    if written is None:
-        raise NotCarried("a judge is never implied", "name one")
-    return f"model of {written}"
+def convert(
+    folder: Path, written: dict[str, Any], **values: str
+) -> tuple[dict[str, Any], str | None]:
+    return scorer_of(written, values, ImportFolder(Folder(folder)), no_judge)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +61,9 @@ def _grader(written: Any) -> str:
     ],
 )
 def test_an_assertion_becomes_the_scorer_that_decides_alike(
-    reader: AssertionReader, written: dict[str, Any], scorer: dict[str, Any]
+    tmp_path: Path, written: dict[str, Any], scorer: dict[str, Any]
 ) -> None:
-    done = reader.read(written, {"x": "nine"})
-    assert (done.entry, done.differs) == (scorer, None)
+    assert convert(tmp_path, written, x="nine") == (scorer, None)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +86,11 @@ def test_an_assertion_becomes_the_scorer_that_decides_alike(
     ],
 )
 def test_what_can_decide_differently_says_so(
-    reader: AssertionReader, written: dict[str, Any], scorer: dict[str, Any]
+    tmp_path: Path, written: dict[str, Any], scorer: dict[str, Any]
 ) -> None:
-    done = reader.read(written, {})
-    assert done.entry == scorer
-    assert done.differs
+    entry, differs = convert(tmp_path, written)
+    assert entry == scorer
+    assert differs
 
 
 @pytest.mark.parametrize(
@@ -116,48 +113,23 @@ def test_what_can_decide_differently_says_so(
     ],
 )
 def test_what_has_no_counterpart_is_reported_with_a_way_out(
-    reader: AssertionReader, written: dict[str, Any]
+    tmp_path: Path, written: dict[str, Any]
 ) -> None:
-    with pytest.raises(NotCarried) as told:
-        reader.read(written, {})
-    assert str(told.value)
-    assert told.value.instead
+    with pytest.raises(NotCarried) as error:
+        convert(tmp_path, written)
+    assert str(error.value)
+    assert error.value.instead
 
 
-def test_a_schema_is_read_from_its_file(tmp_path: Path, reader: AssertionReader) -> None:
+def test_a_schema_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_text('{"type": "array"}', encoding="utf-8")
-    done = reader.read({"type": "is-json", "value": "file://schema.json"}, {})
-    assert done.entry == {"json_schema": {"schema": {"type": "array"}, "fence": False}}
+    entry, _ = convert(tmp_path, {"type": "is-json", "value": "file://schema.json"})
+    assert entry == {"json_schema": {"schema": {"type": "array"}, "fence": False}}
 
 
-def test_every_mapping_names_a_scorer_and_options_that_are_there(reader: AssertionReader) -> None:
+@pytest.mark.parametrize("kind", MAPPINGS)
+def test_every_mapping_names_a_scorer_and_options_that_are_there(tmp_path: Path, kind: str) -> None:
+    value = {} if "json" in kind else {"value": "123456789", "threshold": 1}
+    ((name, options),) = convert(tmp_path, {"type": kind, **value})[0].items()
     common = {"name", "min", "max", "advisory"}
-    for kind in MAPPINGS:
-        done = (
-            reader.read({"type": kind, "value": "123456789", "threshold": 1}, {})
-            if ("json" not in kind)
-            else reader.read({"type": kind}, {})
-        )
-        ((name, options),) = done.entry.items()
-        assert set(options) <= {*catalog().scorers[name].options, *common}, kind
-
-
-@pytest.mark.parametrize(
-    ("own", "of_the_test", "model"),
-    [
-        (None, "a", "model of a"),
-        ("b", "a", "model of b"),
-        ({"id": "c"}, None, "model of {'id': 'c'}"),
-    ],
-)
-def test_a_rubric_is_judged_by_the_nearest_grader(
-    reader: AssertionReader, own: Any, of_the_test: Any, model: str
-) -> None:
-    written = {"type": "llm-rubric", "value": "is polite", "provider": own}
-    done = reader.read(written, {}, grader=of_the_test)
-    assert done.entry == {"rubric": {"criteria": "is polite", "model": model}}
-
-
-def test_a_rubric_without_a_grader_is_reported(reader: AssertionReader) -> None:
-    with pytest.raises(NotCarried, match="a judge is never implied"):
-        reader.read({"type": "llm-rubric", "value": "is polite"}, {})
+    assert set(options) <= {*catalog().scorers[name].options, *common}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.importers.imported import NotCarried
-from llmops_cli.importers.nunjucks import converted, literal, names_in, printing_json, rendered
+from llmops_cli.importers.promptfoo_prompts import converted, names_in, printing_json, rendered
+from llmops_cli.importers.source import NotCarried, literal
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_cli.importers.import_files import read_foreign
-from llmops_cli.importers.imported import ImportChoices, Imported
-from llmops_cli.importers.writing import files_of
+from llmops_cli.importers.imported import ImportChoices, Imported, files_of
 from llmops_cli.plugins import catalog
 from llmops_cli.project.paths import Folder
 
@@ -28,14 +27,23 @@ def imported(folder: Path, path: str, model: str | None = "openai/gpt-4.1") -> I
 
 def write(path: Path, *samples: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(each) + "\n" for each in samples), encoding="utf-8")
+    path.write_text("".join(json.dumps(item) + "\n" for item in samples), encoding="utf-8")
+
+
+def registry(folder: Path, kind: str, **arguments: Any) -> Imported:
+    entry = {
+        "capitals": {"id": "capitals.v0", "metrics": ["accuracy"]},
+        "capitals.v0": {"class": f"evals.elsuite.{kind}", "args": arguments},
+    }
+    (folder / "capitals.yaml").write_text(json.dumps(entry), encoding="utf-8")
+    return imported(folder, "capitals.yaml")
 
 
 def test_turns_that_all_samples_share_are_the_prompts(tmp_path: Path) -> None:
     write(tmp_path / "s.jsonl", sample("France", "Paris"), sample("Italy", ["Rome", "Roma"]))
     made = imported(tmp_path, "s.jsonl")
     assert list(made.prompts[0].messages) == [SYSTEM, {"role": "user", "content": "{{ input }}"}]
-    assert [(each["inputs"], each["expected"]) for each in made.evalsets[0].cases] == [
+    assert [(item["inputs"], item["expected"]) for item in made.evalsets[0].cases] == [
         ({"input": "France"}, "Paris"),
         ({"input": "Italy"}, ["Rome", "Roma"]),
     ]
@@ -52,7 +60,7 @@ def test_turns_of_one_sample_are_its_cases_earlier_turns(tmp_path: Path) -> None
 def test_samples_alone_do_not_say_how_they_are_graded(tmp_path: Path) -> None:
     write(tmp_path / "s.jsonl", sample("France", "Paris"))
     made = imported(tmp_path, "s.jsonl")
-    assert [(each.what, each.lost) for each in made.notes] == [("the grading", False)]
+    assert [(item.what, item.lost) for item in made.notes] == [("the grading", False)]
     assert made.evalsets[0].scorers == [{"starts_with": {"strip": False}}]
 
 
@@ -60,7 +68,7 @@ def test_samples_that_cannot_be_read_are_reported_with_their_line(tmp_path: Path
     write(tmp_path / "s.jsonl", sample("France", "Paris"), {"question": "?"})
     with (tmp_path / "s.jsonl").open("a", encoding="utf-8") as file:
         file.write("{not json\n")
-    lost = [str(each.where) for each in imported(tmp_path, "s.jsonl").notes if each.lost]
+    lost = [str(item.where) for item in imported(tmp_path, "s.jsonl").notes if item.lost]
     assert lost == ["s.jsonl:2", "s.jsonl:3"]
 
 
@@ -95,15 +103,7 @@ def test_the_class_in_the_registry_says_how_answers_are_graded(
     tmp_path: Path, name: str, arguments: dict[str, Any], scorer: Any, ideal: str
 ) -> None:
     write(tmp_path / "data/capitals/samples.jsonl", sample("France", ideal))
-    entry = {
-        "capitals": {"id": "capitals.v0", "metrics": ["accuracy"]},
-        "capitals.v0": {
-            "class": f"evals.elsuite.{name}",
-            "args": {"samples_jsonl": "capitals/samples.jsonl", **arguments},
-        },
-    }
-    (tmp_path / "capitals.yaml").write_text(json.dumps(entry), encoding="utf-8")
-    made = imported(tmp_path, "capitals.yaml")
+    made = registry(tmp_path, name, samples_jsonl="capitals/samples.jsonl", **arguments)
     assert list(made.notes) == []
     assert made.evalsets[0].scorers == [scorer]
     assert made.evalsets[0].cases[0]["expected"] == ({"a": 1} if "json" in name else ideal)
@@ -113,23 +113,29 @@ def test_few_shot_turns_stand_before_the_last_turn(tmp_path: Path) -> None:
     shot = [{"role": "user", "content": "Spain"}, {"role": "assistant", "content": "Madrid"}]
     write(tmp_path / "data/samples.jsonl", sample("France", "Paris"))
     write(tmp_path / "data/shots.jsonl", {"sample": shot}, {"sample": shot})
-    arguments = {
-        "samples_jsonl": "samples.jsonl",
-        "num_few_shot": 1,
-        "few_shot_jsonl": "shots.jsonl",
-    }
-    entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
-    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
-    messages = list(imported(tmp_path, "c.yaml").prompts[0].messages)
+    shots = {"num_few_shot": 1, "few_shot_jsonl": "shots.jsonl"}
+    made = registry(tmp_path, "basic.match:Match", samples_jsonl="samples.jsonl", **shots)
+    messages = list(made.prompts[0].messages)
     assert messages == [SYSTEM, *shot, {"role": "user", "content": "{{ input }}"}]
 
 
-def test_a_class_that_a_model_grades_is_reported(tmp_path: Path) -> None:
-    entry = {"c.v0": {"class": "evals.elsuite.modelgraded.classify:ModelBasedClassify"}}
-    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
-    made = imported(tmp_path, "c.yaml")
+@pytest.mark.parametrize(
+    ("kind", "arguments", "why"),
+    [
+        (
+            "modelgraded.classify:ModelBasedClassify",
+            {},
+            "there is no scorer for the class 'ModelBasedClassify'",
+        ),
+        ("basic.match:Match", {"samples_jsonl": "none.jsonl"}, "there is no file 'none.jsonl'"),
+    ],
+)
+def test_an_eval_that_cannot_be_imported_is_reported(
+    tmp_path: Path, kind: str, arguments: dict[str, Any], why: str
+) -> None:
+    made = registry(tmp_path, kind, **arguments)
     assert made.prompts == []
-    assert made.notes[0].why == "there is no scorer for the class 'ModelBasedClassify'"
+    assert made.notes[0].why == why
 
 
 def test_a_turn_that_cannot_be_written_as_text_is_reported(tmp_path: Path) -> None:
@@ -137,27 +143,17 @@ def test_a_turn_that_cannot_be_written_as_text_is_reported(tmp_path: Path) -> No
     write(tmp_path / "s.jsonl", {"input": [turn, turn], "ideal": "Paris"})
     made = imported(tmp_path, "s.jsonl")
     assert made.prompts == []
-    assert any(each.what == "the turns that all samples share" for each in made.notes)
+    assert any(item.what == "the turns that all samples share" for item in made.notes)
 
 
 def test_samples_may_be_larger_than_other_files(tmp_path: Path) -> None:
     long = {"role": "user", "content": "x" * 2_000_000}
     rows = [sample(str(number), "Paris", long) for number in range(3)]
     write(tmp_path / "data/s.jsonl", *rows)
-    arguments = {"samples_jsonl": "s.jsonl"}
-    entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
-    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
-    assert len(imported(tmp_path, "c.yaml").evalsets[0].cases) == 3
+    made = registry(tmp_path, "basic.match:Match", samples_jsonl="s.jsonl")
+    assert len(made.evalsets[0].cases) == 3
     write(tmp_path / "s.jsonl", *rows)
     assert len(imported(tmp_path, "s.jsonl").evalsets[0].cases) == 3
-
-
-def test_samples_that_are_not_there_are_reported(tmp_path: Path) -> None:
-    arguments = {"samples_jsonl": "none.jsonl"}
-    entry = {"c.v0": {"class": "evals.elsuite.basic.match:Match", "args": arguments}}
-    (tmp_path / "c.yaml").write_text(json.dumps(entry), encoding="utf-8")
-    (note,) = imported(tmp_path, "c.yaml").notes
-    assert note.why == "there is no file 'none.jsonl'"
 
 
 def test_a_number_that_is_ideal_is_written_as_it_stood(tmp_path: Path) -> None:

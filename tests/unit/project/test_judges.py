@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_cli.project.judges import SHIPPED, shipped
+from llmops_cli.project.models import SHIPPED, shipped
 from tests.unit.project.conftest import Written
 
 MODELS = "models:\n  embedded: {provider: embedded}\n  fair: {provider: openai, model: fair-1}\n"

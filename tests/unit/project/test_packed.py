@@ -9,7 +9,7 @@ import pytest
 
 from llmops_cli.core.errors import Location
 from llmops_cli.core.prompt import Case, Message, ScorerSpec
-from llmops_cli.project.cases import BLOCK, OPEN, PackedCases, in_memory
+from llmops_cli.project.evalsets import BLOCK, OPEN, PackedCases, in_memory
 
 MANY = OPEN + 2 * BLOCK + 7
 FULL = Case(

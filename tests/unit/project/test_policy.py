@@ -15,7 +15,7 @@ from llmops_cli.core.policy import (
     Regressed,
     Tokens,
 )
-from llmops_cli.project.policy import policy_of, rule_of
+from llmops_cli.project.schema import policy_of, rule_of
 
 
 def test_nothing_written_is_the_default_policy() -> None:

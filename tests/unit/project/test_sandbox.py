@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.project.sandbox import BadTemplate, Sandbox
+from llmops_cli.project.templates import BadTemplate, Sandbox
 from tests.counting import cpu_in_loops
 
 
@@ -129,12 +129,12 @@ def test_a_problem_has_its_line_and_the_nearest_name() -> None:
 
 
 def test_names_and_includes_are_found_with_their_lines() -> None:
-    examined = Sandbox().examine(
+    names, includes = Sandbox().examine(
         "{% set mine = 1 %}{{ mine }}\n{{ question }}\n"
         "{% for p in passages %}{{ p }}{% endfor %}{% include 'tone.txt' %}"
     )
-    assert examined.names == {"question": 2, "passages": 3}
-    assert examined.includes == {"tone.txt": 3}
+    assert names == {"question": 2, "passages": 3}
+    assert includes == {"tone.txt": 3}
 
 
 def test_division_by_zero_is_a_problem_of_the_template() -> None:

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from llmops_cli.core.prompt import Case, Target
 from llmops_cli.plugins import SCORERS, scorer_digest
-from llmops_cli.project.cases import BLOCK, OPEN, in_memory
+from llmops_cli.project.evalsets import BLOCK, OPEN, in_memory
 from llmops_cli.project.templates import Options, Templates
 from llmops_cli.scorers.number import number as number_scorer
 from llmops_cli.scorers.text import contains, exact

@@ -16,10 +16,9 @@ import anyio
 import pytest
 
 from llmops_cli.core.prompt import Model, Price
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.engine.prices import tariff
-from llmops_cli.engine.sanitize import sanitized
+from llmops_cli.engine.budget import tariff
 from llmops_cli.providers.anthropic.model import completion as claude
 from llmops_cli.providers.application.answer_fields import AnswerReader, Malformed
 from llmops_cli.providers.http.streams import (

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llmops_cli.core.records import Calibration, CalibrationStatus, Canaries, Classes, Counts
 from llmops_cli.gate.calibration import figures, ruling
-from llmops_cli.render.calibration import calibration_line, calls_and_cost, console_calibration
+from llmops_cli.render.calibration import calibration_line, console_calibration
 from tests.hostile import HOSTILE
 from tests.unit.stores.test_calibrations import COUNTS, a_calibration
 
@@ -21,7 +21,7 @@ def shown(found: Calibration, **causes: int) -> str:
     with console.capture() as capture:
         console.print(
             console_calibration(
-                found, causes=causes, spent=calls_and_cost(4, 2, 0.5), replaced=None
+                found, causes=causes, spent="4 calls + 2 cached, $0.5000", replaced=None
             )
         )
     return " ".join(capture.get().split())

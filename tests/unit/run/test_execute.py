@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-
-import pytest
 
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.ports import TrialKey
-from llmops_cli.core.prompt import Evalset, Model, Request, ScorerSpec
+from llmops_cli.core.prompt import Evalset, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.plugins import catalog
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison
 from llmops_cli.run.evalset_run import EvalsetRun
 from llmops_cli.run.execute import ScoringContext, execute
@@ -20,8 +17,8 @@ from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.selection import ResolvedTarget
 from llmops_cli.run.side import Side, TrialAt
 from llmops_cli.scorers.text import exact
-from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_trial_plans import CASES, NEW, TARGET, a_side
+from llmops_cli.stores.results import ResultsStore
+from tests.unit.run.sides import CASES, NEW, TARGET, a_side, planned, put
 
 BROKEN = Failure(kind=FailureKind.SERVER, message="500")
 
@@ -48,19 +45,6 @@ def broken(text: str) -> Outcome:
     return BROKEN if text == "two" else right(text)
 
 
-@pytest.fixture
-def store() -> Iterator[ResultsStore]:
-    with open_results(None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def scorers() -> Scorers:
-    spec = ScorerSpec(kind="exact", label="exact", minimum=1.0)
-    evalset = Evalset(name="support", prompts=("support",), cases=CASES, scorers=(spec,))
-    return Scorers(catalog(), evalset, lambda _: b"")
-
-
 def an_evalset_run(scorers: Scorers, candidate: Side, *others: Side) -> EvalsetRun:
     evalset = Evalset(name="support", prompts=("support",), cases=CASES)
     selection = EvalsetSelection(evalset=evalset, cases=CASES, policy=Policy())
@@ -85,7 +69,7 @@ def carried_out(
 ) -> tuple[Answering, list[tuple[int, int, int]]]:
     asked: set[TrialKey] = set()
     for side in sides:
-        side.plan_trials(CASES, scorers=scorers, requested=asked)
+        planned(side, scorers, requested=asked)
     engine, told = Answering(reply), list[tuple[int, int, int]]()
 
     def progress(done: int, planned: int, failed: int) -> None:
@@ -138,7 +122,7 @@ def test_a_shared_trial_is_answered_or_fails_with_the_one_that_is_made(
 
 def test_a_cached_answer_is_scored_without_a_call(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
-    store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one", at=NEW))])
+    put(store, side, Completion(text="one", at=NEW))
     engine, _ = carried_out(scorers, side)
     assert engine.asked == ["two", "three"]
     (key,) = scorers.keys(CASES[0], Completion(text="one").digest)
@@ -147,8 +131,8 @@ def test_a_cached_answer_is_scored_without_a_call(store: ResultsStore, scorers: 
 
 def test_what_is_left_to_do_is_trials_and_scores(store: ResultsStore, scorers: Scorers) -> None:
     side = a_side(store)
-    store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one", at=NEW))])
-    side.plan_trials(CASES, scorers=scorers, requested=set())
+    put(store, side, Completion(text="one", at=NEW))
+    planned(side, scorers)
     assert an_evalset_run(scorers, side).todo == 3
 
 
@@ -167,7 +151,7 @@ def test_a_kill_would_repeat_no_more_calls_than_may_be_in_flight(
             await asyncio.sleep(0.001)
             return outcome
 
-    side.plan_trials(CASES, scorers=scorers, requested=set())
+    planned(side, scorers)
     context = ScoringContext(code={"exact": exact})
     evalset_runs = [an_evalset_run(scorers, side)]
     asyncio.run(execute(evalset_runs, Slow(right), context=context, progress=lambda *_: None))

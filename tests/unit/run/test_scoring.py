@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
 
 import pytest
 
 from llmops_cli.core.policy import Decision
-from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
+from llmops_cli.core.prompt import Case, ScorerSpec
 from llmops_cli.core.result import Completion
-from llmops_cli.plugins import catalog
 from llmops_cli.run.evalset_run import side_results
 from llmops_cli.run.execute import ScoringContext, score_trial
 from llmops_cli.run.scorers import Scorers, missing_scores
 from llmops_cli.run.side import TrialAt
 from llmops_cli.scorers.text import exact
-from llmops_cli.stores.results import ResultsStore, open_results
+from llmops_cli.stores.results import ResultsStore
 from tests.projects import Project, make_cases
 from tests.servers.faulty import Server
 from tests.unit.gated_project import gate
-from tests.unit.run.test_trial_plans import a_side
-
-EXACT = ScorerSpec(kind="exact", label="exact", minimum=1.0)
-
-
-@pytest.fixture
-def store() -> Iterator[ResultsStore]:
-    with open_results(None) as opened:
-        yield opened
-
-
-def bound(cases: Sequence[Case], *shared: ScorerSpec) -> Scorers:
-    evalset = Evalset(name="support", prompts=("support",), cases=cases, scorers=shared)
-    return Scorers(catalog(), evalset, lambda path: f"content of {path}".encode())
+from tests.unit.run.sides import EXACT, a_side, bound, put
 
 
 def length(maximum: float, **more: bool) -> ScorerSpec:
@@ -118,11 +103,11 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
     case = a_case("one")
     scorers, side, at = bound([case], EXACT), a_side(store, cases=[case]), TrialAt(0, 0)
     completion = Completion(text="one")
-    assert missing_scores(store, [(case, completion.digest)], scorers) == [0]
+    assert missing_scores(store, {0: (case, completion.digest)}, scorers) == {0}
     context = ScoringContext(code={"exact": exact})
     for _ in range(2):
         asyncio.run(score_trial(side, at, case, completion, scorers=scorers, context=context))
-    assert missing_scores(store, [(case, completion.digest)], scorers) == []
+    assert missing_scores(store, {0: (case, completion.digest)}, scorers) == set()
     (key,) = scorers.keys(case, completion.digest)
     assert store.scores([key])[key].value == 1.0
 
@@ -131,7 +116,7 @@ def test_an_unscored_trial_says_why(store: ResultsStore) -> None:
     case = a_case("one")
     scorers, side = bound([case], EXACT), a_side(store, cases=[case])
     side.plan.trial_numbers = [(0,)]
-    store.put_completions([(side.key(TrialAt(0, 0)), Completion(text="one"))])
+    put(store, side, Completion(text="one"))
 
     def reasons() -> dict[str, str]:
         (result,) = side_results(side, [case], scorers)

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.core.prompt import Evalset, Model
+from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.plugins import catalog
 from llmops_cli.providers.offline.replay import Recorded
 from llmops_cli.run.prepare import as_called
-from llmops_cli.run.scorers import Scorers
-from llmops_cli.run.side import Side, TrialAt, chunks
-from llmops_cli.stores.results import ResultsStore, open_results
-from tests.unit.run.test_trial_plans import CASES, NEW, OLD, TARGET, a_side, answered
+from llmops_cli.run.side import Side, TrialAt, TrialColumn, chunks
+from llmops_cli.stores.results import ResultsStore
+from tests.unit.run.sides import CASES, NEW, OLD, TARGET, a_side, answered, bound, planned, put
 
 CUT = Failure(kind=FailureKind.NOT_ATTEMPTED, message="interrupted")
 
@@ -36,15 +34,16 @@ def recorded(store: ResultsStore, tmp_path: Path) -> Iterator[Side]:
 
 
 @pytest.fixture
-def store() -> Iterator[ResultsStore]:
-    with open_results(None) as opened:
-        yield opened
-
-
-@pytest.fixture
 def side(store: ResultsStore) -> Side:
     made = a_side(store)
     made.plan.trial_numbers = [(0,), (0,), (0,)]
+    return made
+
+
+def column(*trials: TrialAt) -> TrialColumn:
+    made = TrialColumn()
+    for trial in trials:
+        made.append(trial)
     return made
 
 
@@ -64,39 +63,30 @@ def test_without_a_limit_every_age_counts(side: Side) -> None:
 
 
 def test_what_was_cut_short_fails_unless_it_was_answered(side: Side, store: ResultsStore) -> None:
-    side.plan.missing, side.plan.shared = [TrialAt(0, 0), TrialAt(1, 0)], [TrialAt(2, 0)]
-    store.put_completions([(side.key(TrialAt(0, 0)), answered())])
+    side.plan.missing = column(TrialAt(0, 0), TrialAt(1, 0))
+    side.plan.shared = column(TrialAt(2, 0))
+    put(store, side, answered())
     side.cut_short(CUT)
     assert side.state.failures == {TrialAt(1, 0): CUT, TrialAt(2, 0): CUT}
 
 
 def test_an_answer_that_is_too_old_was_cut_short(side: Side, store: ResultsStore) -> None:
-    side.plan.missing, side.plan.not_before = [TrialAt(0, 0)], NEW
-    store.put_completions([(side.key(TrialAt(0, 0)), answered(at=OLD))])
+    side.plan.missing, side.plan.not_before = column(TrialAt(0, 0)), NEW
+    put(store, side, answered(at=OLD))
     side.cut_short(CUT)
     assert side.state.failures == {TrialAt(0, 0): CUT}
 
 
 def test_a_settled_side_has_nothing_left_to_do(side: Side) -> None:
-    side.plan.missing, side.plan.shared, side.plan.rescore = (
-        [TrialAt(0, 0)],
-        [TrialAt(1, 0)],
-        [TrialAt(2, 0)],
-    )
+    for name in ("missing", "shared", "rescore"):
+        setattr(side.plan, name, column(TrialAt(0, 0)))
     side.plan.finish()
     assert [*side.plan.missing, *side.plan.shared, *side.plan.rescore] == []
 
 
-def test_what_is_run_again_counts_from_now_and_pools_no_longer(side: Side) -> None:
-    side.plan.run_again(NEW)
-    assert (side.plan.not_before, side.plan.model_changed, side.plan.pools) == (NEW, True, False)
-
-
 def test_a_case_without_a_record_fails_and_is_never_called(recorded: Side) -> None:
-    evalset = Evalset(name="support", prompts=("support",), cases=CASES)
-    scorers = Scorers(catalog(), evalset, lambda _: b"")
-    recorded.plan_trials(CASES, scorers=scorers, requested=set())
-    assert (recorded.plan.missing, recorded.plan.shared) == ([], [])
+    planned(recorded, bound(CASES))
+    assert [*recorded.plan.missing, *recorded.plan.shared] == []
     assert set(recorded.state.failures) == {TrialAt(1, 0), TrialAt(2, 0)}
     assert {each.kind for each in recorded.state.failures.values()} == {FailureKind.NO_RECORD}
 

@@ -6,9 +6,8 @@ import pytest
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized
 from llmops_cli.core.result import Completion, ToolCall
-from llmops_cli.engine.sanitize import sanitized
 from llmops_cli.scorers.structured import Match, check_tool, json_scorer, tool_call
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 

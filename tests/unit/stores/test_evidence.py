@@ -20,8 +20,8 @@ from llmops_cli.core.result import (
     Trial,
     Usage,
 )
-from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import from_bytes, to_bytes
+from llmops_cli.stores.codec import case_of, case_record, from_bytes, to_bytes
+from llmops_cli.stores.evidence import has_rows, read_results, read_rows, read_texts
 from llmops_cli.stores.registry import Registry
 from llmops_cli.stores.results import open_results
 from tests.unit.releases import (
@@ -39,10 +39,9 @@ from tests.unit.stores.values import named
 def test_trials_and_scores_of_evidence_answer_for_calls(tmp_path: Path) -> None:
     found = rows("Answer.", None, wrong=1, cases=3)
     evidence = measured(tmp_path, released(tmp_path), None, found=found)
-    registry = Registry(tmp_path)
     request = named(("Answer.", 0))
     with open_results(None) as store:
-        assert store.ingest(evidence.digest, *registry.evidence_results(evidence))
+        assert store.ingest(evidence.digest, *read_results(evidence))
         keys = [TrialKey(request, purpose, 0) for purpose in ("gate", "baseline", "confirm")]
         held = store.completions(keys)
         assert list(held) == keys[:2]
@@ -69,12 +68,12 @@ def test_without_texts_answers_are_known_by_their_digest_and_so_are_their_scores
     )
     key = TrialKey(named(("Answer.", 0)), "gate", 0)
     with open_results(None) as store:
-        store.ingest(evidence.digest, *registry.evidence_results(evidence))
+        store.ingest(evidence.digest, *read_results(evidence))
         (held,) = store.completions([key]).values()
         assert (held.text, held.digest) == (None, completion("Answer.", 0, 1.0).digest)
         scores = ScoreKey(CONTAINS.scorer, found[0].facts, held.digest)
         assert store.scores([scores]) == {scores: Score(value=1.0)}
-        store.ingest(with_texts.digest, *registry.evidence_results(with_texts))
+        store.ingest(with_texts.digest, *read_results(with_texts))
         assert store.completions([key])[key].text == "Answer. on 0: 1.0"
 
 
@@ -89,7 +88,7 @@ def test_a_text_with_a_secret_loses_the_text_and_keeps_its_digest(tmp_path: Path
         summary="Answer. on 0: 1.0",
         redact=lambda text: text.replace("Answer. on 0: 1.0", "***"),
     )
-    kept = {each.text for each in registry.evidence_texts(redacted).values()}
+    kept = {each.text for each in read_texts(redacted).values()}
     assert "Answer. on 1: 1.0" in kept
     assert not any("***" in str(text) or text == "Answer. on 0: 1.0" for text in kept)
     for path in (tmp_path / ".llmops").rglob(f"{redacted.cases.name.partition('.')[0]}*"):
@@ -141,8 +140,7 @@ def test_a_row_of_another_shape_is_no_row(line: bytes) -> None:
 def test_reading_deleted_rows_is_an_error(tmp_path: Path) -> None:
     found = rows("Answer.", None, cases=2)
     evidence = measured(tmp_path, released(tmp_path), None, found=found)
-    registry = Registry(tmp_path)
     (tmp_path / ".llmops/evidence/support@v1" / evidence.cases.name).unlink()
-    assert not registry.has_rows(evidence)
+    assert not has_rows(evidence)
     with pytest.raises(IntegrityBroken, match=evidence.cases.name):
-        list(registry.evidence_rows(evidence))
+        list(read_rows(evidence))

@@ -11,6 +11,7 @@ import pytest
 
 from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.records import VersionRef
+from llmops_cli.stores.evidence import read_rows, read_texts
 from llmops_cli.stores.registry import Registry, target_of
 from tests.unit.releases import event, measured, released, rows, target
 
@@ -211,8 +212,8 @@ def test_evidence_comes_back_as_it_was_written(tmp_path: Path) -> None:
     evidence = measured(tmp_path, one, None, found=found)
     registry = Registry(tmp_path)
     assert registry.evidence("support", 1) == (evidence,)
-    assert list(registry.evidence_rows(evidence)) == found
-    assert len(registry.evidence_texts(evidence)) == 120
+    assert list(read_rows(evidence)) == found
+    assert len(read_texts(evidence)) == 120
     folder = tmp_path / ".llmops/evidence/support@v1"
     endings = sorted(each.name.partition(".")[2] for each in folder.iterdir())
     assert endings == ["cases.jsonl", "json", "summary.md", "texts.jsonl.gz"]
@@ -261,8 +262,8 @@ def test_evidence_touched_anywhere_is_not_read(tmp_path: Path) -> None:
             before = Registry(tmp_path)
             try:
                 (evidence,) = before.evidence("support", 1)
-                list(before.evidence_rows(evidence))
-                before.evidence_texts(evidence)
+                list(read_rows(evidence))
+                read_texts(evidence)
             except IntegrityBroken:
                 continue
             else:

@@ -20,7 +20,8 @@ import pytest
 
 from llmops_cli.core.errors import Refused, Unmeasured
 from llmops_cli.core.result import Completion, Score, ToolCall, Usage
-from llmops_cli.stores.results import FILE_NAME, open_results
+from llmops_cli.stores.database import FILE_NAME
+from llmops_cli.stores.results import open_results
 from tests.unit.stores.values import answer, named, score_key, trial_key
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from llmops_cli.core.digest import InvalidRecord
 from llmops_cli.core.result import CaseResult, SideResult, Trial
-from llmops_cli.stores.case_codec import case_of, case_record
-from llmops_cli.stores.codec import from_bytes, to_bytes
+from llmops_cli.stores.codec import case_of, case_record, from_bytes, to_bytes
 
 NAME = "sha256:" + "a" * 64
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops_cli.stores.shared_counters import FILE_NAME, SAME_BOOT, FileCounters
+from llmops_cli.stores.database import COUNTERS_FILE, SAME_BOOT, FileCounters
 
 ADD = """
 import sys
 from pathlib import Path
-from llmops_cli.stores.shared_counters import FileCounters
+from llmops_cli.stores.database import FileCounters
 
 counter = FileCounters(Path(sys.argv[1]))("counter")
 for _ in range(500):
@@ -53,7 +53,7 @@ def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
 def test_a_file_that_is_none_never_stops_a_run(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE_NAME).write_bytes(content)
+    (tmp_path / COUNTERS_FILE).write_bytes(content)
     with closing(FileCounters(tmp_path)) as counters:
         counters("counter").change(lambda _: 3.0)
         assert counters("counter").change(lambda number: number) == 3.0
@@ -69,7 +69,7 @@ def test_a_place_that_cannot_be_written_never_stops_a_run(tmp_path: Path) -> Non
 def test_a_restart_of_the_machine_forgets_moments_of_the_clock_before(tmp_path: Path) -> None:
     with closing(FileCounters(tmp_path)) as counters:
         counters("counter").change(lambda _: 1e9)
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+    with closing(sqlite3.connect(tmp_path / COUNTERS_FILE)) as database:
         database.execute("UPDATE cells SET boot = boot - ?", (2 * SAME_BOOT,))
         database.commit()
     assert value(tmp_path) == -math.inf

@@ -18,8 +18,7 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
-from llmops_cli.engine.call import Engine
-from llmops_cli.engine.pool import run
+from llmops_cli.engine.call import Engine, run
 from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.core.redact import Redactor
+from llmops_cli.core.redact import Redactor, sanitized, without_surrogates
 from llmops_cli.core.result import Completion, ToolCall
-from llmops_cli.engine.sanitize import sanitized, without_surrogates
 
 NONE = Redactor()
 
