@@ -18,13 +18,14 @@ ring later.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_cli.core.watch import DAY, Alarm
 from llmops_cli.watch.detector import Detection, detect
 from llmops_cli.watch.store import HOUR, Table
 
@@ -39,42 +40,6 @@ LEAST = 50
 """Values that a baseline takes at least."""
 
 Status = Literal["quiet", "alarm", "starting", "no data"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """One alarm with its options."""
-
-    name: str
-    max: float = math.inf
-    """Of errors and hallucination a share, of first_token seconds."""
-    min: float = 0.0
-    times: float = math.inf
-    growth: float = 0.0
-    drop: float = 0.0
-    over_hours: int = 0
-    """Length of the baseline; 0: the line is absolute."""
-    without: Sequence[str] = ()
-    scorer: str = ""
-    per_hour: int = 0
-    """Calls that the scorer judges in an hour."""
-    default: bool = False
-    """Nobody asked for it: where its data are missing, that is not a failure."""
-
-
-DAY = 24
-DEFAULTS: Mapping[str, Alarm] = {
-    alarm.name: alarm
-    for alarm in (
-        Alarm(name="first_token", times=2.0, max=3.0, over_hours=7 * DAY),
-        Alarm(name="cost", growth=0.20, over_hours=7 * DAY),
-        Alarm(name="hallucination", scorer="faithfulness", max=0.05, per_hour=50),
-        Alarm(name="satisfaction", drop=0.10, over_hours=7 * DAY),
-        Alarm(name="errors", max=0.01, without=("timeout",)),
-        Alarm(name="cache_hits", min=0.20),
-        Alarm(name="context", over_hours=30 * DAY),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +119,7 @@ def decide(
     )
     if quantity.why:
         return replace(state, status="starting", why=quantity.why)
-    relative = alarm.over_hours and alarm.name != "first_token"
+    relative = alarm.over and alarm.name != "first_token"
     judged = hours >= (last if relative else acknowledged or 0)
     if not judged.any():
         return replace(state, status="starting", why="no calls since its baseline")
@@ -203,11 +168,11 @@ def _baseline(
     alarm: Alarm, hours: NDArray[np.int64], acknowledged: int | None, rose: int | None
 ) -> tuple[int, int]:
     """Return the first hour of the baseline and the first after it."""
-    if not alarm.over_hours:
+    if not alarm.over:
         return 0, 0
     if acknowledged is None:
-        return int(hours[0]), int(hours[0]) + alarm.over_hours
-    return max(acknowledged - alarm.over_hours, rose or 0), acknowledged
+        return int(hours[0]), int(hours[0]) + alarm.over
+    return max(acknowledged - alarm.over, rose or 0), acknowledged
 
 
 def _quantity(
@@ -269,7 +234,7 @@ def _quantile(values: NDArray[np.float64], share: float) -> float:
 
 
 def _waiting(alarm: Alarm, count: int) -> str:
-    days = alarm.over_hours / DAY
+    days = alarm.over / DAY
     return f"its baseline takes {days:g} days and {LEAST} values; {count} so far"
 
 
@@ -283,8 +248,3 @@ def _missing(alarm: Alarm, calls: int) -> str:
         "context": "have input tokens",
     }.get(alarm.name, "have it")
     return f"0 of {calls:,} calls {what}"
-
-
-def custom(name: str, options: Mapping[str, object]) -> Alarm:
-    """Return the alarm `name` with other options than its defaults."""
-    return replace(DEFAULTS[name], **options, default=False)  # type: ignore[arg-type]

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from llmops_cli.core.watch import SpanNames
+
 NAN = math.nan
 Attributes: TypeAlias = dict[str, Any]
 
@@ -63,20 +65,6 @@ class Call(NamedTuple):
     output: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """Attributes that have no convention, by the names that a team gave them."""
-
-    version: str = "llmops.version"
-    feedback: str = "user.feedback"
-    """A number from 0 to 1, true or false, or one of `good` and `bad`."""
-    cache_hit: str = "llmops.cache_hit"
-    cost: str = "gen_ai.usage.cost"
-    route: str = "http.route"
-    good: frozenset[str] = frozenset({"up", "good", "positive", "thumbs-up", "like", "true"})
-    bad: frozenset[str] = frozenset({"down", "bad", "negative", "thumbs-down", "dislike", "false"})
-
-
 @dataclass(slots=True, kw_only=True)
 class Counts:
     """What a reader met."""
@@ -113,11 +101,13 @@ SNAKE_CASE = {
     "spanId": "span_id", "startTimeUnixNano": "start_time_unix_nano",
     "endTimeUnixNano": "end_time_unix_nano", "timeUnixNano": "time_unix_nano",
 }  # fmt: skip
+GOOD = frozenset({"up", "good", "positive", "thumbs-up", "like", "true"})
+BAD = frozenset({"down", "bad", "negative", "thumbs-down", "dislike", "false"})
 CALLS = frozenset({"chat", "text_completion", "generate_content", "LLM"})
 """Values of `gen_ai.operation.name` and `openinference.span.kind` that are calls of a model."""
 
 
-def read_calls(file: Path, names: Names, counts: Counts) -> Iterator[Call]:
+def read_calls(file: Path, names: SpanNames, counts: Counts) -> Iterator[Call]:
     """Yield the calls in a file of traces; what cannot be read is added to `counts`.
 
     Raises `OSError` where the file cannot be read at all.
@@ -150,7 +140,7 @@ def _is_protobuf(file: Path) -> bool:
     return not {".pb", ".binpb"}.isdisjoint(file.suffixes)
 
 
-def _parse(file: Path, content: bytes, names: Names, counts: Counts) -> Iterator[Call]:
+def _parse(file: Path, content: bytes, names: SpanNames, counts: Counts) -> Iterator[Call]:
     document = _protobuf(content) if _is_protobuf(file) else msgspec.json.decode(content)
     if isinstance(document, dict) and (resources := _either(document, "resourceSpans")):
         scopes = (scope for resource in resources for scope in _either(resource, "scopeSpans"))
@@ -205,7 +195,7 @@ CONVERT: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _call(span: Mapping[str, Any], attributes: Attributes, names: Names) -> Call:
+def _call(span: Mapping[str, Any], attributes: Attributes, names: SpanNames) -> Call:
     start = int(_either(span, "startTimeUnixNano") or 0)
     end = int(_either(span, "endTimeUnixNano") or 0)
     if not start:
@@ -233,15 +223,15 @@ def _call(span: Mapping[str, Any], attributes: Attributes, names: Names) -> Call
     )
 
 
-def _of_attributes(attributes: Attributes, names: Names, **known: Any) -> Call:  # noqa: ANN401
+def _of_attributes(attributes: Attributes, names: SpanNames, **known: Any) -> Call:  # noqa: ANN401
     finish = attributes.get(FINISH)
     return Call(
         cost=_number(attributes.get(names.cost, _first(attributes, COST))),
         input_tokens=_number(_first(attributes, INPUT_TOKENS)),
         cached_tokens=_number(_first(attributes, CACHED_TOKENS)),
         output_tokens=_number(_first(attributes, OUTPUT_TOKENS)),
-        satisfied=_feedback(attributes.get(names.feedback), names),
-        cache_hit=_feedback(attributes.get(names.cache_hit), names),
+        satisfied=_feedback(attributes.get(names.feedback)),
+        cache_hit=_feedback(attributes.get(names.cache_hit)),
         provider=str(_first(attributes, PROVIDER) or ""),
         model=str(_first(attributes, MODEL) or ""),
         version=str(attributes.get(names.version) or ""),
@@ -264,11 +254,11 @@ def _number(value: object) -> float:
     return number if 0 <= number < math.inf else NAN
 
 
-def _feedback(value: object, names: Names) -> float:
+def _feedback(value: object) -> float:
     """Return feedback from 0 to 1; other scales are scaled by who writes them."""
     word = str(value).strip().lower()
-    if word in names.good or word in names.bad:
-        return float(word in names.good)
+    if word in GOOD or word in BAD:
+        return float(word in GOOD)
     number = _number(value)
     return number if number <= 1 else NAN
 
@@ -283,7 +273,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value) if value else ""
 
 
-def _langfuse(observation: Mapping[str, Any], names: Names) -> Call:
+def _langfuse(observation: Mapping[str, Any], names: SpanNames) -> Call:
     """Return a call from an exported observation of Langfuse."""
 
     def time(name: str) -> float:

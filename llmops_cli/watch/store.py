@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.redact import Redactor
+from llmops_cli.core.watch import SpanNames
 from llmops_cli.stores.atomic import write_bytes
-from llmops_cli.watch.spans import Call, Counts, Names, read_calls
+from llmops_cli.watch.spans import Call, Counts, read_calls
 
 HOUR = 3600
 BATCH = 50_000
@@ -79,7 +80,7 @@ class TraceStore:
         file = self.folder / "words.json"
         return list(map(str, json.loads(file.read_bytes()))) if file.exists() else [""]
 
-    def add(self, files: Iterable[Path], names: Names) -> tuple[int, Counts]:
+    def add(self, files: Iterable[Path], names: SpanNames) -> tuple[int, Counts]:
         """Store the calls of `files` that are not stored; return how many, and what was read.
 
         Raises `OSError` for a file that cannot be read, `Unmeasured` if the disk refuses.
