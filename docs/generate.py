@@ -22,7 +22,8 @@ import yaml
 from llmops_cli.cli.main import full_app
 from llmops_cli.core.policy import DEFAULT_RULES, RULES, rule_options
 from llmops_cli.core.ports import Option, ScorerKind
-from llmops_cli.plugins import PROVIDERS, SCORERS
+from llmops_cli.plugins.providers import PROVIDERS
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.schema import bare_option
 
 ROOT = Path(__file__).parents[1]

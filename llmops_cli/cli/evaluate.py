@@ -1,28 +1,28 @@
-"""`eval`, `compare` and `measure`: the commands that may call models; `report`: the last run."""
+"""The commands that may call models, `eval`, `compare`, `measure`, `calibrate`; and `report`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_cli.cli import options
-from llmops_cli.cli.option_groups import grouped
 from llmops_cli.cli.options import option
-from llmops_cli.cli.report_sinks import FORMS, ReportSinks, RunSinks
+from llmops_cli.cli.output import FORMS, Output, ReportSinks, RunSinks
+from llmops_cli.core.errors import ExitCode, Refused
 
 if TYPE_CHECKING:
+    from llmops_cli.judges.labels import Draft
     from llmops_cli.run.selection import EvalOptions
 
 OPENED = Path(".llmops") / "store" / "report.html"
 """The page that `report --open` writes where no name is given: git ignores it."""
 
 
-@grouped
 def evaluate(
     context: typer.Context,
     select: options.Select,
@@ -68,7 +68,6 @@ def evaluate(
     )
 
 
-@grouped
 def compare(
     context: typer.Context,
     before: Annotated[
@@ -119,7 +118,6 @@ def compare(
     )
 
 
-@grouped
 def measure(
     context: typer.Context,
     version: options.Version,
@@ -183,7 +181,6 @@ def _evaluated(context: typer.Context, eval_options: EvalOptions, sinks: RunSink
     return evaluated.report.exit_code
 
 
-@grouped
 def report(
     context: typer.Context,
     sinks: ReportSinks,
@@ -249,9 +246,98 @@ def _opened(page: Path) -> bool:
         return False
 
 
+def calibrate(
+    context: typer.Context,
+    scorer: options.ScorerAddress,
+    labels: options.Labels = None,
+    draft: options.Draft = None,
+    answers: options.Answers = 150,
+    canaries: options.Canaries = False,
+    require: options.Require = None,
+    max_cost: options.MaxCost = None,
+    max_calls: options.MaxCalls = None,
+    offline: options.Offline = False,
+    commit: options.Commit = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Validate a judge against human labels.
+
+    Reads every labeled answer twice. The result is stored under .llmops/calibrations/ and used by
+    eval, measure and promote. Exit 0: calibrated, whatever the rating. 2: --require asks for a
+    better one. 3: too many answers were not judged.
+
+    Examples:
+      llmops calibrate support:tone --draft labels.jsonl
+      llmops calibrate support:tone --labels labels.jsonl --canaries --commit
+    """
+    from llmops_cli.engine.budget import Budget
+    from llmops_cli.judges.calibrate import CalibrationRequest
+    from llmops_cli.judges.calibrate import calibrate as calibrate_judge
+    from llmops_cli.registry.deliver import commit as git_commit
+    from llmops_cli.render.calibration import console_calibration
+    from llmops_cli.render.formatting import calls, money
+    from llmops_cli.run.workspace import open_workspace
+
+    if (labels is None) == (draft is None):
+        raise Refused(
+            "calibrate takes either --labels or --draft",
+            hint=f"llmops calibrate {scorer} --draft labels.jsonl, then --labels labels.jsonl",
+        )
+    output = Output(as_json=as_json)
+    if labels is None:
+        assert draft is not None
+        _draft(context.obj, scorer, draft, answers, output)
+        return ExitCode.DONE
+    request = CalibrationRequest(
+        scorer=scorer,
+        labels=labels,
+        canaries=canaries,
+        offline=offline,
+        budget=Budget(calls=max_calls, cost=max_cost),
+    )
+    with open_workspace(context.obj) as workspace, output.progress() as progress:
+        result = calibrate_judge(workspace, request, progress=progress)
+        calibration = result.calibration
+        if commit and calibration is not None:
+            git_commit(workspace.root, f"Calibrate {calibration.address}")
+    if calibration is None:
+        output.say("interrupted: run the same command again, judged answers are cached")
+        return ExitCode.INTERRUPTED
+    shown = console_calibration(
+        calibration,
+        causes=result.causes,
+        spent=f"{calls(result.calls, result.reused)}, {money(result.cost)}",
+        replaced=result.replaced,
+    )
+    output.show(result, shown)
+    return ExitCode.DONE if calibration.is_at_least(require) else ExitCode.REFUSED
+
+
+def _draft(folder: Path, scorer: str, path: Path, answers: int, output: Output) -> None:
+    from llmops_cli.judges.labels import write_draft
+    from llmops_cli.run.workspace import open_workspace
+
+    with open_workspace(folder) as workspace:
+        drafted = write_draft(workspace, scorer, path, size=answers)
+    output.show(drafted, _drafted(drafted))
+
+
+def _drafted(drafted: Draft) -> Iterator[str]:
+    from llmops_cli.render.formatting import plural
+    from llmops_cli.render.safe_text import terminal
+
+    yield (
+        f"{drafted.path}: {drafted.answers:,} of {plural(drafted.stored, 'cached answer')}, of "
+        f"{terminal(' and '.join(drafted.sides))}"
+    )
+    yield "  fill in `label` in every row: pass or fail, or a grade or class of the scorer"
+    yield f"next: llmops calibrate {drafted.address} --labels {drafted.path}"
+
+
 COMMANDS: Mapping[str, Callable[..., object]] = {
     "eval": evaluate,
     "compare": compare,
     "measure": measure,
     "report": report,
+    "calibrate": calibrate,
 }

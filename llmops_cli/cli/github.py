@@ -1,9 +1,14 @@
-"""Write the job summary, annotations and outputs of GitHub Actions (`--github`).
+"""GitHub: summary, annotations and outputs of a job (`--github`), and `comment` on pull requests.
 
 Annotations are workflow commands on standard error, so that standard output stays the answer;
 the runner reads both. Summary and outputs go where `GITHUB_STEP_SUMMARY` and `GITHUB_OUTPUT`
 point; without them nothing is written. None of it changes a verdict: a file that cannot be
 written is reported, and the exit code stays.
+
+`comment` reads what another job wrote as the input of a stranger: at most 32 MB, strict JSON, and
+valid by `llmops schema report`, or it is refused. That makes it safe to render, not true: a fork's
+pull request can make its own job say PASS, which is why the required check is the job and not the
+comment.
 """
 
 from __future__ import annotations
@@ -14,25 +19,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import typer
+
+from llmops_cli.cli import options
+from llmops_cli.cli.output import Output
 from llmops_cli.core.errors import InvalidFiles, LlmopsError, Location, Refused
-from llmops_cli.core.redact import Redactor
-from llmops_cli.core.report import SourceLocations
-from llmops_cli.project.project import find_root
-from llmops_cli.render.github import Annotation, problems, remarks, workflow_commands
-from llmops_cli.render.json import output_lines, outputs
-from llmops_cli.render.markdown import markdown_report
-from llmops_cli.render.safe_text import clip, fenced, terminal
 
 if TYPE_CHECKING:
-    from llmops_cli.core.report import Report
+    from llmops_cli.core.ci import Subject
+    from llmops_cli.core.report import Report, SourceLocations
     from llmops_cli.registry.fsck import RegistryGrowth
+    from llmops_cli.render.github import Annotation
 
 SUMMARY_BYTES = 900_000
 """GitHub drops a step's summary over 1 MiB whole."""
 PROBLEM = 6_000
 """Characters of what stopped a command."""
+LARGEST = 32_000_000
+"""Bytes of a file from another job."""
+PROBLEMS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +52,19 @@ class Actions:
 
     def report(self, report: Report, places: SourceLocations) -> None:
         """Show a finished run: annotations, summary and outputs."""
+        from llmops_cli.render.github import remarks
+        from llmops_cli.render.json import output_lines, outputs
+        from llmops_cli.render.markdown import markdown_report
+
         self._annotate(remarks(report, self._in_repository(places)))
         self._append("GITHUB_STEP_SUMMARY", markdown_report(report, limit_bytes=SUMMARY_BYTES))
         self._append("GITHUB_OUTPUT", output_lines(outputs(report)))
 
     def registry_problems(self, growth: RegistryGrowth, *, strict: bool) -> None:
         """Show what is broken in a registry, each at its file."""
+        from llmops_cli.render.github import Annotation
+        from llmops_cli.render.safe_text import fenced
+
         broken = [problem for problem in growth.problems if strict or not problem.warning]
         if not broken:
             return
@@ -72,6 +86,10 @@ class Actions:
     @contextmanager
     def refusals(self) -> Iterator[None]:
         """Report why llmops stops before there is a verdict, and re-raise."""
+        from llmops_cli.render.github import Annotation, problems
+        from llmops_cli.render.json import output_lines
+        from llmops_cli.render.safe_text import clip, fenced, terminal
+
         try:
             yield
         except LlmopsError as error:
@@ -94,6 +112,8 @@ class Actions:
             raise
 
     def _in_repository(self, places: SourceLocations) -> SourceLocations:
+        from llmops_cli.core.report import SourceLocations
+
         return SourceLocations(
             prompts={name: self._place(place) for name, place in places.prompts.items()},
             evalsets={name: self._place(place) for name, place in places.evalsets.items()},
@@ -103,6 +123,8 @@ class Actions:
 
     def _place(self, where: Location) -> Location:
         """Return a place in the project as one in the repository, which is what GitHub knows."""
+        from llmops_cli.project.project import find_root
+
         try:
             root = find_root(self.start)
         except Refused:
@@ -115,6 +137,8 @@ class Actions:
         )
 
     def _annotate(self, annotations: Sequence[Annotation]) -> None:
+        from llmops_cli.render.github import workflow_commands
+
         sys.stdout.flush()
         sys.stderr.write(self._redact(workflow_commands(annotations)))
 
@@ -129,4 +153,155 @@ class Actions:
             print(f"llmops: {variable} cannot be written: {error.strerror}", file=sys.stderr)
 
     def _redact(self, text: str) -> str:
+        from llmops_cli.core.redact import Redactor
+
         return Redactor.of(self.environ)(text)
+
+
+def comment(
+    context: typer.Context,
+    report: options.PublishedReport,
+    registry: options.PublishedFlaws = None,
+    problem: options.Problem = "",
+    name: options.GateName = "llmops",
+    author: options.Author = "github-actions[bot]",
+    out: options.CommentFile = None,
+) -> None:
+    """Post the results as a pull request comment: one comment, kept up to date.
+
+    For a GitHub Actions job with GITHUB_TOKEN, of `pull_request`, or of `workflow_run` after one.
+    The files are read as untrusted input. If GitHub refuses the comment, that is a warning: a
+    comment changes no verdict.
+    """
+    from llmops_cli.core.ci import subject_of
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.render.markdown import comment_body, mark
+    from llmops_cli.run.workspace import github_event
+    from llmops_cli.stores.atomic import write_text
+
+    del context
+    subject = subject_of(os.environ, github_event(os.environ))
+    published, registry_problems, refused = None, [], None
+    try:
+        published, registry_problems = read_report(report), read_registry_problems(registry)
+    except Refused as error:  # an older comment must not be left standing
+        refused = error
+    redact = Redactor.of(os.environ)
+    body = redact(
+        comment_body(
+            published,
+            problem=problem if refused is None else refused.message,
+            registry_problems=registry_problems,
+            name=name,
+            page=subject.page,
+            commit=subject.commit,
+        )
+    )
+    if out is not None:
+        write_text(out, body, redact=redact)
+    _post(subject, body, mark=mark(name), author=author)
+    if refused is not None:
+        raise refused
+
+
+def _post(subject: Subject, body: str, *, mark: str, author: str) -> None:
+    """Post the comment where that is possible, and say so, or why not."""
+    from llmops_cli.stores.comments import NotPosted, Repository
+
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    if subject.repository is None or (subject.pull is None and subject.branch is None):
+        Output().say("no comment: this job belongs to no pull request")
+        return
+    if subject.fork:
+        Output().say(
+            "no comment: the change comes from a fork, and the token of its job may only read; "
+            "a job on `workflow_run` posts it (docs/ci.md)"
+        )
+        return
+    if not token:
+        _warn("GITHUB_TOKEN is not in the environment")
+        return
+    repository = Repository(
+        name=subject.repository,
+        token=token,
+        api=os.environ.get("GITHUB_API_URL") or "https://api.github.com",
+        author=author,
+    )
+    try:
+        pull = subject.pull
+        if pull is None and subject.branch is not None:
+            branch = subject.branch
+            pull = repository.pull_of(branch.owner, branch.name, branch.commit)
+        if pull is None:
+            Output().say("no comment: no open pull request is at this commit any more")
+            return
+        Output().say(f"commented: {repository.put(pull, body, mark)}")
+    except NotPosted as error:
+        _warn(f"{error}; the job needs `pull-requests: write`, or the report is in its summary")
+
+
+def _warn(why: str) -> None:
+    """Warn GitHub and people that there is no comment; the command succeeds."""
+    from llmops_cli.core.redact import Redactor
+    from llmops_cli.render.github import Annotation, workflow_commands
+
+    warning = Annotation(level="warning", title="llmops", message=f"no comment: {why}")
+    sys.stderr.write(Redactor.of(os.environ)(workflow_commands([warning])))
+
+
+def read_report(path: Path) -> Report | None:
+    """Return the report that `report --json` printed into `path`; None if there is none."""
+    from jsonschema import Draft202012Validator
+
+    from llmops_cli.core.digest import InvalidRecord, from_plain
+    from llmops_cli.core.report import Report
+    from llmops_cli.render.json import report_schema
+
+    document = _document(path)
+    if document is None:
+        return None
+    error = next(Draft202012Validator(report_schema()).iter_errors(document), None)
+    if error is not None:
+        where = "/".join(map(str, error.absolute_path)) or "the document"
+        raise Refused(f"{path} is not a report: {where}: {error.message[:200]}")
+    try:
+        return from_plain(Report, document["report"], "report")
+    except InvalidRecord as misshapen:
+        raise Refused(f"{path} is not a report: {str(misshapen)[:200]}") from misshapen
+
+
+def read_registry_problems(path: Path | None) -> list[tuple[str, str]]:
+    """Return broken files, and why, as `fsck --json` printed them; empty without a file."""
+    from llmops_cli.core.digest import InvalidRecord, from_plain
+    from llmops_cli.registry.problems import RegistryProblem
+
+    document = None if path is None else _document(path)
+    if document is None:
+        return []
+    try:
+        (growth,) = document
+        problems = [from_plain(RegistryProblem, item) for item in growth["problems"][:PROBLEMS]]
+    except (InvalidRecord, TypeError, ValueError, KeyError) as error:
+        raise Refused(f"{path} is not what `fsck --json` prints") from error
+    return [(problem.where, problem.message) for problem in problems if not problem.warning]
+
+
+def _document(path: Path) -> Any:  # noqa: ANN401 - the file boundary
+    """Return the JSON in a file; None if there is no file, or an empty one."""
+    from llmops_cli.project.documents import NotPlain, load_json
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > LARGEST:
+        raise Refused(f"{path} is larger than {LARGEST // 1_000_000} MB")
+    if not content.strip():
+        return None
+    try:
+        return load_json(content.decode("utf-8"))
+    except (NotPlain, ValueError) as error:
+        raise Refused(f"{path} is not JSON: {str(error)[:200]}") from error

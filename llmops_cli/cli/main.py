@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ import typer
 
 from llmops_cli import __version__
 from llmops_cli.cli.help import HelpCommand, HelpGroup
+from llmops_cli.cli.options import expand_groups
 from llmops_cli.core.errors import ExitCode, LlmopsError
 
 HELP = """The release gate for LLM prompts.
@@ -62,29 +64,21 @@ PANELS: Mapping[str, Sequence[str]] = {
 
 def _function(name: str) -> Callable[..., object]:
     """Return the function of a command. Its module is imported for the command that is run."""
-    if name in {"eval", "compare", "measure", "report"}:
+    if name in {"eval", "compare", "measure", "report", "calibrate"}:
         from llmops_cli.cli import evaluate
 
         return evaluate.COMMANDS[name]
-    if name in {"release", "promote", "rollback", "status", "history", "bundle"}:
-        from llmops_cli.cli import registry
+    if name in {"init", "check", "import", "render", "models", "diff", "schema"}:
+        from llmops_cli.cli import project
 
-        return registry.COMMANDS[name]
-    if name in {"verify", "fsck", "gc"}:
-        from llmops_cli.cli import verify
-
-        return verify.COMMANDS[name]
-    if name == "calibrate":
-        from llmops_cli.cli.calibrate import calibrate
-
-        return calibrate
+        return project.COMMANDS[name]
     if name == "comment":
-        from llmops_cli.cli.comment import comment
+        from llmops_cli.cli.github import comment
 
         return comment
-    from llmops_cli.cli import project
+    from llmops_cli.cli import registry
 
-    return project.COMMANDS[name]
+    return registry.COMMANDS[name]
 
 
 def _nothing() -> None:
@@ -146,7 +140,7 @@ def _app(functions: Mapping[str, Callable[..., object]]) -> typer.Typer:
             known = functions.get(name)
             text = None if known or functions else _function(name).__doc__
             command = app.command(name, cls=HelpCommand, rich_help_panel=panel, help=text)
-            command(known or _nothing)
+            command(expand_groups(known) if known else _nothing)
     return app
 
 
@@ -238,13 +232,42 @@ def _say(message: str, *, code: ExitCode, hint: str | None = None) -> int:
 
 
 def _bug(error: BaseException) -> int:
-    """Write what an issue needs into a log, and say where it is."""
-    from llmops_cli.cli.crash_log import redactor, write_bug_log
+    """Write what an issue needs into a log in the user's cache, and say where it is.
 
-    path = write_bug_log("".join(traceback.format_exception(error)), sys.argv)
-    what = redactor(sys.argv)(f"{type(error).__name__}: {error}".splitlines()[0])
-    hint = f"the log to paste into an issue: {path}" if path else "no log could be written"
+    Where a crash came from, the project may never have been read. So every variable of the
+    environment that a project file merely mentions counts as a secret here, whatever it is called.
+    """
+    import platform
+
+    from platformdirs import user_log_path
+
+    from llmops_cli.core.redact import Redactor
+
+    mentioned = {word for text in _project_files(sys.argv) for word in re.findall(r"\w+", text)}
+    redact = Redactor.of(os.environ, mentioned)
+    log = f"""llmops {__version__}, Python {platform.python_version()}, {platform.platform()}
+$ {" ".join(sys.argv)}
+
+{"".join(traceback.format_exception(error))}"""
+    try:
+        path = user_log_path("llmops", ensure_exists=True) / f"bug-{os.getpid()}.log"
+        path.write_text(redact(log), encoding="utf-8", errors="replace")
+        hint = f"the log to paste into an issue: {path}"
+    except OSError:
+        hint = "no log could be written"
+    what = redact(f"{type(error).__name__}: {error}".splitlines()[0])
     return _say(f"a bug in llmops: {what}", hint=hint, code=ExitCode.BUG)
+
+
+def _project_files(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield the text of every project file around this folder and those in `arguments`."""
+    named = {Path(), *(Path(argument.rpartition("=")[2]) for argument in arguments)}
+    with suppress(OSError, ValueError):  # a crash handler must not crash itself
+        for start in named:
+            for folder in (start.resolve(), *start.resolve().parents):
+                path = folder / "llmops.yaml"
+                if path.is_file():
+                    yield path.read_text(encoding="utf-8", errors="replace")
 
 
 if hasattr(signal, "SIGPIPE"):  # pragma: no branch - every platform but Windows

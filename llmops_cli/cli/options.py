@@ -1,19 +1,22 @@
 """The options of commands, each declared once: its name, its help and its panel in `--help`.
 
 An option that several commands take is a type here, or a field of a group: a dataclass that a
-command takes whole (`cli.option_groups`). Within a panel, what few people need stands last.
+command takes whole. Within a panel, what few people need stands last.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from llmops_cli.cli.output_paths import outside_project
+from llmops_cli.core.errors import Refused
 
 if TYPE_CHECKING:
     from llmops_cli.engine.budget import Budget
@@ -28,6 +31,91 @@ def option(panel: str, help: str, *names: str, **more: Any) -> Any:  # noqa: A00
 def file_option(panel: str, help: str, *names: str) -> Any:  # noqa: A002, ANN401 - typer's
     """Declare an option that names a file to write: no file of the project."""
     return option(panel, help, *names, metavar="FILE", callback=outside_project)
+
+
+PROTECTED = (".llmops", "prompts", "evalsets")
+"""Folders of the project that contain source files or evidence."""
+STORE = (".llmops", "store")
+"""Reports may be written there; its databases are never written over."""
+
+
+def outside_project(context: typer.Context, value: Path | None) -> Path | None:
+    """Return `value` if it names a file that can be written and is none of the project's.
+
+    `eval --out llmops.yaml` is a typo that would overwrite the project.
+    """
+    if value is None or not isinstance(context.obj, Path):
+        return value
+    from llmops_cli.project.project import PROJECT_FILE, find_root
+
+    try:
+        places = (value.absolute(), value.resolve())
+        value.exists()
+    except (OSError, RuntimeError) as error:  # a circle of links is either, by Python's version
+        why = error.strerror if isinstance(error, OSError) else "a circle of symbolic links"
+        raise Refused(f"cannot write to {value}: {why}") from error
+    try:
+        root = find_root(context.obj)
+    except Refused:
+        return value  # there is no project; the command says so, if it needs one
+    if any(_belongs_to(root, path) for path in places) or _same(value, root / PROJECT_FILE):
+        raise Refused(
+            f"{value} belongs to the project: reports are not written there",
+            hint="name a file outside of prompts/, evalsets/ and .llmops/, as in run.jsonl.gz",
+        )
+    return value
+
+
+def _belongs_to(root: Path, path: Path) -> bool:
+    for base in (root, root.resolve()):
+        if path.is_relative_to(base):
+            parts = path.relative_to(base).parts
+            free = parts[:2] == STORE and ".sqlite" not in path.name
+            return parts[:1] != () and parts[0] in PROTECTED and not free
+    return False
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def expand_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `command` as Typer reads it: each field of a group is an option of its own.
+
+    Typer takes the options from the signature. So the signature here has the fields of the groups,
+    and the groups are built before the command is called.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        if name in groups:
+            kinds = get_type_hints(groups[name], include_extras=True)
+            parameters += [
+                parameter.replace(
+                    name=field.name, default=field.default, annotation=kinds[field.name]
+                )
+                for field in fields(groups[name])
+            ]
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+
+    @wraps(command)
+    def call(**values: Any) -> Any:  # noqa: ANN401 - what Typer has parsed
+        built = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(**values, **built)
+
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = Signature(  # type: ignore[attr-defined]  # read by `inspect.signature`
+        [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    return call
 
 
 def _limit(value: float | None) -> float | None:

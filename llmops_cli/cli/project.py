@@ -7,6 +7,7 @@ editors.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_cli.cli.options import AsJson, option
+from llmops_cli.cli.output import Output
+from llmops_cli.core.errors import UnknownName
 
 if TYPE_CHECKING:
     from llmops_cli.core.prompt import Request
@@ -31,7 +34,6 @@ def init(
 
     Writes llmops.yaml, a prompt, an evalset, and schemas for your editor. Overwrites nothing.
     """
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.check import check_all
     from llmops_cli.commands.init import start_project
 
@@ -57,7 +59,6 @@ def check(
     Renders every case and checks every scorer's options. Shows what each evalset can and cannot
     show, and which judges are not calibrated. Takes file names so that pre-commit can pass them.
     """
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.check import check_all
     from llmops_cli.render.formatting import plural
 
@@ -108,7 +109,6 @@ def render(
       llmops render support --case refund-17
       llmops render support -i question="Where is my parcel?"
     """
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.render import rendered_request
     from llmops_cli.run.workspace import open_workspace
 
@@ -150,7 +150,6 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two versions: texts by words, parameters, inputs and scores."""
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.diff import difference
     from llmops_cli.render.diff import console_difference
     from llmops_cli.run.workspace import open_workspace
@@ -181,9 +180,6 @@ def models(
     started, and whether program and weights are there. Exit 3: a model is not reachable. 2: its
     configuration can never work.
     """
-    import os
-
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.render import model_rows
     from llmops_cli.run.workspace import open_workspace
 
@@ -199,7 +195,6 @@ def models(
 
 
 def _check_models(folder: Path, names: Sequence[str], *, start: bool, as_json: bool) -> int:
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.probe import probe_models
     from llmops_cli.render.json import as_json as plain
     from llmops_cli.render.plan import probe_lines, probes_table
@@ -230,9 +225,7 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON Schema of a file format, or write all of them."""
-    from llmops_cli.cli.output import Output
     from llmops_cli.commands.init import all_schemas, write_schemas
-    from llmops_cli.core.errors import UnknownName
     from llmops_cli.render.json import report_schema
 
     output = Output()
@@ -283,7 +276,6 @@ def import_files(
     Exits 0 if the files were written; 2 with --strict if anything is lost, or if `llmops check`
     would refuse them.
     """
-    from llmops_cli.cli.output import Output
     from llmops_cli.importers.import_files import ImportOptions
     from llmops_cli.importers.import_files import import_files as import_from
     from llmops_cli.render.json import as_json as plain

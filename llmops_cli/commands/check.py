@@ -11,7 +11,7 @@ from llmops_cli.core.policy import gated_metrics
 from llmops_cli.core.prompt import Evalset, ScorerSpec
 from llmops_cli.gate.comparison import PASS_METRIC
 from llmops_cli.gate.paired_test import what_it_can_show
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.project import PROJECT_FILE, Project, check_project, find_root
 from llmops_cli.project.schema import policy_of
 from llmops_cli.project.templates import Templates, documents_of

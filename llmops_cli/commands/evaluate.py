@@ -17,8 +17,9 @@ from llmops_cli.report.finished_run import Sink, store_report, write_reports
 from llmops_cli.run.base_changes import merge_base, no_longer_gated
 from llmops_cli.run.comparison import PromptComparison, changed_prompts, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
+from llmops_cli.run.evalset_run import Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
-from llmops_cli.run.run_loop import Run, run_evalsets
+from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs
 

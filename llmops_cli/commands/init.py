@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.json_schemas import json_schemas
 from llmops_cli.project.project import PROJECT_FILE, find_root
 from llmops_cli.stores.atomic import write_bytes

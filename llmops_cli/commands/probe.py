@@ -20,7 +20,7 @@ from llmops_cli.core.report import Aspect, Probe, Probed, ProbedModel
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome
 from llmops_cli.engine.budget import tariff
 from llmops_cli.engine.call import Engine, run
-from llmops_cli.plugins import check_ready
+from llmops_cli.plugins.catalog import check_ready
 from llmops_cli.project.project import Project
 from llmops_cli.run.execute import run_coroutine
 from llmops_cli.run.prepare import TrustCheck

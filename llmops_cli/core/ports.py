@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
@@ -40,12 +41,13 @@ Part: TypeAlias = Literal["retrieval", "generation"]
 """The two stages of a RAG application."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Option:
     """One option of a scorer or provider: a Python type that pydantic understands."""
 
     type: Any
     help: str
+    _: KW_ONLY
     required: bool = False
     template: bool = True
     """Whether strings in it are Jinja templates over the facts of a case."""
@@ -53,6 +55,10 @@ class Option:
     """Whether an application's answer may depend on it: then it is part of its identity."""
     default: str | None = None
     """Default: a template over the facts of a case."""
+
+
+fixed = partial(Option, template=False)
+"""Makes an option that is the same for every case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from llmops_cli.importers.imported import (
 from llmops_cli.importers.openai_evals import EvalsImporter, is_registry
 from llmops_cli.importers.promptfoo import import_promptfoo, is_promptfoo
 from llmops_cli.importers.source import CODE, ImportFolder, Node, Note, read_document
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import MAX_CASES, MAX_FILE, Folder, Unreadable
 from llmops_cli.project.project import PROJECT_FILE, load_project
 from llmops_cli.stores.atomic import write_bytes

@@ -7,119 +7,240 @@ no scorer and no vendor. A scorer of right and wrong (`unit="pass"`) passes at 1
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-from llmops_cli.core.ports import Option, ScorerKind
-from llmops_cli.plugins.judged_scorers import JUDGED, JUDGED_RAG, OVERLAP, RETRIEVAL
-from llmops_cli.plugins.options import fixed, option
+from llmops_cli.core.ports import Option, ScorerKind, fixed
 
 Scalar = str | int | float | bool
 Texts = Scalar | list[Scalar]
-Number = int | float | str
 
-VALUE = option(Texts, "the text, or a list: any of them; default: the case's expected")
-STRIP = fixed(bool, "ignore leading and trailing white space (default true)")
-IGNORING: Mapping[str, Option] = {
-    "ignore_case": fixed(bool, "ignore case"),
+
+def _row(
+    name: str,
+    target: str,
+    summary: str,
+    options: Mapping[str, Option] = MappingProxyType({}),
+    *,
+    check: str | None = None,
+    **more: Any,  # noqa: ANN401 - fields of `ScorerKind`
+) -> ScorerKind:
+    """Return a row; `target` and `check` are `module:function` in `llmops_cli.scorers`."""
+    return ScorerKind(
+        name=name,
+        target=f"llmops_cli.scorers.{target}",
+        summary=summary,
+        options=options,
+        check=check and f"llmops_cli.scorers.{check}",
+        **more,
+    )
+
+
+def _compared(
+    name: str,
+    summary: str,
+    options: Mapping[str, Option],
+    *,
+    module: str = "text",
+    check: str = "text:check_expected",
+    **more: Any,  # noqa: ANN401 - fields of `ScorerKind`
+) -> ScorerKind:
+    """Return a row that compares the answer with `value`, by default the case's `expected`."""
+    common = {"revision": 2, "shorthand": "value", "expects": "value"}
+    return _row(name, f"{module}:{name}", summary, options, check=check, **common, **more)
+
+
+def _by_judge(
+    name: str,
+    summary: str,
+    options: Mapping[str, Option],
+    *,
+    calls: int = 1,
+    **more: Any,  # noqa: ANN401 - fields of `ScorerKind`
+) -> ScorerKind:
+    """Return a row of a scorer whose judge has a prompt of its own."""
+    judge = {
+        "model": fixed(
+            str,
+            "the judge: a name from llmops.yaml or provider/model; default: the model of the "
+            "judge prompt, which is `judge` in the default prompts",
+        ),
+        "prompt": fixed(str, "a prompt of the project to judge with; default: the bundled one"),
+        "expected": fixed(bool, "show the judge the expected answer (default false)"),
+        "contexts": fixed(bool, "show the judge the passages (default false)"),
+        "reason": fixed(bool, "request a reason (default true); without, it costs less"),
+    }
+    return _row(
+        name,
+        f"judged:{name}",
+        summary,
+        {**options, **judge},
+        revision=2,
+        unit="fraction",
+        judged=True,
+        asks={"judge": calls},
+        prompt=name,
+        **more,
+    )
+
+
+def _ranked(name: str, summary: str, k: Option, minimum: float | None = None) -> ScorerKind:
+    """Return a row of trec_eval's measures of a ranking."""
+    relevant = Option(
+        str | int | list[str | int] | dict[str, int],
+        "the relevant ids, or the grade of each as {id: grade}; default: metadata.relevant",
+        default="{{ metadata.relevant }}",
+    )
+    return _row(
+        name,
+        f"retrieval:{name}",
+        summary,
+        {"k": k, "relevant": relevant},
+        check="retrieval:check",
+        structured=("relevant",),
+        shorthand="k",
+        unit="pass" if minimum is None else "fraction",
+        minimum=minimum,
+        library="pytrec-eval-terrier",
+        extra="retrieval",
+        part="retrieval",
+    )
+
+
+def _ragas(
+    name: str,
+    summary: str,
+    options: Mapping[str, Option],
+    *,
+    calls: int = 0,
+    **more: Any,  # noqa: ANN401 - fields of `ScorerKind`
+) -> ScorerKind:
+    """Return a row of ragas' metrics; `calls` of the judge make a score."""
+    model = fixed(str, "the judge: a name from llmops.yaml or provider/model; default: `judge`")
+    overlap = {
+        "check": "rag:check_overlap",
+        "structured": ("relevant",),
+        "minimum": 0.5,
+        "part": "retrieval",
+    }
+    judged: dict[str, Any] = {
+        "judged": True,
+        "asks": {"judge": calls} | ({"embedding": 4} if "embeddings" in options else {}),
+        "question": "question" if "question" in options else None,
+        "expects": "reference" if "reference" in options else None,
+    }
+    return _row(
+        name,
+        f"rag:open_{name}",
+        summary,
+        {**options, "model": model} if calls else options,
+        unit="fraction",
+        library="ragas",
+        extra="ragas",
+        opens=True,
+        **(judged if calls else overlap),
+        **more,
+    )
+
+
+_VALUE = Option(Texts, "the text, or a list: any of them; default: the case's expected")
+_REFERENCE_TEXT = Option(Texts, "the reference, or a list: the closest one counts")
+_IGNORE_CASE = fixed(bool, "ignore case")
+_IGNORING: Mapping[str, Option] = {
+    "ignore_case": _IGNORE_CASE,
     "ignore_space": fixed(bool, "treat runs of white space as one space"),
     "ignore_punctuation": fixed(
         bool, "ignore punctuation and symbols that are not part of a number or a sign"
     ),
 }
-SIMILAR: Mapping[str, Option] = {
-    "value": option(Texts, "the reference, or a list: the closest one counts"),
-    "ignore_case": IGNORING["ignore_case"],
+_TEXT = {
+    "value": _VALUE,
+    "strip": fixed(bool, "ignore leading and trailing white space (default true)"),
+    **_IGNORING,
 }
-
-_TEXT = (
-    ScorerKind(
-        name="exact",
-        target="llmops_cli.scorers.text:exact",
-        check="llmops_cli.scorers.option_checks:check_expected",
-        summary="The answer equals the expected text.",
-        revision=2,
-        options={"value": VALUE, "strip": STRIP, **IGNORING},
-        shorthand="value",
-        expects="value",
+_FENCE = fixed(bool, "accept JSON in a code fence (default true)")
+_FIRST = fixed(int, "how many results count", required=True)
+_FIRST_OR_ALL = fixed(int, "how many results count (default all)")
+_IDS = {
+    "relevant": Option(
+        list[str | int],
+        "the relevant ids; default: metadata.relevant",
+        default="{{ metadata.relevant }}",
+    )
+}
+_PASSAGES = {
+    "relevant": Option(
+        list[str], "the relevant passages; default: the case's contexts", default="{{ contexts }}"
     ),
-    ScorerKind(
-        name="contains",
-        target="llmops_cli.scorers.text:contains",
-        check="llmops_cli.scorers.option_checks:check_part",
-        summary="The answer contains the expected text: any or all of a list.",
-        revision=2,
-        options={
-            "value": VALUE,
-            "all": option(list[Scalar], "texts that must all be in the answer"),
-            **IGNORING,
+    "threshold": fixed(
+        float, "similarity from which two passages count as equal, from 0 to 1 (default 0.5)"
+    ),
+}
+_QUESTION = {
+    "question": Option(
+        str, "the question; default: the input `question`, `query` or `input`, or the only text"
+    )
+}
+_REFERENCE = {"reference": Option(str, "the expected answer; default: the case's expected")}
+
+_ROWS = (
+    # Text
+    _compared("exact", "The answer equals the expected text.", _TEXT),
+    _compared(
+        "contains",
+        "The answer contains the expected text: any or all of a list.",
+        {
+            "value": _VALUE,
+            "all": Option(list[Scalar], "texts that must all be in the answer"),
+            **_IGNORING,
         },
-        shorthand="value",
-        expects="value",
+        check="text:check_part",
         instead=("all",),
     ),
-    ScorerKind(
-        name="starts_with",
-        target="llmops_cli.scorers.text:starts_with",
-        check="llmops_cli.scorers.option_checks:check_part",
-        summary="The answer starts with the expected text.",
-        revision=2,
-        options={"value": VALUE, "strip": STRIP, **IGNORING},
-        shorthand="value",
-        expects="value",
+    _compared(
+        "starts_with", "The answer starts with the expected text.", _TEXT, check="text:check_part"
     ),
-    ScorerKind(
-        name="ends_with",
-        target="llmops_cli.scorers.text:ends_with",
-        check="llmops_cli.scorers.option_checks:check_part",
-        summary="The answer ends with the expected text.",
-        revision=2,
-        options={"value": VALUE, "strip": STRIP, **IGNORING},
-        shorthand="value",
-        expects="value",
+    _compared(
+        "ends_with", "The answer ends with the expected text.", _TEXT, check="text:check_part"
     ),
-    ScorerKind(
-        name="regex",
-        target="llmops_cli.scorers.pattern:regex_scorer",
-        check="llmops_cli.scorers.pattern:check",
-        summary="The answer matches a regular expression.",
-        revision=2,
-        options={
-            "pattern": option(str, "Python syntax; matches anywhere unless `whole`", required=True),
+    _row(
+        "regex",
+        "text:regex_scorer",
+        "The answer matches a regular expression.",
+        {
+            "pattern": Option(str, "Python syntax; matches anywhere unless `whole`", required=True),
             "whole": fixed(bool, "the whole answer must match"),
-            "ignore_case": IGNORING["ignore_case"],
+            "ignore_case": _IGNORE_CASE,
             "multiline": fixed(bool, "^ and $ match at line breaks"),
             "dotall": fixed(bool, ". also matches line breaks"),
         },
+        check="text:check_regex",
+        revision=2,
         shorthand="pattern",
         library="regex",
     ),
-    ScorerKind(
-        name="length",
-        target="llmops_cli.scorers.text:length",
-        summary="Number of characters of the answer.",
+    _row(
+        "length",
+        "text:length",
+        "Number of characters of the answer.",
         revision=2,
         shorthand="max",
         unit="characters",
     ),
-    ScorerKind(
-        name="refusal",
-        target="llmops_cli.scorers.refusal:refusal",
-        check="llmops_cli.scorers.option_checks:check_phrases",
-        summary="The answer is a refusal: filtered, empty, or starting like one (in English).",
+    _row(
+        "refusal",
+        "text:refusal",
+        "The answer is a refusal: filtered, empty, or starting like one (in English).",
+        {"phrases": Option(list[str], "further refusal phrases")},
+        check="text:check_phrases",
         revision=2,
-        options={
-            "phrases": option(list[str], "further refusal phrases"),
-        },
     ),
-    ScorerKind(
-        name="label",
-        target="llmops_cli.scorers.label:label",
-        check="llmops_cli.scorers.label:check",
-        summary="The answer names the expected class. Ignores case and punctuation, not signs.",
-        revision=2,
-        options={
-            "value": option(Texts, "the expected label, or a list; default: the case's expected"),
-            "labels": option(
+    _compared(
+        "label",
+        "The answer names the expected class. Ignores case and punctuation, not signs.",
+        {
+            "value": Option(Texts, "the expected label, or a list; default: the case's expected"),
+            "labels": Option(
                 list[Scalar], "all classes; the first one that the answer names is its label"
             ),
             "take": fixed(
@@ -127,221 +248,295 @@ _TEXT = (
                 "which label counts (default first); only: naming two labels is wrong",
             ),
         },
-        shorthand="value",
-        expects="value",
+        check="text:check_label",
     ),
-)
-
-_NUMBER = ScorerKind(
-    name="number",
-    target="llmops_cli.scorers.number:number",
-    check="llmops_cli.scorers.number:check",
-    summary="The answer contains the expected number. Reads separators, fractions, powers, "
-    "currency and LaTeX.",
-    revision=2,
-    options={
-        "value": option(Number, "the number; default: the case's expected"),
-        "tolerance": option(float, "largest absolute difference (default 0)"),
-        "relative": option(float, "largest difference as a share of the expected"),
-        "take": fixed(Literal["first", "last"], "which number in the text counts (default last)"),
-        "after": option(str, "read only what follows this text"),
-        "occurrence": fixed(
-            Literal["first", "last"], "which occurrence of `after` counts (default last)"
-        ),
-        "pattern": option(
-            str,
-            "read only the last match of this regular expression, or of its first group",
-        ),
-        "decimal": fixed(Literal[".", ","], "the decimal mark (default .)"),
-        "percent": fixed(bool, "read 50% as 0.5, in the answer and in the expected value"),
-    },
-    shorthand="value",
-    expects="value",
-    library="regex",
-)
-
-_STRUCTURED = (
-    ScorerKind(
-        name="json",
-        target="llmops_cli.scorers.structured:json_scorer",
-        summary="The answer is JSON, optionally in a code fence.",
-        revision=2,
-        options={
-            "fence": fixed(bool, "accept JSON in a code fence (default true)"),
-            "equals": option(Any, "JSON value that the answer must equal"),
+    _compared(
+        "number",
+        "The answer contains the expected number. Reads separators, fractions, powers, currency "
+        "and LaTeX.",
+        {
+            "value": Option(int | float | str, "the number; default: the case's expected"),
+            "tolerance": Option(float, "largest absolute difference (default 0)"),
+            "relative": Option(float, "largest difference as a share of the expected"),
+            "take": fixed(
+                Literal["first", "last"], "which number in the text counts (default last)"
+            ),
+            "after": Option(str, "read only what follows this text"),
+            "occurrence": fixed(
+                Literal["first", "last"], "which occurrence of `after` counts (default last)"
+            ),
+            "pattern": Option(
+                str, "read only the last match of this regular expression, or of its first group"
+            ),
+            "decimal": fixed(Literal[".", ","], "the decimal mark (default .)"),
+            "percent": fixed(bool, "read 50% as 0.5, in the answer and in the expected value"),
+        },
+        module="number",
+        check="number:check",
+        library="regex",
+    ),
+    # Structured answers
+    _row(
+        "json",
+        "structured:json_scorer",
+        "The answer is JSON, optionally in a code fence.",
+        {
+            "fence": _FENCE,
+            "equals": Option(Any, "JSON value that the answer must equal"),
             "expected": fixed(bool, "the answer must equal the case's expected"),
         },
+        revision=2,
         shorthand="equals",
         structured=("equals", "expected"),
     ),
-    ScorerKind(
-        name="json_schema",
-        target="llmops_cli.scorers.schema:open_json_schema",
-        check="llmops_cli.scorers.schema:check",
-        summary="The answer is JSON that matches a JSON Schema, including formats.",
-        revision=2,
-        options={
+    _row(
+        "json_schema",
+        "schema:open_json_schema",
+        "The answer is JSON that matches a JSON Schema, including formats.",
+        {
             "schema": fixed(
                 str | dict[str, Any], "a project file, or the schema itself", required=True
             ),
-            "fence": fixed(bool, "accept JSON in a code fence (default true)"),
+            "fence": _FENCE,
         },
+        check="schema:check",
+        revision=2,
         shorthand="schema",
         files=("schema",),
         library="jsonschema",
         opens=True,
     ),
-    ScorerKind(
-        name="tool_call",
-        target="llmops_cli.scorers.structured:tool_call",
-        check="llmops_cli.scorers.structured:check_tool",
-        summary="The model called the expected tools, with the expected arguments.",
-        revision=2,
-        options={
-            "tool": option(
+    _row(
+        "tool_call",
+        "structured:tool_call",
+        "The model called the expected tools, with the expected arguments.",
+        {
+            "tool": Option(
                 str | dict[str, Any] | list[str | dict[str, Any]],
                 "a name, {name, arguments}, or a list of these ([]: no call); default: the case's "
                 "expected",
             ),
-            "arguments": option(dict[str, Any], "arguments that the call must have"),
+            "arguments": Option(dict[str, Any], "arguments that the call must have"),
             "match": fixed(
                 Literal["subset", "exact"],
                 "subset allows further arguments and calls (default), exact does not",
             ),
         },
+        check="structured:check_tool",
+        revision=2,
         shorthand="tool",
         expects="tool",
         structured=("tool", "arguments"),
     ),
-)
-
-_SIMILARITY = (
-    ScorerKind(
-        name="similarity",
-        target="llmops_cli.scorers.similarity:similarity",
-        check="llmops_cli.scorers.option_checks:check_expected",
-        summary="Edit similarity to the expected text: 1 − Levenshtein distance / longer length.",
-        revision=2,
-        options=SIMILAR,
-        shorthand="value",
-        expects="value",
+    # Likeness to a reference
+    _compared(
+        "similarity",
+        "Edit similarity to the expected text: 1 − Levenshtein distance / longer length.",
+        {"value": _REFERENCE_TEXT, "ignore_case": _IGNORE_CASE},
+        module="similarity",
         unit="fraction",
         minimum=0.8,
         library="rapidfuzz",
     ),
-    ScorerKind(
-        name="rouge",
-        target="llmops_cli.scorers.overlap:rouge",
-        check="llmops_cli.scorers.option_checks:check_expected",
-        summary="ROUGE F-measure against the expected text.",
-        revision=2,
-        options={
-            "value": SIMILAR["value"],
+    _compared(
+        "rouge",
+        "ROUGE F-measure against the expected text.",
+        {
+            "value": _REFERENCE_TEXT,
             "kind": fixed(
                 Literal["rouge1", "rouge2", "rougeL", "rougeLsum"],
                 "words, pairs, longest common subsequence (default rougeL)",
             ),
             "stem": fixed(bool, "compare English word stems"),
         },
-        shorthand="value",
-        expects="value",
+        module="overlap",
         unit="fraction",
         minimum=0.75,
         library="rouge-score",
         extra="text",
     ),
-    ScorerKind(
-        name="bleu",
-        target="llmops_cli.scorers.overlap:bleu",
-        check="llmops_cli.scorers.option_checks:check_expected",
-        summary="Sentence BLEU against the expected texts, smoothed, 0 to 1.",
-        revision=2,
-        options={
-            **SIMILAR,
+    _compared(
+        "bleu",
+        "Sentence BLEU against the expected texts, smoothed, 0 to 1.",
+        {
+            "value": _REFERENCE_TEXT,
+            "ignore_case": _IGNORE_CASE,
             "tokenize": fixed(
                 Literal["13a", "intl", "char", "zh", "none"], "how words are found (default 13a)"
             ),
         },
-        shorthand="value",
-        expects="value",
+        module="overlap",
         unit="fraction",
         minimum=0.5,
         library="sacrebleu",
         extra="text",
     ),
-)
-
-_MEASURED = (
-    ScorerKind(
-        name="latency",
-        target="llmops_cli.scorers.measured:latency",
-        summary="Seconds that the call took: of calls made in this run only.",
-        options={
+    # What a call took
+    _row(
+        "latency",
+        "text:latency",
+        "Seconds that the call took: of calls made in this run only.",
+        {
             "of": fixed(
                 Literal["whole", "first_token"],
                 "the whole answer (default), or the time until its first token: then answers "
                 "are streamed",
-            ),
+            )
         },
         shorthand="max",
         unit="seconds",
         live=True,
     ),
-    ScorerKind(
-        name="cost",
-        target="llmops_cli.scorers.measured:cost",
-        summary="US dollars that the call cost.",
-        shorthand="max",
-        unit="usd",
-    ),
-    ScorerKind(
-        name="tokens",
-        target="llmops_cli.scorers.measured:tokens",
-        summary="Tokens of the call, as the API counted them.",
-        options={
-            "count": fixed(Literal["total", "input", "output"], "which tokens (default total)"),
-        },
+    _row("cost", "text:cost", "US dollars that the call cost.", shorthand="max", unit="usd"),
+    _row(
+        "tokens",
+        "text:tokens",
+        "Tokens of the call, as the API counted them.",
+        {"count": fixed(Literal["total", "input", "output"], "which tokens (default total)")},
         shorthand="max",
         unit="tokens",
     ),
+    # Judges
+    _by_judge(
+        "rubric",
+        "A model judges the answer by written criteria: pass or fail, or a grade.",
+        {
+            "criteria": Option(str, "what makes a good answer", required=True),
+            "scale": fixed(
+                list[int],
+                "lowest and highest grade, as [1, 5]; the score is the position between them",
+            ),
+        },
+        check="judged:check_rubric",
+        shorthand="criteria",
+        minimum=1.0,
+    ),
+    _by_judge(
+        "choice",
+        "A model sorts the answer into a class; each class has a score.",
+        {
+            "criteria": Option(str, "what the classes are about", required=True),
+            "choices": fixed(
+                dict[str, float], "the classes, each with a score from 0 to 1", required=True
+            ),
+        },
+        check="judged:check_choice",
+        minimum=1.0,
+    ),
+    _by_judge(
+        "pairwise",
+        "A model compares the answer with the baseline's, in both orders.",
+        {"criteria": Option(str, "what makes an answer better (default: it helps more)")},
+        calls=2,
+        shorthand="criteria",
+        minimum=0.5,
+        paired=True,
+    ),
+    # Retrieval
+    _ranked("hit_at_k", "A relevant document is among the first k results.", _FIRST),
+    _ranked(
+        "precision_at_k",
+        "The share of the first k results that is relevant; fewer than k count as k.",
+        _FIRST,
+        0.5,
+    ),
+    _ranked(
+        "recall_at_k",
+        "The share of relevant documents that is among the first k results.",
+        _FIRST,
+        0.8,
+    ),
+    _ranked("mrr", "1 / the rank of the first relevant document.", _FIRST_OR_ALL, 0.5),
+    _ranked("ndcg", "How close the ranking is to the best one, by grade.", _FIRST_OR_ALL, 0.7),
+    _ragas("context_precision_by_id", "The share of retrieved ids that is relevant.", _IDS),
+    _ragas("context_recall_by_id", "The share of relevant ids that was retrieved.", _IDS),
+    _ragas(
+        "context_precision_by_text",
+        "Whether passages similar to a relevant one are ranked first.",
+        _PASSAGES,
+    ),
+    _ragas(
+        "context_recall_by_text", "The share of relevant passages that was retrieved.", _PASSAGES
+    ),
+    # Generation from what was retrieved
+    _ragas(
+        "faithfulness",
+        "The share of the answer's statements that follow from the passages.",
+        _QUESTION,
+        part="generation",
+        minimum=0.8,
+        calls=2,
+        passages=True,
+    ),
+    _ragas(
+        "answer_relevancy",
+        "Whether the answer addresses the question, by questions generated from it.",
+        {
+            **_QUESTION,
+            "embeddings": fixed(
+                str, "the embedding model: a name from llmops.yaml or provider/model", required=True
+            ),
+        },
+        part="generation",
+        minimum=0.7,
+        calls=3,
+    ),
+    _ragas(
+        "context_precision",
+        "Whether the passages that support the expected answer are ranked first.",
+        {**_QUESTION, **_REFERENCE},
+        part="retrieval",
+        minimum=0.5,
+        calls=5,
+        passages=True,
+    ),
+    _ragas(
+        "context_recall",
+        "The share of the expected answer's statements found in the passages.",
+        {**_QUESTION, **_REFERENCE},
+        part="retrieval",
+        minimum=0.8,
+        calls=1,
+        passages=True,
+    ),
+    _ragas(
+        "factual_correctness",
+        "Claims shared with the expected answer, as precision, recall or F1.",
+        {
+            **_REFERENCE,
+            "mode": fixed(
+                Literal["f1", "precision", "recall"],
+                "precision: the answer's claims that are expected; recall: the reverse; f1: both "
+                "(default)",
+            ),
+        },
+        part="generation",
+        minimum=0.7,
+        calls=4,
+    ),
+    _row(
+        "python",
+        "python:open_python",
+        "A function of the project, run in a separate process.",
+        {
+            "call": fixed(str, "path/to/file.py:function", required=True),
+            "arguments": Option(dict[str, Any], "further keyword arguments of the function"),
+            "timeout": fixed(float, "seconds for one call (default 30)"),
+            "identity": fixed(
+                int | list[str],
+                "what else its scores depend on: project files, or a revision number; without "
+                "it scores are only cached for one run",
+            ),
+        },
+        check="python:check",
+        shorthand="call",
+        unit="fraction",
+        minimum=1.0,
+        files=("call", "identity"),
+        code=True,
+        opens=True,
+    ),
 )
 
-_OWN = ScorerKind(
-    name="python",
-    target="llmops_cli.scorers.python:open_python",
-    check="llmops_cli.scorers.python:check",
-    summary="A function of the project, run in a separate process.",
-    options={
-        "call": fixed(str, "path/to/file.py:function", required=True),
-        "arguments": option(dict[str, Any], "further keyword arguments of the function"),
-        "timeout": fixed(float, "seconds for one call (default 30)"),
-        "identity": fixed(
-            int | list[str],
-            "what else its scores depend on: project files, or a revision number; without "
-            "it scores are only cached for one run",
-        ),
-    },
-    shorthand="call",
-    unit="fraction",
-    minimum=1.0,
-    files=("call", "identity"),
-    code=True,
-    opens=True,
-)
-
-SCORERS: Mapping[str, ScorerKind] = {
-    kind.name: kind
-    for kind in (
-        *_TEXT,
-        _NUMBER,
-        *_STRUCTURED,
-        *_SIMILARITY,
-        *_MEASURED,
-        *JUDGED,
-        *RETRIEVAL,
-        *OVERLAP,
-        *JUDGED_RAG,
-        _OWN,
-    )
-}
+SCORERS: Mapping[str, ScorerKind] = {kind.name: kind for kind in _ROWS}
 """Scorers by their name under `scorers:`."""

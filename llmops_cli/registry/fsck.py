@@ -23,7 +23,7 @@ from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.policy import Decision, Environment, Verdict, policy_changes
 from llmops_cli.core.records import EvalsetFacts, Event
 from llmops_cli.core.result import BASELINE, OWN_BASELINE
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.project import PROJECT_FILE, Project, find_root, load_project
 from llmops_cli.project.schema import policy_of
 from llmops_cli.registry.gc import needed_evidence

@@ -26,9 +26,9 @@ from llmops_cli.report.build import build_report
 from llmops_cli.report.finished_run import Sink, write_reports
 from llmops_cli.run.comparison import PromptComparison, compare_prompts
 from llmops_cli.run.cost_plan import cost_plan
-from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun
+from llmops_cli.run.evalset_run import CONFIRMING, EvalsetRun, Run
 from llmops_cli.run.prepare import prepare, refuse_unfit
-from llmops_cli.run.run_loop import Run, run_evalsets
+from llmops_cli.run.run_loop import run_evalsets
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.run.workspace import Workspace, open_workspace, reuse_runs

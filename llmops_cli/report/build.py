@@ -36,8 +36,7 @@ from llmops_cli.gate.wording import percent, points_up
 from llmops_cli.project.project import PROJECT_FILE
 from llmops_cli.report.finished_run import EvalsetCases, cases_of, changes_of
 from llmops_cli.run.comparison import PromptComparison
-from llmops_cli.run.evalset_run import EvalsetRun
-from llmops_cli.run.run_loop import Run
+from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.side import Side
 
 SHOWN = 50

@@ -35,8 +35,7 @@ from llmops_cli.core.report import (
 )
 from llmops_cli.core.result import CaseResult, Metric, SideResult, Trial
 from llmops_cli.gate.comparison import Comparison, CriticalState, compare
-from llmops_cli.run.evalset_run import EvalsetRun, with_text
-from llmops_cli.run.run_loop import Run
+from llmops_cli.run.evalset_run import EvalsetRun, Run, with_text
 from llmops_cli.run.side import Side, chunks
 from llmops_cli.stores.atomic import Redact, write_text
 from llmops_cli.stores.run_file import Entry, Manifest, RunEvalset, RunIndex, RunSide, open_run

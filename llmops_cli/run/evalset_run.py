@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
-from llmops_cli.core.policy import Policy
+from llmops_cli.core.policy import Policy, Verdict
 from llmops_cli.core.ports import ScoreKey, TrialKey
 from llmops_cli.core.prompt import Case, Model
 from llmops_cli.core.records import EvalsetFacts
+from llmops_cli.core.report import Spending
 from llmops_cli.core.result import (
     BASELINE,
     CANDIDATE,
@@ -28,6 +29,7 @@ from llmops_cli.core.result import (
     SideResult,
     Trial,
 )
+from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.calibration import GatingJudge, scaled, shrinkage
 from llmops_cli.gate.comparison import Comparison, compare
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison, evalset_facts
@@ -306,6 +308,55 @@ class EvalsetRun:
             and their_place == our_place
             and theirs.plan.requests[position] != ours.plan.requests[position]
         )
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Evalset runs, what was measured for them, and the gate's answer."""
+
+    evalset_runs: Sequence[EvalsetRun]
+    comparisons: dict[int, Comparison] = field(default_factory=dict)
+    """By position of the evalset run."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By the name of the candidate."""
+    calls: int = 0
+    cost: float | None = 0.0
+    """US dollars; None: some of it is unpriced."""
+    spent: dict[str, Spending] = field(default_factory=dict)
+    """Of it, the calls of scorers, by role."""
+    served: dict[str, str] = field(default_factory=dict)
+    """The models that answered, as they report themselves, by the configured judge model."""
+    partial: str | None = None
+    """Why this run is partial: the filter or sample."""
+    budget: Budget | None = None
+    """The remaining budget."""
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sides(self) -> Iterator[Side]:
+        """Yield the sides of every evalset."""
+        return (side for evalset_run in self.evalset_runs for side in evalset_run.sides)
+
+    @property
+    def reused(self) -> int:
+        """Return how many trials were answered from evidence or the store."""
+        return sum(
+            side.plan.planned - side.state.called - len(side.state.failures) for side in self.sides
+        )
+
+    @property
+    def prompt_comparisons(self) -> list[PromptComparison]:
+        """Return the comparison of each prompt, in the order of the run."""
+        return list({id(run.comparison): run.comparison for run in self.evalset_runs}.values())
+
+    def evalsets_of(self, comparison: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
+        """Return the evalsets of one prompt, with what they measured."""
+        return [
+            (evalset_run, self.comparisons[at])
+            for at, evalset_run in enumerate(self.evalset_runs)
+            if evalset_run.comparison is comparison
+        ]
 
 
 def side_results(

@@ -34,7 +34,6 @@ from llmops_cli.core.ports import (
     Progress,
     Results,
     Role,
-    ScoreKey,
     Scorer,
     ScorerKind,
     TrialKey,
@@ -43,16 +42,19 @@ from llmops_cli.core.ports import (
 from llmops_cli.core.prompt import SILENT, Case, Judge, Message, Model, Request, Target
 from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, Score, Unscored
-from llmops_cli.engine.budget import Budget
 from llmops_cli.engine.call import Engine, run
-from llmops_cli.plugins import open_scorer
+from llmops_cli.plugins.catalog import open_scorer
 from llmops_cli.project.templates import Templates
-from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun
+from llmops_cli.run.evalset_run import AnswerPair, EvalsetRun, Run
 from llmops_cli.run.scorers import BoundScorer, Scorers
+from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side, TrialAt, chunks
 from llmops_cli.run.workspace import Workspace
 from llmops_cli.scorers.scoring import score
 
+DRAIN = 4.0
+"""Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
+INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
 WORKERS_PER_CALL = 2
 """Workers for each call that may be in flight: while one waits for its answer, another scores the
 last one and has the next request ready."""
@@ -87,6 +89,48 @@ class ScoringContext:
         assert self.calls is not None
         assert bound.templates is not None
         return JudgeClient(self.calls, bound.judge, bound.templates, first=first, outdated=outdated)
+
+    async def score_trial(
+        self,
+        side: Side,
+        at: TrialAt,
+        case: Case,
+        completion: Completion,
+        *,
+        scorers: Scorers,
+        against: Completion | None = None,
+    ) -> None:
+        """Compute the missing scores of one answer, or those that compare it with `against`."""
+        state, compared_with = side.state, None if against is None else against.digest
+        due = scorers.due(case) if against is None else scorers.paired
+        keys = scorers.keys(case, completion.digest, compared_with)
+        stored = side.spec.results.scores(keys)
+        for bound in due:
+            key = bound.key(case, completion.digest, compared_with)
+            reused = bound.kind.live and completion.latency is None
+            if reused or scorers.counts(bound, stored, key):
+                continue
+            result: Score | Unscored = Unscored(
+                why="the text of the baseline's answer is not stored"
+            )
+            if against is None or against.text is not None:
+                options = bound.options.render(case)
+                outdated = scorers.outdated.get(bound.label, frozenset())
+                result = await score(
+                    self.code[bound.kind.name],
+                    options if against is None else {**options, "against": against},
+                    case=case,
+                    completion=completion,
+                    ask=self.judge_client(bound, outdated=outdated),
+                )
+            if isinstance(result, Unscored):
+                state.unscored.setdefault(at, {})[bound.label] = result.why
+                continue
+            state.unscored.get(at, {}).pop(bound.label, None)
+            if bound.stored:
+                side.spec.results.put_score(key, result)
+            else:
+                state.scores.setdefault(at, {})[bound.label] = result
 
 
 async def execute(
@@ -187,78 +231,15 @@ async def _carry_out(job: Job, caller: Caller, context: ScoringContext) -> Failu
         if outcome.first_token is not None:
             state.first_tokens[at] = outcome.first_token
         completion = outcome
-    await score_trial(side, at, case, completion, scorers=evalset_run.scorers, context=context)
+    await context.score_trial(side, at, case, completion, scorers=evalset_run.scorers)
     return None
 
 
-async def score_trial(
-    side: Side,
-    at: TrialAt,
-    case: Case,
-    completion: Completion,
-    *,
-    scorers: Scorers,
-    context: ScoringContext,
-) -> None:
-    """Compute the missing scores of one answer."""
-    stored = side.spec.results.scores(scorers.keys(case, completion.digest))
-    for bound in scorers.due(case):
-        key = bound.key(case, completion.digest)
-        reused = bound.kind.live and completion.latency is None
-        if reused or scorers.counts(bound, stored, key):
-            continue
-        result = await score(
-            context.code[bound.kind.name],
-            bound.options.render(case),
-            case=case,
-            completion=completion,
-            ask=context.judge_client(
-                bound, outdated=scorers.outdated.get(bound.label, frozenset())
-            ),
-        )
-        _keep_score(side, at, bound, key, result)
-
-
 async def _score_pair(item: tuple[EvalsetRun, AnswerPair], *, context: ScoringContext) -> None:
-    """Compute the missing scores of an answer compared with the baseline's."""
-    evalset_run, pair = item
-    side, scorers = evalset_run.candidate, evalset_run.scorers
-    case = evalset_run.cases[pair.at.case]
-    for bound in scorers.paired:
-        key = bound.key(case, pair.candidate.digest, pair.baseline.digest)
-        if scorers.counts(bound, side.spec.results.scores([key]), key):
-            continue
-        result: Score | Unscored = Unscored(why="the text of the baseline's answer is not stored")
-        if pair.baseline.text is not None:
-            result = await score(
-                context.code[bound.kind.name],
-                {**bound.options.render(case), "against": pair.baseline},
-                case=case,
-                completion=pair.candidate,
-                ask=context.judge_client(
-                    bound, outdated=scorers.outdated.get(bound.label, frozenset())
-                ),
-            )
-        _keep_score(side, pair.at, bound, key, result)
-
-
-def _keep_score(
-    side: Side, at: TrialAt, bound: BoundScorer, key: ScoreKey, result: Score | Unscored
-) -> None:
-    state = side.state
-    if isinstance(result, Unscored):
-        state.unscored.setdefault(at, {})[bound.label] = result.why
-        return
-    state.unscored.get(at, {}).pop(bound.label, None)
-    if bound.stored:
-        side.spec.results.put_score(key, result)
-    else:
-        state.scores.setdefault(at, {})[bound.label] = result
-
-
-DRAIN = 4.0
-"""Seconds that running calls get after the first Ctrl-C, so that the process ends within 5."""
-INTERRUPTED = Failure(kind=FailureKind.NOT_ATTEMPTED, message="not called: interrupted")
+    run, (at, candidate, baseline) = item
+    await context.score_trial(
+        run.candidate, at, run.cases[at.case], candidate, scorers=run.scorers, against=baseline
+    )
 
 
 class Interruptible(Protocol):
@@ -267,91 +248,55 @@ class Interruptible(Protocol):
     interrupted: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Calls:
-    """The number, cost and models of the calls of one event loop."""
-
-    interrupted: bool = False
-    calls: int = 0
-    cost: float | None = 0.0
-    """US dollars; None: some of it is unpriced."""
-    spent: dict[str, Spending] = field(default_factory=dict)
-    """Of it, the calls of scorers, by role."""
-    served: dict[str, str] = field(default_factory=dict)
-    """The models that answered, as they report themselves, by the configured judge model."""
-    budget: Budget | None = None
-    """The remaining budget."""
-
-
-def call_missing(
-    workspace: Workspace,
-    evalset_runs: Sequence[EvalsetRun],
-    *,
-    budget: Budget | None,
-    offline: bool,
-    progress: Progress,
-) -> Calls:
-    """Make every missing trial and score. Raises `LlmopsError`, never in a group."""
-    calls = Calls(budget=budget)
-    run_coroutine(_call_missing(workspace, evalset_runs, calls, progress, offline=offline))
-    return calls
-
-
 def run_coroutine(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` in an event loop of its own. Raises `LlmopsError`, never in a group."""
     try:
         asyncio.run(work)
     except BaseExceptionGroup as errors:
-        error = _first_llmops_error(errors)
+        error: BaseException | None = errors.subgroup(LlmopsError)
         if error is None:
             raise
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         raise error from errors
 
 
-def _first_llmops_error(group: BaseExceptionGroup[BaseException]) -> LlmopsError | None:
-    for error in group.exceptions:
-        first = _first_llmops_error(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(first, LlmopsError):
-            return first
-    return None
-
-
-async def _call_missing(
-    workspace: Workspace,
-    evalset_runs: Sequence[EvalsetRun],
-    calls: Calls,
-    progress: Progress,
-    *,
-    offline: bool,
+async def call_missing(
+    workspace: Workspace, run: Run, options: EvalOptions, progress: Progress
 ) -> None:
-    if not offline:
-        workspace.check_ready(model for run in evalset_runs for model in run.models_due)
+    """Make every missing trial and score of `run`, and count the calls in it."""
+    evalset_runs = run.evalset_runs
+    if not options.offline:
+        workspace.check_ready(model for item in evalset_runs for model in item.models_due)
     tell = getattr(progress, "waiting", ignore_wait)
     engine = Engine(
         providers=lambda model: workspace.open_provider(model, tell=tell),
-        budget=calls.budget,
+        budget=run.budget,
         redact=workspace.redact,
         counters=workspace.counters,
         tell=getattr(progress, "slowed_by", ignore_wait),
     )
 
     def reachable(model: Model) -> bool:
-        return not offline or workspace.provider(model).offline
+        return not options.offline or workspace.provider(model).offline
 
     judges = JudgeCallCache(engine, workspace.results_of, reachable=reachable)
     async with engine, AsyncExitStack() as stack, anyio.create_task_group() as group:
-        group.start_soon(stop_on_signal, engine, calls, group.cancel_scope)
-        kinds = [kind for run in evalset_runs for kind in run.scorers.kinds]
+        group.start_soon(stop_on_signal, engine, run, group.cancel_scope)
+        kinds = [kind for item in evalset_runs for kind in item.scorers.kinds]
         context = await open_scoring(workspace, kinds, stack, judges)
         await execute(evalset_runs, engine, context=context, progress=progress)
         group.cancel_scope.cancel()
-    if calls.interrupted:
-        for side in (side for run in evalset_runs for side in run.sides):
+    if run.interrupted:
+        for side in run.sides:
             side.cut_short(INTERRUPTED)
-    calls.calls, calls.budget = engine.spent.calls, engine.left
-    calls.cost = None if engine.spent.unpriced else engine.spent.cost
-    calls.served = judges.answering
-    calls.spent.update((str(role), spending) for role, spending in judges.spent.items())
+    run.budget = engine.left
+    run.calls += engine.spent.calls
+    priced = run.cost is not None and not engine.spent.unpriced
+    run.cost = (run.cost or 0.0) + engine.spent.cost if priced else None
+    run.served |= judges.answering
+    for role, spending in judges.spent.items():
+        run.spent[role] = run.spent.get(role, Spending()) + spending
 
 
 async def open_scoring(
@@ -409,17 +354,12 @@ class WriteBatcher:
         Raises what the store raises.
         """
         batch = self._open.get(results)
-        if batch is None:
-            await self._write_with_others(results, key, completion)
+        if batch is not None:
+            batch.answers.append((key, completion))
+            await batch.written.wait()
+            if batch.error is not None:
+                raise batch.error
             return
-        batch.answers.append((key, completion))
-        await batch.written.wait()
-        if batch.error is not None:
-            raise batch.error
-
-    async def _write_with_others(
-        self, results: Results, key: TrialKey, completion: Completion
-    ) -> None:
         batch = self._open[results] = _Batch([(key, completion)])
         await cancel_shielded_checkpoint()
         del self._open[results]

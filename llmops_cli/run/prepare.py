@@ -31,7 +31,7 @@ from llmops_cli.core.result import BASELINE, CANDIDATE, OWN_BASELINE, Completion
 from llmops_cli.engine.budget import tariff
 from llmops_cli.gate.calibration import refuse_unfit_judges
 from llmops_cli.gate.comparison import JUDGED_TRIALS, PASS_METRIC
-from llmops_cli.plugins import open_records
+from llmops_cli.plugins.catalog import open_records
 from llmops_cli.project.paths import Unreadable
 from llmops_cli.run.base_changes import removed_with_evalset
 from llmops_cli.run.comparison import EvalsetSelection, PromptComparison

@@ -12,19 +12,17 @@ and evidence are created from a `Run`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 
-from llmops_cli.core.policy import Decision, Finding, Verdict
+from llmops_cli.core.policy import Decision, Finding
 from llmops_cli.core.ports import Progress, TrialKey
-from llmops_cli.core.report import Spending
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.engine.budget import Budget
 from llmops_cli.gate.comparison import TRIALS_BY_LOOK, Comparison, CriticalState
 from llmops_cli.gate.decide import GateInput, decide_all
 from llmops_cli.gate.paired_test import next_look
 from llmops_cli.run.comparison import PromptComparison
-from llmops_cli.run.evalset_run import EvalsetRun
+from llmops_cli.run.evalset_run import EvalsetRun, Run
 from llmops_cli.run.selection import EvalOptions
 from llmops_cli.run.side import Side
 from llmops_cli.run.workspace import Workspace
@@ -32,56 +30,6 @@ from llmops_cli.run.workspace import Workspace
 OFFLINE = Failure(
     kind=FailureKind.NOT_ATTEMPTED, message="not called: --offline, and no result is stored"
 )
-
-
-@dataclass(kw_only=True)
-class Run:
-    """Evalset runs, what was measured for them, and the gate's answer."""
-
-    evalset_runs: Sequence[EvalsetRun]
-    comparisons: dict[int, Comparison] = field(default_factory=dict)
-    """By position of the evalset run."""
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """By the name of the candidate."""
-    calls: int = 0
-    cost: float | None = 0.0
-    """US dollars; None: some of it is unpriced."""
-    spent: dict[str, Spending] = field(default_factory=dict)
-    """Of it, the calls of scorers, by role."""
-    served: dict[str, str] = field(default_factory=dict)
-    """The models that answered, as they report themselves, by the configured judge model."""
-    partial: str | None = None
-    """Why this run is partial: the filter or sample."""
-    budget: Budget | None = None
-    """The remaining budget."""
-    interrupted: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def sides(self) -> Iterator[Side]:
-        """Yield the sides of every evalset."""
-        return (side for evalset_run in self.evalset_runs for side in evalset_run.sides)
-
-    @property
-    def reused(self) -> int:
-        """Return how many trials were answered from evidence or the store."""
-        return sum(
-            side.plan.planned - side.state.called - len(side.state.failures) for side in self.sides
-        )
-
-    @property
-    def prompt_comparisons(self) -> list[PromptComparison]:
-        """Return the comparison of each prompt, in the order of the run."""
-        comparisons = (evalset_run.comparison for evalset_run in self.evalset_runs)
-        return list({id(comparison): comparison for comparison in comparisons}.values())
-
-    def evalsets_of(self, comparison: PromptComparison) -> list[tuple[EvalsetRun, Comparison]]:
-        """Return the evalsets of one prompt, with what they measured."""
-        return [
-            (evalset_run, self.comparisons[at])
-            for at, evalset_run in enumerate(self.evalset_runs)
-            if evalset_run.comparison is comparison
-        ]
 
 
 def run_evalsets(
@@ -121,22 +69,9 @@ def _measure(workspace: Workspace, run: Run, options: EvalOptions, progress: Pro
             if not workspace.provider(side.spec.target.model).offline:
                 side.give_up(OFFLINE)
     if any(evalset_run.todo for evalset_run in run.evalset_runs):
-        from llmops_cli.run.execute import call_missing  # noqa: PLC0415 - imports asyncio
+        from llmops_cli.run.execute import call_missing, run_coroutine  # noqa: PLC0415 - imports asyncio
 
-        done = call_missing(
-            workspace,
-            run.evalset_runs,
-            budget=run.budget,
-            offline=options.offline,
-            progress=progress,
-        )
-        run.interrupted = run.interrupted or done.interrupted
-        run.budget, run.calls = done.budget, run.calls + done.calls
-        priced = run.cost is not None and done.cost is not None
-        run.cost = (run.cost or 0.0) + (done.cost or 0.0) if priced else None
-        run.served |= done.served
-        for role, spending in done.spent.items():
-            run.spent[role] = run.spent.get(role, Spending()) + spending
+        run_coroutine(call_missing(workspace, run, options, progress))
     for evalset_run in run.evalset_runs:
         evalset_run.finish()
 

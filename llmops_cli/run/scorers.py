@@ -18,7 +18,7 @@ from llmops_cli.core.digest import Json, digest
 from llmops_cli.core.ports import Catalog, Results, ScoreKey, ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Judge, ScorerSpec
 from llmops_cli.core.result import Metric, Score
-from llmops_cli.plugins import scorer_digest, volatile
+from llmops_cli.plugins.catalog import scorer_digest, volatile
 from llmops_cli.project.templates import Options, Templates
 
 T = TypeVar("T")

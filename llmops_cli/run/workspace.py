@@ -32,7 +32,13 @@ from llmops_cli.core.prompt import Evalset, Model, Target
 from llmops_cli.core.records import Event, Provenance
 from llmops_cli.core.redact import Redactor
 from llmops_cli.gate.calibration import GatingJudge, gating_judges
-from llmops_cli.plugins import catalog, check_ready, command_of, open_provider, wrong_options
+from llmops_cli.plugins.catalog import (
+    catalog,
+    check_ready,
+    command_of,
+    open_provider,
+    wrong_options,
+)
 from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of

@@ -17,7 +17,7 @@ from llmops_cli.core.literals import dump_json
 from llmops_cli.core.ports import Ask, PluginContext
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Failure, Outcome, Score, Unscored
-from llmops_cli.scorers.answers import quoted
+from llmops_cli.scorers.scoring import quoted
 from llmops_cli.scorers.structured import NotJson, parsed
 
 T = TypeVar("T")
@@ -29,7 +29,8 @@ MARK = 12
 LONGEST_REASON = 2_000
 """Characters of a judge's reason that are stored."""
 NOTHING_RETRIEVED = "(the application retrieved no passage)"
-VERDICTS = ("fail", "pass")
+EMPTY = Score(value=0.0, reason="the answer is empty")
+VERDICTS: Sequence[str | int] = ("fail", "pass")
 MAX_GRADES = 101
 BETTER = ("first", "second", "tie")
 HELPS_MORE = "It helps the person who asked more: correct, complete, to the point."
@@ -54,25 +55,21 @@ async def rubric(  # noqa: PLR0913 - options of a scorer are its arguments
     answer without a letter or a digit fails without a call.
     """
     text = completion.text or ""
-    if not any(map(str.isalnum, text)):
-        return Score(value=0.0, reason="the answer is empty")
+    if is_empty(text):
+        return EMPTY
     inputs = _inputs(case, completion, criteria, text, expected=expected, contexts=contexts)
     if isinstance(inputs, Unscored):
         return inputs
     inputs |= {"answer": text, "scale": scale and list(scale)}
-    if scale is None:
-        verdict = await _ask(ask, inputs, "verdict", VERDICTS, reason=reason)
-        if isinstance(verdict, Unscored):
-            return verdict
-        value, why, judge = verdict
-        return _score(float(VERDICTS.index(str(value))), why or str(value), judge)
-    low, high = scale
-    grade = await _ask(ask, inputs, "grade", range(low, high + 1), reason=reason)
-    if isinstance(grade, Unscored):
-        return grade
-    value, why, judge = grade
-    why = f"{value} of {high}{': ' if why else ''}{why}"
-    return _score((int(value) - low) / (high - low), why, judge)
+    name = "verdict" if scale is None else "grade"
+    values = VERDICTS if scale is None else range(scale[0], scale[1] + 1)
+    result = await _ask(ask, inputs, name, values, reason=reason)
+    if isinstance(result, Unscored):
+        return result
+    value, why, judge = result
+    grade = "" if scale is None else f"{value} of {scale[1]}"
+    reasons = [grade, why] if grade else [why or str(value)]
+    return _score(values.index(value) / (len(values) - 1), ": ".join(filter(None, reasons)), judge)
 
 
 async def choice(  # noqa: PLR0913 - options of a scorer are its arguments
@@ -124,16 +121,14 @@ async def pairwise(  # noqa: PLR0913 - options of a scorer are its arguments
     if isinstance(inputs, Unscored):
         return inputs
     winners = []
-    for first, second, names in (
-        (candidate, baseline, ("candidate", "baseline", "tie")),
-        (baseline, candidate, ("baseline", "candidate", "tie")),
-    ):
-        pair = {**inputs, "first": first, "second": second}
+    answers = {"candidate": candidate, "baseline": baseline}
+    for first, second in (("candidate", "baseline"), ("baseline", "candidate")):
+        pair = {**inputs, "first": answers[first], "second": answers[second]}
         better = await _ask(ask, pair, "better", BETTER, reason=reason)
         if isinstance(better, Unscored):
             return better
         value, why, judge = better
-        winners.append((names[BETTER.index(str(value))], why))
+        winners.append(({"first": first, "second": second}.get(str(value), "tie"), why))
     (winner, why), (swapped, why_swapped) = winners
     if winner != swapped:
         why = f"the orders disagree ({winner}, then {swapped}): a tie. {why} | {why_swapped}"
@@ -180,13 +175,16 @@ def _inputs(
             why=f"case {case.id!r} has no `contexts` to show the judge, and the application "
             "reports none (`response.contexts`)"
         )
-    question = question_of(case)
+    question = _question(case)
     return {
         "criteria": criteria,
         "asked": question,
         "expected": case.expected if expected else None,
         "contexts": list(shown) or ([NOTHING_RETRIEVED] if contexts else []),
-        "mark": mark(criteria, question, *texts),
+        # A name for the quoted parts of the prompt that none of them can foresee. From a digest, so
+        # that the same question to a judge is the same request.
+        "mark": "#"
+        + digest("llmops/mark/v1", [criteria, question, *texts])[len("sha256:") :][:MARK],
     }
 
 
@@ -194,15 +192,24 @@ async def _ask(
     ask: Ask,
     inputs: Mapping[str, Json],
     name: str,
-    values: Sequence[str] | Sequence[int],
+    values: Sequence[str | int],
     *,
     reason: bool,
 ) -> tuple[str | int, str, str | None] | Unscored:
     """Return the judge's value under `name`, its reason, and the model that answered."""
-    rendered = {**inputs, "form": form(name, values, reason=reason)}
-    json_schema = schema(name, values, reason=reason)
+    listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)
+    form = "{" + ('"reason": "…", ' if reason else "") + f'"{name}": {listed}' + "}"
+    properties: dict[str, Json] = {"reason": {"type": "string"}} if reason else {}
+    kind = "string" if isinstance(values[0], str) else "integer"
+    properties[name] = {"type": kind, "enum": list(values)}
+    json_schema: Mapping[str, Json] = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
     result = await answer_of(
-        partial(ask.judge, rendered, json_schema=json_schema),
+        partial(ask.judge, {**inputs, "form": form}, json_schema=json_schema),
         lambda answer: chosen(answer, name, values),
     )
     if isinstance(result, Unscored):
@@ -219,24 +226,20 @@ class WrongForm(ValueError):
     """The judge's JSON isn't in the requested form."""
 
 
-def mark(*texts: str) -> str:
-    """Return a name for the quoted parts of a judge's prompt that none of `texts` can foresee.
-
-    From a digest, so that the same question to a judge is the same request.
-    """
-    return "#" + digest("llmops/mark/v1", list(texts)).removeprefix("sha256:")[:MARK]
-
-
-def question_of(case: Case) -> str:
+def _question(case: Case) -> str:
     """Return the question: the only text input, or inputs and earlier turns as JSON."""
     values = list(case.inputs.values())
-    if len(values) == 1 and isinstance(values[0], str) and not case.messages:
+    if case.messages:
+        turns = [message.plain() for message in case.messages]
+        return dump_json({"earlier": turns, "inputs": dict(case.inputs)})
+    if len(values) == 1 and isinstance(values[0], str):
         return values[0]
-    inputs = dict(case.inputs)
-    if not case.messages:
-        return dump_json(inputs)
-    turns = [message.plain() for message in case.messages]
-    return dump_json({"earlier": turns, "inputs": inputs})
+    return dump_json(dict(case.inputs))
+
+
+def is_empty(text: str) -> bool:
+    """Return whether an answer has no letter and no digit."""
+    return not any(map(str.isalnum, text))
 
 
 def passages(case: Case, completion: Completion) -> Sequence[str] | None:
@@ -247,26 +250,7 @@ def passages(case: Case, completion: Completion) -> Sequence[str] | None:
     return (case.contexts or None) if completion.contexts is None else completion.contexts
 
 
-def schema(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) -> Mapping[str, Json]:
-    """Return the JSON Schema of a judge's answer: its reason first, then one of `values`."""
-    kind = "string" if isinstance(values[0], str) else "integer"
-    properties: dict[str, Json] = {"reason": {"type": "string"}} if reason else {}
-    properties[name] = {"type": kind, "enum": list(values)}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def form(name: str, values: Sequence[str] | Sequence[int], *, reason: bool) -> str:
-    """Return the same for a reader: `{"reason": "…", "verdict": "pass" | "fail"}`."""
-    listed = " | ".join(json.dumps(value, ensure_ascii=False) for value in values)
-    return "{" + ('"reason": "…", ' if reason else "") + f'"{name}": {listed}' + "}"
-
-
-def chosen(answer: Json, name: str, values: Sequence[str] | Sequence[int]) -> tuple[str | int, str]:
+def chosen(answer: Json, name: str, values: Sequence[str | int]) -> tuple[str | int, str]:
     """Return the value under `name` and the reason. Raises `WrongForm`.
 
     Names are compared without regard to case; nothing else is forgiven.
@@ -311,12 +295,8 @@ async def answer_of(
 
 
 def _unusable(outcome: Completion) -> str | None:
-    match outcome.finish_reason:
-        case "content_filter" | "refusal":
-            return "the judge refused to answer"
-        case "length":
-            return "the judge's answer was cut off: give its model a higher maxTokens"
-        case _ if outcome.text is None:
-            return "the judge's answer is not stored here"
-        case _:
-            return None
+    if outcome.finish_reason in ("content_filter", "refusal"):
+        return "the judge refused to answer"
+    if outcome.finish_reason == "length":
+        return "the judge's answer was cut off: give its model a higher maxTokens"
+    return "the judge's answer is not stored here" if outcome.text is None else None

@@ -20,8 +20,8 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import MINUS, answer_text, composed, quoted, right, wrong
-from llmops_cli.scorers.pattern import DEADLINE, TOO_SLOW, malformed
+from llmops_cli.scorers.scoring import MINUS, answer_text, composed, quoted, right, wrong
+from llmops_cli.scorers.text import DEADLINE, TOO_SLOW, malformed
 
 Take: TypeAlias = Literal["first", "last"]
 

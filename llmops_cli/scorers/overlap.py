@@ -16,7 +16,7 @@ from sacrebleu.metrics.bleu import BLEU
 from llmops_cli.core.digest import Json
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import LONGEST_COMPARED, answer_text, expected_texts, quoted
+from llmops_cli.scorers.scoring import LONGEST_COMPARED, answer_text, expected_texts, quoted
 
 Rouge: TypeAlias = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

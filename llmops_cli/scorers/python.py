@@ -25,7 +25,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, Scorer
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import quoted
+from llmops_cli.scorers.scoring import quoted
 from llmops_cli.workers.process import CodeFailure
 from llmops_cli.workers.project_code import Function, located, what_is_wrong
 from llmops_cli.workers.worker import Message, Worker

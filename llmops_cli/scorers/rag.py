@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import ModuleType
 from typing import Any, cast
 
 from anyio import to_thread
@@ -18,53 +17,39 @@ from anyio import to_thread
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.ports import OpenScorer, PluginContext, Scorer
 
-NO_TELEMETRY = "RAGAS_DO_NOT_TRACK"
 
-
-def _judged() -> ModuleType:
-    from llmops_cli.scorers import ragas_judged  # noqa: PLC0415 - takes seconds
-
-    return ragas_judged
-
-
-def _overlap() -> ModuleType:
-    from llmops_cli.scorers import ragas_overlap  # noqa: PLC0415 - takes seconds
-
-    return ragas_overlap
-
-
-def _opens(module: Callable[[], ModuleType], name: str) -> OpenScorer:
-    """Return what opens the scorer `name` of a module that imports ragas."""
+def _opens(name: str) -> OpenScorer:
+    """Return what opens the scorer `name` of the module that imports ragas."""
 
     @asynccontextmanager
     async def opened(context: PluginContext) -> AsyncIterator[Scorer]:
-        del context
-        loaded = await to_thread.run_sync(_load, module, name)
-        yield cast("Scorer", getattr(loaded, name))
+        del context  # ragas needs nothing of the project
+        yield await to_thread.run_sync(_load, name)
 
     return opened
 
 
-def _load(module: Callable[[], ModuleType], name: str) -> ModuleType:
+def _load(name: str) -> Scorer:
     """Import ragas without its telemetry and without its warnings to its own authors."""
-    os.environ[NO_TELEMETRY] = "true"
+    os.environ["RAGAS_DO_NOT_TRACK"] = "true"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return module()
+            from llmops_cli.scorers import ragas_scorers  # noqa: PLC0415 - takes seconds
         except ImportError as error:
             raise MissingExtra(f"the scorer {name!r}", extra="ragas") from error
+    return cast("Scorer", getattr(ragas_scorers, name))
 
 
-open_faithfulness = _opens(_judged, "faithfulness")
-open_answer_relevancy = _opens(_judged, "answer_relevancy")
-open_context_precision = _opens(_judged, "context_precision")
-open_context_recall = _opens(_judged, "context_recall")
-open_factual_correctness = _opens(_judged, "factual_correctness")
-open_precision_by_id = _opens(_overlap, "precision_by_id")
-open_recall_by_id = _opens(_overlap, "recall_by_id")
-open_precision_by_text = _opens(_overlap, "precision_by_text")
-open_recall_by_text = _opens(_overlap, "recall_by_text")
+open_faithfulness = _opens("faithfulness")
+open_answer_relevancy = _opens("answer_relevancy")
+open_context_precision = _opens("context_precision")
+open_context_recall = _opens("context_recall")
+open_factual_correctness = _opens("factual_correctness")
+open_context_precision_by_id = _opens("context_precision_by_id")
+open_context_recall_by_id = _opens("context_recall_by_id")
+open_context_precision_by_text = _opens("context_precision_by_text")
+open_context_recall_by_text = _opens("context_recall_by_text")
 
 
 def check_overlap(options: Mapping[str, Any], _context: PluginContext) -> str | None:

@@ -8,6 +8,7 @@ application that retrieved nothing scores 0; one that does not report its ids is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from pytrec_eval import RelevanceEvaluator
@@ -15,7 +16,7 @@ from pytrec_eval import RelevanceEvaluator
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, Unscored
-from llmops_cli.scorers.answers import not_reported, quoted
+from llmops_cli.scorers.scoring import not_reported, quoted
 
 Id: TypeAlias = str | int
 Relevant: TypeAlias = Id | Sequence[Id] | Mapping[str, int]
@@ -23,48 +24,6 @@ Relevant: TypeAlias = Id | Sequence[Id] | Mapping[str, int]
 
 LARGEST_GRADE = 100
 """A grade is a small whole number; the figures add grades up."""
-
-
-def hit_at_k(
-    _case: Case, completion: Completion, *, relevant: Relevant, k: int
-) -> Score | Unscored:
-    """Score 1 if one of the first `k` is relevant."""
-    return _measured(completion, relevant, f"success.{k}", k)
-
-
-def precision_at_k(
-    _case: Case, completion: Completion, *, relevant: Relevant, k: int
-) -> Score | Unscored:
-    """Return the relevant among the first `k`, divided by `k`, even where fewer were retrieved."""
-    return _measured(completion, relevant, f"P.{k}", k)
-
-
-def recall_at_k(
-    _case: Case, completion: Completion, *, relevant: Relevant, k: int
-) -> Score | Unscored:
-    """Return the share of the relevant ones that is among the first `k`."""
-    return _measured(completion, relevant, f"recall.{k}", k)
-
-
-def mrr(
-    _case: Case, completion: Completion, *, relevant: Relevant, k: int | None = None
-) -> Score | Unscored:
-    """Return 1 / the place of the first relevant one; 0 where none is among the first `k`.
-
-    The mean over cases is the mean reciprocal rank.
-    """
-    return _measured(completion, relevant, "recip_rank", k)
-
-
-def ndcg(
-    _case: Case, completion: Completion, *, relevant: Relevant, k: int | None = None
-) -> Score | Unscored:
-    """Return the normalized discounted cumulative gain over the first `k`, or over all.
-
-    Järvelin and Kekäläinen 2002: Σ grade / log₂(place + 1), divided by its value for the best
-    possible order of all the relevant ones.
-    """
-    return _measured(completion, relevant, "ndcg" if k is None else f"ndcg_cut.{k}", k)
 
 
 def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
@@ -82,17 +41,38 @@ def check(options: Mapping[str, Any], _context: PluginContext) -> str | None:
 
 
 def _measured(
-    completion: Completion, relevant: Relevant, measure: str, k: int | None
+    measure: str,
+    whole: str,
+    _case: Case,
+    completion: Completion,
+    *,
+    relevant: Relevant,
+    k: int | None = None,
 ) -> Score | Unscored:
-    """Return one of trec_eval's measures over the first `k` ids."""
+    """Return one of trec_eval's measures over the first `k` ids, or `whole` over all of them."""
     if completion.ids is None:
         return not_reported("ids")
     ids, grades = completion.ids[:k], _grades(relevant)
-    value = _trec_eval(ids, grades, measure)
+    value = _trec_eval(ids, grades, whole if k is None else measure.format(k=k))
     total = sum(grade > 0 for grade in grades.values())
     first_place = {name: place for place, name in reversed(list(enumerate(ids, start=1)))}
     hits = {name: first_place[name] for name in dict.fromkeys(ids) if grades.get(name, 0) > 0}
     return Score(value=value, reason=_reason(hits, total, len(ids)))
+
+
+hit_at_k = partial(_measured, "success.{k}", "")
+"""1 if one of the first `k` is relevant."""
+precision_at_k = partial(_measured, "P.{k}", "")
+"""The relevant among the first `k`, divided by `k`, even where fewer were retrieved."""
+recall_at_k = partial(_measured, "recall.{k}", "")
+"""The share of the relevant ones that is among the first `k`."""
+mrr = partial(_measured, "recip_rank", "recip_rank")
+"""1 / the place of the first relevant one; 0 where none is among the first `k`. The mean over cases
+is the mean reciprocal rank."""
+ndcg = partial(_measured, "ndcg_cut.{k}", "ndcg")
+"""The normalized discounted cumulative gain over the first `k`, or over all (Järvelin and
+Kekäläinen 2002): Σ grade / log₂(place + 1), divided by its value for the best possible order of all
+the relevant ones."""
 
 
 def _trec_eval(ids: Sequence[str], grades: Mapping[str, int], measure: str) -> float:

@@ -16,7 +16,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Score, ToolCall, Unscored
-from llmops_cli.scorers.answers import answer_text, quoted, right, same_json, wrong
+from llmops_cli.scorers.scoring import answer_text, quoted, right, same_json, wrong
 
 Match: TypeAlias = Literal["subset", "exact"]
 

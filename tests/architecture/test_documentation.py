@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from llmops_cli.cli.main import full_app
 from llmops_cli.core.policy import RULES, Policy
 from llmops_cli.gate.paired_test import zero_loss_minimum
-from llmops_cli.plugins import PROVIDERS, SCORERS
+from llmops_cli.plugins.providers import PROVIDERS
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.schema import (
     Evidence,
     Gate,

@@ -24,7 +24,7 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext, ProviderKind
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Outcome
-from llmops_cli.plugins.loading import open_provider
+from llmops_cli.plugins.catalog import open_provider
 from llmops_cli.plugins.providers import PROVIDERS
 from tests.hostile import HOSTILE
 from tests.servers import faulty

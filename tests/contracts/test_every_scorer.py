@@ -26,15 +26,15 @@ from llmops_cli.core.result import (
     Unscored,
     Usage,
 )
-from llmops_cli.plugins import (
-    SCORERS,
+from llmops_cli.plugins.catalog import (
     catalog,
+    load,
     open_scorer,
     scorer_digest,
     volatile,
     wrong_options,
 )
-from llmops_cli.plugins.loading import load
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.scorers.scoring import score
 from tests.counting import cpu_in_loops
 from tests.hostile import HOSTILE

@@ -80,7 +80,7 @@ def sound(project: Project) -> bool:
 
 FORKS = """
 import os, sys
-import llmops_cli.commands.evaluate, llmops_cli.cli.output
+import llmops_cli.commands.evaluate, llmops_cli.render.console, llmops_cli.render.progress
 import llmops_cli.providers.openai.model, aiohttp
 from llmops_cli.cli.main import run
 

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from llmops_cli.providers.offline.embedded import Bm25
+from llmops_cli.providers.embedded import Bm25
 from tests.git_project import GitProject
 
 PLACES = ((True, True), (True, False), (False, True), (False, False))

@@ -19,12 +19,11 @@ from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Evalset, Message, Prompt
 from llmops_cli.core.result import Completion, Score
 from llmops_cli.gate.score_test import sample, z
-from llmops_cli.plugins.catalog import catalog
-from llmops_cli.plugins.loading import open_scorer
+from llmops_cli.plugins.catalog import catalog, open_scorer
 from llmops_cli.project.project import Project, load_project
 from llmops_cli.project.templates import Options, Templates
-from llmops_cli.providers.offline.embedded import Embedded
-from llmops_cli.providers.offline.replay import Recorded
+from llmops_cli.providers.embedded import Embedded
+from llmops_cli.providers.replay import Recorded
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "examples" / "gsm8k-recorded"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from llmops_cli.cli.report_sinks import FORMS, RunSinks
+from llmops_cli.cli.output import FORMS, RunSinks
 from llmops_cli.commands.evaluate import Evaluated, evaluate, unseen
 from llmops_cli.core.policy import Decision, Finding, Verdict
 from llmops_cli.core.report import EvalsetReport, MetricSummary, PromptReport, Report

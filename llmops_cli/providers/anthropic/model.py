@@ -2,17 +2,15 @@
 
 The SDK decides the URL, the API version and which parameters there are; it has no `temperature`,
 `top_p` or `top_k` any more, so a deterministic Claude is never assumed. The call itself is made by
-`http.exchange`.
+`http.client`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
-import anyio
 from anthropic import AsyncAnthropic
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
@@ -23,7 +21,7 @@ from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, ToolCall
 from llmops_cli.providers.anthropic.messages import SAME, body
 from llmops_cli.providers.http.access import Access, access, check_parameters
-from llmops_cli.providers.http.exchange import JsonClient, open_client
+from llmops_cli.providers.http.client import JsonClient, open_client
 from llmops_cli.providers.http.responses import anthropic_usage, incomplete, tool_arguments
 from llmops_cli.providers.http.streams import MessageAccumulator
 
@@ -46,8 +44,6 @@ FINISH = {
 class Anthropic:
     """One Claude model behind `/v1/messages`."""
 
-    __slots__ = ("_client", "_name")
-
     def __init__(self, name: str, client: JsonClient) -> None:
         self._name = name
         self._client = client
@@ -68,19 +64,10 @@ class Anthropic:
 
     async def complete(self, request: Request) -> Completion | Failure:
         """Make one attempt at one call."""
-        if request.timed:
-            return await self._streamed(request)
-        answer = await self._client.send(body(request))
-        return answer if isinstance(answer, Failure) else completion(answer)
-
-    async def _streamed(self, request: Request) -> Completion | Failure:
-        """Make one attempt that times the first token."""
-        started, events = anyio.current_time(), MessageAccumulator()
-        answer = await self._client.send({**body(request), "stream": True}, accumulator=events)
-        outcome = answer if isinstance(answer, Failure) else completion(answer)
-        if isinstance(outcome, Failure) or events.first_token is None:
-            return outcome
-        return replace(outcome, first_token=events.first_token - started)
+        if not request.timed:
+            return await self._client.complete(body(request), completion)
+        streamed = {**body(request), "stream": True}
+        return await self._client.complete(streamed, completion, MessageAccumulator())
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 What is sent is `{"inputs": …, "messages": …, "parameters": …}`, or what `request` makes of them;
 `response` says where the parts of the answer are. Redirects, sizes, statuses and faults are treated
-as those of a model server. `address_policy` decides which addresses may be called.
+as those of a model server. `checks` decides which addresses may be called.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
 from llmops_cli.core.result import Completion, Failure
-from llmops_cli.providers.application.address_policy import forbidden
 from llmops_cli.providers.application.answer_fields import AnswerReader, document_of
-from llmops_cli.providers.application.config_checks import allowed_hosts, wrong_url
+from llmops_cli.providers.application.checks import allowed_hosts, forbidden, wrong_url
 from llmops_cli.providers.http.access import headers_of
-from llmops_cli.providers.http.errors import Forbidden
-from llmops_cli.providers.http.exchange import JsonClient, Method, open_client
+from llmops_cli.providers.http.client import Forbidden, JsonClient, Method, open_client
 
 OURS = {"accept": "application/json", "content-type": "application/json", "user-agent": "llmops"}
 

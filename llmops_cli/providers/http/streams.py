@@ -8,8 +8,9 @@ stream is an answer, and an unreadable event ends it: an answer with a gap is in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
@@ -42,33 +43,27 @@ class Garbled(ValueError):
     """An event that the API doesn't have; the message says what is wrong with it."""
 
 
-class StreamAccumulator(Protocol):
+class StreamAccumulator(ABC):
     """Puts a stream's events together."""
-
-    first_token: float | None
-    """When the first token came, on the event loop's clock; None: none came."""
-
-    def add(self, event: Mapping[str, Any]) -> bool:
-        """Add one event; return whether it ends the answer. Raises `Garbled`."""
-        ...
-
-    def answer(self) -> dict[str, Any]:
-        """Return the answer in the shape in which it would have come without a stream."""
-        ...
-
-
-class _Timed:
-    """Remembers when the first token came."""
 
     def __init__(self) -> None:
         self.first_token: float | None = None
+        """When the first token came, on the event loop's clock; None: none came."""
+
+    @abstractmethod
+    def add(self, event: Mapping[str, Any]) -> bool:
+        """Add one event; return whether it ends the answer. Raises `Garbled`."""
+
+    @abstractmethod
+    def answer(self) -> dict[str, Any]:
+        """Return the answer in the shape in which it would have come without a stream."""
 
     def _token(self) -> None:
         if self.first_token is None:
             self.first_token = anyio.current_time()
 
 
-class ChatAccumulator(_Timed):
+class ChatAccumulator(StreamAccumulator):
     """The chunks of a chat completion. Its end, `[DONE]`, is no event."""
 
     def __init__(self) -> None:
@@ -142,7 +137,7 @@ class ChatAccumulator(_Timed):
             call["arguments"] = arguments
 
 
-class MessageAccumulator(_Timed):
+class MessageAccumulator(StreamAccumulator):
     """The events of Claude's messages: a message, its blocks by index, what changed, the end."""
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """Chat completions and embeddings of OpenAI and of every server that has its API.
 
-OpenAI itself is reached as its SDK says (`sdk`). A server with a `base_url` gets what all of them
-share, a bearer key and JSON, and the SDK is not loaded for it; on one's own machine it needs no
-key. Tests compare what is sent with what the SDK sends (record 0004).
+OpenAI itself is reached as its SDK says: the URL, credentials, organization and user agent. A
+server with a `base_url` gets what all of them share, a bearer key and JSON, and the SDK is not
+loaded for it; on one's own machine it needs no key. Tests compare what is sent with what the SDK
+sends (record 0004).
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-import anyio
-
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.http.access import Access, access, check_parameters
-from llmops_cli.providers.http.exchange import Filtered, JsonClient, open_client
+from llmops_cli.providers.http.client import Filtered, JsonClient, open_client
 from llmops_cli.providers.http.streams import ChatAccumulator
 from llmops_cli.providers.openai.messages import (
     PARAMETERS,
@@ -27,6 +26,7 @@ from llmops_cli.providers.openai.messages import (
     embedding_body,
 )
 
+BASE_URL = "https://api.openai.com/v1"
 OURS = frozenset({"model", "messages", "tools", "response_format", "stream", "stream_options", "n"})
 """What the prompt or the engine decides; a parameter of that name would contradict it."""
 KNOWN = frozenset({
@@ -57,12 +57,11 @@ OPENAI = Dialect(vendor="openai", key_env="OPENAI_API_KEY", known=KNOWN)
 class OpenAI:
     """One model behind `/chat/completions`, or behind `/embeddings`."""
 
-    __slots__ = ("_client", "_counts", "_dialect", "_embeddings", "_name", "_streams")
-
     def __init__(self, name: str, client: JsonClient, dialect: Dialect = OPENAI) -> None:
         self._name = name
         self._client = client
-        self._embeddings = client.sibling("/chat/completions", "/embeddings")
+        url = client.url.removesuffix("/chat/completions") + "/embeddings"
+        self._embeddings = replace(client, url=url)
         self._dialect = dialect
         self._streams = self._counts = True  # until the server refuses
 
@@ -72,40 +71,30 @@ class OpenAI:
         check_parameters(self._name, request.parameters, known, vendor=self._dialect.vendor)
 
     async def complete(self, request: Request) -> Completion | Failure:
-        """Make one attempt at one call."""
-        if request.response_format == "embedding":
-            vector = await self._embeddings.send(embedding_body(request))
-            return vector if isinstance(vector, Failure) else embedding(vector)
-        if request.timed and self._streams:
-            return await self._streamed(request)
-        answer = await self._client.send(body(request))
-        if isinstance(answer, Filtered):
-            return Completion(text="", finish_reason="content_filter")
-        return answer if isinstance(answer, Failure) else completion(answer)
-
-    async def _streamed(self, request: Request) -> Completion | Failure:
-        """Make one attempt that times the first token.
+        """Make one attempt at one call; where it is timed, as a stream that counts its tokens.
 
         Without usage, or without a stream, where the server refuses one of them.
         """
-        started, chunks = anyio.current_time(), ChatAccumulator()
-        counted = {"stream_options": {"include_usage": True}} if self._counts else {}
-        streamed = {**body(request), "stream": True, **counted}
-        answer = await self._client.send(streamed, accumulator=chunks)
-        if isinstance(answer, Filtered):
+        if request.response_format == "embedding":
+            return await self._embeddings.complete(embedding_body(request), embedding)
+        sent = body(request)
+        if streams := request.timed and self._streams:
+            counted = {"stream_options": {"include_usage": True}} if self._counts else {}
+            sent |= {"stream": True, **counted}
+        outcome = await self._client.complete(
+            sent, completion, ChatAccumulator() if streams else None
+        )
+        if isinstance(outcome, Filtered):
             return Completion(text="", finish_reason="content_filter")
-        if not isinstance(answer, Failure):
-            outcome = completion(answer)
-            if isinstance(outcome, Failure) or chunks.first_token is None:
-                return outcome
-            return replace(outcome, first_token=chunks.first_token - started)
-        if answer.kind is FailureKind.BAD_REQUEST and "stream" in answer.message:
-            if self._counts and "stream_options" in answer.message:
-                self._counts = False
-            else:
-                self._streams = False
-            return await self.complete(request)
-        return answer
+        if not isinstance(outcome, Failure) or outcome.kind is not FailureKind.BAD_REQUEST:
+            return outcome
+        if not streams or "stream" not in outcome.message:
+            return outcome
+        if self._counts and "stream_options" in outcome.message:
+            self._counts = False
+        else:
+            self._streams = False
+        return await self.complete(request)
 
 
 def check_model(name: str, parameters: Iterable[str], dialect: Dialect) -> None:
@@ -120,17 +109,26 @@ async def open_openai(
     """Open a client of `model`. Raises `Refused` if its configuration can never work."""
     check_model(model.name, model.parameters, dialect)
     reached = access(model, context, key_env=dialect.key_env)
-    url, headers = await _endpoint(reached, context)
+    url, headers = await endpoint(reached, context)
     async with open_client(url, headers, context.environ, about_key=reached.about_key) as client:
         yield OpenAI(model.name, client, dialect)
 
 
-async def _endpoint(reached: Access, context: PluginContext) -> tuple[str, dict[str, str]]:
-    """Return where to post to, and with which headers."""
+async def endpoint(reached: Access, context: PluginContext) -> tuple[str, dict[str, str]]:
+    """Return where chat completions are posted to, and with which headers."""
     if reached.base_url is None:
-        from llmops_cli.providers.openai import sdk  # noqa: PLC0415 - takes 0.4 s
+        from openai import AsyncOpenAI  # noqa: PLC0415 - takes 0.4 s
 
-        return await sdk.endpoint(reached, context)
+        async with AsyncOpenAI(
+            api_key=reached.key,
+            organization=context.environ.get("OPENAI_ORG_ID"),
+            project=context.environ.get("OPENAI_PROJECT_ID"),
+            base_url=BASE_URL,
+            default_headers=reached.headers,
+        ) as sdk:
+            named = {**sdk.auth_headers, **sdk.default_headers}
+            headers = {name: value for name, value in named.items() if isinstance(value, str)}
+            return f"{sdk.base_url}chat/completions", headers
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/json",

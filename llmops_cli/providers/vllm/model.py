@@ -1,23 +1,235 @@
 """A local model behind vLLM: a running server, or one that is started for the command.
 
-vLLM is a program here and never a library: it is started (`engine`) and then called over OpenAI's
+vLLM is a program here and never a library: `vllm serve` is started and then called over OpenAI's
 API, by the same code as every other server. Calls to this machine go past any proxy. Where an
 engine has ended, that is the reason of every call that fails on it.
+
+Engines are started when first needed, and end with the command. One serves every model that is
+started in the same way, whichever of its adapters they ask for. It listens on loopback only, at a
+port of its own, and answers only calls with a key that is made for it. It sees no key of the
+project. Its output is stored in `.llmops/store/vllm-….log`. Engines start one after the other: a
+second one would disturb what the first measures of the memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import anyio
+from anyio import to_thread
 
 from llmops_cli.core.ports import PluginContext, Provider
 from llmops_cli.core.prompt import Model, Request, host_of
+from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, FailureKind
 from llmops_cli.providers.openai.model import Dialect, OpenAI, check_model, open_openai
-from llmops_cli.providers.vllm.engine import KEY_ENV, Engine, Engines
-from llmops_cli.providers.vllm.options import served_name
+from llmops_cli.providers.vllm.options import (
+    adapters,
+    arguments,
+    program,
+    served_name,
+    startup_seconds,
+)
+from llmops_cli.workers.process import Server, new_log
+
+KEY_ENV = "VLLM_API_KEY"
+"""Where `vllm serve` looks for its key."""
+POLL = 0.25
+"""Seconds between two readiness checks."""
+STORE = Path(".llmops") / "store"
+KEPT_LOGS = 9
+HUGGING_FACE = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+"""Keys that the engine itself needs, to fetch a model."""
+_PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) ?)?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
+_SHOWN = 3
+"""Lines of the log in a message."""
+_LONGEST = 240
+"""Characters of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What an engine is started with."""
+
+    model: str
+    command: tuple[str, ...]
+    """All but host and port."""
+    offline: bool
+    """Whether the weights are on this machine, so nothing is downloaded."""
+    log_name: str
+
+
+def launch_of(model: Model, context: PluginContext) -> Launch:
+    """Return how the engine of `model` is started. Raises `Refused` if there is no vllm."""
+    lora = [f"{name}={path}" for name, path in adapters(model.options).items()]
+    return Launch(
+        model=model.model,
+        command=(
+            *program(model, context),
+            "serve",
+            model.model,
+            *arguments(model),
+            *("--served-model-name", model.model),
+            *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
+        ),
+        offline=(context.root / model.model).is_dir(),
+        log_name="vllm-" + re.sub(r"[^A-Za-z0-9]+", "-", model.model).strip("-")[-40:],
+    )
+
+
+class Engine:
+    """One `vllm serve` and how to reach it."""
+
+    def __init__(self, launch: Launch, context: PluginContext) -> None:
+        """Start it. Raises `OSError` if that is not possible."""
+        self.key = secrets.token_urlsafe(24)
+        self.launch = launch
+        self.ready = False
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/v1"
+        (context.root / STORE).mkdir(parents=True, exist_ok=True)
+        log = new_log(context.root / STORE, launch.log_name, keep=KEPT_LOGS)
+        self._log = log.relative_to(context.root).as_posix()
+        self._late: str | None = None
+        own_key = Redactor([self.key])
+        self._server = Server(
+            [*launch.command, "--host", "127.0.0.1", "--port", str(port)],
+            folder=context.root,
+            environ=_environment(context, self.key, offline=launch.offline),
+            log=log,
+            redact=lambda line: own_key(context.redact(line)),
+        )
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it does not answer and never will; None while it runs."""
+        ended = self._late or self._server.ended
+        if ended is None:
+            return None
+        when = "while it answered" if self.ready else "before it was ready"
+        lines = " / ".join(last_words(self._server.last(100)))
+        message = f"`vllm serve {self.launch.model}` ended {when}: {ended}"
+        message += f"; it said: {lines}" if lines else ""
+        return Failure(kind=FailureKind.CONNECTION, message=f"{message} (all of it: {self._log})")
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it answers or has ended; after `seconds` it is stopped."""
+        with anyio.move_on_after(seconds):
+            async with aiohttp.ClientSession(
+                headers={"Authorization": f"Bearer {self.key}"},
+                timeout=aiohttp.ClientTimeout(total=5.0),
+            ) as session:
+                while self.failure is None:
+                    if await self._answers(session):
+                        self.ready = True
+                        return
+                    await anyio.sleep(POLL)
+            return
+        self._late = f"it took more than {seconds:g} s (`startup_timeout` in llmops.yaml)"
+        await to_thread.run_sync(self.stop)
+
+    async def gone(self, within: float) -> Failure | None:
+        """Return why it does not answer any more, which may take a moment to show."""
+        with anyio.move_on_after(within):
+            while self.failure is None:  # noqa: ASYNC110 - a process, which wakes nobody
+                await anyio.sleep(POLL / 5)
+        return self.failure
+
+    def ask_to_end(self) -> None:
+        """Stop it without waiting."""
+        self._server.ask_to_end()
+
+    def stop(self) -> None:
+        """Stop it with its subprocesses."""
+        self._server.stop()
+
+    async def _answers(self, session: aiohttp.ClientSession) -> bool:
+        """Return whether it answers a call with its key."""
+        try:
+            async with session.get(f"{self.url}/models") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+
+class Engines:
+    """The engines of one command. Use as `with Engines()`."""
+
+    def __init__(self) -> None:
+        self._engines: dict[Launch, Engine] = {}
+        self._turn = anyio.Lock()
+
+    async def of(self, model: Model, context: PluginContext) -> Engine | Failure:
+        """Return the engine that answers for `model`, ready, or why it does not."""
+        launch = launch_of(model, context)
+        async with self._turn:
+            engine = self._engines.get(launch)
+            if engine is None:
+                try:
+                    engine = Engine(launch, context)
+                except OSError as error:
+                    message = f"`vllm serve {model.model}` cannot be started: {error}"
+                    return Failure(kind=FailureKind.CONNECTION, message=message)
+                self._engines[launch] = engine
+            if not engine.ready and engine.failure is None:
+                context.tell(f"starting vllm serve {model.model}")
+                try:
+                    await engine.wait(startup_seconds(model.options))
+                finally:
+                    context.tell("")
+            return engine.failure or engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for engine in self._engines.values():
+            engine.ask_to_end()
+        for engine in self._engines.values():
+            engine.stop()
+
+
+def last_words(lines: Iterable[str]) -> list[str]:
+    """Return a log's last errors, else its last lines, without prefixes."""
+    plain = list(dict.fromkeys(_PREFIX.sub("", line).strip() for line in lines))
+    shown = [line[:_LONGEST] for line in plain if line]
+    errors = [line for line in shown if re.search(r"error\b|killed", line, re.IGNORECASE)]
+    return (errors or shown)[-_SHOWN:]
+
+
+def _environment(context: PluginContext, key: str, *, offline: bool) -> Mapping[str, str]:
+    """Return what the engine sees: all but secrets. It makes no calls of its own."""
+    kept = {
+        name: value
+        for name, value in context.environ.items()
+        if context.redact(value) == value or name in HUGGING_FACE or name.lower().endswith("_proxy")
+    }
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
+    default = {"VLLM_HOST_IP": "127.0.0.1", **({"HF_HUB_OFFLINE": "1"} if offline else {})}
+    return {**default, **kept, **quiet, KEY_ENV: key}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
 
 KNOWN = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens",

@@ -9,7 +9,7 @@ import pytest
 
 from llmops_cli.importers.promptfoo_tests import MAPPINGS, scorer_of
 from llmops_cli.importers.source import ImportFolder, NotCarried
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import Folder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_cli.importers.import_files import read_foreign
 from llmops_cli.importers.imported import ImportChoices, Imported, files_of
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.paths import Folder
 
 SYSTEM = {"role": "system", "content": "Name the capital."}

@@ -13,7 +13,8 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score
 from llmops_cli.importers.import_files import read_foreign
 from llmops_cli.importers.imported import ImportChoices, Imported
-from llmops_cli.plugins import SCORERS, catalog, open_scorer
+from llmops_cli.plugins.catalog import catalog, open_scorer
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.paths import Folder
 from tests.unit.scorers.answers import expecting, reply
 

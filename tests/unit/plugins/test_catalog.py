@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.errors import Refused
-from llmops_cli.plugins import PROVIDERS, SCORERS, catalog, load_scorer
+from llmops_cli.plugins.catalog import catalog, load_scorer
+from llmops_cli.plugins.providers import PROVIDERS
+from llmops_cli.plugins.scorers import SCORERS
 from tests.counting import calls_made_by
 
 PLUG_IN = """
@@ -103,7 +105,8 @@ def test_looking_for_plug_ins_is_little_work() -> None:
 
 def test_the_catalog_imports_no_vendor_and_no_scorer() -> None:
     code = (
-        "import sys; from llmops_cli.plugins import catalog; catalog();print(*sorted(sys.modules))"
+        "import sys; from llmops_cli.plugins.catalog import catalog; catalog();"
+        "print(*sorted(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())

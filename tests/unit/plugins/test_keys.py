@@ -8,7 +8,8 @@ import pytest
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import MissingExtra, Refused
 from llmops_cli.core.prompt import ScorerSpec
-from llmops_cli.plugins import SCORERS, scorer_digest, volatile
+from llmops_cli.plugins.catalog import scorer_digest, volatile
+from llmops_cli.plugins.scorers import SCORERS
 
 FILES = {
     "a.json": b"{}",

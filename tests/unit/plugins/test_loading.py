@@ -7,15 +7,9 @@ import pytest
 
 from llmops_cli.core.errors import MissingExtra, Refused
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.plugins import (
-    PROVIDERS,
-    SCORERS,
-    load_scorer,
-    open_provider,
-    open_scorer,
-    wrong_options,
-)
-from llmops_cli.plugins.loading import load
+from llmops_cli.plugins.catalog import load, load_scorer, open_provider, open_scorer, wrong_options
+from llmops_cli.plugins.providers import PROVIDERS
+from llmops_cli.plugins.scorers import SCORERS
 
 
 def test_a_target_names_a_module_and_an_attribute() -> None:

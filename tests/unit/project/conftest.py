@@ -11,8 +11,7 @@ import pytest
 from llmops_cli.core.errors import InvalidFiles
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Evalset
-from llmops_cli.plugins.catalog import catalog
-from llmops_cli.plugins.loading import wrong_options
+from llmops_cli.plugins.catalog import catalog, wrong_options
 from llmops_cli.project.project import Project, check_project, load_project
 
 PROMPT = """\

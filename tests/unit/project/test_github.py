@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.core.prompt import Evalset
-from llmops_cli.plugins import SCORERS, load_scorer
+from llmops_cli.plugins.catalog import load_scorer
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.templates import Options, Templates
 from tests.unit.project.conftest import Written
 from tests.unit.scorers.answers import reply, value

@@ -12,7 +12,7 @@ import pytest
 
 from llmops_cli.core.errors import InvalidFiles, Refused
 from llmops_cli.core.prompt import Case
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.labels import (
     LabelRequest,
     Labels,

@@ -10,7 +10,8 @@ import pytest
 from pyarrow import parquet
 
 from llmops_cli.core.prompt import Case, Target
-from llmops_cli.plugins import SCORERS, scorer_digest
+from llmops_cli.plugins.catalog import scorer_digest
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.project.evalsets import BLOCK, OPEN, in_memory
 from llmops_cli.project.templates import Options, Templates
 from llmops_cli.scorers.number import number as number_scorer

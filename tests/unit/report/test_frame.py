@@ -15,7 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import llmops_cli
-from llmops_cli.cli.report_sinks import ReportSinks
+from llmops_cli.cli.output import ReportSinks
 from llmops_cli.core.errors import MissingExtra
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.report import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.cli.report_sinks import RunSinks
+from llmops_cli.cli.output import RunSinks
 from llmops_cli.commands.evaluate import evaluate
 from llmops_cli.core.report import Report, ShownCase
 from llmops_cli.report.finished_run import FinishedRun, stream_file, stream_report

@@ -16,7 +16,7 @@ from llmops_cli.core.prompt import (
     Target,
 )
 from llmops_cli.core.result import Completion
-from llmops_cli.plugins import catalog
+from llmops_cli.plugins.catalog import catalog
 from llmops_cli.run.scorers import Scorers
 from llmops_cli.run.side import Side, SideSpec, TrialAt, TrialPlan
 from llmops_cli.stores.results import ResultsStore

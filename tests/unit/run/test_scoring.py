@@ -10,7 +10,7 @@ from llmops_cli.core.policy import Decision
 from llmops_cli.core.prompt import Case, ScorerSpec
 from llmops_cli.core.result import Completion
 from llmops_cli.run.evalset_run import side_results
-from llmops_cli.run.execute import ScoringContext, score_trial
+from llmops_cli.run.execute import ScoringContext
 from llmops_cli.run.scorers import Scorers, missing_scores
 from llmops_cli.run.side import TrialAt
 from llmops_cli.scorers.text import exact
@@ -106,7 +106,7 @@ def test_scores_are_given_once(store: ResultsStore) -> None:
     assert missing_scores(store, {0: (case, completion.digest)}, scorers) == {0}
     context = ScoringContext(code={"exact": exact})
     for _ in range(2):
-        asyncio.run(score_trial(side, at, case, completion, scorers=scorers, context=context))
+        asyncio.run(context.score_trial(side, at, case, completion, scorers=scorers))
     assert missing_scores(store, {0: (case, completion.digest)}, scorers) == set()
     (key,) = scorers.keys(case, completion.digest)
     assert store.scores([key])[key].value == 1.0

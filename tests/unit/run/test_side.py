@@ -11,7 +11,7 @@ import pytest
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Failure, FailureKind
-from llmops_cli.providers.offline.replay import Recorded
+from llmops_cli.providers.replay import Recorded
 from llmops_cli.run.prepare import as_called
 from llmops_cli.run.side import Side, TrialAt, TrialColumn, chunks
 from llmops_cli.stores.results import ResultsStore

@@ -7,7 +7,7 @@ import pytest
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score
-from llmops_cli.scorers.label import check, label
+from llmops_cli.scorers.text import check_label, label
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 INTENTS = ["card_arrival", "card_arrival_late", "refund"]
@@ -152,4 +152,4 @@ def test_a_dash_between_words_or_before_a_list_item_is_no_sign() -> None:
 def test_labels_that_nothing_tells_apart_are_refused(
     options: dict[str, Json], problem: str | None, tmp_path: Path
 ) -> None:
-    assert check(options, PluginContext(root=tmp_path, environ={})) == problem
+    assert check_label(options, PluginContext(root=tmp_path, environ={})) == problem

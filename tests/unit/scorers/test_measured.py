@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from llmops_cli.core.result import Usage
-from llmops_cli.scorers.measured import cost, latency, tokens
+from llmops_cli.scorers.text import cost, latency, tokens
 from tests.unit.scorers.answers import expecting, reply, value, why
 
 MEASURED = reply("x", latency=0.5, cost=0.002, usage=Usage(input=10, output=5))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmops_cli.core.ports import PluginContext
-from llmops_cli.scorers.pattern import check, regex_scorer
+from llmops_cli.scorers.text import check_regex, regex_scorer
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 
 
@@ -39,8 +39,10 @@ def test_a_pattern_that_backtracks_without_end_is_unscored() -> None:
 
 def test_a_pattern_that_does_not_compile_is_seen_before_any_call(tmp_path: Path) -> None:
     context = PluginContext(root=tmp_path, environ={})
-    assert check({"pattern": "ok"}, context) is None
-    assert str(check({"pattern": "(ok"}, context)).startswith("'(ok' is not a regular expression")
+    assert check_regex({"pattern": "ok"}, context) is None
+    assert str(check_regex({"pattern": "(ok"}, context)).startswith(
+        "'(ok' is not a regular expression"
+    )
 
 
 def test_a_pattern_from_a_template_that_does_not_compile_is_unscored() -> None:

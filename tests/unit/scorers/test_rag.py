@@ -17,7 +17,8 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Case
 from llmops_cli.core.result import Completion, Failure, FailureKind, Score, Unscored
-from llmops_cli.plugins import SCORERS, open_scorer
+from llmops_cli.plugins.catalog import open_scorer
+from llmops_cli.plugins.scorers import SCORERS
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import reason, value, why
 from tests.unit.scorers.scripted import Scripted, asked, letters
@@ -436,7 +437,7 @@ def test_without_a_judge_the_similarity_is_ragas_own() -> None:
     from ragas.dataset_schema import SingleTurnSample  # noqa: PLC0415 - silenced first
     from ragas.metrics._string import NonLLMStringSimilarity  # noqa: PLC0415 - silenced first
 
-    from llmops_cli.scorers.ragas_overlap import EditSimilarity  # noqa: PLC0415 - silenced first
+    from llmops_cli.scorers.ragas_scorers import EditSimilarity  # noqa: PLC0415 - silenced first
 
     async def both(one: str, other: str) -> tuple[float, float]:
         pair = SingleTurnSample(reference=one, response=other)

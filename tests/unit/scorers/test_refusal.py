@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_cli.core.result import ToolCall
-from llmops_cli.scorers.refusal import refusal
+from llmops_cli.scorers.text import refusal
 from tests.unit.scorers.answers import expecting, reply, value
 
 

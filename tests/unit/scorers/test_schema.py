@@ -10,8 +10,7 @@ from jsonschema import Draft202012Validator
 
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.result import Score, Unscored
-from llmops_cli.scorers.formats import TEXTS
-from llmops_cli.scorers.schema import check, open_json_schema
+from llmops_cli.scorers.schema import TEXTS, check, open_json_schema
 from llmops_cli.scorers.scoring import score
 from tests.unit.scorers.answers import expecting, reason, reply, value, why
 

@@ -14,7 +14,8 @@ from llmops_cli.core.prompt import Limits, Model, Request
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Completion, Failure, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.plugins import PROVIDERS, open_provider
+from llmops_cli.plugins.catalog import open_provider
+from llmops_cli.plugins.providers import PROVIDERS
 
 
 def model(provider: str, *, limits: Limits | None = None, **more: Any) -> Model:

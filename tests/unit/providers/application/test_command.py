@@ -14,7 +14,7 @@ import pytest
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
-from llmops_cli.providers.application import config_checks as written
+from llmops_cli.providers.application import checks as written
 from tests.unit.providers.application.applications import ask, completion, failed, model, request
 
 PROGRAM = """\

@@ -16,8 +16,8 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.application import config_checks as written
-from llmops_cli.providers.application.address_policy import forbidden
+from llmops_cli.providers.application import checks as written
+from llmops_cli.providers.application.checks import forbidden
 from llmops_cli.providers.application.http import open_http
 from tests.servers import faulty
 from tests.servers.faulty import Behaviour, Server

@@ -14,8 +14,8 @@ from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits
 from llmops_cli.core.result import FailureKind, Outcome, ToolCall, Usage
-from llmops_cli.providers.application import config_checks as written
-from llmops_cli.providers.application.python import open_python
+from llmops_cli.providers.application import checks as written
+from llmops_cli.providers.application.code import open_python
 from tests.unit.providers.application.applications import ask, completion, failed, model, request
 
 APPLICATION = """

@@ -12,7 +12,7 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Limits, Model
 from llmops_cli.core.result import Completion, Outcome
 from llmops_cli.engine.call import Engine
-from llmops_cli.providers.http.exchange import proxy_for
+from llmops_cli.providers.http.client import proxy_for
 from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
 from tests.unit.providers.openai.test_faults import WORLD, engine, model, request

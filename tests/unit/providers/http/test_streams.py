@@ -18,7 +18,7 @@ from llmops_cli.core.prompt import Limits, Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.engine.call import Engine
 from llmops_cli.providers.anthropic.model import open_anthropic
-from llmops_cli.providers.http import exchange
+from llmops_cli.providers.http import client
 from llmops_cli.providers.http.streams import Events
 from llmops_cli.providers.openai.model import open_openai
 from tests.servers import faulty
@@ -245,7 +245,7 @@ def test_the_deadline_and_the_cap_hold_for_streams(monkeypatch: pytest.MonkeyPat
     (late,), _ = asked(then=slow, timeout=0.3)
     assert isinstance(late, Failure)
     assert late.kind is FailureKind.TIMEOUT
-    monkeypatch.setattr(exchange, "LARGEST_BODY", 10_000)
+    monkeypatch.setattr(client, "LARGEST_BODY", 10_000)
     (large,), server = asked(then=stream(*[chunk({"content": "a" * 200})] * 100, DONE))
     assert isinstance(large, Failure)
     assert (large.kind, server.requests) == (FailureKind.TOO_LARGE, 1)

@@ -21,8 +21,7 @@ from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, ToolCall, Usage
 from llmops_cli.providers.http.access import Access
 from llmops_cli.providers.openai.messages import PARAMETERS, body, completion, embedding
-from llmops_cli.providers.openai.model import KNOWN, OURS, OpenAI, open_openai
-from llmops_cli.providers.openai.sdk import BASE_URL, endpoint
+from llmops_cli.providers.openai.model import BASE_URL, KNOWN, OURS, OpenAI, endpoint, open_openai
 from tests.servers import faulty
 from tests.servers.faulty import Exchange
 
@@ -101,7 +100,7 @@ def test_what_is_sent_is_what_the_sdk_sends(asked: Request) -> None:
 
 def test_openai_itself_is_reached_as_its_sdk_reaches_it() -> None:
     given = Access(
-        key="sk-test", key_env="OPENAI_API_KEY", base_url=BASE_URL, headers={"X-Team": "gate"}
+        key="sk-test", key_env="OPENAI_API_KEY", base_url=None, headers={"X-Team": "gate"}
     )
 
     async def main() -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 from llmops_cli.core.errors import Refused
 from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Model
-from llmops_cli.providers.vllm.engine import last_words, launch_of
+from llmops_cli.providers.vllm.model import last_words, launch_of
 from llmops_cli.providers.vllm.options import check, ready, runs, served_name
 
 TWO = {"a": "adapters/a", "b": "adapters/b"}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from llmops_cli.core.prompt import Message, Request, Role
 from llmops_cli.core.result import Completion
-from llmops_cli.plugins import PROVIDERS
-from llmops_cli.providers.offline.embedded import DIMENSIONS, REVISION, Bm25, Embedded
+from llmops_cli.plugins.providers import PROVIDERS
+from llmops_cli.providers.embedded import DIMENSIONS, REVISION, Bm25, Embedded
 
 SHOTS: tuple[tuple[Role, str], ...] = (
     ("user", "My card has been stolen"),

@@ -19,7 +19,7 @@ from llmops_cli.core.ports import PluginContext
 from llmops_cli.core.prompt import Message, Model, Request
 from llmops_cli.core.result import Completion, Failure, FailureKind, Outcome, ToolCall, Usage
 from llmops_cli.providers.application.answer_fields import Malformed
-from llmops_cli.providers.offline.replay import Recorded, open_replay, parse_record
+from llmops_cli.providers.replay import Recorded, open_replay, parse_record
 
 QUESTION = Request(
     provider="replay", model="old", messages=(Message(role="user", content="What is 6 times 7?"),)

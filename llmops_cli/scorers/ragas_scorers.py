@@ -1,9 +1,9 @@
-"""The five scorers of ragas that ask a judge, each with a reason that names what failed.
+"""The scorers of ragas: five that ask a judge, and four of retrieval that call no model.
 
-What the answer rests on is what the application retrieved; where it does not report that, the
-passages of the case. An application that retrieved nothing scores 0 by the two figures of
-retrieval, and an answer without a letter or a digit by the three of generation, without a call.
-What ragas cannot measure, which it calls NaN, is `Unscored`.
+What an answer rests on is what the application retrieved; where it does not report that, the
+passages of the case. An application that retrieved nothing scores 0 by the figures of retrieval,
+and an answer without a letter or a digit by the three of generation, without a call. What ragas
+cannot measure, which it calls NaN, is `Unscored`.
 
 ragas' own client would bring its own cache, retries and parameters. Its requests go through `Ask`
 instead: they are cached, limited and budgeted like any call. An answer counts where it is JSON of
@@ -14,12 +14,19 @@ otherwise the judge is asked again, and in the end the score is `Unscored`.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NoReturn
 
+from ragas.dataset_schema import SingleTurnSample
 from ragas.embeddings.base import BaseRagasEmbedding
 from ragas.llms.base import InstructorBaseRagasLLM
+from ragas.metrics import (
+    IDBasedContextPrecision,
+    IDBasedContextRecall,
+    NonLLMContextPrecisionWithReference,
+    NonLLMContextRecall,
+)
 from ragas.metrics.collections import (
     AnswerRelevancy,
     ContextPrecision,
@@ -27,23 +34,24 @@ from ragas.metrics.collections import (
     FactualCorrectness,
     Faithfulness,
 )
+from rapidfuzz.distance import Levenshtein
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.ports import Ask
 from llmops_cli.core.prompt import Case, Message
 from llmops_cli.core.result import Completion, Failure, Score, Unscored
-from llmops_cli.scorers.answers import expected_texts, quoted
-from llmops_cli.scorers.judged import WrongForm, answer_of, passages
+from llmops_cli.scorers.judged import EMPTY, WrongForm, answer_of, is_empty, passages
+from llmops_cli.scorers.scoring import LONGEST_COMPARED, expected_texts, not_reported, quoted
 
 SHOWN = 3
 """So many of the statements that failed are named in a reason."""
-
 NO_PASSAGES = Unscored(
     why="there are no passages to compare with: the application reports no contexts "
     "(`response.contexts`), and the case has none"
 )
-EMPTY = Score(value=0.0, reason="the answer is empty")
 NOTHING_RETRIEVED = Score(value=0.0, reason="the application retrieved nothing")
+YES_OR_NO = ("verdict", "attributed", "noncommittal")
+"""Fields of ragas' forms that are summed: any value except 0 and 1 would distort the score."""
 
 
 async def faithfulness(
@@ -51,14 +59,14 @@ async def faithfulness(
 ) -> Score | Unscored:
     """Return the share of the answer's statements that follow from the passages."""
     retrieved, text = passages(case, completion), completion.text or ""
-    if _is_empty(text):
+    if is_empty(text):
         return EMPTY
     if retrieved is None:
         return NO_PASSAGES
     judge = Judge(ask)
     return await _scored(
         judge,
-        lambda: Faithfulness(llm=judge).ascore(
+        Faithfulness(llm=judge).ascore(
             user_input=_question(case, question),
             response=text,
             retrieved_contexts=list(retrieved) or [""],  # it retrieved nothing: nothing supports it
@@ -73,12 +81,12 @@ async def faithfulness(
 async def answer_relevancy(
     case: Case, completion: Completion, *, ask: Ask, question: str | None = None, **_judge: Json
 ) -> Score | Unscored:
-    """Return how like the question are three that the answer would answer; 0 if all are evasive.
+    """Return the mean cosine of the question and three that the answer would answer.
 
-    The mean cosine of their embeddings.
+    0 if all are evasive.
     """
     text = completion.text or ""
-    if _is_empty(text):
+    if is_empty(text):
         return EMPTY
     judge = Judge(ask)
 
@@ -90,7 +98,7 @@ async def answer_relevancy(
     metric = AnswerRelevancy(llm=judge, embeddings=Embedder(ask))
     return await _scored(
         judge,
-        lambda: metric.ascore(user_input=_question(case, question), response=text),
+        metric.ascore(user_input=_question(case, question), response=text),
         reason,
         without="the judge finds no question that the answer would answer",
         measured=lambda: any(form.question for form in judge.forms),
@@ -107,10 +115,6 @@ async def context_precision(
     **_judge: Json,
 ) -> Score | Unscored:
     """Return the average precision of the passages: do the useful ones come first?"""
-    compared = _compared(case, completion, reference)
-    if isinstance(compared, (Score, Unscored)):
-        return compared
-    retrieved, expected = compared
     judge = Judge(ask)
 
     def reason() -> str:
@@ -119,15 +123,8 @@ async def context_precision(
         count = len(judge.forms) - len(useless)
         return _listed(f"{count} of {len(judge.forms)} passages are useful", why)
 
-    return await _scored(
-        judge,
-        lambda: ContextPrecision(llm=judge).ascore(
-            user_input=_question(case, question),
-            reference=expected,
-            retrieved_contexts=retrieved,
-        ),
-        reason,
-    )
+    metric = ContextPrecision(llm=judge)
+    return await _retrieval(case, completion, question, reference, metric=metric, reason=reason)
 
 
 async def context_recall(
@@ -140,21 +137,39 @@ async def context_recall(
     **_judge: Json,
 ) -> Score | Unscored:
     """Return the share of the expected answer's statements that the passages support."""
-    compared = _compared(case, completion, reference)
-    if isinstance(compared, (Score, Unscored)):
-        return compared
-    retrieved, expected = compared
     judge = Judge(ask)
+
+    def reason() -> str:
+        what = "statements of the expected answer are in the passages"
+        return _shares(judge.forms[-1], "attributed", what)
+
+    metric = ContextRecall(llm=judge)
+    return await _retrieval(case, completion, question, reference, metric=metric, reason=reason)
+
+
+async def _retrieval(
+    case: Case,
+    completion: Completion,
+    question: str | None,
+    reference: str | None,
+    *,
+    metric: Any,  # noqa: ANN401 - ragas' types
+    reason: Callable[[], str],
+) -> Score | Unscored:
+    """Score the passages against the expected answer."""
+    retrieved, expected = passages(case, completion), expected_texts(reference, case)
+    if isinstance(expected, Unscored):
+        return expected
+    if not retrieved:
+        return NO_PASSAGES if retrieved is None else NOTHING_RETRIEVED
     return await _scored(
-        judge,
-        lambda: ContextRecall(llm=judge).ascore(
+        metric.llm,
+        metric.ascore(
             user_input=_question(case, question),
-            reference=expected,
-            retrieved_contexts=retrieved,
+            reference="\n".join(expected),
+            retrieved_contexts=list(retrieved),
         ),
-        lambda: _shares(
-            judge.forms[-1], "attributed", "statements of the expected answer are in the passages"
-        ),
+        reason,
         without="the judge finds no statement in the expected answer",
     )
 
@@ -169,10 +184,10 @@ async def factual_correctness(
     **_judge: Json,
 ) -> Score | Unscored:
     """Return the claims that answer and expected answer share: precision, recall, or F₁."""
-    text, expected = completion.text or "", _reference(case, reference)
+    text, expected = completion.text or "", expected_texts(reference, case)
     if isinstance(expected, Unscored):
         return expected
-    if _is_empty(text):
+    if is_empty(text):
         return EMPTY
     judge = Judge(ask)
 
@@ -183,7 +198,7 @@ async def factual_correctness(
 
     def reason() -> str:
         checked = [form for form in judge.forms if not hasattr(form, "claims")]
-        made = hasattr(judge.forms[1], "claims") is False
+        made = not hasattr(judge.forms[1], "claims")
         sides = ("claims of the answer are expected", "expected claims are in the answer")
         named = sides if made else sides[1:]
         shares = [
@@ -191,9 +206,10 @@ async def factual_correctness(
         ]
         return "; ".join(shares if made else ["the answer claims nothing", *shares])
 
+    metric = FactualCorrectness(llm=judge, mode=mode)
     return await _scored(
         judge,
-        lambda: FactualCorrectness(llm=judge, mode=mode).ascore(response=text, reference=expected),
+        metric.ascore(response=text, reference="\n".join(expected)),
         reason,
         without="the judge finds no claim to count",
         measured=has_claims,
@@ -202,10 +218,10 @@ async def factual_correctness(
 
 async def _scored(
     judge: Judge,
-    ascore: Callable[[], Awaitable[Any]],
+    result: Awaitable[Any],
     reason: Callable[[], str],
     *,
-    without: str = "ragas gives no number",
+    without: str,
     measured: Callable[[], bool] = lambda: True,
 ) -> Score | Unscored:
     """Return ragas' value with its reason; `without` says why there is none.
@@ -213,9 +229,9 @@ async def _scored(
     Cosines may lie a little beyond 1 and may be negative; a score is on [0, 1].
     """
     try:
-        value = float((await ascore()).value)
+        value = float((await result).value)
     except Unanswered as error:
-        return error.unscored
+        return Unscored(why=str(error))
     if math.isnan(value) or not measured():
         return Unscored(why=without)
     return Score(value=min(1.0, max(0.0, value)), reason=reason(), detail={"judge": judge.served})
@@ -228,52 +244,21 @@ def _question(case: Case, question: str | None) -> str:
     return question
 
 
-def _reference(case: Case, reference: str | None) -> str | Unscored:
-    """Return the expected answer as one text."""
-    texts = expected_texts(reference, case)
-    return texts if isinstance(texts, Unscored) else "\n".join(texts)
-
-
-def _compared(
-    case: Case, completion: Completion, reference: str | None
-) -> tuple[list[str], str] | Score | Unscored:
-    """Return the passages and the expected answer, or the score where there is nothing to ask."""
-    retrieved, expected = passages(case, completion), _reference(case, reference)
-    if isinstance(expected, Unscored):
-        return expected
-    if not retrieved:
-        return NO_PASSAGES if retrieved is None else NOTHING_RETRIEVED
-    return list(retrieved), expected
-
-
-def _is_empty(text: str) -> bool:
-    return not any(map(str.isalnum, text))
-
-
 def _shares(form: Any, flag: str, what: str) -> str:  # noqa: ANN401 - ragas' forms
     """Return `2 of 3 statements …; not 'x' (the judge's reason)`."""
-    listed = parts(form)
+    listed = _parts(form)
     failed = [part for part in listed if not getattr(part, flag)]
     why = [f"not {quoted(part.statement)} ({quoted(part.reason)})" for part in failed]
     return _listed(f"{len(listed) - len(failed)} of {len(listed)} {what}", why)
 
 
-def _listed(summary: str, why: Iterable[str]) -> str:
-    named = list(why)
-    more = [f"and {len(named) - SHOWN} more"] if len(named) > SHOWN else []
-    return "; ".join([summary, *named[:SHOWN], *more])
-
-
-YES_OR_NO = frozenset({"verdict", "attributed", "noncommittal"})
-"""Fields of ragas' forms that are summed: any value except 0 and 1 would distort the score."""
+def _listed(summary: str, why: Sequence[str]) -> str:
+    more = [f"and {len(why) - SHOWN} more"] if len(why) > SHOWN else []
+    return "; ".join([summary, *why[:SHOWN], *more])
 
 
 class Unanswered(Exception):
     """The judge gave no usable answer; raised through ragas' own code."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.unscored = Unscored(why=why)
 
 
 class Judge(InstructorBaseRagasLLM):  # type: ignore[misc] # ragas' types are not read
@@ -281,14 +266,17 @@ class Judge(InstructorBaseRagasLLM):  # type: ignore[misc] # ragas' types are no
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._due: int | None = None  # verdicts that the next form must have
+        self._due = 0  # verdicts that the next form must have; 0: any number
         self.forms: list[Any] = []
         self.served: str | None = None
 
     async def agenerate(self, prompt: str, response_model: Any) -> Any:  # noqa: ANN401 - ragas' forms
         """Return the form that `prompt` asks for, filled in. Raises `Unanswered`."""
+        schema = response_model.model_json_schema()
+        for part in (schema, *schema.get("$defs", {}).values()):
+            # As structured output wants it: every property there, and no other.
+            part |= {"additionalProperties": False, "required": list(part["properties"])}
         message = Message(role="user", content=prompt)
-        schema = strict(response_model.model_json_schema())
         result = await answer_of(
             partial(self._ask.generate, (message,), json_schema=schema),
             partial(self._read, response_model),
@@ -298,19 +286,24 @@ class Judge(InstructorBaseRagasLLM):  # type: ignore[misc] # ragas' types are no
         form, completion = result
         self.forms.append(form)
         self.served = completion.served_model
-        self._due = len(_statements(form)) or None
+        self._due = sum(isinstance(part, str) for part in _parts(form))
         return form
 
     def _read(self, response_model: Any, answer: Json) -> Any:  # noqa: ANN401
         try:
             form = response_model.model_validate(answer, strict=True)
         except ValueError as error:
-            why = f"the judge's JSON is not what ragas asked for: {_first_problem(error)}"
+            # pydantic's message: the count, the place, what is wrong [its type and input]
+            lines = [line.partition(" [")[0].strip() for line in str(error).splitlines()]
+            why = f"the judge's JSON is not what ragas asked for: {': '.join(lines[1:3])}"
             raise WrongForm(why) from error
-        _check_flags(answer)
-        if self._due is not None and len(parts(form)) != self._due:
-            why = f"the judge's JSON has {len(parts(form))} verdicts on {self._due} statements"
-            raise WrongForm(why)
+        parts = _parts(form)
+        for name in YES_OR_NO:
+            for value in (getattr(part, name, 0) for part in (form, *parts)):
+                if value not in (0, 1):
+                    raise WrongForm(f"the judge's {name} is {value}, neither 0 nor 1")
+        if self._due and len(parts) != self._due:
+            raise WrongForm(f"the judge's JSON has {len(parts)} verdicts on {self._due} statements")
         return form
 
     def generate(self, prompt: str, response_model: Any) -> NoReturn:  # noqa: ANN401
@@ -346,7 +339,7 @@ class Embedder(BaseRagasEmbedding):  # type: ignore[misc] # ragas' types are not
         raise NotImplementedError
 
 
-def parts(form: Any) -> list[Any]:  # noqa: ANN401
+def _parts(form: Any) -> list[Any]:  # noqa: ANN401
     """Return the statements or claims of a form, or the verdicts on them; [] where it has none."""
     for name in ("statements", "claims", "classifications"):
         if hasattr(form, name):
@@ -354,42 +347,71 @@ def parts(form: Any) -> list[Any]:  # noqa: ANN401
     return []
 
 
-def _statements(form: Any) -> list[str]:  # noqa: ANN401
-    """Return what a form lists to be judged in the next one."""
-    return [part for part in parts(form) if isinstance(part, str)]
+class EditSimilarity:
+    """ragas' own similarity of two texts, 1 − edit distance / longer length, without telemetry."""
+
+    async def single_turn_ascore(self, pair: SingleTurnSample, _callbacks: object) -> float:
+        """Return the similarity of a retrieved and a relevant passage, on [0, 1]."""
+        return float(1 - Levenshtein.normalized_distance(pair.reference, pair.response))
 
 
-def strict(schema: Json) -> dict[str, Json]:
-    """Return a JSON Schema as structured output wants it: every property there, and no other."""
-    assert isinstance(schema, Mapping)
-    closed = {name: _strict_below(inner) for name, inner in schema.items()}
-    if schema.get("type") == "object":
-        properties = schema.get("properties")
-        assert isinstance(properties, Mapping)
-        closed |= {"additionalProperties": False, "required": list(properties)}
-    return closed
+async def _by_id(
+    metric: Callable[[], Any],
+    _case: Case,
+    completion: Completion,
+    *,
+    relevant: Sequence[str | int],
+) -> Score | Unscored:
+    """Compare ids, of which neither order nor repeats count."""
+    if completion.ids is None:
+        return not_reported("ids")
+    if not completion.ids:
+        return NOTHING_RETRIEVED
+    sample = SingleTurnSample(
+        retrieved_context_ids=list(completion.ids), reference_context_ids=list(relevant)
+    )
+    both = {str(name) for name in relevant} & set(completion.ids)
+    reason = f"{len(both)} of {len(set(relevant))} relevant among {len(set(completion.ids))} ids"
+    return Score(value=await _value(metric(), sample), reason=reason)
 
 
-def _strict_below(value: Json) -> Json:
-    if isinstance(value, Mapping):
-        return strict(value)
-    if isinstance(value, (list, tuple)):
-        return [_strict_below(inner) for inner in value]
-    return value
+async def _by_text(
+    metric: Callable[[float], Any],
+    _case: Case,
+    completion: Completion,
+    *,
+    relevant: Sequence[str],
+    threshold: float = 0.5,
+) -> Score | Unscored:
+    """Compare passages: a retrieved one is a relevant one where they are alike by edit distance."""
+    if completion.contexts is None:
+        return not_reported("contexts")
+    if not completion.contexts:
+        return NOTHING_RETRIEVED
+    if max(map(len, (*completion.contexts, *relevant))) > LONGEST_COMPARED:
+        return Unscored(why=f"passages are compared up to {LONGEST_COMPARED:,} characters")
+    sample = SingleTurnSample(
+        retrieved_contexts=list(completion.contexts), reference_contexts=list(relevant)
+    )
+    reason = f"{len(completion.contexts)} retrieved against {len(relevant)} relevant passages"
+    return Score(value=await _value(metric(threshold), sample), reason=reason)
 
 
-def _check_flags(answer: Json) -> None:
-    if isinstance(answer, Mapping):
-        for name, value in answer.items():
-            if name in YES_OR_NO and value not in (0, 1):
-                raise WrongForm(f"the judge's {name} is {value}, neither 0 nor 1")
-            _check_flags(value)
-    elif isinstance(answer, (list, tuple)):
-        for value in answer:
-            _check_flags(value)
+async def _value(metric: Any, sample: SingleTurnSample) -> float:  # noqa: ANN401 - ragas' types
+    # ragas' public way to a score writes an id of the user under HOME, whatever its telemetry
+    # setting is; the method behind it does not, and the version is pinned.
+    return float(await metric._single_turn_ascore(sample, None))  # noqa: SLF001 - above
 
 
-def _first_problem(error: ValueError) -> str:
-    """Return the first thing that pydantic finds wrong: `statements.0.verdict: Field required`."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return ": ".join(line.partition(" [")[0] for line in lines[1:3])
+context_precision_by_id = partial(_by_id, IDBasedContextPrecision)
+context_recall_by_id = partial(_by_id, IDBasedContextRecall)
+context_precision_by_text = partial(
+    _by_text,
+    lambda threshold: NonLLMContextPrecisionWithReference(
+        distance_measure=EditSimilarity(), threshold=threshold
+    ),
+)
+context_recall_by_text = partial(
+    _by_text,
+    lambda threshold: NonLLMContextRecall(_distance_measure=EditSimilarity(), threshold=threshold),
+)

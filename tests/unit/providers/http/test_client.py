@@ -15,9 +15,8 @@ import openai
 import pytest
 from aiohttp import client_exceptions
 
-from llmops_cli.core.result import FailureKind
-from llmops_cli.providers.http.errors import EXCEPTIONS, Endpoint
-from llmops_cli.providers.http.exchange import open_client, proxy_for
+from llmops_cli.core.result import Failure, FailureKind
+from llmops_cli.providers.http.client import EXCEPTIONS, open_client, proxy_for
 from llmops_cli.providers.http.responses import STATUSES
 from tests.servers import faulty
 
@@ -118,7 +117,7 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
         if issubclass(outcome, Exception) and outcome.__module__ == client_exceptions.__name__
     }
     outcome = {
-        name: next((place for of, place in EXCEPTIONS.items() if issubclass(item, of)), None)
+        name: next((row[:2] for of, row in EXCEPTIONS.items() if issubclass(item, of)), None)
         for name, item in classes.items()
     }
     expected = {name: place for name, place in EXPECTED.items() if name in classes}
@@ -139,7 +138,11 @@ def test_every_exception_of_the_transport_has_its_place() -> None:
 def test_an_exception_becomes_a_sentence_about_the_host(
     error: Exception, kind: FailureKind
 ) -> None:
-    failure = Endpoint(url="https://user:pass@models.internal/v1").failure(error)
+    async def main() -> Failure:
+        async with open_client("https://user:pass@models.internal/v1", {}, {}) as client:
+            return client.failure(error)
+
+    failure = anyio.run(main)
     assert failure.kind is kind
     assert "https://models.internal" in failure.message
     assert "pass" not in failure.message

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmops_cli.cli.artifact_reader import LARGEST, read_registry_problems, read_report
+from llmops_cli.cli.github import LARGEST, read_registry_problems, read_report
 from llmops_cli.core.ci import Branch, subject_of
 from llmops_cli.core.errors import Refused
 from llmops_cli.render.json import json_report

@@ -1,1 +1,0 @@
-"""Offline providers: the bundled retrieval model and recorded answers."""
