@@ -1,10 +1,14 @@
-"""What is watched in production: where the traces are, and the alarms with their options."""
+"""What is watched in production: where its traces are, the alarms, and what they say."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+from llmops_cli.core.errors import ExitCode
+from llmops_cli.core.records import Event
 
 DAY = 24
 """Hours."""
@@ -70,3 +74,106 @@ class WatchSettings:
     false_alarms: int = 4 * WEEK
     """Hours, on average at least, between two false alarms of one alarm."""
     alarms: Sequence[Alarm] = tuple(DEFAULT_ALARMS.values())
+
+
+Status = Literal["quiet", "alarm", "starting", "no data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmState:
+    """What an alarm says."""
+
+    alarm: Alarm
+    status: Status
+    why: str = ""
+    """Where it is not decided."""
+    hours: Sequence[int] = ()
+    """Hours since 1970 that have values, ascending."""
+    means: Sequence[float] = ()
+    """The mean of each of them, in the quantity's own unit."""
+    counts: Sequence[int] = ()
+    line: float = math.nan
+    """In the unit of `means`."""
+    baseline: float = math.nan
+    started: int | None = None
+    """The hour in which the rise most likely began."""
+    rang: int | None = None
+    """The hour of the alarm."""
+    before: float = math.nan
+    """The mean before the rise, and since."""
+    since: float = math.nan
+    statistic: float = 0.0
+    """Of the detector, now; it rings at `threshold`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """A value that became more common, or less, when an alarm began."""
+
+    dimension: str
+    """`version`, `model`, `finish`, `route` or `error`."""
+    value: str
+    before: float
+    """Its share of the calls in the week before."""
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Somebody looked at an alarm and lets it start anew."""
+
+    alarm: str
+    hour: int
+    """Since 1970: from here on it is judged again."""
+    rose: int | None
+    """The hour in which what was acknowledged began; None: nothing rang."""
+    at: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmReport:
+    """An alarm with what is known about its cause."""
+
+    state: AlarmState
+    shifts: Sequence[Shift] = ()
+    promotions: Sequence[Event] = ()
+    """Those around its start, the latest first."""
+    acknowledged: Acknowledgement | None = None
+
+    @property
+    def rollback(self) -> str | None:
+        """The command that undoes the promotion; None where there was none."""
+        if not self.promotions:
+            return None
+        event = self.promotions[0]
+        return f"llmops rollback {event.prompt} --env {event.environment} -m WHY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchReport:
+    """What `llmops watch` says about an environment."""
+
+    environment: str
+    at: str
+    calls: int
+    first_hour: int | None
+    last_hour: int | None
+    alarms: Sequence[AlarmReport]
+    problems: Sequence[str]
+    """Why it was not measured; empty: it was."""
+    events: Sequence[Event]
+    """Promotions and rollbacks since the first call."""
+
+    @property
+    def ringing(self) -> Sequence[AlarmReport]:
+        """Return the alarms that ring."""
+        return [alarm for alarm in self.alarms if alarm.state.status == "alarm"]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return 1 for an alarm, 3 where it was not measured, else 0."""
+        if self.ringing:
+            return ExitCode.FAILED
+        return ExitCode.INCOMPLETE if self.problems else ExitCode.DONE

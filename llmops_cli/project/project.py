@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
@@ -44,6 +44,9 @@ from llmops_cli.project.schema import (
 )
 from llmops_cli.project.templates import Sandbox
 
+if TYPE_CHECKING:
+    from llmops_cli.core.watch import WatchSettings
+
 PROJECT_FILE = "llmops.yaml"
 
 
@@ -63,6 +66,8 @@ class Project:
     """Whether evidence keeps the answers' texts."""
     trust: tuple[str, ...]
     """Project files, or globs of them, whose code may run."""
+    watch: Mapping[str, WatchSettings]
+    """What is watched in production, by environment."""
     context: ProjectContext
 
     @property
@@ -220,6 +225,7 @@ class _Loader:
             evalsets=self._evalsets(files, unreadable, models),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
+            watch=self._watch(written, document),
             context=self._context,
         )
 
@@ -296,6 +302,14 @@ class _Loader:
         if not file.prompt.messages:
             hint = "only an application answers to inputs alone"
             self._problems.add(file.document.where(), "'messages' is missing", hint)
+
+    def _watch(self, written: WrittenProject, document: Document) -> Mapping[str, WatchSettings]:
+        if not written.watch:
+            return {}
+        from llmops_cli.project.watch import read_watch  # noqa: PLC0415 - few projects need it
+
+        names = list(written.environments)
+        return read_watch(written.watch, names, document.where, self._problems)
 
     def _environments(self, written: WrittenProject, document: Document) -> Iterator[Environment]:
         if isinstance(written.environments, list):

@@ -20,12 +20,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_cli.core.watch import DAY, Alarm
+from llmops_cli.core.watch import DAY, Alarm, AlarmState
 from llmops_cli.watch.detector import Detection, detect
 from llmops_cli.watch.store import HOUR, Table
 
@@ -38,35 +37,6 @@ TAIL = 0.05
 UPPER_TENTH = 0.10
 LEAST = 50
 """Values that a baseline takes at least."""
-
-Status = Literal["quiet", "alarm", "starting", "no data"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmState:
-    """What an alarm says."""
-
-    alarm: Alarm
-    status: Status
-    why: str = ""
-    """Where it is not decided."""
-    hours: Sequence[int] = ()
-    """Hours since 1970 that have values, ascending."""
-    means: Sequence[float] = ()
-    """The mean of each of them, in the quantity's own unit."""
-    counts: Sequence[int] = ()
-    line: float = math.nan
-    """In the unit of `means`."""
-    baseline: float = math.nan
-    started: int | None = None
-    """The hour in which the rise most likely began."""
-    rang: int | None = None
-    """The hour of the alarm."""
-    before: float = math.nan
-    """The mean before the rise, and since."""
-    since: float = math.nan
-    statistic: float = 0.0
-    """Of the detector, now; it rings at `threshold`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,22 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.recfunctions import append_fields
 
-from llmops_cli.core.errors import ExitCode, IntegrityBroken, Refused, UnknownName
+from llmops_cli.core.errors import IntegrityBroken, Refused, UnknownName
 from llmops_cli.core.prompt import Model
 from llmops_cli.core.records import Event
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.result import Usage
-from llmops_cli.core.watch import DAY, WatchSettings
+from llmops_cli.core.watch import (
+    DAY,
+    Acknowledgement,
+    AlarmReport,
+    Shift,
+    WatchReport,
+    WatchSettings,
+)
 from llmops_cli.engine.budget import MILLION, tariff
 from llmops_cli.stores.atomic import write_text
-from llmops_cli.watch.alarms import AlarmState, decide
+from llmops_cli.watch.alarms import decide
 from llmops_cli.watch.spans import Counts
 from llmops_cli.watch.store import HOUR, Table, TraceStore
 
@@ -49,79 +56,6 @@ class Production:
     """Whose prices count, by alias."""
     events: Sequence[Event]
     """Promotions and rollbacks of the environment, any order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
-    """A value that became more common, or less, when an alarm began."""
-
-    dimension: str
-    """`version`, `model`, `finish`, `route` or `error`."""
-    value: str
-    before: float
-    """Its share of the calls in the week before."""
-    since: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
-    """Somebody looked at an alarm and lets it start anew."""
-
-    alarm: str
-    hour: int
-    """Since 1970: from here on it is judged again."""
-    rose: int | None
-    """The hour in which what was acknowledged began; None: nothing rang."""
-    at: str
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmReport:
-    """An alarm with what is known about its cause."""
-
-    state: AlarmState
-    shifts: Sequence[Shift] = ()
-    promotions: Sequence[Event] = ()
-    """Those around its start, the latest first."""
-    acknowledged: Acknowledgement | None = None
-
-    @property
-    def rollback(self) -> str | None:
-        """The command that undoes the promotion; None where there was none."""
-        if not self.promotions:
-            return None
-        event = self.promotions[0]
-        return f"llmops rollback {event.prompt} --env {event.environment} -m WHY"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchReport:
-    """What `llmops watch` says about an environment."""
-
-    environment: str
-    at: str
-    calls: int
-    first_hour: int | None
-    last_hour: int | None
-    alarms: Sequence[AlarmReport]
-    problems: Sequence[str]
-    """Why it was not measured; empty: it was."""
-    events: Sequence[Event]
-    """Promotions and rollbacks since the first call."""
-
-    @property
-    def ringing(self) -> Sequence[AlarmReport]:
-        """Return the alarms that ring."""
-        return [alarm for alarm in self.alarms if alarm.state.status == "alarm"]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """Return 1 for an alarm, 3 where it was not measured, else 0."""
-        if self.ringing:
-            return ExitCode.FAILED
-        return ExitCode.INCOMPLETE if self.problems else ExitCode.DONE
 
 
 def add_sources(production: Production) -> tuple[int, Counts]:
