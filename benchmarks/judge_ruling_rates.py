@@ -47,7 +47,7 @@ def rates(n: int, passing: int, j: float) -> Mapping[CalibrationStatus, float]:
             both_fail=both_fail,
             read_twice=n,
         )
-        found[ruling(counts).status] += one * other
+        found[ruling(counts)[0]] += one * other
     return found
 
 

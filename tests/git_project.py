@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -144,10 +145,20 @@ class GitProject:
         assert event.to_version is not None
         return event.to_version.number
 
+    def copy(self, folder: Path) -> GitProject:
+        """The same checkout elsewhere."""
+        return GitProject(Path(shutil.copytree(self.root, folder, symlinks=True)))
+
     def clone(self, folder: Path, *how: str) -> GitProject:
         """Another checkout, of what is committed here."""
         git(folder.parent, "clone", "-q", *how, f"file://{self.root}", str(folder))
         return GitProject(folder)
+
+
+def checkout(bare: Path, name: str, *how: str) -> GitProject:
+    """A clone of a shared repository, beside it."""
+    git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
+    return GitProject(bare.parent / name)
 
 
 def make_git_project(root: Path, *names: str) -> GitProject:

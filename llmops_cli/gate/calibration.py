@@ -112,14 +112,6 @@ UNSCORED = 0.02
 EQUAL = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """The status of a judge, and the reasons why it isn't higher."""
-
-    status: CalibrationStatus
-    why: tuple[str, ...]
-
-
 def figures(counts: Counts) -> Figures:
     """Return all figures of these counts, with intervals."""
     table = [
@@ -138,8 +130,8 @@ def figures(counts: Counts) -> Figures:
     )
 
 
-def ruling(counts: Counts) -> Ruling:
-    """Return what the judge with these counts may be used for.
+def ruling(counts: Counts) -> tuple[CalibrationStatus, tuple[str, ...]]:
+    """Return what the judge with these counts may be used for, and why it isn't more.
 
     It never falls when counts improve: a judge that lacks labels but whose J is proven above ½
     is ADVISORY, as one whose J is proven above 0.3 (record 0011).
@@ -147,11 +139,9 @@ def ruling(counts: Counts) -> Ruling:
     measured = figures(counts)
     why = tuple(_short_of_gate(counts, measured))
     if not why:
-        return Ruling(status=CalibrationStatus.GATE, why=())
+        return CalibrationStatus.GATE, ()
     proven = measured.j is not None and measured.j.lower >= J_FOR_ADVISORY
-    return Ruling(
-        status=CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why=why
-    )
+    return CalibrationStatus.ADVISORY if proven else CalibrationStatus.UNUSABLE, why
 
 
 def _short_of_gate(counts: Counts, measured: Figures) -> Iterator[str]:
@@ -247,14 +237,14 @@ def scaled(policy: Policy, shrinkage: Mapping[str, float]) -> Policy:
     """
     if not policy.scale_margin or not shrinkage:
         return policy
-    return replace(policy, rules=tuple(_scaled(rule, policy, shrinkage) for rule in policy.rules))
-
-
-def _scaled(rule: Rule, policy: Policy, shrinkage: Mapping[str, float]) -> Rule:
-    if not isinstance(rule, (NoWorse, Anchor)) or rule.metric not in shrinkage:
-        return rule
-    margin = policy.margin if rule.margin is None else rule.margin
-    return replace(rule, margin=shown_as(margin, shrinkage[rule.metric]))
+    rules: list[Rule] = []
+    for rule in policy.rules:
+        if isinstance(rule, (NoWorse, Anchor)) and rule.metric in shrinkage:
+            margin = policy.margin if rule.margin is None else rule.margin
+            rules.append(replace(rule, margin=shown_as(margin, shrinkage[rule.metric])))
+        else:
+            rules.append(rule)
+    return replace(policy, rules=tuple(rules))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,26 +261,21 @@ class GatingJudge:
         return f"{self.evalset}:{self.metric.label}"
 
     @property
-    def j(self) -> float | None:
+    def j(self) -> Figure | None:
         """Youden's J, the factor by which this judge shrinks a difference; None: unknown."""
-        calibration = self.calibration
-        if calibration is None or calibration.figures.j is None:
-            return None
-        return calibration.figures.j.value
+        return None if self.calibration is None else self.calibration.figures.j
 
     def summary(self) -> JudgeSummary:
         """Return its status for reports."""
-        calibration = self.calibration
-        if calibration is None:
+        if self.calibration is None:
             return JudgeSummary(label=self.metric.label, status="uncalibrated")
-        j = calibration.figures.j
         return JudgeSummary(
             label=self.metric.label,
-            status=calibration.status.value,
-            labeled=calibration.counts.n,
-            j=None if j is None else j.value,
-            j_lower=None if j is None else j.lower,
-            j_upper=None if j is None else j.upper,
+            status=self.calibration.status.value,
+            labeled=self.calibration.counts.n,
+            j=self.j.value if self.j else None,
+            j_lower=self.j.lower if self.j else None,
+            j_upper=self.j.upper if self.j else None,
         )
 
 
@@ -348,14 +333,14 @@ def shrinkage(judges: Sequence[GatingJudge], metrics: Iterable[Metric]) -> Mappi
     for judge in judges:
         by_label.setdefault(judge.metric.label, []).append(judge)
     known = {
-        label: judge.j
+        label: judge.j.value
         for label, (judge, *others) in by_label.items()
         if not others and judge.calibration and not judge.calibration.graded and judge.j is not None
     }
     counting = {metric.label for metric in metrics if metric.counts}
     alone = [judge for judge in judges if judge.metric.counts]
     if len(counting) == len(alone) == 1 and alone[0].j is not None:
-        known[PASS_METRIC] = alone[0].j
+        known[PASS_METRIC] = alone[0].j.value
     return known
 
 

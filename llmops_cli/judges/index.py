@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from llmops_cli.core.errors import IntegrityBroken
 from llmops_cli.core.policy import Policy
 from llmops_cli.core.prompt import Evalset
-from llmops_cli.core.records import Calibration, EvalsetFacts, instrument_of
+from llmops_cli.core.records import Calibration, instrument_of
 from llmops_cli.core.result import Metric
 from llmops_cli.gate.calibration import gates
 from llmops_cli.project.paths import MAX_FILE
@@ -61,7 +61,9 @@ class CalibrationIndex:
             status, why = calibration.status.value, "; ".join(calibration.why)
         elif earlier:
             status = "outdated"
-            why = _why_outdated(max(earlier, key=lambda known: known.made.at), metric)
+            last = max(earlier, key=lambda known: known.made.at)
+            changed = "threshold" if last.scorer == metric.scorer else "judge or criterion"
+            why = f"the calibration of {last.made.at[:10]} was for another {changed}"
         elif metric.paired:
             why = "it compares two answers, and labels are about one"
         return JudgeStatus(
@@ -71,11 +73,6 @@ class CalibrationIndex:
             advisory=not gates(metric, policy),
             unfit=policy.judges == "calibrated" and status != "GATE",
         )
-
-    def of_facts(self, facts: EvalsetFacts) -> tuple[JudgeStatus, ...]:
-        """Return the calibration status of every judged metric that was measured."""
-        judged = (metric for metric in facts.metrics if metric.judged)
-        return tuple(self.of(facts.evalset, metric, facts.policy) for metric in judged)
 
     def warnings(
         self, evalset: str, judged: Iterable[Metric], policies: Mapping[str, Policy]
@@ -119,14 +116,9 @@ def judge_warnings(
             environment.name: policy_of(project.gate, evalset.gate, environment.gate)
             for environment in project.environments
         }
-        judged = Scorers(project.catalog, evalset, read, project.judges.of).judged_metrics
+        judged = Scorers(project.catalog, evalset, read, project.judge_of).judged_metrics
         warnings[evalset.name] = tuple(index.warnings(evalset.name, judged, policies))
     return warnings, tuple(error.message for error in index.broken)
-
-
-def _why_outdated(earlier: Calibration, metric: Metric) -> str:
-    changed = "threshold" if earlier.scorer == metric.scorer else "judge or criterion"
-    return f"the calibration of {earlier.made.at[:10]} was for another {changed}"
 
 
 def _warning(judge: JudgeStatus, metric: Metric, requiring: list[str]) -> str:

@@ -18,20 +18,20 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import Any, cast, overload
 
 from llmops_cli.core.digest import Json, digest, short
 from llmops_cli.core.errors import InvalidFiles, Location, suggestion
 from llmops_cli.core.literals import control_character, literals, restored, with_literals
-from llmops_cli.core.ports import ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, Message, Prompt, ScorerSpec, remembered
 from llmops_cli.project.documents import Document
-from llmops_cli.project.inputs import Schemas, is_required, mismatch
-from llmops_cli.project.models import Judges
-from llmops_cli.project.paths import Problems, ProjectContext, Unreadable, within
-from llmops_cli.project.prompts import case_rows, is_own_evalset, message_of, scorer_entries
+from llmops_cli.project.inputs import is_required, mismatch
+from llmops_cli.project.models import ProjectContext
+from llmops_cli.project.paths import Problems, Unreadable, within
+from llmops_cli.project.prompts import case_rows, message_of, scorer_entries
 from llmops_cli.project.schema import (
     NAME,
     Where,
@@ -43,11 +43,30 @@ from llmops_cli.project.schema import (
     validated,
 )
 from llmops_cli.project.scorers import ScorerReader, structured_fields
-from llmops_cli.project.tables import Field, Row, TableShape, below, rows_of
+from llmops_cli.project.tables import Field, Row, TableShape, rows_of
 from llmops_cli.project.templates import Options
 
 FOLDER = "evalsets"
 ENDINGS = (".yaml", ".yml")
+BLOCK = 256
+"""Cases that are packed together."""
+OPEN = 64 * BLOCK
+"""The most cases in memory as objects, and about as many again while they are read."""
+FAST = 1
+"""The zlib level; 1 already makes cases three times smaller."""
+PLAIN_FIELDS = tuple(
+    item.name
+    for item in fields(Case)
+    if item.init and item.name not in {"scorers", "messages", "where"}
+)
+NO_METADATA: Mapping[str, Json] = {}
+"""One empty mapping for all cases without metadata: there may be a million of them."""
+REMEDIES = {
+    "`expected`": "give the case an `expected`",
+    "`contexts`": "give the case `contexts`, or have an application report them",
+    "": 'name the input, as `question: "{{ … }}"`',
+}
+"""What to do about a case that lacks what a scorer needs, by a part of the message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +82,6 @@ class EvalsetHeader(Evalset):
     rows: Sequence[Any] = ()
     where: Where
     """The line of an inline case, and of what is in it."""
-    cases_at: Location
     structured: Mapping[Field, bool]
     """Fields that a table's cells are read into as JSON (`scorers.structured_fields`)."""
 
@@ -73,21 +91,16 @@ class EvalsetReader:
 
     def __init__(
         self,
-        prompts: Mapping[str, Prompt],
         context: ProjectContext,
         problems: Problems,
-        *,
-        judges: Judges,
         unreadable: AbstractSet[str] = frozenset(),
     ) -> None:
         """Remember what evalsets may name; `unreadable` are prompts whose files are broken."""
-        self._prompts = prompts
+        self._context = context
+        self._prompts = context.prompts
         self._unreadable = unreadable
-        self._catalog = context.catalog
-        self._source = context.source
         self._problems = problems
-        self._judges = judges
-        self._scorers = ScorerReader(context, judges, problems)
+        self._scorers = ScorerReader(context, problems)
 
     def header(self, document: Document) -> EvalsetHeader | None:
         """Return the evalset of a file without its cases; None if too much is wrong to go on."""
@@ -96,11 +109,13 @@ class EvalsetReader:
         written = validated(WrittenEvalset, document.data, where, self._problems, salvage=True)
         if written is None:
             return None
-        name = self._name(document)
+        name = document.path.removeprefix(f"{FOLDER}/").rpartition(".")[0]
+        if not re.fullmatch(NAME, name):
+            hint = "rename the file: lower case, '/' for folders"
+            self._problems.add(where(), f"{name!r} cannot name an evalset", hint)
         names = [written.prompt] if isinstance(written.prompt, str) else written.prompt
-        names = [name] if names is None else list(dict.fromkeys(names))
-        prompts = self._known(names, document)
-        if len(prompts) < len(names):
+        prompts = tuple(dict.fromkeys([name] if names is None else names))
+        if not self._are_known(prompts, where("prompt")):
             return None  # without the prompts' inputs, neither scorers nor cases can be checked
         inline = not isinstance(written.cases, str)
         scorers = self._specs(written.scorers, lambda *at: where("scorers", *at), prompts)
@@ -118,19 +133,19 @@ class EvalsetReader:
             table=None if inline else self._table(str(written.cases), document),
             rows=data["cases"] if inline else (),
             where=lambda *at: where("cases", *at),
-            cases_at=where("cases"),
-            structured=structured_fields(scorers, self._catalog.scorers),
+            structured=structured_fields(scorers, self._context.catalog.scorers),
         )
 
     def own_header(
         self, prompt: Prompt, written: WrittenPrompt, document: Document
     ) -> EvalsetHeader | None:
         """Return the evalset that a GitHub prompt file carries; None if it carries none."""
-        if not is_own_evalset(written):
+        if not (written.evaluators and written.test_data):  # either half asserts nothing alone
             return None
         where = document.where
         before = len(self._problems)
-        entries = scorer_entries(prompt, written, document, self._catalog, self._problems)
+        catalog = self._context.catalog
+        entries = scorer_entries(prompt, written, document, catalog, self._problems)
         positions = [position for position, _ in entries]
         scorers = self._specs(
             [entry for _, entry in entries],
@@ -146,76 +161,73 @@ class EvalsetReader:
             gate_at=where(),
             rows=case_rows(prompt, written),
             where=lambda *at: where("testData", *at),
-            cases_at=where("testData"),
             structured={},
         )
 
     def evalset(self, header: EvalsetHeader) -> Evalset:
         """Return the evalset with its cases; what is wrong with any is a problem."""
         before = len(self._problems)
-        schemas = [self._prompts[name].inputs for name in header.prompts]
-        models = [self._prompts[name].model for name in header.prompts]
+        prompts = (self._prompts[name] for name in header.prompts)
         reader = CaseReader(
+            self._context,
             header,
-            schemas,
-            self._catalog.scorers,
             self._scorers,
             self._problems,
             complete=header.complete,
-            retrieves=any(map(self._judges.reports_passages, models)),
+            retrieves=any(map(self._context.reports_passages, prompts)),
         )
-        cases = in_memory(reader.read(self._rows(header, schemas)))
+        cases = in_memory(reader.read(self._rows(header)))
         if len(self._problems) == before:
             if not cases:
-                self._problems.add(header.cases_at, f"the evalset '{header.name}' has no cases")
+                self._problems.add(header.where(), f"the evalset '{header.name}' has no cases")
             self._check_rules(header, cases)
         values = {item.name: getattr(header, item.name) for item in fields(Evalset)}
         return Evalset(**{**values, "cases": cases})
 
     def _check_rules(self, header: EvalsetHeader, cases: Sequence[Case]) -> None:
         """Check that the metrics and tags of the evalset's own rules exist."""
-        rules = header.gate.get("rules", ())
-        if not isinstance(rules, list) or not rules:
+        rules: Any = header.gate.get("rules", ())
+        if not rules:
             return
         known = {"metric": {"pass", *(spec.label for spec in header.scorers)}, "tag": set()}
         for case in cases:
             known["metric"].update(spec.label for spec in case.scorers)
             known["tag"].update(case.tags)
-        for rule in rules:
-            name, options = spelled(rule)
+        for name, options in map(spelled, rules):
             for key, names in known.items():
                 value = options.get(key)
                 if value is not None and value not in names:
                     message = f"the rule '{name}' names the {key} '{value}', which no case has"
                     self._problems.add(header.gate_at, message, suggestion(value, sorted(names)))
 
-    def _rows(self, header: EvalsetHeader, schemas: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    def _rows(self, header: EvalsetHeader) -> Iterator[Row]:
         if header.table is None:
             for position, row in enumerate(header.rows):
-                yield below(header.where, position), row
+                yield partial(header.where, position), row
             return
-        merged = {name: schema for inputs in schemas for name, schema in inputs.items()}
-        shape = TableShape(inputs=merged, structured=header.structured)
+        shape = TableShape(
+            inputs={
+                name: schema
+                for prompt in header.prompts
+                for name, schema in self._prompts[prompt].inputs.items()
+            },
+            structured=header.structured,
+        )
         try:
-            yield from rows_of(header.table, self._source, shape, self._problems)
+            yield from rows_of(header.table, self._context.source, shape, self._problems)
         except Unreadable as error:
-            self._problems.add(header.cases_at, str(error))
+            self._problems.add(header.where(), str(error))
 
-    def _name(self, document: Document) -> str:
-        name = document.path.removeprefix(f"{FOLDER}/").rpartition(".")[0]
-        if not re.fullmatch(NAME, name):
-            hint = "rename the file: lower case, '/' for folders"
-            self._problems.add(document.where(), f"{name!r} cannot name an evalset", hint)
-        return name
-
-    def _known(self, names: Sequence[str], document: Document) -> tuple[str, ...]:
+    def _are_known(self, names: Sequence[str], where: Location) -> bool:
+        """Return whether the prompts could all be read; an unknown one is a problem."""
+        known = {*self._prompts, *self._unreadable}
         for name in names:
-            if name not in self._prompts and name not in self._unreadable:
-                hint = suggestion(name, sorted({*self._prompts, *self._unreadable}))
-                self._problems.add(document.where("prompt"), f"unknown prompt '{name}'", hint)
+            if name not in known:
+                hint = suggestion(name, sorted(known))
+                self._problems.add(where, f"unknown prompt '{name}'", hint)
         if not names:
-            self._problems.add(document.where("prompt"), "an evalset that gates no prompt")
-        return tuple(name for name in names if name in self._prompts)
+            self._problems.add(where, "an evalset that gates no prompt")
+        return self._prompts.keys() >= set(names)
 
     def _specs(
         self, entries: Sequence[Any], where: Where, prompts: Sequence[str]
@@ -231,152 +243,13 @@ class EvalsetReader:
             return ""
 
 
-BLOCK = 256
-"""Cases that are packed together."""
-OPEN = 64 * BLOCK
-"""The most cases in memory as objects, and about as many again while they are read."""
-FAST = 1
-"""The zlib level; 1 already makes cases three times smaller."""
-
-_FIELDS = tuple(item.name for item in fields(Case) if item.init and item.name != "scorers")
-_DEFAULTS = {item.name: item.default for item in fields(Case) if item.default is not MISSING}
-_TUPLES = ("contexts", "tags")
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-_DECODE = json.JSONDecoder().decode
-
-
-def in_memory(cases: Iterable[Case]) -> Sequence[Case]:
-    """Return `cases` as a sequence that takes little memory however many they are."""
-    source = iter(cases)
-    first = list(islice(source, OPEN + 1))
-    if len(first) <= OPEN:
-        return tuple(first)
-    packed = PackedCases()
-    for case in chain(first, source):
-        packed.append(case)
-    return packed
-
-
-class PackedCases(Sequence[Case]):
-    """Cases in blocks: packed, or open where they were used last."""
-
-    def __init__(self) -> None:
-        self._packed: list[bytes | list[Case]] = []
-        """Whole blocks; one that JSON cannot carry stays as it is."""
-        self._last: list[Case] = []
-        self._open: dict[int, list[Case]] = {}
-        self._scorers: dict[int, tuple[ScorerSpec, ...]] = {}
-        """Cases' own scorers, by position: they are few."""
-
-    def append(self, case: Case) -> None:
-        """Add one case at the end."""
-        if case.scorers:
-            self._scorers[len(self)] = case.scorers
-        self._last.append(case)
-        if len(self._last) == BLOCK:
-            self._packed.append(_pack(self._last))
-            self._last = []
-
-    def __len__(self) -> int:
-        return len(self._packed) * BLOCK + len(self._last)
-
-    @overload
-    def __getitem__(self, at: int) -> Case: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Case]: ...
-    def __getitem__(self, at: int | slice) -> Case | list[Case]:
-        if isinstance(at, slice):
-            return [self[position] for position in range(*at.indices(len(self)))]
-        if at < 0:
-            at += len(self)
-        block, place = divmod(at, BLOCK)
-        if at < 0 or block > len(self._packed):
-            raise IndexError(at)
-        return self._block(block)[place]
-
-    def __iter__(self) -> Iterator[Case]:
-        for block in range(len(self._packed)):
-            yield from self._block(block)
-        yield from self._last
-
-    def _block(self, block: int) -> list[Case]:
-        cases = self._open.get(block)
-        if cases is not None:
-            return cases
-        if block == len(self._packed):
-            return self._last
-        packed = self._packed[block]
-        if not isinstance(packed, bytes):
-            return packed
-        if len(self._open) * BLOCK >= OPEN:
-            del self._open[next(iter(self._open))]
-        opened = self._open[block] = self._unpack(packed, block * BLOCK)
-        return opened
-
-    def _unpack(self, packed: bytes, start: int) -> list[Case]:
-        records = _DECODE(zlib.decompress(packed).decode())
-        scorers = self._scorers
-        return [
-            remembered(Case(**_values(record), scorers=scorers.get(at, ())), facts)
-            for at, (facts, record) in enumerate(records, start=start)
-        ]
-
-
-def _pack(cases: list[Case]) -> bytes | list[Case]:
-    try:
-        records = [[case.facts, _record(case)] for case in cases]
-        return zlib.compress(_ENCODE(records).encode(), FAST)
-    except TypeError:
-        return cases
-
-
-def _record(case: Case) -> dict[str, Any]:
-    """Return every field of a case that is not as by default, its scorers apart."""
-    values = {name: getattr(case, name) for name in _FIELDS}
-    record = {name: value for name, value in values.items() if value != _DEFAULTS.get(name, ())}
-    if case.messages:
-        record["messages"] = [message.plain() for message in case.messages]
-    if written := literals(record):
-        record["literals"] = written
-    if case.where is not None:
-        record["where"] = [case.where.path, case.where.line]
-    return record
-
-
-def _values(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that make a case of its record."""
-    if written := record.pop("literals", None):
-        record = cast("dict[str, Any]", restored(record, written))
-    for name in _TUPLES:
-        if name in record:
-            record[name] = tuple(record[name])
-    if "messages" in record:
-        record["messages"] = tuple(map(_message, record["messages"]))
-    if "where" in record:
-        path, line = record["where"]
-        record["where"] = Location(path=path, line=line)
-    return record
-
-
-def _message(plain: dict[str, Any]) -> Message:
-    content = plain["content"]
-    return Message(
-        role=plain["role"], content=content if isinstance(content, str) else tuple(content)
-    )
-
-
-NO_METADATA: Mapping[str, Json] = {}
-"""One empty mapping for all cases without metadata: there may be a million of them."""
-
-
 class CaseReader:
     """Reads the cases of one evalset."""
 
-    def __init__(  # noqa: PLR0913 - what cases have to fit, and who checks it
+    def __init__(
         self,
+        context: ProjectContext,
         evalset: Evalset,
-        schemas: Sequence[Schemas],
-        kinds: Mapping[str, ScorerKind],
         scorers: ScorerReader,
         problems: Problems,
         *,
@@ -385,21 +258,19 @@ class CaseReader:
     ) -> None:
         """Remember what the cases of `evalset` have to fit.
 
-        `schemas` are the declared inputs of each prompt that it gates; `complete` says whether
-        every scorer of it could be read: only then can a case lack one; `retrieves` whether answers
-        may report passages of their own, so that a case needs none.
+        `complete` says whether every scorer of it could be read: only then can a case lack one;
+        `retrieves` whether answers may report passages of their own, so that a case needs none.
         """
         self._evalset = evalset
-        self._schemas = schemas
-        self._kinds = kinds
+        self._schemas = [context.prompts[name].inputs for name in evalset.prompts]
+        self._kinds = kinds = context.catalog.scorers
         self._scorers = scorers
         self._problems = problems
         self._complete = complete
         self._retrieves = retrieves
-        self._inputs = frozenset(name for schema in schemas for name in schema)
+        self._inputs = frozenset(chain.from_iterable(self._schemas))
         self._templated = self._compiled(evalset.scorers)
         self._needing = [spec for spec in evalset.scorers if kinds[spec.kind].needs_of_cases(spec)]
-        self._labels = {spec.label for spec in evalset.scorers}
         self._lines: dict[str, int | None] = {}
         """Lines of the cases so far by their ids: there may be a million of them."""
 
@@ -412,13 +283,14 @@ class CaseReader:
 
     def _case(self, written: WrittenCase, where: Where) -> Case:
         line: Location = where()
+        messages = tuple(map(message_of, written.messages))
         case = Case(
-            id=written.id or self._default_id(written),
+            id=written.id or self._default_id(written.inputs, messages),
             inputs=written.inputs,
             expected=written.expected,
             contexts=tuple(written.contexts),
-            messages=tuple(map(message_of, written.messages)),
-            scorers=self._own_scorers(written, where),
+            messages=messages,
+            scorers=self._own_scorers(written, where) if written.scorers else (),
             tags=tuple(written.tags),
             critical=written.critical,
             group=written.group,
@@ -428,30 +300,28 @@ class CaseReader:
         )
         self._check_id(case, line, has_id=written.id is not None)
         self._check_inputs(case, line)
-        self._check_expected(case, line)
+        if (control := control_character(case.expected)) is not None:
+            self._problems.add(line, f"'expected' {control[0]}", control[1])
         self._check_scorers(case, line)
         return case
 
-    def _default_id(self, written: WrittenCase) -> str:
+    def _default_id(self, inputs: Mapping[str, Json], messages: Sequence[Message]) -> str:
         """Return the evalset's name and a digest of inputs and earlier turns.
 
         Editing `expected` keeps it, and with it the case's history.
         """
         question: dict[str, Json] = {
-            "inputs": written.inputs,
-            "messages": [message_of(message).plain() for message in written.messages],
+            "inputs": dict(inputs),
+            "messages": [message.plain() for message in messages],
         }
-        named = short(digest("llmops/case-id/v1", with_literals(question)))
-        return f"{self._evalset.name}-{named}"
+        return f"{self._evalset.name}-{short(digest('llmops/case-id/v1', with_literals(question)))}"
 
     def _own_scorers(self, written: WrittenCase, where: Where) -> tuple[ScorerSpec, ...]:
-        if not written.scorers:
-            return ()
         return self._scorers.read(
             written.scorers,
-            lambda *place: where("scorers", *place),
+            partial(where, "scorers"),
             inputs=self._inputs,
-            labels=self._labels.copy(),
+            labels={spec.label for spec in self._evalset.scorers},
             of_a_case=True,
         )
 
@@ -467,29 +337,22 @@ class CaseReader:
             self._problems.add(line, f"the case '{case.id}' is retired and still here")
 
     def _check_inputs(self, case: Case, line: Location) -> None:
-        for name in case.inputs:
-            if name not in self._inputs:
-                message = f"the input '{name}' is not declared by the prompt"
-                self._problems.add(line, message, suggestion(name, sorted(self._inputs)))
-        for schemas in self._schemas:
-            for name, schema in schemas.items():
-                if name not in case.inputs:
-                    if is_required(schema):
-                        self._problems.add(line, f"the input '{name}' is missing")
-                elif (why := mismatch(case.inputs[name], schema)) is not None:
-                    self._problems.add(line, f"the input '{name}' {why}")
-
-    def _check_expected(self, case: Case, line: Location) -> None:
-        if (control := control_character(case.expected)) is not None:
-            self._problems.add(line, f"'expected' {control[0]}", control[1])
+        for name in (name for name in case.inputs if name not in self._inputs):
+            message = f"the input '{name}' is not declared by the prompt"
+            self._problems.add(line, message, suggestion(name, sorted(self._inputs)))
+        for name, schema in chain.from_iterable(schemas.items() for schemas in self._schemas):
+            if name not in case.inputs:
+                if is_required(schema):
+                    self._problems.add(line, f"the input '{name}' is missing")
+            elif (why := mismatch(case.inputs[name], schema)) is not None:
+                self._problems.add(line, f"the input '{name}' {why}")
 
     def _check_scorers(self, case: Case, line: Location) -> None:
         asserts = self._evalset.scorers or any(not spec.advisory for spec in case.scorers)
         if self._complete and not asserts:
             hint = "add a scorer to it or to its evalset"
             self._problems.add(line, f"the case '{case.id}' asserts nothing", hint)
-        own = self._compiled(case.scorers) if case.scorers else ()
-        for spec, options in (*self._templated, *own):
+        for spec, options in (*self._templated, *self._compiled(case.scorers)):
             try:
                 rendered = options.render(case)
             except InvalidFiles as error:
@@ -502,7 +365,8 @@ class CaseReader:
                 self._problems.add(line, f"'{spec.label}' with the `expected` of this case: {why}")
             lacking = self._kinds[spec.kind].lacks(spec, case, retrieves=self._retrieves)
             if lacking is not None:
-                self._problems.add(line, lacking, _remedy(lacking))
+                remedy = next(hint for part, hint in REMEDIES.items() if part in lacking)
+                self._problems.add(line, lacking, remedy)
 
     def _compiled(self, scorers: Sequence[ScorerSpec]) -> list[tuple[ScorerSpec, Options]]:
         """Return the scorers whose options differ from case to case."""
@@ -510,9 +374,83 @@ class CaseReader:
         return [(spec, options) for spec, options in compiled if options.changing]
 
 
-def _remedy(lacking: str) -> str:
-    if "`expected`" in lacking:
-        return "give the case an `expected`"
-    if "`contexts`" in lacking:
-        return "give the case `contexts`, or have an application report them"
-    return 'name the input, as `question: "{{ … }}"`'
+def in_memory(cases: Iterable[Case]) -> Sequence[Case]:
+    """Return `cases` as a sequence that takes little memory however many they are."""
+    source = iter(cases)
+    first = tuple(islice(source, OPEN + 1))
+    return first if len(first) <= OPEN else PackedCases(chain(first, source))
+
+
+class PackedCases(Sequence[Case]):
+    """Cases in blocks: packed, or open where they were used last."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._packed: list[bytes | list[Case]] = []
+        """Blocks; one that JSON cannot carry stays as it is."""
+        self._size = 0
+        self._scorers: dict[int, tuple[ScorerSpec, ...]] = {}
+        """Cases' own scorers, by position: they are few."""
+        source = iter(cases)
+        while block := list(islice(source, BLOCK)):
+            for at, case in enumerate(block, start=self._size):
+                if case.scorers:
+                    self._scorers[at] = case.scorers
+            self._packed.append(_pack(block))
+            self._size += len(block)
+        self._block = lru_cache(OPEN // BLOCK)(self._opened)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, at: int) -> Case: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Case]: ...
+    def __getitem__(self, at: int | slice) -> Case | list[Case]:
+        positions = range(self._size)[at]
+        if isinstance(positions, range):
+            return [self[position] for position in positions]
+        block, place = divmod(positions, BLOCK)
+        return self._block(block)[place]
+
+    def __iter__(self) -> Iterator[Case]:
+        return chain.from_iterable(map(self._block, range(len(self._packed))))
+
+    def _opened(self, block: int) -> list[Case]:
+        packed = self._packed[block]
+        if not isinstance(packed, bytes):
+            return packed
+        records = json.loads(zlib.decompress(packed))
+        return [
+            _case(record, self._scorers.get(at, ()))
+            for at, record in enumerate(records, start=block * BLOCK)
+        ]
+
+
+def _pack(cases: list[Case]) -> bytes | list[Case]:
+    """Return cases as compressed JSON, their scorers apart, or as they are if JSON has no such."""
+    records = []
+    for case in cases:
+        plain = [getattr(case, name) for name in PLAIN_FIELDS]
+        messages = [message.plain() for message in case.messages]
+        where = case.where and [case.where.path, case.where.line]
+        records.append([case.facts, where, literals([plain, messages]), plain, messages])
+    try:
+        return zlib.compress(json.dumps(records, separators=(",", ":")).encode(), FAST)
+    except TypeError:
+        return cases
+
+
+def _case(record: list[Any], scorers: tuple[ScorerSpec, ...]) -> Case:
+    """Return the case of its record, as `_pack` made it."""
+    facts, where, written, *values = record
+    plain, messages = cast("list[Any]", restored(values, written))
+    case = dict(zip(PLAIN_FIELDS, plain, strict=True))
+    for name in ("contexts", "tags"):
+        case[name] = tuple(case[name])
+    for message in messages:
+        if not isinstance(message["content"], str):
+            message["content"] = tuple(message["content"])
+    turns = tuple(Message(**message) for message in messages)
+    line = where and Location(path=where[0], line=where[1])
+    return remembered(Case(**case, messages=turns, scorers=scorers, where=line), facts)

@@ -15,7 +15,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -24,11 +24,9 @@ from pydantic import BeforeValidator, Field
 
 from llmops_cli.core.digest import Json, digest, digest_bytes, short
 from llmops_cli.core.errors import Location, Refused, suggestion
-from llmops_cli.core.ports import ScorerKind
 from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.core.records import FileRef
 from llmops_cli.project.evalsets import CaseReader
-from llmops_cli.project.inputs import Schemas
 from llmops_cli.project.paths import MAX_CASES, Folder, Problems, Unreadable
 from llmops_cli.project.project import Project
 from llmops_cli.project.schema import Text, Where, Written, validated
@@ -89,18 +87,6 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelRequest:
-    """The scorer and evalset that labels are for."""
-
-    evalset: str
-    spec: ScorerSpec
-    kind: ScorerKind
-    cases: Sequence[Case]
-    schemas: Sequence[Schemas]
-    """The declared inputs of each prompt of the evalset."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabeledAnswer:
     """An answer to be labeled."""
 
@@ -111,17 +97,21 @@ class UnlabeledAnswer:
     contexts: tuple[str, ...]
 
 
-def read_labels(path: Path, request: LabelRequest, project: Project) -> Labels:
-    """Return the labels at `path`, a file that a person names.
+def read_labels(path: Path, evalset: Evalset, spec: ScorerSpec, project: Project) -> Labels:
+    """Return the labels at `path`, a file that a person names, for a scorer of an evalset.
 
     Raises `InvalidFiles` with every problem in it, `Refused` where it cannot be read.
     """
-    source = _NamedFile(path)
     problems = Problems()
-    reader = _Reader(str(path), request, project, problems)
-    inputs = {name: schema for schemas in request.schemas for name, schema in schemas.items()}
+    reader = _Reader(evalset, spec, project, problems, is_csv=path.suffix == ".csv")
+    inputs = {
+        name: schema
+        for prompt in evalset.prompts
+        for name, schema in project.prompts[prompt].inputs.items()
+    }
     shape = TableShape(inputs=inputs, fields=CELLS)
     try:
+        source = _NamedFile(path)
         content = source.read(str(path), limit=MAX_CASES)
         rows = rows_of(str(path), source, shape, problems)
         labels = tuple(label for where, row in rows if (label := reader.label(row, where)))
@@ -132,50 +122,54 @@ def read_labels(path: Path, request: LabelRequest, project: Project) -> Labels:
         file=FileRef(name=path.name, digest=digest_bytes(content)),
         rows=labels,
         unlabeled=reader.unlabeled,
-        classes=reader.classes,
+        classes={} if reader.has_verdicts else reader.classes,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _NamedFile:
+class _NamedFile(Folder):
     """The file that the user named, which may be outside the project."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.absolute().parent)
 
     def read(self, path: str, *, limit: int) -> bytes:
-        return Folder(self.path.absolute().parent).read(Path(path).name, limit=limit)
-
-    def files(self, folder: str) -> tuple[str, ...]:
-        return Folder(self.path.absolute().parent).files(folder)
+        return super().read(Path(path).name, limit=limit)
 
 
 class _Reader:
     """Reads the rows of one file."""
 
     def __init__(
-        self, path: str, request: LabelRequest, project: Project, problems: Problems
+        self,
+        evalset: Evalset,
+        spec: ScorerSpec,
+        project: Project,
+        problems: Problems,
+        *,
+        is_csv: bool,
     ) -> None:
-        self._is_csv = path.endswith(".csv")
-        self._request = request
+        self._is_csv = is_csv
+        self._evalset = evalset
+        self._spec = spec
+        self._kind = project.catalog.scorers[spec.kind]
         self._problems = problems
-        self._known = {case.id: case for case in request.cases}
-        self._classes = classes_of(request.spec)
+        self._known = {case.id: case for case in evalset.cases}
+        self.classes = classes_of(spec)
         self._first: tuple[bool, Location] | None = None
         """Whether the first label is a verdict, and its line."""
         self._seen: dict[str, Location] = {}
         self.unlabeled = 0
         self._cases = CaseReader(
-            Evalset(name=request.evalset, prompts=(), cases=(), scorers=(request.spec,)),
-            request.schemas,
-            project.catalog.scorers,
-            ScorerReader(project.context, project.judges, problems),
+            project,
+            Evalset(name=evalset.name, prompts=evalset.prompts, cases=(), scorers=(spec,)),
+            ScorerReader(project, problems),
             problems,
         )
 
     @property
-    def classes(self) -> Mapping[str, float]:
-        """The classes, where labels name them."""
-        return {} if self._first is None or self._first[0] else self._classes
+    def has_verdicts(self) -> bool:
+        """Whether labels are verdicts, or there are none."""
+        return self._first is None or self._first[0]
 
     def label(self, row: Any, where: Where) -> Label | None:
         """Return the label in `row`; None if it has none yet, or is wrong."""
@@ -225,13 +219,13 @@ class _Reader:
             return next(iter(self._cases.read([(where, row)])), None)
         case = self._known.get(written.case)
         if case is None:
-            message = f"{self._request.evalset} has no case '{written.case}'"
+            message = f"{self._evalset.name} has no case '{written.case}'"
             self._problems.add(where("case"), message, suggestion(written.case, list(self._known)))
             return None
         if differing := " and ".join(_differences(written, case)):
             message = f"{differing} differ from the case '{case.id}': it was edited since"
             self._problems.add(where("case"), message, "leave out `case`, or label it again")
-        lacking = self._request.kind.lacks(self._request.spec, case)
+        lacking = self._kind.lacks(self._spec, case)
         if lacking:
             self._problems.add(where("case"), lacking)
         return replace(case, scorers=())
@@ -240,15 +234,15 @@ class _Reader:
         text = "" if written.label is None else str(written.label).strip().casefold()
         if not text:
             return None
-        scores = {name.casefold(): score for name, score in self._classes.items()}
+        scores = {name.casefold(): score for name, score in self.classes.items()}
         text = text.removesuffix(".0")
         if text in scores:
             self._check_alike(where, is_verdict=False)
             return scores[text]
-        if text in VERDICTS and not (self._classes and text in {"0", "1"}):
+        if text in VERDICTS and not (self.classes and text in {"0", "1"}):
             self._check_alike(where, is_verdict=True)
             return VERDICTS[text]
-        known = [*self._classes, "pass", "fail"]
+        known = [*self.classes, "pass", "fail"]
         message = f"'{written.label}' is no label"
         self._problems.add(where("label"), message, suggestion(text, known))
         return None

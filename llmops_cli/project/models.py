@@ -18,9 +18,9 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import file_digest
 from pathlib import Path
@@ -39,7 +39,6 @@ from llmops_cli.core.prompt import (
     Model,
     Price,
     Prompt,
-    StructuredOutput,
     Target,
 )
 from llmops_cli.project.documents import Document, load_yaml
@@ -49,13 +48,13 @@ from llmops_cli.project.paths import (
     MAX_FILE,
     Folder,
     Problems,
-    ProjectContext,
+    Source,
     Unreadable,
     within,
 )
 from llmops_cli.project.prompts import ENDINGS, PromptReader
 from llmops_cli.project.schema import Identity, WrittenModel, validated
-from llmops_cli.project.templates import BadTemplate, Sandbox, is_template, strings
+from llmops_cli.project.templates import PLAIN, BadTemplate, is_template, strings
 
 SECRET_HEADERS = frozenset({
     "authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key",
@@ -65,26 +64,151 @@ SECRET_HEADERS = frozenset({
 MAXIMA = frozenset({"max_tokens", "max_completion_tokens"})
 """Parameters that say how many tokens an answer may have."""
 
-STORE = Path(".llmops") / "store"
+SHIPPED = Path(__file__).parent.parent / "judges"
 SETTLED = 2.0
 """Seconds after which a file's times tell whether it changed."""
 LARGE = 250_000_000
 """Bytes that take a moment to read: reading more is announced."""
 
+Check: TypeAlias = Callable[[ScorerKind | ProviderKind, Mapping[str, Any]], str | None]
+"""Calls the option check of a scorer or provider, beyond the options' types."""
 CachedDigest: TypeAlias = list[int | str]
 """Size, two times and inode of a file, and the digest of its bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectContext:
+    """What the readers of a project's files share; models and prompts once they are read."""
+
+    catalog: Catalog
+    source: Source
+    """Where the files come from."""
+    check: Check | None = None
+    models: Mapping[str, Model] = field(default_factory=dict)
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+
+    def resolve_model(self, name: str) -> Model:
+        """Return the model that `name` means: an alias of llmops.yaml, or `provider/model`.
+
+        Raises `UnknownName` with the nearest name.
+        """
+        if name in self.models:
+            return self.models[name]
+        provider, _, model = name.partition("/")
+        # What an application or a local model is, its identity says.
+        enough = {
+            kind.name: kind
+            for kind in self.catalog.providers.values()
+            if not (kind.application or kind.weights)
+            and not any(option.required for option in kind.options.values())
+        }
+        if not model or provider not in enough:
+            raise UnknownName("model", name, [*self.models, *(f"{known}/…" for known in enough)])
+        kind = enough[provider]
+        return Model(
+            name=name,
+            provider=provider,
+            model=model,
+            parameters=_parameters({}, kind),
+            identity=kind.identity,
+        )
+
+    def provider_of(self, model: Model) -> ProviderKind:
+        """Return the provider of a model."""
+        return self.catalog.providers[model.provider]
+
+    def target(self, prompt: Prompt) -> Target:
+        """Return the prompt bound to its model."""
+        return Target(prompt=prompt, model=self.resolve_model(prompt.model))
+
+    def reports_passages(self, prompt: Prompt) -> bool:
+        """Return whether the answers of a prompt's model may report their passages."""
+        try:
+            provider = self.provider_of(self.resolve_model(prompt.model))
+        except Refused:  # reported where the prompt is read
+            return True
+        return provider.application or provider.records is not None
+
+    def judge_of(self, kind: ScorerKind, options: Mapping[str, Any]) -> Judge:
+        """Return the judge of a scorer with these options. Raises `Refused`."""
+        prompt = SILENT if kind.prompt is None else self._judge_prompt(kind, options.get("prompt"))
+        model = self._judge_model(options.get("model") or prompt.model)
+        provider = self.provider_of(model)
+        embeddings = options.get("embeddings")
+        # What the model's server can enforce, by llmops.yaml or else its provider.
+        structured = model.structured_output or ("json_schema" if provider.structured else "none")
+        return Judge(
+            target=Target(prompt=prompt, model=model),
+            embeddings=self._embedding_model(embeddings) if embeddings else None,
+            structured="none" if prompt.response_format == "text" else structured,
+        )
+
+    def _judge_model(self, name: str) -> Model:
+        try:
+            model = self.resolve_model(name)
+        except UnknownName as error:
+            if name == "judge":
+                raise Refused(
+                    "it names no `model`, and llmops.yaml has no model called 'judge'",
+                    hint="name the judge: `model:` on the scorer, or `judge:` under `models:`",
+                ) from error
+            raise
+        if self.provider_of(model).application:
+            raise Refused(f"{name} is an application, and a judge is a model")
+        return model
+
+    def _embedding_model(self, name: str) -> Model:
+        model = self._judge_model(name)
+        if not self.provider_of(model).embeds:
+            able = sorted(kind.name for kind in self.catalog.providers.values() if kind.embeds)
+            raise Refused(
+                f"{name} cannot embed: the provider {model.provider!r} has no embeddings",
+                hint=f"these have: {', '.join(able)}",
+            )
+        return model
+
+    def _judge_prompt(self, kind: ScorerKind, name: str | None) -> Prompt:
+        default = shipped(str(kind.prompt))
+        if name is None:
+            return default
+        if name not in self.prompts:
+            raise UnknownName("prompt", name, self.prompts)
+        prompt = self.prompts[name]
+        for needed, schema in prompt.inputs.items():
+            if needed not in default.inputs and is_required(schema):
+                raise Refused(
+                    f"the judge's prompt '{name}' needs '{needed}', and {kind.name} gives none",
+                    hint=f"it gives {', '.join(default.inputs)}",
+                )
+        if prompt.tools or prompt.response_format in {"json_schema", "json_object"}:
+            raise Refused(
+                f"the judge's prompt '{name}' states tools or a response format",
+                hint=f"a judge has no tools, and {kind.name} says what it must answer",
+            )
+        return prompt
+
+
+@cache
+def shipped(name: str) -> Prompt:
+    """Return the judge's prompt of that name that comes with llmops."""
+    path = f"{name}{ENDINGS[0]}"
+    source = Folder(SHIPPED)
+    problems = Problems()
+    document = load_yaml(source.read(path, limit=MAX_FILE), path)
+    read = PromptReader(document, source, problems).read()
+    problems.refuse()
+    assert read is not None
+    return replace(read[0], name=name)
 
 
 class ModelReader:
     """Reads models against the providers of a catalog."""
 
     def __init__(self, context: ProjectContext, document: Document, problems: Problems) -> None:
-        self._providers = context.catalog.providers
-        self._source = context.source
-        self._check = context.check
-        self._sandbox = Sandbox()
-        here = self._source if isinstance(self._source, Folder) else None
-        self._weights = Weights(here.root) if here else None  # weights do not stand in git
+        self._context = context
+        self._source = source = context.source
+        # Weights do not stand in git.
+        self._weights = Weights(source.root) if isinstance(source, Folder) else None
         self._document = document
         self._problems = problems
 
@@ -95,76 +219,97 @@ class ModelReader:
             self._weights.save()
         return {alias: model for alias, model in models.items() if model is not None}
 
+    def _add(self, message: str, hint: str | None, *place: str) -> None:
+        self._problems.add(self._document.where("models", *place), message, hint)
+
     def _model(self, alias: str, written: Any) -> Model | None:
-        place = ("models", alias)
-        where = self._document.where
-        if not isinstance(written, Mapping) or not isinstance(written.get("provider"), str):
-            self._problems.add(where(*place), f"the model '{alias}' names no provider")
+        name = written.get("provider") if isinstance(written, Mapping) else None
+        if not isinstance(name, str):
+            self._add(f"the model '{alias}' names no provider", None, alias)
             return None
-        kind = self._providers.get(written["provider"])
+        providers = self._context.catalog.providers
+        kind = providers.get(name)
         if kind is None:
-            name = written["provider"]
-            hint = suggestion(name, sorted(self._providers)) or ""
+            hint = suggestion(name, sorted(providers)) or ""
             if hint.startswith("known"):
                 hint += "; a server with OpenAI's API is `openai` with its `base_url`"
-            self._problems.add(where(*place, "provider"), f"unknown provider '{name}'", hint)
+            self._add(f"unknown provider '{name}'", hint, alias, "provider")
             return None
-        shape = validated(model_shape(kind), written, where, self._problems, *place)
+        where = self._document.where
+        shape = validated(model_shape(kind), written, where, self._problems, "models", alias)
         if shape is None:
             return None
         if shape.model is None and not kind.offline and not kind.application:
-            hint = f"{kind.name}'s name for it"
-            self._problems.add(where(*place), f"'{alias}' lacks `model`", hint)
-        self._check_headers(shape, *place)
-        self._check_templates(kind, written, *place)
-        if self._check is not None and (wrong := self._check(kind, written)) is not None:
-            self._problems.add(where(*place), f"'{alias}': {wrong}")
-        model = _model_of(alias, shape, kind, written)
-        identity = self._identity(shape.identity, model, kind, *place)
-        return replace(model, identity=identity or kind.identity, where=where(*place))
-
-    def _check_headers(self, shape: WrittenModel, *place: str) -> None:
-        for name, value in shape.headers.items():
-            if name.lower() in SECRET_HEADERS and "env:" not in value:
-                where = self._document.where(*place, "headers", name)
+            self._add(f"'{alias}' lacks `model`", f"{kind.name}'s name for it", alias)
+        for header, value in shape.headers.items():
+            if header.lower() in SECRET_HEADERS and "env:" not in value:
                 hint = "write env:NAME and set NAME in the environment"
-                self._problems.add(where, f"the header '{name}' holds a secret", hint)
+                self._add(f"the header '{header}' holds a secret", hint, alias, "headers", header)
+        self._check_templates(kind, written, alias)
+        check = self._context.check
+        if check is not None and (wrong := check(kind, written)) is not None:
+            self._add(f"'{alias}': {wrong}", None, alias)
+        model = Model(
+            name=alias,
+            provider=kind.name,
+            model=shape.model or (alias if kind.application else kind.name),
+            parameters=_parameters(shape.model_parameters.model_dump(exclude_none=True), kind),
+            extra_body=shape.extra_body,
+            options={name: written[name] for name in kind.options if name in written},
+            base_url=shape.base_url,
+            api_key_env=shape.api_key_env,
+            headers=shape.headers,
+            limits=Limits(
+                max_concurrency=written.get("max_concurrency", kind.max_concurrency),
+                rpm=shape.rpm,
+                tpm=shape.tpm,
+                timeout=shape.timeout,
+                retries=shape.retries,
+            ),
+            price=Price(**shape.price.model_dump()) if shape.price else None,
+            structured_output=shape.structured_output,
+            where=where("models", alias),
+        )
+        if shape.identity is None:
+            identity = local_identity(model, kind, self._weights)
+        else:
+            identity = self._identity(shape.identity, model, kind)
+        return replace(model, identity=identity or kind.identity)
 
-    def _check_templates(self, kind: ProviderKind, written: Mapping[str, Any], *place: str) -> None:
+    def _check_templates(self, kind: ProviderKind, written: Mapping[str, Any], alias: str) -> None:
         for name in (name for name, option in kind.options.items() if option.template):
             for text in filter(is_template, strings(written.get(name))):
                 try:
-                    self._sandbox.examine(text)
+                    PLAIN.examine(text)
                 except BadTemplate as error:
-                    where = self._document.where(*place, name)
-                    self._problems.add(where, f"'{name}': {error.message}", error.hint)
+                    self._add(f"'{name}': {error.message}", error.hint, alias, name)
 
-    def _identity(
-        self, identity: Identity | None, model: Model, kind: ProviderKind, *place: str
-    ) -> str | None:
+    def _identity(self, identity: Identity, model: Model, kind: ProviderKind) -> str:
         """Return what names the answers: files by their bytes, a revision, and how an application
         is called and read.
         """
-        if identity is None:
-            return local_identity(model, kind, self._weights)
-        where = self._document.where(*place, "identity")
         if kind.application and identity.files is None and identity.revision is None:
             hint = "name the application's `files`, or a `revision`"
-            self._problems.add(where, "'identity' names nothing", hint)
+            self._add("'identity' names nothing", hint, model.name, "identity")
         files: dict[str, str] = {}
         for written in identity.files or ():
             try:
-                for path in self._matching(written):
-                    files[path] = digest_bytes(self._source.read(path, limit=MAX_CASES))
+                files.update({path: self._digest(path) for path in self._matching(written)})
             except Unreadable as error:
-                where = self._document.where(*place, "identity", "files")
-                self._problems.add(where, f"'identity': {error}")
+                self._add(f"'identity': {error}", None, model.name, "identity", "files")
         named: dict[str, Json] = {"files": files, "revision": identity.revision}
         if kind.application or kind.weights:
             named["options"] = _keyed(model, kind)
         if kind.application:
-            files.update(self._own_files(model, kind))
+            for value in map(model.options.get, kind.files):
+                for argument in value if isinstance(value, list) else [value]:
+                    path = str(argument).partition(":")[0]
+                    with suppress(Unreadable):  # no file; `check` knows the arguments
+                        files[path] = self._digest(path)
         return digest("llmops/identity/v1", named)
+
+    def _digest(self, path: str) -> str:
+        return digest_bytes(self._source.read(path, limit=MAX_CASES))
 
     def _matching(self, written: str) -> Sequence[str]:
         """Return the project files that a path or a glob names. Raises `Unreadable`: none."""
@@ -175,14 +320,6 @@ class ModelReader:
         if not paths:
             raise Unreadable(f"no file matches {written!r}")
         return paths
-
-    def _own_files(self, model: Model, kind: ProviderKind) -> Iterator[tuple[str, str]]:
-        """Yield the project files that the options name, with the digests of their bytes."""
-        for value in map(model.options.get, kind.files):
-            for argument in value if isinstance(value, list) else [value]:
-                path = str(argument).partition(":")[0]
-                with suppress(Unreadable):  # an argument that is no file; `check` knows the others
-                    yield path, digest_bytes(self._source.read(path, limit=MAX_CASES))
 
 
 def model_shape(kind: ProviderKind) -> type[WrittenModel]:
@@ -196,36 +333,6 @@ def model_shape(kind: ProviderKind) -> type[WrittenModel]:
     return create_model(f"{kind.name.capitalize()}Model", __base__=WrittenModel, **options)
 
 
-def resolve(name: str, models: Mapping[str, Model], catalog: Catalog) -> Model:
-    """Return the model that `name` means: an alias of llmops.yaml, or `provider/model`.
-
-    Raises `UnknownName` with the nearest name.
-    """
-    if name in models:
-        return models[name]
-    provider, slash, model = name.partition("/")
-    kind = catalog.providers.get(provider)
-    if not slash or not model or kind is None or not _is_enough(kind):
-        prefixes = (
-            f"{provider}/…" for provider, kind in catalog.providers.items() if _is_enough(kind)
-        )
-        raise UnknownName("model", name, [*models, *prefixes])
-    return Model(
-        name=name,
-        provider=provider,
-        model=model,
-        parameters=_parameters({}, kind),
-        identity=kind.identity,
-    )
-
-
-def _is_enough(kind: ProviderKind) -> bool:
-    """Return whether `provider/model` alone identifies a model."""
-    if kind.application or kind.weights:  # what it is, its identity says
-        return False
-    return not any(option.required for option in kind.options.values())
-
-
 def _parameters(written: Mapping[str, Json], kind: ProviderKind) -> dict[str, Json]:
     """Return what is written, and a maximum where the provider's API demands one."""
     if kind.max_tokens is None or not MAXIMA.isdisjoint(written):
@@ -233,29 +340,9 @@ def _parameters(written: Mapping[str, Json], kind: ProviderKind) -> dict[str, Js
     return {"max_tokens": kind.max_tokens, **written}
 
 
-def _model_of(
-    alias: str, shape: WrittenModel, kind: ProviderKind, written: Mapping[str, Any]
-) -> Model:
-    return Model(
-        name=alias,
-        provider=kind.name,
-        model=shape.model or (alias if kind.application else kind.name),
-        parameters=_parameters(shape.model_parameters.model_dump(exclude_none=True), kind),
-        extra_body=shape.extra_body,
-        options={name: written[name] for name in kind.options if name in written},
-        base_url=shape.base_url,
-        api_key_env=shape.api_key_env,
-        headers=shape.headers,
-        limits=Limits(
-            max_concurrency=written.get("max_concurrency", kind.max_concurrency),
-            rpm=shape.rpm,
-            tpm=shape.tpm,
-            timeout=shape.timeout,
-            retries=shape.retries,
-        ),
-        price=Price(**shape.price.model_dump()) if shape.price else None,
-        structured_output=shape.structured_output,
-    )
+def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
+    """Return the options that an answer may depend on."""
+    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
 
 
 def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) -> str | None:
@@ -280,17 +367,12 @@ def local_identity(model: Model, kind: ProviderKind, weights: Weights | None) ->
     return digest("llmops/identity/v1", {"files": files, "revision": None, "options": options})
 
 
-def _keyed(model: Model, kind: ProviderKind) -> dict[str, Json]:
-    """Return the options that an answer may depend on."""
-    return {name: value for name, value in model.options.items() if kind.options[name].keyed}
-
-
 class Weights:
     """Digests of the files and folders that a project's models name."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._file = root / STORE / "weights.json"
+        self._file = root / ".llmops" / "store" / "weights.json"
         self._cached = self._read()
 
     def digest(self, path: str) -> str | None:
@@ -301,11 +383,13 @@ class Weights:
         """
         place = self._root / path
         files = [place] if place.is_file() else list(_files(place))
-        unread = sum(map(self._unread, files))
-        if unread <= LARGE:
-            return self._named(place, files)
-        with long_wait(f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"):
-            return self._named(place, files)
+        unread = sum(_status(file)[0] for file in files if self._stored(file) is None)
+        wait = f"reading the weights at {path} to name them, {unread / 1e9:.1f} GB"
+        with long_wait(wait) if unread > LARGE else nullcontext():
+            named = {file.relative_to(place).as_posix(): self._of_file(file) for file in files}
+        if files == [place]:
+            return named["."]
+        return digest("llmops/weights/v1", {**named}) if named else None
 
     def save(self) -> None:
         """Cache what was read, where the project has a store."""
@@ -316,27 +400,20 @@ class Weights:
             part.write_text(json.dumps(self._cached), encoding="utf-8")
             part.replace(self._file)
 
-    def _named(self, place: Path, files: Sequence[Path]) -> str | None:
-        if place.is_file():
-            return self._of_file(place)
-        named = {file.relative_to(place).as_posix(): self._of_file(file) for file in files}
-        return digest("llmops/weights/v1", {**named}) if named else None
-
-    def _unread(self, file: Path) -> int:
-        """Return how many bytes are to be read before the file can be named."""
-        cached, now = self._cached.get(str(file.absolute())), _status(file)
-        return 0 if cached is not None and cached[:-1] == now else now[0]
+    def _stored(self, file: Path) -> str | None:
+        """Return the cached digest of a file that did not change since."""
+        *status, named = self._cached.get(str(file.absolute()), [None])
+        return str(named) if status == _status(file) else None
 
     def _of_file(self, file: Path) -> str:
-        now, key = _status(file), str(file.absolute())
-        cached = self._cached.get(key)
-        if cached is not None and cached[:-1] == now:
-            return str(cached[-1])
+        if (stored := self._stored(file)) is not None:
+            return stored
+        status, key = _status(file), str(file.absolute())
         with file.open("rb") as opened:
             named = f"sha256:{file_digest(opened, 'sha256').hexdigest()}"
         self._cached.pop(key, None)
-        if time.time() - max(now[1], now[2]) / 1e9 > SETTLED:
-            self._cached[key] = [*now, named]
+        if time.time() - max(status[1:3]) / 1e9 > SETTLED:
+            self._cached[key] = [*status, named]
         return named
 
     def _read(self) -> dict[str, CachedDigest]:
@@ -363,99 +440,3 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 SHIPPED = Path(__file__).parent.parent / "judges"
-
-
-class Judges:
-    """The judges that a project's models and prompts can make."""
-
-    def __init__(
-        self, models: Mapping[str, Model], prompts: Mapping[str, Prompt], catalog: Catalog
-    ) -> None:
-        self._models = models
-        self._prompts = prompts
-        self._catalog = catalog
-
-    def of(self, kind: ScorerKind, options: Mapping[str, Any]) -> Judge:
-        """Return the judge of a scorer with these options. Raises `Refused`."""
-        prompt = self._prompt(kind, options.get("prompt"))
-        model = self._model(options.get("model") or prompt.model)
-        embeddings = options.get("embeddings")
-        provider = self._catalog.providers[model.provider]
-        return Judge(
-            target=Target(prompt=prompt, model=model),
-            embeddings=self._embedding_model(embeddings) if embeddings else None,
-            structured="none" if prompt.response_format == "text" else _structured(model, provider),
-        )
-
-    def reports_passages(self, name: str) -> bool:
-        """Return whether the answers of a prompt's model may report their passages."""
-        try:
-            model = resolve(name, self._models, self._catalog)
-        except Refused:  # reported where the prompt is read
-            return True
-        provider = self._catalog.providers[model.provider]
-        return provider.application or provider.records is not None
-
-    def _model(self, name: str) -> Model:
-        try:
-            model = resolve(name, self._models, self._catalog)
-        except UnknownName as error:
-            if name == "judge":
-                raise Refused(
-                    "it names no `model`, and llmops.yaml has no model called 'judge'",
-                    hint="name the judge: `model:` on the scorer, or `judge:` under `models:`",
-                ) from error
-            raise
-        if self._catalog.providers[model.provider].application:
-            raise Refused(f"{name} is an application, and a judge is a model")
-        return model
-
-    def _embedding_model(self, name: str) -> Model:
-        model = self._model(name)
-        if not self._catalog.providers[model.provider].embeds:
-            able = [kind.name for kind in self._catalog.providers.values() if kind.embeds]
-            raise Refused(
-                f"{name} cannot embed: the provider {model.provider!r} has no embeddings",
-                hint=f"these have: {', '.join(sorted(able))}",
-            )
-        return model
-
-    def _prompt(self, kind: ScorerKind, name: str | None) -> Prompt:
-        if kind.prompt is None:
-            return SILENT
-        if name is None:
-            return shipped(kind.prompt)
-        if name not in self._prompts:
-            raise UnknownName("prompt", name, sorted(self._prompts))
-        prompt = self._prompts[name]
-        available = shipped(kind.prompt).inputs
-        for needed, schema in prompt.inputs.items():
-            if needed not in available and is_required(schema):
-                raise Refused(
-                    f"the judge's prompt '{name}' needs '{needed}', and {kind.name} gives none",
-                    hint=f"it gives {', '.join(available)}",
-                )
-        if prompt.tools or prompt.response_format in {"json_schema", "json_object"}:
-            raise Refused(
-                f"the judge's prompt '{name}' states tools or a response format",
-                hint=f"a judge has no tools, and {kind.name} says what it must answer",
-            )
-        return prompt
-
-
-def _structured(model: Model, provider: ProviderKind) -> StructuredOutput:
-    """Return what the model's server can enforce, by llmops.yaml or else its provider."""
-    return model.structured_output or ("json_schema" if provider.structured else "none")
-
-
-@cache
-def shipped(name: str) -> Prompt:
-    """Return the judge's prompt of that name that comes with llmops."""
-    path = f"{name}{ENDINGS[0]}"
-    source = Folder(SHIPPED)
-    problems = Problems()
-    document = load_yaml(source.read(path, limit=MAX_FILE), path)
-    read = PromptReader(document, Sandbox(), source, problems).read()
-    problems.refuse()
-    assert read is not None
-    return replace(read[0], name=name)

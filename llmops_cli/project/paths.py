@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from llmops_cli.core.errors import InvalidFiles, Location, Problem
-from llmops_cli.core.ports import Catalog, ProviderKind, ScorerKind
 
 SHOWN = 50
 """Problems per file that are listed: a hundred mistakes of one kind are one mistake."""
@@ -134,16 +133,3 @@ class Folder:
 
 def _size(limit: int) -> str:
     return f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit} bytes"
-
-
-Check: TypeAlias = Callable[[ScorerKind | ProviderKind, Mapping[str, Any]], str | None]
-"""Calls the option check of a scorer or provider, beyond the options' types."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectContext:
-    """What every reader of a project needs: the catalog, the files, and the code that checks."""
-
-    catalog: Catalog
-    source: Source
-    check: Check | None = None

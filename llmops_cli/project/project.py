@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,22 +17,14 @@ from llmops_cli.core.digest import Json
 from llmops_cli.core.errors import InvalidFiles, Location, Refused, UnknownName
 from llmops_cli.core.policy import Environment
 from llmops_cli.core.ports import Catalog
-from llmops_cli.core.prompt import Evalset, Model, Prompt, Target
+from llmops_cli.core.prompt import Evalset, Prompt
 from llmops_cli.project import evalsets as evalset_files
 from llmops_cli.project import prompts as prompt_files
 from llmops_cli.project import tables
 from llmops_cli.project.documents import Document, load_yaml
 from llmops_cli.project.evalsets import EvalsetHeader, EvalsetReader
-from llmops_cli.project.models import Judges, ModelReader, resolve
-from llmops_cli.project.paths import (
-    MAX_FILE,
-    Check,
-    Folder,
-    Problems,
-    ProjectContext,
-    Source,
-    Unreadable,
-)
+from llmops_cli.project.models import Check, ModelReader, ProjectContext
+from llmops_cli.project.paths import MAX_FILE, Folder, Problems, Source, Unreadable
 from llmops_cli.project.prompts import PromptReader
 from llmops_cli.project.schema import (
     WrittenEnvironment,
@@ -42,7 +33,6 @@ from llmops_cli.project.schema import (
     read_gate,
     validated,
 )
-from llmops_cli.project.templates import Sandbox
 
 if TYPE_CHECKING:
     from llmops_cli.core.watch import WatchSettings
@@ -51,16 +41,14 @@ PROJECT_FILE = "llmops.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class Project(ProjectContext):
     """The validated files of a project."""
 
     root: Path
-    models: Mapping[str, Model]
     environments: tuple[Environment, ...]
     """In promotion order; the last is the default baseline."""
     gate: Mapping[str, Json]
     """The project's patch of the policy, the weakest."""
-    prompts: Mapping[str, Prompt]
     evalsets: Mapping[str, EvalsetHeader]
     outputs: Literal["commit", "none"]
     """Whether evidence keeps the answers' texts."""
@@ -68,30 +56,6 @@ class Project:
     """Project files, or globs of them, whose code may run."""
     watch: Mapping[str, WatchSettings]
     """What is watched in production, by environment."""
-    context: ProjectContext
-
-    @property
-    def catalog(self) -> Catalog:
-        """The scorers and providers that the files can name."""
-        return self.context.catalog
-
-    @property
-    def source(self) -> Source:
-        """Where the files came from."""
-        return self.context.source
-
-    @property
-    def judges(self) -> Judges:
-        """The judges that scorers can ask here."""
-        return Judges(self.models, self.prompts, self.catalog)
-
-    def resolve_model(self, name: str) -> Model:
-        """Return the model that an alias or `provider/model` means. Raises `UnknownName`."""
-        return resolve(name, self.models, self.catalog)
-
-    def target(self, prompt: Prompt) -> Target:
-        """Return the prompt bound to its model."""
-        return Target(prompt=prompt, model=self.resolve_model(prompt.model))
 
     def evalsets_of(self, prompt: str) -> tuple[str, ...]:
         """Return the names of the evalsets that gate `prompt`."""
@@ -104,10 +68,19 @@ class Project:
     def load(self, names: Iterable[str]) -> tuple[Evalset, ...]:
         """Return several evalsets with their cases; raises every problem in any of them at once."""
         problems = Problems()
-        reader = EvalsetReader(self.prompts, self.context, problems, judges=self.judges)
-        loaded = tuple(reader.evalset(self._header(name)) for name in names)
+        loaded = self.load_into(problems, names)
         problems.refuse()
         return loaded
+
+    def load_into(self, problems: Problems, names: Iterable[str]) -> tuple[Evalset, ...]:
+        """Return evalsets with their cases, and add every problem in them to `problems`."""
+        reader = EvalsetReader(self, problems)
+        evalsets: list[Evalset] = []
+        for name in names:
+            if name not in self.evalsets:
+                raise UnknownName("evalset", name, self.evalsets)
+            evalsets.append(reader.evalset(self.evalsets[name]))
+        return tuple(evalsets)
 
     def gate_of(self, evalset: Evalset) -> Mapping[str, Json]:
         """Return this project's policy patch for an evalset of that name; empty if it has none."""
@@ -126,11 +99,6 @@ class Project:
                 if not isinstance(value, str | None):
                     columns[".".join(field)] = None
         return tuple(columns)
-
-    def _header(self, name: str) -> EvalsetHeader:
-        if name not in self.evalsets:
-            raise UnknownName("evalset", name, self.evalsets)
-        return self.evalsets[name]
 
 
 def find_root(start: Path) -> Path:
@@ -174,16 +142,15 @@ def load_project(
 
 
 def check_project(
-    root: Path, catalog: Catalog, *, source: Source | None = None, check: Check | None = None
+    root: Path, catalog: Catalog, *, check: Check | None = None
 ) -> tuple[Project, tuple[Evalset, ...]]:
     """Return everything with all cases. Raises `InvalidFiles` with every problem at once."""
     problems = Problems()
-    context = ProjectContext(catalog=catalog, source=source or Folder(root), check=check)
+    context = ProjectContext(catalog=catalog, source=Folder(root), check=check)
     project = _Loader(root, context, problems).project()
-    reader = EvalsetReader(project.prompts, context, problems, judges=project.judges)
-    loaded = tuple(map(reader.evalset, project.evalsets.values()))
+    evalsets = project.load_into(problems, project.evalsets)
     problems.refuse()
-    return project, loaded
+    return project, evalsets
 
 
 class _PromptFile(NamedTuple):
@@ -200,38 +167,35 @@ class _Loader:
     def __init__(self, root: Path, context: ProjectContext, problems: Problems) -> None:
         self._root = root
         self._context = context
-        self._catalog = context.catalog
-        self._source = context.source
         self._problems = problems
-        self._sandbox = Sandbox()
 
     def project(self) -> Project:
-        exists = has_project_file(self._root, self._source)
+        exists = has_project_file(self._root, self._context.source)
         document = self._document(PROJECT_FILE) if exists else None
         document = document or Document(PROJECT_FILE, {}, {}, {})
         data = {} if document.data is None else document.data
         written = validated(WrittenProject, data, document.where, self._problems, salvage=True)
         written = written or WrittenProject()
         models = ModelReader(self._context, document, self._problems).read(written.models)
-        files, unreadable = self._prompts()
+        files, broken = self._prompts()
+        prompts = {name: file.prompt for name, file in files.items()}
+        self._context = context = replace(self._context, models=models, prompts=prompts)
         for file in files.values():
-            self._check_model(file, models, written.models)
+            self._check_model(file, written.models)
         return Project(
+            **{item.name: getattr(context, item.name) for item in fields(context)},
             root=self._root,
-            models=models,
             environments=tuple(self._environments(written, document)),
             gate=read_gate(written.gate, document.where, self._problems, "gate"),
-            prompts={name: file.prompt for name, file in files.items()},
-            evalsets=self._evalsets(files, unreadable, models),
+            evalsets=self._evalsets(files.values(), EvalsetReader(context, self._problems, broken)),
             outputs=written.evidence.outputs,
             trust=tuple(written.trust),
             watch=self._watch(written, document),
-            context=self._context,
         )
 
     def _document(self, path: str) -> Document | None:
         try:
-            return load_yaml(self._source.read(path, limit=MAX_FILE), path)
+            return load_yaml(self._context.source.read(path, limit=MAX_FILE), path)
         except Unreadable as error:
             self._problems.add(Location(path=path), str(error))
         except InvalidFiles as error:
@@ -242,36 +206,31 @@ class _Loader:
         """Return the prompts by name, and the names of those whose files are broken."""
         files: dict[str, _PromptFile] = {}
         broken: set[str] = set()
-        for path in self._source.files(prompt_files.FOLDER):
+        source = self._context.source
+        for path in source.files(prompt_files.FOLDER):
             if not path.endswith(prompt_files.ENDINGS):
                 if path.endswith((".yml", ".yaml")):
                     message = "not loaded: a prompt's file ends in .prompt.yml"
                     self._problems.add(Location(path=path), message)
                 continue
-            file = self._prompt(path)
-            if file is None:
+            document = self._document(path)
+            read = document and PromptReader(document, source, self._problems).read()
+            if not document or not read:
                 broken.add(prompt_files.name_of(path))
                 continue
+            file = _PromptFile(*read, document)
             first = files.setdefault(file.prompt.name, file)
             if first is not file:
                 message = f"a second prompt named '{file.prompt.name}'"
                 hint = f"the first is {first.prompt.path}"
-                self._problems.add(file.document.where("name"), message, hint)
+                self._problems.add(document.where("name"), message, hint)
         return files, broken
 
-    def _prompt(self, path: str) -> _PromptFile | None:
-        document = self._document(path)
-        if document is None:
-            return None
-        read = PromptReader(document, self._sandbox, self._source, self._problems).read()
-        return None if read is None else _PromptFile(*read, document)
-
-    def _check_model(
-        self, file: _PromptFile, models: Mapping[str, Model], written: Container[str]
-    ) -> None:
+    def _check_model(self, file: _PromptFile, written: Container[str]) -> None:
         prompt, where = file.prompt, file.document.where
+        model = None
         try:
-            model = resolve(prompt.model, models, self._catalog)
+            model = self._context.resolve_model(prompt.model)
         except UnknownName as error:
             if prompt.model in written:
                 return  # its own problem is noted already
@@ -280,28 +239,23 @@ class _Loader:
                 message = "'model' is missing"
                 hint = "name one here, or `default:` under `models:` of llmops.yaml"
             self._problems.add(where("model"), message, hint)
-            self._check_messages(file)
-            return
-        if self._catalog.providers[model.provider].application:
+        if model is not None and self._context.provider_of(model).application:
             # What only a model understands would be left out silently.
-            for name, value in (
-                ("tools", prompt.tools),
-                ("responseFormat", prompt.response_format),
-            ):
+            for name, value in {
+                "tools": prompt.tools,
+                "responseFormat": prompt.response_format,
+            }.items():
                 if value:
                     message = f"'{name}' is for a model, and {prompt.model} is an application"
                     self._problems.add(where(name), message)
             return
-        self._check_messages(file)
-        if not model.holds(prompt.response_format):
+        if not prompt.messages:
+            hint = "only an application answers to inputs alone"
+            self._problems.add(where(), "'messages' is missing", hint)
+        if model is not None and not model.holds(prompt.response_format):
             message = f"{model.name} can hold no answer to {prompt.response_format}"
             hint = f"llmops.yaml says `structured_output: {model.structured_output}` of it"
             self._problems.add(where("responseFormat"), message, hint)
-
-    def _check_messages(self, file: _PromptFile) -> None:
-        if not file.prompt.messages:
-            hint = "only an application answers to inputs alone"
-            self._problems.add(file.document.where(), "'messages' is missing", hint)
 
     def _watch(self, written: WrittenProject, document: Document) -> Mapping[str, WatchSettings]:
         if not written.watch:
@@ -312,16 +266,14 @@ class _Loader:
         return read_watch(written.watch, names, document.where, self._problems)
 
     def _environments(self, written: WrittenProject, document: Document) -> Iterator[Environment]:
+        names = list(written.environments)
         if isinstance(written.environments, list):
-            before: str | None = None
-            for position, name in enumerate(written.environments):
-                if name in written.environments[:position]:
+            for position, name in enumerate(names):
+                if name in names[:position]:
                     where = document.where("environments", position)
                     self._problems.add(where, f"the environment '{name}' is here twice")
-                yield Environment(name=name, after=before)
-                before = name
+                yield Environment(name=name, after=names[position - 1] if position else None)
             return
-        names = list(written.environments)
         for position, (name, entry) in enumerate(written.environments.items()):
             details = entry or WrittenEnvironment()
             if details.after is not None and details.after not in names[:position]:
@@ -333,32 +285,16 @@ class _Loader:
             yield Environment(name=name, after=details.after, accept=details.accept, gate=gate)
 
     def _evalsets(
-        self,
-        files: Mapping[str, _PromptFile],
-        unreadable: AbstractSet[str],
-        models: Mapping[str, Model],
+        self, files: Iterable[_PromptFile], reader: EvalsetReader
     ) -> dict[str, EvalsetHeader]:
-        prompts = {name: file.prompt for name, file in files.items()}
-        reader = EvalsetReader(
-            prompts,
-            self._context,
-            self._problems,
-            judges=Judges(models, prompts, self._catalog),
-            unreadable=unreadable,
-        )
         headers: dict[str, EvalsetHeader] = {}
-        for header in (
-            *(reader.own_header(*file) for file in files.values()),
-            *self._headers(reader),
-        ):
-            if header is None:
-                continue
+        own = (reader.own_header(*file) for file in files)
+        for header in filter(None, (*own, *self._headers(reader))):
             first = headers.setdefault(header.name, header)
             if first is not header:
                 message = f"a second evalset named '{header.name}'"
-                self._problems.add(
-                    Location(path=header.path), message, f"the first is {first.path}"
-                )
+                where = Location(path=header.path)
+                self._problems.add(where, message, f"the first is {first.path}")
         return headers
 
     def _headers(self, reader: EvalsetReader) -> Iterator[EvalsetHeader | None]:
@@ -366,7 +302,7 @@ class _Loader:
         case_files: list[str] = []
         named: set[str | None] = set()
         broken = False
-        for path in self._source.files(evalset_files.FOLDER):
+        for path in self._context.source.files(evalset_files.FOLDER):
             if not path.endswith(evalset_files.ENDINGS):
                 if path.endswith(tables.ENDINGS):
                     case_files.append(path)
@@ -376,10 +312,8 @@ class _Loader:
                 case_files.append(path)
                 continue
             header = None if document is None else reader.header(document)
-            if header is None:
-                broken = True
-            else:
-                named.add(header.table)
+            broken |= header is None
+            named.add(None if header is None else header.table)
             yield header
         for path in case_files:
             if path not in named and not broken:  # else a broken one may name it

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from json import JSONDecodeError
 from typing import Any
 
-from llmops_cli.core.errors import suggestion
+from llmops_cli.core.errors import Refused, suggestion
 from llmops_cli.core.literals import control_character, literals
 from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Message, Prompt
@@ -42,7 +42,7 @@ from llmops_cli.project.schema import (
     WrittenPrompt,
     validated,
 )
-from llmops_cli.project.templates import MAX_INCLUDES, BadTemplate, Sandbox, is_template, strings
+from llmops_cli.project.templates import MAX_INCLUDES, PLAIN, BadTemplate, is_template, strings
 
 FOLDER = "prompts"
 ENDINGS = (".prompt.yml", ".prompt.yaml")
@@ -54,16 +54,13 @@ DEFAULT_MODEL = "default"
 class PromptReader:
     """Reads one prompt file; what is wrong in it is added to `problems`."""
 
-    def __init__(
-        self, document: Document, sandbox: Sandbox, source: Source, problems: Problems
-    ) -> None:
+    def __init__(self, document: Document, source: Source, problems: Problems) -> None:
         self._document = document
-        self._sandbox = sandbox
         self._source = source
         self._problems = problems
         self._includes: dict[str, str] = {}
-        self._names: dict[str, Place] = {}
-        self._lines: dict[str, int] = {}
+        self._names: dict[str, tuple[Place, int]] = {}
+        """What the templates use, with the text and its line where each name is first."""
 
     def read(self) -> tuple[Prompt, WrittenPrompt] | None:
         """Return the prompt, as used and as written; None if too much is wrong to go on."""
@@ -100,9 +97,9 @@ class PromptReader:
         if written.inputs is None:
             return {name: {} for name in self._names if name != "inputs"}
         known = [*written.inputs, "inputs"]
-        for name, place in self._names.items():
+        for name, (place, line) in self._names.items():
             if name not in known:
-                where = self._document.inside(place, self._lines[name])
+                where = self._document.inside(place, line)
                 hint = suggestion(name, sorted(written.inputs)) or "declare it under `inputs`"
                 self._problems.add(where, f"the input '{name}' is not declared", hint)
         schemas = {name: schema_of(schema) for name, schema in written.inputs.items()}
@@ -139,31 +136,30 @@ class PromptReader:
         return schema
 
     def _check_messages(self) -> None:
-        data = self._document.data
-        assert isinstance(data, Mapping)
-        messages = data.get("messages") or []
-        assert isinstance(messages, list)
-        for position, message in enumerate(messages):
-            for place, text in _placed(message["content"], ("messages", position, "content")):
-                self._check_text(text, place, within_includes=())
+        data: Any = self._document.data
+        for position, message in enumerate(data.get("messages") or ()):
+            place = ("messages", position, "content")
+            if isinstance(content := message["content"], str):
+                self._check_text(content, place)
+                continue
+            for at, part in enumerate(content):
+                for text in strings(part):
+                    self._check_text(text, (*place, at))
 
-    def _check_text(self, text: str, place: Place, *, within_includes: tuple[str, ...]) -> None:
+    def _check_text(self, text: str, place: Place, within_includes: tuple[str, ...] = ()) -> None:
         """Collect names, read includes; a problem in an included file is shown where it stands."""
         if (control := control_character(text)) is not None and not within_includes:
-            self._problems.add(
-                self._document.where(*place), f"a text that {control[0]}", control[1]
-            )
+            where = self._document.where(*place)
+            self._problems.add(where, f"a text that {control[0]}", control[1])
         if not is_template(text):
             return
         try:
-            names, includes = self._sandbox.examine(text)
+            names, includes = PLAIN.examine(text)
         except BadTemplate as error:
             self._wrong(error, place, within_includes)
             return
         for name, line in names.items():
-            if name not in self._names:
-                self._names[name] = place
-                self._lines[name] = 1 if within_includes else line
+            self._names.setdefault(name, (place, 1 if within_includes else line))
         for path, line in includes.items():
             try:
                 self._include(path, place, within_includes)
@@ -179,15 +175,13 @@ class PromptReader:
             full = within(path, folder=FOLDER)
             content = decode(self._source.read(full, limit=MAX_INCLUDED), full)
             self._includes[path] = content.replace("\r\n", "\n").replace("\r", "\n")
-        self._check_text(self._includes[path], place, within_includes=(*within_includes, path))
+        self._check_text(self._includes[path], place, (*within_includes, path))
 
     def _wrong(self, error: BadTemplate, place: Place, within_includes: tuple[str, ...]) -> None:
-        message = error.message
+        where, message = self._document.inside(place, error.line), error.message
         if within_includes:
-            message = f"{FOLDER}/{within_includes[-1]}:{error.line}: {message}"
             where = self._document.where(*place)
-        else:
-            where = self._document.inside(place, error.line)
+            message = f"{FOLDER}/{within_includes[-1]}:{error.line}: {message}"
         self._problems.add(where, message, error.hint)
 
 
@@ -225,74 +219,25 @@ def schema_of(written: InputSchema) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None or name == "default"}
 
 
-def _placed(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield every text of a content with the place where it stands."""
-    if isinstance(value, str):
-        yield place, value
-        return
-    for position, part in enumerate(value):
-        for text in strings(part):
-            yield (*place, position), text
-
-
 STARS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
 LEAST_STARS = 0.25
 """GitHub's evaluators pass with any score above 0."""
 PLACEHOLDER = re.compile(r"\{\{-?\s*([^\s{}|()\[\]'\"]+?)\s*-?\}\}")
-BUILT_IN: Mapping[str, tuple[str, bool]] = {
-    "similarity": (
-        (
-            "How near is the answer to the reference answer in meaning? 5: it says the same; 3: it "
-            "says the most important part; 1: it says something else."
-        ),
-        True,
-    ),
-    "relevance": (
-        (
-            "How much of the answer is about what was asked? 5: all of it, and the question is "
-            "answered; 3: about half; 1: it does not address the question."
-        ),
-        False,
-    ),
-    "coherence": (
-        (
-            "How well do the sentences of the answer hang together? 5: each follows from the one "
-            "before; 3: the thread is lost at times; 1: unconnected sentences."
-        ),
-        False,
-    ),
-    "fluency": (
-        (
-            "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes "
-            "that do not hide the meaning; 1: hard to understand."
-        ),
-        False,
-    ),
-    "groundedness": (
-        (
-            "Take the reference answer as the only source. How much of the answer does it "
-            "support? 5: every statement; 3: about half; 1: nothing, or it says the opposite."
-        ),
-        True,
-    ),
+BUILT_IN: Mapping[str, str] = {
+    "similarity": "How near is the answer to the reference answer in meaning? 5: it says the same; "
+    "3: it says the most important part; 1: it says something else.",
+    "relevance": "How much of the answer is about what was asked? 5: all of it, and the question "
+    "is answered; 3: about half; 1: it does not address the question.",
+    "coherence": "How well do the sentences of the answer hang together? 5: each follows from the "
+    "one before; 3: the thread is lost at times; 1: unconnected sentences.",
+    "fluency": "How well is the answer written? 5: without mistakes, natural to read; 3: mistakes "
+    "that do not hide the meaning; 1: hard to understand.",
+    "groundedness": "Take the reference answer as the only source. How much of the answer does it "
+    "support? 5: every statement; 3: about half; 1: nothing, or it says the opposite.",
 }
-"""What each of GitHub's own evaluators asks, in our words, and whether it is shown `expected`.
-
-GitHub passed `expected` as the context of groundedness.
-"""
-
-
-class NotRunnable(Exception):
-    """An evaluator that can't be run as written."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-def is_own_evalset(written: WrittenPrompt) -> bool:
-    """Tell whether the prompt file carries its own tests: either half asserts nothing alone."""
-    return bool(written.evaluators and written.test_data)
+"""What each of GitHub's own evaluators asks, in our words."""
+WITH_EXPECTED = frozenset({"similarity", "groundedness"})
+"""Those that are shown `expected`: GitHub passed it as the context of groundedness."""
 
 
 def case_rows(prompt: Prompt, written: WrittenPrompt) -> list[dict[str, Any]]:
@@ -304,7 +249,11 @@ def case_rows(prompt: Prompt, written: WrittenPrompt) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     questions: set[str] = set()
     for number, data in enumerate(written.test_data or (), start=1):
-        inputs = {name: _as_text(value) for name, value in data.items() if name in prompt.inputs}
+        inputs = {
+            name: str(value).lower() if isinstance(value, bool) else value  # as GitHub wrote it
+            for name, value in data.items()
+            if name in prompt.inputs
+        }
         others = {name: value for name, value in data.items() if name not in (*inputs, "expected")}
         row = {"inputs": inputs, "expected": data.get("expected"), "metadata": others}
         question = json.dumps([inputs, list(map(str, inputs.values()))], sort_keys=True)
@@ -328,8 +277,8 @@ def scorer_entries(
         try:
             for kind, options in _scorers(evaluator, columns, catalog):
                 entries.append((position, {kind: _named(options, evaluator.name, names)}))
-        except NotRunnable as error:
-            problems.add(document.where("evaluators", position), str(error), error.hint)
+        except Refused as error:
+            problems.add(document.where("evaluators", position), error.message, error.hint)
     return entries
 
 
@@ -347,11 +296,6 @@ def _columns(prompt: Prompt, written: WrittenPrompt) -> dict[str, str]:
         elif name != "expected":
             columns[name] = value
     return columns
-
-
-def _as_text(value: Any) -> Any:
-    """Return a boolean as GitHub wrote it into a prompt, `true` and `false`."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _named(options: dict[str, Any], name: str | None, names: set[str]) -> dict[str, Any]:
@@ -373,7 +317,7 @@ def _scorers(
     forms = [form for form in (evaluator.string, evaluator.llm, evaluator.uses) if form is not None]
     label = f"the evaluator '{evaluator.name or 'without a name'}'"
     if len(forms) != 1:
-        raise NotRunnable(f"{label} needs exactly one of string, llm and uses")
+        raise Refused(f"{label} needs exactly one of string, llm and uses")
     if evaluator.string is not None:
         yield from _string(label, evaluator.string, columns, catalog)
     elif evaluator.llm is not None:
@@ -387,7 +331,7 @@ def _string(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     conditions = {key: value for key, value in evaluator.model_dump().items() if value}
     if not conditions:
-        raise NotRunnable(f"{label} asks for nothing")
+        raise Refused(f"{label} asks for nothing")
     for condition, text in conditions.items():
         if condition == "is_json":
             yield "json", {"fence": False}
@@ -402,10 +346,9 @@ def _built_in(uses: str) -> dict[str, Any]:
     name = uses.removeprefix("github/")
     if name == uses or name not in BUILT_IN:
         known = [f"github/{name}" for name in BUILT_IN]
-        raise NotRunnable(f"unknown evaluator '{uses}'", suggestion(uses, known))
-    criteria, sees_expected = BUILT_IN[name]
-    shown = {"expected": True} if sees_expected else {}
-    return {"criteria": criteria, "choices": STARS, "min": LEAST_STARS, **shown}
+        raise Refused(f"unknown evaluator '{uses}'", hint=suggestion(uses, known))
+    shown = {"expected": True} if name in WITH_EXPECTED else {}
+    return {"criteria": BUILT_IN[name], "choices": STARS, "min": LEAST_STARS, **shown}
 
 
 def _judged(label: str, llm: LlmEvaluator, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -420,10 +363,10 @@ def _judged(label: str, llm: LlmEvaluator, columns: Mapping[str, str]) -> dict[s
             choices[choice.choice] = max(0.0, choice.score / top)
     passing = [score for score in choices.values() if score > 0]
     if not passing:
-        raise NotRunnable(f"no choice of {label} has a score above 0")
+        raise Refused(f"no choice of {label} has a score above 0")
     if len(choices) == 1:
         choices["none of these"] = 0.0
-    texts: Sequence[str] = [text for text in (llm.system_prompt, llm.prompt) if text]
+    texts = filter(None, (llm.system_prompt, llm.prompt))
     model = llm.model_id
     return {
         "criteria": _with_columns("\n\n".join(texts), columns),

@@ -20,15 +20,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmops_cli.core.errors import Location, Refused, suggestion
 from llmops_cli.core.literals import control_character
-from llmops_cli.core.ports import Option, ScorerKind
+from llmops_cli.core.ports import ScorerKind
 from llmops_cli.core.prompt import Case, ScorerSpec
-from llmops_cli.project.models import Judges
-from llmops_cli.project.paths import MAX_FILE, Problems, ProjectContext, Unreadable
+from llmops_cli.project.models import ProjectContext
+from llmops_cli.project.paths import MAX_FILE, Problems, Unreadable
 from llmops_cli.project.schema import Where, nearest, type_mismatch
 from llmops_cli.project.templates import (
     FACTS,
+    PLAIN,
     BadTemplate,
-    Sandbox,
     is_template,
     single_name,
     strings,
@@ -66,13 +66,10 @@ class _Entry:
 class ScorerReader:
     """Reads scorer lists of one project; types and files are looked at once each."""
 
-    def __init__(self, context: ProjectContext, judges: Judges, problems: Problems) -> None:
-        self._judges = judges
+    def __init__(self, context: ProjectContext, problems: Problems) -> None:
+        self._context = context
         self._kinds = context.catalog.scorers
-        self._source = context.source
-        self._check = context.check
         self._problems = problems
-        self._sandbox = Sandbox()
         self._types: dict[tuple[str, str], TypeAdapter[Any]] = {}
         self._files: dict[str, str | None] = {}
 
@@ -90,11 +87,8 @@ class ScorerReader:
         `where` gives the line of the entry at a position, `inputs` are those that templates may
         use, `labels` those in use already; new ones are added to it.
         """
-        parsed = [
-            entry
-            for position, written in enumerate(entries)
-            if (entry := self._entry(written, where(position))) is not None
-        ]
+        found = (self._entry(written, where(at)) for at, written in enumerate(entries))
+        parsed = [entry for entry in found if entry is not None]
         for entry in parsed:
             if of_a_case and entry.kind.paired:
                 message = f"'{entry.kind.name}' compares both versions' answers"
@@ -106,14 +100,16 @@ class ScorerReader:
     def wrong_options(self, spec: ScorerSpec, rendered: Mapping[str, Any]) -> Iterator[str]:
         """Yield what is wrong with options that a case has filled in."""
         kind = self._kinds[spec.kind]
-        mismatches = [
-            f"'{name}' {why}"
-            for name, value in rendered.items()
-            if (why := self._mismatch(kind, name, value) or _control(value)) is not None
-        ]
-        yield from mismatches
-        if not mismatches and self._check is not None and kind.check is not None:
-            message = self._check(kind, rendered)
+        wrong = False
+        for name, value in rendered.items():
+            control = control_character(value)
+            why = self._mismatch(kind, name, value) or (control and ": ".join(control))
+            if why is not None:
+                wrong = True
+                yield f"'{name}' {why}"
+        check = self._context.check
+        if not wrong and check is not None and kind.check is not None:
+            message = check(kind, rendered)
             if message is not None:
                 yield message
 
@@ -132,11 +128,9 @@ class ScorerReader:
         negate = False
         while isinstance(written, Mapping) and set(written) == {"not"}:
             negate, written = not negate, written["not"]
-        name: Any = None
+        name: Any = written
         value: Any = {}
-        if isinstance(written, str):
-            name = written
-        elif isinstance(written, Mapping) and len(written) == 1:
+        if isinstance(written, Mapping) and len(written) == 1:
             ((name, value),) = written.items()
         if not isinstance(name, str):
             hint = "write `name`, `name: value` or `name: {options}`, one scorer per '-'"
@@ -149,7 +143,7 @@ class ScorerReader:
             return None
         if isinstance(value, Mapping):
             return _Entry(kind, dict(value), negate, where)
-        if value is None and isinstance(written, Mapping):
+        if value is None:
             hint = f"write `{name}` alone, or its options as a mapping"
             self._problems.add(where, f"'{name}:' has no value", hint)
             return None
@@ -179,7 +173,10 @@ class ScorerReader:
         kind = entry.kind
         self._check_options(entry, inputs)
         if kind.judged and len(self._problems) == before:
-            self._check_judge(entry)
+            try:
+                self._context.judge_of(kind, entry.own)
+            except Refused as error:
+                self._problems.add(entry.where, f"'{kind.name}': {error.message}", error.hint)
         minimum, maximum = self._thresholds(entry)
         advisory = entry.common("advisory", default=False)
         if not isinstance(advisory, bool):
@@ -232,55 +229,39 @@ class ScorerReader:
         return low, high
 
     def _check_options(self, entry: _Entry, inputs: AbstractSet[str]) -> None:
-        kind, where, options = entry.kind, entry.where, entry.own
-        for name in options:
-            if name not in kind.options:
-                known = [*kind.options, *COMMON]
-                message = f"'{kind.name}' has no option '{name}'"
-                self._problems.add(where, message, nearest(name, known))
+        kind, options = entry.kind, entry.own
+        for name in (name for name in options if name not in kind.options):
+            message = f"'{kind.name}' has no option '{name}'"
+            self._problems.add(entry.where, message, nearest(name, [*kind.options, *COMMON]))
         for name, option in kind.options.items():
-            if name not in options:
-                if option.required:
-                    self._problems.add(where, f"'{kind.name}' needs '{name}'", option.help)
-                continue
-            self._check_option(entry, name, option, inputs)
+            if name in options:
+                self._check_option(entry, name, options[name], inputs)
+            elif option.required:
+                self._problems.add(entry.where, f"'{kind.name}' needs '{name}'", option.help)
 
-    def _check_option(
-        self, entry: _Entry, name: str, option: Option, inputs: AbstractSet[str]
-    ) -> None:
-        kind, value = entry.kind, entry.own[name]
+    def _check_option(self, entry: _Entry, name: str, value: Any, inputs: AbstractSet[str]) -> None:
+        kind, option = entry.kind, entry.kind.options[name]
         label = f"'{kind.name}.{name}'"
         if (control := control_character(value)) is not None:
             self._problems.add(entry.where, f"{label} {control[0]}", control[1])
         elif option.template and any(map(is_template, strings(value))):
-            self._check_template(entry, name, value, inputs)
+            self._check_template(label, entry.where, value, {*inputs, *FACTS})
         elif (why := self._mismatch(kind, name, value)) is not None:
             self._problems.add(entry.where, f"{label} {why}", option.help)
         elif name in kind.files and isinstance(value, (str, list)):
             for path in (value,) if isinstance(value, str) else value:
                 self._check_file(entry, path, is_code=kind.code and name == kind.shorthand)
 
-    def _check_judge(self, entry: _Entry) -> None:
-        try:
-            self._judges.of(entry.kind, entry.own)
-        except Refused as error:
-            message = f"'{entry.kind.name}': {error.message}"
-            self._problems.add(entry.where, message, error.hint)
-
-    def _check_template(
-        self, entry: _Entry, name: str, value: Any, inputs: AbstractSet[str]
-    ) -> None:
-        known = {*inputs, *FACTS}
-        label = f"'{entry.kind.name}.{name}'"
+    def _check_template(self, label: str, where: Location, value: Any, known: set[str]) -> None:
         for text in filter(is_template, strings(value)):
             try:
-                used, _ = self._sandbox.examine(text)
+                used, _ = PLAIN.examine(text)
             except BadTemplate as error:
-                self._problems.add(entry.where, f"{label}: {error.message}", error.hint)
+                self._problems.add(where, f"{label}: {error.message}", error.hint)
                 continue
             for unknown in sorted(set(used) - known):
                 message = f"{label} uses '{unknown}', which no case has"
-                self._problems.add(entry.where, message, suggestion(unknown, sorted(known)))
+                self._problems.add(where, message, suggestion(unknown, sorted(known)))
 
     def _mismatch(self, kind: ScorerKind, name: str, value: Any) -> str | None:
         key = (kind.name, name)
@@ -305,17 +286,12 @@ class ScorerReader:
             path = f"{stem}.py"
         if path not in self._files:
             try:
-                self._source.read(path, limit=MAX_FILE)
+                self._context.source.read(path, limit=MAX_FILE)
                 self._files[path] = None
             except Unreadable as error:
                 self._files[path] = str(error)
         if (why := self._files[path]) is not None:
             self._problems.add(entry.where, f"'{entry.kind.name}': {why}")
-
-
-def _control(value: Any) -> str | None:
-    control = control_character(value)
-    return None if control is None else ": ".join(control)
 
 
 def structured_fields(
@@ -326,21 +302,16 @@ def structured_fields(
     True where any JSON value is meant, False if only lists and mappings are (an id may be 17).
     """
     fields: dict[tuple[str, ...], bool] = {}
-    for spec in specs:
-        kind = kinds[spec.kind]
+    for kind, options in ((kinds[spec.kind], spec.options) for spec in specs):
         for name in kind.structured:
-            value = spec.options.get(name)
+            value = options.get(name)
             path = single_name(value) if isinstance(value, str) else None
             if value is True or (value is None and kind.expects == name):
                 path = "expected"
-            if path is not None:
-                field = tuple(path.split("."))
+            field = tuple((path or "").split("."))
+            if field == ("expected",) or (field[0] == "metadata" and len(field) == 2):
                 fields[field] = fields.get(field, False) or kind.options[name].type in (Any, bool)
-    return {
-        field: any_json
-        for field, any_json in fields.items()
-        if field == ("expected",) or (field[0] == "metadata" and len(field) == 2)
-    }
+    return fields
 
 
 def _always(spec: ScorerSpec, kind: ScorerKind) -> str | None:

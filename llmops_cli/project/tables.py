@@ -16,9 +16,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from llmops_cli.core.digest import Json
@@ -39,6 +40,8 @@ IN_CELLS = frozenset({"id", "expected", "contexts", "tags", "critical", "group",
 EMPTY_TEXTS = frozenset({"output", "label"})
 """Fields of labels of which an empty cell is an empty text, and not no value."""
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".yaml", ".yml", ".parquet")
+_NOTHING: Any = object()
+"""What an empty cell is."""
 QUOTE_AFTER_BLANKS = re.compile(r'(?:^|,) +"', re.MULTILINE)
 
 
@@ -66,18 +69,13 @@ def rows_of(path: str, source: Source, shape: TableShape, problems: Problems) ->
             problems.add(document.where(), "not a list of cases")
             return
         for position, row in enumerate(document.data):
-            yield below(document.where, position), row
+            yield partial(document.where, position), row
     elif path.endswith(".parquet"):
         content = source.read(path, limit=MAX_CASES)
         yield from _parquet(content, _Columns(path, shape, problems))
     else:
         hint = "it ends in " + ", ".join(ENDINGS)
         problems.add(Location(path=path), "not a file of cases", hint)
-
-
-def below(where: Where, position: int) -> Where:
-    """Return the lines of the values of the item at `position`."""
-    return lambda *place: where(position, *place)
 
 
 def _jsonl(content: bytes, path: str, problems: Problems) -> Iterator[Row]:
@@ -98,15 +96,13 @@ def _jsonl(content: bytes, path: str, problems: Problems) -> Iterator[Row]:
 def _csv(text: str, columns: _Columns) -> Iterator[Row]:
     reader = _csv_reader(text, skip_blanks=_has_blanks_before_quotes(text))
     try:
-        header: list[str] = next(reader, [])
-        fields = columns.fields(header)
-        for cells in reader if fields is not None else ():
-            assert fields is not None
+        fields = columns.fields(next(reader, []))
+        for cells in reader if fields else ():
             where = Location(path=columns.path, line=reader.line_num)
             if not any(map(str.strip, cells)):
                 continue
             if len(cells) == len(fields):
-                yield _at(where), columns.row(zip(fields, cells, strict=True), where)
+                yield _at(where), columns.row(fields, cells, where)
             else:
                 message = f"{len(cells)} cells, but the header has {len(fields)} columns"
                 columns.problems.add(where, message)
@@ -145,10 +141,9 @@ def _parquet(content: bytes, columns: _Columns) -> Iterator[Row]:
         columns.problems.add(where, f"not a Parquet file: {error}")
         return
     fields = columns.fields(names)
-    for values in rows if fields is not None else ():
-        assert fields is not None
+    for values in rows if fields else ():
         if any(value is not None for value in values):
-            yield _at(where), columns.typed_row(zip(fields, values, strict=True))
+            yield _at(where), columns.row(fields, values, where)
 
 
 class _Columns:
@@ -159,8 +154,8 @@ class _Columns:
         self.problems = problems
         self._shape = shape
 
-    def fields(self, header: Sequence[str]) -> list[Field] | None:
-        """Return what each column sets; None if one is unknown or twice, a problem each."""
+    def fields(self, header: Sequence[str]) -> list[Field]:
+        """Return what each column sets; none if one is unknown or twice, a problem each."""
         where = Location(path=self.path, line=1)
         before = len(self.problems)
         fields: list[Field] = []
@@ -178,27 +173,22 @@ class _Columns:
                 fields.append(target)
         if not header:
             self.problems.add(where, "an empty file of cases")
-        return fields if len(self.problems) == before else None
+        return fields if len(self.problems) == before else []
 
-    def row(self, cells: Iterable[tuple[Field, str]], where: Location) -> dict[str, Any]:
-        """Return the case in cells of text."""
+    def row(self, fields: Sequence[Field], cells: Sequence[Any], where: Location) -> dict[str, Any]:
+        """Return the case in cells of text (CSV), or of their types (Parquet)."""
         row: dict[str, Any] = {"inputs": {}, "metadata": {}}
-        for target, text in cells:
+        read = self._text_cell if self.path.endswith(".csv") else self._typed_cell
+        for target, cell in zip(fields, cells, strict=True):
             try:
-                if self._is_value(target, text):
-                    _put(row, target, self._value(target, text))
+                value = read(target, cell)
             except ValueError:
                 name = ".".join(target)
-                self.problems.add(where, f"'{name}' cannot be read from {text[:40]!r}")
-        return row
-
-    def typed_row(self, cells: Iterable[tuple[Field, Any]]) -> dict[str, Any]:
-        """Return the case in cells that have their types."""
-        row: dict[str, Any] = {"inputs": {}, "metadata": {}}
-        for target, value in cells:
-            if value is not None:
-                is_text = isinstance(value, str) and target in self._shape.structured
-                _put(row, target, self._structured(target, value) if is_text else value)
+                self.problems.add(where, f"'{name}' cannot be read from {cell[:40]!r}")
+                continue
+            if value is not _NOTHING:
+                *group, name = target
+                (row[group[0]] if group else row)[name] = value
         return row
 
     def _field(self, name: str) -> Field | None:
@@ -211,23 +201,23 @@ class _Columns:
             return ("metadata", rest)
         return ("inputs", name) if name in self._shape.inputs else None
 
-    def _is_value(self, target: Field, text: str) -> bool:
-        if text or target[0] in EMPTY_TEXTS:
-            return True
-        if target[0] != "inputs":
-            return False
-        schema = self._shape.inputs[target[1]]
-        return schema.get("type") in (None, "string") and is_required(schema)
+    def _typed_cell(self, target: Field, value: Any) -> Any:
+        if isinstance(value, str) and target in self._shape.structured:
+            return self._structured(target, value)
+        return _NOTHING if value is None else value
 
-    def _value(self, target: Field, text: str) -> Any:
+    def _text_cell(self, target: Field, text: str) -> Any:
+        schema = self._shape.inputs[target[1]] if target[0] == "inputs" else {}
+        if not text and target[0] not in EMPTY_TEXTS:
+            is_text = schema.get("type") in (None, "string")
+            return text if target[0] == "inputs" and is_text and is_required(schema) else _NOTHING
         if target in self._shape.structured:
             return self._structured(target, text)
         match target:
-            case ("inputs", name):
-                return from_text(text, self._shape.inputs[name])
+            case ("inputs", _):
+                return from_text(text, schema)
             case ("tags",):
-                tags = map(str.strip, text.replace(",", ";").split(";"))
-                return [tag for tag in tags if tag]
+                return [tag for tag in map(str.strip, re.split("[,;]", text)) if tag]
             case ("contexts",):
                 return load_json(text) if text.startswith("[") else [text]
             case ("critical",):
@@ -242,13 +232,6 @@ class _Columns:
         except ValueError:
             return text
         return value if isinstance(value, (list, dict)) or self._shape.structured[target] else text
-
-
-def _put(row: dict[str, Any], target: Field, value: Any) -> None:
-    if len(target) == 2:
-        row[target[0]][target[1]] = value
-    else:
-        row[target[0]] = value
 
 
 def _at(where: Location) -> Where:

@@ -309,6 +309,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._check(child, loops=loops, depth=depth + 1)
 
 
+PLAIN = Sandbox()
+"""The environment of templates that include nothing."""
 RENDERING = (TemplateRuntimeError, ArithmeticError, TypeError, ValueError, LookupError)
 """What a template can raise over plain data; all of it is the template's fault."""
 
@@ -413,7 +415,7 @@ class Documents:
         self._templates = Templates(target.prompt)
         self._where = target.model.where or Location(path=target.prompt.path)
         with _located(self._where, None):
-            self._render = _compiled(Sandbox(), template or _WHOLE, native=True, null=True)
+            self._render = _compiled(PLAIN, template or _WHOLE, native=True, null=True)
 
     def document(self, case: Case, messages: Sequence[Message]) -> dict[str, Any]:
         """Return the document for `case`, whose messages are rendered. Raises `InvalidFiles`."""
@@ -445,10 +447,9 @@ class Options:
 
     def __init__(self, spec: ScorerSpec, kind: ScorerKind | None = None) -> None:
         self._spec = spec
-        sandbox = Sandbox()
         options = kind.options if kind else {}
         self.changing: dict[str, Render] = {
-            name: _compiled(sandbox, value, native=True)
+            name: _compiled(PLAIN, value, native=True)
             for name, value in spec.options.items()
             if (name not in options or options[name].template) and _changes(value)
         }

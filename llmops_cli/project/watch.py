@@ -151,7 +151,7 @@ def _alarm(
     if name not in _OPTIONS:
         problems.add(where(*at), f"unknown alarm '{name}'", suggestion(name, list(_OPTIONS)))
         return
-    if options is False:
+    if options in (False, "off"):
         yield name, None
         return
     shape = validated(_OPTIONS[name], options or {}, where, problems, *at, name)

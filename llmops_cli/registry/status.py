@@ -168,4 +168,6 @@ def _judges(
         for evidence in registry.evidence(event.prompt, number)[-1:]:
             evalsets = evidence.measurement.evalsets
     for facts in evalsets:
-        yield from calibrations.of_facts(facts)
+        for metric in facts.metrics:
+            if metric.judged:
+                yield calibrations.of(facts.evalset, metric, facts.policy)

@@ -19,6 +19,7 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from llmops_cli.core.digest import Json, digest
@@ -44,9 +45,13 @@ def table_json(rows: Iterable[Mapping[str, Json]]) -> str:
 
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any core value in, plain JSON data out
-    """Return a core value as plain data: a dataclass as an object, an enum as its value."""
+    """Return a core value as plain data: a dataclass as an object, an enum as its value.
+
+    A path, where a value lies on this computer, is no part of it.
+    """
     if is_dataclass(value):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+        values = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: as_json(item) for name, item in values.items() if not isinstance(item, Path)}
     if isinstance(value, IntEnum):
         return int(value)
     if isinstance(value, Enum):

@@ -45,10 +45,8 @@ def alarm_line(report: AlarmReport) -> str:
     """Return what an alarm says in a line."""
     state = report.state
     if state.status == "alarm":
-        return (
-            f"{WORDS[state.alarm.name]}: {value(state, state.before)} → {value(state, state.since)} "
-            f"since {hour(state.started)} ({limit(state)})"
-        )
+        change = f"{value(state, state.before)} → {value(state, state.since)}"
+        return f"{WORDS[state.alarm.name]}: {change} since {hour(state.started)} ({limit(state)})"
     if state.status == "quiet":
         mean = _mean(state)
         return f"{WORDS[state.alarm.name]}: {value(state, mean)} ({limit(state)})"

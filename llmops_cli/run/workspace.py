@@ -39,7 +39,8 @@ from llmops_cli.plugins.catalog import (
     open_provider,
     wrong_options,
 )
-from llmops_cli.project.paths import MAX_FILE, Check, Source, Unreadable
+from llmops_cli.project.models import Check
+from llmops_cli.project.paths import MAX_FILE, Source, Unreadable
 from llmops_cli.project.project import Project, find_root, has_project_file, load_project
 from llmops_cli.project.templates import Documents, documents_of
 from llmops_cli.run.scorers import Scorers
@@ -114,7 +115,7 @@ class Workspace:
 
     def scorers(self, evalset: Evalset) -> Scorers:
         """Return the scorers of an evalset, with their judges."""
-        return Scorers(self.catalog, evalset, self.read, self.project.judges.of)
+        return Scorers(self.catalog, evalset, self.read, self.project.judge_of)
 
     def gating_judges(
         self, evalset: str, scorers: Scorers, policy: Policy
@@ -343,7 +344,7 @@ def rules_at(base: str, project: Project) -> Project:
     environments = tuple(replace(environment, gate={}) for environment in project.environments)
     bare = replace(
         project,
-        context=replace(project.context, source=source),
+        source=source,
         environments=environments,
         gate={},
         prompts={},

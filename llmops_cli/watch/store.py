@@ -118,6 +118,17 @@ class TraceStore:
         table = np.concatenate(parts) if parts else np.empty(0, ROW)
         return table[np.argsort(table["time"], kind="stable")]
 
+    def summary(self) -> list[tuple[str, int, int, str]]:
+        """Return hour, calls, errors and versions of each hour."""
+        words = self.words()
+        rows = []
+        for hour in self.hours():
+            table = self._hour(hour)
+            versions = ", ".join(words[code] for code in np.unique(table["version"]) if code)
+            errors = int((table["error"] != 0).sum())
+            rows.append((self._file(hour).stem, len(table), errors, versions))
+        return rows
+
     def messages(self, since: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the calls whose messages are kept, oldest hour first."""
         for hour in self.hours():

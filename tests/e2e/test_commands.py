@@ -128,11 +128,13 @@ def test_eval_passes_and_says_what_comes_next(project: Project) -> None:
     )
 
 
-def test_eval_blocks_a_regression_and_shows_it(project: Project) -> None:
+def test_eval_blocks_a_regression_and_shows_it_and_report_shows_it_again(project: Project) -> None:
     project.prompt(system="Answer carelessly.")
     result = project.run("eval")
     assert result.code == 1
     says(result, "FAIL", "27 regressed", "no idea", "c000", "say 0")
+    shown = project.run("report")
+    assert (shown.code, shown.out) == (result.code, timeless(result.out))
 
 
 @pytest.mark.parametrize(
@@ -162,23 +164,11 @@ def test_what_measures_writes_every_form_of_its_report(
     assert table.read_bytes() == csv.read_bytes()
 
 
-def test_eval_dry_run_says_what_it_would_call(project: Project) -> None:
-    result = says(project.run("eval", "--dry-run"), "support@working", str(CASES), "calls")
-    assert result.code == 0
-
-
 def test_compare_decides_between_two_versions(project: Project) -> None:
     result = says(project.run("compare", "support@v1", "support@v2"), "PASS", "support@v2")
     assert result.code == 0
     project.prompt(system="Answer carelessly.")
     assert says(project.run("compare", "support@v1", "support"), "FAIL").code == 1
-
-
-def test_report_shows_the_last_run_and_leaves_as_it_did(project: Project) -> None:
-    project.prompt(system="Answer carelessly.")
-    result = project.run("eval")
-    shown = project.run("report")
-    assert (shown.code, shown.out) == (result.code, timeless(result.out))
 
 
 # The registry --------------------------------------------------------------------------------
@@ -201,6 +191,8 @@ def test_a_measured_regression_is_not_promoted(project: Project) -> None:
 
 def test_rollback_history_status_and_verify(project: Project) -> None:
     assert project.run("promote", "support@v2", "-m", "better").code == 0
+    again = project.run("promote", "support@v2", "-m", "once more")
+    assert says(again, "it runs there already", "(event 2)").code == 0
     says(project.run("status"), "support", "production", "v2", "PASS")
     result = says(project.run("rollback", "support@production", "-m", "it was not"), "quarantined")
     assert result.code == 0
@@ -224,18 +216,6 @@ def test_what_cannot_be_done_yet_is_answered_with_what_can(project: Project) -> 
     shutil.rmtree(project.root / "evalsets")
     assert says(project.run("eval"), "the project has no prompts").code == 2
     says(project.run("release"), "the project has no prompts")
-
-
-def test_a_second_promotion_says_that_there_is_nothing_to_do(project: Project) -> None:
-    assert project.run("promote", "support@v2", "-m", "better").code == 0
-    result = says(project.run("promote", "support@v2", "-m", "once more"), "it runs there already")
-    assert (result.code, "(event 2)" in result.out) == (0, True)
-
-
-def test_verify_finds_a_touched_file(project: Project) -> None:
-    (event,) = (project.root / ".llmops/log/production/support").glob("*.json")
-    event.write_text(event.read_text().replace("the first", "the last"))
-    assert says(project.run("verify"), "BROKEN", "NOT verified").code == 2
 
 
 def test_diff_shows_what_changed(project: Project) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,6 @@ BASELINE_TRIALS = 3
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the first test leaves its project for the others."""
     return tmp_path_factory.mktemp("template") / "project"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture
@@ -192,16 +186,6 @@ def test_a_new_case_is_called_for_both_sides_and_nothing_else_is(
     assert result.finding("no_worse")["estimate"]["n"] == CASES + 1
 
 
-def test_equal_requests_of_two_cases_are_called_once(tmp_path: Path, server: Server) -> None:
-    project = make_project(tmp_path, server.url, cases=10)
-    twin = {"id": "twin", "inputs": {"question": "say 3"}, "expected": "something else"}
-    project.cases([*make_cases(10), twin])
-    result = project.eval()
-    assert server.requests == 10
-    assert result.evalset["candidate"]["measured"] == 11
-    assert result.metric()["candidate"] == pytest.approx(10 / 11)
-
-
 def test_a_silent_model_update_reruns_the_baseline_and_says_so(project: Project) -> None:
     with FaultServer(then=answer(model="tiny-0002")) as updated:
         project.url = updated.url
@@ -253,26 +237,6 @@ def test_no_cache_reruns_both_sides(project: Project, server: Server) -> None:
     assert server.requests == before + CASES * (1 + BASELINE_TRIALS)
     assert result.evalset["candidate"]["called"] == CASES
     assert result.evalset["baseline"]["called"] == CASES * BASELINE_TRIALS
-
-
-def test_no_cache_adds_trials_and_never_replaces_them(project: Project) -> None:
-    """Retry until green: a failing answer stays in the pool (docs/verdict.md)."""
-
-    def wrong(body: Mapping[str, Any]) -> str:
-        return "wrong" if body["messages"][0]["content"] == "Answer well." else echo(body)
-
-    project.prompt(system="Answer well.")
-    with FaultServer(reply=wrong) as bad:
-        project.url = bad.url
-        project.llmops_yaml()
-        assert project.eval().code == 1
-    with FaultServer() as good:
-        project.url = good.url
-        project.llmops_yaml()
-        result = project.eval("--no-cache")
-    passed = result.metric()
-    assert passed["candidate"] == pytest.approx(0.5)
-    assert result.code == 1
 
 
 def test_a_repeated_run_is_byte_identical_in_every_format(project: Project) -> None:

@@ -1,9 +1,10 @@
-"""`fsck --base` finds every change that does not only add to the registry."""
+"""`fsck` checks the registry against itself; `--base` finds each change that does not only add."""
 
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +15,19 @@ from tests.git_project import GitProject, git, make_git_project
 EVENTS = ".llmops/log/production/support"
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> GitProject:
-    """v1, v2 and v3 of `support` ran one after the other; main holds the first two of it."""
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
+@pytest.fixture(scope="module")
+def original(promoted: GitProject, tmp_path_factory: pytest.TempPathFactory) -> GitProject:
+    """v1, v2 and v3 of `support` ran one after the other; the branch base holds the first two."""
+    repo = promoted.copy(tmp_path_factory.mktemp("original") / "shop")
     repo.ok("promote", repo.candidate("support", "Be kind."), "--commit")
     repo.git("branch", "base")
     repo.ok("promote", repo.candidate("support", "Be brief."), "--commit")
     return repo
+
+
+@pytest.fixture
+def repo(original: GitProject, tmp_path: Path) -> GitProject:
+    return original.copy(tmp_path / "shop")
 
 
 def broken(repo: GitProject, base: str = "base", *more: str) -> str:
@@ -40,12 +45,42 @@ def edit(repo: GitProject, path: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
+def test_without_a_base_an_intact_registry_is_reported_with_and_without_git(
+    shop: GitProject,
+) -> None:
+    summary = "in all: 1 version, 1 evidence file, 1 event the registry is intact"
+    assert shop.ok("fsck").text == summary
+    shutil.rmtree(shop.root / ".git")
+    assert shop.ok("fsck").text == summary
+    shutil.rmtree(shop.root / ".llmops")
+    assert "the registry is intact" in shop.ok("fsck").out
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "log/production/support/000001.json",
+        "versions/support@v1/version.json",
+        "versions/support@v1/files/support.prompt.yml",
+        "evidence/support@v1/*.cases.jsonl",
+    ],
+)
+def test_without_a_base_a_byte_that_was_edited_is_found(shop: GitProject, path: str) -> None:
+    (file,) = (shop.root / ".llmops").glob(path)
+    before, edited, after = file.read_bytes().rpartition(b"e")
+    file.write_bytes(before + edited.upper() + after)
+    result = shop.run("fsck")
+    assert result.code == 2
+    assert "the registry is NOT intact" in result.out
+    assert "BROKEN" in result.out
+
+
 def test_a_registry_that_grew_is_intact(repo: GitProject) -> None:
-    said = repo.ok("fsck", "--base", "base").out
-    assert "since base: 1 version, 1 evidence file, 1 event" in said
-    assert "promote support@v3 in production" in " ".join(said.split())
-    (found,) = repo.ok("fsck", "--base", "base", "--json").document
-    assert (found["problems"], found["versions"], len(found["events"])) == ([], 1, 1)
+    output = repo.ok("fsck", "--base", "base").out
+    assert "since base: 1 version, 1 evidence file, 1 event" in output
+    assert "promote support@v3 in production" in " ".join(output.split())
+    (report,) = repo.ok("fsck", "--base", "base", "--json").document
+    assert (report["problems"], report["versions"], len(report["events"])) == ([], 1, 1)
 
 
 def test_a_clone_of_depth_1_with_the_base_fetched_as_thin_can_tell(
@@ -79,31 +114,55 @@ def test_a_detached_head_and_an_autocrlf_checkout_work(repo: GitProject, tmp_pat
     clone.ok("verify")
 
 
-def test_outside_git_it_names_what_works_without(repo: GitProject, tmp_path: Path) -> None:
-    copy = GitProject(tmp_path / "copy")
-    subprocess.run(["cp", "-r", str(repo.root), str(copy.root)], check=True)
-    subprocess.run(["rm", "-rf", str(copy.root / ".git")], check=True)
-    result = copy.run("fsck", "--base", "main")
+def test_outside_git_it_names_what_works_without(repo: GitProject) -> None:
+    shutil.rmtree(repo.root / ".git")
+    result = repo.run("fsck", "--base", "main")
     assert (result.code, "llmops verify" in result.err) == (2, True)
-    copy.ok("verify")
+    repo.ok("verify")
 
 
-def test_an_event_edited_in_the_middle(repo: GitProject) -> None:
+def remove_the_first_event(repo: GitProject) -> None:
+    (repo.root / EVENTS / "000001.json").unlink()
+
+
+def edit_the_first_event(repo: GitProject) -> None:
     edit(repo, f"{EVENTS}/000001.json", "the first", "the worst")
-    output = broken(repo)
-    assert f"{EVENTS}/000001.json: it is not the event of base: it was edited" in output
+
+
+def remove_the_rows_of_a_promotion(repo: GitProject) -> None:
+    (rows,) = (repo.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
+    rows.unlink()
+
+
+def skip_a_version(repo: GitProject) -> None:
+    repo.candidate("support", "Be quick.")
+    repo.git("rm", "-rqf", ".llmops/versions/support@v3")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edit_the_first_event, f"{EVENTS}/000001.json: it is not the event of base: it was edited"),
+        (
+            remove_the_first_event,
+            f"{EVENTS}/000001.json: an event was removed from the chain since base",
+        ),
+        (
+            remove_the_rows_of_a_promotion,
+            "event 3 in production is based on it, and its rows are not here",
+        ),
+        (skip_a_version, "support has a v4 and no v3"),
+    ],
+)
+def test_what_was_changed_is_found(
+    repo: GitProject, change: Callable[[GitProject], None], message: str
+) -> None:
+    change(repo)
+    assert message in broken(repo)
 
 
 def test_a_middle_event_edited_with_a_digest_that_fits(repo: GitProject) -> None:
     """The whole chain is written anew behind it: it reads well, and fsck knows better."""
-    rewrite(repo)
-    repo.registry.history("production", "support")
-    output = broken(repo)
-    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in output for seq in (1, 2))
-
-
-def rewrite(repo: GitProject) -> None:
-    """Another reason in event 1, and every digest behind it made right again."""
     events = repo.registry.history("production", "support")
     last = None
     for event in events:
@@ -112,11 +171,9 @@ def rewrite(repo: GitProject) -> None:
         changed = replace(event, reason=f"{event.reason}!", previous=last)
         last = changed.digest
         repo.registry.append(changed)
-
-
-def test_a_middle_event_deleted(repo: GitProject) -> None:
-    (repo.root / EVENTS / "000001.json").unlink()
-    assert f"{EVENTS}/000001.json: an event was removed from the chain since base" in broken(repo)
+    repo.registry.history("production", "support")
+    output = broken(repo)
+    assert all(f"{EVENTS}/00000{seq}.json: it is not the event" in output for seq in (1, 2))
 
 
 def test_the_last_event_reverted_by_git(repo: GitProject) -> None:
@@ -165,9 +222,8 @@ def test_one_byte_of_what_is_new_is_seen_too(repo: GitProject) -> None:
     assert ".llmops/versions/support@v3/version.json" in broken(repo)
 
 
-def test_two_branches_that_released_the_same_number(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
+def test_two_branches_that_released_the_same_number(shop: GitProject) -> None:
+    repo = shop
     repo.git("checkout", "-q", "-b", "one")
     repo.candidate("support", "Be kind.")
     repo.commit("one")
@@ -178,12 +234,7 @@ def test_two_branches_that_released_the_same_number(tmp_path: Path) -> None:
     assert "it is not the v2 of one: it was edited, or two branches released this number" in output
     repo.git("checkout", "-q", "main")
     repo.git("merge", "-q", "one")
-    merging = subprocess.run(
-        ["git", "-C", str(repo.root), "merge", "-q", "-X", "theirs", "two"],
-        capture_output=True,
-        check=False,
-    )
-    assert merging.returncode == 0  # forced through: git no longer sees it
+    repo.git("merge", "-q", "-X", "theirs", "two")  # forced through: git no longer sees it
     assert "two branches released this number" in broken(repo, "one")
 
 
@@ -200,13 +251,6 @@ def test_a_branch_that_lags_behind_gets_the_command_to_catch_up(repo: GitProject
     assert "git merge main" in broken(repo, "main")
     repo.git("merge", "-q", "main")
     repo.ok("fsck", "--base", "main")
-
-
-def test_a_number_that_is_missing_in_between(repo: GitProject) -> None:
-    repo.candidate("support", "Be quick.")
-    repo.git("rm", "-rqf", "--cached", ".llmops/versions/support@v3")
-    subprocess.run(["rm", "-rf", str(repo.root / ".llmops/versions/support@v3")], check=True)
-    assert "support has a v4 and no v3" in broken(repo)
 
 
 def test_squash_merges_and_rebases_only_add(repo: GitProject) -> None:
@@ -231,13 +275,6 @@ def test_a_promotion_from_a_fork_is_checked_like_any(repo: GitProject, tmp_path:
     repo.git("merge", "-q", "--no-ff", "-m", "a fork's", "from-fork")
     output = repo.ok("fsck", "--base", "HEAD^1").out
     assert "promote  support@v4 in production" in output
-
-
-def test_a_promotion_without_its_rows_is_a_problem(repo: GitProject) -> None:
-    (rows,) = (repo.root / ".llmops/evidence/support@v3").glob("*.cases.jsonl")
-    rows.unlink()
-    output = broken(repo)
-    assert "event 3 in production is based on it, and its rows are not here" in output
 
 
 def test_a_policy_weakened_in_the_same_change_allows_nothing(repo: GitProject) -> None:

@@ -7,18 +7,22 @@ from pathlib import Path
 import pytest
 
 from llmops_cli.stores.evidence import has_rows
-from tests.git_project import GitProject, make_git_project
+from tests.git_project import GitProject
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> GitProject:
+@pytest.fixture(scope="module")
+def original(promoted: GitProject, tmp_path_factory: pytest.TempPathFactory) -> GitProject:
     """v1 to v4 of `support` ran one after the other."""
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
+    repo = promoted.copy(tmp_path_factory.mktemp("original") / "shop")
     for how in ("kindly", "briefly", "warmly"):
         repo.ok("promote", repo.candidate("support", f"Answer {how}."))
     repo.commit("promoted")
     return repo
+
+
+@pytest.fixture
+def repo(original: GitProject, tmp_path: Path) -> GitProject:
+    return original.copy(tmp_path / "shop")
 
 
 def with_rows(repo: GitProject) -> list[int]:

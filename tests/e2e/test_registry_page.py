@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.git_project import GitProject, git, make_git_project
+from tests.git_project import GitProject, checkout, git
 
 PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -42,15 +42,6 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    """The shared repository: v1 of two prompts runs in production."""
-    repo = make_git_project(tmp_path / "seed", "support", "intent")
-    repo.first()
-    git(tmp_path, "clone", "-q", "--bare", str(repo.root), "shared.git")
-    return tmp_path / "shared.git"
-
-
 def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     """What `script` prints; a failed test where it fails, as in a job."""
     script = script.replace("${{ github.event.before }}", env.get("BEFORE", ""))
@@ -66,11 +57,6 @@ def bash(repo: GitProject, script: str, programs: Path, **env: str) -> str:
     )
     assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
     return result.stdout
-
-
-def checkout(bare: Path, name: str, *how: str) -> GitProject:
-    git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
-    return GitProject(bare.parent / name)
 
 
 def test_on_a_laptop(bare: Path, programs: Path) -> None:

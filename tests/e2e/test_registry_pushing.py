@@ -7,23 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.git_project import GitProject, git, make_git_project
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    """The shared repository: v1 of two prompts runs in production."""
-    repo = make_git_project(tmp_path / "seed", "support", "intent")
-    repo.first()
-    folder = tmp_path / "shared.git"
-    git(tmp_path, "clone", "-q", "--bare", str(repo.root), str(folder))
-    return folder
-
-
-def checkout(bare: Path, name: str, *how: str) -> GitProject:
-    """A clone of the shared repository, beside it."""
-    git(bare.parent, "clone", "-q", *how, f"file://{bare}", name)
-    return GitProject(bare.parent / name)
+from tests.git_project import GitProject, checkout, git
 
 
 def test_push_brings_version_evidence_and_event_in_one_commit(bare: Path) -> None:
@@ -49,20 +33,14 @@ def test_commit_leaves_what_else_is_staged_alone(bare: Path) -> None:
     assert ada.git("rev-list", "--count", "origin/main..HEAD") == "2"  # the prompt, the promotion
 
 
-def test_nothing_is_committed_unless_asked(bare: Path) -> None:
+def test_each_step_is_a_commit_of_its_own_where_asked_and_none_otherwise(bare: Path) -> None:
     ada = checkout(bare, "ada")
-    head = ada.git("rev-parse", "HEAD")
-    ada.ok("release", "--changed")
     ada.say("support", "Answer kindly.")
+    head = ada.commit("kinder")
     ada.ok("release", "support")
     ada.ok("measure", "support@v2")
     assert ada.git("rev-parse", "HEAD") == head
-
-
-def test_each_step_can_be_a_commit_of_its_own(bare: Path) -> None:
-    ada = checkout(bare, "ada")
-    ada.say("support", "Answer kindly.")
-    ada.commit("kinder")
+    ada.git("clean", "-qfd", ".llmops")
     ada.ok("release", "--changed", "--commit")
     ada.ok("measure", "support@v2", "--commit")
     ada.ok("promote", "support@v2", "--push")
@@ -163,17 +141,25 @@ def test_commits_of_the_registry_alone_go_on_top_of_what_was_fetched(bare: Path)
     assert checkout(bare, "late").ok("verify").code == 0
 
 
-def test_a_protected_branch_is_reported_and_nothing_moves(bare: Path) -> None:
-    hook = bare / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\necho 'main is protected' >&2\nexit 1\n")
-    hook.chmod(0o755)
+@pytest.mark.parametrize(
+    ("hook", "how", "words"),
+    [
+        ("shared.git/hooks/pre-receive", "--push", "main is protected"),
+        ("ada/.git/hooks/pre-commit", "--commit", "not on Fridays"),
+    ],
+)
+def test_a_hook_that_refuses_is_quoted_and_leaves_no_event(
+    bare: Path, hook: str, how: str, words: str
+) -> None:
     ada = checkout(bare, "ada")
     address = ada.candidate("support")
-    result = ada.run("promote", address, "--push")
-    assert (result.code, "main is protected" in result.err) == (2, True)
-    assert ada.runs("support") == 1
-    hook.unlink()
-    ada.ok("promote", address, "--push")
+    path = bare.parent / hook
+    path.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    path.chmod(0o755)
+    result = ada.run("promote", address, how)
+    assert (result.code, words in result.err, ada.runs("support")) == (2, True, 1)
+    path.unlink()
+    ada.ok("promote", address, how)
 
 
 def test_a_remote_that_cannot_be_reached_is_3_and_nothing_moves(bare: Path) -> None:
@@ -186,16 +172,6 @@ def test_a_remote_that_cannot_be_reached_is_3_and_nothing_moves(bare: Path) -> N
     ada.ok("promote", address, "--push")
 
 
-def test_a_hook_that_refuses_the_commit_leaves_no_event(bare: Path) -> None:
-    ada = checkout(bare, "ada")
-    address = ada.candidate("support")
-    hook = ada.root / ".git" / "hooks" / "pre-commit"
-    hook.write_text("#!/bin/sh\necho 'not on Fridays' >&2\nexit 1\n")
-    hook.chmod(0o755)
-    result = ada.run("promote", address, "--commit")
-    assert (result.code, "not on Fridays" in result.err, ada.runs("support")) == (2, True, 1)
-
-
 def test_a_detached_head_promotes_and_commits_but_has_nothing_to_push(bare: Path) -> None:
     ada = checkout(bare, "ada")
     address = ada.candidate("support")
@@ -206,13 +182,11 @@ def test_a_detached_head_promotes_and_commits_but_has_nothing_to_push(bare: Path
     assert ada.runs("support") == 2
 
 
-def test_without_a_remote_a_push_is_refused_and_a_commit_is_not(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "alone", "support")
-    repo.first()
-    address = repo.candidate("support")
-    result = repo.run("promote", address, "--push")
+def test_without_a_remote_a_push_is_refused_and_a_commit_is_not(shop: GitProject) -> None:
+    address = shop.candidate("support")
+    result = shop.run("promote", address, "--push")
     assert (result.code, "has no remote to push to" in result.err) == (2, True)
-    repo.ok("promote", address, "--commit")
+    shop.ok("promote", address, "--commit")
 
 
 def test_without_git_a_promotion_works_and_a_commit_is_refused(bare: Path) -> None:

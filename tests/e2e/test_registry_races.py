@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.git_project import GitProject, git, make_git_project
+from tests.git_project import GitProject, checkout, git, make_git_project
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +31,7 @@ def shared(tmp_path: Path, *names: str) -> Path:
 
 
 def checkouts(bare: Path, count: int) -> list[GitProject]:
-    for at in range(count):
-        git(bare.parent, "clone", "-q", f"file://{bare}", f"clone{at}")
-    return [GitProject(bare.parent / f"clone{at}") for at in range(count)]
+    return [checkout(bare, f"clone{at}") for at in range(count)]
 
 
 def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
@@ -45,15 +43,10 @@ def test_8_promoters_of_different_prompts_all_succeed(tmp_path: Path) -> None:
     ]
     ran = [item.wait() for item in running]
     assert [result.code for result in ran] == [0] * 8, [result.text for result in ran]
-    (late,) = checkouts_of(bare, "late")
+    late = checkout(bare, "late")
     assert {late.runs(name) for name in NAMES} == {2}
     assert "verified" in late.ok("verify").out
     assert git(bare, "rev-list", "--count", "--merges", "main") == "0"
-
-
-def checkouts_of(bare: Path, name: str) -> list[GitProject]:
-    git(bare.parent, "clone", "-q", f"file://{bare}", name)
-    return [GitProject(bare.parent / name)]
 
 
 def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_report_it(
@@ -75,7 +68,7 @@ def test_of_8_promoters_of_one_prompt_exactly_one_wins_and_the_others_report_it(
     assert sorted(result.code for result in ran) == [0, 2, 2, 2, 2, 2, 2, 2]
     assert sum("moved in production meanwhile" in result.err for result in ran) == 7
     winner = next(at for at, result in enumerate(ran) if result.code == 0)
-    (late,) = checkouts_of(bare, "late")
+    late = checkout(bare, "late")
     history = late.registry.history("production", "support")
     assert [(event.seq, event.reason) for event in history] == [
         (1, "the first"),
@@ -89,7 +82,7 @@ def test_kill_9_at_any_moment_leaves_a_promotion_whole_or_not_there(tmp_path: Pa
     chance = random.Random(7)
     outcomes = set()
     for round_ in range(8):
-        (repo,) = checkouts_of(bare, f"killed{round_}")
+        repo = checkout(bare, f"killed{round_}")
         mine = tmp_path / f"own{round_}.git"
         shutil.copytree(bare, mine)
         repo.git("remote", "set-url", "origin", f"file://{mine}")
@@ -98,13 +91,13 @@ def test_kill_9_at_any_moment_leaves_a_promotion_whole_or_not_there(tmp_path: Pa
         process.send(signal.SIGKILL)
         process.wait()
         wait_for_git(repo)
-        for where in (repo, checkouts_of(mine, f"after{round_}")[0]):
+        for where in (repo, checkout(mine, f"after{round_}")):
             assert len(where.registry.history("production", "support")) in {1, 2}
             where.ok("verify")
         git(mine, "fsck", "--strict")
         (repo.root / ".git" / "index.lock").unlink(missing_ok=True)
         repo.ok("promote", "support@v2", "--push")
-        (whole,) = checkouts_of(mine, f"whole{round_}")
+        whole = checkout(mine, f"whole{round_}")
         assert (whole.runs("support"), whole.git("status", "--porcelain")) == (2, "")
         outcomes.add(len(whole.registry.history("production", "support")))
     assert outcomes == {2}
@@ -121,10 +114,8 @@ def wait_for_git(repo: GitProject) -> None:
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback"])
-def test_a_full_disk_leaves_no_event_and_says_3(tmp_path: Path, command: str) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
-    address = repo.candidate("support")
+def test_a_full_disk_leaves_no_event_and_says_3(shop: GitProject, command: str) -> None:
+    repo, address = shop, shop.candidate("support")
     if command == "rollback":
         repo.ok("promote", address)
     before = repo.registry.history("production", "support")
@@ -145,11 +136,11 @@ def test_a_full_disk_leaves_no_event_and_says_3(tmp_path: Path, command: str) ->
     repo.ok(*arguments)
 
 
-def test_a_disk_that_fills_while_git_commits_leaves_no_event(tmp_path: Path) -> None:
+def test_a_disk_that_fills_while_git_commits_leaves_no_event(
+    shop: GitProject, tmp_path: Path
+) -> None:
     """The event fits, git's objects do not."""
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
-    address = repo.candidate("support")
+    repo, address = shop, shop.candidate("support")
     wrapper = tmp_path / "bin" / "git"
     wrapper.parent.mkdir()
     real = shutil.which("git")

@@ -19,10 +19,9 @@ from tests.servers.faulty import FaultServer
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> GitProject:
+def repo(shop: GitProject) -> GitProject:
     """v1 runs, v2 is released and not measured."""
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
+    repo = shop
     repo.say("support", "Answer kindly.")
     repo.commit("kinder")
     repo.ok("release", "support")
@@ -43,12 +42,9 @@ def test_measure_calls_what_is_missing_and_then_decides(repo: GitProject) -> Non
     result = repo.ok("promote", "support@v2", "--measure")
     assert "production runs support@v2" in result.out
     repo.ok("verify")
-
-
-def test_measure_finds_nothing_to_do_where_the_evidence_is_there(repo: GitProject) -> None:
-    repo.ok("measure", "support@v2")
-    repo.ok("promote", "support@v2", "--measure")
-    assert len(repo.registry.evidence("support", 2)) == 1
+    address = repo.candidate("support", "Answer briefly.")
+    repo.ok("promote", address, "--measure")  # the evidence is there
+    assert len(repo.registry.evidence("support", 3)) == 1
 
 
 def test_measuring_again_does_not_change_a_verdict(repo: GitProject) -> None:
@@ -145,20 +141,22 @@ def measured_elsewhere(tmp_path: Path, *command: str) -> GitProject:
     return clone
 
 
-def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "code", "runs", "words"),
+    [
+        ("measure", 0, 2, "production runs support@v2"),
+        ("eval", 3, 1, "no evidence recorded"),  # it lacks the baseline trials
+    ],
+)
+def test_a_run_file_of_measure_is_evidence_where_nothing_can_be_called(
+    tmp_path: Path, command: str, code: int, runs: int, words: str
+) -> None:
     """One job has the key and no right to push; the other may push and has no key."""
-    clone = measured_elsewhere(tmp_path, "measure", "support@v2")
+    clone = measured_elsewhere(tmp_path, command, "support@v2")
     result = clone.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
-    assert result.code == 0, result.text
-    assert clone.runs("support") == 2
+    assert (result.code, clone.runs("support")) == (code, runs), result.text
+    assert words in result.out
     clone.ok("verify")
-
-
-def test_a_run_file_of_eval_lacks_the_baseline_trials_and_says_so(tmp_path: Path) -> None:
-    clone = measured_elsewhere(tmp_path, "eval", "support@v2")
-    result = clone.run("promote", "support@v2", "--run", str(tmp_path / "run.jsonl.gz"))
-    assert (result.code, clone.runs("support")) == (3, 1)
-    assert "no evidence recorded" in result.out
 
 
 def test_an_alias_that_points_at_another_model_is_another_version(repo: GitProject) -> None:
@@ -204,31 +202,6 @@ def test_there_is_nothing_to_verify_in_an_empty_environment(tmp_path: Path) -> N
     repo = make_git_project(tmp_path / "shop", "support")
     result = repo.run("verify")
     assert (result.code, "there is nothing to verify" in result.err) == (2, True)
-
-
-def test_verify_names_the_file_of_every_edited_byte(tmp_path: Path) -> None:
-    repo = make_git_project(tmp_path / "shop", "support")
-    repo.first()
-    repo.ok("promote", repo.candidate("support"))
-    proven = [
-        path
-        for folder in ("versions", "evidence", "log")
-        for path in sorted((repo.root / ".llmops" / folder).rglob("*"))
-        if path.is_file() and path.suffix != ".md"  # for readers alone: fsck holds it
-    ]
-    assert len(proven) == 12
-    for path in proven:
-        whole = path.read_bytes()
-        for at in (0, len(whole) // 3, len(whole) - 2):
-            edited = bytearray(whole)
-            edited[at] ^= 1
-            path.write_bytes(bytes(edited))
-            result = repo.run("verify")
-            assert (result.code, path.name in result.out) == (2, True), (
-                f"{path} at {at}: {result.text}"
-            )
-        path.write_bytes(whole)
-    repo.ok("verify", "--strict")
 
 
 def test_scores_of_a_cases_own_scorer_are_used_again(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def judge_of(project: Written, scorer: str) -> tuple[str, str]:
     ask(project, scorer)
     loaded = project.load()
     (spec,) = loaded.evalset("support").scorers
-    judge = loaded.judges.of(loaded.catalog.scorers[spec.kind], spec.options)
+    judge = loaded.judge_of(loaded.catalog.scorers[spec.kind], spec.options)
     return judge.digest, judge.target.model.name
 
 

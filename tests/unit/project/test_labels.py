@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from llmops_cli.core.errors import InvalidFiles, Refused
-from llmops_cli.core.prompt import Case
+from llmops_cli.core.prompt import Case, Evalset, ScorerSpec
 from llmops_cli.plugins.catalog import catalog
 from llmops_cli.project.labels import (
-    LabelRequest,
     Labels,
     UnlabeledAnswer,
     classes_of,
@@ -42,17 +41,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(root: Path, scorer: str = "exact") -> tuple[Project, LabelRequest]:
+def opened(root: Path, scorer: str = "exact") -> tuple[Evalset, ScorerSpec, Project]:
     project = load_project(root, catalog())
     evalset = project.evalset("support")
-    spec = next(each for each in evalset.scorers if each.kind == scorer)
-    return project, LabelRequest(
-        evalset="support",
-        spec=spec,
-        kind=project.catalog.scorers[spec.kind],
-        cases=evalset.cases,
-        schemas=[project.prompts["support"].inputs],
-    )
+    return evalset, next(spec for spec in evalset.scorers if spec.kind == scorer), project
 
 
 def read(root: Path, rows: list[dict[str, Any]] | str, scorer: str = "exact") -> Labels:
@@ -60,8 +52,7 @@ def read(root: Path, rows: list[dict[str, Any]] | str, scorer: str = "exact") ->
     path = root / ("labels.csv" if isinstance(rows, str) else "labels.jsonl")
     text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
     path.write_text(text, encoding="utf-8")
-    project, wanted = opened(root, scorer)
-    return read_labels(path, wanted, project)
+    return read_labels(path, *opened(root, scorer))
 
 
 def problem(root: Path, *rows: dict[str, Any], scorer: str = "exact") -> str:
@@ -102,8 +93,8 @@ def test_grades_and_classes_are_their_scores(root: Path) -> None:
 
 
 def test_a_scale_s_one_is_a_grade_and_no_verdict(root: Path) -> None:
-    _, wanted = opened(root, "rubric")
-    assert classes_of(wanted.spec)["1"] == 0.0
+    _, spec, _ = opened(root, "rubric")
+    assert classes_of(spec)["1"] == 0.0
     assert read(root, [own(label="pass")], "rubric").rows[0].value is True
 
 
@@ -142,9 +133,9 @@ def test_one_file_holds_one_kind_of_label(root: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(root: Path) -> None:
-    project, wanted = opened(root)
+    scorer = opened(root)
     with pytest.raises(Refused, match="no labels: there is no file"):
-        read_labels(root / "nowhere.jsonl", wanted, project)
+        read_labels(root / "nowhere.jsonl", *scorer)
 
 
 def test_a_table_without_the_column_label_is_no_file_of_labels(root: Path) -> None:
@@ -164,9 +155,9 @@ def test_a_draft_is_read_back_as_it_was_written(root: Path, output: str, table: 
     path = root / ("draft.csv" if table else "draft.jsonl")
     labeled = f'{text[:-3]}"pass"\n' if table else text.replace('"label": ""', '"label": "pass"')
     path.write_bytes(labeled.encode())
-    project, wanted = opened(root)
+    scorer = opened(root)
 
-    (found,) = read_labels(path, wanted, project).rows
+    (found,) = read_labels(path, *scorer).rows
 
     assert (found.id, found.output, found.side) == ("=1", output, "support@v1")
     assert found.contexts == ("p",)

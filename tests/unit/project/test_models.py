@@ -10,7 +10,8 @@ import pytest
 from llmops_cli.core.ports import Catalog
 from llmops_cli.core.prompt import Message, Model, Prompt, Request, Target
 from llmops_cli.plugins.catalog import catalog
-from llmops_cli.project.models import resolve
+from llmops_cli.project.models import ProjectContext
+from llmops_cli.project.paths import Folder
 from llmops_cli.project.project import load_project
 from llmops_cli.providers.anthropic.messages import body
 
@@ -29,13 +30,15 @@ def with_maximum(most: int) -> Catalog:
     return replace(known, providers={**known.providers, "anthropic": claude})
 
 
+def resolved(name: str, known: Catalog) -> Model:
+    return ProjectContext(catalog=known, source=Folder(Path())).resolve_model(name)
+
+
 def test_another_default_is_another_request_and_is_what_is_sent() -> None:
-    ours, theirs = (
-        request(resolve(CLAUDE, {}, known)) for known in (catalog(), with_maximum(8192))
-    )
+    ours, theirs = (request(resolved(CLAUDE, known)) for known in (catalog(), with_maximum(8192)))
     assert (body(ours)["max_tokens"], body(theirs)["max_tokens"]) == (4096, 8192)
     assert ours.digest != theirs.digest
-    named = request(resolve(CLAUDE, {}, with_maximum(8192)), max_completion_tokens=7)
+    named = request(resolved(CLAUDE, with_maximum(8192)), max_completion_tokens=7)
     assert body(named)["max_tokens"] == 7
 
 
@@ -54,4 +57,4 @@ def test_a_model_of_llmops_yaml_says_its_maximum(tmp_path: Path, written: str, s
 def test_no_other_provider_is_called_differently_than_before() -> None:
     known = catalog()
     assert {name for name, kind in known.providers.items() if kind.max_tokens} == {"anthropic"}
-    assert resolve("openai/gpt", {}, known).parameters == {}
+    assert resolved("openai/gpt", known).parameters == {}

@@ -45,7 +45,7 @@ def test_a_judge_uses_the_structured_output_of_its_model(
     project.write("evalsets/support.yaml", RUBRIC)
     loaded = project.load()
     kind = loaded.catalog.scorers["rubric"]
-    judge = loaded.judges.of(kind, {"model": "local"})
+    judge = loaded.judge_of(kind, {"model": "local"})
     assert judge.structured == held
     keyed = {"json_schema": True, "none": False}.get(held, held)
     named = {"target": judge.target.digest, "structured": keyed, "embeddings": None}

@@ -73,7 +73,7 @@ def test_a_hostile_name_of_a_side_does_no_harm(name: str) -> None:
 
 def test_a_calibration_in_a_line() -> None:
     found = a_calibration(GOOD)
-    assert (found.status, ruling(GOOD).status) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
+    assert (found.status, ruling(GOOD)[0]) == (CalibrationStatus.GATE, CalibrationStatus.GATE)
     assert figures(GOOD).j is not None
     assert calibration_line(found) == "GATE, J 0.87 (0.78 to 0.92) on 160 labels of 2026-11-21"
 

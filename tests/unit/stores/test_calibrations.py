@@ -28,7 +28,7 @@ COUNTS = Counts(
 
 
 def a_calibration(counts: Counts = COUNTS) -> Calibration:
-    ruled = ruling(counts)
+    status, why = ruling(counts)
     return Calibration(
         evalset="support",
         label="tone",
@@ -41,8 +41,8 @@ def a_calibration(counts: Counts = COUNTS) -> Calibration:
         counts=counts,
         sides={"v1": counts},
         figures=figures(counts),
-        status=ruled.status,
-        why=ruled.why,
+        status=status,
+        why=why,
         llmops="1",
         made=Provenance(by="Ada", at="2026-11-21T10:00:00+00:00"),
     )
