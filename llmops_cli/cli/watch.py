@@ -58,7 +58,12 @@ def watch(
     Exit codes: 0 quiet, 1 an alarm, 3 not measured.
     """
     from llmops_cli.core.redact import Redactor
-    from llmops_cli.render.watch import console_watch, html_watch, markdown_watch
+    from llmops_cli.render.watch import (
+        console_watch,
+        html_watch,
+        markdown_watch,
+        watch_json,
+    )
     from llmops_cli.run.workspace import actor, open_project
     from llmops_cli.stores.atomic import write_text
     from llmops_cli.watch.service import (
@@ -99,7 +104,7 @@ def watch(
         by = actor(project.root, os.environ)
         acknowledge(project.root, report, ack, reason=message or "", by=by, redact=redact)
         report = decide_all(production, counts, now=datetime.now(UTC), since=start)
-    output.show(report, console_watch(report))
+    output.show(watch_json(report), console_watch(report))
     for path, text in (
         (html, html_watch(report, redact=redact)),
         (markdown, markdown_watch(report)),

@@ -148,7 +148,7 @@ class AlarmReport:
         if not self.promotions:
             return None
         event = self.promotions[0]
-        return f"llmops rollback {event.prompt} --env {event.environment} -m WHY"
+        return f"llmops rollback {event.prompt}@{event.environment} -m WHY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -11,9 +11,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.console import RenderableType
 
+from llmops_cli.core.digest import Json
 from llmops_cli.core.redact import Redactor
 from llmops_cli.core.watch import DAY, AlarmReport, AlarmState, WatchReport
 from llmops_cli.render.formatting import money, percent, plural
+from llmops_cli.render.json import as_json
 from llmops_cli.render.renderable import LineWriter, Renderable
 from llmops_cli.render.safe_text import markdown_inline, markdown_span, visible
 
@@ -75,6 +77,21 @@ def next_steps(report: WatchReport) -> Iterator[str]:
     for problem in report.problems:
         if "llmops traces add" in problem:
             yield "llmops traces add FILE..."
+
+
+def watch_json(report: WatchReport) -> Json:
+    """Return the report as JSON: what is not known is null."""
+
+    def finite(value: Json) -> Json:
+        if isinstance(value, Mapping):
+            return {name: finite(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [finite(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    plain = finite(as_json(report))
+    assert isinstance(plain, dict)
+    return {**plain, "headline": headline(report), "exit_code": report.exit_code}
 
 
 def console_watch(report: WatchReport) -> RenderableType:
